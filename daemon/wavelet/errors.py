@@ -1,0 +1,194 @@
+"""The one tree of errors. Every error says whose fault it is, what happened and what to do.
+
+    WaveletError
+    ├── CallerError            4xx: the request has to change
+    │   ├── InvalidRequest     400  a field is wrong (it is named)
+    │   ├── InvalidName        400  an image or repository name is wrong
+    │   ├── DigestMismatch     400  bytes that the request names are not what it says they are
+    │   ├── TooLarge           413
+    │   ├── RangeInvalid       416
+    │   ├── NotFound           404
+    │   │   ├── ImageNotFound       the upstream registry has no such image
+    │   │   ├── BlobNotFound        the name does not contain such a blob
+    │   │   └── TokenNotFound       no container request has this token
+    │   ├── AccessRefused      403  this caller may not read it
+    │   ├── ForeignRequest     421  a Host that is not ours, or a browser's Origin
+    │   └── NotServed          501  part of the protocol, not of this version
+    ├── UpstreamError          a registry or URL that wavelet asks
+    │   ├── UpstreamUnreachable 502  it does not answer
+    │   ├── UpstreamBusy        503  it answers "not now" (429, 503)
+    │   └── UpstreamBroken      502  it answers something that cannot be right
+    └── OurError               wavelet itself
+        ├── NoSpace            507  the store's limit or the disk is reached
+        ├── WaitExpired        503  a bounded wait ended first; asking again is right
+        └── Internal           500  a defect; its id is in the log
+
+The room holds values only and imports nothing of wavelet.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+
+class Fault(enum.Enum):
+    """Who has to act to make an error go away."""
+
+    CALLER = "caller"
+    UPSTREAM = "upstream"
+    OURS = "wavelet"
+
+
+class WaveletError(Exception):
+    """Base of all errors.
+
+    Attributes:
+        fault: whose fault it is.
+        status: the HTTP status that answers it, on every door.
+        code: the error code of the distribution-spec's error body, for `/v2` answers.
+        remembered: for how long (seconds) a failed job answers with it without a new attempt.
+        field: the request's member at fault, where there is one.
+        retry_after: seconds after which asking again makes sense, where that is known.
+    """
+
+    fault: ClassVar[Fault] = Fault.OURS
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "UNKNOWN"
+    remembered: ClassVar[float] = 0.0
+
+    def __init__(self, message: str, *, field: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.retry_after = retry_after
+
+
+class CallerError(WaveletError):
+    """The request cannot be answered as it stands."""
+
+    fault = Fault.CALLER
+    status = 400
+    code = "UNSUPPORTED"
+    remembered = 60.0
+
+
+class InvalidRequest(CallerError):
+    """A member of a request is missing, of the wrong type, or contradicts another."""
+
+
+class InvalidName(CallerError):
+    """An image reference or repository name does not follow the grammar."""
+
+    code = "NAME_INVALID"
+
+
+class DigestMismatch(CallerError):
+    """Bytes that a request names do not have the digest or size it says."""
+
+    code = "DIGEST_INVALID"
+
+
+class TooLarge(CallerError):
+    """A body or a member is larger than what is accepted."""
+
+    status = 413
+    code = "SIZE_INVALID"
+
+
+class RangeInvalid(CallerError):
+    """A Range begins behind the end of the content (RFC 9110, 14.1.2)."""
+
+    status = 416
+    code = "RANGE_INVALID"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the range starts behind the end of the content ({size} bytes)")
+        self.size = size
+
+
+class NotFound(CallerError):
+    """What is named does not exist."""
+
+    status = 404
+    code = "NAME_UNKNOWN"
+
+
+class ImageNotFound(NotFound):
+    """The upstream registry has answered that it has no such image."""
+
+    code = "MANIFEST_UNKNOWN"
+
+
+class BlobNotFound(NotFound):
+    """No image that this name has answered contains the blob."""
+
+    code = "BLOB_UNKNOWN"
+
+
+class TokenNotFound(NotFound):
+    """No container request is known under this token."""
+
+
+class AccessRefused(CallerError):
+    """The caller may not read this: the upstream refuses, or the name belongs to somebody else."""
+
+    status = 403
+    code = "DENIED"
+
+
+class ForeignRequest(CallerError):
+    """A request that a browser was led to make: a Host that is not this daemon's, or an Origin."""
+
+    status = 421
+    code = "DENIED"
+
+
+class NotServed(CallerError):
+    """A part of the protocol that this version does not have."""
+
+    status = 501
+
+
+class UpstreamError(WaveletError):
+    """A registry or another server that wavelet asks does not do its part."""
+
+    fault = Fault.UPSTREAM
+    status = 502
+    remembered = 5.0
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection, a connection that broke, or no answer in time."""
+
+
+class UpstreamBusy(UpstreamError):
+    """The server says that it will not answer now (408, 429, 5xx)."""
+
+    status = 503
+    code = "TOOMANYREQUESTS"
+
+
+class UpstreamBroken(UpstreamError):
+    """The server's answer cannot be right: wrong digest or size, not the protocol."""
+
+
+class OurError(WaveletError):
+    """Something in this daemon or its machine."""
+
+
+class NoSpace(OurError):
+    """The content does not fit: everything in the store is in use, or the disk is full."""
+
+    status = 507
+
+
+class WaitExpired(OurError):
+    """A bounded wait ended before the work did; the work goes on."""
+
+    status = 503
+    code = "TOOMANYREQUESTS"
+
+
+class Internal(OurError):
+    """A defect in wavelet. The message carries the id under which the log has the details."""

@@ -1,0 +1,210 @@
+"""Manifests and indexes: reading what registries hold (image-spec manifest.md, image-index.md; Docker's schema 2).
+
+The bytes are the truth: a document is read into a view, and is never written again from that view.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from wavelet.errors import InvalidRequest
+from wavelet.image.digest import Digest
+from wavelet.image.platform import Platform
+
+MANIFEST_LIMIT = 4 * 1024 * 1024
+"""Bytes of a manifest that registries have to accept (distribution-spec, "Pushing manifests"); no more is read."""
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+
+MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
+ACCEPTED_TYPES = (*INDEX_TYPES, *MANIFEST_TYPES, OCI_ARTIFACT)
+
+
+class MalformedManifest(ValueError):
+    """The bytes are not a manifest or index. Callers say whose bytes they were."""
+
+
+class Family(enum.Enum):
+    """The two families of media types. A document holds members of its own family only, as podman demands."""
+
+    OCI = "oci"
+    DOCKER = "docker"
+
+    @classmethod
+    def of(cls, media_type: str) -> Family:
+        """Return the family that a manifest's or index's media type belongs to."""
+        return cls.DOCKER if media_type.startswith("application/vnd.docker.") else cls.OCI
+
+    @property
+    def index(self) -> str:
+        """The media type of this family's index."""
+        return OCI_INDEX if self is Family.OCI else DOCKER_LIST
+
+    def layer(self, like: str = "gzip") -> str:
+        """Return this family's type of layer with the compression of the media type (or word) `like`."""
+        if like.endswith("zstd"):
+            return f"{OCI_LAYER}+zstd" if self is Family.OCI else f"{DOCKER_LAYER}.zstd"
+        if like.endswith("gzip"):
+            return f"{OCI_LAYER}+gzip" if self is Family.OCI else f"{DOCKER_LAYER}.gzip"
+        return OCI_LAYER if self is Family.OCI else DOCKER_LAYER
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """Media type, digest and size in bytes of some content (image-spec descriptor.md)."""
+
+    media_type: str
+    digest: Digest
+    size: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the members in the spec's order."""
+        return {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One manifest of an index, with the platform it is for, if the index says so."""
+
+    descriptor: Descriptor
+    platform: Platform | None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_image(self) -> bool:
+        """False for what has no platform, as the attestations that BuildKit adds under `unknown/unknown`."""
+        return self.platform is not None and self.platform.os != "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """View of an image index or Docker manifest list."""
+
+    media_type: str
+    entries: tuple[IndexEntry, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """What the document names directly, in its order."""
+        return tuple(entry.descriptor for entry in self.entries)
+
+    def select(self, platform: Platform) -> IndexEntry | None:
+        """Return the first entry for `platform`, as engines choose it."""
+        return next((entry for entry in self.entries if entry.platform == platform), None)
+
+    def platforms(self) -> str:
+        """Name the platforms there are, for an error's sentence."""
+        return ", ".join(str(entry.platform) for entry in self.entries if entry.is_image) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """View of an image manifest; an artifact's blobs count as its layers."""
+
+    media_type: str
+    config: Descriptor | None
+    layers: tuple[Descriptor, ...]
+    subject: Digest | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """What the document names directly: the config, then the layers."""
+        return (() if self.config is None else (self.config,)) + self.layers
+
+
+class _Platform(msgspec.Struct):
+    architecture: str = ""
+    os: str = ""
+    variant: str = ""
+
+
+class _Descriptor(msgspec.Struct, rename={"media_type": "mediaType", "artifact_type": "artifactType"}):
+    digest: str
+    size: int
+    media_type: str = ""
+    platform: _Platform | None = None
+    annotations: dict[str, str] | None = None
+    artifact_type: str | None = None
+
+
+class _Document(
+    msgspec.Struct,
+    rename={"schema_version": "schemaVersion", "media_type": "mediaType", "artifact_type": "artifactType"},
+):
+    schema_version: int = 0
+    media_type: str | None = None
+    artifact_type: str | None = None
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    blobs: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    subject: _Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
+def parse_document(data: bytes, content_type: str | None = None) -> Manifest | Index:
+    """Read a manifest or index.
+
+    `mediaType` inside the document decides, else `content_type` (the upstream's header), else the members that are
+    there (image-spec: the property is optional in OCI documents).
+
+    Raises:
+        MalformedManifest: not JSON, the wrong types, a broken digest, Docker's schema 1, or neither of the two kinds.
+    """
+    try:
+        document = _decoder.decode(data)
+        if document.schema_version == 1:
+            raise MalformedManifest("a Docker schema 1 manifest, which no engine of today reads")
+        declared = document.media_type or (content_type or "").partition(";")[0].strip()
+        if document.manifests is not None:
+            media_type = declared if declared in INDEX_TYPES else OCI_INDEX
+            return Index(media_type, tuple(map(_entry, document.manifests)), document.annotations or {})
+        if document.layers is None and document.config is None and document.blobs is None:
+            raise MalformedManifest("neither a manifest nor an index")
+        return Manifest(
+            declared if declared in (*MANIFEST_TYPES, OCI_ARTIFACT) else OCI_MANIFEST,
+            None if document.config is None else _descriptor(document.config),
+            tuple(map(_descriptor, document.layers or document.blobs or ())),
+            None if document.subject is None else Digest.parse(document.subject.digest),
+            document.artifact_type,
+            document.annotations or {},
+        )
+    except (msgspec.DecodeError, InvalidRequest, RecursionError) as error:
+        raise MalformedManifest(str(error)) from None
+
+
+def _descriptor(wire: _Descriptor) -> Descriptor:
+    if wire.size < 0:
+        raise MalformedManifest(f"a negative size for {wire.digest}")
+    return Descriptor(wire.media_type, Digest.parse(wire.digest), wire.size)
+
+
+def _entry(wire: _Descriptor) -> IndexEntry:
+    platform = wire.platform
+    parsed = None if platform is None else Platform.of(platform.os, platform.architecture, platform.variant)
+    return IndexEntry(_descriptor(wire), parsed, wire.annotations or {})
+
+
+def unique(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return the descriptors with each digest once, the first one standing."""
+    return tuple({descriptor.digest: descriptor for descriptor in reversed(list(descriptors))}.values())[::-1]

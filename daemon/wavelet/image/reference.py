@@ -1,0 +1,117 @@
+"""Image references: the grammar of distribution/reference and Docker's rules of normalisation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from wavelet.errors import InvalidName, InvalidRequest
+from wavelet.image.digest import Digest
+
+DOCKER_HUB = "docker.io"
+_HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+_NAME_LIMIT = 255
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::[0-9]{{1,5}})?")
+
+
+def valid_path(path: str) -> bool:
+    """Tell whether `path` is a repository path (distribution-spec, "Pulling manifests": `<name>`)."""
+    return len(path) <= _NAME_LIMIT and _PATH.fullmatch(path) is not None
+
+
+def valid_tag(tag: str) -> bool:
+    """Tell whether `tag` is a tag (distribution-spec: at most 128 characters)."""
+    return _TAG.fullmatch(tag) is not None
+
+
+def looks_like_host(component: str) -> bool:
+    """Tell whether a reference's first component names a registry: it has a dot or a port, or is `localhost`."""
+    return "." in component or ":" in component or component == "localhost"
+
+
+def valid_host(host: str) -> bool:
+    """Tell whether `host` is a host name or address with an optional port."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    port = host.rpartition(":")[2] if re.search(r":\d+$", host) and not host.endswith("]") else ""
+    return not port or 0 < int(port) < 65536
+
+
+def normalise(host: str, path: str) -> tuple[str, str]:
+    """Return registry and repository as they are stored: Docker Hub under one name, its short names with `library/`."""
+    host = DOCKER_HUB if host in _HUB_ALIASES else host
+    if host == DOCKER_HUB and "/" not in path:
+        path = f"library/{path}"
+    return host, path
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of a registry, normalised: `docker.io` and `library/busybox`."""
+
+    host: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image of a repository, by tag, by digest, or by both (then the digest decides)."""
+
+    repository: Repository
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str, field: str | None = None) -> Reference:
+        """Parse what a user writes, e.g. `busybox`, `quay.io/a/b:1`, `localhost:5000/x@sha256:…`.
+
+        Raises:
+            InvalidName: the text has a URL scheme or breaks the grammar.
+        """
+        def refuse(why: str) -> InvalidName:
+            shown = text if len(text) < 300 else text[:290] + "…"
+            message = f"{shown!r} is not an image name: {why}"
+            return InvalidName(message if field is None else f"{field}: {message}", field=field)
+
+        if "://" in text:
+            raise refuse("leave out the scheme, e.g. 'docker.io/library/busybox:1.36'")
+        name, at, digest_text = text.partition("@")
+        digest = None
+        if at:
+            try:
+                digest = Digest.parse(digest_text)
+            except InvalidRequest as error:
+                raise refuse(error.message) from None
+        tag: str | None = None
+        head, colon, last = name.rpartition(":")
+        if colon and "/" not in last:
+            name, tag = head, last
+            if not valid_tag(tag):
+                raise refuse("a tag has 1 to 128 of the characters A-Z a-z 0-9 _ . -")
+        host, path = DOCKER_HUB, name
+        first, slash, rest = name.partition("/")
+        if slash and looks_like_host(first):
+            host, path = first, rest
+        if not valid_host(host):
+            raise refuse(f"{host!r} is not a registry host")
+        if not valid_path(path):
+            raise refuse("a repository path is lower-case letters, digits and . _ - between slashes, 255 at most")
+        return cls(Repository(*normalise(host, path)), tag if tag or digest else "latest", digest)
+
+    def at(self, digest: Digest) -> Reference:
+        """Return the same repository at a fixed digest, without the tag."""
+        return replace(self, tag=None, digest=digest)
+
+    def __str__(self) -> str:
+        tag = "" if self.tag is None else f":{self.tag}"
+        digest = "" if self.digest is None else f"@{self.digest}"
+        return f"{self.repository}{tag}{digest}"

@@ -1,0 +1,127 @@
+"""The canonical form of plans, the keys made of it, and the form in which plans are kept.
+
+`canonical` is what names are made of: equal requests have equal bytes, on every node, whatever client sent them. It
+leaves out what may differ between equal requests, above all where a layer's bytes come from. `encode` is the same with
+nothing left out, so that a record can be read back. Both carry `VERSION`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from wavelet.errors import InvalidRequest
+from wavelet.image.config import merge_env
+from wavelet.image.digest import Digest
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
+from wavelet.plan.plan import AsIndex, ContainerConfig, FromRegistry, Layer, Plan, WithConfig
+
+VERSION = 1
+
+
+def canonical(plan: Plan) -> bytes:
+    """Return the bytes that stand for `plan` in names."""
+    return _write({"version": VERSION, "plan": _value(plan, whole=False)})
+
+
+def encode(plan: Plan) -> bytes:
+    """Return `plan` as JSON, with the locations of its layers."""
+    return _write({"version": VERSION, "plan": _value(plan, whole=True)})
+
+
+def key(plan: Plan) -> str:
+    """Return the memo key of a plan: a SHA-256 over all of it, locations included, in hexadecimal."""
+    return Digest.of(encode(plan)).hex
+
+
+def decode(data: bytes) -> Plan:
+    """Read what `encode` wrote.
+
+    Raises:
+        InvalidRequest: another version's form, or not a plan at all.
+    """
+    try:
+        document = msgspec.json.decode(data)
+        if document["version"] != VERSION:
+            raise InvalidRequest(f"a plan of form {document['version']}; this version reads form {VERSION}")
+        return _plan(document["plan"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest(f"not a plan: {error!r}") from None
+
+
+def _write(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def _value(plan: Plan, *, whole: bool) -> dict[str, Any]:
+    match plan:
+        case FromRegistry(reference, platform):
+            fixed = reference if reference.digest is None else reference.at(reference.digest)
+            return {"from": str(fixed)} | ({} if platform is None else {"platform": str(platform)})
+        case WithConfig(base, config, includes):
+            value = {"base": _value(base, whole=whole)}
+            value |= {"config": _config(config, whole=whole)} if config else {}
+            return value | ({"includes": [_value(each, whole=whole) for each in includes]} if includes else {})
+        case AsIndex(members):
+            return {"index": {str(platform): _value(member, whole=whole) for platform, member in members}}
+
+
+def _config(config: ContainerConfig, *, whole: bool) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "entrypoint": list(config.entrypoint),
+        "cmd": list(config.cmd),
+        "env": merge_env(config.env),
+        "workingDir": config.working_dir,
+        "layers": [_layer(layer, whole=whole) for layer in config.layers],
+    }
+    return {name: value for name, value in members.items() if value}
+
+
+def _layer(layer: Layer, *, whole: bool) -> dict[str, Any]:
+    members: dict[str, Any] = {"gzipDigest": layer.digest, "tarDigest": layer.diff_id}
+    if layer.architecture is not None:
+        members["architecture"] = layer.architecture
+    if whole:
+        members |= {"gzipSize": layer.size, "location": layer.location}
+    return members
+
+
+def _plan(value: dict[str, Any]) -> Plan:
+    if "index" in value:
+        members = [(_platform(text), _plan(member)) for text, member in value["index"].items()]
+        return AsIndex(tuple((p, m) for p, m in members if not isinstance(m, AsIndex)))
+    if "base" in value:
+        includes = tuple(map(_source, value.get("includes", ())))
+        return WithConfig(_source(value["base"]), _read_config(value.get("config", {})), includes)
+    return _source(value)
+
+
+def _source(value: dict[str, Any]) -> FromRegistry:
+    platform = _platform(value["platform"]) if "platform" in value else None
+    return FromRegistry(Reference.parse(value["from"]), platform)
+
+
+def _platform(text: str) -> Platform:
+    return Platform.of(*text.split("/"))
+
+
+def _read_config(value: dict[str, Any]) -> ContainerConfig:
+    return ContainerConfig(
+        tuple(value.get("entrypoint", ())),
+        tuple(value.get("cmd", ())),
+        tuple(value.get("env", ())),
+        value.get("workingDir", ""),
+        tuple(
+            Layer(
+                Digest.parse(layer["gzipDigest"]),
+                layer["gzipSize"],
+                Digest.parse(layer["tarDigest"]),
+                layer["location"],
+                layer.get("architecture"),
+            )
+            for layer in value.get("layers", ())
+        ),
+    )
