@@ -36,7 +36,7 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A group of settings. An unknown key is an error."""
 
 
-class Tls(_Section):
+class Tls(_Section, frozen=True):
     """A second listener that speaks TLS, for clients that know no plain http (Charliecloud)."""
 
     listen: Annotated[str, Meta(description="address and port of the TLS listener")]
@@ -44,7 +44,7 @@ class Tls(_Section):
     key: Annotated[str, Meta(description="PEM file with the private key")]
 
 
-class Store(_Section):
+class Store(_Section, frozen=True):
     """The content store."""
 
     limit: Annotated[
@@ -54,19 +54,17 @@ class Store(_Section):
     retention: Annotated[float, Meta(description="seconds for which a name keeps what it once answered", gt=0)] = 86400
 
 
-class Records(_Section):
+class Records(_Section, frozen=True):
     """Where container requests are kept, so that a name means the same tomorrow and on another node."""
 
     directory: Annotated[
         str, Meta(description="directory shared by all nodes; empty: this node's own database in the state directory")
     ] = ""
-    key_file: Annotated[
-        str, Meta(description="the cluster's key (made at first use); empty: beside the records")
-    ] = ""
+    key_file: Annotated[str, Meta(description="the cluster's key (made at first use); empty: beside the records")] = ""
     lifetime: Annotated[float, Meta(description="seconds that a token lives after its last use", gt=0)] = 30 * 86400
 
 
-class Registry(_Section):
+class Registry(_Section, frozen=True):
     """One upstream registry."""
 
     mirrors: Annotated[tuple[str, ...], Meta(description="URLs to ask first, in order, e.g. http://cache:5000")] = ()
@@ -79,14 +77,14 @@ class Registry(_Section):
     concurrency: Annotated[int, Meta(description="requests at one time", ge=1)] = 16
 
 
-class Alias(_Section):
+class Alias(_Section, frozen=True):
     """Where to look for an image that is not found under its own name."""
 
     prefix: Annotated[str, Meta(description="registry and path prefix of the name that was not found")]
     instead: Annotated[str, Meta(description="what to put in its place")]
 
 
-class Credential(_Section):
+class Credential(_Section, frozen=True):
     """A login that the site gives wavelet."""
 
     registry: Annotated[str, Meta(description="host, or host/path prefix; the longest match wins")]
@@ -98,7 +96,7 @@ class Credential(_Section):
     ] = ()
 
 
-class Upstream(_Section):
+class Upstream(_Section, frozen=True):
     """How other servers are asked."""
 
     registries: Annotated[dict[str, Registry], Meta(description="settings of single registries, by host")] = field(
@@ -109,19 +107,23 @@ class Upstream(_Section):
     )
     credentials: Annotated[tuple[Credential, ...], Meta(description="the site's own logins")] = ()
     tag_ttl: Annotated[float, Meta(description="seconds for which a tag is not asked for again", ge=0)] = 300
-    access_ttl: Annotated[float, Meta(description="seconds for which a granted access is not asked for again", ge=0)] = 300
+    access_ttl: Annotated[
+        float, Meta(description="seconds for which a granted access is not asked for again", ge=0)
+    ] = 300
     grace: Annotated[
         float, Meta(description="seconds for which the last answer stands in for a registry that does not answer", ge=0)
     ] = 30 * 86400
     private_networks: Annotated[
         Literal["when-local", "always", "never"],
-        Meta(description="whether URLs in requests may point to private or loopback addresses; `when-local`: while the listener is loopback"),
+        Meta(
+            description="whether URLs in requests may lead to private addresses; `when-local`: on a loopback listener"
+        ),
     ] = "when-local"
     layer_limit: Annotated[str, Meta(description="most bytes of one layer that a request names")] = "2GB"
-    inflated_limit: Annotated[str, Meta(description="most bytes that such a layer may inflate to")] = "20GB"
+    inflated_limit: Annotated[str, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """All settings."""
 
     listen: Annotated[str, Meta(description="address and port of the HTTP API and registry")] = "127.0.0.1:9090"
@@ -129,9 +131,12 @@ class Settings(_Section):
         str, Meta(description="host and port in image names, the same on all nodes; empty: the address of `listen`")
     ] = ""
     state: Annotated[
-        str, Meta(description="node-local directory for content and records; empty: /var/lib/wavelet, or XDG's for a user")
+        str,
+        Meta(description="node-local directory for content and records; empty: /var/lib/wavelet, or XDG's for a user"),
     ] = ""
-    hosts: Annotated[tuple[str, ...], Meta(description="host names, besides its addresses, by which it may be called")] = ()
+    hosts: Annotated[
+        tuple[str, ...], Meta(description="host names, besides its addresses, by which it may be called")
+    ] = ()
     tls: Annotated[Tls | None, Meta(description="a second listener with TLS")] = None
     reserved_names: Annotated[
         bool, Meta(description="whether `wt/`, `conda/` and `sif/` are special; false for a mirror of Docker Hub only")
@@ -191,6 +196,11 @@ def split_address(text: str, key: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def join_address(host: str, port: int) -> str:
+    """Return `HOST:PORT`, the inverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_size(text: str, key: str) -> int:
     """Parse bytes with an optional unit: `500MB`, `50 GiB`.
 
@@ -207,7 +217,7 @@ def parse_size(text: str, key: str) -> int:
 
 
 def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
-    """Read the file (where given), lay the environment over it, and the command line's `overrides` (dotted keys) over both.
+    """Read the file (where given), the environment over it, and the command line's `overrides` (dotted keys) over both.
 
     Raises:
         ConfigError: unreadable, not YAML, an unknown key (the near one is named) or a wrong value.

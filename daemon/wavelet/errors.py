@@ -131,10 +131,18 @@ class TokenNotFound(NotFound):
 
 
 class AccessRefused(CallerError):
-    """The caller may not read this: the upstream refuses, or the name belongs to somebody else."""
+    """The caller may not read this: the upstream refuses, or the name belongs to somebody else.
+
+    Attributes:
+        declined: the upstream's last word was 403, which registries also say when they do not want to answer now.
+    """
 
     status = 403
     code = "DENIED"
+
+    def __init__(self, message: str, *, field: str | None = None, declined: bool = False) -> None:
+        super().__init__(message, field=field)
+        self.declined = declined
 
 
 class ForeignRequest(CallerError):

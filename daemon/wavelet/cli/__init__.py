@@ -1,1 +1,1 @@
-"""TODO."""
+"""The `wavelet` command."""

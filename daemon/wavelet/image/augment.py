@@ -78,7 +78,7 @@ def augment_manifest(manifest: bytes, content_type: str, config: bytes, addition
     if not isinstance(view, Manifest) or view.config is None:
         raise MalformedManifest("only an image's manifest can be augmented")
     document, image = parse_config(config)
-    added = tuple(l for l in addition.layers if l.architecture in (None, image.platform.architecture))
+    added = tuple(each for each in addition.layers if each.architecture in (None, image.platform.architecture))
     if len(view.layers) + len(added) > LAYER_LIMIT:
         raise InvalidRequest(
             f"the image would have {len(view.layers) + len(added)} layers; engines mount {LAYER_LIMIT} at most",
@@ -88,7 +88,9 @@ def augment_manifest(manifest: bytes, content_type: str, config: bytes, addition
     new_manifest = json.loads(manifest)
     family = Family.of(view.media_type)
     new_manifest["config"] |= {"digest": Digest.of(new_config), "size": len(new_config)}
-    new_manifest["layers"] += [Descriptor(family.layer(l.compression), l.digest, l.size).as_json() for l in added]
+    new_manifest["layers"] += [
+        Descriptor(family.layer(each.compression), each.digest, each.size).as_json() for each in added
+    ]
     return AugmentedManifest(
         _write(new_manifest), view.media_type, new_config, view.config.media_type, added, image.platform
     )

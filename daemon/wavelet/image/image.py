@@ -79,6 +79,7 @@ class Image:
         """The contents by digest, the image's own descriptor among them."""
         return {content.descriptor.digest: content for content in self.contents}
 
+    @cached_property
     def upstreams(self) -> frozenset[Repository]:
         """The repositories that must be readable for an identity to read this image."""
         return frozenset(c.source.repository for c in self.contents if isinstance(c.source, FromUpstream))

@@ -36,7 +36,9 @@ class Platform:
         variant = parts[2] if len(parts) == 3 else ""
         known = architecture is not None and parts[0] == "linux"
         if architecture is None or not known or not _variant_exists(architecture, variant):
-            raise InvalidRequest(f"{field}: unsupported container platform {text!r}; it can be {_SUPPORTED}", field=field)
+            raise InvalidRequest(
+                f"{field}: unsupported container platform {text!r}; it can be {_SUPPORTED}", field=field
+            )
         return cls.of(parts[0], architecture, variant)
 
     @classmethod

@@ -77,6 +77,7 @@ class Reference:
         Raises:
             InvalidName: the text has a URL scheme or breaks the grammar.
         """
+
         def refuse(why: str) -> InvalidName:
             shown = text if len(text) < 300 else text[:290] + "…"
             message = f"{shown!r} is not an image name: {why}"

@@ -51,7 +51,7 @@ class ContainerConfig:
     layers: tuple[Layer, ...] = ()
 
     def __bool__(self) -> bool:
-        """False where it changes nothing: all members null or empty counts as no configuration at all."""
+        """Tell whether it changes anything: all members null or empty counts as no configuration at all."""
         return self != _NOTHING
 
 

@@ -1,0 +1,49 @@
+# Everything here works on a fresh machine with Python 3.11 or newer and nothing else but a package index.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEV     := $(VENV)/.installed-dev
+
+.PHONY: run test check bench soak clean
+
+run: $(RUNTIME)
+	$(BIN)/wavelet first-minute
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+bench: $(DEV)
+	$(BIN)/python benchmarks/bench.py
+
+soak: $(DEV)
+	$(BIN)/python benchmarks/soak.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(DEV): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+# The newest Python that is new enough; a python3 that is older is not a reason to stop before the others were tried.
+$(BIN)/python:
+	@for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "making $(VENV) with $$python"; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "wavelet needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: apt-get install python3-venv)" >&2; \
+	exit 1

@@ -1,0 +1,201 @@
+"""The daemon: builds every room, joins them, serves, and stops in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from wavelet import __version__
+from wavelet.cluster.directory import DirectoryRecords
+from wavelet.cluster.key import key_path, load_key
+from wavelet.cluster.records import Records
+from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.config import ConfigError, Settings, join_address, parse_size
+from wavelet.front import operations
+from wavelet.front.caller import caller_middleware
+from wavelet.front.guard import guard
+from wavelet.front.listener import listen
+from wavelet.front.refusals import refusals
+from wavelet.front.registry.routes import RegistryDoor
+from wavelet.front.registry.scope import Scopes
+from wavelet.front.wave.routes import add_routes as add_wave_routes
+from wavelet.pin import access, tags
+from wavelet.pin.access import Access
+from wavelet.pin.tags import Pinner
+from wavelet.resolve import contents, memo, requests
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.contents import Contents
+from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.requests import ContainerRequests
+from wavelet.resolve.resolver import Resolver
+from wavelet.store import content
+from wavelet.store.content import ContentStore
+from wavelet.store.database import Database
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credentials import Logins
+
+log = structlog.get_logger()
+
+EXPIRY_INTERVAL = 3600.0
+"""Seconds between two looks for records that are past their lifetime."""
+
+_SCHEMA = "".join(room.SCHEMA for room in (content, memo, tags, access, contents, requests))
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A running daemon.
+
+    Attributes:
+        address: host and port that it listens on.
+        store: its content, for those who look after it.
+    """
+
+    address: str
+    store: ContentStore
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Daemon]:
+    """Start a daemon; stop it at the end of the context, letting transfers end within the grace period.
+
+    Raises:
+        ConfigError: it cannot run with these settings, and why.
+    """
+    async with AsyncExitStack() as stack:
+        state = settings.state_directory
+        stack.enter_context(_owned(state))
+        database = Database(state / "node.db", _SCHEMA, synchronous="NORMAL")
+        stack.callback(database.close)
+        key = await asyncio.to_thread(load_key, key_path(settings))
+        records = _records(settings, state, key)
+        stack.push_async_callback(records.close)
+        store = ContentStore(state, database, settings.store_limit())
+        stack.push_async_callback(store.close)
+        logins = Logins(settings)
+        upstream = await stack.enter_async_context(Upstream(settings, logins))
+        app = web.Application(client_max_size=0)
+        await _furnish(app, settings, database, store, records, logins, upstream, key, stack)
+        listening = await listen(app, settings)
+        stack.push_async_callback(listening.close)
+        address = join_address(*listening.address)
+        expiry = asyncio.create_task(_expire(records))
+        stack.callback(expiry.cancel)
+        ready = app[operations.READY]
+        ready["ready"] = True
+        stack.callback(ready.clear)
+        log.info("serving", address=address, state=str(state), limit=settings.store_limit(), version=__version__)
+        yield Daemon(address, store)
+        log.info("stopping")
+
+
+async def _furnish(
+    app: web.Application,
+    settings: Settings,
+    database: Database,
+    store: ContentStore,
+    records: Records,
+    logins: Logins,
+    upstream: Upstream,
+    key: bytes,
+    stack: AsyncExitStack,
+) -> None:
+    """Build the rooms between the doors and the store, and put the doors into `app`."""
+    asking = settings.upstream
+    inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
+    grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
+    pinner = Pinner(database, upstream, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
+    opened = Contents(store, upstream, records, database, inflated_limit=inflated_limit)
+    images = Memo(database)
+    resolver = Resolver(store, upstream, logins, pinner, grants, opened, images)
+    stack.push_async_callback(resolver.close)
+    answers = Answers(database, images, settings.store.retention)
+    rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
+    container_requests = ContainerRequests(
+        resolver,
+        records,
+        opened,
+        answers,
+        database,
+        upstream,
+        logins,
+        rules,
+        lifetime=settings.records.lifetime,
+        inflated_limit=inflated_limit,
+    )
+    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, lease=settings.store.lease)
+    own_hosts = frozenset({settings.name_authority, settings.listen})
+    app[operations.READY] = {}
+    app.middlewares.extend([refusals, guard(settings), caller_middleware(rules, key)])
+    operations.add_routes(app)
+    RegistryDoor(scopes, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
+    add_wave_routes(app, container_requests, settings.name_authority)
+
+
+def _records(settings: Settings, state: Path, key: bytes) -> Records:
+    lifetime = settings.records.lifetime
+    if settings.records.directory:
+        return DirectoryRecords(Path(settings.records.directory), key, lifetime)
+    return SqliteRecords(state / "records.db", key, lifetime)
+
+
+@contextlib.contextmanager
+def _owned(state: Path) -> Iterator[None]:
+    """Hold the state directory for this process alone.
+
+    Raises:
+        ConfigError: it cannot be made or written, or another daemon holds it.
+    """
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"state: {state} cannot be used: {error.strerror}; choose another with --state", field="state"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(lock, 32, 0).decode().strip() or "another process"
+            raise ConfigError(f"state: {state} belongs to a running wavelet (process {owner})", field="state") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _expire(records: Records) -> None:
+    while True:
+        try:
+            count = await records.expire()
+            if count:
+                log.info("requests expired", count=count)
+        except OSError as error:
+            log.warning("expired requests could not be removed", because=str(error))
+        await asyncio.sleep(EXPIRY_INTERVAL)
+
+
+async def serve(settings: Settings) -> None:
+    """Run a daemon until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: it cannot run with these settings, and why.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings):
+        await stop.wait()

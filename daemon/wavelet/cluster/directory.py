@@ -1,0 +1,293 @@
+"""Records in a directory that all nodes share, on NFS, Lustre or any other file system with atomic rename.
+
+    <directory>/<first two digits>/<token>                    the time it was made, and the record; never changed
+    <directory>/<first two digits>/<token>.<algorithm>-<hex>  an inline layer of it, there before the record is
+
+The modification time of a record's file is that of its last use. There are no locks: names follow from content, so
+that two nodes that write one name write the same, and the first one's file stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish_new, publish_over, sync_directory
+from wavelet.cluster.recent import Recent
+from wavelet.cluster.records import Record, Stored, authenticate, check_inline, holds
+from wavelet.config import ConfigError
+from wavelet.errors import InvalidRequest, NoSpace, OurError, WaitExpired
+from wavelet.image.digest import Digest
+from wavelet.plan.tokens import well_formed
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LOOK_AGAIN = (0.1, 0.2, 0.4, 0.8, 1.5)
+"""Seconds between looks for an unknown token: NFS caches absences, and the name may be another node's of just now."""
+
+IO_WAIT = 30.0
+"""Seconds after which a directory that does not answer is an error."""
+
+LEFTOVER_AGE = 3600.0
+"""Seconds after which a file without a record is taken for one that a crash has left."""
+
+_THREADS = 8
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class DirectoryRecords:
+    """`Records` as files. The directory's I/O has threads of its own: if it hangs, only records wait."""
+
+    def __init__(self, path: Path, key: bytes, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+        """Use or make the directory. Blocking: for the start.
+
+        Args:
+            path: the shared directory.
+            key: the cluster's.
+            lifetime: seconds that a record is kept after its last use.
+            clock: gives unix seconds.
+
+        Raises:
+            ConfigError: the directory cannot be made.
+        """
+        try:
+            make_directory(path)
+        except OSError as error:
+            message = f"records.directory: {path} cannot be used: {error.strerror}; make it, owned by the daemon's user"
+            raise ConfigError(message, field="records.directory") from None
+        self._root = path
+        self._key = key
+        self._lifetime = lifetime
+        self._clock = clock
+        self._recent = Recent(lifetime, clock)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
+
+    async def get(self, token: str) -> Stored | None:
+        """See `Records.get`. An unknown token is looked for over a few seconds."""
+        if not well_formed(token):
+            return None
+        if (stored := self._recent.get(token)) is not None:
+            return stored
+        for pause in (0.0, *LOOK_AGAIN):
+            if pause:
+                await asyncio.sleep(pause)
+                await self._run(self._look_afresh, token)
+            if (seen := await self._run(self._read, token)) is not None:
+                return self._remember(token, *seen)
+        return None
+
+    def _remember(self, token: str, stored: Stored | None, size: int) -> Stored | None:
+        if stored is not None:
+            self._recent.add(token, stored, size)
+        return stored
+
+    async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
+        """See `Records.put`."""
+        token = record.token(self._key)
+        if not inline and not self._recent.use_is_due(token) and await self._is_there(token):
+            return token
+        await self._run(self._put, token, record, inline)
+        self._recent.used(token)
+        return token
+
+    async def _is_there(self, token: str) -> bool:
+        if self._recent.get(token) is not None:
+            return True
+        seen = await self._run(self._read, token)
+        return seen is not None and self._remember(token, *seen) is not None
+
+    async def inline(self, token: str, digest: Digest) -> bytes | None:
+        """See `Records.inline`."""
+        if not well_formed(token):
+            return None
+        return await self._run(self._read_inline, token, digest)
+
+    async def touch(self, token: str) -> None:
+        """See `Records.touch`. Once an hour it waits for the directory."""
+        if well_formed(token) and self._recent.use_is_due(token) and await self._run(self._touch, token):
+            self._recent.used(token)
+
+    async def evict(self, token: str) -> bool:
+        """See `Records.evict`. Other nodes may answer from memory for `recent.FRESH` seconds more."""
+        if not well_formed(token):
+            return False
+        self._recent.forget(token)
+        evicted = await self._run(self._evict, token)
+        self._recent.forget(token)
+        return evicted
+
+    async def expire(self) -> int:
+        """See `Records.expire`. Also removes what crashes have left."""
+        shards = await self._run(self._shards)
+        return sum([await self._run(self._expire, shard) for shard in shards])
+
+    async def close(self) -> None:
+        """See `Records.close`."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        try:
+            async with asyncio.timeout(IO_WAIT):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except TimeoutError:
+            message = f"the shared directory {self._root} has not answered for {IO_WAIT:.0f} seconds"
+            raise WaitExpired(message) from None
+        except OSError as error:
+            kind = NoSpace if error.errno in _NO_ROOM else OurError
+            raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}") from error
+
+    # Below, all runs in the threads.
+
+    def _path(self, token: str) -> Path:
+        return self._root / token[:2] / token
+
+    def _inline_path(self, token: str, digest: Digest) -> Path:
+        return self._root / token[:2] / f"{token}.{digest.algorithm}-{digest.hex}"
+
+    def _look_afresh(self, token: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            sync_directory(self._root)
+            sync_directory(self._path(token).parent)
+
+    def _read(self, token: str) -> tuple[Stored | None, int] | None:
+        """Return a record, or None for one that is of no use, with its size; nothing at all where there is no file."""
+        try:
+            content, used_at = _read_file(self._path(token))
+        except FileNotFoundError:
+            return None
+        if used_at + self._lifetime <= self._clock():
+            return None, 0
+        head, _, data = content.partition(b"\n")
+        try:
+            return Stored(authenticate(token, data, self._key), float(head), used_at), len(data)
+        except (InvalidRequest, ValueError) as error:
+            log.warning("a record is not authentic", token=token, directory=str(self._root), reason=str(error))
+            return None, 0
+
+    def _read_inline(self, token: str, digest: Digest) -> bytes | None:
+        try:
+            content, _ = _read_file(self._inline_path(token, digest))
+        except FileNotFoundError:
+            return None
+        if not holds(digest, content):
+            log.warning("an inline layer is damaged", token=token, digest=digest, directory=str(self._root))
+            return None
+        return content
+
+    def _put(self, token: str, record: Record, inline: Mapping[Digest, bytes]) -> None:
+        check_inline(record, inline)
+        path = self._path(token)
+        make_directory(path.parent)
+        now = self._clock()
+        for digest, content in inline.items():
+            layer = self._inline_path(token, digest)
+            # One that is there gets a new time, lest it be taken for a leftover before its record is made.
+            if self._read_inline(token, digest) is None or not _set_time(layer, now):
+                publish_over(layer, content, now)
+        seen = self._read(token)
+        if seen is None or not self._renew(token, seen[0]):
+            self._publish(path, b"%.6f\n" % now + record.encode(), now, replace=seen is not None)
+            sync_directory(self._root)
+
+    def _publish(self, path: Path, content: bytes, now: float, *, replace: bool) -> None:
+        try:
+            if not replace:
+                publish_new(path, content, now)
+                return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        publish_over(path, content, now)
+
+    def _touch(self, token: str) -> bool:
+        seen = self._read(token)
+        return seen is not None and self._renew(token, seen[0])
+
+    def _renew(self, token: str, stored: Stored | None) -> bool:
+        """Set the time of last use; False if there is no good record."""
+        path = self._path(token)
+        if stored is None or not _set_time(path, max(self._clock(), stored.used_at)):
+            return False
+        # A record may be visible before the node that makes it has made it durable.
+        sync_directory(path.parent)
+        sync_directory(self._root)
+        return True
+
+    def _evict(self, token: str) -> bool:
+        path = self._path(token)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        for layer in path.parent.glob(f"{token}.*"):
+            layer.unlink(missing_ok=True)
+        sync_directory(path.parent)
+        return True
+
+    def _shards(self) -> list[Path]:
+        return [shard for shard in self._root.iterdir() if len(shard.name) == 2 and shard.is_dir()]
+
+    def _expire(self, shard: Path) -> int:
+        expired = 0
+        now = self._clock()
+        # A record's name sorts before those of its layers, which then go with it.
+        for path in sorted(shard.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                age = now - path.stat().st_mtime
+                if well_formed(path.name):
+                    if age >= self._lifetime:
+                        path.unlink()
+                        expired += 1
+                elif age >= LEFTOVER_AGE and _is_leftover(path):
+                    path.unlink()
+        return expired
+
+
+def _is_leftover(path: Path) -> bool:
+    token, dot, _ = path.name.partition(".")
+    if not token:
+        return path.name.endswith(TEMPORARY_SUFFIX)
+    return bool(dot) and well_formed(token) and not path.with_name(token).exists()
+
+
+def _read_file(path: Path) -> tuple[bytes, float]:
+    """Return content and modification time. A file replaced meanwhile on another node (ESTALE) is opened again."""
+    try:
+        return _read_once(path)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return _read_once(path)
+
+
+def _read_once(path: Path) -> tuple[bytes, float]:
+    with path.open("rb") as file:
+        return file.read(), os.fstat(file.fileno()).st_mtime
+
+
+def _set_time(path: Path, now: float) -> bool:
+    """Set the modification time, durably; False if the file has gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        os.utime(descriptor, (now, now))
+        os.fsync(descriptor)
+    except PermissionError:
+        log.warning("a record belongs to another user and cannot be renewed", path=str(path))
+    finally:
+        os.close(descriptor)
+    return True

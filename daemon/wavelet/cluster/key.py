@@ -1,0 +1,73 @@
+"""The cluster's key, under which tokens are made. All nodes of a cluster have the same; it never leaves its file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import time
+from pathlib import Path
+
+from wavelet.cluster.publish import make_directory, publish_new
+from wavelet.config import ConfigError, Settings
+from wavelet.plan.tokens import KEY_BYTES
+
+KEY_NAME = "cluster.key"
+
+_ATTEMPTS = 20
+_PAUSE = 0.1
+"""Another node's new file may be unseen for a moment where a network file system caches absences."""
+
+
+def key_path(settings: Settings) -> Path:
+    """Return where the key is: where the settings say, else beside the records."""
+    if settings.records.key_file:
+        return Path(settings.records.key_file).expanduser().absolute()
+    if settings.records.directory:
+        return Path(settings.records.directory).expanduser().absolute() / KEY_NAME
+    return settings.state_directory / KEY_NAME
+
+
+def load_key(path: Path) -> bytes:
+    """Return the key, making it if there is none; daemons that start at once agree on one. Blocking: for the start.
+
+    Raises:
+        ConfigError: it cannot be read or made, others can read it, or it has the wrong size.
+    """
+    try:
+        for _ in range(_ATTEMPTS):
+            try:
+                return _read(path)
+            except FileNotFoundError:
+                make_directory(path.parent)
+                if not publish_new(path, secrets.token_bytes(KEY_BYTES), time.time()):
+                    time.sleep(_PAUSE)
+        raise ConfigError(f"{path}: the cluster key exists and cannot be opened; look whether it is a dangling link")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the cluster key cannot be read or made: {error.strerror}; make it by hand, "
+            f"`(umask 077; head -c {KEY_BYTES} /dev/urandom > FILE)`, and name the file in `records.key_file`",
+            field="records.key_file",
+        ) from None
+
+
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path}: the cluster key has to be a plain file", field="records.key_file")
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            message = f"{path}: others can use the cluster key (mode {mode:04o}); run `chmod 600 {path}`"
+            raise ConfigError(message, field="records.key_file")
+        key = os.read(descriptor, KEY_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(key) != KEY_BYTES:
+        raise ConfigError(
+            f"{path}: a cluster key has {KEY_BYTES} bytes, not {status.st_size}; put the right file back, or remove it "
+            "on all nodes (names given so far are then lost)",
+            field="records.key_file",
+        )
+    return key

@@ -1,0 +1,161 @@
+"""Records in the node's own database, for a single node: the default."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import structlog
+
+from wavelet.cluster.publish import MODE, make_directory
+from wavelet.cluster.recent import Recent
+from wavelet.cluster.records import Record, Stored, authenticate, check_inline, holds
+from wavelet.errors import InvalidRequest, NoSpace, OurError
+from wavelet.image.digest import Digest
+from wavelet.store.database import Database, Statement
+
+log = structlog.get_logger()
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (token TEXT PRIMARY KEY, record BLOB, created REAL, used REAL);
+CREATE INDEX IF NOT EXISTS records_used ON records (used);
+CREATE TABLE IF NOT EXISTS inline_layers (token TEXT, digest TEXT, content BLOB, PRIMARY KEY (token, digest));
+"""
+
+_Row = tuple[bytes, float, float]
+
+
+class SqliteRecords:
+    """`Records` in an SQLite file. A put that returned survives power loss (WAL, synchronous FULL)."""
+
+    def __init__(self, path: Path, key: bytes, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+        """Open or make the file. Blocking: for the start.
+
+        Args:
+            path: the file, readable by its owner alone.
+            key: the cluster's.
+            lifetime: seconds that a record is kept after its last use.
+            clock: gives unix seconds.
+
+        Raises:
+            ConfigError: the directory is on a network file system.
+        """
+        path = path.absolute()
+        make_directory(path.parent)
+        # SQLite gives its log the mode of the database.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, MODE))
+        self._path = path
+        self._key = key
+        self._lifetime = lifetime
+        self._clock = clock
+        self._recent = Recent(lifetime, clock)
+        try:
+            self._database = Database(path, _SCHEMA, synchronous="FULL")
+        except sqlite3.Error as error:
+            raise OurError(f"{path} cannot be used as a database: {error}; move it away to begin anew") from error
+
+    async def get(self, token: str) -> Stored | None:
+        """See `Records.get`. A point read, in the loop."""
+        if (stored := self._recent.get(token)) is not None:
+            return stored
+        row = self._row(token)
+        if row is None or row[2] + self._lifetime <= self._clock():
+            return None
+        data, created, used = row
+        try:
+            stored = Stored(authenticate(token, data, self._key), created, used)
+        except InvalidRequest as error:
+            log.warning("a record is not authentic", token=token, reason=error.message)
+            return None
+        self._recent.add(token, stored, len(data))
+        return stored
+
+    async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
+        """See `Records.put`."""
+        await asyncio.to_thread(check_inline, record, inline)
+        token = record.token(self._key)
+        known = await self.get(token) is not None
+        if known and not inline and not self._recent.use_is_due(token):
+            return token
+        useless = None if known else self._row(token)
+        await self._write(self._put(token, record, inline, useless))
+        self._recent.used(token)
+        return token
+
+    def _put(
+        self, token: str, record: Record, inline: Mapping[Digest, bytes], useless: _Row | None
+    ) -> Iterable[Statement]:
+        now = self._clock()
+        if useless is not None:
+            yield "DELETE FROM records WHERE token = ? AND record = ? AND used = ?", (token, useless[0], useless[2])
+        yield (
+            "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used",
+            (token, record.encode(), now, now),
+        )
+        for digest, content in inline.items():
+            yield "INSERT OR REPLACE INTO inline_layers VALUES (?, ?, ?)", (token, str(digest), content)
+
+    def _row(self, token: str) -> _Row | None:
+        try:
+            rows = self._database.read("SELECT record, created, used FROM records WHERE token = ?", token)
+        except sqlite3.Error as error:
+            raise OurError(f"the records in {self._path} cannot be read: {error}") from error
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    async def inline(self, token: str, digest: Digest) -> bytes | None:
+        """See `Records.inline`. Read in a thread: a layer may have many megabytes."""
+        return await asyncio.to_thread(self._read_inline, token, digest)
+
+    def _read_inline(self, token: str, digest: Digest) -> bytes | None:
+        with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            query = "SELECT content FROM inline_layers WHERE token = ? AND digest = ?"
+            row: tuple[bytes] | None = connection.execute(query, (token, str(digest))).fetchone()
+        if row is None:
+            return None
+        if not holds(digest, row[0]):
+            log.warning("an inline layer is damaged", token=token, digest=digest)
+            return None
+        return row[0]
+
+    async def touch(self, token: str) -> None:
+        """See `Records.touch`. Written soon, without waiting."""
+        if self._recent.use_is_due(token):
+            now = self._clock()
+            living = now - self._lifetime
+            self._database.write_later("UPDATE records SET used = ? WHERE token = ? AND used > ?", now, token, living)
+            self._recent.used(token)
+
+    async def evict(self, token: str) -> bool:
+        """See `Records.evict`."""
+        self._recent.forget(token)
+        evicted = await self._write(
+            [
+                ("DELETE FROM records WHERE token = ?", (token,)),
+                ("DELETE FROM inline_layers WHERE token = ?", (token,)),
+            ]
+        )
+        self._recent.forget(token)
+        return evicted > 0
+
+    async def expire(self) -> int:
+        """See `Records.expire`."""
+        gone = await self._write([("DELETE FROM records WHERE used <= ?", (self._clock() - self._lifetime,))])
+        if gone:
+            await self._write([("DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)", ())])
+        return gone
+
+    async def close(self) -> None:
+        """See `Records.close`."""
+        await asyncio.to_thread(self._database.close)
+
+    async def _write(self, statements: Iterable[Statement]) -> int:
+        try:
+            return await self._database.write(statements)
+        except sqlite3.Error as error:
+            kind = NoSpace if error.sqlite_errorcode == sqlite3.SQLITE_FULL else OurError
+            raise kind(f"the records in {self._path} cannot be written: {error}") from error

@@ -1,0 +1,48 @@
+"""Who calls: the owner of the connection and the login it sends. Whom the daemon does not serve goes no further."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from wavelet.front.keys import CALLER, IDENTITY
+from wavelet.front.listener import Connection
+from wavelet.plan.identity import Login
+from wavelet.resolve.access import AccessRules, Caller
+
+
+def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
+    """Return the middleware. `key` keys the hash by which logins are told apart."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        uid = request.protocol.peer_uid if isinstance(request.protocol, Connection) else None
+        login = parse_basic(request.headers.get(hdrs.AUTHORIZATION))
+        caller = Caller(uid, login, "" if login is None else _login_key(key, login))
+        rules.admit(caller)
+        request[CALLER] = caller
+        request[IDENTITY] = rules.asking(caller)
+        return await handler(request)
+
+    return middleware
+
+
+def parse_basic(header: str | None) -> Login | None:
+    """Return the login of a Basic `Authorization` header (RFC 7617); other schemes are no login of ours."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        username, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return Login(username, secret) if colon and username else None
+
+
+def _login_key(key: bytes, login: Login) -> str:
+    return hmac.new(key, f"login\0{login.username}\0{login.secret}".encode(), hashlib.sha256).hexdigest()[:32]

@@ -1,0 +1,211 @@
+"""The HTTP listener: sockets, connections, and what is decided before a request reaches the application."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+import structlog
+from aiohttp import web
+
+from wavelet.config import ConfigError, Settings, Tls, split_address
+from wavelet.errors import InvalidRequest, TooLarge, WaveletError
+from wavelet.front.defects import defect
+from wavelet.front.peers import Peers
+from wavelet.front.port_owner import describe_owner
+
+log = structlog.get_logger()
+
+BODY_LIMIT = 32 * 1024 * 1024
+"""Most bytes of a request's body; Nextflow sends up to some 20 MB. Larger ones are refused before they are read."""
+
+LINGER = 10.0
+"""Seconds for which the rest of a refused body is read and dropped, so that its sender gets to read the answer."""
+
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+
+_TLS_HANDSHAKE = b"\x16"
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Connection(web.RequestHandler):
+    """A client's connection.
+
+    Attributes:
+        peer_uid: the local user at the other end, looked up when it was accepted; None: nobody in particular.
+    """
+
+    __slots__ = ("_begun", "_peers", "peer_uid")
+
+    def __init__(self, server: web.Server, peers: Peers) -> None:
+        loop = asyncio.get_running_loop()
+        # No access log: aiohttp takes None for that, only its annotation does not.
+        super().__init__(server, loop=loop, access_log=None, lingering_time=LINGER)  # type: ignore[arg-type]
+        self.peer_uid: int | None = None
+        self._peers = peers
+        self._begun = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look up who connects."""
+        self.peer_uid = self._peers.uid_of(transport)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes; a TLS handshake where HTTP is spoken ends at once and unanswered.
+
+        Engines try https first. No HTTP method begins with the byte that begins a TLS record.
+        """
+        if not self._begun and data:
+            self._begun = True
+            if data.startswith(_TLS_HANDSHAKE):
+                self.force_close()
+                return
+        super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer bytes that are not HTTP (status 400), or an exception that the application let through."""
+        if status == 400:
+            first = (message or str(exc)).strip().partition("\n")[0].rstrip(":")
+            log.info("not an HTTP request", peer=request.remote, reason=ascii(first))
+            return _answer(InvalidRequest(f"this is not a well-formed HTTP request: {first[:200]!a}"))
+        answer = _answer(defect(cast(web.Request, request)))
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun and cannot be another one now")
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Open doors.
+
+    Attributes:
+        address: host and port of the plain listener, the real port where 0 was asked for.
+        tls_address: the same of the TLS listener, if there is one.
+    """
+
+    address: tuple[str, int]
+    tls_address: tuple[str, int] | None
+    _runner: web.AppRunner
+    _servers: tuple[asyncio.Server, ...]
+    _peers: Peers
+
+    async def close(self) -> None:
+        """Accept no more, wait for running requests (at most the grace period), and end the application."""
+        for server in self._servers:
+            server.close()
+        await self._runner.cleanup()
+        self._peers.close()
+
+
+async def listen(app: web.Application, settings: Settings) -> Listening:
+    """Start the application and open its listeners.
+
+    Raises:
+        ConfigError: an address is in use (its owner is named) or not this machine's, or the certificate cannot be used.
+    """
+    context = None if settings.tls is None else await asyncio.to_thread(_tls_context, settings.tls)
+    sockets = [await _open(settings.listen, "listen")]
+    runner = web.AppRunner(app, shutdown_timeout=settings.grace_period)
+    try:
+        if settings.tls is not None:
+            sockets.append(await _open(settings.tls.listen, "tls.listen"))
+        await runner.setup()
+    except BaseException:
+        for each in sockets:
+            each.close()
+        await runner.cleanup()
+        raise
+    # AppRunner's sites make connections of aiohttp's own class. What accepts connections needs a factory and nothing
+    # of aiohttp's insides, so the sockets are served from here; the runner's server still knows every connection (each
+    # reports to it) and ends them. The handler is wrapped there and not by a middleware, because aiohttp answers
+    # `Expect: 100-continue` before middlewares run.
+    server = cast(web.Server, runner.server)
+    server.request_handler = _refuse_large(server.request_handler)
+    peers = Peers()
+    factory = functools.partial(Connection, server, peers)
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(factory, sock=each, ssl=secure, backlog=BACKLOG)
+        for each, secure in zip(sockets, (None, context), strict=False)
+    ]
+    addresses = [each.getsockname()[:2] for each in sockets]
+    return Listening(addresses[0], addresses[1] if context else None, runner, tuple(servers), peers)
+
+
+def _refuse_large(handler: _Handler) -> _Handler:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if (request.content_length or 0) > BODY_LIMIT:
+            return _answer(
+                TooLarge(f"a request's body has at most {BODY_LIMIT} bytes, this has {request.content_length}")
+            )
+        return await handler(request)
+
+    return handle
+
+
+def _answer(error: WaveletError) -> web.Response:
+    """Answer in a form that both doors' clients read: Wave's `message`, the distribution-spec's `errors`."""
+    errors = [{"code": error.code, "message": error.message}]
+    answer = web.json_response({"message": error.message, "errors": errors}, status=error.status)
+    answer.force_close()
+    return answer
+
+
+async def _open(address: str, key: str) -> socket.socket:
+    """Return a listening socket; `localhost` is 127.0.0.1, and `[::]` serves IPv4 too."""
+    host, port = split_address(address, key)
+    host = "127.0.0.1" if host == "localhost" else host
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        opened.bind((host, port))
+        opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise ConfigError(await _why(error, address, port, key), field=key) from None
+    opened.setblocking(False)
+    return opened
+
+
+async def _why(error: OSError, address: str, port: int, key: str) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            owner = await asyncio.to_thread(describe_owner, port)
+            return f"{key}: {address} is in use by {owner}; stop it, or set `{key}` to another port"
+        case errno.EADDRNOTAVAIL:
+            return f"{key}: {address} is not an address of this machine"
+        case errno.EACCES:
+            return f"{key}: {address} is not open to this user; ports below 1024 are root's"
+        case _:
+            return f"{key}: cannot listen on {address}: {error.strerror}"
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # Without a password given, OpenSSL would ask the terminal for that of a key that has one.
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or str(error)
+        message = (
+            f"tls: {tls.certificate} with {tls.key} cannot be used: {reason}; both are PEM files, the key unencrypted"
+        )
+        raise ConfigError(message, field="tls") from None
+    return context

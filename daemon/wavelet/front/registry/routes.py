@@ -1,0 +1,167 @@
+"""The routes of the registry: HTTP in, HTTP out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from aiohttp import hdrs, web
+
+from wavelet.errors import CallerError, ImageNotFound, WaitExpired, WaveletError
+from wavelet.front.defects import defect
+from wavelet.front.keys import CALLER
+from wavelet.front.registry import headers
+from wavelet.front.registry.names import Route, UpstreamName, parse_name, parse_route
+from wavelet.front.registry.scope import Scope, Scopes
+from wavelet.front.registry.transfer import blob_headers, send_blob
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content
+from wavelet.image.manifest import INDEX_TYPES, OCI_INDEX, Index, parse_document
+from wavelet.image.platform import DEFAULT_PLATFORM
+from wavelet.image.reference import valid_tag
+
+HELD = 1200.0
+"""Seconds for which a manifest that is being made is held; then the engine is told to ask again."""
+
+RETRY_AFTER = 5
+
+T = TypeVar("T")
+_VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
+
+
+class MethodRefused(CallerError):
+    """A part of the distribution-spec that writes."""
+
+    status = 405
+
+
+class RegistryDoor:
+    """Handlers for everything under `/v2/`."""
+
+    def __init__(self, scopes: Scopes, *, reserved: bool, own_hosts: frozenset[str]) -> None:
+        self._scopes = scopes
+        self._reserved = reserved
+        self._own_hosts = own_hosts
+
+    def add_routes(self, app: web.Application) -> None:
+        """Register the routes."""
+        app.router.add_route("*", "/v2", self.handle)
+        app.router.add_route("*", "/v2/{path:.*}", self.handle)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; errors in the form of the distribution-spec ("Error Codes")."""
+        try:
+            if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+                raise MethodRefused(
+                    "this registry is read by container engines; nothing can be pushed to it or deleted"
+                )
+            path = request.match_info.get("path", "")
+            if not path:
+                return web.json_response({}, headers=_VERSION)
+            return await self._dispatch(request, parse_route(path))
+        except WaveletError as error:
+            return error_response(error)
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:  # noqa: BLE001 - the last resort of the door
+            return error_response(defect(request))
+
+    async def _dispatch(self, request: web.Request, route: Route) -> web.StreamResponse:
+        namespace = request.query.get("ns")
+        if namespace in self._own_hosts:
+            namespace = None
+        extra = dict(_VERSION) if namespace is None else _VERSION | {"OCI-Namespace": namespace}
+        name = parse_name(route.name, namespace, reserved=self._reserved)
+        scope = await self._scopes.open(name, request[CALLER])
+        match route.kind:
+            case "manifests":
+                return await self._manifest(request, scope, route.reference, extra)
+            case "blobs":
+                digest = Digest.parse(route.reference)
+                if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
+                    return web.Response(status=304, headers=blob_headers(digest) | extra)
+                blob = await held(self._scopes.blob(scope, digest))
+                return await send_blob(request, blob, digest, extra)
+            case "tags":
+                return await self._tags(request, scope, route, extra, isinstance(name, UpstreamName))
+            case "referrers":
+                return await self._referrers(request, scope, Digest.parse(route.reference), extra)
+
+    async def _manifest(
+        self, request: web.Request, scope: Scope, reference: str, extra: dict[str, str]
+    ) -> web.StreamResponse:
+        accept = request.headers.getall(hdrs.ACCEPT, [])
+        if ":" in reference:
+            content = await held(self._scopes.manifest(scope, Digest.parse(reference)))
+        else:
+            if not valid_tag(reference):
+                raise ImageNotFound(f"{reference[:150]!r} is not a tag")
+            content = await held(self._scopes.tagged(scope, reference))
+            content = await self._negotiated(scope, content, accept)
+        descriptor = content.descriptor
+        answer = {
+            "Docker-Content-Digest": str(descriptor.digest),
+            hdrs.ETAG: f'"{descriptor.digest}"',
+            hdrs.CONTENT_TYPE: descriptor.media_type,
+        } | extra
+        if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest):
+            return web.Response(status=304, headers=answer)
+        data = await held(self._scopes.document(scope, content))
+        return web.Response(body=data, headers=answer)
+
+    async def _negotiated(self, scope: Scope, content: Content, accept: list[str]) -> Content:
+        """Give a client that reads no indexes the manifest of the default platform, as registries do."""
+        media_type = content.descriptor.media_type
+        if media_type not in INDEX_TYPES or any(headers.accepts(accept, each) for each in INDEX_TYPES):
+            return content
+        view = parse_document(await held(self._scopes.document(scope, content)), media_type)
+        entry = view.select(DEFAULT_PLATFORM) if isinstance(view, Index) else None
+        return content if entry is None else await held(self._scopes.manifest(scope, entry.descriptor.digest))
+
+    async def _tags(
+        self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str], plain: bool
+    ) -> web.StreamResponse:
+        n = headers.parse_page_size(request.query.get("n"))
+        tags, more = await held(self._scopes.tags(scope, n, request.query.get("last")))
+        if more and n and tags:
+            namespace = extra.get("OCI-Namespace")
+            extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)
+        name = scope.repository.path if plain and "OCI-Namespace" in extra else route.name
+        return web.json_response({"name": name, "tags": tags}, headers=extra)
+
+    async def _referrers(
+        self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
+    ) -> web.StreamResponse:
+        found = await held(self._scopes.referrers(scope, digest))
+        wanted = request.query.getall("artifactType", [])
+        if wanted:
+            found = [descriptor for descriptor in found if descriptor.get("artifactType") in wanted]
+            extra["OCI-Filters-Applied"] = "artifactType"
+        index: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
+        return web.Response(text=json.dumps(index), content_type=OCI_INDEX, headers=extra)
+
+
+async def held(work: Awaitable[T]) -> T:
+    """Wait for `work` for as long as a request may be held.
+
+    Raises:
+        WaitExpired: it takes longer; the work goes on.
+    """
+    try:
+        async with asyncio.timeout(HELD):
+            return await work
+    except TimeoutError:
+        raise WaitExpired("the image is still being made; ask again", retry_after=RETRY_AFTER) from None
+
+
+def error_response(error: WaveletError) -> web.Response:
+    """Return an error as the distribution-spec has it, its sentence in the status line too."""
+    extra = dict(_VERSION)
+    if error.retry_after is not None:
+        extra[hdrs.RETRY_AFTER] = str(max(1, round(error.retry_after)))
+    if error.status == 416:
+        extra[hdrs.CONTENT_RANGE] = f"bytes */{getattr(error, 'size', '*')}"
+    body = {"errors": [{"code": error.code, "message": error.message, "detail": {"fault": error.fault.value}}]}
+    return web.json_response(body, status=error.status, reason=headers.reason_phrase(error.message), headers=extra)

@@ -1,0 +1,127 @@
+"""Sending blobs: committed ones by sendfile, growing ones by following the file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from typing import BinaryIO
+
+import structlog
+from aiohttp import hdrs, web
+
+from wavelet.errors import WaveletError
+from wavelet.front.registry.headers import matches_etag, parse_range
+from wavelet.image.digest import Digest
+from wavelet.store.content import Blob, Committed
+from wavelet.store.growing import Growing
+
+log = structlog.get_logger()
+
+PIECE = 64 * 1024 * 1024
+"""Bytes sent in one bounded wait."""
+
+PIECE_LIMIT = 900.0
+"""Seconds for one piece; a client slower than that has gone."""
+
+READ_SIZE = 256 * 1024
+
+
+async def send_blob(request: web.Request, blob: Blob, digest: Digest, extra: dict[str, str]) -> web.StreamResponse:
+    """Answer with a blob, its headers only for HEAD.
+
+    Raises:
+        RangeInvalid: the range begins behind the end.
+        WaveletError: the running fetch failed before there was a byte to send.
+    """
+    # No await lies between finding a blob and opening it, so that eviction cannot come in between.
+    with blob.path.open("rb", buffering=0) if isinstance(blob, Committed) else blob.open() as file:
+        if isinstance(blob, Growing):
+            await blob.wait_beyond(0)
+        return await _send(request, blob, file, digest, extra)
+
+
+async def _send(
+    request: web.Request, blob: Blob, file: BinaryIO, digest: Digest, extra: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers=blob_headers(digest) | extra)
+    size = blob.size
+    if size is None:
+        assert isinstance(blob, Growing)
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            await _guarded(request, _follow_unknown(response, blob, file))
+        await response.write_eof()
+        return response
+    start, end = _wanted(request, response, digest, size)
+    response.content_length = end - start
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        await _guarded(request, _send_range(request, blob, file, start, end))
+    await response.write_eof()
+    return response
+
+
+def blob_headers(digest: Digest) -> dict[str, str]:
+    """Return what every answer about a blob carries."""
+    return {
+        "Docker-Content-Digest": digest,
+        hdrs.ETAG: f'"{digest}"',
+        hdrs.CONTENT_TYPE: "application/octet-stream",
+        hdrs.ACCEPT_RANGES: "bytes",
+    }
+
+
+def _wanted(request: web.Request, response: web.StreamResponse, digest: Digest, size: int) -> tuple[int, int]:
+    if_range = request.headers.get(hdrs.IF_RANGE)
+    if if_range is not None and not matches_etag(if_range, digest):
+        return 0, size
+    wanted = parse_range(request.headers.get(hdrs.RANGE), size)
+    if wanted is None:
+        return 0, size
+    response.set_status(206)
+    response.headers[hdrs.CONTENT_RANGE] = f"bytes {wanted[0]}-{wanted[1] - 1}/{size}"
+    return wanted
+
+
+async def _send_range(request: web.Request, blob: Blob, file: BinaryIO, start: int, end: int) -> None:
+    loop = asyncio.get_running_loop()
+    while start < end:
+        readable = await blob.wait_beyond(start) if isinstance(blob, Growing) else end
+        count = min(readable, end, start + PIECE) - start
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        async with asyncio.timeout(PIECE_LIMIT):
+            await loop.sendfile(transport, file, start, count)
+        start += count
+
+
+async def _follow_unknown(response: web.StreamResponse, blob: Growing, file: BinaryIO) -> None:
+    offset = 0
+    while not (blob.verified and offset >= blob.readable):
+        readable = await blob.wait_beyond(offset)
+        while offset < readable:
+            data = os.pread(file.fileno(), min(READ_SIZE, readable - offset), offset)
+            async with asyncio.timeout(PIECE_LIMIT):
+                await response.write(data)
+            offset += len(data)
+
+
+async def _guarded(request: web.Request, sending: Awaitable[None]) -> None:
+    """Run `sending`; when it fails, break the connection: headers are out, and a clean end would be a lie."""
+    try:
+        await sending
+    except WaveletError as error:
+        log.warning("transfer broken", path=request.path, because=error.message)
+        _abort(request)
+        raise ConnectionResetError(error.message) from None
+    except TimeoutError:
+        _abort(request)
+        raise ConnectionResetError("the client takes no bytes") from None
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,219 @@
+"""From the resolver's values to Wave's answers. Pure.
+
+Instants are ISO-8601 in UTC with `Z`. Durations are seconds and always have a decimal point: wave-cli takes digits
+without one for nanoseconds.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+import msgspec
+
+from wavelet import __version__
+from wavelet.front.wave import models
+from wavelet.front.wave.names import target_image
+from wavelet.image.digest import Digest
+from wavelet.plan.names import source_of
+from wavelet.plan.plan import INLINE, AsIndex, ContainerConfig, FromRegistry, Layer, Plan, WithConfig
+from wavelet.resolve.requests import ContainerRequest, Failed, Pending, Ready, State
+
+WAVE_VERSION = "1.37.0"
+"""The version of Wave whose API this is. Clients compare it with the one that brought a feature, 1.31.0 and up."""
+
+_OMITTED = "data:DATA+OMITTED"
+
+
+def submitted(request: ContainerRequest, state: State, authority: str, *, dry_run: bool) -> models.SubmitAnswer:
+    """Return the answer to `POST /v1alpha2/container`.
+
+    `succeeded` is true or absent, and absent makes the client ask for the status. A dry run is answered true, as by
+    Wave: nothing will be made that there is to wait for.
+    """
+    answer = submitted_v1(request, authority)
+    succeeded = True if dry_run or isinstance(state, Ready) else None
+    return msgspec.structs.replace(answer, freeze=False, mirror=False, succeeded=succeeded)
+
+
+def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnswer:
+    """Return the answer to `POST /container-token`.
+
+    It never has a `buildId`: that makes Nextflow 23.10 ask for the manifest by https.
+    """
+    return models.SubmitAnswer(
+        request_id=request.token,
+        container_token=request.token,
+        target_image=target_image(authority, request.token, request.plan),
+        expiration=instant(request.expires_at),
+        container_image=_source_image(request),
+    )
+
+
+def status(request: ContainerRequest, state: State, seconds: float, base_url: str) -> models.StatusAnswer:
+    """Return how far a request is; `seconds` since its work began, `base_url` as the client calls this daemon."""
+    done = not isinstance(state, Pending)
+    return models.StatusAnswer(
+        id=request.token,
+        status="DONE" if done else "PENDING",
+        creation_time=instant(request.created_at),
+        succeeded=_succeeded(state),
+        reason=reason(state),
+        details_uri=f"{base_url}/view/containers/{request.token}",
+        duration=decimal(seconds) if done else None,
+    )
+
+
+def build_status(request: ContainerRequest, state: State, seconds: float, build: str) -> models.BuildStatusAnswer:
+    """Return the same in the form of a build's status."""
+    done = not isinstance(state, Pending)
+    return models.BuildStatusAnswer(
+        id=build,
+        status="COMPLETED" if done else "PENDING",
+        start_time=instant(request.created_at),
+        duration=decimal(seconds) if done else None,
+        succeeded=_succeeded(state),
+    )
+
+
+def build(request: ContainerRequest, state: State, seconds: float, build: str, authority: str) -> models.BuildAnswer:
+    """Return the same in the form of a build's record."""
+    succeeded = _succeeded(state)
+    return models.BuildAnswer(
+        build_id=build,
+        target_image=target_image(authority, request.token, request.plan),
+        start_time=instant(request.created_at),
+        format="DOCKER",
+        duration=None if succeeded is None else decimal(seconds),
+        exit_status=None if succeeded is None else int(not succeeded),
+        platform=_platform(request.plan),
+        request_ip=_address(request),
+        digest=_text(request.made_digest),
+    )
+
+
+def container(request: ContainerRequest, authority: str) -> models.ContainerAnswer:
+    """Return the record of a request."""
+    about = request.about
+    return models.ContainerAnswer(
+        id=request.token,
+        container_image=_source_image(request),
+        source_image=_source_image(request),
+        wave_image=target_image(authority, request.token, request.plan),
+        expiration=instant(request.expires_at),
+        freeze=False,
+        mirror=False,
+        container_config=_config(request.plan),
+        platform=_platform(request.plan),
+        fingerprint=about.fingerprint if about else None,
+        timestamp=about.timestamp if about else None,
+        ip_address=_address(request),
+        source_digest=_text(request.source_digest),
+        wave_digest=_text(request.made_digest),
+    )
+
+
+def token(request: ContainerRequest, authority: str) -> models.TokenAnswer:
+    """Return the description of a token."""
+    record = container(request, authority)
+    return models.TokenAnswer(
+        token=request.token,
+        expiration=record.expiration,
+        request=models.TokenRequestAnswer(
+            container_image=record.container_image,
+            container_config=record.container_config,
+            platform=record.platform,
+            fingerprint=record.fingerprint,
+            timestamp=record.timestamp,
+            ip_address=record.ip_address,
+        ),
+        source=models.ImageAnswer(image=record.source_image, digest=record.source_digest),
+        wave=models.ImageAnswer(image=record.wave_image, digest=record.wave_digest),
+    )
+
+
+def page(request: ContainerRequest, state: State, authority: str) -> str:
+    """Return what a person wants to know of a request, as plain text."""
+    lines = [
+        f"container request {request.token}",
+        f"image:   {_source_image(request)}",
+        f"name:    {target_image(authority, request.token, request.plan)}",
+        f"created: {instant(request.created_at)}",
+        f"expires: {instant(request.expires_at)}",
+        f"status:  {'failed' if isinstance(state, Failed) else 'ready' if isinstance(state, Ready) else 'pending'}",
+    ]
+    why = reason(state)
+    return "\n".join(lines + ([] if why is None else [f"reason:  {why}"])) + "\n"
+
+
+def service_info() -> models.ServiceInfoAnswer:
+    """Return what the service says of itself."""
+    info = models.ServiceInfo(version=WAVE_VERSION, commit_id=f"wavelet-{__version__}")
+    return models.ServiceInfoAnswer(service_info=info)
+
+
+def reason(state: State) -> str | None:
+    """Return why a request has failed; clients show it to their users verbatim."""
+    return state.error.message if isinstance(state, Failed) else None
+
+
+def instant(seconds: float) -> str:
+    """Return seconds since 1970 as an ISO-8601 instant in UTC, to the millisecond."""
+    when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return when.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def decimal(seconds: float) -> msgspec.Raw:
+    """Return a duration as a JSON number that has a decimal point."""
+    return msgspec.Raw(f"{max(seconds, 0.0):.3f}".encode())
+
+
+def _succeeded(state: State) -> bool | None:
+    return None if isinstance(state, Pending) else isinstance(state, Ready)
+
+
+def _text(digest: Digest | None) -> str | None:
+    return None if digest is None else str(digest)
+
+
+def _source_image(request: ContainerRequest) -> str:
+    return request.about.image if request.about else str(source_of(request.plan))
+
+
+def _address(request: ContainerRequest) -> str | None:
+    return (request.about.address or None) if request.about else None
+
+
+def _platform(plan: Plan) -> str | None:
+    match plan:
+        case AsIndex(members):
+            return ",".join(str(platform) for platform, _ in members)
+        case WithConfig(FromRegistry(_, platform)) | FromRegistry(_, platform):
+            return None if platform is None else str(platform)
+
+
+def _config(plan: Plan) -> models.ConfigAnswer | None:
+    match plan:
+        case AsIndex(members):
+            return _config(members[0][1])
+        case WithConfig(_, config) if config:
+            return _config_answer(config)
+    return None
+
+
+def _config_answer(config: ContainerConfig) -> models.ConfigAnswer:
+    return models.ConfigAnswer(
+        entrypoint=config.entrypoint,
+        cmd=config.cmd,
+        env=config.env,
+        working_dir=config.working_dir,
+        layers=tuple(map(_layer, config.layers)),
+    )
+
+
+def _layer(layer: Layer) -> models.LayerAnswer:
+    return models.LayerAnswer(
+        location=_OMITTED if layer.location.startswith(INLINE) else layer.location,
+        gzip_digest=str(layer.digest),
+        gzip_size=layer.size,
+        tar_digest=str(layer.diff_id),
+    )

@@ -1,0 +1,294 @@
+"""The routes of Wave's HTTP API. Each reads its request, makes one call, and writes the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from wavelet.errors import InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired
+from wavelet.front.keys import IDENTITY
+from wavelet.front.wave import answers, models
+from wavelet.front.wave.errors import answering
+from wavelet.front.wave.inspect import inspected
+from wavelet.front.wave.names import check_length
+from wavelet.front.wave.translate import Api, Submission, translate
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference, normalise, valid_host
+from wavelet.plan.identity import Identity, Login
+from wavelet.plan.tokens import well_formed
+from wavelet.resolve.requests import About, ContainerRequests
+
+BODY_LIMIT = 32 * 1024 * 1024
+"""Bytes of a request's body. Nextflow sends two bundles of 5 MB at most in base64, and wave-cli more."""
+
+BODY_WAIT = 60.0
+"""Seconds within which a body has to arrive, and for which a large one waits for its turn."""
+
+SMALL_BODY = 64 * 1024
+"""Bytes of a body that is read in the loop; a larger one is decoded and hashed in a thread."""
+
+LARGE_BODIES = 4
+"""Large bodies in memory at one time."""
+
+_TEXT_LIMIT = 64
+_BUILD = re.compile(r"bd-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
+_WHAT_IS_THIS = """\
+This is wavelet, the node agent of Wave: container images on demand.
+Nextflow: wave.enabled = true, wave.endpoint = 'http://<this address>'.
+Container engines: pull <this address>/<registry host>/<path>:<tag>.
+"""
+
+_Body = TypeVar("_Body", models.SubmitBody, models.InspectBody, models.CredentialsBody)
+
+
+def add_routes(app: web.Application, requests: ContainerRequests, authority: str) -> None:
+    """Register the door on `app`. `authority` is host and port in image names.
+
+    Every request is expected to carry the caller's `Identity` under `IDENTITY`.
+    """
+    door = _WaveDoor(requests, authority)
+    routes = [
+        (web.post, "/v1alpha2/container", door.submit),
+        (web.post, "/container-token", door.submit_v1),
+        (web.get, "/v1alpha2/container/{token}", door.describe_container),
+        (web.get, "/v1alpha2/container/{token}/status", door.container_status),
+        (web.get, "/container-token/{token}", door.describe_token),
+        (web.delete, "/container-token/{token}", door.evict_token),
+        (web.get, "/v1alpha1/builds/{build}", door.describe_build),
+        (web.get, "/v1alpha1/builds/{build}/status", door.build_status),
+        (web.get, "/v1alpha1/builds/{build}/{file:logs|condalock}", _no_build_file),
+        (web.post, "/v1alpha1/inspect", door.inspect),
+        (web.post, "/v1alpha2/inspect", door.inspect),
+        (web.post, "/v1alpha2/validate-creds", door.validate_credentials),
+        (web.post, "/validate-creds", door.validate_credentials),
+        (web.get, "/view/containers/{token}", door.view_container),
+        (web.get, "/view/builds/{build}", door.view_build),
+        (web.get, "/service-info", _service_info),
+        (web.get, "/", _front_page),
+        (web.get, "/robots.txt", _robots),
+        (web.get, "/favicon.ico", _no_icon),
+    ]
+    app.add_routes([method(path, answering(handler)) for method, path, handler in routes])
+
+
+class _WaveDoor:
+    """The handlers that ask the resolver's side."""
+
+    def __init__(self, requests: ContainerRequests, authority: str) -> None:
+        self._requests = requests
+        self._authority = authority
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        return await self._submit(request, "v1alpha2")
+
+    async def submit_v1(self, request: web.Request) -> web.Response:
+        return await self._submit(request, "v1")
+
+    async def _submit(self, request: web.Request, api: Api) -> web.Response:
+        asked, about = await self._submission(request, api)
+        check_length(self._authority, asked.plan)
+        record, state = await self._requests.submit(
+            asked.plan, _identity(request), asked.inline, about, dry_run=asked.dry_run
+        )
+        if api == "v1":
+            return _json(answers.submitted_v1(record, self._authority))
+        return _json(answers.submitted(record, state, self._authority, dry_run=asked.dry_run))
+
+    async def _submission(self, request: web.Request, api: Api) -> tuple[Submission, About]:
+        def read(data: bytes) -> tuple[Submission, About]:
+            body = _decode(data, models.SubmitBody)
+            asked = translate(body, api)
+            return asked, _about(body, api, str(asked.image), request.remote or "")
+
+        if request.content_length is not None and request.content_length <= SMALL_BODY:
+            return read(await _read(request))
+        async with self._large_body():
+            return await asyncio.to_thread(read, await _read(request))
+
+    @asynccontextmanager
+    async def _large_body(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(BODY_WAIT):
+                await self._large_bodies.acquire()
+        except TimeoutError:
+            raise WaitExpired("too many large requests are being read; ask again", retry_after=10) from None
+        try:
+            yield
+        finally:
+            self._large_bodies.release()
+
+    async def describe_container(self, request: web.Request) -> web.Response:
+        return _json(answers.container(await self._requests.find(_token(request)), self._authority))
+
+    async def container_status(self, request: web.Request) -> web.Response:
+        record, state, seconds = await self._requests.status(_token(request))
+        # Not request.host: without the header, that asks the DNS.
+        host = request.headers.get("Host", self._authority)
+        return _json(answers.status(record, state, seconds, f"{request.scheme}://{host}"))
+
+    async def describe_token(self, request: web.Request) -> web.Response:
+        return _json(answers.token(await self._requests.find(_token(request)), self._authority))
+
+    async def evict_token(self, request: web.Request) -> web.Response:
+        await self._requests.evict(_token(request), _identity(request))
+        return web.Response()
+
+    async def describe_build(self, request: web.Request) -> web.Response:
+        build, token = _build(request)
+        record, state, seconds = await self._requests.status(token)
+        return _json(answers.build(record, state, seconds, build, self._authority))
+
+    async def build_status(self, request: web.Request) -> web.Response:
+        build, token = _build(request)
+        record, state, seconds = await self._requests.status(token)
+        return _json(answers.build_status(record, state, seconds, build))
+
+    async def view_container(self, request: web.Request) -> web.Response:
+        return await self._view(_token(request))
+
+    async def view_build(self, request: web.Request) -> web.Response:
+        return await self._view(_build(request)[1])
+
+    async def _view(self, token: str) -> web.Response:
+        record, state, _ = await self._requests.status(token)
+        return _text(answers.page(record, state, self._authority))
+
+    async def inspect(self, request: web.Request) -> web.Response:
+        body = _decode(await _read(request), models.InspectBody)
+        if not body.container_image:
+            raise InvalidRequest("containerImage: is missing; it is the image to inspect", field="containerImage")
+        reference = Reference.parse(body.container_image, "containerImage")
+        platform = _single_platform(request.query.get("platform"))
+        found = await self._requests.documents(reference, platform, _identity(request))
+        return _json(inspected(reference, found.descriptor, found.manifest, found.config))
+
+    async def validate_credentials(self, request: web.Request) -> web.Response:
+        body = _decode(await _read(request), models.CredentialsBody)
+        login = Login(_filled(body.user_name, "userName"), _filled(body.password, "password"))
+        return _json(await self._requests.check_login(_registry_host(_filled(body.registry, "registry")), login))
+
+
+async def _service_info(_request: web.Request) -> web.Response:
+    return _json(answers.service_info())
+
+
+async def _front_page(_request: web.Request) -> web.Response:
+    return _text(_WHAT_IS_THIS)
+
+
+async def _robots(_request: web.Request) -> web.Response:
+    return _text("User-agent: *\nDisallow: /\n")
+
+
+async def _no_icon(_request: web.Request) -> web.Response:
+    raise NotFound("wavelet has no icon")
+
+
+async def _no_build_file(request: web.Request) -> web.Response:
+    raise NotFound(f"a container request has no {request.match_info['file']}; its status has the reason of a failure")
+
+
+async def _read(request: web.Request) -> bytes:
+    """Read the body, bounded in size and time."""
+    too_large = TooLarge(f"the body is larger than {BODY_LIMIT} bytes; name large layers by their URL")
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WAIT):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > BODY_LIMIT:
+                    raise too_large
+    except TimeoutError:
+        raise InvalidRequest(f"the body has not arrived within {BODY_WAIT:.0f} seconds") from None
+    except (ConnectionError, web.RequestPayloadError, web.PayloadAccessError) as error:
+        raise InvalidRequest(f"the body has not arrived whole: {error}") from None
+    return bytes(body)
+
+
+def _decode(data: bytes, kind: type[_Body]) -> _Body:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        field = where.strip("`.") or "the body"
+        what = what[:1].lower() + what[1:].replace("`str", "`string").replace("`bool", "`boolean")
+        raise InvalidRequest(f"{field}: {what}", field=field) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"the body is not JSON in UTF-8: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
+
+
+def _about(body: models.SubmitBody, api: Api, image: str, address: str) -> About:
+    timestamp = body.timestamp if isinstance(body.timestamp, str) else None
+    return About(
+        api=api,
+        image=image,
+        fingerprint=(body.fingerprint or "")[:_TEXT_LIMIT] or None,
+        timestamp=(timestamp or "")[:_TEXT_LIMIT] or None,
+        address=address,
+    )
+
+
+def _identity(request: web.Request) -> Identity:
+    identity: Identity = request[IDENTITY]
+    return identity
+
+
+def _token(request: web.Request) -> str:
+    token = request.match_info["token"]
+    if not well_formed(token):
+        raise _unknown("container request", token)
+    return token
+
+
+def _build(request: web.Request) -> tuple[str, str]:
+    """Return a build's id and the token in it: builds are container requests under another name."""
+    build = request.match_info["build"]
+    found = _BUILD.fullmatch(build)
+    if found is None:
+        raise _unknown("build", build)
+    return build, found["token"]
+
+
+def _unknown(kind: Literal["container request", "build"], name: str) -> TokenNotFound:
+    return TokenNotFound(f"no {kind} is known as {name[:_TEXT_LIMIT]!r}; ask for the container again")
+
+
+def _single_platform(text: str | None) -> Platform | None:
+    if not text:
+        return None
+    if "," in text:
+        raise InvalidRequest("platform: one platform is inspected at a time; name a single one", field="platform")
+    return Platform.parse(text, "platform")
+
+
+def _filled(text: str | None, field: str) -> str:
+    if text is None or not text.strip():
+        raise InvalidRequest(f"{field}: is missing; userName, password and registry are needed", field=field)
+    return text
+
+
+def _registry_host(text: str) -> str:
+    host = text.strip().rstrip("/")
+    if "://" in host or not valid_host(host):
+        message = f"registry: {text[:_TEXT_LIMIT]!r} is not a registry host; it takes HOST or HOST:PORT, without scheme"
+        raise InvalidRequest(message, field="registry")
+    return normalise(host, "library/any")[0]
+
+
+def _json(answer: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+
+
+def _text(text: str) -> web.Response:
+    return web.Response(text=text, headers={"X-Content-Type-Options": "nosniff"})

@@ -1,0 +1,93 @@
+"""For whom a caller speaks: pure rules from the caller's uid to the identity that reads.
+
+uid 0 on a pull is a container engine, which acts for others: a token says for whom. A daemon that runs as an ordinary
+user serves that user and engines, with that user's logins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from wavelet.errors import AccessRefused
+from wavelet.plan.identity import NOBODY, Identity, Login
+from wavelet.plan.tokens import ANONYMOUS
+
+_UID = "uid:"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is at the other end: the owner of the loopback connection if there is one, and a login that was sent."""
+
+    uid: int | None
+    login: Login | None = None
+    login_key: str = ""
+
+    def with_login(self, otherwise: Identity) -> Identity:
+        """Return the identity of the login that the client sent, or `otherwise`."""
+        return otherwise if self.login is None else Identity(None, self.login, self.login_key)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """The rules of one daemon, which runs as `daemon_uid`; `engine_uids` pull for others, as 0 does."""
+
+    daemon_uid: int
+    engine_uids: Collection[int] = ()
+
+    def admit(self, caller: Caller) -> None:
+        """Return if this daemon serves the caller at all.
+
+        Raises:
+            AccessRefused: an ordinary user's daemon, and another user.
+        """
+        if (
+            self.daemon_uid != 0
+            and caller.uid is not None
+            and caller.uid not in (0, self.daemon_uid, *self.engine_uids)
+        ):
+            raise AccessRefused(
+                f"this wavelet belongs to uid {self.daemon_uid} and serves that user and container engines only; "
+                f"you are uid {caller.uid}: start your own, or ask for one that runs as root"
+            )
+
+    def asking(self, caller: Caller) -> Identity:
+        """Return the identity of one who requests a container: the user; root's request is root's own."""
+        if caller.uid is None:
+            return NOBODY
+        return Identity(caller.uid if self.daemon_uid == 0 else self.daemon_uid)
+
+    def pulling(self, caller: Caller) -> Identity:
+        """Return the identity of one who pulls a name without a token: an engine speaks for nobody in particular."""
+        if caller.login is None and self.daemon_uid == 0 and self._is_engine(caller):
+            return NOBODY
+        return caller.with_login(self.asking(caller))
+
+    def pulling_token(self, caller: Caller, principal: str) -> Identity:
+        """Return the identity that a token of `principal` gives to this caller.
+
+        Raises:
+            AccessRefused: the token is another user's.
+        """
+        if principal == ANONYMOUS:
+            return NOBODY
+        owner = int(principal.removeprefix(_UID))
+        if caller.uid == owner or self._is_engine(caller):
+            return Identity(owner)
+        if caller.login is not None:
+            return caller.with_login(NOBODY)
+        raise AccessRefused(
+            "this name belongs to another user: its image is private. Request your own, or let an engine pull it"
+        )
+
+    def may_evict(self, identity: Identity, principal: str) -> bool:
+        """Tell whether `identity` may evict a token: the owner, root, and the daemon's own user."""
+        return identity.uid is not None and identity.principal in (principal, f"{_UID}0", f"{_UID}{self.daemon_uid}")
+
+    def identity_of(self, principal: str) -> Identity:
+        """Return the identity under which the work for a token is done."""
+        return NOBODY if principal == ANONYMOUS else Identity(int(principal.removeprefix(_UID)))
+
+    def _is_engine(self, caller: Caller) -> bool:
+        return caller.uid == 0 or (caller.uid is not None and caller.uid in self.engine_uids)

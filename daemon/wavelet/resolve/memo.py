@@ -1,0 +1,163 @@
+"""What was made: images by the key of their pinned plan, and which images each name has answered.
+
+An image's row never goes stale, for making is pure. It goes when it was not asked for in `UNUSED_LIFETIME`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from wavelet.errors import InvalidRequest
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
+from wavelet.image.manifest import Descriptor
+from wavelet.image.reference import Repository
+from wavelet.plan.canonical import decode, encode
+from wavelet.plan.plan import Plan
+from wavelet.store.database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS images (key TEXT PRIMARY KEY, plan BLOB, image BLOB, used REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (name TEXT, key TEXT, at REAL, PRIMARY KEY (name, key)) WITHOUT ROWID;
+"""
+
+UNUSED_LIFETIME = 90 * 86400
+IMAGES_IN_MEMORY = 1024
+NAMES_IN_MEMORY = 4096
+USE_GRAIN = 3600.0
+
+
+class Memo:
+    """The images of one node, in its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._hot: OrderedDict[str, Image] = OrderedDict()
+        database.write_later("DELETE FROM images WHERE used < ?", time.time() - UNUSED_LIFETIME)
+
+    def get(self, key: str) -> Image | None:
+        """Return the image that the plan with `key` is worth, if it was made before."""
+        image = self._hot.get(key)
+        if image is not None:
+            self._hot.move_to_end(key)
+            return image
+        rows = self._database.read("SELECT image, used FROM images WHERE key = ?", key)
+        if not rows:
+            return None
+        image = decode_image(rows[0][0])
+        self._keep_hot(key, image)
+        if time.time() - rows[0][1] > USE_GRAIN:
+            self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)
+        return image
+
+    def plan(self, key: str) -> Plan | None:
+        """Return the pinned plan with `key`."""
+        rows = self._database.read("SELECT plan FROM images WHERE key = ?", key)
+        try:
+            return decode(rows[0][0]) if rows else None
+        except InvalidRequest:  # another version wrote it: as good as not there
+            return None
+
+    async def put(self, key: str, plan: Plan, image: Image) -> None:
+        """Remember an image."""
+        self._keep_hot(key, image)
+        row = (key, encode(plan), encode_image(image), time.time())
+        await self._database.write([("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", row)])
+
+    def _keep_hot(self, key: str, image: Image) -> None:
+        self._hot[key] = image
+        if len(self._hot) > IMAGES_IN_MEMORY:
+            self._hot.popitem(last=False)
+
+
+class Answers:
+    """Which images each name has answered within the retention time; together they are what the name may hand out."""
+
+    def __init__(self, database: Database, memo: Memo, retention: float) -> None:
+        self._database = database
+        self._memo = memo
+        self._retention = retention
+        self._hot: OrderedDict[str, dict[str, float]] = OrderedDict()
+        database.write_later("DELETE FROM answers WHERE at < ?", time.time() - retention)
+
+    def put(self, name: str, key: str) -> None:
+        """Remember that `name` has answered the image with `key`."""
+        now = time.time()
+        keys = self._keys(name)
+        if now - keys.get(key, 0.0) > self._retention / 100:
+            self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
+            keys[key] = now
+
+    def images(self, name: str) -> Iterator[Image]:
+        """Yield the images, latest first."""
+        horizon = time.time() - self._retention
+        keys = self._keys(name)
+        for key, at in sorted(keys.items(), key=lambda item: -item[1]):
+            image = self._memo.get(key) if at >= horizon else None
+            if image is not None:
+                yield image
+
+    def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
+        """Return what `digest` is in the closure of `name`, and the image that it belongs to."""
+        for image in self.images(name):
+            content = image.closure.get(digest)
+            if content is not None:
+                return image, content
+        return None
+
+    def forget(self, name: str) -> None:
+        """Forget all that a name has answered."""
+        self._hot.pop(name, None)
+        self._database.write_later("DELETE FROM answers WHERE name = ?", name)
+
+    def _keys(self, name: str) -> dict[str, float]:
+        keys = self._hot.get(name)
+        if keys is None:
+            keys = dict(self._database.read("SELECT key, at FROM answers WHERE name = ?", name))
+            self._hot[name] = keys
+            if len(self._hot) > NAMES_IN_MEMORY:
+                self._hot.popitem(last=False)
+        else:
+            self._hot.move_to_end(name)
+        return keys
+
+
+def encode_image(image: Image) -> bytes:
+    """Return an image as JSON."""
+    members = [content.descriptor.as_json() | _encode_source(content.source) for content in image.contents]
+    return json.dumps({"descriptor": image.descriptor.as_json(), "contents": members}, separators=(",", ":")).encode()
+
+
+def decode_image(data: bytes) -> Image:
+    """Read what `encode_image` wrote."""
+    document = msgspec.json.decode(data)
+    contents = tuple(Content(_descriptor(member), _source(member)) for member in document["contents"])
+    return Image(_descriptor(document["descriptor"]), contents)
+
+
+def _encode_source(source: Source) -> dict[str, str]:
+    match source:
+        case FromUpstream(repository):
+            return {"host": repository.host, "path": repository.path}
+        case FromLocation(location, diff_id):
+            return {"location": location, "diffId": diff_id}
+        case MadeBy(key):
+            return {"madeBy": key}
+
+
+def _source(member: dict[str, Any]) -> Source:
+    if "madeBy" in member:
+        return MadeBy(member["madeBy"])
+    if "location" in member:
+        return FromLocation(member["location"], Digest(member["diffId"]))
+    return FromUpstream(Repository(member["host"], member["path"]))
+
+
+def _descriptor(member: dict[str, Any]) -> Descriptor:
+    return Descriptor(member["mediaType"], Digest(member["digest"]), member["size"])

@@ -1,0 +1,362 @@
+"""Container requests: a plan that somebody has asked for, under the token that names it from then on.
+
+A POST waits for the pin only, and not long: what is undecided then goes on by itself, and the status tells the rest. A
+node that has never seen a token (another one answered the POST, or this one has restarted) starts the work again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from wavelet.cluster.records import Record, Records, Stored
+from wavelet.errors import AccessRefused, Fault, TokenNotFound, WaitExpired, WaveletError
+from wavelet.image.digest import Digest
+from wavelet.image.image import Image
+from wavelet.image.manifest import Descriptor, Manifest, parse_document
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
+from wavelet.pin.tags import Pinned, digest_of
+from wavelet.plan.identity import Identity, Login
+from wavelet.plan.plan import INLINE, AsIndex, FromRegistry, Layer, Plan, WithConfig, layers, sources
+from wavelet.plan.tokens import ANONYMOUS, well_formed
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.contents import Contents, check_diff_id
+from wavelet.resolve.inflate import diff_id_of
+from wavelet.resolve.job import Job
+from wavelet.resolve.memo import Answers
+from wavelet.resolve.resolver import Resolver
+from wavelet.store.database import Database
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credentials import Logins
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
+"""
+
+PIN_WAIT = 2.0
+"""Seconds that a POST waits for its pin."""
+
+PATIENCE = 60.0
+"""Seconds for which an upstream that does not answer leaves a request pending, before the status calls it failed."""
+
+KNOWN_IN_MEMORY = 20_000
+KNOWN_TTL = 30.0
+"""Seconds after which a request in memory is looked up again: another node may have evicted it."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about a request that the node which got it shows again. They take no part in names."""
+
+    api: str
+    image: str
+    fingerprint: str | None = None
+    timestamp: str | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Undecided yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Pinned, and the layers that it names are verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There will be no image, for this reason."""
+
+    error: WaveletError
+
+
+State = Pending | Ready | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """A request as it is known on this node; times in unix seconds."""
+
+    token: str
+    plan: Plan
+    principal: str
+    created_at: float
+    expires_at: float
+    about: About | None = None
+    source_digest: Digest | None = None
+    made_digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """An image's own documents; an index has no configuration."""
+
+    descriptor: Descriptor
+    manifest: bytes
+    config: bytes | None
+
+
+@dataclass(slots=True)
+class _Known:
+    request: ContainerRequest
+    until: float
+    ready: bool = False
+    first_asked: float = field(default_factory=time.monotonic)
+    job: Job[Pinned] | None = None
+
+
+def answer_name(token: str) -> str:
+    """Return the name under which `Answers` keeps what a token has answered."""
+    return f"wt/{token}"
+
+
+class ContainerRequests:
+    """All container requests, as this node sees them."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        records: Records,
+        contents: Contents,
+        answers: Answers,
+        database: Database,
+        upstream: Upstream,
+        logins: Logins,
+        rules: AccessRules,
+        *,
+        lifetime: float,
+        inflated_limit: int,
+    ) -> None:
+        self._resolver = resolver
+        self._records = records
+        self._contents = contents
+        self._answers = answers
+        self._database = database
+        self._upstream = upstream
+        self._logins = logins
+        self._rules = rules
+        self._lifetime = lifetime
+        self._inflated_limit = inflated_limit
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, plan: Plan, identity: Identity, inline: Mapping[Digest, bytes], about: About, *, dry_run: bool
+    ) -> tuple[ContainerRequest, State]:
+        """Name a plan, keep it, and start on it.
+
+        Raises:
+            CallerError: a definite no: no such image, refused, or layers that are not what the request says.
+        """
+        deadline = time.monotonic() + PIN_WAIT
+        await self._check_inline(plan, inline)
+        pinned = await self._pin(plan, identity, deadline)
+        principal = await self._principal(plan, identity, pinned)
+        known = await self._keep(Record(plan, principal), inline, about)
+        await self._remember_inline(known.request.plan, inline)
+        if dry_run:
+            return known.request, Ready() if pinned else Pending()
+        state = await self._wait(known, identity, deadline)
+        if isinstance(state, Failed) and state.error.fault is Fault.CALLER:
+            raise state.error
+        return known.request, state if isinstance(state, Ready) else Pending()
+
+    async def _check_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
+        for layer in layers(plan):
+            if layer.location.startswith(INLINE):
+                data = inline[layer.digest]
+                diff_id = await asyncio.to_thread(diff_id_of, (data,), self._inflated_limit)
+                check_diff_id(layer, diff_id)
+
+    async def _remember_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
+        for layer in layers(plan):
+            if layer.digest in inline and self._contents.known_layer(layer) is None:
+                await self._contents.remember_layer(layer, len(inline[layer.digest]))
+
+    async def _pin(self, plan: Plan, identity: Identity, deadline: float) -> Pinned | None:
+        fresh = self._resolver.fresh(plan, identity)
+        if fresh is not None:
+            return fresh
+        try:
+            job = await self._resolver.pin(plan, identity)
+            return await job.result(max(0.0, deadline - time.monotonic()))
+        except WaveletError as error:
+            if error.fault is Fault.CALLER:
+                raise
+            return None
+
+    async def _principal(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> str:
+        if identity.uid is None or (pinned is not None and pinned.public):
+            return ANONYMOUS
+        if pinned is not None:
+            return identity.principal
+        # Undecided: only who has a login of its own could turn out to be the only one who may read it.
+        for leaf in sources(plan):
+            if await self._logins.own(leaf.reference.repository, identity):
+                return identity.principal
+        return ANONYMOUS
+
+    async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> _Known:
+        token = await self._records.put(record, inline)
+        known = await self._look_up(token)
+        if known.request.about is None:
+            known.request = replace(known.request, about=about)
+            row = (token, msgspec.json.encode(about), time.time())
+            self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
+        return known
+
+    # -- knowing ------------------------------------------------------------------------------------------------------
+
+    async def find(self, token: str) -> ContainerRequest:
+        """Return a request, with what is known of its digests.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+        """
+        request = (await self._look_up(token)).request
+        pinned = self._resolver.fresh(request.plan, self._rules.identity_of(request.principal))
+        made = next(self._answers.images(answer_name(token)), None)
+        return replace(
+            request,
+            source_digest=None if pinned is None else digest_of(pinned.plan),
+            made_digest=None if made is None else made.descriptor.digest,
+        )
+
+    async def request(self, token: str) -> ContainerRequest:
+        """Return a request as quickly as can be, for a pull; this counts as a use.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+        """
+        known = await self._look_up(token)
+        await self._records.touch(token)
+        return known.request
+
+    async def _look_up(self, token: str) -> _Known:
+        known = self._known.get(token)
+        if known is not None and known.until > time.monotonic():
+            self._known.move_to_end(token)
+            return known
+        stored = await self._records.get(token) if well_formed(token) else None
+        if stored is None:
+            self._known.pop(token, None)
+            raise TokenNotFound(
+                f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
+            )
+        if known is None:
+            known = _Known(self._from_record(token, stored), 0.0)
+            self._known[token] = known
+            if len(self._known) > KNOWN_IN_MEMORY:
+                self._known.popitem(last=False)
+        known.until = time.monotonic() + KNOWN_TTL
+        return known
+
+    def _from_record(self, token: str, stored: Stored) -> ContainerRequest:
+        record = stored.record
+        rows = self._database.read("SELECT about FROM requests WHERE token = ?", token)
+        about = msgspec.json.decode(rows[0][0], type=About) if rows else None
+        return ContainerRequest(
+            token,
+            _localised(record.plan, token),
+            record.principal,
+            stored.created_at,
+            stored.used_at + self._lifetime,
+            about,
+        )
+
+    async def status(self, token: str) -> tuple[ContainerRequest, State, float]:
+        """Return a request's state and for how many seconds it has been worked on; start the work if need be.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+        """
+        known = await self._look_up(token)
+        state = await self._wait(known, self._rules.identity_of(known.request.principal), deadline=0.0)
+        return known.request, state, time.monotonic() - known.first_asked
+
+    async def _wait(self, known: _Known, identity: Identity, deadline: float) -> State:
+        if known.ready:
+            return Ready()
+        plan = known.request.plan
+        try:
+            if known.job is None:
+                if self._resolver.prepared(plan, identity):
+                    known.ready = True
+                    return Ready()
+                known.job = await self._resolver.prepare(plan, identity)
+            left = max(0.0, deadline - time.monotonic())
+            if not known.job.done and not left:
+                return Pending()
+            await known.job.result(left)
+            known.ready = True
+        except WaitExpired:
+            return Pending()
+        except WaveletError as error:
+            known.job = None
+            patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
+            return Pending() if patient else Failed(error)
+        return Ready()
+
+    async def evict(self, token: str, identity: Identity) -> None:
+        """Forget a request.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is not the caller's.
+        """
+        known = await self._look_up(token)
+        if not self._rules.may_evict(identity, known.request.principal):
+            raise AccessRefused("only who made a request, root, or the daemon's own user may evict it")
+        await self._records.evict(token)
+        self._known.pop(token, None)
+        self._answers.forget(answer_name(token))
+
+    # -- other questions of the API ----------------------------------------------------------------------------------
+
+    async def documents(self, reference: Reference, platform: Platform | None, identity: Identity) -> Documents:
+        """Return the documents of an image, for inspection.
+
+        Raises:
+            WaveletError: why they cannot be had.
+        """
+        _, image = await self._resolver.realise(FromRegistry(reference, platform), identity)
+        manifest = await self._read(image, image.descriptor.digest, identity)
+        view = parse_document(manifest, image.descriptor.media_type)
+        if not isinstance(view, Manifest) or view.config is None:
+            return Documents(image.descriptor, manifest, None)
+        return Documents(image.descriptor, manifest, await self._read(image, view.config.digest, identity))
+
+    async def _read(self, image: Image, digest: Digest, identity: Identity) -> bytes:
+        return await self._resolver.read(image.closure[digest], identity)
+
+    async def check_login(self, host: str, login: Login) -> bool:
+        """Tell whether a registry takes a login.
+
+        Raises:
+            CallerError: the host may not be asked.
+            UpstreamError: it does not answer.
+        """
+        return await self._upstream.check_login(host, login)
+
+
+def _localised(plan: Plan, token: str) -> Plan:
+    """Return the plan with its inline layers located beside the record of `token`."""
+
+    def locate(layer: Layer) -> Layer:
+        return replace(layer, location=INLINE + token) if layer.location.startswith(INLINE) else layer
+
+    match plan:
+        case FromRegistry():
+            return plan
+        case WithConfig():
+            return replace(plan, config=replace(plan.config, layers=tuple(map(locate, plan.config.layers))))
+        case AsIndex():
+            return AsIndex(tuple((platform, _localised(member, token)) for platform, member in plan.members))  # type: ignore[misc]

@@ -1,0 +1,222 @@
+"""The resolver: from a plan and an identity to an image, each step once however many ask."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+
+from wavelet.errors import BlobNotFound, Internal, NoSpace, UpstreamError
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, FromUpstream, Image, MadeBy
+from wavelet.image.manifest import MANIFEST_LIMIT
+from wavelet.image.reference import Repository
+from wavelet.make import augment, index, registry
+from wavelet.make.work import Work
+from wavelet.pin.access import Access
+from wavelet.pin.tags import Pinned, Pinner
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers
+from wavelet.plan.tokens import ANONYMOUS
+from wavelet.resolve.contents import Contents
+from wavelet.resolve.job import Job, Jobs
+from wavelet.resolve.memo import Memo
+from wavelet.resolve.work import Fetch, ResolverWork
+from wavelet.store.content import Blob, ContentStore
+from wavelet.store.growing import Growing
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credentials import Logins
+
+log = structlog.get_logger()
+
+PIN_LIMIT = 120.0
+"""Seconds after which a pin's job gives up."""
+
+MAKE_LIMIT = 3600.0
+"""Seconds after which a making job gives up."""
+
+_MAKERS: Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]] = {
+    FromRegistry: registry.make,
+    WithConfig: augment.make,
+    AsIndex: index.make,
+}
+
+
+class Resolver:
+    """See the module."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        upstream: Upstream,
+        logins: Logins,
+        pinner: Pinner,
+        access: Access,
+        contents: Contents,
+        memo: Memo,
+    ) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._logins = logins
+        self._pinner = pinner
+        self._access = access
+        self._contents = contents
+        self._memo = memo
+        self._jobs = Jobs()
+
+    async def close(self) -> None:
+        """End all jobs."""
+        await self._jobs.close()
+
+    # -- pin ----------------------------------------------------------------------------------------------------------
+
+    def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
+        """Return the pinned plan if nobody has to be asked for it."""
+        return self._pinner.fresh(plan, identity)
+
+    async def pin(self, plan: Plan, identity: Identity) -> Job[Pinned]:
+        """Start to pin `plan`, or join those who do.
+
+        Raises:
+            WaveletError: it has just failed.
+        """
+        # A new login makes it a new question, whatever the last answer was.
+        version = await self._logins.version(identity)
+        key = ("pin", key_of(plan), identity.principal, version)
+        return self._jobs.join(key, lambda: self._pinner.pin(plan, identity), PIN_LIMIT)
+
+    async def prepare(self, plan: Plan, identity: Identity) -> Job[Pinned]:
+        """Start to pin `plan` and to verify the layers that it names, or join those who do.
+
+        Raises:
+            WaveletError: it has just failed.
+        """
+        version = await self._logins.version(identity)
+        key = ("prepare", key_of(plan), identity.principal, version)
+        return self._jobs.join(key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
+
+    async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
+        pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
+        for layer in layers(plan):
+            await self._contents.layer(layer)
+        return pinned
+
+    def prepared(self, plan: Plan, identity: Identity) -> bool:
+        """Tell whether nothing is left to do for `prepare`."""
+        return self.fresh(plan, identity) is not None and all(map(self._contents.known_layer, layers(plan)))
+
+    # -- make ---------------------------------------------------------------------------------------------------------
+
+    async def realise(self, plan: Plan, identity: Identity) -> tuple[str, Image]:
+        """Pin and make `plan`; return the key of the pinned plan and its image.
+
+        Raises:
+            WaveletError: why there is no image for this identity.
+        """
+        pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
+        key = key_of(pinned.plan)
+        return key, await self.make(pinned.plan, key, identity, pinned.public)
+
+    async def make(self, plan: Plan, key: str, identity: Identity, public: bool = False) -> Image:
+        """Return the image of a pinned plan that `identity` may read.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        image = self._memo.get(key)
+        if image is not None:
+            return image
+        return await self._make(plan, key, identity, public)
+
+    async def _make(self, plan: Plan, key: str, identity: Identity, public: bool) -> Image:
+        # What one identity failed to fetch is no answer for another one.
+        holder = ANONYMOUS if public else identity.principal
+        fetch = Fetch(self._store, self._upstream, self._contents, identity)
+        work = ResolverWork(self, fetch, key, public)
+
+        async def make() -> Image:
+            image = await _MAKERS[type(plan)](plan, work)
+            await self._memo.put(key, plan, image)
+            return image
+
+        return await self._jobs.join(("make", key, holder), make, MAKE_LIMIT).result()
+
+    # -- content ------------------------------------------------------------------------------------------------------
+
+    async def may_read(self, image: Image, identity: Identity) -> None:
+        """Return if `identity` may read every repository that an image's content comes from.
+
+        Raises:
+            AccessRefused: it may not.
+            UpstreamError: an upstream does not say, and has not said before.
+        """
+        for repository in image.upstreams:
+            await self._access.require(repository, identity)
+
+    async def open(self, content: Content, identity: Identity) -> Blob:
+        """Return a member of a closure: from the store, or on its way from its source, or made again.
+
+        Raises:
+            WaveletError: it cannot be had.
+        """
+        blob = self._contents.find(content)
+        if blob is not None:
+            return blob
+        if not isinstance(content.source, MadeBy):
+            return await self._contents.fetch(content, identity)
+        await self._remake(content.source.key, identity)
+        blob = self._contents.find(content)
+        if blob is None:
+            raise Internal(f"making {content.source.key} again did not give {content.descriptor.digest}")
+        return blob
+
+    async def open_unnamed(self, repository: Repository, digest: Digest, identity: Identity) -> Blob:
+        """Return a blob that no manifest known here names, if the upstream says that the repository has it.
+
+        Raises:
+            BlobNotFound: it has not.
+            WaveletError: it cannot be had.
+        """
+        size = None
+        try:
+            size, _ = await self._upstream.blob_size(repository, digest, identity)
+        except UpstreamError:
+            await self._access.require(repository, identity)
+            blob = self._store.find(digest, FromUpstream(repository).origin)
+            if blob is None:
+                raise
+            return blob
+        blob = self._store.find(digest, FromUpstream(repository).origin)
+        return blob or await self._contents.fetch_unnamed(repository, digest, size, identity)
+
+    async def read(self, content: Content, identity: Identity) -> bytes:
+        """Return a small member of a closure whole.
+
+        Raises:
+            WaveletError: it cannot be had, or is larger than a document may be.
+        """
+        if content.descriptor.size > MANIFEST_LIMIT:
+            raise BlobNotFound(
+                f"{content.descriptor.digest} is too large for a document: {content.descriptor.size} bytes"
+            )
+        digest, origin = content.descriptor.digest, content.source.origin
+        data = await self._store.read(digest, origin)
+        if data is None:
+            blob = await self.open(content, identity)
+            if isinstance(blob, Growing):
+                await blob.wait_committed()
+            data = await self._store.read(digest, origin)
+        if data is None:
+            raise NoSpace(
+                f"{digest} was evicted before it could be read; the store is too small for what is asked of it"
+            )
+        return data
+
+    async def _remake(self, key: str, identity: Identity) -> None:
+        plan = self._memo.plan(key)
+        if plan is None:
+            raise BlobNotFound("what made this is no longer remembered; pull the image by its name again")
+        log.info("making again what was evicted", key=key)
+        await self._make(plan, key, identity, public=False)

@@ -1,0 +1,455 @@
+"""The content store: verified blobs on disk, by digest, each with the origins that its bytes are known to have had.
+
+Life of a blob: `ingest` starts one detached fetch and gives a `Growing` to everybody who asks meanwhile. Bytes are
+written aside and hashed while they stream; size and digest are compared; readers get the last bytes; the file is
+fsynced, renamed into place and its directory fsynced; only then the blob is `Committed`. Partial files are dropped at
+start. A blob leaves by eviction, which takes the least recently used first and nothing that is leased or pinned.
+
+Holding bytes is not being allowed to hand them out: `find` gives a blob only for an origin that has delivered these
+very bytes, or if they are public. A digest that somebody merely names opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from wavelet.errors import Internal, NoSpace, UpstreamBroken, WaveletError
+from wavelet.image.digest import Digest
+from wavelet.store.database import Database, Statement
+from wavelet.store.growing import Growing
+from wavelet.store.hot import HotBytes
+from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
+from wavelet.store.space import Space, victims
+
+log = structlog.get_logger()
+
+PUBLIC = "public"
+"""The origin of bytes that were readable anonymously, or by a site login that is for all."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL, pinned INTEGER DEFAULT 0)
+WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leases (digest TEXT PRIMARY KEY, until REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS origins (digest TEXT, origin TEXT, PRIMARY KEY (digest, origin)) WITHOUT ROWID;
+"""
+
+WRITE_SIZE = 1024 * 1024
+"""Bytes handed to a thread at a time, to be hashed and written."""
+
+RESERVE_STEP = 64 * 1024 * 1024
+"""Bytes reserved at a time for content of unknown size."""
+
+USE_GRAIN = 60.0
+"""Seconds within which a further use or lease of a blob is not written down again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A verified blob in place."""
+
+    digest: Digest
+    size: int
+    path: Path
+
+
+Blob = Committed | Growing
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Bytes on their way: from `offset` on, of `size` in all where that is known; `public` as in `PUBLIC`."""
+
+    offset: int
+    size: int | None
+    chunks: AsyncIterator[bytes]
+    public: bool
+
+
+Opener = Callable[[int], AbstractAsyncContextManager[Incoming]]
+"""Opens the source at an offset. It resumes by itself: a broken connection is its affair, a raised error is final."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    size: int
+    used: float
+    pinned: bool = False
+    origins: set[str] = field(default_factory=set)
+
+
+class ContentStore:
+    """See the module. One per state directory; all methods are called in the loop's thread."""
+
+    def __init__(self, directory: Path, database: Database, limit: int) -> None:
+        """Take over `directory`; forget partial files, and files that the database does not know."""
+        self._blobs = directory / "blobs"
+        self._partial = directory / "partial"
+        self._database = database
+        self._space = Space(limit)
+        self._entries: OrderedDict[Digest, _Entry] = OrderedDict()
+        self._leases: dict[Digest, float] = {}
+        self._growing: dict[tuple[Digest, str], Growing] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._making_room = asyncio.Lock()
+        self._doomed: list[Path] = []
+        self._hot = HotBytes()
+        for each in (self._blobs, self._partial):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._load()
+
+    def _load(self) -> None:
+        for path in self._partial.iterdir():
+            path.unlink()
+        on_disk = {Digest(f"{p.parent.parent.name}:{p.name}"): p for p in self._blobs.glob("*/*/*")}
+        origins: dict[str, set[str]] = {}
+        for digest, origin in self._database.read("SELECT digest, origin FROM origins"):
+            origins.setdefault(digest, set()).add(origin)
+        for text, until in self._database.read("SELECT digest, until FROM leases WHERE until > ?", time.time()):
+            self._leases[Digest(text)] = until
+        self._database.write_later("DELETE FROM leases WHERE until <= ?", time.time())
+        for text, size, used, pinned in self._database.read(
+            "SELECT digest, size, used, pinned FROM blobs ORDER BY used"
+        ):
+            digest = Digest(text)
+            if on_disk.pop(digest, None) is None:
+                self._forget(digest)
+            else:
+                self._entries[digest] = _Entry(size, used, bool(pinned), origins.get(text, set()))
+                self._space.committed += size
+        for orphan in on_disk.values():
+            orphan.unlink()
+        STORE_BYTES.set(self._space.committed)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def find(self, digest: Digest, origin: str) -> Blob | None:
+        """Return the blob if these bytes are known to come from `origin` or to be public; a running fetch counts."""
+        entry = self._entries.get(digest)
+        if entry is not None and (PUBLIC in entry.origins or origin in entry.origins):
+            path = self._path(digest)
+            if path.exists():
+                self._use(digest, entry)
+                return Committed(digest, entry.size, path)
+            self._drop(digest)
+        return self._growing.get((digest, origin))
+
+    async def read(self, digest: Digest, origin: str) -> bytes | None:
+        """Return small content whole, waiting for a running fetch; None if it is not here.
+
+        Raises:
+            WaveletError: the running fetch has failed.
+        """
+        hot = self._hot.get(digest, origin)
+        if hot is not None:
+            return hot
+        blob = self.find(digest, origin)
+        if isinstance(blob, Growing):
+            await blob.wait_committed()
+            blob = self.find(digest, origin)
+        if not isinstance(blob, Committed):
+            return None
+        try:
+            data = await asyncio.to_thread(blob.path.read_bytes)
+        except FileNotFoundError:  # evicted a moment ago
+            return None
+        self._hot.put(digest, origin, data)
+        return data
+
+    def _use(self, digest: Digest, entry: _Entry) -> None:
+        self._entries.move_to_end(digest)
+        now = time.time()
+        if now - entry.used > USE_GRAIN:
+            entry.used = now
+            self._database.write_later("UPDATE blobs SET used = ? WHERE digest = ?", now, digest)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    async def ingest(
+        self,
+        digest: Digest,
+        size: int | None,
+        origin: str,
+        opener: Opener,
+        blame: Callable[[str], WaveletError] = UpstreamBroken,
+    ) -> Growing:
+        """Start to fetch a blob, or join the fetch that runs. The fetch belongs to no caller; only `close` ends it.
+
+        `blame` makes the error for bytes that are not what they should be.
+
+        Raises:
+            NoSpace: no room can be made for `size`.
+        """
+        running = self._growing.get((digest, origin))
+        if running is not None:
+            return running
+        path = self._partial / uuid.uuid4().hex
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        growing = Growing(digest, size, fd)
+        self._growing[digest, origin] = growing
+        job = _Ingest(self, growing, path, fd, origin, opener, blame)
+        task = asyncio.create_task(job.run(), name=f"fetch {digest}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return growing
+
+    async def add(self, data: bytes, digest: Digest, origin: str, *, public: bool = False) -> None:
+        """Keep small content that is whole already.
+
+        Raises:
+            NoSpace: as `ingest`.
+        """
+
+        @contextlib.asynccontextmanager
+        async def opener(offset: int) -> AsyncIterator[Incoming]:
+            async def chunks() -> AsyncIterator[bytes]:
+                yield data[offset:]
+
+            yield Incoming(offset, len(data), chunks(), public=public)
+
+        if not isinstance(self.find(digest, origin), Committed):
+            await (await self.ingest(digest, len(data), origin, opener)).wait_committed()
+
+    async def reserve(self, size: int, what: str) -> None:
+        """Set `size` bytes aside, evicting what has to go.
+
+        Raises:
+            NoSpace: not even eviction makes that much room.
+        """
+        async with self._making_room:
+            free = await asyncio.to_thread(_free_bytes, self._partial)
+            shortage = self._space.shortage(size, free)
+            if shortage:
+                self._expire_leases()
+                by_use = [(digest, entry.size) for digest, entry in self._entries.items()]
+                await self._evict(victims(by_use, shortage, self._is_safe, what))
+            self._space.reserved += size
+
+    def release(self, size: int) -> None:
+        """Give back what `reserve` set aside."""
+        self._space.reserved -= size
+
+    async def commit(self, growing: Growing, path: Path, origins: set[str]) -> None:
+        """Put a verified partial file into place and write its row."""
+        assert growing.size is not None
+        digest, size = growing.digest, growing.size
+        if digest not in self._entries:
+            await asyncio.to_thread(_move_into_place, path, self._path(digest))
+        entry = self._entries.get(digest)  # looked up again: another origin's fetch may have come first
+        if entry is None:
+            entry = self._entries[digest] = _Entry(size, time.time())
+            self._space.committed += size
+            STORE_BYTES.set(self._space.committed)
+        entry.origins |= origins
+        statements: list[Statement] = [
+            ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, size, entry.used))
+        ]
+        statements += [("INSERT OR IGNORE INTO origins VALUES (?, ?)", (digest, origin)) for origin in origins]
+        await self._database.write(statements)
+
+    def finish(self, growing: Growing, origin: str) -> None:
+        """Take a fetch off the list of running ones."""
+        self._growing.pop((growing.digest, origin), None)
+
+    # -- keeping and evicting -----------------------------------------------------------------------------------------
+
+    def lease(self, digests: Iterable[Digest], until: float) -> None:
+        """Keep blobs from eviction until a time (seconds since the epoch), also those that are yet to come."""
+        for digest in digests:
+            if until - self._leases.get(digest, 0.0) > USE_GRAIN:
+                self._leases[digest] = until
+                self._database.write_later("INSERT OR REPLACE INTO leases VALUES (?, ?)", digest, until)
+
+    def _expire_leases(self) -> None:
+        now = time.time()
+        for digest in [digest for digest, until in self._leases.items() if until <= now]:
+            del self._leases[digest]
+        self._database.write_later("DELETE FROM leases WHERE until <= ?", now)
+
+    def pin(self, digests: Iterable[Digest], *, pinned: bool) -> None:
+        """Keep blobs from eviction for good, or no longer."""
+        for digest in digests:
+            entry = self._entries.get(digest)
+            if entry is not None and entry.pinned is not pinned:
+                entry.pinned = pinned
+                self._database.write_later("UPDATE blobs SET pinned = ? WHERE digest = ?", int(pinned), digest)
+
+    def _is_safe(self, digest: Digest) -> bool:
+        return self._entries[digest].pinned or digest in self._leases
+
+    async def evict(self, digests: Iterable[Digest]) -> None:
+        """Remove blobs now, safe or not; readers that have them open keep their file."""
+        async with self._making_room:
+            await self._evict([digest for digest in digests if digest in self._entries])
+
+    async def _evict(self, digests: list[Digest]) -> None:
+        for digest in digests:
+            EVICTIONS.inc()
+            EVICTED_BYTES.inc(self._entries[digest].size)
+            self._drop(digest)
+            # Renamed at once, so that a new fetch of the same blob is never hit by the slow removal of the old one.
+            doomed = self._partial / uuid.uuid4().hex
+            with contextlib.suppress(FileNotFoundError):
+                self._path(digest).rename(doomed)
+            self._doomed.append(doomed)
+        while self._doomed:
+            await asyncio.to_thread(self._doomed.pop().unlink, missing_ok=True)
+        if digests:
+            log.info("evicted", blobs=len(digests), committed=self._space.committed, limit=self._space.limit)
+
+    def _drop(self, digest: Digest) -> None:
+        self._space.committed -= self._entries.pop(digest).size
+        STORE_BYTES.set(self._space.committed)
+        self._forget(digest)
+
+    def _forget(self, digest: Digest) -> None:
+        self._database.write_later("DELETE FROM blobs WHERE digest = ?", digest)
+        self._database.write_later("DELETE FROM origins WHERE digest = ?", digest)
+
+    def _path(self, digest: Digest) -> Path:
+        return self._blobs / digest.algorithm / digest.hex[:2] / digest.hex
+
+    async def close(self) -> None:
+        """End running fetches; what they have written is dropped at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Ingest:
+    """One fetch, from its first reservation to its commit."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        growing: Growing,
+        path: Path,
+        fd: int,
+        origin: str,
+        opener: Opener,
+        blame: Callable[[str], WaveletError],
+    ) -> None:
+        self._store, self._growing, self._path, self._fd = store, growing, path, fd
+        self._origin, self._opener, self._blame = origin, opener, blame
+        self._expected = growing.size
+        self._hasher = growing.digest.hasher()
+        self._written = 0
+        self._reserved = 0
+
+    async def run(self) -> None:
+        """Fetch, verify and commit; every failure goes to the readers."""
+        try:
+            public = await self._receive()
+            self._verify()
+            self._growing.verify(self._written)
+            await self._store.commit(self._growing, self._path, {PUBLIC if public else self._origin, self._origin})
+        except asyncio.CancelledError:
+            self._growing.fail(Internal("wavelet is stopping"))
+            raise
+        except WaveletError as error:
+            self._growing.fail(error)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._growing.fail(
+                NoSpace(f"the disk of the state directory is full ({error})") if full else _defect(error)
+            )
+        except Exception as error:  # noqa: BLE001 - the readers are the ones to hear of it
+            self._growing.fail(_defect(error))
+        finally:
+            self._store.finish(self._growing, self._origin)
+            self._store.release(self._reserved)
+            self._growing.finish()
+            self._path.unlink(missing_ok=True)
+
+    async def _receive(self) -> bool:
+        if self._expected is not None:
+            await self._reserve(self._expected)
+        async with self._opener(0) as incoming:
+            if incoming.size is not None and self._expected not in (None, incoming.size):
+                raise self._blame(f"{self._growing.digest} has {incoming.size} bytes there instead of {self._expected}")
+            if self._growing.size is None:
+                self._growing.size = incoming.size
+            await self._drain(incoming.chunks)
+            return incoming.public
+
+    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
+        buffer = bytearray()
+        writing: asyncio.Future[None] | None = None
+        try:
+            async for chunk in chunks:
+                buffer += chunk
+                # The next bytes arrive while a thread hashes and writes these; a slow source's are not held up.
+                if writing is not None and (writing.done() or len(buffer) >= WRITE_SIZE):
+                    await writing
+                    writing = None
+                if writing is None:
+                    writing, buffer = asyncio.ensure_future(self._write(buffer)), bytearray()
+        finally:
+            if writing is not None:
+                await writing
+        if buffer:
+            await self._write(buffer)
+
+    async def _write(self, data: bytearray) -> None:
+        total = self._written + len(data)
+        limit = self._growing.size
+        if limit is not None and total > limit:
+            raise self._blame(f"{self._growing.digest}: more bytes than the {limit} that it has")
+        if total > self._reserved:
+            await self._reserve(RESERVE_STEP)
+        await asyncio.to_thread(self._hash_and_write, data)
+        self._written = total
+        self._growing.grow(total)
+
+    def _hash_and_write(self, data: bytearray) -> None:
+        self._hasher.update(data)
+        view = memoryview(data)
+        position = self._written
+        while view:
+            count = os.pwrite(self._fd, view, position)
+            view, position = view[count:], position + count
+
+    async def _reserve(self, size: int) -> None:
+        await self._store.reserve(size, f"{self._growing.digest} ({size} bytes)")
+        self._reserved += size
+
+    def _verify(self) -> None:
+        expected = self._expected if self._expected is not None else self._growing.size
+        if expected is not None and self._written != expected:
+            raise self._blame(f"{self._growing.digest} ended after {self._written} of {expected} bytes")
+        if not self._growing.digest.matches(self._hasher):
+            got = f"{self._growing.digest.algorithm}:{self._hasher.hexdigest()}"
+            raise self._blame(f"the bytes have the digest {got} instead of {self._growing.digest}")
+
+
+def _defect(error: Exception) -> Internal:
+    log.error("a fetch failed by a defect", exc_info=error)
+    return Internal(f"keeping the content failed: {error}")
+
+
+def _free_bytes(path: Path) -> int:
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize
+
+
+def _move_into_place(partial: Path, final: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial.rename(final)
+    directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,132 @@
+"""SQLite as the node uses it: point reads in the event loop, all writes through one thread with group commit.
+
+A point read takes microseconds, less than a hop to a thread; a commit waits for the disk, so writers that wait at the
+same time share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from wavelet.store.filesystem import refuse_network_filesystem
+
+Statement = tuple[str, Sequence[Any]]
+
+BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another process's lock: backup and inspection tools may hold one."""
+
+_GROUP_LIMIT = 512
+"""Most waiting writes that share one commit."""
+
+
+@dataclass
+class _Write:
+    statements: Sequence[Statement]
+    done: asyncio.Future[int] | None = None
+    changed: int = field(default=0)
+
+
+class Database:
+    """One database file, used by one daemon.
+
+    `write` returns when the statements are committed, durable to the degree of `synchronous` (SQLite's words: FULL
+    survives power loss, NORMAL a crash of the process). `write_later` returns at once.
+    """
+
+    def __init__(self, path: Path, schema: str, *, synchronous: Literal["FULL", "NORMAL"]) -> None:
+        """Open or make the file.
+
+        Raises:
+            ConfigError: the directory is on a network file system.
+        """
+        refuse_network_filesystem(path.parent)
+        self._path = path
+        self._synchronous = synchronous
+        self._reader = self._connect()
+        self._reader.executescript(schema)
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name=f"write {path.name}", daemon=True)
+        self._thread.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return connection
+
+    def read(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a small query. Called in the loop's thread."""
+        return self._reader.execute(sql, arguments).fetchall()
+
+    async def write(self, statements: Iterable[Statement]) -> int:
+        """Commit the statements together and return how many rows they changed."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Write(list(statements), done))
+        # A write that was handed over is not taken back when its caller goes away.
+        return await asyncio.shield(done)
+
+    def write_later(self, sql: str, *arguments: Any) -> None:
+        """Commit the statement soon; errors are the next `write`'s to find."""
+        self._queue.put(_Write([(sql, arguments)]))
+
+    def close(self) -> None:
+        """Commit what is waiting, then close."""
+        self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+
+    def _write_all(self) -> None:
+        with contextlib.closing(self._connect()) as connection:
+            stopping = False
+            while not stopping:
+                group, stopping = self._take_group()
+                self._commit(connection, group)
+
+    def _take_group(self) -> tuple[list[_Write], bool]:
+        group: list[_Write] = []
+        item = self._queue.get()
+        while item is not None:
+            group.append(item)
+            if len(group) == _GROUP_LIMIT:
+                return group, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Write]) -> None:
+        error: Exception | None = None
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for write in group:
+                write.changed = sum(connection.execute(sql, args).rowcount for sql, args in write.statements)
+            connection.execute("COMMIT")
+        except sqlite3.Error as failure:
+            error = failure
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        for write in group:
+            if write.done is not None:
+                _settle(write.done, write.changed, error)
+
+
+def _settle(done: asyncio.Future[int], changed: int, error: Exception | None) -> None:
+    def settle() -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(changed)
+        else:
+            done.set_exception(error)
+
+    with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        done.get_loop().call_soon_threadsafe(settle)

@@ -1,0 +1,57 @@
+"""Room for content: how much there is, and what gives way. Pure policy; the content store acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from wavelet.errors import NoSpace
+from wavelet.image.digest import Digest
+
+DISK_MARGIN = 64 * 1024 * 1024
+"""Bytes of the file system that are left alone, for the databases and the log."""
+
+
+@dataclass(slots=True)
+class Space:
+    """The account of the store: committed plus reserved bytes stay within the limit.
+
+    Attributes:
+        limit: most bytes of blobs.
+        committed: bytes of the blobs in place.
+        reserved: bytes promised to running fetches.
+    """
+
+    limit: int
+    committed: int = 0
+    reserved: int = 0
+
+    def shortage(self, size: int, free: int) -> int:
+        """Return how many bytes have to give way before `size` more fit, where the file system has `free` left."""
+        over_limit = self.committed + self.reserved + size - self.limit
+        over_disk = self.reserved + size + DISK_MARGIN - free
+        return max(0, over_limit, over_disk)
+
+
+def victims(
+    by_use: Iterable[tuple[Digest, int]], shortage: int, is_safe: Callable[[Digest], bool], what: str
+) -> list[Digest]:
+    """Choose what to evict: least recently used first (`by_use` is in that order, with sizes), nothing that is safe.
+
+    Raises:
+        NoSpace: all that may go is not enough. Nothing should be evicted then.
+    """
+    chosen: list[Digest] = []
+    missing = shortage
+    for digest, size in by_use:
+        if missing <= 0:
+            break
+        if not is_safe(digest):
+            chosen.append(digest)
+            missing -= size
+    if missing > 0:
+        raise NoSpace(
+            f"no room for {what}: {missing} bytes short, and all other content is leased or pinned; "
+            "raise store.limit, free the disk, or ask again when running pulls have ended"
+        )
+    return chosen

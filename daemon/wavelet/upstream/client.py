@@ -1,0 +1,348 @@
+"""The client of registries and URLs: what the other rooms ask, and what they get.
+
+Every answer says to whom it was granted. Errors are of three kinds that their sentences keep apart: the server cannot
+be reached, it refuses, it has no such thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+from wavelet.config import Settings
+from wavelet.errors import (
+    BlobNotFound,
+    ImageNotFound,
+    InvalidRequest,
+    UpstreamBroken,
+    WaveletError,
+)
+from wavelet.image.digest import Digest
+from wavelet.image.manifest import ACCEPTED_TYPES, MANIFEST_LIMIT, Descriptor, MalformedManifest, parse_document
+from wavelet.image.reference import Reference, Repository, valid_host
+from wavelet.plan.identity import Identity, Login
+from wavelet.upstream import listing
+from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
+from wavelet.upstream.auth import LoginError
+from wavelet.upstream.credentials import Logins
+from wavelet.upstream.endpoints import check_mirrors
+from wavelet.upstream.exchange import Answer, Call, Exchange, Slots, load_trust, words_of
+from wavelet.upstream.ladder import Granted, Ladder
+from wavelet.upstream.locations import Locations
+from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.streams import Stream, open_stream, wanted
+from wavelet.upstream.transport import Transport
+
+__all__ = ["FetchedManifest", "Found", "Granted", "Stream", "Upstream"]
+
+_ACCEPT = {"Accept": ", ".join(ACCEPTED_TYPES)}
+_LARGEST_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reference names at its registry now."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    granted: Granted
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The same as a descriptor."""
+        return Descriptor(self.media_type, self.digest, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedManifest:
+    """A manifest or index as it came; `digest` is that of `data`."""
+
+    data: bytes
+    media_type: str
+    digest: Digest
+    granted: Granted
+
+
+class Upstream:
+    """Registries and URLs. Used as a context, or between `start` and `close`."""
+
+    def __init__(self, settings: Settings, logins: Logins) -> None:
+        check_mirrors(settings)
+        self._settings = settings
+        self._transport = Transport()
+        slots = Slots(settings)
+        self._exchange = Exchange(settings, self._transport, slots, FOR_REGISTRIES)
+        self._ladder = Ladder(settings, logins, self._exchange)
+        named = AddressPolicy(private=_private_allowed(settings))
+        self._named_exchange = Exchange(settings, self._transport, slots, named, shows_login=True)
+        self._locations = Locations(self._transport, slots, named)
+
+    async def start(self) -> None:
+        """Read the authorities that the settings name.
+
+        Raises:
+            ConfigError: one cannot be read.
+        """
+        contexts = await asyncio.to_thread(load_trust, self._settings)
+        self._exchange.trust(contexts)
+        self._named_exchange.trust(contexts)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def head(self, reference: Reference, identity: Identity) -> Found:
+        """Return what `reference` names, by HEAD, or by GET where a registry answers too little to HEAD.
+
+        Raises:
+            ImageNotFound, AccessRefused: definite answers.
+            UpstreamError: no answer, or one that cannot be right.
+        """
+
+        async def read(answer: Answer, granted: Granted) -> Found | None:
+            async with answer:
+                return _found(answer, reference, granted)
+
+        found = await self._ladder.ask(reference.repository, identity, _manifest_call(reference, "HEAD"), read)
+        if found is not None:
+            return found
+        fetched = await self.manifest(reference, identity)
+        return Found(fetched.digest, fetched.media_type, len(fetched.data), fetched.granted)
+
+    async def manifest(self, reference: Reference, identity: Identity) -> FetchedManifest:
+        """Return the manifest or index that `reference` names, verified where it has a digest.
+
+        Raises:
+            ImageNotFound, AccessRefused, UpstreamError: as `head`.
+        """
+
+        async def read(answer: Answer, granted: Granted) -> FetchedManifest:
+            async with answer:
+                if answer.status != 200:
+                    await _raise_for(answer, ImageNotFound(f"{answer.endpoint.host} has no image {reference}"))
+                data = await answer.read(MANIFEST_LIMIT)
+                return _verified(answer, reference, data, granted)
+
+        return await self._ladder.ask(reference.repository, identity, _manifest_call(reference, "GET"), read)
+
+    @asynccontextmanager
+    async def blob(
+        self, repository: Repository, digest: Digest, identity: Identity, offset: int = 0
+    ) -> AsyncIterator[Stream]:
+        """Open a blob's bytes from `offset` on; they are not verified here. The stream says where it really starts.
+
+        Raises:
+            BlobNotFound, AccessRefused, UpstreamError: as `head`.
+        """
+
+        async def read(answer: Answer, granted: Granted) -> Stream | None:
+            if answer.status == 416 and offset:
+                answer.close()
+                return None
+            if answer.status not in (200, 206):
+                await _raise_for(answer, _no_blob(answer, repository, digest))
+            return open_stream(answer, offset, granted, lambda: self._ladder.rest(answer.endpoint))
+
+        call = Call("blob", "GET", f"blobs/{digest}", headers=wanted(offset))
+        stream = await self._ladder.ask(repository, identity, call, read)
+        async with self.blob(repository, digest, identity) if stream is None else _closing(stream) as opened:
+            yield opened
+
+    async def blob_size(self, repository: Repository, digest: Digest, identity: Identity) -> tuple[int | None, Granted]:
+        """Return the size in bytes of a blob that is there, None where the registry does not say.
+
+        Raises:
+            BlobNotFound, AccessRefused, UpstreamError: as `head`.
+        """
+
+        async def read(answer: Answer, granted: Granted) -> tuple[int | None, Granted]:
+            async with answer:
+                if answer.status in (405, 501):
+                    return None, granted
+                if answer.status != 200:
+                    await _raise_for(answer, _no_blob(answer, repository, digest))
+                return _length(answer), granted
+
+        size, granted = await self._ladder.ask(repository, identity, Call("blob", "HEAD", f"blobs/{digest}"), read)
+        if size is None:
+            async with self.blob(repository, digest, identity) as stream:
+                return stream.size, stream.granted
+        return size, granted
+
+    async def tags(
+        self, repository: Repository, identity: Identity, n: int | None, last: str | None
+    ) -> tuple[list[str], bool]:
+        """Return up to `n` tags after `last` in the registry's order, and whether there are more.
+
+        Raises:
+            ImageNotFound, AccessRefused, UpstreamError: as `head`.
+        """
+        if n == 0:
+            return [], False
+        tags: list[str] = []
+        query = _given(n=None if n is None else str(min(n, _LARGEST_PAGE)), last=last)
+        for _ in range(listing.PAGE_LIMIT):
+            if n is not None and len(tags) >= n:
+                break
+            page, following = await self._page(repository, identity, "tags/list", query)
+            tags += listing.after(listing.parse_tags(page, repository.host), query.get("last"))
+            if following is None:
+                return (tags, False) if n is None else (tags[:n], len(tags) > n)
+            query = following
+        return tags[:n], True
+
+    async def referrers(self, repository: Repository, digest: Digest, identity: Identity) -> list[dict[str, Any]]:
+        """Return the descriptors of what refers to `digest`: the referrers API's, or the fall-back tag's.
+
+        Raises:
+            AccessRefused, UpstreamError: as `head`.
+        """
+        found: list[dict[str, Any]] = []
+        query: dict[str, str] | None = {}
+        try:
+            for _ in range(listing.PAGE_LIMIT):
+                page, query = await self._page(repository, identity, f"referrers/{digest}", query or {})
+                found += listing.parse_referrers(page, repository.host)
+                if query is None:
+                    break
+        except ImageNotFound:
+            return await self._tagged_referrers(repository, digest, identity)
+        return found
+
+    async def _tagged_referrers(
+        self, repository: Repository, digest: Digest, identity: Identity
+    ) -> list[dict[str, Any]]:
+        try:
+            fetched = await self.manifest(Reference(repository, listing.fallback_tag(digest)), identity)
+        except ImageNotFound:
+            return []
+        return listing.parse_referrers(fetched.data, repository.host)
+
+    async def _page(
+        self, repository: Repository, identity: Identity, rest: str, query: dict[str, str]
+    ) -> tuple[bytes, dict[str, str] | None]:
+        async def read(answer: Answer, _: Granted) -> tuple[bytes, dict[str, str] | None]:
+            async with answer:
+                missing = ImageNotFound(f"{answer.endpoint.host} has no {rest} of {repository}")
+                if answer.status in (405, 501):
+                    raise missing
+                if answer.status != 200:
+                    await _raise_for(answer, missing)
+                data = await answer.read(listing.LISTING_LIMIT)
+                return data, listing.next_query(answer.headers.getall("Link", []), answer.response.url)
+
+        return await self._ladder.ask(repository, identity, Call(rest.partition("/")[0], "GET", rest, query), read)
+
+    def location(self, url: str, offset: int = 0) -> AbstractAsyncContextManager[Stream]:
+        """Open what a URL of a request has, from `offset` on, under the address policy at every redirect.
+
+        Raises:
+            InvalidRequest: not an http(s) URL, or one to an address that the policy forbids.
+            NotFound, AccessRefused: definite answers.
+            UpstreamError: no answer.
+        """
+        return self._locations.open(url, offset)
+
+    async def check_login(self, host: str, login: Login) -> bool:
+        """Tell whether the registry `host` accepts `login`. The address policy for URLs in requests holds.
+
+        Raises:
+            InvalidRequest: not a host, or at an address that the policy forbids.
+            UpstreamError: no answer.
+        """
+        if not valid_host(host):
+            raise InvalidRequest(f"{host!r} is not a registry host", field="registry")
+        exchange = self._named_exchange
+        endpoint = await exchange.endpoint(Reference.parse(f"{host}/x/y").repository.host)
+        try:
+            async with await exchange.send(endpoint, "", Call("login", "GET", ""), login, attempts=ATTEMPTS) as answer:
+                if answer.status in (401, 403):
+                    return False
+                if answer.status != 200:
+                    await _raise_for(answer, UpstreamBroken(f"{host} has no registry"))
+                return True
+        except LoginError:
+            return False
+
+
+def _private_allowed(settings: Settings) -> bool:
+    chosen = settings.upstream.private_networks
+    return chosen == "always" or (chosen == "when-local" and settings.listens_on_loopback())
+
+
+def _given(**members: str | None) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _manifest_call(reference: Reference, method: str) -> Call:
+    return Call("manifest", method, f"manifests/{reference.digest or reference.tag}", headers=_ACCEPT)
+
+
+def _found(answer: Answer, reference: Reference, granted: Granted) -> Found | None:
+    """Read an answer to HEAD; None where only a GET can tell, as for a 404 of a registry without HEAD."""
+    if answer.status != 200 and answer.endpoint.is_mirror:
+        raise ImageNotFound(f"{answer.endpoint.host} answers {answer.status} for {reference}")
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    size = _length(answer)
+    stated = _stated_digest(answer) or reference.digest
+    if answer.status != 200 or stated is None or size is None or media_type not in ACCEPTED_TYPES:
+        return None
+    if reference.digest is not None and stated != reference.digest:
+        raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with another digest ({stated})")
+    return Found(stated, media_type, size, granted)
+
+
+def _verified(answer: Answer, reference: Reference, data: bytes, granted: Granted) -> FetchedManifest:
+    stated = reference.digest or _stated_digest(answer)
+    digest = Digest.of(data, "sha256" if stated is None else stated.algorithm)
+    if stated is not None and digest != stated:
+        raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with bytes of another digest ({digest})")
+    try:
+        view = parse_document(data, answer.headers.get("Content-Type"))
+    except MalformedManifest as error:
+        raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with no manifest: {error}") from None
+    return FetchedManifest(data, view.media_type, digest, granted)
+
+
+def _stated_digest(answer: Answer) -> Digest | None:
+    try:
+        return Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
+    except InvalidRequest:
+        return None
+
+
+def _length(answer: Answer) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _no_blob(answer: Answer, repository: Repository, digest: Digest) -> BlobNotFound:
+    return BlobNotFound(f"{answer.endpoint.host} has no blob {digest} in {repository}")
+
+
+async def _raise_for(answer: Answer, missing: WaveletError) -> NoReturn:
+    """Raise what a status other than success means; `missing` for 404 and 410."""
+    if answer.status in (404, 410):
+        raise missing
+    words = await words_of(answer)
+    raise UpstreamBroken(f"{answer.response.url.authority} answers {answer.status}{words}")
+
+
+@asynccontextmanager
+async def _closing(stream: Stream) -> AsyncIterator[Stream]:
+    try:
+        yield stream
+    finally:
+        await stream.close()

@@ -1,0 +1,216 @@
+"""Whose logins there are for a repository: the site's, from the settings, and a user's own, from the user's auth files.
+
+A user's files are read as that user. A helper that they name runs only where the daemon is that user's own: a daemon of
+root never runs what somebody else's file says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import pwd
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from wavelet.config import Credential, Settings
+from wavelet.image.reference import DOCKER_HUB, Repository
+from wavelet.plan.identity import Identity, Login
+from wavelet.upstream import auth_files, helpers, read_auth_files
+from wavelet.upstream.auth_files import HUB_KEY, AskHelper, AuthFile, AuthFileError
+
+READ_TIMEOUT = 10.0
+"""Seconds that reading a user's files may take; a home directory can be on a network."""
+
+UNSEEN_LIFETIME = 60
+"""Seconds after which files are read again that the daemon itself cannot look at (homes on NFS, closed to root)."""
+
+HELPER_LIFETIME = 300.0
+"""Seconds for which a helper's answer is used again."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    version: str
+    files: tuple[AuthFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    login: Login | None
+    at: float
+
+
+class Logins:
+    """All logins that this daemon may use, and for whom."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._credentials = settings.upstream.credentials
+        self._known: dict[int, _Known] = {}
+        self._asked: dict[AskHelper, _Asked] = {}
+        self._warned: set[tuple[str, str]] = set()
+
+    async def site(self, repository: Repository, identity: Identity) -> list[tuple[Login, bool]]:
+        """Return the site's logins for `repository` and whether they are for all, those for all first.
+
+        Of those for all, and of those for this identity's uid, the one with the longest match counts.
+        """
+        public = _longest((c for c in self._credentials if not c.users), repository)
+        listed = _longest((c for c in self._credentials if identity.uid in c.users), repository)
+        found = [(await self._from_site(chosen, repository), chosen is public) for chosen in (public, listed) if chosen]
+        return [(login, for_all) for login, for_all in found if login is not None]
+
+    async def own(self, repository: Repository, identity: Identity) -> list[Login]:
+        """Return the identity's own logins: the one that the client sent, else what the user's auth files have."""
+        if identity.login is not None:
+            return [identity.login]
+        if identity.uid is None:
+            return []
+        logins: dict[Login, None] = {}
+        for file in await self._files(identity.uid):
+            login = await self._from_file(file.look_up(repository), identity.uid)
+            if login is not None:
+                logins[login] = None
+        return list(logins)
+
+    async def knows(self, repository: Repository, identity: Identity) -> bool:
+        """Tell whether the identity has a login of its own for `repository`."""
+        return bool(await self.own(repository, identity))
+
+    async def version(self, identity: Identity) -> str:
+        """Return a fingerprint that changes when the user's auth files do; empty if there are none."""
+        if identity.login is not None or identity.uid is None or not _is_readable(identity.uid):
+            return ""
+        return await asyncio.to_thread(_fingerprint, identity.uid)
+
+    async def _files(self, uid: int) -> tuple[AuthFile, ...]:
+        if not _is_readable(uid):
+            return ()
+        version = await asyncio.to_thread(_fingerprint, uid)
+        known = self._known.get(uid)
+        if known is None or known.version != version:
+            entries = await asyncio.to_thread(_read, uid) if version else []
+            known = self._known[uid] = _Known(version, tuple(self._parse(entries)))
+        return known.files
+
+    def _parse(self, entries: list[dict[str, str]]) -> Iterable[AuthFile]:
+        for entry in entries:
+            try:
+                if "error" in entry:
+                    raise AuthFileError(entry["error"])
+                yield auth_files.parse(entry["text"])
+            except AuthFileError as error:
+                self._warn(entry["path"], str(error))
+
+    async def _from_file(self, found: Login | AskHelper | None, uid: int) -> Login | None:
+        if isinstance(found, AskHelper):
+            if uid != os.geteuid():
+                self._warn(f"docker-credential-{found.name}", "a user's helper is not run by another user's daemon")
+                return None
+            return await self._ask(found)
+        return found
+
+    async def _from_site(self, credential: Credential, repository: Repository) -> Login | None:
+        if credential.helper:
+            server = HUB_KEY if repository.host == DOCKER_HUB else repository.host
+            return await self._ask(AskHelper(credential.helper, server))
+        try:
+            secret = await asyncio.to_thread(Path(credential.password_file).read_text, "utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is not text"
+            self._warn(credential.password_file or f"the password_file for {credential.registry}", why)
+            return None
+        return Login(credential.username, secret.strip())
+
+    async def _ask(self, question: AskHelper) -> Login | None:
+        asked = self._asked.get(question)
+        if asked is None or asked.at < time.monotonic() - HELPER_LIFETIME:
+            try:
+                login = await asyncio.to_thread(helpers.ask, question.name, question.server)
+            except helpers.HelperError as error:
+                self._warn(f"docker-credential-{question.name}", str(error))
+                return None
+            asked = self._asked[question] = _Asked(login, time.monotonic())
+        return asked.login
+
+    def _warn(self, file: str, why: str) -> None:
+        if (file, why) not in self._warned:
+            self._warned.add((file, why))
+            _log.warning("a login cannot be used", file=file, because=why)
+
+
+def _longest(credentials: Iterable[Credential], repository: Repository) -> Credential | None:
+    by_key = {auth_files.normal_key(credential.registry): credential for credential in credentials}
+    return next((by_key[key] for key in auth_files.prefixes(repository) if key in by_key), None)
+
+
+def _is_readable(uid: int) -> bool:
+    """Tell whether this daemon can take on `uid` at all."""
+    return os.geteuid() in (0, uid)
+
+
+def paths_of(uid: int) -> list[str]:
+    """Return where `uid` may have auth files, first those that go first. Blocks: it asks the user database."""
+    try:
+        home = Path(pwd.getpwuid(uid).pw_dir)
+    except KeyError:
+        return []
+    own = os.environ if uid == os.geteuid() else {}
+    config = Path(own.get("XDG_CONFIG_HOME") or home / ".config")
+    runtime = Path(own.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}")
+    docker = Path(own.get("DOCKER_CONFIG") or home / ".docker")
+    named = [Path(own["REGISTRY_AUTH_FILE"])] if own.get("REGISTRY_AUTH_FILE") else []
+    places = [
+        *named,
+        docker / "config.json",
+        runtime / "containers/auth.json",
+        config / "containers/auth.json",
+        home / ".apptainer/docker-config.json",
+        home / ".singularity/docker-config.json",
+    ]
+    return [str(place) for place in places if place.is_absolute()]
+
+
+def _fingerprint(uid: int) -> str:
+    seen: list[str] = []
+    for path in paths_of(uid):
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            # It may be there for the user: what cannot be seen counts as changed after a while.
+            seen.append(f"{path} {time.time() // UNSEEN_LIFETIME}")
+        else:
+            kind = stat.S_IFMT(status.st_mode)
+            times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+            seen.append(f"{path} {kind} {status.st_uid} {status.st_ino} {status.st_size} {times}")
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:32] if seen else ""
+
+
+def _read(uid: int) -> list[dict[str, str]]:
+    """Read the files of `uid`, in a process that is that user where it is another one."""
+    paths = paths_of(uid)
+    if uid == os.geteuid():
+        return [entry for path in paths if (entry := read_auth_files.read(path, uid)) is not None]
+    group = pwd.getpwuid(uid).pw_gid
+    command = [sys.executable, "-I", "-S", read_auth_files.__file__, str(uid), str(group), *paths]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program, with numbers and paths of the user database
+            command, stdin=subprocess.DEVNULL, capture_output=True, env={}, cwd="/", timeout=READ_TIMEOUT, check=True
+        )
+        entries: list[dict[str, str]] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        why = "it took too long" if isinstance(error, subprocess.TimeoutExpired) else "the reader failed"
+        return [{"path": f"the auth files of uid {uid}", "error": why}]
+    return entries

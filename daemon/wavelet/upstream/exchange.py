@@ -1,0 +1,276 @@
+"""One question to one server with one login: the slot at its host, the token, the repetitions.
+
+The answer comes back whatever its status, but for "not now": that is repeated here, and is an error in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+import weakref
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import msgspec
+
+from wavelet.config import ConfigError, Settings
+from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
+from wavelet.plan.identity import Login
+from wavelet.upstream.addresses import AddressPolicy
+from wavelet.upstream.auth import Door, Tokens, basic
+from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
+from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
+from wavelet.upstream.transport import (
+    ERROR_BODY_LIMIT,
+    ConnectionBroke,
+    Request,
+    Transport,
+    printable,
+    read_small,
+)
+
+SLOT_TIMEOUT = 600.0
+"""Seconds that a request waits until one of the others to its host ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of a repository: `/v2/<repository>/<rest>`. Without `rest`, `/v2/` itself."""
+
+    kind: str
+    method: str
+    rest: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Slots:
+    """How many requests one host gets at a time. An answer holds its slot until its body is read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._held: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
+
+    async def take(self, host: str) -> asyncio.Semaphore:
+        """Wait for a slot and return what to release.
+
+        Raises:
+            UpstreamBusy: none came free in time.
+        """
+        slot = self._held.get(host)
+        if slot is None:
+            slot = self._held[host] = asyncio.Semaphore(settings_for(self._settings, host).concurrency)
+        try:
+            async with asyncio.timeout(SLOT_TIMEOUT):
+                await slot.acquire()
+        except TimeoutError:
+            raise UpstreamBusy(
+                f"as many requests to {host} as it is set to get at one time have not ended",
+                retry_after=USUAL_RETRY_AFTER,
+            ) from None
+        return slot
+
+
+class Answer:
+    """An answer with its body unread, and the slot it holds. To be closed, or used as a context."""
+
+    def __init__(self, response: aiohttp.ClientResponse, slot: asyncio.Semaphore, endpoint: Endpoint) -> None:
+        self.response = response
+        self.status = response.status
+        self.headers = response.headers
+        self.endpoint = endpoint
+        self._slot: asyncio.Semaphore | None = slot
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the registry itself has answered, and not a server that it redirected to."""
+        return self.response.url.origin() == self.endpoint.base
+
+    def close(self) -> None:
+        """Give the connection and the slot back."""
+        self.response.release()
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+
+    async def read(self, limit: int) -> bytes:
+        """Read the whole body, of at most `limit` bytes."""
+        return await read_small(self.response, limit)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Exchange:
+    """Questions to registries under one address policy; with `shows_login`, a login is shown unasked."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        slots: Slots,
+        policy: AddressPolicy,
+        *,
+        shows_login: bool = False,
+    ) -> None:
+        self._shows_login = shows_login
+        self._settings = settings
+        self._transport = transport
+        self._slots = slots
+        self._policy = policy
+        self._tokens = Tokens(transport)
+        self._schemes: dict[str, str] = {}
+        self._trust: dict[str, ssl.SSLContext] = {}
+
+    def trust(self, contexts: dict[str, ssl.SSLContext]) -> None:
+        """Use these TLS contexts for the registries that have their own authority."""
+        self._trust = contexts
+
+    async def endpoint(self, host: str) -> Endpoint:
+        """Return the registry's own address; whether one on loopback speaks http is tried out and remembered.
+
+        Raises:
+            UpstreamUnreachable: nothing listens there.
+        """
+        scheme = fixed_scheme(settings_for(self._settings, host), host) or self._schemes.get(host)
+        if scheme is None:
+            scheme = self._schemes[host] = await self._try_schemes(host)
+        return address_of(host, scheme)
+
+    async def _try_schemes(self, host: str) -> str:
+        """Ask by http first: a TLS server answers that at once, an http server may wait for more of a TLS hello."""
+        call = Call("ping", "GET", "")
+        try:
+            response = await self._transport.send(self._request(address_of(host, "http"), "", call, None))
+        except (UpstreamBroken, ConnectionBroke) as error:
+            why: UpstreamError = error
+        else:
+            status = response.status
+            response.close()
+            if status != 400:
+                return "http"
+            why = UpstreamBroken(f"{host} answers {status} to http and does not speak https")
+        try:
+            response = await self._transport.send(self._request(address_of(host, "https"), "", call, None))
+        except UpstreamUnreachable as error:
+            if "certificate" in error.message:
+                raise
+            raise why from None
+        response.close()
+        return "https"
+
+    async def send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None, *, attempts: int) -> Answer:
+        """Ask, at most `attempts` times while the server says "not now".
+
+        Raises:
+            UpstreamUnreachable: no connection, or no answer in time.
+            UpstreamBusy: still 408, 429 or 5xx; `retry_after` says when to come again.
+            UpstreamBroken: not the protocol.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._send(endpoint, path, call, login)
+            except (UpstreamBusy, ConnectionBroke) as error:
+                wait = delay(attempt, error.retry_after)
+                if wait is None or attempt >= attempts:
+                    error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
+                    raise
+            except UpstreamUnreachable:
+                self._schemes.pop(endpoint.host, None)
+                raise
+            await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
+        slot = await self._slots.take(endpoint.host)
+        try:
+            answer = Answer(await self._authorized(endpoint, path, call, login), slot, endpoint)
+        except BaseException:
+            slot.release()
+            raise
+        if is_passing(answer.status):
+            async with answer:
+                raise await _not_now(answer)
+        return answer
+
+    async def _authorized(
+        self, endpoint: Endpoint, path: str, call: Call, login: Login | None
+    ) -> aiohttp.ClientResponse:
+        door = Door(
+            endpoint.host, endpoint.base, endpoint.path(path) if path else "", self._policy, self._tls(endpoint)
+        )
+        first = await self._first(endpoint, door, login)
+        response = await self._transport.send(self._request(endpoint, path, call, first))
+        if response.status != 401 or response.url.origin() != endpoint.base:
+            return response
+        try:
+            second = await self._tokens.answer(door, login, response.headers.getall("WWW-Authenticate", ()), first)
+            if second is None:
+                return response
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        return await self._transport.send(self._request(endpoint, path, call, second))
+
+    async def _first(self, endpoint: Endpoint, door: Door, login: Login | None) -> str | None:
+        known = await self._tokens.known(door, login)
+        always = self._shows_login or settings_for(self._settings, endpoint.host).credentials == "always"
+        if known is not None or login is None or not always:
+            return known
+        # Where anonymous pulls count, even the request that asks for the challenge must not be one.
+        response = await self._transport.send(self._request(endpoint, "", Call("ping", "GET", ""), None))
+        response.close()
+        if response.status != 401:
+            return basic(login) if login.username else None
+        return await self._tokens.answer(door, login, response.headers.getall("WWW-Authenticate", ()), None)
+
+    def _tls(self, endpoint: Endpoint) -> ssl.SSLContext | bool:
+        return self._trust.get(endpoint.host, True)
+
+    def _request(self, endpoint: Endpoint, path: str, call: Call, authorization: str | None) -> Request:
+        url = endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/")
+        return Request(call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint))
+
+
+def load_trust(settings: Settings) -> dict[str, ssl.SSLContext]:
+    """Read the authorities of the registries that have their own, beside the system's. Blocks.
+
+    Raises:
+        ConfigError: a file is not there or holds no certificate.
+    """
+    contexts: dict[str, ssl.SSLContext] = {}
+    for host, registry in settings.upstream.registries.items():
+        if registry.ca_file:
+            key = f"upstream.registries.{host}.ca_file"
+            try:
+                contexts[host] = ssl.create_default_context()
+                contexts[host].load_verify_locations(registry.ca_file)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{key}: {registry.ca_file} cannot be used: {error}", field=key) from None
+    return contexts
+
+
+async def words_of(answer: Answer) -> str:
+    """Return what the server says of its refusal, in parentheses, or nothing; it is cut and made printable."""
+    try:
+        body = await read_small(answer.response, ERROR_BODY_LIMIT, cut=True)
+        errors = msgspec.json.decode(body, type=dict[str, list[dict[str, object]]]).get("errors") or [{}]
+    except (UpstreamError, msgspec.DecodeError, RecursionError):
+        return ""
+    words = printable(str(errors[0].get("message") or ""))
+    return f" ({words})" if words else ""
+
+
+async def _not_now(answer: Answer) -> UpstreamBusy:
+    asked = retry_after(answer.headers.get("Retry-After"), time.time())
+    words = await words_of(answer)
+    return UpstreamBusy(f"{answer.endpoint.host} answers {answer.status}, not now{words}", retry_after=asked)

@@ -1,0 +1,194 @@
+"""The order in which a registry is asked: its mirrors, then itself; at each without a login first, then with logins.
+
+Anonymous, then site logins that are for all, then the identity's own, then site logins for listed users: what everybody
+may read is found to be so before anything that is somebody's alone is used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from yarl import URL
+
+from wavelet.config import Settings
+from wavelet.errors import AccessRefused, UpstreamBusy, UpstreamUnreachable, WaveletError
+from wavelet.image.reference import Repository
+from wavelet.plan.identity import Identity, Login
+from wavelet.upstream.auth import LoginError
+from wavelet.upstream.credentials import Logins
+from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
+from wavelet.upstream.exchange import Answer, Call, Exchange
+from wavelet.upstream.retry import ATTEMPTS
+
+MIRROR_REST = 30.0
+"""Seconds for which a mirror that does not answer is left out."""
+
+REFUSAL_MEMORY = 60.0
+"""Seconds for which a repository that was refused without a login is asked with the logins there are at once."""
+
+_REFUSALS_HELD = 4096
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """To whom an upstream has granted what it answered.
+
+    Attributes:
+        public: readable anonymously, or by a site login that is for all; else only for the identity that asked.
+        by: which login it was, for logs; never a secret.
+    """
+
+    public: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    login: Login | None
+    granted: Granted
+
+
+_ANONYMOUS = _Step(None, Granted(public=True, by="anonymous"))
+
+
+class Ladder:
+    """Asks for something of a repository until a server and a login give it."""
+
+    def __init__(self, settings: Settings, logins: Logins, exchange: Exchange) -> None:
+        self._settings = settings
+        self._logins = logins
+        self._exchange = exchange
+        self._resting: dict[URL, float] = {}
+        self._refused: dict[tuple[URL, str], float] = {}
+
+    async def ask(
+        self,
+        repository: Repository,
+        identity: Identity,
+        call: Call,
+        read: Callable[[Answer, Granted], Awaitable[_T]],
+    ) -> _T:
+        """Return what `read` makes of the first answer that is no refusal. An answer it raises for is closed.
+
+        At a mirror, whatever `read` raises (also "not found") passes on to the next server.
+
+        Raises:
+            AccessRefused: refused with each login there is.
+            UpstreamError: see `Exchange.send`.
+        """
+        for mirror in mirrors_of(self._settings, repository.host):
+            if self._resting.get(mirror.base, 0.0) > time.monotonic():
+                continue
+            try:
+                return await self._climb(mirror, repository, identity, call, read)
+            except WaveletError as error:
+                if isinstance(error, UpstreamUnreachable):
+                    self.rest(mirror)
+                _log.info("mirror passed over", mirror=mirror.host, registry=repository.host, because=error.message)
+        endpoint = await self._exchange.endpoint(repository.host)
+        return await self._climb(endpoint, repository, identity, call, read)
+
+    def rest(self, endpoint: Endpoint) -> None:
+        """Leave a mirror out for a while; it has failed."""
+        if endpoint.is_mirror:
+            self._resting[endpoint.base] = time.monotonic() + MIRROR_REST
+
+    async def _climb(
+        self,
+        endpoint: Endpoint,
+        repository: Repository,
+        identity: Identity,
+        call: Call,
+        read: Callable[[Answer, Granted], Awaitable[_T]],
+    ) -> _T:
+        tried: list[str] = []
+        declined = False
+        busy: UpstreamBusy | None = None
+        attempts = 1 if endpoint.is_mirror else ATTEMPTS
+        async with aclosing(self._steps(endpoint, repository, identity)) as steps:
+            async for step in steps:
+                if busy is not None and not step.granted.public:
+                    break  # a login of one's own would make a public image that user's alone for this moment
+                try:
+                    answer = await self._exchange.send(endpoint, repository.path, call, step.login, attempts=attempts)
+                except UpstreamBusy as error:
+                    busy = error
+                    continue
+                except LoginError:
+                    status = 401
+                else:
+                    status = answer.status
+                    if status not in (401, 403) or not answer.is_own:
+                        return await _read(answer, step.granted, read)
+                    answer.close()
+                tried.append(step.granted.by)
+                declined = status == 403
+                if step.login is None:
+                    self._remember_refusal(endpoint, repository)
+        if busy is not None:
+            raise busy
+        raise AccessRefused(_refusal(endpoint, repository, tried), declined=declined)
+
+    async def _steps(
+        self, endpoint: Endpoint, repository: Repository, identity: Identity
+    ) -> AsyncGenerator[_Step, None]:
+        always = settings_for(self._settings, endpoint.host).credentials == "always"
+        if not always and self._refused.get((endpoint.base, repository.path), 0.0) < time.monotonic():
+            yield _ANONYMOUS
+            anonymous_first = True
+        else:
+            anonymous_first = False
+        some = False
+        async for step in self._login_steps(endpoint, repository, identity):
+            some = True
+            yield step
+        if not some and not anonymous_first:
+            yield _ANONYMOUS
+
+    async def _login_steps(
+        self, endpoint: Endpoint, repository: Repository, identity: Identity
+    ) -> AsyncIterator[_Step]:
+        """Yield the logins in their order. A mirror gets none but the site's for the mirror itself."""
+        where = Repository(endpoint.host, endpoint.path(repository.path)) if endpoint.is_mirror else repository
+        site = await self._logins.site(where, identity)
+        for login, public in site:
+            if public:
+                yield _Step(login, Granted(public=True, by=f"site login for {where.host}"))
+        if not endpoint.is_mirror:
+            by = "the client's own login" if identity.login is not None else f"login of uid {identity.uid}"
+            for login in await self._logins.own(where, identity):
+                yield _Step(login, Granted(public=False, by=by))
+        for login, public in site:
+            if not public:
+                yield _Step(login, Granted(public=False, by=f"site login for {where.host}, for uid {identity.uid}"))
+
+    def _remember_refusal(self, endpoint: Endpoint, repository: Repository) -> None:
+        now = time.monotonic()
+        if len(self._refused) >= _REFUSALS_HELD:
+            self._refused = {key: until for key, until in self._refused.items() if until > now}
+        if len(self._refused) < _REFUSALS_HELD:
+            self._refused[endpoint.base, repository.path] = now + REFUSAL_MEMORY
+
+
+async def _read(answer: Answer, granted: Granted, read: Callable[[Answer, Granted], Awaitable[_T]]) -> _T:
+    try:
+        return await read(answer, granted)
+    except BaseException:
+        answer.close()
+        raise
+
+
+def _refusal(endpoint: Endpoint, repository: Repository, tried: list[str]) -> str:
+    asked = ", ".join(tried)
+    return (
+        f"{endpoint.host} refuses access to {repository} (asked as: {asked}); it is private or not there. "
+        f"Log in with `docker login {repository.host}`, or let the site add a login to upstream.credentials"
+    )

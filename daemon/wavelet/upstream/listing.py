@@ -1,0 +1,78 @@
+"""Tag lists and referrers as registries answer them, page by page. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from yarl import URL
+
+from wavelet.errors import UpstreamBroken
+from wavelet.image.digest import Digest
+
+LISTING_LIMIT = 8 * 1024 * 1024
+"""Bytes of one page of a list."""
+
+PAGE_LIMIT = 200
+"""Pages of one list that are read."""
+
+_LINK = re.compile(r"<([^>]*)>([^,]*)")
+_NEXT = re.compile(r';\s*rel\s*=\s*"?next"?', re.IGNORECASE)
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+class _Referrers(msgspec.Struct):
+    manifests: list[dict[str, Any]]
+
+
+def parse_tags(data: bytes, host: str) -> list[str]:
+    """Read a page of a tag list (distribution-spec, "Listing tags"); `null` is an empty one.
+
+    Raises:
+        UpstreamBroken: it is not one.
+    """
+    try:
+        return msgspec.json.decode(data, type=_Tags).tags or []
+    except (msgspec.DecodeError, RecursionError):
+        raise UpstreamBroken(f"{host} answers something that is not a list of tags") from None
+
+
+def parse_referrers(data: bytes, host: str) -> list[dict[str, Any]]:
+    """Read an index of referrers (distribution-spec, "Listing referrers"), its descriptors as they are.
+
+    Raises:
+        UpstreamBroken: it is not one.
+    """
+    try:
+        return msgspec.json.decode(data, type=_Referrers).manifests
+    except (msgspec.DecodeError, RecursionError):
+        raise UpstreamBroken(f"{host} answers something that is not a list of referrers") from None
+
+
+def next_query(links: list[str], url: URL) -> dict[str, str] | None:
+    """Return the query of the next page that `Link` headers (RFC 8288) name, or None at the end.
+
+    Only the query is taken from it: a list goes on where it began.
+    """
+    for target, parameters in (found for text in links for found in _LINK.findall(text)):
+        if _NEXT.search(parameters):
+            try:
+                query = dict(url.join(URL(target)).query)
+            except ValueError:
+                return None
+            return query if query and query != dict(url.query) else None
+    return None
+
+
+def after(tags: list[str], last: str | None) -> list[str]:
+    """Return the tags that follow `last`, for registries that do not know the parameter and answer all."""
+    return tags[tags.index(last) + 1 :] if last is not None and last in tags else tags
+
+
+def fallback_tag(digest: Digest) -> str:
+    """Return the tag under which the referrers lie at registries without the API (distribution-spec, same section)."""
+    return f"{digest.algorithm}-{digest.hex}"[:128]

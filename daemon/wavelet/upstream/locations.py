@@ -1,0 +1,97 @@
+"""URLs that requests name: fetched without any login, under the address policy, with few words lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from yarl import URL
+
+from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken, UpstreamBusy
+from wavelet.upstream.addresses import AddressPolicy
+from wavelet.upstream.endpoints import Endpoint
+from wavelet.upstream.exchange import Answer, Slots
+from wavelet.upstream.ladder import Granted
+from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
+from wavelet.upstream.streams import Stream, open_stream, wanted
+from wavelet.upstream.transport import ConnectionBroke, Request, Transport, shown
+
+_GRANTED = Granted(public=True, by="anonymous")
+_URL_LIMIT = 8192
+
+
+class Locations:
+    """Opens URLs of requests."""
+
+    def __init__(self, transport: Transport, slots: Slots, policy: AddressPolicy) -> None:
+        self._transport = transport
+        self._slots = slots
+        self._policy = policy
+
+    @asynccontextmanager
+    async def open(self, text: str, offset: int) -> AsyncIterator[Stream]:
+        """See `Upstream.location`."""
+        url = parse(text)
+        answer = await self._send(url, offset)
+        if answer.status == 416 and offset:
+            answer.close()
+            answer = await self._send(url, 0)
+            offset = 0
+        async with answer:
+            if answer.status not in (200, 206):
+                raise _error(url, answer.status)
+            yield open_stream(answer, offset, _GRANTED, lambda: None)
+
+    async def _send(self, url: URL, offset: int) -> Answer:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._send_once(url, offset)
+            except (UpstreamBusy, ConnectionBroke) as error:
+                wait = delay(attempt, error.retry_after)
+                if wait is None:
+                    error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
+                    raise
+            await asyncio.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _send_once(self, url: URL, offset: int) -> Answer:
+        slot = await self._slots.take(url.authority)
+        try:
+            request = Request("location", "GET", url, self._policy, wanted(offset))
+            answer = Answer(await self._transport.send(request), slot, Endpoint(url.authority, url.origin()))
+        except BaseException:
+            slot.release()
+            raise
+        if is_passing(answer.status):
+            answer.close()
+            asked = retry_after(answer.headers.get("Retry-After"), time.time())
+            raise UpstreamBusy(f"{shown(url)} answers {answer.status}, not now", retry_after=asked)
+        return answer
+
+
+def parse(text: str) -> URL:
+    """Read a URL that may be fetched.
+
+    Raises:
+        InvalidRequest: not http or https, no host, or one with a login, which would be kept with the request.
+    """
+    try:
+        url = URL(text)
+        usable = url.scheme in ("http", "https") and bool(url.host) and len(text) <= _URL_LIMIT
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidRequest(f"{text[:200]!r} is not an http or https URL")
+    if url.user is not None or url.password is not None:
+        raise InvalidRequest(f"leave user name and password out of the URL {shown(url)}; nobody's login is sent there")
+    return url.with_fragment(None)
+
+
+def _error(url: URL, status: int) -> NotFound | AccessRefused | UpstreamBroken:
+    if status in (404, 410):
+        return NotFound(f"there is nothing at {shown(url)} (it answers {status})")
+    if status in (401, 403):
+        return AccessRefused(f"{shown(url)} refuses access (it answers {status})", declined=status == 403)
+    return UpstreamBroken(f"{shown(url)} answers {status}")

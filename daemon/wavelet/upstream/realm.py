@@ -1,0 +1,115 @@
+"""Challenges, and which token servers may be asked for a registry. Pure.
+
+A registry says in its 401 where tokens are had (`realm`; distribution's token specification, RFC 6750, RFC 7235). A bad
+one would collect logins or make this machine ask its neighbours, so the realm has to belong to the registry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from yarl import URL
+
+from wavelet.upstream.addresses import is_loopback, literal
+
+_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9!#$&*+.^_`|~-]*)(?:\s+|$)")
+_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+
+_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "mil", "ne", "net", "or", "org"})
+_SHARED_DOMAINS = frozenset(
+    {
+        "amazonaws.com", "appspot.com", "azurecr.io", "azurewebsites.net", "cloudfront.net", "duckdns.org", "fly.dev",
+        "github.io", "gitlab.io", "herokuapp.com", "netlify.app", "ngrok.app", "ngrok.io", "nip.io", "onrender.com",
+        "pages.dev", "run.app", "sslip.io", "vercel.app", "web.app", "windows.net", "workers.dev",
+    }
+)  # fmt: skip
+"""Domains whose subdomains belong to strangers. With `_SECOND_LEVEL` a short stand-in for the public suffix list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One challenge of a `WWW-Authenticate` header; the scheme in lower case."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
+    """Read `WWW-Authenticate` values. What does not follow the grammar ends the reading of that value."""
+    found: list[Challenge] = []
+    for text in headers:
+        position = 0
+        while (scheme := _SCHEME.match(text, position)) is not None:
+            position = scheme.end()
+            parameters: dict[str, str] = {}
+            while (parameter := _PARAMETER.match(text, position)) is not None:
+                value = parameter[3] if parameter[2] is None else re.sub(r"\\(.)", r"\1", parameter[2])
+                parameters.setdefault(parameter[1].lower(), value)
+                position = parameter.end()
+            known = {name: parameters.get(name, "") for name in ("realm", "service", "scope")}
+            found.append(Challenge(scheme[1].lower(), **known))
+    return found
+
+
+def pull_scope(challenge: Challenge, path: str) -> str:
+    """Return the scope to ask for: the resource that the registry names, for pulling only, else the repository."""
+    kind, _, rest = challenge.scope.partition(":")
+    if kind == "repository" and rest:
+        return f"repository:{rest.rpartition(':')[0] or rest}:pull"
+    return challenge.scope or f"repository:{path}:pull"
+
+
+def objection(registry: URL, realm: URL, *, with_login: bool) -> str | None:
+    """Say why no token is asked for at `realm`, or None where it may be.
+
+    With a login, the realm has to be of the registry's own host or domain. Without one, a realm elsewhere may be asked
+    too (several registries are only a front for another's), if it is a named host and speaks https; the caller then
+    keeps it to public addresses.
+    """
+    foreign = is_foreign(registry, realm)
+    host = realm.host or ""
+    local = is_loopback(host) or literal(host) is not None or "." not in host
+    for applies, why in (
+        (realm.scheme not in ("http", "https") or not host, "it is not an http address"),
+        (realm.user is not None or realm.password is not None, "its address carries a login"),
+        (registry.scheme == "https" and realm.scheme != "https", "it does not speak https, and the registry does"),
+        (foreign and local, "it is a local or literal address other than the registry's own"),
+        (foreign and (with_login or realm.scheme != "https"), "it belongs to another domain than the registry"),
+    ):
+        if applies:
+            return why
+    return None
+
+
+def is_foreign(registry: URL, realm: URL) -> bool:
+    """Tell whether the realm is another party's than the registry."""
+    return not _same_party(registry, realm)
+
+
+def _same_party(registry: URL, realm: URL) -> bool:
+    first, second = registry.host or "", realm.host or ""
+    if (first.lower(), registry.port) == (second.lower(), realm.port):
+        return True
+    if any(is_loopback(host) or literal(host) is not None for host in (first, second)):
+        return False
+    if first.lower() == second.lower():
+        return True
+    domain = registrable_domain(first)
+    return domain is not None and domain == registrable_domain(second)
+
+
+def registrable_domain(host: str) -> str | None:
+    """Return the part of a host name that somebody registered, as `docker.io` of `auth.docker.io`; None if unclear."""
+    labels = host.lower().rstrip(".").split(".")
+    shared = next((n for n in (2, 3) if ".".join(labels[-n:]) in _SHARED_DOMAINS), 0)
+    if shared:
+        size = shared + 1
+        # Under the clouds' domains, what lies between a tenant's name and the domain varies.
+        return None if len(labels) != size else ".".join(labels)
+    size = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL else 2
+    second_level = len(labels) == 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
+    return None if len(labels) < size or second_level else ".".join(labels[-size:])

@@ -1,0 +1,302 @@
+"""HTTP to other servers: connections under an address policy, proxies, redirects, time limits, causes in plain words.
+
+It sends one request and returns the answer, whatever its status. Logins are headers here; they never cross to another
+origin. Netrc files are not read: what is sent without a login has to be anonymous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from wavelet import __version__
+from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamError, UpstreamUnreachable
+from wavelet.upstream import metrics
+from wavelet.upstream.addresses import AddressError, AddressPolicy, is_loopback
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for name, connection and TLS handshake together."""
+
+FIRST_BYTE_TIMEOUT = 60.0
+"""Seconds until an answer begins; proxies that fetch before they answer need long."""
+
+STALL_TIMEOUT = 30.0
+"""Seconds without a byte after which a body counts as broken."""
+
+SMALL_BODY_TIMEOUT = 60.0
+"""Seconds for the whole of a manifest, token, list or error."""
+
+REDIRECT_LIMIT = 10
+"""Redirects that one request follows."""
+
+ERROR_BODY_LIMIT = 64 * 1024
+"""Bytes that are read of an error's body."""
+
+_KEEP_ALIVE = 30.0
+_LONGEST_EXCERPT = 200
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_log = structlog.get_logger(__name__)
+
+
+class ConnectionBroke(UpstreamUnreachable):
+    """A connection that was lost for a moment's reason; the same request may be made again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        kind: what is asked for, for metrics and logs.
+        authorization: the `Authorization` header, sent to this URL's origin only.
+        tls: the context for https; True for the system's authorities.
+        form: members of a form to POST instead.
+        redirects: whether redirects to another origin are followed; those of a form never are.
+    """
+
+    kind: str
+    method: str
+    url: URL
+    policy: AddressPolicy
+    headers: Mapping[str, str] = field(default_factory=dict)
+    authorization: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | bool = True
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    redirects: bool = True
+
+
+class Transport:
+    """Sessions to other servers, one for each address policy, and one for what goes through a proxy."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[AddressPolicy | None, aiohttp.ClientSession] = {}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            await session.close()
+
+    async def send(self, request: Request) -> aiohttp.ClientResponse:
+        """Send `request`, follow its redirects, and return the answer with its body unread. The caller closes it.
+
+        Raises:
+            UpstreamUnreachable: no connection or no answer in time; the sentence names the host and the cause.
+            UpstreamBroken: not HTTP, or redirects that are not followed.
+            InvalidRequest: the address policy forbids the address.
+        """
+        url, authorization = request.url, request.authorization
+        for _ in range(REDIRECT_LIMIT + 1):
+            response = await self._send_once(request, url, authorization)
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or location is None:
+                return response
+            response.release()
+            target = _redirect_target(url, location)
+            if target.origin() != url.origin():
+                authorization = None
+                if not request.redirects:
+                    raise UpstreamBroken(f"{url.authority} redirects to another host ({target.authority}) for a token")
+            if request.form is not None:
+                raise UpstreamBroken(f"{url.authority} redirects a request that carries a login; it is not followed")
+            url = target
+        raise UpstreamBroken(f"{request.url.authority} redirects more than {REDIRECT_LIMIT} times ({shown(url)})")
+
+    async def _send_once(self, request: Request, url: URL, authorization: str | None) -> aiohttp.ClientResponse:
+        started = time.monotonic()
+        outcome = "unreachable"
+        try:
+            proxy = proxy_for(url)
+            if proxy is not None:
+                request.policy.check_host(url.host or "")
+            session = self._session(request.policy if proxy is None else None)
+            headers = {**request.headers, **({} if authorization is None else {"Authorization": authorization})}
+            response = await session.request(
+                request.method, url, headers=headers, allow_redirects=False, proxy=proxy, ssl=request.tls,
+                data=request.form,
+            )  # fmt: skip
+            outcome = metrics.outcome_of(response.status)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _explain(url, error) from None
+        finally:
+            metrics.count(url.authority, request.kind, outcome)
+            took = round(time.monotonic() - started, 4)
+            _log.debug("upstream request", method=request.method, url=shown(url), outcome=outcome, seconds=took)
+        return response
+
+    def _session(self, policy: AddressPolicy | None) -> aiohttp.ClientSession:
+        if policy not in self._sessions:
+            self._sessions[policy] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # the number of connections is bounded per host, where requests are made
+                    keepalive_timeout=_KEEP_ALIVE,
+                    socket_factory=None if policy is None else policy.open_socket,
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=FIRST_BYTE_TIMEOUT),
+                headers={"User-Agent": f"wavelet/{__version__}", "Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # bytes are kept as they came
+            )
+        return self._sessions[policy]
+
+
+def proxy_for(url: URL) -> URL | None:
+    """Return the proxy that the environment names for `url` (`https_proxy`, `no_proxy`...); never for loopback."""
+    host = url.host or ""
+    if is_loopback(host):
+        return None
+    proxies = urllib.request.getproxies_environment()
+    found = proxies.get(url.scheme)
+    if not found or _bypassed(url.authority, proxies):
+        return None
+    proxy = URL(found if "://" in found else f"http://{found}")
+    return proxy if proxy.scheme in ("http", "https") else None
+
+
+def _bypassed(authority: str, proxies: Mapping[str, str]) -> bool:
+    # In the library, but not in its type stubs.
+    return bool(urllib.request.proxy_bypass_environment(authority, proxies))  # type: ignore[attr-defined]
+
+
+async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
+    """Read a body of at most `limit` bytes and close the answer; with `cut`, leave out what is beyond.
+
+    Raises:
+        UpstreamBroken: the body is larger.
+        UpstreamUnreachable: the connection broke, or the body does not come in time.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SMALL_BODY_TIMEOUT):
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    response.close()
+                    if cut:
+                        return bytes(body[:limit])
+                    raise UpstreamBroken(
+                        f"{response.url.authority} sends more than {limit} bytes, too many for its kind"
+                    )
+    except (aiohttp.ClientError, OSError) as error:
+        raise _explain(response.url, error) from None
+    finally:
+        response.release()
+    return bytes(body)
+
+
+async def read_stream(
+    response: aiohttp.ClientResponse, expected: int | None, failed: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Yield the body's chunks, `expected` bytes together where that is known; `failed` is told if they do not all come.
+
+    Raises:
+        UpstreamUnreachable: the connection broke, stalled, or ended early.
+    """
+    got = 0
+    chunks = response.content.iter_any()
+    try:
+        while True:
+            async with asyncio.timeout(STALL_TIMEOUT):
+                chunk = await anext(chunks, b"")
+            if not chunk:
+                break
+            got += len(chunk)
+            yield chunk
+        if expected is not None and got != expected:
+            raise ConnectionBroke(f"{response.url.authority} ended after {got} of {expected} bytes")
+    except TimeoutError:
+        failed()
+        raise ConnectionBroke(f"{response.url.authority} sent no byte for {STALL_TIMEOUT:g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        failed()
+        raise _explain(response.url, error, after=got) from None
+    except ConnectionBroke:
+        failed()
+        raise
+
+
+def shown(url: URL) -> str:
+    """Return `url` as it may be shown: without query, fragment and login, which can be secrets."""
+    return str(url.with_user(None).with_query(None).with_fragment(None))
+
+
+def printable(text: str) -> str:
+    """Return another server's words fit for a message: one line, no control characters, not long."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return words if len(words) <= _LONGEST_EXCERPT else words[: _LONGEST_EXCERPT - 1] + "…"
+
+
+def _redirect_target(url: URL, location: str) -> URL:
+    try:
+        # A signed address has to stay byte for byte; one with other characters is quoted.
+        exact = location.isascii() and location.isprintable() and " " not in location
+        target = url.join(URL(location, encoded=exact))
+        usable = target.scheme in ("http", "https") and bool(target.host) and target.user is None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UpstreamBroken(f"{url.authority} redirects to something that is not an http address")
+    if url.scheme == "https" and target.scheme == "http":
+        raise UpstreamBroken(f"{url.authority} redirects from https to plain http ({target.authority}); not followed")
+    return target
+
+
+def _explain(url: URL, error: Exception, after: int | None = None) -> UpstreamError | InvalidRequest:
+    """Turn what went wrong, `after` so many bytes of a body, into the sentence that names the host and the cause."""
+    host = url.authority
+    cause = getattr(error, "os_error", None) or error
+    broke = "before the end of its answer" if after is None else f"after {after} bytes"
+    found: UpstreamError | InvalidRequest
+    if isinstance(cause, AddressError):
+        found = InvalidRequest(f"{host} is not asked: {cause.why}")
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
+        found = UpstreamUnreachable(f"cannot reach {host}: the proxy answers {error.status}")
+    elif isinstance(error, aiohttp.ClientResponseError):
+        found = UpstreamBroken(f"{host} answers something that is not HTTP")
+    elif isinstance(error, ValueError) and not isinstance(error, OSError):
+        found = UpstreamBroken(f"{host} cannot be asked: its address is malformed")
+    elif after is not None or isinstance(error, aiohttp.ClientPayloadError):
+        found = ConnectionBroke(f"{host} broke the connection {broke}")
+    else:
+        kind = ConnectionBroke if _is_momentary(error, cause) else UpstreamUnreachable
+        proxy = "its proxy: " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        found = kind(f"cannot reach {host}: {proxy}{_cause(error, cause)}")
+    return found
+
+
+def _is_momentary(error: Exception, cause: object) -> bool:
+    if isinstance(cause, socket.gaierror):
+        return cause.errno == socket.EAI_AGAIN
+    return isinstance(error, aiohttp.ServerDisconnectedError) or isinstance(
+        cause, ConnectionResetError | ConnectionAbortedError | BrokenPipeError
+    )
+
+
+def _cause(error: Exception, cause: object) -> str:
+    """Say in plain words why there was no answer; the first kind that fits."""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({cause.verify_message}); set ca_file for it"
+    if isinstance(cause, ssl.SSLError):
+        return f"no TLS connection ({cause.reason or 'handshake failed'})"
+    for kind, words in (
+        (aiohttp.ConnectionTimeoutError, f"no connection within {CONNECT_TIMEOUT:g} s"),
+        (TimeoutError, f"no answer within {FIRST_BYTE_TIMEOUT:g} s"),
+        (socket.gaierror, "its name cannot be resolved"),
+        (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
+        (ConnectionRefusedError, "connection refused"),
+        (aiohttp.ServerDisconnectedError, "it closed the connection without an answer"),
+        (ConnectionResetError, "it closed the connection without an answer"),
+    ):
+        if isinstance(error, kind) or isinstance(cause, kind):
+            return words
+    return printable(getattr(cause, "strerror", None) or "the connection failed")

@@ -1,0 +1,58 @@
+"""Fixtures for all tests: a state directory, a free port, a running daemon; and the groups of tests (see groups.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from groups import Groups
+from lab import processes
+from lab.daemon import Daemon, logs_of_running
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the plugin that knows the groups."""
+    config.pluginmanager.register(Groups(), "wavelet-groups")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the logs of running daemons with a failed test."""
+    report = yield
+    if report.failed:
+        report.sections += logs_of_running()
+    return report
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    """Return a state directory that does not exist yet."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    return processes.free_port()
+
+
+@pytest.fixture
+def start_daemon(state_dir: Path) -> Iterator[Callable[..., Daemon]]:
+    """Return a function that starts `wavelet serve` with the settings given (see Daemon), stopped after the test."""
+    with ExitStack() as stack:
+
+        def start(state: Path = state_dir, **settings: object) -> Daemon:
+            daemon = Daemon(state, **settings)  # type: ignore[arg-type]
+            stack.callback(daemon.stop)
+            return daemon.start()
+
+        yield start
+
+
+@pytest.fixture
+def daemon(start_daemon: Callable[..., Daemon]) -> Daemon:
+    """Return a running daemon with the default settings and a state directory of its own."""
+    return start_daemon()

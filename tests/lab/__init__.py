@@ -1,0 +1,1 @@
+"""The lab: real registries, engines and users for tests, started by the test, bounded in time, stopped by pid."""

@@ -1,0 +1,215 @@
+"""Real container engines, as root on a plain machine: a private cgroup2 mount, no bridge, no firewall rules.
+
+Each has `pull(name)` and `run(name, *command)`, which runs a container from what was pulled and returns its output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.processes import Background, run
+
+ENGINE_SECONDS = 30.0
+PULL_SECONDS = 55.0
+
+_OWN_CGROUPS = ["unshare", "-m", "sh", "-c"]
+_MOUNT = 'umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"'
+
+
+def with_own_cgroups(*argv: str | Path) -> list[str]:
+    """Return the command in a mount namespace with cgroup2 at its place; the process id stays the command's."""
+    return [*_OWN_CGROUPS, _MOUNT, "sh", *map(str, argv)]
+
+
+def environment(**more: str | Path) -> dict[str, str]:
+    """Return what engines need of the environment: no proxies, no configuration of whoever runs the tests."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
+    return {"PATH": path, "HOME": "/root", **{name: str(value) for name, value in more.items()}}
+
+
+class Engine(Protocol):
+    """What the tests ask of an engine."""
+
+    def pull(self, name: str) -> None:
+        """Pull an image by name over plain http."""
+
+    def run(self, name: str, *command: str) -> str:
+        """Run a container of a pulled image and return what it prints."""
+
+    def remove(self, name: str) -> None:
+        """Forget a pulled image."""
+
+
+class Docker:
+    """A Docker engine with a root directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._socket = directory / "docker.sock"
+        self._environment = environment(DOCKER_CONFIG=directory / "client", HOME=directory)
+        self._daemon: Background | None = None
+
+    def start(self) -> None:
+        """Start dockerd and wait until it answers."""
+        own = self._directory
+        (own / "daemon.json").write_text(json.dumps({}))
+        command: list[str | Path] = [
+            "dockerd",
+            "--config-file",
+            own / "daemon.json",
+            "--bridge=none",
+            "--iptables=false",
+        ]
+        command += ["-H", f"unix://{self._socket}", "--data-root", own / "data", "--exec-root", own / "exec"]
+        command += ["--pidfile", own / "docker.pid", "--storage-driver", "overlay2"]
+        self._daemon = Background(with_own_cgroups(*command), own / "dockerd.log", self._environment)
+        self._daemon.wait_until(lambda: self._client("version", check=False).returncode == 0, ENGINE_SECONDS)
+
+    def stop(self) -> None:
+        """Stop dockerd (its containerd goes with it)."""
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def _client(self, *arguments: str, check: bool = True) -> Any:
+        command = ["docker", "-H", f"unix://{self._socket}", *arguments]
+        return run(command, environment=self._environment, seconds=PULL_SECONDS, check=check)
+
+    def pull(self, name: str) -> None:
+        """Pull an image."""
+        self._client("pull", "--quiet", name)
+
+    def pull_error(self, name: str) -> str:
+        """Pull an image that cannot be pulled and return what the user is told."""
+        done = self._client("pull", name, check=False)
+        assert done.returncode != 0, done.stdout
+        return str(done.stderr)
+
+    def run(self, name: str, *command: str) -> str:
+        """Run a container without network."""
+        return str(self._client("run", "--rm", "--pull=never", "--network=none", name, *command).stdout)
+
+    def digest(self, name: str) -> str:
+        """Return the digest under which the engine knows the image."""
+        shown = json.loads(self._client("image", "inspect", name).stdout)
+        return str(shown[0]["RepoDigests"][0].partition("@")[2])
+
+    def remove(self, name: str) -> None:
+        """Forget an image."""
+        self._client("rmi", "--force", name)
+
+
+class Podman:
+    """podman with storage of its own; it has no daemon."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._storage = ["--root", str(directory / "storage"), "--runroot", str(directory / "run")]
+        self._storage += [
+            "--tmpdir",
+            str(directory / "tmp"),
+            "--cgroup-manager",
+            "cgroupfs",
+            "--events-backend",
+            "none",
+        ]
+        self._environment = environment(HOME=directory, REGISTRY_AUTH_FILE=directory / "auth.json")
+        (directory / "auth.json").write_text("{}")
+
+    def _podman(self, *arguments: str) -> str:
+        command = with_own_cgroups("podman", *self._storage, *arguments)
+        return run(command, environment=self._environment, seconds=PULL_SECONDS).stdout
+
+    def pull(self, name: str) -> None:
+        """Pull an image over plain http."""
+        self._podman("pull", "--quiet", "--tls-verify=false", name)
+
+    def run(self, name: str, *command: str) -> str:
+        """Run a container in the host's network namespace, without cgroups."""
+        limits = ["--network=host", "--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
+        return self._podman("run", "--rm", "--pull=never", *limits, name, *command)
+
+    def remove(self, name: str) -> None:
+        """Forget an image."""
+        self._podman("rmi", "--force", name)
+
+
+class Containerd:
+    """containerd and its client ctr."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._socket = directory / "containerd.sock"
+        self._environment = environment(HOME=directory)
+        self._daemon: Background | None = None
+        self._runs = 0
+
+    def start(self) -> None:
+        """Start containerd and wait until it answers."""
+        own = self._directory
+        settings = (
+            "version = 2\n"
+            f'root = "{own}/root"\nstate = "{own}/state"\n'
+            'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'[grpc]\n  address = "{self._socket}"\n'
+        )
+        (own / "config.toml").write_text(settings)
+        command = with_own_cgroups("containerd", "--config", own / "config.toml")
+        self._daemon = Background(command, own / "containerd.log", self._environment)
+        self._daemon.wait_until(lambda: self._ctr("version", check=False).returncode == 0, ENGINE_SECONDS)
+
+    def stop(self) -> None:
+        """Stop containerd."""
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def _ctr(self, *arguments: str, check: bool = True) -> Any:
+        command = with_own_cgroups("ctr", "--address", self._socket, *arguments)
+        return run(command, environment=self._environment, seconds=PULL_SECONDS, check=check)
+
+    def pull(self, name: str) -> None:
+        """Pull an image over plain http."""
+        self._ctr("images", "pull", "--plain-http", name)
+
+    def pull_through(self, mirror: str, name: str) -> None:
+        """Pull `name` through the mirror at this URL, by a hosts.toml for all hosts: containerd sends `?ns=`."""
+        hosts = self._directory / "hosts" / "_default"
+        hosts.mkdir(parents=True, exist_ok=True)
+        (hosts / "hosts.toml").write_text(f'[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n')
+        self._ctr("images", "pull", "--hosts-dir", str(hosts.parent), name)
+
+    def pull_error(self, name: str) -> str:
+        """Pull an image that cannot be pulled and return what the user is told."""
+        done = self._ctr("images", "pull", "--plain-http", name, check=False)
+        assert done.returncode != 0, done.stdout
+        return str(done.stderr)
+
+    def run(self, name: str, *command: str) -> str:
+        """Run a container."""
+        self._runs += 1
+        return str(
+            self._ctr("run", "--rm", "--net-host", "--cpu-shares", "0", name, f"lab{self._runs}", *command).stdout
+        )
+
+    def digest(self, name: str) -> str:
+        """Return the digest under which containerd knows the image."""
+        shown = self._ctr("images", "list", f"name=={name}").stdout
+        return str(next(word for word in shown.split() if word.startswith("sha256:")))
+
+    def remove(self, name: str) -> None:
+        """Forget an image and its content."""
+        self._ctr("images", "remove", "--sync", name)
+
+
+def skopeo(*arguments: str | Path, login: tuple[str, str] | None = None) -> Any:
+    """Run skopeo, and return the value of the JSON that it prints, if it prints any."""
+    command: Sequence[str | Path] = ["skopeo", "--insecure-policy", *arguments]
+    if login:
+        command = [*command, "--creds", ":".join(login)]
+    text = run(command, environment=environment(HOME="/nonexistent")).stdout
+    return json.loads(text) if text.lstrip().startswith(("{", "[")) else text

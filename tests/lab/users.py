@@ -1,0 +1,113 @@
+"""Real users of the machine, made for the tests, and requests that they send by processes of their own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.http import Answer
+from lab.processes import RUN_SECONDS, LabError, run
+
+_REQUEST = """
+import base64, http.client, json, sys
+asked = json.load(sys.stdin)
+connection = http.client.HTTPConnection(asked["host"], timeout=30)
+body = base64.b64decode(asked["body"]) or None
+connection.request(asked["method"], asked["path"], body=body, headers=asked["headers"])
+answer = connection.getresponse()
+headers = {name.lower(): value for name, value in answer.getheaders()}
+print(json.dumps({"status": answer.status, "headers": headers, "body": base64.b64encode(answer.read()).decode()}))
+"""
+
+
+class User:
+    """A user of the machine with a home directory."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        self.name = name
+        self.home = home
+        self.uid = pwd.getpwnam(name).pw_uid
+        self.gid = pwd.getpwnam(name).pw_gid
+
+    @classmethod
+    def create(cls, suffix: str) -> User:
+        """Make a user whose home everyone may pass through and only it may read."""
+        name = f"wl{os.getpid()}{suffix}"
+        home = Path(tempfile.mkdtemp(prefix=f"{name}-")) / "home"
+        run(["useradd", "--create-home", "--home-dir", home, "--shell", "/bin/sh", name])
+        home.chmod(0o700)
+        user = cls(name, home)
+        os.chown(home.parent, user.uid, user.gid)
+        home.parent.chmod(0o755)
+        return user
+
+    def remove(self) -> None:
+        """Remove the user and its home."""
+        run(["userdel", "--force", self.name], check=False)
+        shutil.rmtree(self.home.parent, ignore_errors=True)
+
+    def log_in(self, host: str, account: str, password: str) -> None:
+        """Write the user's docker configuration as `docker login` does."""
+        auth = base64.b64encode(f"{account}:{password}".encode()).decode()
+        path = self.home / ".docker" / "config.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+        for made in (path.parent, path):
+            os.chown(made, self.uid, self.gid)
+            made.chmod(0o700 if made.is_dir() else 0o600)
+
+    def prefix(self) -> tuple[str, ...]:
+        """Return the command that starts another one as this user.
+
+        It keeps the right to read files: the Python that runs the tests may lie in somebody else's home.
+        """
+        rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+        return ("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", *rights)
+
+    def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+        """Send a request from a process of this user."""
+        host, _, path = url.removeprefix("http://").partition("/")
+        asked = {"method": method, "host": host, "path": f"/{path}", "headers": dict(headers or {})}
+        asked["body"] = base64.b64encode(body).decode()
+        said = json.loads(self._run([_python(), "-c", _REQUEST], json.dumps(asked)))
+        return Answer(said["status"], said["headers"], base64.b64decode(said["body"]))
+
+    def get(self, url: str, **headers: str) -> Answer:
+        """GET a URL as this user."""
+        return self.request("GET", url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def run(self, *argv: str) -> str:
+        """Run a command as this user and return what it prints."""
+        return self._run(list(argv), "")
+
+    def _run(self, argv: list[str], text: str) -> str:
+        done = subprocess.run(
+            argv,
+            check=False,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            user=self.uid,
+            group=self.gid,
+            extra_groups=[],
+            cwd="/",
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home)},
+        )
+        if done.returncode != 0:
+            raise LabError(f"{argv[0]} as {self.name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+
+def _python() -> str:
+    """Return a Python that every user may run; the one that runs the tests can lie in somebody's home."""
+    system = Path("/usr/bin/python3")
+    return str(system) if system.exists() else sys.executable

@@ -1,0 +1,234 @@
+"""Manifests, blobs, tags and referrers, as good registries and odd ones answer them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from doubles.registry import Registry
+
+from wavelet.errors import BlobNotFound, ImageNotFound, UpstreamBroken, UpstreamUnreachable
+from wavelet.image.digest import Digest
+from wavelet.image.reference import Reference, Repository
+from wavelet.plan.identity import NOBODY
+from wavelet.upstream import transport
+from wavelet.upstream.client import Upstream
+
+MISSING = Digest("sha256:" + "0" * 64)
+
+
+def blob_of(registry: Registry, data: bytes, path: str = "lab/tool") -> tuple[Repository, Digest]:
+    return Repository(registry.host, path), Digest(registry.add_blob(path, data))
+
+
+async def read(upstream: Upstream, repository: Repository, digest: Digest, offset: int = 0) -> bytes:
+    async with upstream.blob(repository, digest, NOBODY, offset) as stream:
+        return b"".join([chunk async for chunk in stream.chunks])
+
+
+async def test_head_and_manifest_agree(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    found = await upstream.head(tool, NOBODY)
+    fetched = await upstream.manifest(tool, NOBODY)
+    assert (found.digest, found.media_type, found.size) == (fetched.digest, fetched.media_type, len(fetched.data))
+    assert Digest.of(fetched.data) == found.digest == found.descriptor.digest
+    assert found.granted.public
+    assert registry.count("HEAD", "/manifests/1") == registry.count("GET", "/manifests/1") == 1
+
+
+async def test_accept_names_every_type_and_no_encoding(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    await upstream.manifest(tool, NOBODY)
+    headers = registry.seen("GET", "/manifests/")[0].headers
+    assert "oci.image.index" in headers["Accept"] and "manifest.list.v2" in headers["Accept"]
+    assert headers["Accept-Encoding"] == "identity"
+    assert headers["User-Agent"].startswith("wavelet/")
+
+
+@pytest.mark.parametrize("lack", ["heads", "digest_header"])
+async def test_head_falls_back_to_get(registry: Registry, upstream: Upstream, tool: Reference, lack: str) -> None:
+    setattr(registry, lack, False)
+    fetched = await upstream.manifest(tool, NOBODY)
+    found = await upstream.head(tool, NOBODY)
+    assert (found.digest, found.size) == (fetched.digest, len(fetched.data))
+
+
+async def test_head_404_of_a_registry_that_answers_get(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/manifests/", method="HEAD", status=404)
+    assert (await upstream.head(tool, NOBODY)).size > 0
+
+
+async def test_no_such_image_is_its_own_error(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    with pytest.raises(ImageNotFound, match="has no image"):
+        await upstream.head(Reference(tool.repository, "2"), NOBODY)
+    with pytest.raises(ImageNotFound):
+        await upstream.manifest(tool.at(MISSING), NOBODY)
+    with pytest.raises(BlobNotFound):
+        await read(upstream, tool.repository, MISSING)
+    with pytest.raises(BlobNotFound):
+        await upstream.blob_size(tool.repository, MISSING, NOBODY)
+
+
+async def test_manifest_by_digest_is_verified(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    digest = (await upstream.head(tool, NOBODY)).digest
+    registry.fault("/manifests/", corrupt=10, method="GET")
+    with pytest.raises(UpstreamBroken, match="another digest"):
+        await upstream.manifest(tool.at(digest), NOBODY)
+    with pytest.raises(UpstreamBroken, match="another digest"):
+        await upstream.manifest(tool, NOBODY)
+
+
+async def test_head_of_another_digest_is_refused(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    headers = {"Docker-Content-Digest": "sha256:" + "1" * 64, "Content-Type": "application/vnd.oci.image.index.v1+json"}
+    registry.fault("/manifests/", status=200, headers=headers)
+    with pytest.raises(UpstreamBroken, match="another digest"):
+        await upstream.head(tool.at(MISSING), NOBODY)
+
+
+async def test_sha512(registry: Registry, upstream: Upstream) -> None:
+    data = b'{"schemaVersion":2,"manifests":[]}'
+    digest = f"sha512:{hashlib.sha512(data).hexdigest()}"
+    registry._manifests["lab/x", digest] = (data, "application/vnd.oci.image.index.v1+json")
+    reference = Reference(Repository(registry.host, "lab/x"), None, Digest(digest))
+    assert (await upstream.manifest(reference, NOBODY)).digest == digest
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[]", b'{"schemaVersion":1}', b"[" * 100_000])
+async def test_what_is_no_manifest(registry: Registry, upstream: Upstream, tool: Reference, body: bytes) -> None:
+    registry.digest_header = False
+    registry.fault("/manifests/", status=200, body=body)
+    with pytest.raises(UpstreamBroken):
+        await upstream.manifest(tool, NOBODY)
+
+
+async def test_manifest_is_bounded(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/manifests/", status=200, body=b" " * (4 * 1024 * 1024 + 1))
+    with pytest.raises(UpstreamBroken, match="too many"):
+        await upstream.manifest(tool, NOBODY)
+
+
+async def test_blob_streams_with_size(registry: Registry, upstream: Upstream) -> None:
+    data = bytes(range(256)) * 5000
+    repository, digest = blob_of(registry, data)
+    async with upstream.blob(repository, digest, NOBODY) as stream:
+        assert (stream.offset, stream.size, stream.granted.public) == (0, len(data), True)
+        assert b"".join([chunk async for chunk in stream.chunks]) == data
+    assert (await upstream.blob_size(repository, digest, NOBODY))[0] == len(data)
+
+
+async def test_blob_from_an_offset(registry: Registry, upstream: Upstream) -> None:
+    repository, digest = blob_of(registry, b"0123456789")
+    async with upstream.blob(repository, digest, NOBODY, offset=4) as stream:
+        assert (stream.offset, stream.size) == (4, 10)
+        assert b"".join([chunk async for chunk in stream.chunks]) == b"456789"
+
+
+async def test_range_that_is_ignored(registry: Registry, upstream: Upstream) -> None:
+    registry.ranges = False
+    repository, digest = blob_of(registry, b"0123456789")
+    async with upstream.blob(repository, digest, NOBODY, offset=4) as stream:
+        assert (stream.offset, stream.size) == (0, 10)
+
+
+async def test_range_behind_the_end_starts_again(registry: Registry, upstream: Upstream) -> None:
+    repository, digest = blob_of(registry, b"0123456789")
+    assert await read(upstream, repository, digest, 10) == b"0123456789"
+
+
+async def test_range_that_was_not_asked_for(registry: Registry, upstream: Upstream) -> None:
+    repository, digest = blob_of(registry, b"0123456789")
+    registry.fault("/blobs/", status=206, headers={"Content-Range": "bytes 2-9/10"}, body=b"23456789")
+    with pytest.raises(UpstreamBroken, match="range"):
+        await read(upstream, repository, digest, 4)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"truncate": 100}, {"reset": 100}, {"content_length": 500_000}, {"truncate": 0}], ids=str
+)
+async def test_broken_body_is_no_end(registry: Registry, upstream: Upstream, fault: dict[str, int]) -> None:
+    data = b"x" * 300_000
+    repository, digest = blob_of(registry, data)
+    registry.fault("/blobs/", times=1, **fault)
+    got = bytearray()
+    with pytest.raises(UpstreamUnreachable, match=r"broke|ended|closed"):
+        async with upstream.blob(repository, digest, NOBODY) as stream:
+            async for chunk in stream.chunks:
+                got += chunk
+    assert got == data[: len(got)]
+    assert await read(upstream, repository, digest, len(got)) == data[len(got) :]
+
+
+async def test_stall_ends(registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.2)
+    repository, digest = blob_of(registry, b"x" * 1000)
+    registry.fault("/blobs/", stall=100)
+    with pytest.raises(UpstreamUnreachable, match="no byte"):
+        await read(upstream, repository, digest)
+
+
+async def test_slow_body_is_not_a_stall(
+    registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.3)
+    repository, digest = blob_of(registry, b"x" * 1000)
+    registry.fault("/blobs/", rate=1500)
+    assert len(await read(upstream, repository, digest)) == 1000
+
+
+async def test_reader_that_leaves_gives_its_slot_back(registry: Registry, client) -> None:
+    upstream = await client(registries={registry.host: {"concurrency": 1}})
+    repository, digest = blob_of(registry, b"x" * 3_000_000)
+    for _ in range(3):
+        async with upstream.blob(repository, digest, NOBODY) as stream:
+            await anext(stream.chunks)
+    assert len(await read(upstream, repository, digest)) == 3_000_000
+
+
+async def test_tags_of_all_pages(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    for tag in ("2", "3", "4", "5"):
+        registry.add_image("lab/tool", tag)
+    registry.page = 2
+    assert await upstream.tags(tool.repository, NOBODY, None, None) == (["1", "2", "3", "4", "5"], False)
+    assert await upstream.tags(tool.repository, NOBODY, 3, None) == (["1", "2", "3"], True)
+    assert await upstream.tags(tool.repository, NOBODY, 3, "2") == (["3", "4", "5"], False)
+    assert await upstream.tags(tool.repository, NOBODY, 0, None) == ([], False)
+
+
+async def test_tags_of_a_registry_without_pages(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    for tag in ("2", "3"):
+        registry.add_image("lab/tool", tag)
+    assert await upstream.tags(tool.repository, NOBODY, 2, None) == (["1", "2"], True)
+    assert await upstream.tags(tool.repository, NOBODY, 2, "2") == (["3"], False)
+
+
+async def test_tags_null_missing_and_nonsense(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    with pytest.raises(ImageNotFound):
+        await upstream.tags(Repository(registry.host, "lab/none"), NOBODY, None, None)
+    registry.fault("/tags/", status=200, body=b'{"name":"x","tags":null}', times=1)
+    assert await upstream.tags(tool.repository, NOBODY, None, None) == ([], False)
+    registry.fault("/tags/", status=200, body=b"hello")
+    with pytest.raises(UpstreamBroken):
+        await upstream.tags(tool.repository, NOBODY, None, None)
+
+
+async def test_page_that_names_itself_ends(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    link = {"Link": '</v2/lab/tool/tags/list?last=a>; rel="next"'}
+    registry.fault("/tags/", status=200, headers=link, body=b'{"tags":["a"]}')
+    tags, _ = await upstream.tags(tool.repository, NOBODY, None, None)
+    assert tags[:1] == ["a"]
+    assert registry.count("GET", "/tags/") < 5
+
+
+@pytest.mark.parametrize("api", [True, False])
+async def test_referrers(registry: Registry, upstream: Upstream, tool: Reference, api: bool) -> None:
+    subject = (await upstream.head(tool, NOBODY)).digest
+    registry.referrers_api = api
+    assert await upstream.referrers(tool.repository, subject, NOBODY) == []
+    document = {"schemaVersion": 2, "artifactType": "a/b", "config": None, "layers": [], "subject": {"digest": subject}}
+    document["subject"] = {"digest": subject, "size": 1, "mediaType": "x"}
+    digest = registry.add_manifest("lab/tool", json.dumps(document).encode())
+    if not api:
+        entry = {"mediaType": "m", "digest": digest, "size": 1, "artifactType": "a/b"}
+        index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+        registry.add_manifest("lab/tool", index, "application/vnd.oci.image.index.v1+json", subject.replace(":", "-"))
+    found = await upstream.referrers(tool.repository, subject, NOBODY)
+    assert [(entry["digest"], entry["artifactType"]) for entry in found] == [(digest, "a/b")]

@@ -1,0 +1,85 @@
+"""The door's routes with the bodies that every Nextflow version and wave-cli send."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+NOT_SERVED = ("packages", "containerFile", "condaFile", "freeze", "mirror")
+
+
+def expected_status(body: dict[str, Any]) -> int:
+    not_served = any(body.get(member) for member in NOT_SERVED) or body.get("scanMode") not in (None, "none")
+    return 501 if not_served else 200
+
+
+async def check(door: Any, request: dict[str, Any]) -> None:
+    sent, path = request["body"], request["path"]
+    headers = {name: value for name, value in request["headers"].items() if name in ("Authorization", "Traceparent")}
+    status = expected_status(sent)
+    async with door.client.post(path, json=sent, headers=headers, allow_redirects=False) as response:
+        answer = await response.json()
+        assert response.status == status, answer
+        assert response.content_type == "application/json"
+    if status == 501:
+        field = answer["message"].partition(":")[0]
+        assert list(answer) == ["message"]
+        assert sent[field]
+        assert "this version of wavelet" in answer["message"]
+        return
+    assert re.fullmatch(r"127\.0\.0\.1:9090/wt/[0-9a-f]{32}/[a-z0-9/._-]+[:@][A-Za-z0-9:._-]+", answer["targetImage"])
+    assert answer["requestId"] == answer["containerToken"] == answer["targetImage"].split("/")[2]
+    assert "buildId" not in answer
+    assert "cached" not in answer
+    assert answer["expiration"].endswith("Z")
+    assert answer.get("succeeded") is (None if path == "/container-token" else True)
+    assert door.requests.dry_run is bool(sent.get("dryRun"))
+
+
+async def test_each_version_is_answered(door: Any, version: dict[str, Any]) -> None:
+    await check(door, version)
+
+
+async def test_each_recorded_request_is_answered(door: Any, recording: dict[str, Any]) -> None:
+    if recording["method"] == "POST":
+        await check(door, recording)
+    elif recording["path"].endswith("/status"):
+        assert "message" in await door.get(recording["path"], status=404)
+
+
+async def test_what_a_platform_user_sends_is_kept_nowhere(door: Any) -> None:
+    secret = "s3cr3t-token"
+    body = {
+        "containerImage": "busybox",
+        "towerAccessToken": secret,
+        "towerRefreshToken": secret,
+        "towerEndpoint": f"http://{secret}",
+        "towerWorkspaceId": 7,
+        "workflowId": secret,
+    }
+    answer = await door.post(body)
+    assert answer["targetImage"] == (await door.post({"containerImage": "busybox"}))["targetImage"]
+    token = answer["requestId"]
+    record = door.requests.records[token]
+    shown = [await door.get(f"/v1alpha2/container/{token}"), await door.get(f"/container-token/{token}")]
+    assert secret not in repr(record) + repr(door.requests.inline) + json.dumps([answer, *shown])
+
+
+async def test_a_bundle_goes_on_as_inline_bytes(door: Any) -> None:
+    request = json.loads((Path(__file__).parent / "bodies/24.10.6-bundle-post.json").read_text())
+    layer = request["body"]["containerConfig"]["layers"][0]
+    answer = await door.post(request["body"])
+    assert {digest: len(data) for digest, data in door.requests.inline.items()} == {
+        layer["gzipDigest"]: layer["gzipSize"]
+    }
+    shown = await door.get(f"/v1alpha2/container/{answer['requestId']}")
+    assert shown["containerConfig"]["layers"] == [
+        {
+            "location": "data:DATA+OMITTED",
+            "gzipDigest": layer["gzipDigest"],
+            "gzipSize": layer["gzipSize"],
+            "tarDigest": layer["tarDigest"],
+        }
+    ]
