@@ -187,6 +187,22 @@ def test_a_guessed_digest_named_in_a_layer(
         assert got.body != SECRET.blob
 
 
+def test_the_digest_of_a_layer_that_another_user_sent(
+    node: Daemon, ann: User, bob: User, registry: Registry, free_port: int
+) -> None:
+    layer = images.layer({"inline": b"sent by ann\n"})
+    source = f"{registry.host}/lab/busybox:1"
+    target_as(ann, node, source, config={"layers": [layer.in_request()]})
+    claimed = layer.in_request(f"http://127.0.0.1:{free_port}/layer.tar.gz")
+    answer = ask_as(bob, node, containerImage=source, config={"layers": [claimed], "env": ["OTHER=1"]})
+    if answer.status == 200:
+        assert answer.json().get("succeeded") is not True
+        path = nextflow.blob_path(answer.json()["targetImage"], layer.digest)
+        assert bob.get(node.url + path).status >= 400
+    else:
+        assert 400 <= answer.status < 500
+
+
 def test_an_included_private_image(site: Site, ann: User, bob: User, registry: Registry) -> None:
     source = f"{registry.host}/lab/busybox:1"
     name = target_as(ann, site.node, source, containerIncludes=[site.source])

@@ -210,18 +210,21 @@ def test_a_layer_by_url_is_fetched_once_and_kept(
     assert (blob.status, blob.body) == (200, layer.blob)
 
 
-def test_a_layer_that_is_not_what_the_request_says(node: Daemon, registry: Registry, web: tuple[str, Path]) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known under another name"])
+def test_a_layer_that_is_not_what_the_request_says(
+    node: Daemon, registry: Registry, web: tuple[str, Path], known: bool
+) -> None:
     url, directory = web
     (directory / "layer.tar.gz").write_bytes(b"something else")
-    layer = BUNDLE.in_request(f"{url}/layer.tar.gz")
-    answer = nextflow.post(node, containerImage=f"{registry.host}/lab/busybox:1", config={"layers": [layer]})
-    if answer.status == 200:
-        assert answer.json().get("succeeded") is not True
-        pulled = node.get(nextflow.manifest_path(answer.json()["targetImage"]))
-        assert 400 <= pulled.status < 500
-    else:
-        assert 400 <= answer.status < 500
-        assert "layer" in answer.json()["message"]
+    layer = images.layer({f"claimed-{known}": b"the store may have it, the location has not\n"})
+    if known:
+        other = nextflow.target(node, f"{registry.host}/lab/busybox:1", config={"layers": [layer.in_request()]})
+        assert node.get(nextflow.manifest_path(other)).status == 200
+    source = registry.push("lab/claimed", "1", images.busybox(env=["PATH=/bin", "CLAIMED=1"]))
+    layers = [layer.in_request(f"{url}/layer.tar.gz")]
+    answer = nextflow.post(node, containerImage=source, config={"layers": layers})
+    assert 400 <= answer.status < 500
+    assert "layer" in answer.json()["message"]
 
 
 @pytest.mark.skopeo

@@ -154,7 +154,8 @@ async def test_broken_body_is_no_end(registry: Registry, upstream: Upstream, fau
             async for chunk in stream.chunks:
                 got += chunk
     assert got == data[: len(got)]
-    assert await read(upstream, repository, digest, len(got)) == data[len(got) :]
+    # An offset at the end, as after a length that was a lie, starts again.
+    assert await read(upstream, repository, digest, len(got)) == (data[len(got) :] or data)
 
 
 async def test_stall_ends(registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:

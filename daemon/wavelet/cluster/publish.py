@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, to other processes and to other nodes, and outlast power loss.
 
 Written aside, fsynced, linked or renamed to their name, the directory fsynced. Link and rename are atomic on NFS and
-Lustre too; locks, appending and O_EXCL are not used.
+Lustre too; nothing relies on locks, appending or O_EXCL.
 """
 
 from __future__ import annotations

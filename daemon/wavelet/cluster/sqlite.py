@@ -77,11 +77,14 @@ class SqliteRecords:
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """See `Records.put`."""
-        await asyncio.to_thread(check_inline, record, inline)
+        if inline:
+            await asyncio.to_thread(check_inline, record, inline)
         token = record.token(self._key)
         known = await self.get(token) is not None
         if known and not inline and not self._recent.use_is_due(token):
             return token
+        if not inline:
+            check_inline(record, inline)
         useless = None if known else self._row(token)
         await self._write(self._put(token, record, inline, useless))
         self._recent.used(token)

@@ -1,7 +1,14 @@
 """The keys under which requests carry who asks."""
 
-CALLER = "caller"
-"""The request's `wavelet.resolve.access.Caller`, for the registry door."""
+from __future__ import annotations
 
-IDENTITY = "identity"
-"""The `wavelet.plan.identity.Identity` that asks, for the Wave door."""
+from aiohttp import web
+
+from wavelet.plan.identity import Identity
+from wavelet.resolve.access import Caller
+
+CALLER = web.RequestKey("caller", Caller)
+"""Who is at the other end, for the registry door."""
+
+IDENTITY = web.RequestKey("identity", Identity)
+"""The identity that asks, for the Wave door."""

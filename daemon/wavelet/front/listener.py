@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import socket
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 BODY_LIMIT = 32 * 1024 * 1024
 """Most bytes of a request's body; Nextflow sends up to some 20 MB. Larger ones are refused before they are read."""
 
-LINGER = 10.0
+LINGER = 5.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender gets to read the answer."""
 
 BACKLOG = 1024
@@ -118,17 +119,12 @@ async def listen(app: web.Application, settings: Settings) -> Listening:
         ConfigError: an address is in use (its owner is named) or not this machine's, or the certificate cannot be used.
     """
     context = None if settings.tls is None else await asyncio.to_thread(_tls_context, settings.tls)
-    sockets = [await _open(settings.listen, "listen")]
-    runner = web.AppRunner(app, shutdown_timeout=settings.grace_period)
-    try:
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(await _open(settings.listen, "listen"))]
         if settings.tls is not None:
-            sockets.append(await _open(settings.tls.listen, "tls.listen"))
-        await runner.setup()
-    except BaseException:
-        for each in sockets:
-            each.close()
-        await runner.cleanup()
-        raise
+            sockets.append(opened.enter_context(await _open(settings.tls.listen, "tls.listen")))
+        runner = await _start(app, settings)
+        opened.pop_all()
     # AppRunner's sites make connections of aiohttp's own class. What accepts connections needs a factory and nothing
     # of aiohttp's insides, so the sockets are served from here; the runner's server still knows every connection (each
     # reports to it) and ends them. The handler is wrapped there and not by a middleware, because aiohttp answers
@@ -144,6 +140,16 @@ async def listen(app: web.Application, settings: Settings) -> Listening:
     ]
     addresses = [each.getsockname()[:2] for each in sockets]
     return Listening(addresses[0], addresses[1] if context else None, runner, tuple(servers), peers)
+
+
+async def _start(app: web.Application, settings: Settings) -> web.AppRunner:
+    runner = web.AppRunner(app, shutdown_timeout=settings.grace_period)
+    try:
+        await runner.setup()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
 
 
 def _refuse_large(handler: _Handler) -> _Handler:
@@ -166,9 +172,15 @@ def _answer(error: WaveletError) -> web.Response:
 
 
 async def _open(address: str, key: str) -> socket.socket:
-    """Return a listening socket; `localhost` is 127.0.0.1, and `[::]` serves IPv4 too."""
     host, port = split_address(address, key)
-    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        return _listening_socket("127.0.0.1" if host == "localhost" else host, port)
+    except OSError as error:
+        raise ConfigError(await _why(error, address, port, key), field=key) from None
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address; `::` serves IPv4 too."""
     opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -176,10 +188,10 @@ async def _open(address: str, key: str) -> socket.socket:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         opened.bind((host, port))
         opened.listen(BACKLOG)
-    except OSError as error:
+        opened.setblocking(False)
+    except OSError:
         opened.close()
-        raise ConfigError(await _why(error, address, port, key), field=key) from None
-    opened.setblocking(False)
+        raise
     return opened
 
 

@@ -7,6 +7,7 @@ nothing left out, so that a record can be read back. Both carry `VERSION`.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -32,6 +33,7 @@ def encode(plan: Plan) -> bytes:
     return _write({"version": VERSION, "plan": _value(plan, whole=True)})
 
 
+@functools.lru_cache(maxsize=4096)
 def key(plan: Plan) -> str:
     """Return the memo key of a plan: a SHA-256 over all of it, locations included, in hexadecimal."""
     return Digest.of(encode(plan)).hex

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from wavelet.cluster.records import Record, Records, Stored
-from wavelet.errors import AccessRefused, Fault, TokenNotFound, WaitExpired, WaveletError
+from wavelet.errors import AccessRefused, Fault, TokenNotFound, UpstreamBroken, WaitExpired, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.image.manifest import Descriptor, Manifest, parse_document
+from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.pin.tags import Pinned, digest_of
@@ -329,7 +329,10 @@ class ContainerRequests:
         """
         _, image = await self._resolver.realise(FromRegistry(reference, platform), identity)
         manifest = await self._read(image, image.descriptor.digest, identity)
-        view = parse_document(manifest, image.descriptor.media_type)
+        try:
+            view = parse_document(manifest, image.descriptor.media_type)
+        except MalformedManifest as error:
+            raise UpstreamBroken(f"{reference}: {error}") from None
         if not isinstance(view, Manifest) or view.config is None:
             return Documents(image.descriptor, manifest, None)
         return Documents(image.descriptor, manifest, await self._read(image, view.config.digest, identity))

@@ -24,7 +24,7 @@ from wavelet.upstream import realm as realms
 from wavelet.upstream.addresses import PUBLIC_ONLY, AddressPolicy
 from wavelet.upstream.realm import Challenge
 from wavelet.upstream.retry import is_passing, retry_after
-from wavelet.upstream.transport import ERROR_BODY_LIMIT, Request, Transport, read_small
+from wavelet.upstream.transport import ERROR_BODY_LIMIT, Request, Transport, read_small, server_of
 
 REMEMBERED = 1024
 """Tokens and challenges that are held at one time."""
@@ -131,7 +131,7 @@ class Tokens:
         except InvalidRequest as error:
             raise UpstreamBroken(f"{door.host} sends for tokens where nothing is asked: {error.message}") from None
         async with response:
-            server, status = request.url.authority, response.status
+            server, status = server_of(request.url), response.status
             if is_passing(status):
                 asked = retry_after(response.headers.get("Retry-After"), time.time())
                 message = f"{server}, which has the tokens of {door.host}, answers {status}, not now"
@@ -156,7 +156,7 @@ class Tokens:
         except ValueError:
             raise UpstreamBroken(f"{door.host} names no token server") from None
         if why is not None:
-            server = realm.authority or "nowhere"
+            server = server_of(realm) or "nowhere"
             raise UpstreamBroken(f"{door.host} sends for tokens to {server}, which is not asked: {why}")
         members = {"service": challenge.service} if challenge.service else {}
         if door.path:

@@ -35,7 +35,7 @@ from wavelet.upstream.ladder import Granted, Ladder
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import Transport
+from wavelet.upstream.transport import Transport, server_of
 
 __all__ = ["FetchedManifest", "Found", "Granted", "Stream", "Upstream"]
 
@@ -337,7 +337,7 @@ async def _raise_for(answer: Answer, missing: WaveletError) -> NoReturn:
     if answer.status in (404, 410):
         raise missing
     words = await words_of(answer)
-    raise UpstreamBroken(f"{answer.response.url.authority} answers {answer.status}{words}")
+    raise UpstreamBroken(f"{server_of(answer.response.url)} answers {answer.status}{words}")
 
 
 @asynccontextmanager

@@ -89,7 +89,8 @@ def _mirror(text: str, stands_for: str) -> Endpoint:
     key = f"upstream.registries.{stands_for}.mirrors"
     try:
         url = URL(text)
-        authority = url.authority if url.scheme in ("http", "https") and url.user is None and not url.query else ""
+        usable = url.scheme in ("http", "https") and url.user is None and not url.query
+        authority = (url.host_port_subcomponent or "") if usable else ""
     except ValueError:
         authority = ""
     if not authority:

@@ -16,7 +16,7 @@ from wavelet.upstream.exchange import Answer, Slots
 from wavelet.upstream.ladder import Granted
 from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
 from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import ConnectionBroke, Request, Transport, shown
+from wavelet.upstream.transport import ConnectionBroke, Request, Transport, server_of, shown
 
 _GRANTED = Granted(public=True, by="anonymous")
 _URL_LIMIT = 8192
@@ -57,10 +57,10 @@ class Locations:
         raise AssertionError("the last attempt returns or raises")
 
     async def _send_once(self, url: URL, offset: int) -> Answer:
-        slot = await self._slots.take(url.authority)
+        slot = await self._slots.take(server_of(url))
         try:
             request = Request("location", "GET", url, self._policy, wanted(offset))
-            answer = Answer(await self._transport.send(request), slot, Endpoint(url.authority, url.origin()))
+            answer = Answer(await self._transport.send(request), slot, Endpoint(server_of(url), url.origin()))
         except BaseException:
             slot.release()
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from wavelet.errors import UpstreamBroken
 from wavelet.upstream.exchange import Answer
 from wavelet.upstream.ladder import Granted
-from wavelet.upstream.transport import read_stream
+from wavelet.upstream.transport import read_stream, server_of
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -54,7 +54,7 @@ def open_stream(answer: Answer, offset: int, granted: Granted, failed: Callable[
         return Stream(0, rest, read_stream(answer.response, rest, failed), granted, answer)
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if found is None or int(found[1]) != offset or int(found[2]) < offset:
-        raise UpstreamBroken(f"{answer.response.url.authority} answers a range that was not asked for")
+        raise UpstreamBroken(f"{server_of(answer.response.url)} answers a range that was not asked for")
     size = None if found[3] == "*" else int(found[3])
     rest = size - offset if size is not None else int(found[2]) + 1 - offset
     return Stream(offset, size, read_stream(answer.response, rest, failed), granted, answer)

@@ -106,11 +106,13 @@ class Transport:
             if target.origin() != url.origin():
                 authorization = None
                 if not request.redirects:
-                    raise UpstreamBroken(f"{url.authority} redirects to another host ({target.authority}) for a token")
+                    raise UpstreamBroken(
+                        f"{server_of(url)} redirects to another host ({server_of(target)}) for a token"
+                    )
             if request.form is not None:
-                raise UpstreamBroken(f"{url.authority} redirects a request that carries a login; it is not followed")
+                raise UpstreamBroken(f"{server_of(url)} redirects a request that carries a login; it is not followed")
             url = target
-        raise UpstreamBroken(f"{request.url.authority} redirects more than {REDIRECT_LIMIT} times ({shown(url)})")
+        raise UpstreamBroken(f"{server_of(request.url)} redirects more than {REDIRECT_LIMIT} times ({shown(url)})")
 
     async def _send_once(self, request: Request, url: URL, authorization: str | None) -> aiohttp.ClientResponse:
         started = time.monotonic()
@@ -129,7 +131,7 @@ class Transport:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _explain(url, error) from None
         finally:
-            metrics.count(url.authority, request.kind, outcome)
+            metrics.count(server_of(url), request.kind, outcome)
             took = round(time.monotonic() - started, 4)
             _log.debug("upstream request", method=request.method, url=shown(url), outcome=outcome, seconds=took)
         return response
@@ -157,7 +159,7 @@ def proxy_for(url: URL) -> URL | None:
         return None
     proxies = urllib.request.getproxies_environment()
     found = proxies.get(url.scheme)
-    if not found or _bypassed(url.authority, proxies):
+    if not found or _bypassed(server_of(url), proxies):
         return None
     proxy = URL(found if "://" in found else f"http://{found}")
     return proxy if proxy.scheme in ("http", "https") else None
@@ -185,7 +187,7 @@ async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool 
                     if cut:
                         return bytes(body[:limit])
                     raise UpstreamBroken(
-                        f"{response.url.authority} sends more than {limit} bytes, too many for its kind"
+                        f"{server_of(response.url)} sends more than {limit} bytes, too many for its kind"
                     )
     except (aiohttp.ClientError, OSError) as error:
         raise _explain(response.url, error) from None
@@ -213,16 +215,21 @@ async def read_stream(
             got += len(chunk)
             yield chunk
         if expected is not None and got != expected:
-            raise ConnectionBroke(f"{response.url.authority} ended after {got} of {expected} bytes")
+            raise ConnectionBroke(f"{server_of(response.url)} ended after {got} of {expected} bytes")
     except TimeoutError:
         failed()
-        raise ConnectionBroke(f"{response.url.authority} sent no byte for {STALL_TIMEOUT:g} s") from None
+        raise ConnectionBroke(f"{server_of(response.url)} sent no byte for {STALL_TIMEOUT:g} s") from None
     except (aiohttp.ClientError, OSError) as error:
         failed()
         raise _explain(response.url, error, after=got) from None
     except ConnectionBroke:
         failed()
         raise
+
+
+def server_of(url: URL) -> str:
+    """Return host and port, the port only where it is not the scheme's own."""
+    return url.host_port_subcomponent or ""
 
 
 def shown(url: URL) -> str:
@@ -245,15 +252,15 @@ def _redirect_target(url: URL, location: str) -> URL:
     except ValueError:
         usable = False
     if not usable:
-        raise UpstreamBroken(f"{url.authority} redirects to something that is not an http address")
+        raise UpstreamBroken(f"{server_of(url)} redirects to something that is not an http address")
     if url.scheme == "https" and target.scheme == "http":
-        raise UpstreamBroken(f"{url.authority} redirects from https to plain http ({target.authority}); not followed")
+        raise UpstreamBroken(f"{server_of(url)} redirects from https to plain http ({server_of(target)}); not followed")
     return target
 
 
 def _explain(url: URL, error: Exception, after: int | None = None) -> UpstreamError | InvalidRequest:
     """Turn what went wrong, `after` so many bytes of a body, into the sentence that names the host and the cause."""
-    host = url.authority
+    host = server_of(url)
     cause = getattr(error, "os_error", None) or error
     broke = "before the end of its answer" if after is None else f"after {after} bytes"
     found: UpstreamError | InvalidRequest

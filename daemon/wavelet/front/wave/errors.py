@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from wavelet.errors import UpstreamError, WaveletError
+from wavelet.front.defects import defect
 from wavelet.front.wave.models import MessageAnswer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,7 +31,7 @@ def answering(handler: Handler) -> Handler:
         except web.HTTPException:
             raise
         except Exception:  # noqa: BLE001 - the last resort of the door: it is logged, and the client gets its id
-            return message_response(_defect(request), request.method)
+            return message_response(defect(request), request.method)
 
     return answered
 

@@ -1,0 +1,326 @@
+"""Servers that do not answer, not now, or in circles; several of them in a row."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from doubles.registry import Registry
+
+from wavelet.config import ConfigError
+from wavelet.errors import AccessRefused, ImageNotFound, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
+from wavelet.image.digest import Digest
+from wavelet.image.reference import Reference, Repository
+from wavelet.plan.identity import NOBODY
+from wavelet.upstream import transport
+from wavelet.upstream.client import Upstream
+
+MISSING = Digest("sha256:" + "0" * 64)
+
+
+def at(reference: Reference, host: str) -> Reference:
+    return Reference(Repository(host, reference.repository.path), reference.tag)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_not_now_is_repeated(registry: Registry, upstream: Upstream, tool: Reference, status: int) -> None:
+    registry.fault("/manifests/", status=status, times=2)
+    assert (await upstream.head(tool, NOBODY)).size
+    assert registry.count("HEAD", "/manifests/") == 3
+
+
+async def test_not_now_for_good(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/manifests/", status=503)
+    with pytest.raises(UpstreamBusy, match="answers 503") as caught:
+        await upstream.manifest(tool, NOBODY)
+    assert caught.value.retry_after == 5
+    assert registry.count("GET", "/manifests/") == 3
+
+
+async def test_retry_after_is_waited_for(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/manifests/", status=429, headers={"Retry-After": "1"}, times=1)
+    started = time.monotonic()
+    await upstream.head(tool, NOBODY)
+    assert 1 <= time.monotonic() - started < 3
+
+
+async def test_long_retry_after_is_passed_on(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate\\u0007 limit"}]}'
+    registry.fault("/manifests/", status=429, headers={"Retry-After": "3600"}, body=body)
+    with pytest.raises(UpstreamBusy, match="429, not now \\(pull rate limit\\)") as caught:
+        await upstream.manifest(tool, NOBODY)
+    assert caught.value.retry_after == 3600
+    assert registry.count("GET", "/manifests/") == 1
+
+
+async def test_status_that_makes_no_sense(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/manifests/", status=418)
+    with pytest.raises(UpstreamBroken, match="418"):
+        await upstream.head(tool, NOBODY)
+
+
+async def test_lost_connection_is_repeated(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/manifests/", reset=-1, times=2)
+    assert (await upstream.manifest(tool, NOBODY)).data
+
+
+async def test_nobody_listens(upstream: Upstream, free_port: int) -> None:
+    reference = Reference(Repository(f"127.0.0.1:{free_port}", "lab/tool"), "1")
+    with pytest.raises(UpstreamUnreachable, match=rf"cannot reach 127.0.0.1:{free_port}: connection refused"):
+        await upstream.head(reference, NOBODY)
+
+
+async def test_name_that_does_not_resolve(upstream: Upstream) -> None:
+    with pytest.raises(UpstreamUnreachable, match=r"cannot reach no-such-host.invalid: its name cannot be resolved"):
+        await upstream.head(Reference(Repository("no-such-host.invalid", "a/b"), "1"), NOBODY)
+
+
+async def test_no_answer_in_time(
+    registry: Registry, client, tool: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.2)
+    upstream = await client()
+    registry.fault("/manifests/", delay=5)
+    with pytest.raises(UpstreamUnreachable, match="no answer within"):
+        await upstream.head(tool, NOBODY)
+
+
+async def test_answer_that_trickles(
+    registry: Registry, upstream: Upstream, tool: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "SMALL_BODY_TIMEOUT", 0.3)
+    registry.fault("/manifests/", rate=100)
+    with pytest.raises(UpstreamUnreachable):
+        await upstream.manifest(tool, NOBODY)
+
+
+async def test_not_http(upstream: Upstream) -> None:
+    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail ready\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(hello, "127.0.0.1", 0)
+    async with server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(UpstreamBroken, match="not HTTP"):
+            await upstream.head(Reference(Repository(host, "a/b"), "1"), NOBODY)
+
+
+async def test_redirect_loop_ends(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    registry.fault("/blobs/", redirect="loop")
+    with pytest.raises(UpstreamBroken, match="redirects more than 10"):
+        async with upstream.blob(tool.repository, MISSING, NOBODY):
+            pass
+    assert registry.count("GET", "/blobs/") == 11
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://x/y", "http://", "http://u:p@127.0.0.1/x", "//["])
+async def test_redirect_to_nonsense(registry: Registry, upstream: Upstream, tool: Reference, target: str) -> None:
+    registry.fault("/blobs/", redirect=target)
+    with pytest.raises(UpstreamBroken, match="redirects"):
+        async with upstream.blob(tool.repository, MISSING, NOBODY):
+            pass
+
+
+async def test_signed_redirect_stays_as_it_is(registry: Registry, second: Registry, upstream: Upstream) -> None:
+    raw: list[bytes] = []
+
+    async def storage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw.append(await reader.readline())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(storage, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        registry.fault("/blobs/", redirect=f"http://127.0.0.1:{port}/a%2Fb+c?sig=x%2By%3D&t=a%20b")
+        async with upstream.blob(Repository(registry.host, "lab/tool"), MISSING, NOBODY) as stream:
+            assert b"".join([chunk async for chunk in stream.chunks]) == b"hello"
+    assert raw == [b"GET /a%2Fb+c?sig=x%2By%3D&t=a%20b HTTP/1.1\r\n"]
+
+
+async def test_storage_that_refuses_is_not_the_registry_refusing(
+    registry: Registry, second: Registry, upstream: Upstream, tool: Reference
+) -> None:
+    second.fault(".", status=403, body=b"<Error>expired</Error>")
+    registry.fault("/blobs/", redirect=f"{second.url}/x?X-Secret=abc")
+    with pytest.raises(UpstreamBroken, match="answers 403") as caught:
+        async with upstream.blob(tool.repository, MISSING, NOBODY):
+            pass
+    assert "abc" not in caught.value.message
+
+
+async def test_requests_to_one_host_are_bounded(registry: Registry, client, tool: Reference) -> None:
+    upstream = await client(registries={registry.host: {"concurrency": 2}})
+    await upstream.head(tool, NOBODY)
+    registry.most_open = 0
+    registry.fault("/manifests/", delay=0.05)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(upstream.head(tool, NOBODY))
+    assert registry.most_open == 2
+
+
+async def test_mirrors_in_order_then_the_registry(registry: Registry, second: Registry, client, free_port: int) -> None:
+    registry.add_image("cache/lab/tool", "1")
+    dead = f"http://127.0.0.1:{free_port}"
+    mirrors = [dead, second.url, f"{registry.url}/cache"]
+    upstream = await client(registries={"reg.example": {"mirrors": mirrors}})
+    reference = Reference(Repository("reg.example", "lab/tool"), "1")
+    assert (await upstream.manifest(reference, NOBODY)).granted.public
+    assert [dict(seen.query) for seen in registry.seen("GET", "/manifests/")] == [{"ns": "reg.example"}]
+    assert second.count("GET", "/manifests/") == 1
+    with pytest.raises(UpstreamUnreachable, match="reg.example"):
+        await upstream.head(Reference(Repository("reg.example", "lab/none"), "1"), NOBODY)
+
+
+async def test_mirror_with_broken_content_is_passed_over(
+    registry: Registry, second: Registry, client, tool: Reference
+) -> None:
+    upstream = await client(registries={registry.host: {"mirrors": [second.url]}})
+    second.add_image("lab/tool", "1", [b"other"])
+    second.fault("/manifests/", method="GET", corrupt=5)
+    await upstream.manifest(tool, NOBODY)
+    assert registry.count("GET", "/manifests/") == 1
+
+
+async def test_mirror_that_breaks_off_is_left_out(
+    registry: Registry, second: Registry, client
+) -> None:
+    upstream = await client(registries={registry.host: {"mirrors": [second.url]}})
+    data = b"y" * 100_000
+    digest = Digest(registry.add_blob("a/b", data))
+    second.add_blob("a/b", data)
+    second.fault("/blobs/", reset=10)
+    repository = Repository(registry.host, "a/b")
+    with pytest.raises(UpstreamUnreachable):
+        async with upstream.blob(repository, digest, NOBODY) as stream:
+            [chunk async for chunk in stream.chunks]
+    async with upstream.blob(repository, digest, NOBODY) as stream:
+        assert b"".join([chunk async for chunk in stream.chunks]) == data
+
+
+async def test_not_found_needs_the_registry_itself(registry: Registry, second: Registry, client) -> None:
+    upstream = await client(registries={registry.host: {"mirrors": [second.url]}})
+    with pytest.raises(ImageNotFound, match=registry.host):
+        await upstream.head(Reference(Repository(registry.host, "lab/tool"), "9"), NOBODY)
+
+
+@pytest.mark.parametrize("mirror", ["cache:5000", "ftp://cache", "http://u:p@cache", ""])
+async def test_mirror_that_is_no_url(client, mirror: str) -> None:
+    with pytest.raises(ConfigError, match="upstream.registries.x.example.mirrors"):
+        await client(registries={"x.example": {"mirrors": [mirror]}})
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost and 127.0.0.1 that signs itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    return key, certificate
+
+
+@pytest.fixture
+async def secure(certificate: tuple[Path, Path]):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate[1], certificate[0])
+    async with Registry(tls=context) as running:
+        running.add_image("lab/tool", "1")
+        yield running
+
+
+async def test_own_authority(secure: Registry, client, certificate: tuple[Path, Path]) -> None:
+    upstream = await client(registries={secure.host: {"ca_file": str(certificate[1])}})
+    reference = Reference(Repository(secure.host, "lab/tool"), "1")
+    secure.require_login(public=["*"])
+    assert (await upstream.head(reference, NOBODY)).granted.public
+
+
+async def test_unknown_authority(secure: Registry, upstream: Upstream) -> None:
+    with pytest.raises(UpstreamUnreachable, match=r"certificate is not trusted .*ca_file"):
+        await upstream.head(Reference(Repository(secure.host, "lab/tool"), "1"), NOBODY)
+
+
+async def test_authority_file_that_is_none(client, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"ca_file: .*ca.pem cannot be used"):
+            await client(registries={"x.example": {"ca_file": str(file)}})
+        file.write_text("hello")
+
+
+async def test_redirect_to_plain_http_is_not_followed(
+    secure: Registry, registry: Registry, client, certificate: tuple[Path, Path]
+) -> None:
+    upstream = await client(registries={secure.host: {"ca_file": str(certificate[1])}})
+    secure.fault("/manifests/", redirect=f"{registry.url}/v2/lab/tool/manifests/1")
+    with pytest.raises(UpstreamBroken, match="from https to plain http"):
+        await upstream.manifest(Reference(Repository(secure.host, "lab/tool"), "1"), NOBODY)
+
+
+async def test_scheme_of_loopback_is_tried_once(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    for _ in range(3):
+        await upstream.head(tool, NOBODY)
+    assert registry.count("GET", "^/v2/$") == 1
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+async def test_loopback_names(registry: Registry, upstream: Upstream, tool: Reference, name: str) -> None:
+    host = registry.host.replace("127.0.0.1", name)
+    assert (await upstream.head(at(tool, host), NOBODY)).size
+
+
+async def test_ipv6_loopback(upstream: Upstream) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    async with Registry(host="::1") as registry:
+        registry.add_image("lab/tool", "1")
+        assert (await upstream.head(Reference(Repository(registry.host, "lab/tool"), "1"), NOBODY)).size
+
+
+async def test_proxy_of_the_environment(
+    registry: Registry, upstream: Upstream, tool: Reference, client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain http proxy gets the whole URL; the double answers it by its path."""
+    monkeypatch.setenv("http_proxy", registry.url)
+    plain = await client(registries={"reg.example": {"plain_http": True}})
+    assert (await plain.head(at(tool, "reg.example"), NOBODY)).size
+    assert registry.seen("HEAD", "/manifests/")[0].headers["Host"] == "reg.example"
+    with pytest.raises(UpstreamUnreachable):
+        monkeypatch.setenv("no_proxy", "reg.example")
+        await plain.head(at(tool, "reg.example"), NOBODY)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert (await upstream.head(tool, NOBODY)).size
+
+
+async def test_proxy_that_refuses_the_tunnel(
+    registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", registry.url)
+    with pytest.raises(UpstreamUnreachable, match="cannot reach reg.example: the proxy answers"):
+        await upstream.head(Reference(Repository("reg.example", "a/b"), "1"), NOBODY)
+
+
+async def test_the_three_sentences_differ(registry: Registry, upstream: Upstream, tool: Reference, free_port: int) -> None:
+    sentences = []
+    registry.require_login("basic", public=["lab/none"])
+    for reference in (tool, Reference(Repository(registry.host, "lab/none"), "1"), at(tool, f"127.0.0.1:{free_port}")):
+        with pytest.raises((AccessRefused, ImageNotFound, UpstreamUnreachable)) as caught:
+            await upstream.head(reference, NOBODY)
+        sentences.append(caught.value.message)
+    assert [word in text for word, text in zip(("refuses", "has no image", "cannot reach"), sentences, strict=True)] == [
+        True
+    ] * 3
