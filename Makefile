@@ -8,7 +8,7 @@ DEV     := $(VENV)/.installed-dev
 .PHONY: run test check bench soak clean
 
 run: $(RUNTIME)
-	$(BIN)/wavelet first-minute
+	$(BIN)/wavelet demo
 
 test: $(DEV)
 	$(BIN)/python -m pytest

@@ -187,9 +187,7 @@ def test_a_guessed_digest_named_in_a_layer(
         assert got.body != SECRET.blob
 
 
-def test_the_digest_of_a_layer_that_another_user_sent(
-    node: Daemon, ann: User, bob: User, registry: Registry, free_port: int
-) -> None:
+def test_a_layer_that_another_user_sent(node: Daemon, ann: User, bob: User, registry: Registry, free_port: int) -> None:
     layer = images.layer({"inline": b"sent by ann\n"})
     source = f"{registry.host}/lab/busybox:1"
     target_as(ann, node, source, config={"layers": [layer.in_request()]})

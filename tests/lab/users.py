@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pwd
+import random
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,9 @@ class User:
         """Make a user whose home everyone may pass through and only it may read."""
         name = f"wl{os.getpid()}{suffix}"
         home = Path(tempfile.mkdtemp(prefix=f"{name}-")) / "home"
-        run(["useradd", "--create-home", "--home-dir", home, "--shell", "/bin/sh", name])
+        # A number that no user had before: files of a former one may lie where credentials are looked for.
+        uid = str(random.randrange(20_000, 60_000))
+        run(["useradd", "--uid", uid, "--create-home", "--home-dir", home, "--shell", "/bin/sh", name])
         home.chmod(0o700)
         user = cls(name, home)
         os.chown(home.parent, user.uid, user.gid)
@@ -100,7 +103,7 @@ class User:
             group=self.gid,
             extra_groups=[],
             cwd="/",
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home)},
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home)},
         )
         if done.returncode != 0:
             raise LabError(f"{argv[0]} as {self.name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")

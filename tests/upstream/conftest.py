@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from doubles.registry import Registry
 
+from doubles.registry import Registry
 from wavelet.config import Settings
 from wavelet.image.reference import Reference, Repository
 from wavelet.upstream import ladder, retry

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from doubles.registry import Registry
 
+from doubles.registry import Registry
 from wavelet.errors import AccessRefused, ImageNotFound, InvalidRequest, UpstreamBroken, UpstreamBusy
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository

@@ -6,8 +6,8 @@ import hashlib
 import json
 
 import pytest
-from doubles.registry import Registry
 
+from doubles.registry import Registry
 from wavelet.errors import BlobNotFound, ImageNotFound, UpstreamBroken, UpstreamUnreachable
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository

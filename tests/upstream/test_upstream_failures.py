@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from doubles.registry import Registry
 
+from doubles.registry import Registry
 from wavelet.config import ConfigError
 from wavelet.errors import AccessRefused, ImageNotFound, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
 from wavelet.image.digest import Digest
@@ -80,9 +80,7 @@ async def test_name_that_does_not_resolve(upstream: Upstream) -> None:
         await upstream.head(Reference(Repository("no-such-host.invalid", "a/b"), "1"), NOBODY)
 
 
-async def test_no_answer_in_time(
-    registry: Registry, client, tool: Reference, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_answer_in_time(registry: Registry, client, tool: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.2)
     upstream = await client()
     registry.fault("/manifests/", delay=5)
@@ -177,7 +175,7 @@ async def test_mirrors_in_order_then_the_registry(registry: Registry, second: Re
     assert (await upstream.manifest(reference, NOBODY)).granted.public
     assert [dict(seen.query) for seen in registry.seen("GET", "/manifests/")] == [{"ns": "reg.example"}]
     assert second.count("GET", "/manifests/") == 1
-    with pytest.raises(UpstreamUnreachable, match="reg.example"):
+    with pytest.raises(UpstreamUnreachable, match=r"reg\.example"):
         await upstream.head(Reference(Repository("reg.example", "lab/none"), "1"), NOBODY)
 
 
@@ -191,9 +189,7 @@ async def test_mirror_with_broken_content_is_passed_over(
     assert registry.count("GET", "/manifests/") == 1
 
 
-async def test_mirror_that_breaks_off_is_left_out(
-    registry: Registry, second: Registry, client
-) -> None:
+async def test_mirror_that_breaks_off_is_left_out(registry: Registry, second: Registry, client) -> None:
     upstream = await client(registries={registry.host: {"mirrors": [second.url]}})
     data = b"y" * 100_000
     digest = Digest(registry.add_blob("a/b", data))
@@ -215,7 +211,7 @@ async def test_not_found_needs_the_registry_itself(registry: Registry, second: R
 
 @pytest.mark.parametrize("mirror", ["cache:5000", "ftp://cache", "http://u:p@cache", ""])
 async def test_mirror_that_is_no_url(client, mirror: str) -> None:
-    with pytest.raises(ConfigError, match="upstream.registries.x.example.mirrors"):
+    with pytest.raises(ConfigError, match=r"upstream\.registries\.x\.example\.mirrors"):
         await client(registries={"x.example": {"mirrors": [mirror]}})
 
 
@@ -310,17 +306,19 @@ async def test_proxy_that_refuses_the_tunnel(
     registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", registry.url)
-    with pytest.raises(UpstreamUnreachable, match="cannot reach reg.example: the proxy answers"):
+    with pytest.raises(UpstreamUnreachable, match=r"cannot reach reg\.example: the proxy answers"):
         await upstream.head(Reference(Repository("reg.example", "a/b"), "1"), NOBODY)
 
 
-async def test_the_three_sentences_differ(registry: Registry, upstream: Upstream, tool: Reference, free_port: int) -> None:
+async def test_the_three_sentences_differ(
+    registry: Registry, upstream: Upstream, tool: Reference, free_port: int
+) -> None:
     sentences = []
     registry.require_login("basic", public=["lab/none"])
     for reference in (tool, Reference(Repository(registry.host, "lab/none"), "1"), at(tool, f"127.0.0.1:{free_port}")):
         with pytest.raises((AccessRefused, ImageNotFound, UpstreamUnreachable)) as caught:
             await upstream.head(reference, NOBODY)
         sentences.append(caught.value.message)
-    assert [word in text for word, text in zip(("refuses", "has no image", "cannot reach"), sentences, strict=True)] == [
-        True
-    ] * 3
+    assert [
+        word in text for word, text in zip(("refuses", "has no image", "cannot reach"), sentences, strict=True)
+    ] == [True] * 3

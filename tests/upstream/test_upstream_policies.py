@@ -6,11 +6,11 @@ import ipaddress
 import socket
 
 import pytest
-from doubles.registry import Registry
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from doubles.registry import Registry
 from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
 from wavelet.upstream import addresses, listing, realm, retry, transport
 from wavelet.upstream.addresses import FOR_REGISTRIES, PUBLIC_ONLY, AddressError, AddressPolicy
@@ -51,7 +51,8 @@ def test_what_private_networks_allow_includes_what_they_do_not(address: addresse
 
 
 @pytest.mark.parametrize(
-    "host", ["169.254.169.254", "[fe80::1]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "metadata.google.internal"]
+    "host",
+    ["169.254.169.254", "[fe80::1]", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "metadata.google.internal"],
 )
 def test_hosts_as_they_are_written(host: str) -> None:
     with pytest.raises(AddressError):
@@ -135,7 +136,7 @@ def test_challenges() -> None:
     assert realm.pull_scope(bearer, "x/y") == "repository:a/b:pull"
     assert realm.pull_scope(basic, "x/y") == "repository:x/y:pull"
     assert realm.pull_scope(realm.Challenge("bearer", scope="aws"), "x/y") == "aws"
-    assert [c.scheme for c in realm.parse_challenges(["Negotiate", 'BASIC realm=x, foo=1'])] == ["negotiate", "basic"]
+    assert [c.scheme for c in realm.parse_challenges(["Negotiate", "BASIC realm=x, foo=1"])] == ["negotiate", "basic"]
 
 
 @given(st.lists(st.text(), max_size=3))
@@ -214,9 +215,9 @@ async def test_loopback_only_where_allowed(registry: Registry, client, listen: s
     if setting == "always" or (setting == "when-local" and listen.startswith("127")):
         assert await read(upstream, url) == b"x"
     else:
-        for form in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "2130706433")):
-            with pytest.raises(InvalidRequest, match="private or loopback"):
-                await read(upstream, form)
+        for name in ("127.0.0.1", "localhost", "2130706433"):
+            with pytest.raises(InvalidRequest, match=r"private or loopback|by a number"):
+                await read(upstream, url.replace("127.0.0.1", name))
         assert registry.requests == []
 
 
@@ -240,13 +241,16 @@ async def test_rebinding_passes_the_policy(client, monkeypatch: pytest.MonkeyPat
         await read(upstream, "http://public.example/x")
 
 
-async def test_proxy_does_not_lift_the_policy(
-    registry: Registry, client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proxy_does_not_lift_the_policy(registry: Registry, client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", registry.url)
     upstream = await client(private_networks="never")
     registry.add_blob("a", b"x")
-    for url in ("http://10.0.0.1/x", "http://169.254.169.254/", "http://metadata.google.internal/", "http://167772161/"):
+    for url in (
+        "http://10.0.0.1/x",
+        "http://169.254.169.254/",
+        "http://metadata.google.internal/",
+        "http://167772161/",
+    ):
         with pytest.raises(InvalidRequest):
             await read(upstream, url)
     assert registry.requests == []

@@ -23,7 +23,7 @@ import structlog
 
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish_new, publish_over, sync_directory
 from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import Record, Stored, authenticate, check_inline, holds
+from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
 from wavelet.config import ConfigError
 from wavelet.errors import InvalidRequest, NoSpace, OurError, WaitExpired
 from wavelet.image.digest import Digest
@@ -95,6 +95,7 @@ class DirectoryRecords:
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """See `Records.put`."""
+        check_named(record, inline)
         token = record.token(self._key)
         if not inline and not self._recent.use_is_due(token) and await self._is_there(token):
             return token
@@ -187,7 +188,7 @@ class DirectoryRecords:
         return content
 
     def _put(self, token: str, record: Record, inline: Mapping[Digest, bytes]) -> None:
-        check_inline(record, inline)
+        check_bytes(inline)
         path = self._path(token)
         make_directory(path.parent)
         now = self._clock()

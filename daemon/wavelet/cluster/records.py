@@ -110,11 +110,11 @@ def authenticate(token: str, data: bytes, key: bytes) -> Record:
     return record
 
 
-def check_inline(record: Record, inline: Mapping[Digest, bytes]) -> None:
-    """Check that the bytes that come with a record are those that its plan names. It hashes: not for the event loop.
+def check_named(record: Record, inline: Mapping[Digest, bytes]) -> None:
+    """Check that a record comes with the bytes of its inline layers, and with those of no others than its own.
 
     Raises:
-        InvalidRequest, DigestMismatch: see `Records.put`.
+        InvalidRequest: see `Records.put`.
     """
     named = {layer.digest for layer in layers(record.plan)}
     needed = {layer.digest for layer in layers(record.plan) if layer.location == INLINE}
@@ -122,6 +122,14 @@ def check_inline(record: Record, inline: Mapping[Digest, bytes]) -> None:
         raise InvalidRequest(f"the inline layer {min(lacking)} comes without its bytes")
     if foreign := inline.keys() - named:
         raise InvalidRequest(f"there are bytes for {min(foreign)}, which is no layer of the request")
+
+
+def check_bytes(inline: Mapping[Digest, bytes]) -> None:
+    """Check the bytes of inline layers. It hashes: not for the event loop.
+
+    Raises:
+        DigestMismatch: see `Records.put`.
+    """
     for digest, content in inline.items():
         if not holds(digest, content):
             raise DigestMismatch(f"the bytes of the inline layer {digest} do not have this digest")

@@ -14,7 +14,7 @@ import structlog
 
 from wavelet.cluster.publish import MODE, make_directory
 from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import Record, Stored, authenticate, check_inline, holds
+from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
 from wavelet.errors import InvalidRequest, NoSpace, OurError
 from wavelet.image.digest import Digest
 from wavelet.store.database import Database, Statement
@@ -77,14 +77,13 @@ class SqliteRecords:
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """See `Records.put`."""
+        check_named(record, inline)
         if inline:
-            await asyncio.to_thread(check_inline, record, inline)
+            await asyncio.to_thread(check_bytes, inline)
         token = record.token(self._key)
         known = await self.get(token) is not None
         if known and not inline and not self._recent.use_is_due(token):
             return token
-        if not inline:
-            check_inline(record, inline)
         useless = None if known else self._row(token)
         await self._write(self._put(token, record, inline, useless))
         self._recent.used(token)
@@ -107,7 +106,7 @@ class SqliteRecords:
         try:
             rows = self._database.read("SELECT record, created, used FROM records WHERE token = ?", token)
         except sqlite3.Error as error:
-            raise OurError(f"the records in {self._path} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
     async def inline(self, token: str, digest: Digest) -> bytes | None:
@@ -115,9 +114,12 @@ class SqliteRecords:
         return await asyncio.to_thread(self._read_inline, token, digest)
 
     def _read_inline(self, token: str, digest: Digest) -> bytes | None:
-        with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-            query = "SELECT content FROM inline_layers WHERE token = ? AND digest = ?"
-            row: tuple[bytes] | None = connection.execute(query, (token, str(digest))).fetchone()
+        query = "SELECT content FROM inline_layers WHERE token = ? AND digest = ?"
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+                row: tuple[bytes] | None = connection.execute(query, (token, str(digest))).fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
         if row is None:
             return None
         if not holds(digest, row[0]):
@@ -155,6 +157,9 @@ class SqliteRecords:
     async def close(self) -> None:
         """See `Records.close`."""
         await asyncio.to_thread(self._database.close)
+
+    def _unreadable(self, error: sqlite3.Error) -> OurError:
+        return OurError(f"the records in {self._path} cannot be read: {error}")
 
     async def _write(self, statements: Iterable[Statement]) -> int:
         try:

@@ -10,16 +10,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from wavelet.cluster.records import Records
 from wavelet.errors import BlobNotFound, DigestMismatch, TooLarge, UpstreamBroken, UpstreamUnreachable, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation, FromUpstream
+from wavelet.image.image import Content, FromLocation, FromUpstream, Source
 from wavelet.image.manifest import Descriptor, Family
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE, Layer
 from wavelet.resolve.inflate import diff_id_of, file_blocks
+from wavelet.resolve.metrics import CONTENT, FETCHED_BYTES, LOCATION
 from wavelet.store.content import Committed, ContentStore, Incoming, Opener
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
 from wavelet.upstream.client import Stream, Upstream
+from wavelet.upstream.metrics import label_of
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS layers (origin TEXT, digest TEXT, diff_id TEXT, size INTEGER, PRIMARY KEY (origin, digest))
@@ -74,14 +76,14 @@ class Contents:
         return await self._store.ingest(digest, size, str(repository), opener)
 
     def _from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
-        return _resuming(lambda offset: self._upstream.blob(repository, digest, identity, offset))
+        return _resuming(lambda offset: self._upstream.blob(repository, digest, identity, offset), repository.host)
 
     async def _fetch_layer(self, source: FromLocation, digest: Digest, size: int | None) -> Growing:
         opener = self._inline(source, digest) if source.location.startswith(INLINE) else self._at(source.location)
         return await self._store.ingest(digest, size, source.origin, opener, _mismatch(source.location))
 
     def _at(self, url: str) -> Opener:
-        return _resuming(lambda offset: self._upstream.location(url, offset))
+        return _resuming(lambda offset: self._upstream.location(url, offset), LOCATION)
 
     def _inline(self, source: FromLocation, digest: Digest) -> Opener:
         @contextlib.asynccontextmanager
@@ -158,6 +160,11 @@ def check_diff_id(layer: Layer, diff_id: Digest) -> None:
         )
 
 
+def count(source: Source, outcome: str) -> None:
+    """Count that content was opened, and how."""
+    CONTENT.labels(outcome, label_of(source.repository.host) if isinstance(source, FromUpstream) else LOCATION).inc()
+
+
 def _mismatch(location: str) -> Callable[[str], WaveletError]:
     def blame(message: str) -> WaveletError:
         kind = TooLarge if "more bytes" in message else DigestMismatch
@@ -170,12 +177,12 @@ def _shown(location: str) -> str:
     return "the request" if location.startswith(INLINE) else location.partition("?")[0]
 
 
-def _resuming(open_at: OpenAt) -> Opener:
+def _resuming(open_at: OpenAt, label: str) -> Opener:
     @contextlib.asynccontextmanager
     async def opener(offset: int) -> AsyncIterator[Incoming]:
         async with AsyncExitStack() as stack:
             first = await stack.enter_async_context(open_at(offset))
-            transfer = _Transfer(open_at, stack, first, offset)
+            transfer = _Transfer(open_at, stack, first, offset, label)
             yield Incoming(offset, first.size, transfer.chunks(), public=first.granted.public)
 
     return opener
@@ -190,7 +197,9 @@ class _Transfer:
         stack: AsyncExitStack,
         first: Stream,
         offset: int,
+        label: str,
     ) -> None:
+        self._fetched = FETCHED_BYTES.labels(label_of(label))
         self._open_at = open_at
         self._stack = stack
         self._stream = first
@@ -223,6 +232,7 @@ class _Transfer:
             skip = max(0, skip - len(chunk))
             if kept:
                 self._position += len(kept)
+                self._fetched.inc(len(kept))
                 yield kept
 
     async def _reopen(self) -> None:

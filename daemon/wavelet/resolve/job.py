@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from wavelet.errors import Internal, WaitExpired, WaveletError
+from wavelet.resolve.metrics import JOBS
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -53,21 +54,25 @@ class Jobs:
         self._running: dict[Hashable, Job[Any]] = {}
         self._failed: dict[Hashable, tuple[WaveletError, float]] = {}
 
-    def join(self, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
-        """Return the job of `key`: the one that runs, or a new one of at most `limit` seconds.
+    def join(self, kind: str, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
+        """Return the job of `kind` and `key`: the one that runs, or a new one of at most `limit` seconds.
 
         Raises:
             WaveletError: the job has failed, lately enough for that to stand.
         """
+        key = (kind, key)
         running = self._running.get(key)
         if running is not None:
+            JOBS.labels(kind, "joined").inc()
             return running
         failure = self._failed.get(key)
         if failure is not None:
             error, until = failure
             if time.monotonic() < until:
+                JOBS.labels(kind, "remembered").inc()
                 raise error.with_traceback(None)
             del self._failed[key]
+        JOBS.labels(kind, "started").inc()
         job = Job(asyncio.create_task(self._run(key, work, limit), name=f"job {key}"))
         self._running[key] = job
         return job

@@ -20,11 +20,11 @@ from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers
 from wavelet.plan.tokens import ANONYMOUS
-from wavelet.resolve.contents import Contents
+from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import Job, Jobs
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.work import Fetch, ResolverWork
-from wavelet.store.content import Blob, ContentStore
+from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.growing import Growing
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
@@ -84,8 +84,8 @@ class Resolver:
         """
         # A new login makes it a new question, whatever the last answer was.
         version = await self._logins.version(identity)
-        key = ("pin", key_of(plan), identity.principal, version)
-        return self._jobs.join(key, lambda: self._pinner.pin(plan, identity), PIN_LIMIT)
+        key = (key_of(plan), identity.principal, version)
+        return self._jobs.join("pin", key, lambda: self._pinner.pin(plan, identity), PIN_LIMIT)
 
     async def prepare(self, plan: Plan, identity: Identity) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.
@@ -94,8 +94,8 @@ class Resolver:
             WaveletError: it has just failed.
         """
         version = await self._logins.version(identity)
-        key = ("prepare", key_of(plan), identity.principal, version)
-        return self._jobs.join(key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
+        key = (key_of(plan), identity.principal, version)
+        return self._jobs.join("prepare", key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
 
     async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
@@ -141,7 +141,7 @@ class Resolver:
             await self._memo.put(key, plan, image)
             return image
 
-        return await self._jobs.join(("make", key, holder), make, MAKE_LIMIT).result()
+        return await self._jobs.join("make", (key, holder), make, MAKE_LIMIT).result()
 
     # -- content ------------------------------------------------------------------------------------------------------
 
@@ -163,9 +163,12 @@ class Resolver:
         """
         blob = self._contents.find(content)
         if blob is not None:
+            count(content.source, "hit" if isinstance(blob, Committed) else "joined")
             return blob
         if not isinstance(content.source, MadeBy):
+            count(content.source, "fetched")
             return await self._contents.fetch(content, identity)
+        count(content.source, "made")
         await self._remake(content.source.key, identity)
         blob = self._contents.find(content)
         if blob is None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from yarl import URL
 
 from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken, UpstreamBusy
-from wavelet.upstream.addresses import AddressPolicy
+from wavelet.upstream.addresses import AddressPolicy, literal
 from wavelet.upstream.endpoints import Endpoint
 from wavelet.upstream.exchange import Answer, Slots
 from wavelet.upstream.ladder import Granted
@@ -86,6 +86,9 @@ def parse(text: str) -> URL:
         raise InvalidRequest(f"{text[:200]!r} is not an http or https URL")
     if url.user is not None or url.password is not None:
         raise InvalidRequest(f"leave user name and password out of the URL {shown(url)}; nobody's login is sent there")
+    address = literal(url.host or "")
+    if address is not None and "." not in (url.host or "") and ":" not in (url.host or ""):
+        raise InvalidRequest(f"{shown(url)} names its host by a number; write the address as {address}")
     return url.with_fragment(None)
 
 

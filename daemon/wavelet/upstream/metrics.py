@@ -18,12 +18,16 @@ _named: set[str] = set()
 
 def count(host: str, kind: str, outcome: str) -> None:
     """Count one request: `kind` is what was asked for, `outcome` how it ended (`ok`, `refused`, `busy`...)."""
+    REQUESTS.labels(label_of(host), kind, outcome).inc()
+
+
+def label_of(host: str) -> str:
+    """Return the label under which a host is counted."""
     if host not in _named:
         if len(_named) >= HOST_LIMIT:
-            host = "other"
-        else:
-            _named.add(host)
-    REQUESTS.labels(host, kind, outcome).inc()
+            return "other"
+        _named.add(host)
+    return host
 
 
 def outcome_of(status: int) -> str:

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from aiohttp import hdrs, web
 
 from wavelet.errors import CallerError, ImageNotFound, WaitExpired, WaveletError
+from wavelet.front import metrics
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
+from wavelet.front.metrics import REQUESTS
 from wavelet.front.registry import headers
 from wavelet.front.registry.names import Route, UpstreamName, parse_name, parse_route
 from wavelet.front.registry.scope import Scope, Scopes
@@ -52,6 +54,7 @@ class RegistryDoor:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; errors in the form of the distribution-spec ("Error Codes")."""
+        kind = "ping"
         try:
             if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
                 raise MethodRefused(
@@ -60,13 +63,17 @@ class RegistryDoor:
             path = request.match_info.get("path", "")
             if not path:
                 return web.json_response({}, headers=_VERSION)
-            return await self._dispatch(request, parse_route(path))
+            route = parse_route(path)
+            kind = route.kind
+            response = await self._dispatch(request, route)
         except WaveletError as error:
-            return error_response(error)
+            response = error_response(error)
         except (ConnectionError, web.HTTPException):
             raise
         except Exception:  # noqa: BLE001 - the last resort of the door
-            return error_response(defect(request))
+            response = error_response(defect(request))
+        REQUESTS.labels("registry", kind, response.status).inc()
+        return response
 
     async def _dispatch(self, request: web.Request, route: Route) -> web.StreamResponse:
         namespace = request.query.get("ns")
@@ -82,7 +89,7 @@ class RegistryDoor:
                 digest = Digest.parse(route.reference)
                 if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
                     return web.Response(status=304, headers=blob_headers(digest) | extra)
-                blob = await held(self._scopes.blob(scope, digest))
+                blob = await held("blob", self._scopes.blob(scope, digest))
                 return await send_blob(request, blob, digest, extra)
             case "tags":
                 return await self._tags(request, scope, route, extra, isinstance(name, UpstreamName))
@@ -94,11 +101,11 @@ class RegistryDoor:
     ) -> web.StreamResponse:
         accept = request.headers.getall(hdrs.ACCEPT, [])
         if ":" in reference:
-            content = await held(self._scopes.manifest(scope, Digest.parse(reference)))
+            content = await held("manifest", self._scopes.manifest(scope, Digest.parse(reference)))
         else:
             if not valid_tag(reference):
                 raise ImageNotFound(f"{reference[:150]!r} is not a tag")
-            content = await held(self._scopes.tagged(scope, reference))
+            content = await held("manifest", self._scopes.tagged(scope, reference))
             content = await self._negotiated(scope, content, accept)
         descriptor = content.descriptor
         answer = {
@@ -108,7 +115,7 @@ class RegistryDoor:
         } | extra
         if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest):
             return web.Response(status=304, headers=answer)
-        data = await held(self._scopes.document(scope, content))
+        data = await self._scopes.document(scope, content)
         return web.Response(body=data, headers=answer)
 
     async def _negotiated(self, scope: Scope, content: Content, accept: list[str]) -> Content:
@@ -116,15 +123,17 @@ class RegistryDoor:
         media_type = content.descriptor.media_type
         if media_type not in INDEX_TYPES or any(headers.accepts(accept, each) for each in INDEX_TYPES):
             return content
-        view = parse_document(await held(self._scopes.document(scope, content)), media_type)
+        view = parse_document(await self._scopes.document(scope, content), media_type)
         entry = view.select(DEFAULT_PLATFORM) if isinstance(view, Index) else None
-        return content if entry is None else await held(self._scopes.manifest(scope, entry.descriptor.digest))
+        return (
+            content if entry is None else await held("manifest", self._scopes.manifest(scope, entry.descriptor.digest))
+        )
 
     async def _tags(
         self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str], plain: bool
     ) -> web.StreamResponse:
         n = headers.parse_page_size(request.query.get("n"))
-        tags, more = await held(self._scopes.tags(scope, n, request.query.get("last")))
+        tags, more = await held("tags", self._scopes.tags(scope, n, request.query.get("last")))
         if more and n and tags:
             namespace = extra.get("OCI-Namespace")
             extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)
@@ -134,7 +143,7 @@ class RegistryDoor:
     async def _referrers(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        found = await held(self._scopes.referrers(scope, digest))
+        found = await held("referrers", self._scopes.referrers(scope, digest))
         wanted = request.query.getall("artifactType", [])
         if wanted:
             found = [descriptor for descriptor in found if descriptor.get("artifactType") in wanted]
@@ -143,15 +152,16 @@ class RegistryDoor:
         return web.Response(text=json.dumps(index), content_type=OCI_INDEX, headers=extra)
 
 
-async def held(work: Awaitable[T]) -> T:
+async def held(kind: str, work: Awaitable[T]) -> T:
     """Wait for `work` for as long as a request may be held.
 
     Raises:
         WaitExpired: it takes longer; the work goes on.
     """
     try:
-        async with asyncio.timeout(HELD):
-            return await work
+        with metrics.HELD.labels(kind).time():
+            async with asyncio.timeout(HELD):
+                return await work
     except TimeoutError:
         raise WaitExpired("the image is still being made; ask again", retry_after=RETRY_AFTER) from None
 

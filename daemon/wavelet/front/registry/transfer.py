@@ -11,6 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from wavelet.errors import WaveletError
+from wavelet.front.metrics import SENT_BYTES
 from wavelet.front.registry.headers import matches_etag, parse_range
 from wavelet.image.digest import Digest
 from wavelet.store.content import Blob, Committed
@@ -87,6 +88,7 @@ def _wanted(request: web.Request, response: web.StreamResponse, digest: Digest, 
 
 async def _send_range(request: web.Request, blob: Blob, file: BinaryIO, start: int, end: int) -> None:
     loop = asyncio.get_running_loop()
+    sent = SENT_BYTES.labels("store" if isinstance(blob, Committed) else "growing")
     while start < end:
         readable = await blob.wait_beyond(start) if isinstance(blob, Growing) else end
         count = min(readable, end, start + PIECE) - start
@@ -95,6 +97,7 @@ async def _send_range(request: web.Request, blob: Blob, file: BinaryIO, start: i
             raise ConnectionResetError("the client has gone")
         async with asyncio.timeout(PIECE_LIMIT):
             await loop.sendfile(transport, file, start, count)
+        sent.inc(count)
         start += count
 
 
@@ -107,6 +110,7 @@ async def _follow_unknown(response: web.StreamResponse, blob: Growing, file: Bin
             async with asyncio.timeout(PIECE_LIMIT):
                 await response.write(data)
             offset += len(data)
+            SENT_BYTES.labels("growing").inc(len(data))
 
 
 async def _guarded(request: web.Request, sending: Awaitable[None]) -> None:

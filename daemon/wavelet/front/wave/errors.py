@@ -11,6 +11,7 @@ from aiohttp import web
 
 from wavelet.errors import UpstreamError, WaveletError
 from wavelet.front.defects import defect
+from wavelet.front.metrics import REQUESTS
 from wavelet.front.wave.models import MessageAnswer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -25,13 +26,15 @@ def answering(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answered(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(request)
+            response = await handler(request)
         except WaveletError as error:
-            return message_response(error, request.method)
+            response = message_response(error, request.method)
         except web.HTTPException:
             raise
         except Exception:  # noqa: BLE001 - the last resort of the door: it is logged, and the client gets its id
-            return message_response(defect(request), request.method)
+            response = message_response(defect(request), request.method)
+        REQUESTS.labels("wave", handler.__name__, response.status).inc()
+        return response
 
     return answered
 
