@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.http import get
+from lab.http import answers, get
 from lab.processes import Background, run, stopping
 
 pytestmark = [pytest.mark.clone, pytest.mark.timeout(420)]
@@ -73,6 +73,7 @@ def test_make_run_serves(clone: Path, tmp_path: Path, free_port: int) -> None:
         assert get(f"{found[1]}/service-info").status == 200
         os.killpg(made.pid, signal.SIGINT)
         made.process.wait(30)
+        assert not answers(found[1]), "nothing is left behind"
     assert "Traceback" not in made.log()
 
 

@@ -32,9 +32,10 @@ from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.pin import access, tags
 from wavelet.pin.access import Access
 from wavelet.pin.tags import Pinner
-from wavelet.resolve import contents, memo, requests
+from wavelet.resolve import layers, memo, requests
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.contents import Contents
+from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
@@ -49,7 +50,7 @@ log = structlog.get_logger()
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for records that are past their lifetime."""
 
-_SCHEMA = "".join(room.SCHEMA for room in (content, memo, tags, access, contents, requests))
+_SCHEMA = "".join(room.SCHEMA for room in (content, memo, tags, access, layers, requests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +113,25 @@ async def _furnish(
 ) -> None:
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     asking = settings.upstream
-    inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
     grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
     pinner = Pinner(database, upstream, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
-    opened = Contents(store, upstream, records, database, inflated_limit=inflated_limit)
+    opened = Contents(store, upstream, records, layer_limit=parse_size(asking.layer_limit, "upstream.layer_limit"))
+    named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
     images = Memo(database)
-    resolver = Resolver(store, upstream, logins, pinner, grants, opened, images)
+    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images)
     stack.push_async_callback(resolver.close)
     answers = Answers(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
     container_requests = ContainerRequests(
         resolver,
         records,
-        opened,
+        named,
         answers,
         database,
         upstream,
         logins,
         rules,
         lifetime=settings.records.lifetime,
-        inflated_limit=inflated_limit,
     )
     scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, lease=settings.store.lease)
     own_hosts = frozenset({settings.name_authority, settings.listen})

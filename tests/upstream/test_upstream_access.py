@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from pathlib import Path
@@ -136,9 +137,10 @@ async def test_tokens_are_kept_and_renewed(registry: Registry, upstream: Upstrea
 
 
 async def test_short_tokens_end_in_time(registry: Registry, upstream: Upstream, tool: Reference) -> None:
-    doors = registry.require_login("bearer", USERS, public=["lab/*"], lifetime=0.001)
+    doors = registry.require_login("bearer", USERS, public=["lab/*"], lifetime=0.4)
     await upstream.head(tool, NOBODY)
     doors.lifetime = 300
+    await asyncio.sleep(0.25)
     await upstream.head(tool, NOBODY)
     assert doors.issued == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -297,6 +298,21 @@ class TestAnotherUser:
     async def test_reader_that_fails_is_an_absent_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(credentials, "READ_TIMEOUT", 0.0001)
         assert await logins().own(QUAY, self.identity) == []
+
+
+async def test_home_that_hangs_holds_up_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def hang(uid: int) -> str:
+        asked.append(uid)
+        time.sleep(0.5)
+        return "late"
+
+    monkeypatch.setattr(credentials, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(credentials, "_fingerprint", hang)
+    own = logins()
+    assert await asyncio.gather(*(own.own(QUAY, ME) for _ in range(20))) == [[]] * 20
+    assert asked == [ME.uid]
 
 
 async def test_daemon_of_a_user_reads_nobody_elses(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

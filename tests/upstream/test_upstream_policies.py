@@ -168,6 +168,13 @@ def test_next_page() -> None:
         assert listing.next_query(link, url) is None
 
 
+def test_lists_in_one_piece() -> None:
+    assert listing.whole(["b", "a", "C"], None) == ["C", "a", "b"]
+    assert listing.whole(["a", "B", "c"], "a") == ["B", "c"]
+    assert listing.whole(["c", "a", "b"], "a") == ["b", "c"]
+    assert listing.whole(["c", "d"], "b") == ["c", "d"]
+
+
 def test_urls_are_shown_without_secrets() -> None:
     assert transport.shown(URL("https://u:p@h:1/a?sig=x#y")) == "https://h:1/a"
     assert transport.printable("a\x1b[31m\r\nb" + "c" * 500).startswith("a [31m b")

@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_daemon_options(demo)
     demo.add_argument("--once", action="store_true", help="end after the show")
     demo.set_defaults(run=_demo)
+    settings = commands.add_parser("settings", help="print the reference of all settings, as Markdown")
+    settings.set_defaults(run=_settings)
     return parser
 
 
@@ -95,6 +97,13 @@ def _demo(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     configure(settings.log_format, "warning")
     asyncio.run(demo(settings, once=options.once))
+    return 0
+
+
+def _settings(_: argparse.Namespace) -> int:
+    from wavelet.cli.reference import reference  # noqa: PLC0415
+
+    print(reference(), end="")  # noqa: T201
     return 0
 
 

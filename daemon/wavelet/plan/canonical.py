@@ -50,7 +50,7 @@ def decode(data: bytes) -> Plan:
         if document["version"] != VERSION:
             raise InvalidRequest(f"a plan of form {document['version']}; this version reads form {VERSION}")
         return _plan(document["plan"])
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidRequest(f"not a plan: {error!r}") from None
 
 

@@ -6,7 +6,6 @@ node that has never seen a token (another one answered the POST, or this one has
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -26,9 +25,8 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import INLINE, AsIndex, FromRegistry, Layer, Plan, WithConfig, layers, sources
 from wavelet.plan.tokens import ANONYMOUS, well_formed
 from wavelet.resolve.access import AccessRules
-from wavelet.resolve.contents import Contents, check_diff_id
-from wavelet.resolve.inflate import diff_id_of
 from wavelet.resolve.job import Job
+from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.database import Database
@@ -124,7 +122,7 @@ class ContainerRequests:
         self,
         resolver: Resolver,
         records: Records,
-        contents: Contents,
+        named: Layers,
         answers: Answers,
         database: Database,
         upstream: Upstream,
@@ -132,18 +130,16 @@ class ContainerRequests:
         rules: AccessRules,
         *,
         lifetime: float,
-        inflated_limit: int,
     ) -> None:
         self._resolver = resolver
         self._records = records
-        self._contents = contents
+        self._layers = named
         self._answers = answers
         self._database = database
         self._upstream = upstream
         self._logins = logins
         self._rules = rules
         self._lifetime = lifetime
-        self._inflated_limit = inflated_limit
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     # -- asking -------------------------------------------------------------------------------------------------------
@@ -172,14 +168,12 @@ class ContainerRequests:
     async def _check_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
         for layer in layers(plan):
             if layer.location.startswith(INLINE):
-                data = inline[layer.digest]
-                diff_id = await asyncio.to_thread(diff_id_of, (data,), self._inflated_limit)
-                check_diff_id(layer, diff_id)
+                await self._layers.check_inline(layer, inline[layer.digest])
 
     async def _remember_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
         for layer in layers(plan):
-            if layer.digest in inline and self._contents.known_layer(layer) is None:
-                await self._contents.remember_layer(layer, len(inline[layer.digest]))
+            if layer.digest in inline and self._layers.known_size(layer) is None:
+                await self._layers.remember(layer, len(inline[layer.digest]))
 
     async def _pin(self, plan: Plan, identity: Identity, deadline: float) -> Pinned | None:
         fresh = self._resolver.fresh(plan, identity)
@@ -211,6 +205,10 @@ class ContainerRequests:
             known.request = replace(known.request, about=about)
             row = (token, msgspec.json.encode(about), time.time())
             self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
+        plan = _localised(record.plan, token)
+        if not known.ready and known.request.plan != plan:
+            # The same layers from other places: of two requests the later one knows better where they are now.
+            known.request, known.job = replace(known.request, plan=plan), None
         return known
 
     # -- knowing ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import Job, Jobs
+from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.work import Fetch, ResolverWork
 from wavelet.store.content import Blob, Committed, ContentStore
@@ -55,6 +56,7 @@ class Resolver:
         pinner: Pinner,
         access: Access,
         contents: Contents,
+        named: Layers,
         memo: Memo,
     ) -> None:
         self._store = store
@@ -63,6 +65,7 @@ class Resolver:
         self._pinner = pinner
         self._access = access
         self._contents = contents
+        self._layers = named
         self._memo = memo
         self._jobs = Jobs()
 
@@ -100,12 +103,13 @@ class Resolver:
     async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
         for layer in layers(plan):
-            await self._contents.layer(layer)
+            await self._layers.verified(layer)
         return pinned
 
     def prepared(self, plan: Plan, identity: Identity) -> bool:
         """Tell whether nothing is left to do for `prepare`."""
-        return self.fresh(plan, identity) is not None and all(map(self._contents.known_layer, layers(plan)))
+        verified = all(self._layers.known_size(layer) is not None for layer in layers(plan))
+        return verified and self.fresh(plan, identity) is not None
 
     # -- make ---------------------------------------------------------------------------------------------------------
 
@@ -133,7 +137,7 @@ class Resolver:
     async def _make(self, plan: Plan, key: str, identity: Identity, public: bool) -> Image:
         # What one identity failed to fetch is no answer for another one.
         holder = ANONYMOUS if public else identity.principal
-        fetch = Fetch(self._store, self._upstream, self._contents, identity)
+        fetch = Fetch(self._store, self._upstream, self._layers, identity)
         work = ResolverWork(self, fetch, key, public)
 
         async def make() -> Image:

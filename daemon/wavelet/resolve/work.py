@@ -12,7 +12,7 @@ from wavelet.image.reference import Reference
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Layer, Plan
-from wavelet.resolve.contents import Contents
+from wavelet.resolve.layers import Layers
 from wavelet.store.content import ContentStore
 from wavelet.upstream.client import Upstream
 
@@ -33,7 +33,7 @@ class Fetch:
 
     store: ContentStore
     upstream: Upstream
-    contents: Contents
+    layers: Layers
     identity: Identity
 
 
@@ -67,7 +67,7 @@ class ResolverWork:
 
     async def layer(self, layer: Layer) -> Content:
         """See `Work`."""
-        return await self._fetch.contents.layer(layer)
+        return await self._fetch.layers.verified(layer)
 
     async def keep(self, data: bytes, media_type: str) -> Content:
         """See `Work`."""

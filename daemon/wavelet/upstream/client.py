@@ -196,8 +196,9 @@ class Upstream:
         for _ in range(listing.PAGE_LIMIT):
             if n is not None and len(tags) >= n:
                 break
-            page, following = await self._page(repository, identity, "tags/list", query)
-            tags += listing.after(listing.parse_tags(page, repository.host), query.get("last"))
+            data, following = await self._page(repository, identity, "tags/list", query)
+            page = listing.parse_tags(data, repository.host)
+            tags += page if tags or following is not None else listing.whole(page, last)
             if following is None:
                 return (tags, False) if n is None else (tags[:n], len(tags) > n)
             query = following

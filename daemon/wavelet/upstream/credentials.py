@@ -15,9 +15,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
@@ -28,7 +30,10 @@ from wavelet.upstream import auth_files, helpers, read_auth_files
 from wavelet.upstream.auth_files import HUB_KEY, AskHelper, AuthFile, AuthFileError
 
 READ_TIMEOUT = 10.0
-"""Seconds that reading a user's files may take; a home directory can be on a network."""
+"""Seconds that looking at or reading a user's files may take; a home directory can be on a network."""
+
+THREADS = 4
+"""Threads of their own for files and helpers: a home that hangs must not hold up the daemon's other work."""
 
 UNSEEN_LIFETIME = 60
 """Seconds after which files are read again that the daemon itself cannot look at (homes on NFS, closed to root)."""
@@ -36,6 +41,9 @@ UNSEEN_LIFETIME = 60
 HELPER_LIFETIME = 300.0
 """Seconds for which a helper's answer is used again."""
 
+_HELD = 1000
+
+_Value = TypeVar("_Value")
 _log = structlog.get_logger(__name__)
 
 
@@ -58,6 +66,8 @@ class Logins:
         self._credentials = settings.upstream.credentials
         self._known: dict[int, _Known] = {}
         self._asked: dict[AskHelper, _Asked] = {}
+        self._threads = ThreadPoolExecutor(THREADS, "logins")
+        self._looking: dict[tuple[object, int], asyncio.Future[Any]] = {}
         self._warned: set[tuple[str, str]] = set()
 
     async def site(self, repository: Repository, identity: Identity) -> list[tuple[Login, bool]]:
@@ -91,17 +101,33 @@ class Logins:
         """Return a fingerprint that changes when the user's auth files do; empty if there are none."""
         if identity.login is not None or identity.uid is None or not _is_readable(identity.uid):
             return ""
-        return await asyncio.to_thread(_fingerprint, identity.uid)
+        return await self._look(_fingerprint, identity.uid, "")
 
     async def _files(self, uid: int) -> tuple[AuthFile, ...]:
         if not _is_readable(uid):
             return ()
-        version = await asyncio.to_thread(_fingerprint, uid)
+        version = await self._look(_fingerprint, uid, "")
         known = self._known.get(uid)
         if known is None or known.version != version:
-            entries = await asyncio.to_thread(_read, uid) if version else []
+            nothing: list[dict[str, str]] = []
+            entries = await self._look(_read, uid, nothing) if version else nothing
             known = self._known[uid] = _Known(version, tuple(self._parse(entries)))
         return known.files
+
+    async def _look(self, function: Callable[[int], _Value], uid: int, otherwise: _Value) -> _Value:
+        """Run `function` in a thread, one for each user at a time; `otherwise` if it takes too long."""
+        running = self._looking.get((function, uid))
+        if running is None:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, function, uid)
+            self._looking[function, uid] = running
+            running.add_done_callback(lambda _: self._looking.pop((function, uid), None))
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                found: _Value = await asyncio.shield(running)
+        except TimeoutError:
+            self._warn(f"the auth files of uid {uid}", "they cannot be looked at in time")
+            return otherwise
+        return found
 
     def _parse(self, entries: list[dict[str, str]]) -> Iterable[AuthFile]:
         for entry in entries:
@@ -136,14 +162,19 @@ class Logins:
         asked = self._asked.get(question)
         if asked is None or asked.at < time.monotonic() - HELPER_LIFETIME:
             try:
-                login = await asyncio.to_thread(helpers.ask, question.name, question.server)
+                loop = asyncio.get_running_loop()
+                login = await loop.run_in_executor(self._threads, helpers.ask, question.name, question.server)
             except helpers.HelperError as error:
                 self._warn(f"docker-credential-{question.name}", str(error))
                 return None
+            if len(self._asked) >= _HELD:
+                self._asked.clear()
             asked = self._asked[question] = _Asked(login, time.monotonic())
         return asked.login
 
     def _warn(self, file: str, why: str) -> None:
+        if len(self._warned) >= _HELD:
+            self._warned.clear()
         if (file, why) not in self._warned:
             self._warned.add((file, why))
             _log.warning("a login cannot be used", file=file, because=why)

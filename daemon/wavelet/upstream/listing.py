@@ -68,9 +68,14 @@ def next_query(links: list[str], url: URL) -> dict[str, str] | None:
     return None
 
 
-def after(tags: list[str], last: str | None) -> list[str]:
-    """Return the tags that follow `last`, for registries that do not know the parameter and answer all."""
-    return tags[tags.index(last) + 1 :] if last is not None and last in tags else tags
+def whole(tags: list[str], last: str | None) -> list[str]:
+    """Return a list that came in one piece in order, from behind `last` on: some registries know no order and no pages.
+
+    Both orders that registries take for the specification's "lexical" are left as they are.
+    """
+    in_order = tags in (sorted(tags), sorted(tags, key=str.lower))
+    ordered = tags if in_order else sorted(tags)
+    return ordered[ordered.index(last) + 1 :] if last is not None and last in ordered else ordered
 
 
 def fallback_tag(digest: Digest) -> str:

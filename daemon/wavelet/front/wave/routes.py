@@ -13,6 +13,7 @@ from aiohttp import web
 
 from wavelet.errors import InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired
 from wavelet.front.keys import IDENTITY
+from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
@@ -23,9 +24,6 @@ from wavelet.image.reference import Reference, normalise, valid_host
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.requests import About, ContainerRequests
-
-BODY_LIMIT = 32 * 1024 * 1024
-"""Bytes of a request's body. Nextflow sends two bundles of 5 MB at most in base64, and wave-cli more."""
 
 BODY_WAIT = 60.0
 """Seconds within which a body has to arrive, and for which a large one waits for its turn."""

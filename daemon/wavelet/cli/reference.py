@@ -1,0 +1,83 @@
+"""The reference of all settings, as Markdown, from the settings' own types: it cannot say what the code does not."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from wavelet.config import ENV_PREFIX, Settings
+
+_HEAD = """# Settings
+
+One YAML file: `--config FILE`, else `$WAVELET_CONFIG`, else `~/.config/wavelet/config.yaml`, else
+`/etc/wavelet/config.yaml`. The environment overrides the file, and the command line overrides both. Every key is
+optional. A key that does not exist is an error, and the message names the near one.
+
+This page is made by `wavelet settings`; a test holds it to the code.
+
+| key | variable | default | meaning |
+|---|---|---|---|
+"""
+
+_LISTS = """
+`upstream.registries` maps a host to these:
+
+{registries}
+`upstream.aliases` is a list of these:
+
+{aliases}
+`upstream.credentials` is a list of these:
+
+{credentials}"""
+
+
+def reference() -> str:
+    """Return the whole page."""
+    from wavelet.config import Alias, Credential, Registry  # noqa: PLC0415 - only this page names them
+
+    parts = {"registries": _table(Registry), "aliases": _table(Alias), "credentials": _table(Credential)}
+    return _HEAD + "".join(_rows(Settings, "")) + _LISTS.format(**parts)
+
+
+def _rows(section: type[Struct], prefix: str) -> list[str]:
+    rows: list[str] = []
+    for field in msgspec.structs.fields(section):
+        hint = field.type
+        description, inner = _described(hint)
+        key = prefix + field.name
+        if inner is not None:
+            rows += _rows(inner, f"{key}.")
+            continue
+        variable = f"`{ENV_PREFIX}{key.upper().replace('.', '_')}`"
+        rows.append(f"| `{key}` | {variable} | {_default(field)} | {description} |\n")
+    return rows
+
+
+def _table(section: type[Struct]) -> str:
+    rows = [
+        f"| `{field.name}` | {_default(field)} | {_described(field.type)[0]} |\n"
+        for field in msgspec.structs.fields(section)
+    ]
+    return "| key | default | meaning |\n|---|---|---|\n" + "".join(rows)
+
+
+def _described(hint: Any) -> tuple[str, type[Struct] | None]:
+    """Return a field's description and the section that it is, if it is one."""
+    description = ""
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *notes = typing.get_args(hint)
+        description = next((n.description for n in notes if isinstance(n, msgspec.Meta) and n.description), "")
+    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    inner = next((each for each in choices if isinstance(each, type) and issubclass(each, Struct)), None)
+    return description.replace("|", "\\|"), inner
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+        return "(required)"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return f"`{msgspec.json.encode(value).decode()}`"

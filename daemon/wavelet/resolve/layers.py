@@ -1,0 +1,95 @@
+"""Layers that requests name: each joins an image only after its bytes came from its location and are what was said."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wavelet.errors import DigestMismatch, NoSpace
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, FromLocation
+from wavelet.image.manifest import Descriptor, Family
+from wavelet.plan.plan import Layer
+from wavelet.resolve.contents import Contents
+from wavelet.resolve.inflate import diff_id_of, file_blocks
+from wavelet.store.content import Committed, ContentStore
+from wavelet.store.database import Database
+from wavelet.store.growing import Growing
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS layers (origin TEXT, digest TEXT, diff_id TEXT, size INTEGER, PRIMARY KEY (origin, digest))
+WITHOUT ROWID;
+"""
+
+
+class Layers:
+    """Verifies named layers, and remembers which were. `inflated_limit` bounds their tars, in bytes."""
+
+    def __init__(self, store: ContentStore, contents: Contents, database: Database, *, inflated_limit: int) -> None:
+        self._store = store
+        self._contents = contents
+        self._database = database
+        self._inflated_limit = inflated_limit
+
+    async def verified(self, layer: Layer) -> Content:
+        """Return a layer as content, fetched and verified if it was not before.
+
+        Raises:
+            DigestMismatch: `gzipDigest`, `gzipSize` or `tarDigest` is wrong.
+            TooLarge: it is, or inflates to, more than the limit.
+            WaveletError: it cannot be had.
+        """
+        size = self.known_size(layer)
+        if size is None:
+            size = await self._verify(layer)
+        if layer.size not in (None, size):
+            raise DigestMismatch(
+                f"containerConfig.layers: gzipSize says {layer.size}, but {layer.digest} has {size} bytes",
+                field="containerConfig.layers.gzipSize",
+            )
+        return Content(Descriptor(Family.OCI.layer(), layer.digest, size), _source(layer))
+
+    async def _verify(self, layer: Layer) -> int:
+        source = _source(layer)
+        blob = self._store.find(layer.digest, source.origin)
+        if blob is None:
+            blob = await self._contents.fetch_layer(source, layer.digest, layer.size)
+        if isinstance(blob, Growing):
+            await blob.wait_committed()
+            blob = self._store.find(layer.digest, source.origin)
+        if not isinstance(blob, Committed):
+            raise NoSpace(f"the layer {layer.digest} was evicted before it could be verified; the store is too small")
+        path = blob.path
+        self._check(layer, await asyncio.to_thread(lambda: diff_id_of(file_blocks(path), self._inflated_limit)))
+        await self.remember(layer, blob.size)
+        return blob.size
+
+    async def check_inline(self, layer: Layer, data: bytes) -> None:
+        """Verify the tar of a layer whose bytes came with the request.
+
+        Raises:
+            DigestMismatch: `tarDigest` is wrong.
+            TooLarge: it inflates to more than the limit.
+        """
+        self._check(layer, await asyncio.to_thread(diff_id_of, (data,), self._inflated_limit))
+
+    def _check(self, layer: Layer, diff_id: Digest) -> None:
+        if diff_id != layer.diff_id:
+            raise DigestMismatch(
+                f"containerConfig.layers: tarDigest says {layer.diff_id}, but {layer.digest} inflates to {diff_id}",
+                field="containerConfig.layers.tarDigest",
+            )
+
+    def known_size(self, layer: Layer) -> int | None:
+        """Return the size in bytes of a layer that was verified before, from this location."""
+        sql = "SELECT diff_id, size FROM layers WHERE origin = ? AND digest = ?"
+        rows = self._database.read(sql, _source(layer).origin, layer.digest)
+        return rows[0][1] if rows and rows[0][0] == layer.diff_id else None
+
+    async def remember(self, layer: Layer, size: int) -> None:
+        """Note that a layer of `size` bytes was verified from its location."""
+        row = (_source(layer).origin, layer.digest, layer.diff_id, size)
+        await self._database.write([("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?)", row)])
+
+
+def _source(layer: Layer) -> FromLocation:
+    return FromLocation(layer.location, layer.diff_id)

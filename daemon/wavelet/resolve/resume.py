@@ -1,0 +1,100 @@
+"""One blob's bytes over as many connections as it takes: a broken transfer is taken up again by Range."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
+from wavelet.resolve.metrics import FETCHED_BYTES
+from wavelet.store.content import Incoming, Opener
+from wavelet.upstream.client import Stream
+from wavelet.upstream.metrics import label_of
+
+RESUMES = 5
+"""How often a broken transfer is taken up again before it fails."""
+
+RESUME_DELAY = 0.2
+"""Seconds before the first resumption; doubled for each further one."""
+
+OpenAt = Callable[[int], AbstractAsyncContextManager[Stream]]
+"""Opens one connection to a source, at an offset."""
+
+
+def resuming(open_at: OpenAt, label: str, limit: int | None = None) -> Opener:
+    """Return an opener that resumes, counts its bytes under `label`, and lets at most `limit` bytes through."""
+
+    @contextlib.asynccontextmanager
+    async def opener(offset: int) -> AsyncIterator[Incoming]:
+        async with AsyncExitStack() as stack:
+            first = await stack.enter_async_context(open_at(offset))
+            transfer = _Transfer(open_at, stack, first, offset, label, limit)
+            transfer.check(first.size or 0)
+            yield Incoming(offset, first.size, transfer.chunks(), public=first.granted.public)
+
+    return opener
+
+
+class _Transfer:
+    def __init__(
+        self, open_at: OpenAt, stack: AsyncExitStack, first: Stream, offset: int, label: str, limit: int | None
+    ) -> None:
+        self._open_at = open_at
+        self._stack = stack
+        self._stream = first
+        self._position = offset
+        self._fetched = FETCHED_BYTES.labels(label_of(label))
+        self._limit = limit
+
+    def check(self, size: int) -> None:
+        """Hold a number of bytes against the limit.
+
+        Raises:
+            TooLarge: it is more.
+        """
+        if self._limit is not None and size > self._limit:
+            raise TooLarge(f"more than {self._limit} bytes; upstream.layer_limit sets how many a named layer may have")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes.
+
+        Raises:
+            UpstreamUnreachable: the connection broke once too often.
+            UpstreamBroken: a resumption brought other bytes than those asked for.
+            TooLarge: more than the limit.
+        """
+        resumes = 0
+        while True:
+            try:
+                async for chunk in self._rest_of_stream():
+                    yield chunk
+                size = self._stream.size
+                if size is not None and self._position < size:
+                    raise UpstreamUnreachable(f"the transfer ended after {self._position} of {size} bytes")
+            except UpstreamUnreachable:
+                resumes += 1
+                if resumes > RESUMES:
+                    raise
+                await asyncio.sleep(RESUME_DELAY * 2 ** (resumes - 1))
+                await self._reopen()
+            else:
+                return
+
+    async def _rest_of_stream(self) -> AsyncIterator[bytes]:
+        skip = self._position - self._stream.offset
+        if skip < 0:
+            raise UpstreamBroken(f"asked for bytes from {self._position}, it sent those from {self._stream.offset}")
+        async for chunk in self._stream.chunks:
+            kept = chunk[skip:] if skip else chunk
+            skip = max(0, skip - len(chunk))
+            if kept:
+                self._position += len(kept)
+                self._fetched.inc(len(kept))
+                self.check(self._position)
+                yield kept
+
+    async def _reopen(self) -> None:
+        await self._stack.aclose()
+        self._stream = await self._stack.enter_async_context(self._open_at(self._position))
