@@ -14,8 +14,9 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE
 from wavelet.resolve.metrics import CONTENT, LOCATION
 from wavelet.resolve.resume import resuming
-from wavelet.store.content import Blob, ContentStore, Incoming, Opener
+from wavelet.store.content import Blob, ContentStore
 from wavelet.store.growing import Growing
+from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.metrics import label_of
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
 from wavelet.resolve.metrics import FETCHED_BYTES
-from wavelet.store.content import Incoming, Opener
+from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Stream
 from wavelet.upstream.metrics import label_of
 
 RESUMES = 5
 """How often a broken transfer is taken up again before it fails."""
+
+TRANSFER_LIMIT = 1800.0
+"""Seconds for a transfer whose bytes are limited: a server that trickles holds nothing up for ever."""
 
 RESUME_DELAY = 0.2
 """Seconds before the first resumption; doubled for each further one."""
@@ -47,15 +51,21 @@ class _Transfer:
         self._position = offset
         self._fetched = FETCHED_BYTES.labels(label_of(label))
         self._limit = limit
+        self._started = time.monotonic()
 
     def check(self, size: int) -> None:
-        """Hold a number of bytes against the limit.
+        """Hold a number of bytes, and the time so far, against the limits.
 
         Raises:
-            TooLarge: it is more.
+            TooLarge: more bytes.
+            UpstreamBroken: more time.
         """
-        if self._limit is not None and size > self._limit:
+        if self._limit is None:
+            return
+        if size > self._limit:
             raise TooLarge(f"more than {self._limit} bytes; upstream.layer_limit sets how many a named layer may have")
+        if time.monotonic() - self._started > TRANSFER_LIMIT:
+            raise UpstreamBroken(f"the transfer takes longer than {TRANSFER_LIMIT:.0f} s")
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes.

@@ -1,0 +1,169 @@
+"""One fetch into the store: reserve, receive, hash and write, verify, commit."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from wavelet.errors import Internal, NoSpace, WaveletError
+from wavelet.store.growing import Growing
+
+log = structlog.get_logger()
+
+PUBLIC = "public"
+"""The origin of bytes that were readable anonymously, or by a site login that is for all."""
+
+WRITE_SIZE = 1024 * 1024
+"""Bytes handed to a thread at a time, to be hashed and written."""
+
+RESERVE_STEP = 64 * 1024 * 1024
+"""Bytes reserved at a time for content of unknown size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Bytes on their way: from `offset` on, of `size` in all where that is known; `public` as in `PUBLIC`."""
+
+    offset: int
+    size: int | None
+    chunks: AsyncIterator[bytes]
+    public: bool
+
+
+Opener = Callable[[int], AbstractAsyncContextManager[Incoming]]
+"""Opens the source at an offset. It resumes by itself: a broken connection is its affair, a raised error is final."""
+
+
+class Keeper(Protocol):
+    """What a fetch needs of the store that it fills. See `wavelet.store.content.ContentStore`."""
+
+    async def reserve(self, size: int, what: str) -> None:
+        """Set bytes aside."""
+
+    def release(self, size: int) -> None:
+        """Give back what was set aside."""
+
+    async def commit(self, growing: Growing, path: Path, origins: set[str]) -> None:
+        """Put a verified file into its place."""
+
+    def finish(self, growing: Growing, origin: str) -> None:
+        """Take the fetch off the list of running ones."""
+
+
+class Ingest:
+    """One fetch, from its first reservation to its commit."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        growing: Growing,
+        path: Path,
+        fd: int,
+        origin: str,
+        opener: Opener,
+        blame: Callable[[str], WaveletError],
+    ) -> None:
+        self._keeper, self._growing, self._path, self._fd = keeper, growing, path, fd
+        self._origin, self._opener, self._blame = origin, opener, blame
+        self._expected = growing.size
+        self._hasher = growing.digest.hasher()
+        self._written = 0
+        self._reserved = 0
+
+    async def run(self) -> None:
+        """Fetch, verify and commit; every failure goes to the readers."""
+        try:
+            public = await self._receive()
+            self._verify()
+            self._growing.verify(self._written)
+            await self._keeper.commit(self._growing, self._path, {PUBLIC if public else self._origin, self._origin})
+        except asyncio.CancelledError:
+            self._growing.fail(Internal("wavelet is stopping"))
+            raise
+        except WaveletError as error:
+            self._growing.fail(error)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._growing.fail(
+                NoSpace(f"the disk of the state directory is full ({error})") if full else _defect(error)
+            )
+        except Exception as error:  # noqa: BLE001 - the readers are the ones to hear of it
+            self._growing.fail(_defect(error))
+        finally:
+            self._keeper.finish(self._growing, self._origin)
+            self._keeper.release(self._reserved)
+            self._growing.finish()
+            self._path.unlink(missing_ok=True)
+
+    async def _receive(self) -> bool:
+        if self._expected is not None:
+            await self._reserve(self._expected)
+        async with self._opener(0) as incoming:
+            if incoming.size is not None and self._expected not in (None, incoming.size):
+                raise self._blame(f"{self._growing.digest} has {incoming.size} bytes there instead of {self._expected}")
+            if self._growing.size is None:
+                self._growing.size = incoming.size
+            await self._drain(incoming.chunks)
+            return incoming.public
+
+    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
+        buffer = bytearray()
+        writing: asyncio.Future[None] | None = None
+        try:
+            async for chunk in chunks:
+                buffer += chunk
+                # The next bytes arrive while a thread hashes and writes these; a slow source's are not held up.
+                if writing is not None and (writing.done() or len(buffer) >= WRITE_SIZE):
+                    await writing
+                    writing = None
+                if writing is None:
+                    writing, buffer = asyncio.ensure_future(self._write(buffer)), bytearray()
+        finally:
+            if writing is not None:
+                await writing
+        if buffer:
+            await self._write(buffer)
+
+    async def _write(self, data: bytearray) -> None:
+        total = self._written + len(data)
+        limit = self._growing.size
+        if limit is not None and total > limit:
+            raise self._blame(f"{self._growing.digest}: more bytes than the {limit} that it has")
+        if total > self._reserved:
+            await self._reserve(RESERVE_STEP)
+        await asyncio.to_thread(self._hash_and_write, data)
+        self._written = total
+        self._growing.grow(total)
+
+    def _hash_and_write(self, data: bytearray) -> None:
+        self._hasher.update(data)
+        view = memoryview(data)
+        position = self._written
+        while view:
+            count = os.pwrite(self._fd, view, position)
+            view, position = view[count:], position + count
+
+    async def _reserve(self, size: int) -> None:
+        await self._keeper.reserve(size, f"{self._growing.digest} ({size} bytes)")
+        self._reserved += size
+
+    def _verify(self) -> None:
+        expected = self._expected if self._expected is not None else self._growing.size
+        if expected is not None and self._written != expected:
+            raise self._blame(f"{self._growing.digest} ended after {self._written} of {expected} bytes")
+        if not self._growing.digest.matches(self._hasher):
+            got = f"{self._growing.digest.algorithm}:{self._hasher.hexdigest()}"
+            raise self._blame(f"the bytes have the digest {got} instead of {self._growing.digest}")
+
+
+def _defect(error: Exception) -> Internal:
+    log.error("a fetch failed by a defect", exc_info=error)
+    return Internal(f"keeping the content failed: {error}")
