@@ -1,6 +1,6 @@
 """A pull from an empty store, against the same pull straight from the registry, in turn, every round with a daemon of
 its own: one blob of 500 MB by curl; an image of six layers of 50 MB by skopeo into a directory, from a registry on this
-machine and from one with the speed of a network (1 Gbit/s for each connection).
+machine and from one with the speed of a network (1 Gbit/s for six connections together).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _compare(field: Field, measure: str, host: str, repository: str, pull: Calla
         daemon = Daemon(field.fresh("cold"))
         daemon.start()
         try:
-            return _timed(pull, f"{daemon.authority}/{host}/{repository}")
+            return _timed(pull, f"{daemon.authority}/{host.replace(':', '_')}/{repository}")
         finally:
             daemon.stop()
             shutil.rmtree(daemon.state)

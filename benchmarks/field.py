@@ -1,4 +1,4 @@
-"""The servers side by side: a plain registry, the same as a proxy, nginx, and wavelet, all warm, with the same content."""
+"""Servers side by side: a plain registry, the same as a proxy, nginx, and wavelet, all warm with the same content."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ http {{
     root {directory}/root;
     default_type application/vnd.docker.distribution.manifest.v2+json;
     limit_rate {rate};
+    location = /v2/ {{ return 200; }}
   }}
 }}
 """
-SLOW_RATE = 125_000_000
-"""Bytes a second of the slow upstream: a network of 1 Gbit/s."""
+
+SLOW_RATE = 125_000_000 // 6
+"""Bytes a second that the slow upstream gives each connection: six, as skopeo has, make 1 Gbit/s."""
+
+_PIECE = 10_000_000
 
 
 class Distribution(Registry):
@@ -146,5 +150,6 @@ class Field:
 
 def raw_layer(size: int, seed: int) -> Layer:
     """Return a layer of `size` random bytes, which nothing here unpacks; the same seed gives the same bytes."""
-    data = random.Random(seed).randbytes(size)
+    source = random.Random(seed)
+    data = b"".join(source.randbytes(min(_PIECE, size - start)) for start in range(0, size, _PIECE))
     return Layer(data, data)

@@ -37,6 +37,7 @@ from wavelet.resolve.access import AccessRules
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.naming import Naming
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.store import content
@@ -129,7 +130,7 @@ async def _furnish(
         answers,
         database,
         upstream,
-        logins,
+        Naming(records, logins, named, key),
         rules,
         lifetime=settings.records.lifetime,
     )

@@ -6,6 +6,7 @@ node that has never seen a token (another one answered the POST, or this one has
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,7 +15,16 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from wavelet.cluster.records import Record, Records, Stored
-from wavelet.errors import AccessRefused, Fault, TokenNotFound, UpstreamBroken, WaitExpired, WaveletError
+from wavelet.errors import (
+    AccessRefused,
+    Fault,
+    OurError,
+    TokenNotFound,
+    UpstreamBroken,
+    UpstreamError,
+    WaitExpired,
+    WaveletError,
+)
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
@@ -22,16 +32,16 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.pin.tags import Pinned, digest_of
 from wavelet.plan.identity import Identity, Login
-from wavelet.plan.plan import INLINE, AsIndex, FromRegistry, Layer, Plan, WithConfig, layers, sources
-from wavelet.plan.tokens import ANONYMOUS, well_formed
+from wavelet.plan.plan import INLINE, AsIndex, FromRegistry, Layer, Plan, WithConfig, layers
+from wavelet.plan.tokens import well_formed
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.job import Job
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Answers
+from wavelet.resolve.naming import Naming
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.database import Database
 from wavelet.upstream.client import Upstream
-from wavelet.upstream.credentials import Logins
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
@@ -126,7 +136,7 @@ class ContainerRequests:
         answers: Answers,
         database: Database,
         upstream: Upstream,
-        logins: Logins,
+        naming: Naming,
         rules: AccessRules,
         *,
         lifetime: float,
@@ -137,7 +147,7 @@ class ContainerRequests:
         self._answers = answers
         self._database = database
         self._upstream = upstream
-        self._logins = logins
+        self._naming = naming
         self._rules = rules
         self._lifetime = lifetime
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -153,50 +163,29 @@ class ContainerRequests:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
         deadline = time.monotonic() + PIN_WAIT
-        await self._check_inline(plan, inline)
-        pinned = await self._pin(plan, identity, deadline)
-        principal = await self._principal(plan, identity, pinned)
-        known = await self._keep(Record(plan, principal), inline, about)
-        await self._remember_inline(known.request.plan, inline)
-        if dry_run:
-            return known.request, Ready() if pinned else Pending()
-        state = await self._wait(known, identity, deadline)
-        if isinstance(state, Failed) and state.error.fault is Fault.CALLER:
-            raise state.error
-        return known.request, state if isinstance(state, Ready) else Pending()
+        await self._take_inline(plan, inline)
+        state: State = Pending()
+        pinned = None
+        with contextlib.suppress(WaitExpired, UpstreamError, OurError):
+            begin = self._resolver.pin if dry_run else self._resolver.prepare
+            pinned = self._ready(plan, identity, dry_run=dry_run)
+            if pinned is None:
+                pinned = await (await begin(plan, identity)).result(max(0.0, deadline - time.monotonic()))
+            state = Ready()
+        if pinned is None:
+            pinned = self._resolver.fresh(plan, identity)
+        known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
+        known.ready = known.ready or (isinstance(state, Ready) and not dry_run)
+        return known.request, state
 
-    async def _check_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
+    def _ready(self, plan: Plan, identity: Identity, *, dry_run: bool) -> Pinned | None:
+        return self._resolver.fresh(plan, identity) if dry_run else self._resolver.prepared(plan, identity)
+
+    async def _take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
         for layer in layers(plan):
-            if layer.location.startswith(INLINE):
+            if layer.location == INLINE and self._layers.known_size(layer) is None:
                 await self._layers.check_inline(layer, inline[layer.digest])
-
-    async def _remember_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
-        for layer in layers(plan):
-            if layer.digest in inline and self._layers.known_size(layer) is None:
                 await self._layers.remember(layer, len(inline[layer.digest]))
-
-    async def _pin(self, plan: Plan, identity: Identity, deadline: float) -> Pinned | None:
-        fresh = self._resolver.fresh(plan, identity)
-        if fresh is not None:
-            return fresh
-        try:
-            job = await self._resolver.pin(plan, identity)
-            return await job.result(max(0.0, deadline - time.monotonic()))
-        except WaveletError as error:
-            if error.fault is Fault.CALLER:
-                raise
-            return None
-
-    async def _principal(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> str:
-        if identity.uid is None or (pinned is not None and pinned.public):
-            return ANONYMOUS
-        if pinned is not None:
-            return identity.principal
-        # Undecided: only who has a login of its own could turn out to be the only one who may read it.
-        for leaf in sources(plan):
-            if await self._logins.own(leaf.reference.repository, identity):
-                return identity.principal
-        return ANONYMOUS
 
     async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> _Known:
         token = await self._records.put(record, inline)
@@ -206,9 +195,12 @@ class ContainerRequests:
             row = (token, msgspec.json.encode(about), time.time())
             self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
         plan = _localised(record.plan, token)
-        if not known.ready and known.request.plan != plan:
+        if known.request.plan != plan and not known.ready:
             # The same layers from other places: of two requests the later one knows better where they are now.
             known.request, known.job = replace(known.request, plan=plan), None
+        for layer in layers(known.request.plan):
+            if layer.digest in inline and self._layers.known_size(layer) is None:
+                await self._layers.remember(layer, len(inline[layer.digest]))
         return known
 
     # -- knowing ------------------------------------------------------------------------------------------------------
@@ -277,30 +269,23 @@ class ContainerRequests:
             TokenNotFound: nobody has made it, or it has expired.
         """
         known = await self._look_up(token)
-        state = await self._wait(known, self._rules.identity_of(known.request.principal), deadline=0.0)
+        state = await self._state(known, self._rules.identity_of(known.request.principal))
         return known.request, state, time.monotonic() - known.first_asked
 
-    async def _wait(self, known: _Known, identity: Identity, deadline: float) -> State:
+    async def _state(self, known: _Known, identity: Identity) -> State:
         if known.ready:
             return Ready()
-        plan = known.request.plan
         try:
             if known.job is None:
-                if self._resolver.prepared(plan, identity):
-                    known.ready = True
-                    return Ready()
-                known.job = await self._resolver.prepare(plan, identity)
-            left = max(0.0, deadline - time.monotonic())
-            if not known.job.done and not left:
+                known.job = await self._resolver.prepare(known.request.plan, identity)
+            if not known.job.done:
                 return Pending()
-            await known.job.result(left)
-            known.ready = True
-        except WaitExpired:
-            return Pending()
+            await known.job.result()
         except WaveletError as error:
             known.job = None
             patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
             return Pending() if patient else Failed(error)
+        known.ready = True
         return Ready()
 
     async def evict(self, token: str, identity: Identity) -> None:

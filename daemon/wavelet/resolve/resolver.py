@@ -18,7 +18,7 @@ from wavelet.pin.access import Access
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers
+from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import Job, Jobs
@@ -102,14 +102,19 @@ class Resolver:
 
     async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
+        for leaf in sources(pinned.plan):
+            # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
+            await self.make(leaf, key_of(leaf), identity, pinned.public)
         for layer in layers(plan):
             await self._layers.verified(layer)
         return pinned
 
-    def prepared(self, plan: Plan, identity: Identity) -> bool:
-        """Tell whether nothing is left to do for `prepare`."""
-        verified = all(self._layers.known_size(layer) is not None for layer in layers(plan))
-        return verified and self.fresh(plan, identity) is not None
+    def prepared(self, plan: Plan, identity: Identity) -> Pinned | None:
+        """Return the pinned plan if nothing is left to do for `prepare`."""
+        pinned = self.fresh(plan, identity)
+        if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in sources(pinned.plan)):
+            return None
+        return pinned if all(self._layers.known_size(layer) is not None for layer in layers(plan)) else None
 
     # -- make ---------------------------------------------------------------------------------------------------------
 

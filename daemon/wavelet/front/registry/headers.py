@@ -27,7 +27,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
             raise RangeInvalid(size)
         return max(0, size - length), size
     start, end = int(found[1]), int(found[2]) + 1 if found[2] else size
-    if end <= start:
+    if found[2] and end <= start:
         return None
     if start >= size:
         raise RangeInvalid(size)

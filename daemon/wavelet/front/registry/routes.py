@@ -149,7 +149,7 @@ class RegistryDoor:
             found = [descriptor for descriptor in found if descriptor.get("artifactType") in wanted]
             extra["OCI-Filters-Applied"] = "artifactType"
         index: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
-        return web.Response(text=json.dumps(index), content_type=OCI_INDEX, headers=extra)
+        return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=extra)
 
 
 async def held(kind: str, work: Awaitable[T]) -> T:

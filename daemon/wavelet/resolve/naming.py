@@ -1,0 +1,70 @@
+"""Under whose name a request is kept: everybody's where everybody may have what it names, else the asking user's.
+
+A token opens its image to all whom its principal stands for. So a name for all is given only to a request whose images
+are readable by all, and whose layers are, as far as this node knows, really where the request says. Layer locations are
+no part of the name; what must not happen is that one request, by merely naming digests, gets the bytes of another's.
+"""
+
+from __future__ import annotations
+
+from wavelet.cluster.records import Record, Records
+from wavelet.errors import InvalidRequest
+from wavelet.pin.tags import Pinned
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import INLINE, Layer, Plan, layers, sources
+from wavelet.plan.tokens import ANONYMOUS
+from wavelet.resolve.layers import Layers
+from wavelet.upstream.credentials import Logins
+
+
+class Naming:
+    """Chooses the record of a request; `key` is the cluster's."""
+
+    def __init__(self, records: Records, logins: Logins, named: Layers, key: bytes) -> None:
+        self._records = records
+        self._logins = logins
+        self._layers = named
+        self._key = key
+
+    async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> Record:
+        """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
+
+        Raises:
+            InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
+        """
+        own = await self._is_own(plan, identity, pinned)
+        record = Record(plan, identity.principal if own else ANONYMOUS)
+        if own or await self._agrees(record):
+            return record
+        if identity.uid is None:
+            raise InvalidRequest(
+                "containerConfig.layers: these layers are known from another location, and could not be verified from "
+                "this one; ask again when it answers",
+                field="containerConfig.layers",
+            )
+        return Record(plan, identity.principal)
+
+    async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
+        if identity.uid is None:
+            return False
+        if pinned is not None:
+            return not pinned.public
+        # Undecided: only who has a login of its own could turn out to be the only one who may read it.
+        repositories = {leaf.reference.repository for leaf in sources(plan)}
+        return any([await self._logins.knows(repository, identity) for repository in repositories])
+
+    async def _agrees(self, record: Record) -> bool:
+        """Tell whether the name is new, or means layers from the same places, or both requests' layers are verified."""
+        token = record.token(self._key)
+        stored = await self._records.get(token)
+        if stored is None:
+            return True
+        kept = list(layers(stored.record.plan))
+        asked = list(layers(record.plan))
+        if [layer.location for layer in kept] == [layer.location for layer in asked]:
+            return True
+        return all(map(self._is_proved, asked)) and all(map(self._is_proved, kept))
+
+    def _is_proved(self, layer: Layer) -> bool:
+        # The bytes of inline layers came with the request and were compared with their digests.
+        return layer.location.startswith(INLINE) or self._layers.known_size(layer) is not None
