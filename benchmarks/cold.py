@@ -1,6 +1,6 @@
 """A pull from an empty store, against the same pull straight from the registry, in turn, every round with a daemon of
 its own: one blob of 500 MB by curl; an image of six layers of 50 MB by skopeo into a directory, from a registry on this
-machine and from one with the speed of a network (1 Gbit/s for six connections together).
+machine and from one with the speed of a network (1 Gbit/s; skopeo writes a directory layer after layer).
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ http {{
 }}
 """
 
-SLOW_RATE = 125_000_000 // 6
-"""Bytes a second that the slow upstream gives each connection: six, as skopeo has, make 1 Gbit/s."""
+SLOW_RATE = 125_000_000
+"""Bytes a second that the slow upstream gives a connection: a network of 1 Gbit/s."""
 
 _PIECE = 10_000_000
 

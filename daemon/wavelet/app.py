@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 from aiohttp import web
@@ -49,7 +50,7 @@ from wavelet.upstream.credentials import Logins
 log = structlog.get_logger()
 
 EXPIRY_INTERVAL = 3600.0
-"""Seconds between two looks for records that are past their lifetime."""
+"""Seconds between two looks for what is past its lifetime."""
 
 _SCHEMA = "".join(room.SCHEMA for room in (content, memo, tags, access, layers, requests))
 
@@ -65,6 +66,13 @@ class Daemon:
 
     address: str
     store: ContentStore
+
+
+class Expires(Protocol):
+    """What forgets by age."""
+
+    def expire(self) -> None:
+        """Forget what is too old to be of use."""
 
 
 @contextlib.asynccontextmanager
@@ -91,8 +99,6 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         listening = await listen(app, settings)
         stack.push_async_callback(listening.close)
         address = join_address(*listening.address)
-        expiry = asyncio.create_task(_expire(records))
-        stack.callback(expiry.cancel)
         ready = app[operations.READY]
         ready["ready"] = True
         stack.callback(ready.clear)
@@ -136,6 +142,8 @@ async def _furnish(
     )
     scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, lease=settings.store.lease)
     own_hosts = frozenset({settings.name_authority, settings.listen})
+    expiry = asyncio.create_task(_expire(records, (grants, pinner, images, answers)))
+    stack.callback(expiry.cancel)
     app[operations.READY] = {}
     app.middlewares.extend([refusals, guard(settings), caller_middleware(rules, key)])
     operations.add_routes(app)
@@ -177,8 +185,10 @@ def _owned(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-async def _expire(records: Records) -> None:
+async def _expire(records: Records, others: tuple[Expires, ...]) -> None:
     while True:
+        for room in others:
+            room.expire()
         try:
             count = await records.expire()
             if count:

@@ -89,7 +89,7 @@ class Build:
         self._unpack(_NEXTFLOW, f"v{self._version}", "modules", "plugins/nf-wave")
         for name, commit in self._recipe.libraries:
             self._unpack(_LIBRARIES, commit, name)
-            self._compile(name, self._sources / name / "src/main")
+            self._compile(name, self._sources / name / "src")
         for name in self._recipe.modules:
             self._compile(name, self._sources / "modules" / name / "src")
         self._plugin()
@@ -129,7 +129,7 @@ class Build:
         classes.mkdir(parents=True)
         for grammars in sources.glob("main/antlr"):
             self._grammars(grammars)
-        _compile_groovy(sources, classes, self._classpath(with_core=name == "nf-lineage"))
+        _compile_groovy(sources / "main", classes, self._classpath(with_core=name == "nf-lineage"))
         for resources in (sources / "resources", sources / "main/resources"):
             if resources.is_dir():
                 shutil.copytree(resources, classes, dirs_exist_ok=True)

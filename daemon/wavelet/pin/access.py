@@ -60,6 +60,13 @@ class Access:
             host, _, path = text.partition("/")
             self._known[Repository(host, path), holder] = _Grant(Digest(probe), at)
 
+    def expire(self) -> None:
+        """Forget grants that are past the grace time: nothing could come of them any more."""
+        horizon = time.time() - self._grace
+        for key in [key for key, grant in self._known.items() if grant.at < horizon]:
+            del self._known[key]
+        self._database.write_later("DELETE FROM grants WHERE at < ?", horizon)
+
     def granted(self, repository: Repository, holder: str, probe: Digest) -> None:
         """Remember that `holder` has just read the manifest `probe`, which is what to ask for next time."""
         now = time.time()

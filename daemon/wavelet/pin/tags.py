@@ -70,6 +70,13 @@ class Pinner:
             key = Reference.parse(leaf), holder
             self._known[key] = _Pin(Reference.parse(pinned), holder == ANONYMOUS, at)
 
+    def expire(self) -> None:
+        """Forget pins that are past the grace time: nothing could come of them any more."""
+        horizon = time.time() - self._grace
+        for key in [key for key, pin in self._known.items() if pin.at < horizon]:
+            del self._known[key]
+        self._database.write_later("DELETE FROM pins WHERE at < ?", horizon)
+
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if that takes no question to anybody."""
         pins = {leaf.reference: self._fresh(leaf.reference, identity) for leaf in sources(plan)}

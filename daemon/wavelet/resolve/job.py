@@ -14,10 +14,16 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from wavelet.errors import Internal, WaitExpired, WaveletError
-from wavelet.resolve.metrics import JOBS
+from wavelet.resolve.metrics import JOBS, WAITS
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+HELD = 1200.0
+"""Seconds for which a waiter is held at the most; then it is told to ask again."""
+
+RETRY_AFTER = 5.0
+"""Seconds after which such a waiter should ask again."""
 
 REMEMBERED_FAILURES = 10_000
 """Most failures kept; the oldest go first."""
@@ -35,15 +41,16 @@ class Job(Generic[T]):
         """True when there is a result or an error."""
         return self._task.done()
 
-    async def result(self, wait: float | None = None) -> T:
+    async def result(self, wait: float = HELD) -> T:
         """Return the result, or raise the error. `wait` bounds the waiting (seconds), not the job.
 
         Raises:
             WaitExpired: the wait ended first; the job goes on.
         """
-        done, _ = await asyncio.wait({self._task}, timeout=wait)
+        with WAITS.time():
+            done, _ = await asyncio.wait({self._task}, timeout=wait)
         if not done:
-            raise WaitExpired("this is still being worked on; ask again", retry_after=5)
+            raise WaitExpired("this is still being worked on; ask again", retry_after=RETRY_AFTER)
         return self._task.result()
 
 

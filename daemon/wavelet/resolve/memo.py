@@ -39,7 +39,6 @@ class Memo:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._hot: OrderedDict[str, Image] = OrderedDict()
-        database.write_later("DELETE FROM images WHERE used < ?", time.time() - UNUSED_LIFETIME)
 
     def get(self, key: str) -> Image | None:
         """Return the image that the plan with `key` is worth, if it was made before."""
@@ -70,6 +69,10 @@ class Memo:
         row = (key, encode(plan), encode_image(image), time.time())
         await self._database.write([("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", row)])
 
+    def expire(self) -> None:
+        """Forget images that nobody has asked for in `UNUSED_LIFETIME`."""
+        self._database.write_later("DELETE FROM images WHERE used < ?", time.time() - UNUSED_LIFETIME)
+
     def _keep_hot(self, key: str, image: Image) -> None:
         self._hot[key] = image
         if len(self._hot) > IMAGES_IN_MEMORY:
@@ -84,7 +87,6 @@ class Answers:
         self._memo = memo
         self._retention = retention
         self._hot: OrderedDict[str, dict[str, float]] = OrderedDict()
-        database.write_later("DELETE FROM answers WHERE at < ?", time.time() - retention)
 
     def put(self, name: str, key: str) -> None:
         """Remember that `name` has answered the image with `key`."""
@@ -115,6 +117,10 @@ class Answers:
         """Forget all that a name has answered."""
         self._hot.pop(name, None)
         self._database.write_later("DELETE FROM answers WHERE name = ?", name)
+
+    def expire(self) -> None:
+        """Forget answers that are past the retention time."""
+        self._database.write_later("DELETE FROM answers WHERE at < ?", time.time() - self._retention)
 
     def _keys(self, name: str) -> dict[str, float]:
         keys = self._hot.get(name)

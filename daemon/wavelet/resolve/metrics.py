@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 CONTENT = Counter(
     "wavelet_content_total",
@@ -14,6 +14,11 @@ JOBS = Counter(
     "wavelet_jobs_total",
     "Work asked for: `started`, `joined`, or answered by a `remembered` failure.",
     ["kind", "outcome"],
+)
+WAITS = Histogram(
+    "wavelet_wait_seconds",
+    "Time for which requests waited for work.",
+    buckets=(0.001, 0.01, 0.1, 1, 5, 30, 120, 600, 1200),
 )
 
 LOCATION = "location"

@@ -21,7 +21,7 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
-from wavelet.resolve.job import Job, Jobs
+from wavelet.resolve.job import HELD, Job, Jobs
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.work import Fetch, ResolverWork
@@ -104,7 +104,7 @@ class Resolver:
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
         for leaf in sources(pinned.plan):
             # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
-            await self.make(leaf, key_of(leaf), identity, pinned.public)
+            await self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT)
         for layer in layers(plan):
             await self._layers.verified(layer)
         return pinned
@@ -128,8 +128,10 @@ class Resolver:
         key = key_of(pinned.plan)
         return key, await self.make(pinned.plan, key, identity, pinned.public)
 
-    async def make(self, plan: Plan, key: str, identity: Identity, public: bool = False) -> Image:
-        """Return the image of a pinned plan that `identity` may read.
+    async def make(
+        self, plan: Plan, key: str, identity: Identity, public: bool = False, *, wait: float = HELD
+    ) -> Image:
+        """Return the image of a pinned plan that `identity` may read, waiting for at most `wait` seconds.
 
         Raises:
             WaveletError: why there is none.
@@ -137,9 +139,9 @@ class Resolver:
         image = self._memo.get(key)
         if image is not None:
             return image
-        return await self._make(plan, key, identity, public)
+        return await self._make(plan, key, identity, public).result(wait)
 
-    async def _make(self, plan: Plan, key: str, identity: Identity, public: bool) -> Image:
+    def _make(self, plan: Plan, key: str, identity: Identity, public: bool) -> Job[Image]:
         # What one identity failed to fetch is no answer for another one.
         holder = ANONYMOUS if public else identity.principal
         fetch = Fetch(self._store, self._upstream, self._layers, identity)
@@ -150,7 +152,7 @@ class Resolver:
             await self._memo.put(key, plan, image)
             return image
 
-        return await self._jobs.join("make", (key, holder), make, MAKE_LIMIT).result()
+        return self._jobs.join("make", (key, holder), make, MAKE_LIMIT)
 
     # -- content ------------------------------------------------------------------------------------------------------
 
@@ -231,4 +233,4 @@ class Resolver:
         if plan is None:
             raise BlobNotFound("what made this is no longer remembered; pull the image by its name again")
         log.info("making again what was evicted", key=key)
-        await self._make(plan, key, identity, public=False)
+        await self._make(plan, key, identity, public=False).result()

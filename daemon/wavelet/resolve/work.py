@@ -16,11 +16,14 @@ from wavelet.resolve.layers import Layers
 from wavelet.store.content import ContentStore
 from wavelet.upstream.client import Upstream
 
+WORK_LIMIT = 3600.0
+"""Seconds that one making waits for another that it is part of; each has its own limit besides."""
+
 
 class Resolves(Protocol):
     """What is needed of the resolver."""
 
-    async def make(self, plan: Plan, key: str, identity: Identity, public: bool = False) -> Image:
+    async def make(self, plan: Plan, key: str, identity: Identity, public: bool = False, *, wait: float) -> Image:
         """See `wavelet.resolve.resolver.Resolver.make`."""
 
     async def read(self, content: Content, identity: Identity) -> bytes:
@@ -48,7 +51,7 @@ class ResolverWork:
 
     async def realise(self, plan: Plan) -> Image:
         """See `Work`."""
-        return await self._resolver.make(plan, key_of(plan), self._fetch.identity, self._public)
+        return await self._resolver.make(plan, key_of(plan), self._fetch.identity, self._public, wait=WORK_LIMIT)
 
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
         """See `Work`."""

@@ -9,6 +9,7 @@ conda/…, sif/…         reserved
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -63,6 +64,7 @@ def parse_route(path: str) -> Route:
     raise NotFound(f"no such route: /v2/{path[:300]}")
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName | UpstreamName:
     """Say what a repository name means. `reserved` is whether the special first components are in force.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import hdrs, web
 
-from wavelet.errors import CallerError, ImageNotFound, WaitExpired, WaveletError
-from wavelet.front import metrics
+from wavelet.errors import CallerError, ImageNotFound, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import REQUESTS
@@ -24,12 +21,6 @@ from wavelet.image.manifest import INDEX_TYPES, OCI_INDEX, Index, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM
 from wavelet.image.reference import valid_tag
 
-HELD = 1200.0
-"""Seconds for which a manifest that is being made is held; then the engine is told to ask again."""
-
-RETRY_AFTER = 5
-
-T = TypeVar("T")
 _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
 
@@ -89,7 +80,7 @@ class RegistryDoor:
                 digest = Digest.parse(route.reference)
                 if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
                     return web.Response(status=304, headers=blob_headers(digest) | extra)
-                blob = await held("blob", self._scopes.blob(scope, digest))
+                blob = await self._scopes.blob(scope, digest)
                 return await send_blob(request, blob, digest, extra)
             case "tags":
                 return await self._tags(request, scope, route, extra, isinstance(name, UpstreamName))
@@ -101,11 +92,11 @@ class RegistryDoor:
     ) -> web.StreamResponse:
         accept = request.headers.getall(hdrs.ACCEPT, [])
         if ":" in reference:
-            content = await held("manifest", self._scopes.manifest(scope, Digest.parse(reference)))
+            content = await self._scopes.manifest(scope, Digest.parse(reference))
         else:
             if not valid_tag(reference):
                 raise ImageNotFound(f"{reference[:150]!r} is not a tag")
-            content = await held("manifest", self._scopes.tagged(scope, reference))
+            content = await self._scopes.tagged(scope, reference)
             content = await self._negotiated(scope, content, accept)
         descriptor = content.descriptor
         answer = {
@@ -125,15 +116,13 @@ class RegistryDoor:
             return content
         view = parse_document(await self._scopes.document(scope, content), media_type)
         entry = view.select(DEFAULT_PLATFORM) if isinstance(view, Index) else None
-        return (
-            content if entry is None else await held("manifest", self._scopes.manifest(scope, entry.descriptor.digest))
-        )
+        return content if entry is None else await self._scopes.manifest(scope, entry.descriptor.digest)
 
     async def _tags(
         self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str], plain: bool
     ) -> web.StreamResponse:
         n = headers.parse_page_size(request.query.get("n"))
-        tags, more = await held("tags", self._scopes.tags(scope, n, request.query.get("last")))
+        tags, more = await self._scopes.tags(scope, n, request.query.get("last"))
         if more and n and tags:
             namespace = extra.get("OCI-Namespace")
             extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)
@@ -143,27 +132,13 @@ class RegistryDoor:
     async def _referrers(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        found = await held("referrers", self._scopes.referrers(scope, digest))
+        found = await self._scopes.referrers(scope, digest)
         wanted = request.query.getall("artifactType", [])
         if wanted:
             found = [descriptor for descriptor in found if descriptor.get("artifactType") in wanted]
             extra["OCI-Filters-Applied"] = "artifactType"
         index: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
         return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=extra)
-
-
-async def held(kind: str, work: Awaitable[T]) -> T:
-    """Wait for `work` for as long as a request may be held.
-
-    Raises:
-        WaitExpired: it takes longer; the work goes on.
-    """
-    try:
-        with metrics.HELD.labels(kind).time():
-            async with asyncio.timeout(HELD):
-                return await work
-    except TimeoutError:
-        raise WaitExpired("the image is still being made; ask again", retry_after=RETRY_AFTER) from None
 
 
 def error_response(error: WaveletError) -> web.Response:

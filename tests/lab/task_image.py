@@ -1,0 +1,42 @@
+"""An image that a Nextflow task can run in: bash and the tools that its wrapper calls, with their libraries."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from groups import program
+from lab import images
+from lab.processes import LabError, run
+
+MARK = "made in the lab"
+"""What the image's own file says."""
+
+_TOOLS = (
+    "awk basename bash cat chmod cp cut date dirname env find grep head id ln ls mkdir mkfifo mktemp mv nproc printf ps "
+    "readlink rm sed sleep sort stat tail tee touch tr uname wc"
+)
+
+
+@cache
+def task_layer() -> images.Layer:
+    """Return a root file system made of this machine's programs."""
+    files: dict[str, bytes | str] = {"bin/sh": "bash", "usr/bin/env": "/bin/env", "tmp/": b"", "proc/": b"", "sys/": b""}
+    files |= {"etc/passwd": b"root:x:0:0:root:/root:/bin/bash\n", "etc/lab-image": MARK.encode(), "root/": b"", "dev/": b""}
+    programs = []
+    for name in _TOOLS.split():
+        found = program(name)
+        if found is None:
+            raise LabError(f"no {name} on this machine")
+        programs.append(f"bin/{name}")
+        files[programs[-1]] = Path(found).read_bytes()
+        for library in re.findall(r"(/\S+) \(0x", run(["ldd", found]).stdout):
+            files[library.lstrip("/")] = Path(library).read_bytes()
+            programs.append(library.lstrip("/"))
+    return images.layer(files, executable=programs)
+
+
+def task_image() -> images.Image:
+    """Return the image."""
+    return images.image([task_layer()], env=["PATH=/usr/local/bin:/usr/bin:/bin"], cmd=["/bin/bash"])
