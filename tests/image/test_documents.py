@@ -17,13 +17,11 @@ from wavelet.image.manifest import (
     OCI_ARTIFACT,
     OCI_INDEX,
     OCI_MANIFEST,
-    Descriptor,
     Family,
     Index,
     MalformedManifest,
     Manifest,
     parse_document,
-    unique,
 )
 
 A, B, C = (str(Digest.of(letter)) for letter in (b"a", b"b", b"c"))
@@ -142,12 +140,6 @@ def test_each_family_names_its_own_layers(like: str) -> None:
     assert ("zstd" in like) == ("zstd" in Family.OCI.layer(like)) == ("zstd" in Family.DOCKER.layer(like))
     assert Family.of(Family.OCI.index) is Family.OCI
     assert Family.of(Family.DOCKER.index) is Family.DOCKER
-
-
-def test_each_digest_counts_once() -> None:
-    first, again = Descriptor("a", Digest(A), 1), Descriptor("b", Digest(A), 2)
-    other = Descriptor("c", Digest(B), 3)
-    assert unique([first, other, again]) == (first, other)
 
 
 def test_a_configuration_says_platform_and_diff_ids() -> None:

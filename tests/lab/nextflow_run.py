@@ -1,5 +1,75 @@
-"""stub"""
+"""Unchanged Nextflow, run for real from stored jars: one directory a version, with nothing fetched at run time.
+
+`WAVELET_NEXTFLOW_HOME` (by default `wavelet/nextflow` in the user's cache directory) holds for each version
+`VERSION/lib/*.jar` and `VERSION/plugins/nf-wave-X/{classes,lib}`, the plugin as Nextflow's own download unpacks it.
+nextflow_build.py makes such a directory.
+"""
+
+from __future__ import annotations
+
 import os
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+
+from lab.processes import run
+
+HOME_VARIABLE = "WAVELET_NEXTFLOW_HOME"
+RUN_SECONDS = 50.0
+
+
 def home() -> Path:
-    return Path(os.environ.get("WAVELET_NEXTFLOW_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()/"wavelet/nextflow")
+    """Return where versions are stored."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(os.environ.get(HOME_VARIABLE) or Path(cache) / "wavelet/nextflow")
+
+
+def stored() -> list[str]:
+    """Return the versions that are stored with their plugin, oldest first."""
+    return sorted(path.parent.parent.name for path in home().glob("*/plugins/nf-wave-*"))
+
+
+class Nextflow:
+    """One version, running pipelines in a directory of its own."""
+
+    def __init__(self, version: str, directory: Path, environment: Mapping[str, str]) -> None:
+        """Prepare a version.
+
+        Args:
+            version: one of `stored()`.
+            directory: where its runs start; work directories, logs and histories stay in it.
+            environment: what container engines need of the environment; PATH among it.
+        """
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        place = home() / version
+        self._command = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{place}/lib/*", "nextflow.cli.Launcher"]
+        self._environment = dict(environment) | {
+            "NXF_HOME": str(directory / "home"),
+            "NXF_PLUGINS_DIR": str(place / "plugins"),
+            "NXF_OFFLINE": "true",
+            "NXF_DISABLE_CHECK_LATEST": "true",
+            "NXF_ANSI_LOG": "false",
+            "HOME": str(directory),
+        }
+
+    def __call__(self, *arguments: str | Path, config: str = "", seconds: float = RUN_SECONDS) -> Outcome:
+        """Run `nextflow ARGUMENTS` with this nextflow.config, whatever its exit status."""
+        (self._directory / "nextflow.config").write_text(config)
+        inside = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", self._directory]
+        done = run([*inside, *self._command, *arguments], environment=self._environment, seconds=seconds, check=False)
+        return Outcome(done, self._directory)
+
+
+class Outcome:
+    """What a run printed and left behind."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str], directory: Path) -> None:
+        self.status = done.returncode
+        self.printed = done.stdout
+        self.complaint = done.stderr
+        log = directory / ".nextflow.log"
+        self.log = log.read_text("utf-8", "replace") if log.exists() else ""
+
+    def __str__(self) -> str:
+        return f"exit status {self.status}\n{self.printed}\n{self.complaint}\n{self.log[-6000:]}"

@@ -88,7 +88,7 @@ def augment_manifest(manifest: bytes, content_type: str, config: bytes, addition
     new_manifest = json.loads(manifest)
     family = Family.of(view.media_type)
     new_manifest["config"] |= {"digest": Digest.of(new_config), "size": len(new_config)}
-    new_manifest["layers"] += [
+    new_manifest["layers"] = (new_manifest.get("layers") or []) + [
         Descriptor(family.layer(each.compression), each.digest, each.size).as_json() for each in added
     ]
     return AugmentedManifest(

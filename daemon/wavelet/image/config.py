@@ -22,6 +22,28 @@ class ImageConfig:
     diff_ids: tuple[Digest, ...]
 
 
+class _Rootfs(msgspec.Struct):
+    diff_ids: list[str] | None = None
+
+
+class _Settings(msgspec.Struct, rename="pascal"):
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
+    env: list[str] | None = None
+
+
+class _Document(msgspec.Struct):
+    os: str | None = None
+    architecture: str | None = None
+    variant: str | None = None
+    rootfs: _Rootfs | None = None
+    config: _Settings | None = None
+    history: list[dict[str, Any]] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
 def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
     """Return the document as it is (key order kept) and the view of it.
 
@@ -29,15 +51,12 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
         MalformedManifest: not a JSON object, or its members are of the wrong types.
     """
     try:
-        document = msgspec.json.decode(data, type=dict[str, Any])
-        rootfs = document.get("rootfs") or {}
-        platform = Platform.of(
-            str(document.get("os") or "linux"),
-            str(document.get("architecture") or "amd64"),
-            str(document.get("variant") or ""),
-        )
-        return document, ImageConfig(platform, tuple(Digest.parse(text) for text in rootfs.get("diff_ids") or ()))
-    except (msgspec.DecodeError, InvalidRequest, TypeError, AttributeError, RecursionError) as error:
+        view = _decoder.decode(data)
+        diff_ids = () if view.rootfs is None else view.rootfs.diff_ids or ()
+        platform = Platform.of(view.os or "linux", view.architecture or "amd64", view.variant or "")
+        parsed = ImageConfig(platform, tuple(map(Digest.parse, diff_ids)))
+        return msgspec.json.decode(data, type=dict[str, Any]), parsed
+    except (msgspec.DecodeError, InvalidRequest, RecursionError) as error:
         raise MalformedManifest(f"not an image configuration: {error}") from None
 
 

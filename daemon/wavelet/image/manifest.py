@@ -6,7 +6,7 @@ The bytes are the truth: a document is read into a view, and is never written ag
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,8 +203,3 @@ def _entry(wire: _Descriptor) -> IndexEntry:
     platform = wire.platform
     parsed = None if platform is None else Platform.of(platform.os, platform.architecture, platform.variant)
     return IndexEntry(_descriptor(wire), parsed, wire.annotations or {})
-
-
-def unique(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
-    """Return the descriptors with each digest once, the first one standing."""
-    return tuple({descriptor.digest: descriptor for descriptor in reversed(list(descriptors))}.values())[::-1]

@@ -104,9 +104,10 @@ class Reference:
             host, path = first, rest
         if not valid_host(host):
             raise refuse(f"{host!r} is not a registry host")
+        host, path = normalise(host, path)
         if not valid_path(path):
             raise refuse("a repository path is lower-case letters, digits and . _ - between slashes, 255 at most")
-        return cls(Repository(*normalise(host, path)), tag if tag or digest else "latest", digest)
+        return cls(Repository(host, path), tag if tag or digest else "latest", digest)
 
     def at(self, digest: Digest) -> Reference:
         """Return the same repository at a fixed digest, without the tag."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
 
-from wavelet.errors import BlobNotFound, Internal, NoSpace, UpstreamError
+from wavelet.errors import BlobNotFound, CallerError, Internal, NoSpace, UpstreamError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import MANIFEST_LIMIT
@@ -101,12 +102,20 @@ class Resolver:
         return self._jobs.join("prepare", key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
 
     async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
+        verifying = (self._layers.verified(layer) for layer in layers(plan))
+        pinned, *rest = await asyncio.gather(self._looked_at(plan, identity), *verifying, return_exceptions=True)
+        errors = [each for each in (pinned, *rest) if isinstance(each, BaseException)]
+        # A definite no of one part stands, whatever the others are still waiting for.
+        for error in sorted(errors, key=lambda each: not isinstance(each, CallerError)):
+            raise error
+        assert isinstance(pinned, Pinned)
+        return pinned
+
+    async def _looked_at(self, plan: Plan, identity: Identity) -> Pinned:
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
         for leaf in sources(pinned.plan):
             # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
             await self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT)
-        for layer in layers(plan):
-            await self._layers.verified(layer)
         return pinned
 
     def prepared(self, plan: Plan, identity: Identity) -> Pinned | None:

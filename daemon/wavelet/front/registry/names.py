@@ -94,8 +94,9 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName
 def _upstream(host: str, path: str) -> UpstreamName:
     if not valid_host(host):
         raise InvalidName(f"{host[:300]!r} is not a registry host")
+    host, path = normalise(host.lower(), path)
     if not valid_path(path):
         raise InvalidName(
-            f"{path[:300]!r} is not a repository path: lower-case letters, digits and . _ - between slashes"
+            f"{path[:300]!r} is not a repository path: lower-case letters, digits and . _ - between slashes, 255 at most"
         )
-    return UpstreamName(Repository(*normalise(host.lower(), path)))
+    return UpstreamName(Repository(host, path))
