@@ -48,7 +48,8 @@ class Store(_Section, frozen=True):
     """The content store."""
 
     limit: Annotated[
-        str, Meta(description="most bytes of blobs, e.g. 200GB; empty: the lesser of 50 GB and 20 % of the free space")
+        str | int,
+        Meta(description="most bytes of blobs, e.g. 200GB; empty: the lesser of 50 GB and 20 % of the free space"),
     ] = ""
     lease: Annotated[float, Meta(description="seconds for which an answered image is safe from eviction", gt=0)] = 3600
     retention: Annotated[float, Meta(description="seconds for which a name keeps what it once answered", gt=0)] = 86400
@@ -119,8 +120,8 @@ class Upstream(_Section, frozen=True):
             description="whether URLs in requests may lead to private addresses; `when-local`: on a loopback listener"
         ),
     ] = "when-local"
-    layer_limit: Annotated[str, Meta(description="most bytes of one layer that a request names")] = "2GB"
-    inflated_limit: Annotated[str, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
+    layer_limit: Annotated[str | int, Meta(description="most bytes of one layer that a request names")] = "2GB"
+    inflated_limit: Annotated[str | int, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
 
 
 class Settings(_Section, frozen=True):
@@ -201,13 +202,13 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_size(text: str, key: str) -> int:
-    """Parse bytes with an optional unit: `500MB`, `50 GiB`.
+def parse_size(text: str | int, key: str) -> int:
+    """Parse bytes with an optional unit: `500MB`, `50 GiB`, or a plain number.
 
     Raises:
         ConfigError: not of that form.
     """
-    found = _SIZE.fullmatch(text.strip())
+    found = _SIZE.fullmatch(str(text).strip())
     if found is None:
         raise ConfigError(f"{key}: {text!r} is not a size, e.g. 500MB or 50GiB", field=key)
     unit = (found[2] or "").upper().removesuffix("B")
@@ -235,9 +236,9 @@ def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[s
     keys = {ENV_PREFIX + key.upper().replace(".", "_"): key for key in _leaf_keys(Settings)}
     for variable, text in environment.items():
         if variable in keys:
-            _put(document, keys[variable], _from_environment(text))
+            _put(document, keys[variable], _from_environment(text), origin)
     for key, value in overrides.items():
-        _put(document, key, value)
+        _put(document, key, value, origin)
     try:
         settings = msgspec.convert(document, Settings)
     except msgspec.ValidationError as error:
@@ -264,10 +265,14 @@ def _from_environment(text: str) -> Any:
     return text if value is None or isinstance(value, str) else value
 
 
-def _put(document: dict[str, Any], key: str, value: Any) -> None:
+def _put(document: dict[str, Any], key: str, value: Any, origin: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        document = document.setdefault(parent, {})
+        if document.get(parent) is None:
+            document[parent] = {}
+        document = document[parent]
+        if not isinstance(document, dict):
+            raise ConfigError(f"{origin}: {parent}: holds no mapping of settings", field=key)
     document[last] = value
 
 

@@ -154,7 +154,10 @@ def test_a_configuration_says_platform_and_diff_ids() -> None:
 CONFIG_MEMBERS = ["config", "rootfs", "history", "os", "architecture", "variant"]
 
 
-@given(st.binary(max_size=40) | st.dictionaries(st.sampled_from(CONFIG_MEMBERS), JSON).map(lambda v: json.dumps(v).encode()))
+@given(
+    st.binary(max_size=40)
+    | st.dictionaries(st.sampled_from(CONFIG_MEMBERS), JSON).map(lambda v: json.dumps(v).encode())
+)
 def test_a_garbled_configuration_is_malformed_and_nothing_else(data: bytes) -> None:
     try:
         document, _ = parse_config(data)

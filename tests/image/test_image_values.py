@@ -29,9 +29,7 @@ DIGESTS = st.one_of(
 
 
 @given(HOSTS | st.none(), PATHS, TAGS | st.none(), DIGESTS | st.none())
-def test_a_reference_is_written_as_it_is_read(
-    host: str | None, path: str, tag: str | None, digest: str | None
-) -> None:
+def test_a_reference_is_written_as_it_is_read(host: str | None, path: str, tag: str | None, digest: str | None) -> None:
     text = path if host is None else f"{host}/{path}"
     assume(host is not None or "/" not in path or not ("." in path.partition("/")[0] or path.startswith("localhost/")))
     text += f":{tag}" if tag else ""

@@ -30,6 +30,7 @@ from lab.processes import LabError, run
 
 SOURCES_VARIABLE = "WAVELET_NEXTFLOW_SOURCES"
 STEP_SECONDS = 300.0
+BYTECODE = 11
 
 _NEXTFLOW = "nextflow-io/nextflow"
 _LIBRARIES = "seqeralabs/libseqera"
@@ -179,13 +180,13 @@ def _compile_groovy(sources: Path, classes: Path, classpath: Sequence[Path]) -> 
     kept = {path: path.read_text() for path in newer}
     for path, text in kept.items():
         path.write_text(_NEWER_API.sub(lambda call: _OLDER_API[call[0].partition(".")[0]], text))
-    compiler = ["-cp", joined, "org.codehaus.groovy.tools.FileSystemCompiler", "--classpath", joined, "-d", str(classes)]
+    compiler = [f"-Dgroovy.target.bytecode={BYTECODE}", "-cp", joined, "org.codehaus.groovy.tools.FileSystemCompiler", "--classpath", joined, "-d", str(classes)]
     run(["java", *compiler, "-j", *files], environment=os.environ, seconds=STEP_SECONDS)
     if not kept:
         return
     for path, text in kept.items():
         path.write_text(text)
-    compiler[1] = compiler[4] = joined + os.pathsep + str(classes)
+    compiler[2] = compiler[5] = joined + os.pathsep + str(classes)
     run([_newer_java(), *compiler, *newer], environment=os.environ, seconds=STEP_SECONDS)
 
 

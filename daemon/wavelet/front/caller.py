@@ -14,6 +14,7 @@ from wavelet.front.keys import CALLER, IDENTITY
 from wavelet.front.listener import Connection
 from wavelet.plan.identity import Login
 from wavelet.resolve.access import AccessRules, Caller
+from wavelet.upstream.transport import PSEUDONYM
 
 
 def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
@@ -22,6 +23,9 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         uid = request.protocol.peer_uid if isinstance(request.protocol, Connection) else None
+        if comes_from_wavelet(request.headers.getall(hdrs.VIA, [])):
+            # Whoever makes a daemon ask itself, or another one, must not thereby speak as the daemon's uid.
+            uid = None
         login = parse_basic(request.headers.get(hdrs.AUTHORIZATION))
         caller = Caller(uid, login, "" if login is None else _login_key(key, login))
         rules.admit(caller)
@@ -30,6 +34,12 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
         return await handler(request)
 
     return middleware
+
+
+def comes_from_wavelet(via: list[str]) -> bool:
+    """Tell whether `Via` headers say that a request has passed through a wavelet (RFC 9110, 7.6.3)."""
+    entries = [entry.split() for header in via for entry in header.split(",")]
+    return any(PSEUDONYM in entry for entry in entries)
 
 
 def parse_basic(header: str | None) -> Login | None:

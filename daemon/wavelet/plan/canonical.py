@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
@@ -50,7 +50,7 @@ def decode(data: bytes) -> Plan:
         if document["version"] != VERSION:
             raise InvalidRequest(f"a plan of form {document['version']}; this version reads form {VERSION}")
         return _plan(document["plan"])
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (InvalidName, msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidRequest(f"not a plan: {error!r}") from None
 
 

@@ -38,6 +38,9 @@ SMALL_BODY_TIMEOUT = 60.0
 REDIRECT_LIMIT = 10
 """Redirects that one request follows."""
 
+PSEUDONYM = "wavelet"
+"""The name in `Via` (RFC 9110, 7.6.3) of every request that is sent, by which a daemon knows one of wavelet's own."""
+
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes that are read of an error's body."""
 
@@ -145,7 +148,11 @@ class Transport:
                     socket_factory=None if policy is None else policy.open_socket,
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=FIRST_BYTE_TIMEOUT),
-                headers={"User-Agent": f"wavelet/{__version__}", "Accept-Encoding": "identity"},
+                headers={
+                    "User-Agent": f"wavelet/{__version__}",
+                    "Accept-Encoding": "identity",
+                    "Via": f"1.1 {PSEUDONYM}",
+                },
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # bytes are kept as they came
             )

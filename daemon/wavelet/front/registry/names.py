@@ -97,6 +97,6 @@ def _upstream(host: str, path: str) -> UpstreamName:
     host, path = normalise(host.lower(), path)
     if not valid_path(path):
         raise InvalidName(
-            f"{path[:300]!r} is not a repository path: lower-case letters, digits and . _ - between slashes, 255 at most"
+            f"{path[:300]!r} is not a repository path: lower-case letters, digits and . _ - between slashes, 255 in all"
         )
     return UpstreamName(Repository(host, path))
