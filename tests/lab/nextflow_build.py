@@ -146,7 +146,9 @@ class Build:
 
     def _grammars(self, directory: Path) -> None:
         """Generate the parsers of a module, beside their grammars."""
-        print("grammars", directory)
+        tool = ["java", "-cp", f"{self._libraries}/*", "org.antlr.v4.Tool", "-no-listener", "-no-visitor"]
+        for kind in ("Lexer", "Parser"):
+            run([*tool, "-lib", directory, *sorted(directory.glob(f"*{kind}.g4"))], environment=os.environ)
 
     def _plugin(self) -> None:
         """Lay the plugin out as the plugin manager unpacks it: `classes/` and `lib/`."""

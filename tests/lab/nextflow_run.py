@@ -17,6 +17,13 @@ from lab.processes import run
 HOME_VARIABLE = "WAVELET_NEXTFLOW_HOME"
 RUN_SECONDS = 50.0
 
+_OPENED = (
+    "java.lang java.io java.nio java.net java.util java.util.concurrent.locks java.util.concurrent.atomic java.nio.file.spi "
+    "sun.nio.ch sun.nio.fs sun.net.www.protocol.http sun.net.www.protocol.https sun.net.www.protocol.ftp "
+    "sun.net.www.protocol.file jdk.internal.misc jdk.internal.vm java.util.regex"
+)
+"""Packages that Nextflow's launcher opens; without them a task's record cannot be read again for `-resume`."""
+
 
 def home() -> Path:
     """Return where versions are stored."""
@@ -43,7 +50,9 @@ class Nextflow:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         place = home() / version
-        self._command = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{place}/lib/*", "nextflow.cli.Launcher"]
+        opened = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED.split()]
+        java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", *opened, "-cp", f"{place}/lib/*"]
+        self._command = [*java, "nextflow.cli.Launcher"]
         self._environment = dict(environment) | {
             "NXF_HOME": str(directory / "home"),
             "NXF_PLUGINS_DIR": str(place / "plugins"),

@@ -216,17 +216,20 @@ class ContentStore:
         """Give back what `reserve` set aside."""
         self._space.reserved -= size
 
-    async def commit(self, growing: Growing, path: Path, origins: set[str]) -> None:
-        """Put a verified partial file into place and write its row."""
+    async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
+        """Put a verified partial file into place and write its row; from then on it counts, no longer as reserved."""
         assert growing.size is not None
         digest, size = growing.digest, growing.size
-        if digest not in self._entries:
-            await asyncio.to_thread(_move_into_place, path, self._path(digest))
-        entry = self._entries.get(digest)  # looked up again: another origin's fetch may have come first
-        if entry is None:
-            entry = self._entries[digest] = _Entry(size, time.time())
-            self._space.committed += size
-            STORE_BYTES.set(self._space.committed)
+        try:
+            if digest not in self._entries:
+                await asyncio.to_thread(_move_into_place, path, self._path(digest))
+            entry = self._entries.get(digest)  # looked up again: another origin's fetch may have come first
+            if entry is None:
+                entry = self._entries[digest] = _Entry(size, time.time())
+                self._space.committed += size
+                STORE_BYTES.set(self._space.committed)
+        finally:
+            self.release(reserved)
         entry.origins |= origins
         statements: list[Statement] = [
             ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, size, entry.used))

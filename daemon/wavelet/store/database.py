@@ -16,7 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
+
 from wavelet.store.filesystem import refuse_network_filesystem
+
+log = structlog.get_logger()
 
 Statement = tuple[str, Sequence[Any]]
 
@@ -74,7 +78,7 @@ class Database:
         return await asyncio.shield(done)
 
     def write_later(self, sql: str, *arguments: Any) -> None:
-        """Commit the statement soon; errors are the next `write`'s to find."""
+        """Commit the statement soon; an error goes to the log."""
         self._queue.put(_Write([(sql, arguments)]))
 
     def close(self) -> None:
@@ -110,10 +114,16 @@ class Database:
             for write in group:
                 write.changed = sum(connection.execute(sql, args).rowcount for sql, args in write.statements)
             connection.execute("COMMIT")
-        except sqlite3.Error as failure:
+        except Exception as failure:  # noqa: BLE001 - who waits hears of it; the thread goes on for all others
             error = failure
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if len(group) > 1 and not isinstance(failure, sqlite3.OperationalError):
+                # It is the fault of one write, not of the disk or a lock: the others stand.
+                for write in group:
+                    self._commit(connection, [write])
+                return
+            log.error("a write to the database failed", database=self._path.name, because=str(failure))
         for write in group:
             if write.done is not None:
                 _settle(write.done, write.changed, error)

@@ -51,8 +51,8 @@ class Keeper(Protocol):
     def release(self, size: int) -> None:
         """Give back what was set aside."""
 
-    async def commit(self, growing: Growing, path: Path, origins: set[str]) -> None:
-        """Put a verified file into its place."""
+    async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
+        """Put a verified file into its place, and give back what was set aside for it."""
 
     def finish(self, growing: Growing, origin: str) -> None:
         """Take the fetch off the list of running ones."""
@@ -84,7 +84,9 @@ class Ingest:
             public = await self._receive()
             self._verify()
             self._growing.verify(self._written)
-            await self._keeper.commit(self._growing, self._path, {PUBLIC if public else self._origin, self._origin})
+            origins = {PUBLIC if public else self._origin, self._origin}
+            reserved, self._reserved = self._reserved, 0
+            await self._keeper.commit(self._growing, self._path, origins, reserved)
         except asyncio.CancelledError:
             self._growing.fail(Internal("wavelet is stopping"))
             raise
@@ -109,7 +111,8 @@ class Ingest:
         async with self._opener(0) as incoming:
             if incoming.size is not None and self._expected not in (None, incoming.size):
                 raise self._blame(f"{self._growing.digest} has {incoming.size} bytes there instead of {self._expected}")
-            if self._growing.size is None:
+            if self._growing.size is None and incoming.size is not None:
+                await self._reserve(incoming.size)
                 self._growing.size = incoming.size
             await self._drain(incoming.chunks)
             return incoming.public
@@ -139,7 +142,12 @@ class Ingest:
             raise self._blame(f"{self._growing.digest}: more bytes than the {limit} that it has")
         if total > self._reserved:
             await self._reserve(RESERVE_STEP)
-        await asyncio.to_thread(self._hash_and_write, data)
+        writing = asyncio.ensure_future(asyncio.to_thread(self._hash_and_write, data))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})  # the file is closed next, and its number may be another file's then
+            raise
         self._written = total
         self._growing.grow(total)
 
