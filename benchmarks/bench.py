@@ -3,7 +3,7 @@
     python benchmarks/bench.py                  everything, some eight minutes
     python benchmarks/bench.py --only manifests one measure; nothing is written
 
-Rounds of wavelet and its peers alternate, and a ratio is the median of adjacent rounds' ratios: the machine may be busy.
+Rounds of wavelet and its peers alternate, and a ratio is the median of adjacent rounds' ratios: machines are busy.
 """
 
 from __future__ import annotations

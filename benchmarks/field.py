@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from load import Load, load
 
 from lab import images
 from lab.daemon import Daemon
@@ -51,6 +56,14 @@ SLOW_RATE = 125_000_000
 _PIECE = 10_000_000
 
 
+@dataclass(frozen=True)
+class Served:
+    """A load, and the CPU time that the server spent on it."""
+
+    load: Load
+    cpu_seconds: float
+
+
 class Distribution(Registry):
     """docker-registry without an access log, with the cache of descriptors that Debian's configuration has."""
 
@@ -64,6 +77,12 @@ class Distribution(Registry):
         if remote is not None:
             settings["proxy"] = {"remoteurl": remote}
         path.write_text(yaml.safe_dump(settings))
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
 
 
 class Nginx:
@@ -94,6 +113,11 @@ class Nginx:
         command = ["nginx", "-c", str(self._directory / "nginx.conf"), "-p", str(self._directory)]
         self._process = Background(command, self._directory / "nginx.log", {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         self._process.wait_until(lambda: answers(self.url), READY_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The process id of its master."""
+        return self._process.pid
 
     def stop(self) -> None:
         """Stop it."""
@@ -142,6 +166,22 @@ class Field:
         )
         return {"wavelet": near, "nginx": nginx, "distribution": plain, "its proxy": proxy}
 
+    def loads(self, path: str, *, clients: int, headers: Sequence[str] = ()) -> dict[str, Callable[[], Served]]:
+        """Return for each server a function that loads `path` of its repository for a second."""
+        pids = {
+            "wavelet": self.daemon.pid,
+            "nginx": self.nginx.pid,
+            "distribution": self.registry.pid,
+            "its proxy": self.proxy.pid,
+        }
+
+        def once(name: str, base: str) -> Served:
+            before = cpu_seconds(pids[name])
+            counted = load(f"{base}/{path}", clients=clients, headers=headers)
+            return Served(counted, cpu_seconds(pids[name]) - before)
+
+        return {name: partial(once, name, base) for name, base in self.bases().items()}
+
     def fresh(self, name: str) -> Path:
         """Return a directory's path that nobody has used."""
         self._names += 1
@@ -153,3 +193,14 @@ def raw_layer(size: int, seed: int) -> Layer:
     source = random.Random(seed)
     data = b"".join(source.randbytes(min(_PIECE, size - start)) for start in range(0, size, _PIECE))
     return Layer(data, data)
+
+
+def cpu_seconds(leader: int) -> float:
+    """Return the CPU time of a process and of its session: nginx's worker is a child, as old as nginx itself."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

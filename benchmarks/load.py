@@ -16,10 +16,21 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 class Load:
     """What one run counted; latencies in milliseconds."""
 
-    requests_per_second: float
-    bytes_per_second: float
+    requests: int
+    bytes: int
+    seconds: float
     p50: float
     p99: float
+
+    @property
+    def requests_per_second(self) -> float:
+        """Answers read to their end, a second."""
+        return self.requests / self.seconds
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Bytes read a second, those of answers that had not ended too."""
+        return self.bytes / self.seconds
 
 
 def load(
@@ -38,4 +49,4 @@ def load(
     if counted["errors"] or not counted["bytes"]:
         raise LabError(f"wrk {url}\n{printed}")
     elapsed = counted["microseconds"] / 1e6
-    return Load(counted["requests"] / elapsed, counted["bytes"] / elapsed, counted["p50"] / 1000, counted["p99"] / 1000)
+    return Load(counted["requests"], counted["bytes"], elapsed, counted["p50"] / 1000, counted["p99"] / 1000)

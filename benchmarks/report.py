@@ -62,7 +62,9 @@ def bounded(measure: str, values: Sequence[float], unit: str, at_most: float, pe
     """Hold the median of `values` against a bound."""
     median = statistics.median(values)
     spread = f" ({_number(min(values))} to {_number(max(values))})" if len(values) > 1 else ""
-    return Row(measure, f"{_number(median)} {unit}{spread}", peer, "", f"≤ {at_most:g} {unit}", median <= at_most)
+    return Row(
+        measure, f"{_number(median)} {unit}{spread}".strip(), peer, "", f"≤ {at_most:g} {unit}", median <= at_most
+    )
 
 
 def _number(value: float) -> str:
@@ -85,10 +87,11 @@ def machine() -> list[str]:
     cpu = next(line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
     cores = sum(line.startswith("processor") for line in _lines("/proc/cpuinfo"))
     memory = int(_lines("/proc/meminfo")[0].split()[1]) // 1024**2
+    load = _lines("/proc/loadavg")[0].split()[0]
     libraries = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
     return [
         f"date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
-        f"machine: {cpu}, {cores} cores, {memory} GB of memory, load {_lines('/proc/loadavg')[0].split()[0]} at the end",
+        f"machine: {cpu}, {cores} cores, {memory} GB of memory; load {load} at the end",
         f"system: Linux {platform.release()}, {platform.freedesktop_os_release()['PRETTY_NAME']}",
         f"wavelet: Python {platform.python_version()}, {libraries}",
         f"peers and clients: {', '.join(f'{name} {_version(package)}' for name, package in _PROGRAMS)}",

@@ -87,7 +87,7 @@ def _silent_server() -> Iterator[str]:
 
     async def serve() -> None:
         nonlocal address
-        server = await asyncio.start_server(lambda reader, _: reader.read(), "127.0.0.1", 0)
+        server = await asyncio.start_server(_listen_only, "127.0.0.1", 0)
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         started.set()
         await asyncio.Event().wait()
@@ -101,6 +101,10 @@ def _silent_server() -> Iterator[str]:
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(10)
+
+
+async def _listen_only(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
 
 
 def _run(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

@@ -36,7 +36,7 @@ PURE_LIBRARIES = {
     "enum",
     "functools",
     "hashlib",
-    "hmac",
+    "hmac", "ipaddress",
     "itertools",
     "json",
     "math",

@@ -22,6 +22,7 @@ from wavelet.cluster.key import key_path, load_key
 from wavelet.cluster.records import Records
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.config import ConfigError, Settings, join_address, parse_size
+from wavelet.errors import WaveletError
 from wavelet.front import operations
 from wavelet.front.caller import caller_middleware
 from wavelet.front.guard import guard
@@ -121,9 +122,10 @@ async def _furnish(
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     asking = settings.upstream
     grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
-    pinner = Pinner(database, upstream, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
+    pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
     opened = Contents(store, upstream, records, layer_limit=parse_size(asking.layer_limit, "upstream.layer_limit"))
     named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
+    stack.callback(named.close)
     images = Memo(database)
     resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images)
     stack.push_async_callback(resolver.close)
@@ -193,8 +195,8 @@ async def _expire(records: Records, others: tuple[Expires, ...]) -> None:
             count = await records.expire()
             if count:
                 log.info("requests expired", count=count)
-        except OSError as error:
-            log.warning("expired requests could not be removed", because=str(error))
+        except WaveletError as error:
+            log.warning("expired requests could not be removed", because=error.message)
         await asyncio.sleep(EXPIRY_INTERVAL)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +80,11 @@ class Docker:
         command = ["docker", "-H", f"unix://{self._socket}", *arguments]
         return run(command, environment=self._environment, seconds=PULL_SECONDS, check=check)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment by which other programs' docker client finds this engine."""
+        return {"DOCKER_HOST": f"unix://{self._socket}", "DOCKER_CONFIG": self._environment["DOCKER_CONFIG"]}
+
     def pull(self, name: str) -> None:
         """Pull an image."""
         self._client("pull", "--quiet", name)
@@ -119,6 +125,13 @@ class Podman:
         ]
         self._environment = environment(HOME=directory, REGISTRY_AUTH_FILE=directory / "auth.json")
         (directory / "auth.json").write_text("{}")
+
+    def program(self, path: Path) -> None:
+        """Write a program that is podman with this storage, for other programs that call podman."""
+        given = [f"{name}={value}" for name, value in self._environment.items()]
+        command = shlex.join(["env", *given, *with_own_cgroups("podman", *self._storage)])
+        path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        path.chmod(0o755)
 
     def _podman(self, *arguments: str) -> str:
         command = with_own_cgroups("podman", *self._storage, *arguments)

@@ -1,4 +1,4 @@
-"""Makes a stored Nextflow (see nextflow_run.py) from its sources, for machines where its own downloads are out of reach.
+"""Makes a stored Nextflow (see nextflow_run.py) from its sources, where its own downloads are out of reach.
 
 The core is the released jar from Maven Central; modules and the nf-wave plugin, which are not there, are compiled from
 their unmodified sources at the release's tag. Run by hand, about a minute a version:
@@ -34,7 +34,11 @@ BYTECODE = 11
 
 _NEXTFLOW = "nextflow-io/nextflow"
 _LIBRARIES = "seqeralabs/libseqera"
-_NEEDED_BY_MODULES = ("org.pf4j:pf4j-update:2.3.0", "com.google.guava:guava:33.0.0-jre", "com.google.code.gson:gson:2.10.1")
+_NEEDED_BY_MODULES = (
+    "org.pf4j:pf4j-update:2.3.0",
+    "com.google.guava:guava:33.0.0-jre",
+    "com.google.code.gson:gson:2.10.1",
+)
 _NEWER_API = re.compile(r"\bThread\.startVirtualThread\b|\bExecutors\.newVirtualThreadPerTaskExecutor\b")
 _OLDER_API = {"Thread": "new Thread", "Executors": "Executors.newCachedThreadPool"}
 
@@ -84,9 +88,14 @@ class Build:
 
     def make(self) -> Path:
         """Build, and return where the version is then."""
-        self._fetch(self._libraries, (f"io.nextflow:nextflow:{self._version}", *_NEEDED_BY_MODULES, *self._recipe.published))
+        self._fetch(
+            self._libraries, (f"io.nextflow:nextflow:{self._version}", *_NEEDED_BY_MODULES, *self._recipe.published)
+        )
         groovy = next(self._libraries.glob("groovy-[0-9]*.jar")).stem.partition("-")[2]
-        self._fetch(self._tools, (f"org.{'codehaus' if groovy < '4' else 'apache'}.groovy:groovy:{groovy}", "info.picocli:picocli:4.7.5"))
+        self._fetch(
+            self._tools,
+            (f"org.{'codehaus' if groovy < '4' else 'apache'}.groovy:groovy:{groovy}", "info.picocli:picocli:4.7.5"),
+        )
         self._unpack(_NEXTFLOW, f"v{self._version}", "modules", "plugins/nf-wave")
         for name, commit in self._recipe.libraries:
             self._unpack(_LIBRARIES, commit, name)
@@ -105,7 +114,9 @@ class Build:
         wanted = "".join(_dependency(one) for one in coordinates)
         project = self._scratch / f"{directory.name}-pom"
         project.mkdir(parents=True)
-        head = "<modelVersion>4.0.0</modelVersion><groupId>lab</groupId><artifactId>lab</artifactId><version>1</version>"
+        head = (
+            "<modelVersion>4.0.0</modelVersion><groupId>lab</groupId><artifactId>lab</artifactId><version>1</version>"
+        )
         (project / "pom.xml").write_text(
             f"<project>{head}<packaging>pom</packaging><dependencies>{wanted}</dependencies></project>"
         )
@@ -175,21 +186,32 @@ def _dependency(coordinates: str) -> str:
 
 
 def _compile_groovy(sources: Path, classes: Path, classpath: Sequence[Path]) -> None:
-    """Compile Java and Groovy together."""
+    """Compile Java and Groovy together; sources that name a newer Java's calls once more with that, unmodified.
+
+    The first round has them with older calls in their place, so that everything else can be compiled against them.
+    """
     files = [path for path in sources.rglob("*") if path.suffix in (".groovy", ".java")]
-    joined = os.pathsep.join(map(str, classpath))
-    newer = [path for path in files if _NEWER_API.search(path.read_text())]
-    kept = {path: path.read_text() for path in newer}
-    for path, text in kept.items():
+    newer = {path: text for path in files if _NEWER_API.search(text := path.read_text())}
+    for path, text in newer.items():
         path.write_text(_NEWER_API.sub(lambda call: _OLDER_API[call[0].partition(".")[0]], text))
-    compiler = [f"-Dgroovy.target.bytecode={BYTECODE}", "-cp", joined, "org.codehaus.groovy.tools.FileSystemCompiler", "--classpath", joined, "-d", str(classes)]
-    run(["java", *compiler, "-j", *files], environment=os.environ, seconds=STEP_SECONDS)
-    if not kept:
-        return
-    for path, text in kept.items():
+    run([*_groovyc("java", classes, classpath), "-j", *files], environment=os.environ, seconds=STEP_SECONDS)
+    for path, text in newer.items():
         path.write_text(text)
-    compiler[2] = compiler[5] = joined + os.pathsep + str(classes)
-    run([_newer_java(), *compiler, *newer], environment=os.environ, seconds=STEP_SECONDS)
+    if newer:
+        again = _groovyc(str(_newer_java()), classes, [*classpath, classes])
+        run([*again, *newer], environment=os.environ, seconds=STEP_SECONDS)
+
+
+def _groovyc(java: str, classes: Path, classpath: Sequence[Path]) -> list[str]:
+    joined = os.pathsep.join(map(str, classpath))
+    start = [
+        java,
+        f"-Dgroovy.target.bytecode={BYTECODE}",
+        "-cp",
+        joined,
+        "org.codehaus.groovy.tools.FileSystemCompiler",
+    ]
+    return [*start, "--classpath", joined, "-d", str(classes)]
 
 
 def _newer_java() -> Path:

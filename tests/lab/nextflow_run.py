@@ -8,6 +8,7 @@ nextflow_build.py makes such a directory.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +19,9 @@ HOME_VARIABLE = "WAVELET_NEXTFLOW_HOME"
 RUN_SECONDS = 50.0
 
 _OPENED = (
-    "java.lang java.io java.nio java.net java.util java.util.concurrent.locks java.util.concurrent.atomic java.nio.file.spi "
-    "sun.nio.ch sun.nio.fs sun.net.www.protocol.http sun.net.www.protocol.https sun.net.www.protocol.ftp "
-    "sun.net.www.protocol.file jdk.internal.misc jdk.internal.vm java.util.regex"
+    "java.lang java.io java.nio java.net java.util java.util.concurrent.locks java.util.concurrent.atomic "
+    "java.nio.file.spi sun.nio.ch sun.nio.fs sun.net.www.protocol.http sun.net.www.protocol.https "
+    "sun.net.www.protocol.ftp sun.net.www.protocol.file jdk.internal.misc jdk.internal.vm java.util.regex"
 )
 """Packages that Nextflow's launcher opens; without them a task's record cannot be read again for `-resume`."""
 
@@ -34,6 +35,13 @@ def home() -> Path:
 def stored() -> list[str]:
     """Return the versions that are stored with their plugin, oldest first."""
     return sorted(path.parent.parent.name for path in home().glob("*/plugins/nf-wave-*"))
+
+
+def absence() -> str:
+    """Return why Nextflow cannot run here, or nothing."""
+    if shutil.which("java") is None:
+        return "needs java (apt-get install openjdk-17-jre-headless)"
+    return "" if stored() else f"needs a stored Nextflow in {home()} ({HOME_VARIABLE}; see tests/lab/nextflow_build.py)"
 
 
 class Nextflow:
@@ -65,7 +73,7 @@ class Nextflow:
     def __call__(self, *arguments: str | Path, config: str = "", seconds: float = RUN_SECONDS) -> Outcome:
         """Run `nextflow ARGUMENTS` with this nextflow.config, whatever its exit status."""
         (self._directory / "nextflow.config").write_text(config)
-        inside = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", self._directory]
+        inside: list[str | Path] = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", self._directory]
         done = run([*inside, *self._command, *arguments], environment=self._environment, seconds=seconds, check=False)
         return Outcome(done, self._directory)
 

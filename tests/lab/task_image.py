@@ -14,16 +14,27 @@ MARK = "made in the lab"
 """What the image's own file says."""
 
 _TOOLS = (
-    "awk basename bash cat chmod cp cut date dirname env find grep head id ln ls mkdir mkfifo mktemp mv nproc printf ps "
-    "readlink rm sed sleep sort stat tail tee touch tr uname wc"
+    "awk basename bash cat chmod cp cut date dirname env find grep head id ln ls mkdir mkfifo mktemp mv nproc printf "
+    "ps readlink rm sed sleep sort stat tail tee touch tr uname wc"
 )
 
 
 @cache
 def task_layer() -> images.Layer:
     """Return a root file system made of this machine's programs."""
-    files: dict[str, bytes | str] = {"bin/sh": "bash", "usr/bin/env": "/bin/env", "tmp/": b"", "proc/": b"", "sys/": b""}
-    files |= {"etc/passwd": b"root:x:0:0:root:/root:/bin/bash\n", "etc/lab-image": MARK.encode(), "root/": b"", "dev/": b""}
+    files: dict[str, bytes | str] = {
+        "bin/sh": "bash",
+        "usr/bin/env": "/bin/env",
+        "tmp/": b"",
+        "proc/": b"",
+        "sys/": b"",
+    }
+    files |= {
+        "etc/passwd": b"root:x:0:0:root:/root:/bin/bash\n",
+        "etc/lab-image": MARK.encode(),
+        "root/": b"",
+        "dev/": b"",
+    }
     programs = []
     for name in _TOOLS.split():
         found = program(name)

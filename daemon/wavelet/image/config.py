@@ -56,7 +56,7 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
         platform = Platform.of(view.os or "linux", view.architecture or "amd64", view.variant or "")
         parsed = ImageConfig(platform, tuple(map(Digest.parse, diff_ids)))
         return msgspec.json.decode(data, type=dict[str, Any]), parsed
-    except (msgspec.DecodeError, InvalidRequest, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError) as error:
         raise MalformedManifest(f"not an image configuration: {error}") from None
 
 

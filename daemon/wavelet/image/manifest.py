@@ -189,7 +189,7 @@ def parse_document(data: bytes, content_type: str | None = None) -> Manifest | I
             document.artifact_type,
             document.annotations or {},
         )
-    except (msgspec.DecodeError, InvalidRequest, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError) as error:
         raise MalformedManifest(str(error)) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,8 @@ _NAME_LIMIT = 255
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::[0-9]{{1,5}})?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[(?P<literal>[0-9a-fA-F:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?")
 
 
 def valid_path(path: str) -> bool:
@@ -37,10 +38,14 @@ def looks_like_host(component: str) -> bool:
 def valid_host(host: str) -> bool:
     """Tell whether `host` is a host name or address with an optional port."""
     found = _HOST.fullmatch(host)
-    if found is None:
+    if found is None or len(host) > _NAME_LIMIT:
         return False
-    port = host.rpartition(":")[2] if re.search(r":\d+$", host) and not host.endswith("]") else ""
-    return not port or 0 < int(port) < 65536
+    if found["literal"] is not None:
+        try:
+            ipaddress.IPv6Address(found["literal"])
+        except ValueError:
+            return False
+    return found["port"] is None or 0 < int(found["port"]) < 65536
 
 
 def normalise(host: str, path: str) -> tuple[str, str]:

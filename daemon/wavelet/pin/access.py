@@ -1,19 +1,22 @@
 """Who may read which repository: what an upstream has granted, to whom, and for how long that answer stands.
 
-A grant to `anonymous` is everyone's. A yes is remembered for `access_ttl`; then the upstream is asked again. If it does
-not answer, an identity keeps what it was itself granted, within the grace time. If it refuses, that is a no, but for
-one case: 403 for what was public, which registries also say when they do not want to answer now.
+A grant has a *holder*: `anonymous`, which is everybody, or one identity. A yes is remembered for `ttl`; then the
+upstream is asked again. While it does not answer it is left in peace for some seconds, and everybody keeps what they
+were themselves granted, within the grace time. If it refuses, that is a no, but for one case: 403 for what was public,
+which registries also say when they do not want to answer now.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from wavelet.errors import AccessRefused, NotFound, UpstreamError
+from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
@@ -27,6 +30,12 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS grants (repository TEXT, holder TEXT, probe TEXT, at REAL, PRIMARY KEY (repository, holder))
 WITHOUT ROWID;
 """
+
+STALE_WAIT = 2.0
+"""Seconds that an upstream has to answer where an earlier answer could stand in for it."""
+
+LONGEST_REST = 60.0
+"""Most seconds for which an upstream that asks for it is left in peace."""
 
 
 class Asks(Protocol):
@@ -48,7 +57,7 @@ def holder_of(granted: Granted, identity: Identity) -> str:
 
 
 class Access:
-    """The grants of one node, in its database."""
+    """The grants of one node, in its database; times in seconds."""
 
     def __init__(self, database: Database, upstream: Asks, *, ttl: float, grace: float) -> None:
         self._database = database
@@ -56,6 +65,8 @@ class Access:
         self._ttl = ttl
         self._grace = grace
         self._known: dict[tuple[Repository, str], _Grant] = {}
+        self._resting: dict[Repository, float] = {}
+        self._asking: weakref.WeakValueDictionary[tuple[Repository, str], asyncio.Lock] = weakref.WeakValueDictionary()
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
             host, _, path = text.partition("/")
             self._known[Repository(host, path), holder] = _Grant(Digest(probe), at)
@@ -65,25 +76,70 @@ class Access:
         horizon = time.time() - self._grace
         for key in [key for key, grant in self._known.items() if grant.at < horizon]:
             del self._known[key]
+        self._resting = {key: until for key, until in self._resting.items() if until > time.monotonic()}
         self._database.write_later("DELETE FROM grants WHERE at < ?", horizon)
+
+    # -- what is known ------------------------------------------------------------------------------------------------
 
     def granted(self, repository: Repository, holder: str, probe: Digest) -> None:
         """Remember that `holder` has just read the manifest `probe`, which is what to ask for next time."""
         now = time.time()
         self._known[repository, holder] = _Grant(probe, now)
-        self._database.write_later(
-            "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", str(repository), holder, probe, now
-        )
+        self._resting.pop(repository, None)
+        row = (str(repository), holder, probe, now)
+        self._database.write_later("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", *row)
 
-    def stands(self, repository: Repository, identity: Identity) -> bool:
-        """Tell whether an answer that is young enough says that `identity` may read `repository`."""
-        horizon = time.time() - self._ttl
-        return any(grant.at >= horizon for grant in self._grants(repository, identity).values())
+    def standing(self, repository: Repository, identity: Identity) -> list[str]:
+        """Return the holders for which `identity` may read without asking anybody."""
+        return self._holders(repository, identity, self._grace if self.rests(repository) else self._ttl)
 
-    def _grants(self, repository: Repository, identity: Identity) -> dict[str, _Grant]:
-        holders = (ANONYMOUS, identity.principal)
-        found = {holder: self._known.get((repository, holder)) for holder in holders}
-        return {holder: grant for holder, grant in found.items() if grant is not None}
+    def rests(self, repository: Repository) -> bool:
+        """Tell whether the upstream has just failed to answer for this repository, and is left in peace."""
+        return self._resting.get(repository, 0.0) > time.monotonic()
+
+    def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[str]:
+        """Return the holders whose earlier grant holds in spite of `error`, and let the upstream rest."""
+        holders = self._holders(repository, identity, self._grace)
+        if isinstance(error, UpstreamError):
+            if holders:
+                rest = min(LONGEST_REST, max(error.remembered, error.retry_after or 0.0))
+                self._resting[repository] = time.monotonic() + rest
+            return holders
+        # Gone: of a public image the bytes may still be handed out; for a private one it can be the way to say no.
+        stays = error.declined if isinstance(error, AccessRefused) else isinstance(error, NotFound)
+        return [holder for holder in holders if holder == ANONYMOUS and stays]
+
+    def _holders(self, repository: Repository, identity: Identity, age: float) -> list[str]:
+        horizon = time.time() - age
+        grants = {holder: self._known.get((repository, holder)) for holder in (ANONYMOUS, identity.principal)}
+        return [holder for holder, grant in grants.items() if grant is not None and grant.at >= horizon]
+
+    def revoke(self, repository: Repository, identity: Identity, error: WaveletError) -> None:
+        """Forget the identity's own grant after a no, and everyone's after a refusal to everyone."""
+        if isinstance(error, UpstreamError):
+            return
+        for holder in {identity.principal, ANONYMOUS}:
+            if holder != ANONYMOUS or isinstance(error, AccessRefused):
+                self._known.pop((repository, holder), None)
+                sql = "DELETE FROM grants WHERE repository = ? AND holder = ?"
+                self._database.write_later(sql, str(repository), holder)
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    async def ask(self, reference: Reference, identity: Identity, *, quickly: bool) -> Found:
+        """Ask the upstream for `reference`; `quickly` where an earlier answer could stand in.
+
+        Raises:
+            WaveletError: its answer, or that there is none in time.
+        """
+        if not quickly:
+            return await self._upstream.head(reference, identity)
+        try:
+            async with asyncio.timeout(STALE_WAIT):
+                return await self._upstream.head(reference, identity)
+        except TimeoutError:
+            host = reference.repository.host
+            raise UpstreamUnreachable(f"no answer from {host} within {STALE_WAIT:.0f} s") from None
 
     async def require(self, repository: Repository, identity: Identity) -> None:
         """Return if `identity` may read `repository`.
@@ -92,41 +148,33 @@ class Access:
             AccessRefused: it may not, or nothing was ever granted.
             UpstreamError: the upstream does not answer, and no earlier grant stands in for it.
         """
-        if self.stands(repository, identity):
+        if self.standing(repository, identity):
             return
-        own = self._grants(repository, identity)
-        probes = own or {holder: g for (repo, holder), g in self._known.items() if repo == repository}
-        if not probes:
-            raise AccessRefused(f"nothing says that you may read {repository}")
-        probe = next(iter(probes.values())).probe
+        key = repository, identity.principal
+        lock = self._asking.get(key)
+        if lock is None:
+            lock = self._asking[key] = asyncio.Lock()
+        async with lock:
+            if not self.standing(repository, identity):
+                await self._require(repository, identity)
+
+    async def _require(self, repository: Repository, identity: Identity) -> None:
+        probe = self._probe(repository, identity)
         try:
-            found = await self._upstream.head(Reference(repository).at(probe), identity)
+            found = await self.ask(Reference(repository).at(probe), identity, quickly=True)
         except (UpstreamError, AccessRefused, NotFound) as error:
-            if not self.stands_in(error, repository, identity):
+            if not self.standing_in(error, repository, identity):
                 self.revoke(repository, identity, error)
                 raise
             log.warning("an earlier answer stands in", repository=str(repository), because=error.message)
         else:
             self.granted(repository, holder_of(found.granted, identity), probe)
 
-    def stands_in(self, error: Exception, repository: Repository, identity: Identity) -> bool:
-        """Tell whether what was granted earlier holds in spite of `error` (see the module)."""
-        horizon = time.time() - self._grace
-        holders = {h for h, grant in self._grants(repository, identity).items() if grant.at >= horizon}
-        if isinstance(error, UpstreamError):
-            return bool(holders)
-        if isinstance(error, AccessRefused):
-            return ANONYMOUS in holders and error.declined
-        # Gone: of a public image the bytes may still be handed out; for a private one it can be the way to say no.
-        return ANONYMOUS in holders
-
-    def revoke(self, repository: Repository, identity: Identity, error: Exception) -> None:
-        """Forget the identity's own grant after a no, and everyone's after a no to everyone."""
-        if isinstance(error, UpstreamError):
-            return
-        for holder in self._grants(repository, identity):
-            if holder != ANONYMOUS or isinstance(error, AccessRefused):
-                self._known.pop((repository, holder), None)
-                self._database.write_later(
-                    "DELETE FROM grants WHERE repository = ? AND holder = ?", str(repository), holder
-                )
+    def _probe(self, repository: Repository, identity: Identity) -> Digest:
+        for holder in (ANONYMOUS, identity.principal):
+            if (repository, holder) in self._known:
+                return self._known[repository, holder].probe
+        probe = next((grant.probe for (where, _), grant in self._known.items() if where == repository), None)
+        if probe is None:
+            raise AccessRefused(f"nothing says that you may read {repository}")
+        return probe

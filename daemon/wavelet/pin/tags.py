@@ -7,8 +7,9 @@ may read it there, and whether it is there at all.
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -16,8 +17,8 @@ import structlog
 from wavelet.config import Alias
 from wavelet.errors import AccessRefused, ImageNotFound, NotFound, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.image.reference import Reference
-from wavelet.pin.access import Access, Asks, holder_of
+from wavelet.image.reference import Reference, Repository
+from wavelet.pin.access import Access, holder_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import FromRegistry, Plan, map_sources, sources
 from wavelet.plan.tokens import ANONYMOUS
@@ -52,7 +53,6 @@ class Pinner:
     def __init__(
         self,
         database: Database,
-        upstream: Asks,
         access: Access,
         aliases: Iterable[Alias],
         *,
@@ -60,7 +60,6 @@ class Pinner:
         grace: float,
     ) -> None:
         self._database = database
-        self._upstream = upstream
         self._access = access
         self._aliases = tuple(aliases)
         self._tag_ttl = tag_ttl
@@ -99,15 +98,19 @@ class Pinner:
             pins[leaf] = answer
         return _pinned(plan, pins)
 
-    def _remembered(self, leaf: Reference, identity: Identity) -> _Pin | None:
-        return self._known.get((leaf, ANONYMOUS)) or self._known.get((leaf, identity.principal))
-
     def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
-        pin = self._remembered(leaf, identity)
-        if pin is None or not self._access.stands(pin.reference.repository, identity):
-            return None
-        # A digest does not move; a tag's answer ages.
-        return pin if leaf.digest is not None or pin.at >= time.time() - self._tag_ttl else None
+        pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))
+        if pin is None or leaf.digest is not None or self._access.rests(pin.reference.repository):
+            return pin  # a digest does not move; a tag's answer ages, unless nobody can be asked
+        return pin if pin.at >= time.time() - self._tag_ttl else None
+
+    def _newest(
+        self, leaf: Reference, identity: Identity, holders: Callable[[Repository], Iterable[str]]
+    ) -> _Pin | None:
+        """Return the newest pin whose own holder is among `holders` of the repository where it was found."""
+        known = ((holder, self._known.get((leaf, holder))) for holder in (ANONYMOUS, identity.principal))
+        pins = [pin for holder, pin in known if pin is not None and holder in holders(pin.reference.repository)]
+        return max(pins, key=lambda pin: pin.at, default=None)
 
     async def _pin(self, leaf: Reference, identity: Identity) -> _Pin:
         pin = self._fresh(leaf, identity)
@@ -115,12 +118,11 @@ class Pinner:
             return pin
         try:
             return await self._ask(leaf, identity)
-        except (UpstreamError, AccessRefused) as error:
-            stale = self._remembered(leaf, identity)
+        except (UpstreamError, AccessRefused) as failure:
+            error: WaveletError = failure
+            stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
             if stale is None or stale.at < time.time() - self._grace:
-                raise
-            if not self._access.stands_in(error, stale.reference.repository, identity):
-                self._access.revoke(stale.reference.repository, identity, error)
+                self._access.revoke(leaf.repository, identity, error)
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
             return stale
@@ -135,12 +137,13 @@ class Pinner:
             try:
                 pin = await self._ask_at(leaf, alias, identity)
             except WaveletError as second:
-                raise type(error)(f"{error.message}; also looked for it at {alias}: {second.message}") from None
+                raise _of_both(error, alias, second) from None
             log.info("found under another name", image=str(leaf), found=str(alias))
             return pin
 
     async def _ask_at(self, leaf: Reference, where: Reference, identity: Identity) -> _Pin:
-        found = await self._upstream.head(where, identity)
+        quickly = self._newest(leaf, identity, lambda _: (ANONYMOUS, identity.principal)) is not None
+        found = await self._access.ask(where, identity, quickly=quickly)
         if where.digest is not None and found.digest != where.digest:
             raise ImageNotFound(f"{where.repository} answered {where.digest} with another digest")
         holder = holder_of(found.granted, identity)
@@ -162,6 +165,15 @@ class Pinner:
             "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", str(leaf), holder, str(pinned), pin.at
         )
         return pin
+
+
+def _of_both(error: WaveletError, alias: Reference, second: WaveletError) -> WaveletError:
+    """Return the error of an image that was looked for in two places: undecided if the second one is."""
+    undecided = isinstance(second, UpstreamError) or (isinstance(second, AccessRefused) and second.declined)
+    both = copy.copy(second if undecided else error)
+    both.message = f"{error.message}; also looked for it at {alias}: {second.message}"
+    both.args = (both.message,)
+    return both
 
 
 def _pinned(plan: Plan, pins: dict[Reference, _Pin]) -> Pinned:

@@ -33,9 +33,14 @@ def encode(plan: Plan) -> bytes:
     return _write({"version": VERSION, "plan": _value(plan, whole=True)})
 
 
-@functools.lru_cache(maxsize=4096)
 def key(plan: Plan) -> str:
     """Return the memo key of a plan: a SHA-256 over all of it, locations included, in hexadecimal."""
+    return _leaf_key(plan) if isinstance(plan, FromRegistry) else Digest.of(encode(plan)).hex
+
+
+@functools.lru_cache(maxsize=4096)
+def _leaf_key(plan: FromRegistry) -> str:
+    # Only small plans are kept in memory: what requests add to an image can be long.
     return Digest.of(encode(plan)).hex
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from wavelet.errors import DigestMismatch, NoSpace
 from wavelet.image.digest import Digest
@@ -21,6 +23,13 @@ WITHOUT ROWID;
 """
 
 
+INFLATING = 2
+"""Layers that are inflated at one time."""
+
+INLINE_INFLATED_LIMIT = 512 * 1024 * 1024
+"""Bytes that a layer may inflate to which came with its request; Nextflow's bundles have 10 MB at most."""
+
+
 class Layers:
     """Verifies named layers, and remembers which were. `inflated_limit` bounds their tars, in bytes."""
 
@@ -29,6 +38,8 @@ class Layers:
         self._contents = contents
         self._database = database
         self._inflated_limit = inflated_limit
+        # Threads of its own: a layer that inflates for a minute must not hold up what is hashed and written meanwhile.
+        self._threads = ThreadPoolExecutor(INFLATING, "inflate")
 
     async def verified(self, layer: Layer) -> Content:
         """Return a layer as content, fetched and verified if it was not before.
@@ -59,7 +70,7 @@ class Layers:
         if not isinstance(blob, Committed):
             raise NoSpace(f"the layer {layer.digest} was evicted before it could be verified; the store is too small")
         path = blob.path
-        self._check(layer, await asyncio.to_thread(lambda: diff_id_of(file_blocks(path), self._inflated_limit)))
+        self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self._inflated_limit)))
         await self.remember(layer, blob.size)
         return blob.size
 
@@ -70,7 +81,15 @@ class Layers:
             DigestMismatch: `tarDigest` is wrong.
             TooLarge: it inflates to more than the limit.
         """
-        self._check(layer, await asyncio.to_thread(diff_id_of, (data,), self._inflated_limit))
+        limit = min(INLINE_INFLATED_LIMIT, self._inflated_limit)
+        self._check(layer, await self._inflate(lambda: diff_id_of((data,), limit)))
+
+    async def _inflate(self, work: Callable[[], Digest]) -> Digest:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, layer: Layer, diff_id: Digest) -> None:
         if diff_id != layer.diff_id:

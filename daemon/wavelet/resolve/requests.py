@@ -6,6 +6,7 @@ node that has never seen a token (another one answered the POST, or this one has
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
+import structlog
 
 from wavelet.cluster.records import Record, Records, Stored
 from wavelet.errors import (
@@ -22,7 +24,6 @@ from wavelet.errors import (
     TokenNotFound,
     UpstreamBroken,
     UpstreamError,
-    WaitExpired,
     WaveletError,
 )
 from wavelet.image.digest import Digest
@@ -43,6 +44,8 @@ from wavelet.resolve.resolver import Resolver
 from wavelet.store.database import Database
 from wavelet.upstream.client import Upstream
 
+log = structlog.get_logger()
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
 """
@@ -50,10 +53,11 @@ CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL
 PIN_WAIT = 2.0
 """Seconds that a POST waits for its pin."""
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds for which an upstream that does not answer leaves a request pending, before the status calls it failed."""
 
 KNOWN_IN_MEMORY = 20_000
+KNOWN_BYTES = 64 * 1024 * 1024
 KNOWN_TTL = 30.0
 """Seconds after which a request in memory is looked up again: another node may have evicted it."""
 
@@ -115,8 +119,9 @@ class Documents:
 class _Known:
     request: ContainerRequest
     until: float
-    ready: bool = False
+    size: int
     first_asked: float = field(default_factory=time.monotonic)
+    took: float | None = None
     job: Job[Pinned] | None = None
 
 
@@ -151,6 +156,7 @@ class ContainerRequests:
         self._rules = rules
         self._lifetime = lifetime
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known_bytes = 0
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -163,10 +169,11 @@ class ContainerRequests:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
         deadline = time.monotonic() + PIN_WAIT
-        await self._take_inline(plan, inline)
         state: State = Pending()
         pinned = None
-        with contextlib.suppress(WaitExpired, UpstreamError, OurError):
+        with contextlib.suppress(TimeoutError, UpstreamError, OurError):
+            async with asyncio.timeout(PIN_WAIT):
+                await self._take_inline(plan, inline)
             begin = self._resolver.pin if dry_run else self._resolver.prepare
             pinned = self._ready(plan, identity, dry_run=dry_run)
             if pinned is None:
@@ -175,7 +182,10 @@ class ContainerRequests:
         if pinned is None:
             pinned = self._resolver.fresh(plan, identity)
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
-        known.ready = known.ready or (isinstance(state, Ready) and not dry_run)
+        if not known.took:
+            # A new request is a new attempt, with new patience.
+            known.first_asked = time.monotonic()
+            known.took = time.monotonic() - deadline + PIN_WAIT if isinstance(state, Ready) and not dry_run else None
         return known.request, state
 
     def _ready(self, plan: Plan, identity: Identity, *, dry_run: bool) -> Pinned | None:
@@ -195,7 +205,7 @@ class ContainerRequests:
             row = (token, msgspec.json.encode(about), time.time())
             self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
         plan = _localised(record.plan, token)
-        if known.request.plan != plan and not known.ready:
+        if known.request.plan != plan and known.took is None:
             # The same layers from other places: of two requests the later one knows better where they are now.
             known.request, known.job = replace(known.request, plan=plan), None
         for layer in layers(known.request.plan):
@@ -227,7 +237,10 @@ class ContainerRequests:
             TokenNotFound: nobody has made it, or it has expired.
         """
         known = await self._look_up(token)
-        await self._records.touch(token)
+        try:
+            await self._records.touch(token)
+        except WaveletError as error:
+            log.warning("the use of a request could not be noted", token=token, because=error.message)
         return known.request
 
     async def _look_up(self, token: str) -> _Known:
@@ -237,17 +250,22 @@ class ContainerRequests:
             return known
         stored = await self._records.get(token) if well_formed(token) else None
         if stored is None:
-            self._known.pop(token, None)
+            self._drop(token)
             raise TokenNotFound(
                 f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
             )
         if known is None:
-            known = _Known(self._from_record(token, stored), 0.0)
+            known = _Known(self._from_record(token, stored), 0.0, len(stored.record.encode()))
             self._known[token] = known
-            if len(self._known) > KNOWN_IN_MEMORY:
-                self._known.popitem(last=False)
+            self._known_bytes += known.size
+            while len(self._known) > KNOWN_IN_MEMORY or self._known_bytes > KNOWN_BYTES:
+                self._known_bytes -= self._known.popitem(last=False)[1].size
         known.until = time.monotonic() + KNOWN_TTL
         return known
+
+    def _drop(self, token: str) -> None:
+        known = self._known.pop(token, None)
+        self._known_bytes -= 0 if known is None else known.size
 
     def _from_record(self, token: str, stored: Stored) -> ContainerRequest:
         record = stored.record
@@ -270,10 +288,10 @@ class ContainerRequests:
         """
         known = await self._look_up(token)
         state = await self._state(known, self._rules.identity_of(known.request.principal))
-        return known.request, state, time.monotonic() - known.first_asked
+        return known.request, state, known.took or time.monotonic() - known.first_asked
 
     async def _state(self, known: _Known, identity: Identity) -> State:
-        if known.ready:
+        if known.took is not None:
             return Ready()
         try:
             if known.job is None:
@@ -285,7 +303,7 @@ class ContainerRequests:
             known.job = None
             patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
             return Pending() if patient else Failed(error)
-        known.ready = True
+        known.took = time.monotonic() - known.first_asked
         return Ready()
 
     async def evict(self, token: str, identity: Identity) -> None:
@@ -299,7 +317,7 @@ class ContainerRequests:
         if not self._rules.may_evict(identity, known.request.principal):
             raise AccessRefused("only who made a request, root, or the daemon's own user may evict it")
         await self._records.evict(token)
-        self._known.pop(token, None)
+        self._drop(token)
         self._answers.forget(answer_name(token))
 
     # -- other questions of the API ----------------------------------------------------------------------------------

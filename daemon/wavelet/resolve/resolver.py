@@ -195,14 +195,13 @@ class Resolver:
             raise Internal(f"making {content.source.key} again did not give {content.descriptor.digest}")
         return blob
 
-    async def open_unnamed(self, repository: Repository, digest: Digest, identity: Identity) -> Blob:
-        """Return a blob that no manifest known here names, if the upstream says that the repository has it.
+    async def size_unnamed(self, repository: Repository, digest: Digest, identity: Identity) -> int | None:
+        """Return the size of a blob that no manifest known here names, if the upstream says that it is there.
 
         Raises:
-            BlobNotFound: it has not.
-            WaveletError: it cannot be had.
+            BlobNotFound: it is not.
+            WaveletError: why that cannot be told.
         """
-        size = None
         try:
             size, _ = await self._upstream.blob_size(repository, digest, identity)
         except UpstreamError:
@@ -210,7 +209,11 @@ class Resolver:
             blob = self._store.find(digest, FromUpstream(repository).origin)
             if blob is None:
                 raise
-            return blob
+            return blob.size
+        return size
+
+    async def open_unnamed(self, repository: Repository, digest: Digest, size: int | None, identity: Identity) -> Blob:
+        """Return a blob that `size_unnamed` has found."""
         blob = self._store.find(digest, FromUpstream(repository).origin)
         return blob or await self._contents.fetch_unnamed(repository, digest, size, identity)
 

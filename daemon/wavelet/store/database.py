@@ -114,7 +114,7 @@ class Database:
             for write in group:
                 write.changed = sum(connection.execute(sql, args).rowcount for sql, args in write.statements)
             connection.execute("COMMIT")
-        except Exception as failure:  # noqa: BLE001 - who waits hears of it; the thread goes on for all others
+        except Exception as failure:
             error = failure
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -123,7 +123,7 @@ class Database:
                 for write in group:
                     self._commit(connection, [write])
                 return
-            log.error("a write to the database failed", database=self._path.name, because=str(failure))
+            log.exception("a write to the database failed", database=self._path.name)
         for write in group:
             if write.done is not None:
                 _settle(write.done, write.changed, error)

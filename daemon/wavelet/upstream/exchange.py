@@ -264,7 +264,7 @@ async def words_of(answer: Answer) -> str:
     try:
         body = await read_small(answer.response, ERROR_BODY_LIMIT, cut=True)
         errors = msgspec.json.decode(body, type=dict[str, list[dict[str, object]]]).get("errors") or [{}]
-    except (UpstreamError, msgspec.DecodeError, RecursionError):
+    except (UpstreamError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     words = printable(str(errors[0].get("message") or ""))
     return f" ({words})" if words else ""

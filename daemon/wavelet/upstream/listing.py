@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from yarl import URL
 
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import InvalidRequest, UpstreamBroken
 from wavelet.image.digest import Digest
 
 LISTING_LIMIT = 8 * 1024 * 1024
@@ -25,6 +25,12 @@ class _Tags(msgspec.Struct):
     tags: list[str] | None = None
 
 
+class _Referrer(msgspec.Struct):
+    digest: str
+    size: int
+    mediaType: str  # noqa: N815 - the specification's name
+
+
 class _Referrers(msgspec.Struct):
     manifests: list[dict[str, Any]]
 
@@ -37,7 +43,7 @@ def parse_tags(data: bytes, host: str) -> list[str]:
     """
     try:
         return msgspec.json.decode(data, type=_Tags).tags or []
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
         raise UpstreamBroken(f"{host} answers something that is not a list of tags") from None
 
 
@@ -48,9 +54,12 @@ def parse_referrers(data: bytes, host: str) -> list[dict[str, Any]]:
         UpstreamBroken: it is not one.
     """
     try:
-        return msgspec.json.decode(data, type=_Referrers).manifests
-    except (msgspec.DecodeError, RecursionError):
+        manifests = msgspec.json.decode(data, type=_Referrers).manifests
+        for referrer in msgspec.convert(manifests, list[_Referrer]):
+            Digest.parse(referrer.digest)
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
         raise UpstreamBroken(f"{host} answers something that is not a list of referrers") from None
+    return manifests
 
 
 def next_query(links: list[str], url: URL) -> dict[str, str] | None:

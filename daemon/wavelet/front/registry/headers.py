@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from wavelet.errors import InvalidRequest, RangeInvalid
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -25,7 +25,8 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
         length = int(found[2])
         if length == 0:
             raise RangeInvalid(size)
-        return max(0, size - length), size
+        # Of nothing, the last bytes are all of it, which no Content-Range can say.
+        return (max(0, size - length), size) if size else None
     start, end = int(found[1]), int(found[2]) + 1 if found[2] else size
     if found[2] and end <= start:
         return None

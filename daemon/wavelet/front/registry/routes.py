@@ -77,11 +77,7 @@ class RegistryDoor:
             case "manifests":
                 return await self._manifest(request, scope, route.reference, extra)
             case "blobs":
-                digest = Digest.parse(route.reference)
-                if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
-                    return web.Response(status=304, headers=blob_headers(digest) | extra)
-                blob = await self._scopes.blob(scope, digest)
-                return await send_blob(request, blob, digest, extra)
+                return await self._blob(request, scope, Digest.parse(route.reference), extra)
             case "tags":
                 return await self._tags(request, scope, route, extra, isinstance(name, UpstreamName))
             case "referrers":
@@ -108,6 +104,19 @@ class RegistryDoor:
             return web.Response(status=304, headers=answer)
         data = await self._scopes.document(scope, content)
         return web.Response(body=data, headers=answer)
+
+    async def _blob(
+        self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
+    ) -> web.StreamResponse:
+        located = await self._scopes.locate(scope, digest)
+        answer = blob_headers(digest) | extra
+        if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
+            return web.Response(status=304, headers=answer)
+        if request.method == hdrs.METH_HEAD:
+            # A client that only looks does not make the store fetch.
+            size = {} if located.size is None else {hdrs.CONTENT_LENGTH: str(located.size)}
+            return web.Response(headers=answer | size)
+        return await send_blob(request, await self._scopes.blob(scope, located), digest, extra)
 
     async def _negotiated(self, scope: Scope, content: Content, accept: list[str]) -> Content:
         """Give a client that reads no indexes the manifest of the default platform, as registries do."""

@@ -46,6 +46,15 @@ class Scope:
     repository: Repository
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A blob that a name contains: its size in bytes where that is known, and what it is in which image, if in one."""
+
+    digest: Digest
+    size: int | None
+    content: Content | None
+
+
 class Scopes:
     """Opens names. The registry's routes ask it, and turn what it returns into HTTP."""
 
@@ -161,23 +170,33 @@ class Scopes:
         """
         return await self._resolver.read(content, scope.identity)
 
-    # -- blobs --------------------------------------------------------------------------------------------------------
+    # -- blobs ----------------------------------------------------------------------------------------------------
 
-    async def blob(self, scope: Scope, digest: Digest) -> Blob:
-        """Return a blob of the name, committed or growing.
+    async def locate(self, scope: Scope, digest: Digest) -> Located:
+        """Say where a blob of the name is.
 
         Raises:
             BlobNotFound: it belongs to no image that the name has answered, nor to the upstream's repository.
-            WaveletError: why it cannot be had.
+            WaveletError: why that cannot be told.
         """
         found = await self._named(scope, digest)
         if found is not None:
             image, content = found
             self._touch(image)
-            return await self._resolver.open(content, scope.identity)
+            return Located(digest, content.descriptor.size, content)
         if scope.plan is not None:
             raise BlobNotFound(f"this name contains no blob {digest}")
-        return await self._resolver.open_unnamed(scope.repository, digest, scope.identity)
+        return Located(digest, await self._resolver.size_unnamed(scope.repository, digest, scope.identity), None)
+
+    async def blob(self, scope: Scope, located: Located) -> Blob:
+        """Return a located blob, committed or growing.
+
+        Raises:
+            WaveletError: why it cannot be had.
+        """
+        if located.content is not None:
+            return await self._resolver.open(located.content, scope.identity)
+        return await self._resolver.open_unnamed(scope.repository, located.digest, located.size, scope.identity)
 
     # -- discovery ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from wavelet.errors import WaveletError
+from wavelet.front.defects import defect
 from wavelet.front.metrics import SENT_BYTES
 from wavelet.front.registry.headers import matches_etag, parse_range
 from wavelet.image.digest import Digest
@@ -119,13 +120,16 @@ async def _guarded(request: web.Request, sending: Awaitable[None]) -> None:
         await sending
     except WaveletError as error:
         log.warning("transfer broken", path=request.path, because=error.message)
-        _abort(request)
-        raise ConnectionResetError(error.message) from None
+        raise _broken(request, error.message) from None
     except TimeoutError:
-        _abort(request)
-        raise ConnectionResetError("the client takes no bytes") from None
+        raise _broken(request, "the client takes no bytes") from None
+    except (ConnectionError, RuntimeError):  # asyncio's word for a transport that closes is RuntimeError
+        raise _broken(request, "the client has gone") from None
+    except Exception:  # noqa: BLE001 - an answer has begun: the last resort is to break it
+        raise _broken(request, defect(request).message) from None
 
 
-def _abort(request: web.Request) -> None:
+def _broken(request: web.Request, why: str) -> ConnectionResetError:
     if request.transport is not None:
         request.transport.abort()
+    return ConnectionResetError(why)

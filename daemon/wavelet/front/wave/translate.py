@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from wavelet.errors import InvalidRequest, NotServed
+from wavelet.errors import InvalidRequest, NotServed, TooLarge
 from wavelet.front.wave.layers import read_layers
 from wavelet.front.wave.models import ConfigBody, SubmitBody
 from wavelet.image.config import merge_env
@@ -24,6 +24,9 @@ Api = Literal["v1", "v1alpha2"]
 
 INCLUDES_LIMIT = 10
 """Images whose layers a request can add, as in Wave."""
+
+TEXT_LIMIT = 256 * 1024
+"""Characters of environment and commands together; a process gets a few megabytes at the most, records stay small."""
 
 _NAME_STRATEGIES = ("none", "tagPrefix", "imageSuffix")
 _SCAN_MODES = ("none", "async", "required")
@@ -102,6 +105,10 @@ def _config(body: ConfigBody) -> tuple[ContainerConfig, dict[Digest, bytes]]:
     for member, texts in (("entrypoint", body.entrypoint), ("cmd", body.cmd), ("env", body.env)):
         _without_nul(texts or (), f"containerConfig.{member}")
     _without_nul([body.working_dir or ""], "containerConfig.workingDir")
+    length = sum(map(len, (*(body.entrypoint or ()), *(body.cmd or ()), *(body.env or ()), body.working_dir or "")))
+    if length > TEXT_LIMIT:
+        message = f"containerConfig: {length} characters of environment and commands; {TEXT_LIMIT} are the most"
+        raise TooLarge(message, field="containerConfig")
     for index, entry in enumerate(body.env or ()):
         if not entry.partition("=")[0]:
             field = f"containerConfig.env[{index}]"
