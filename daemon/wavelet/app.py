@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -26,7 +28,7 @@ from wavelet.errors import WaveletError
 from wavelet.front import operations
 from wavelet.front.caller import caller_middleware
 from wavelet.front.guard import guard
-from wavelet.front.listener import listen
+from wavelet.front.listener import listen, open_plain
 from wavelet.front.refusals import refusals
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import Scopes
@@ -43,12 +45,16 @@ from wavelet.resolve.naming import Naming
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.store import content
-from wavelet.store.content import ContentStore
+from wavelet.store.content import ContentStore, bytes_held
 from wavelet.store.database import Database
+from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 
 log = structlog.get_logger()
+
+GARBAGE_THRESHOLD = 50_000
+"""Allocations between two looks for reference cycles: requests make few, and each look at everything stops the loop."""
 
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
@@ -86,24 +92,29 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
     async with AsyncExitStack() as stack:
         state = settings.state_directory
         stack.enter_context(_owned(state))
+        plain = await open_plain(settings)
+        stack.callback(plain.close)
+        address = join_address(*plain.getsockname()[:2])
+        settings = msgspec.structs.replace(settings, listen=address)
         database = Database(state / "node.db", _SCHEMA, synchronous="NORMAL")
         stack.callback(database.close)
         key = await asyncio.to_thread(load_key, key_path(settings))
         records = _records(settings, state, key)
         stack.push_async_callback(records.close)
-        store = ContentStore(state, database, settings.store_limit())
+        in_memory = filesystem_type(state) in MEMORY_FILESYSTEMS
+        limit = settings.store_limit(bytes_held(database), in_memory=in_memory)
+        store = ContentStore(state, database, limit)
         stack.push_async_callback(store.close)
         logins = Logins(settings)
         upstream = await stack.enter_async_context(Upstream(settings, logins))
         app = web.Application(client_max_size=0)
         await _furnish(app, settings, database, store, records, logins, upstream, key, stack)
-        listening = await listen(app, settings)
+        listening = await listen(app, settings, plain)
         stack.push_async_callback(listening.close)
-        address = join_address(*listening.address)
         ready = app[operations.READY]
         ready["ready"] = True
         stack.callback(ready.clear)
-        log.info("serving", address=address, state=str(state), limit=settings.store_limit(), version=__version__)
+        log.info("serving", address=address, state=str(state), limit=limit, version=__version__)
         yield Daemon(address, store)
         log.info("stopping")
 
@@ -122,6 +133,7 @@ async def _furnish(
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     asking = settings.upstream
     grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
+    stack.push_async_callback(grants.close)
     pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
     opened = Contents(store, upstream, records, layer_limit=parse_size(asking.layer_limit, "upstream.layer_limit"))
     named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
@@ -211,4 +223,8 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings):
+        # What lives as long as the daemon is not looked at again, which would hold up requests for milliseconds.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_THRESHOLD)
         await stop.wait()

@@ -75,7 +75,7 @@ class Registry(_Section, frozen=True):
         Literal["when-refused", "always"],
         Meta(description="when to show credentials; `always` for registries that count anonymous pulls"),
     ] = "when-refused"
-    concurrency: Annotated[int, Meta(description="requests at one time", ge=1)] = 16
+    concurrency: Annotated[int, Meta(description="transfers at one time, and as many other requests", ge=1)] = 16
 
 
 class Alias(_Section, frozen=True):
@@ -154,8 +154,9 @@ class Settings(_Section, frozen=True):
 
     @property
     def name_authority(self) -> str:
-        """Host and port as they stand in image names."""
-        return self.authority or self.listen
+        """Host and port as they stand in image names; where all addresses are listened on, that of this node itself."""
+        host, port = split_address(self.listen, "listen")
+        return self.authority or join_address("127.0.0.1" if host in ("0.0.0.0", "::") else host, port)  # noqa: S104
 
     @property
     def state_directory(self) -> Path:
@@ -166,11 +167,12 @@ class Settings(_Section, frozen=True):
             return Path("/var/lib/wavelet")
         return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "wavelet"
 
-    def store_limit(self) -> int:
-        """Most bytes of blobs."""
+    def store_limit(self, held: int, *, in_memory: bool) -> int:
+        """Return the most bytes of blobs, where the store holds `held` already; less where the disk is memory."""
         if self.store.limit:
             return parse_size(self.store.limit, "store.limit")
-        return min(50 * 1000**3, shutil.disk_usage(self.state_directory).free // 5)
+        room = shutil.disk_usage(self.state_directory).free + held
+        return min(50 * 1000**3, room // (20 if in_memory else 5))
 
     def listens_on_loopback(self) -> bool:
         """Tell whether only this machine can reach the listener."""

@@ -63,7 +63,7 @@ class Opened(ContentStore):
     def __init__(self, directory: Path, limit: int = LIMIT) -> None:
         self.directory = directory
         self.database = Database(directory / "node.db", SCHEMA, synchronous="NORMAL")
-        super().__init__(directory, self.database, limit)
+        super().__init__(directory, self.database, lambda _: limit)
 
     async def shut(self) -> None:
         await self.close()
@@ -87,4 +87,5 @@ class Opened(ContentStore):
         return list((self.directory / "partial").iterdir())
 
     def account(self) -> tuple[int, int]:
+        assert 0 <= self._space.arrived <= self._space.reserved
         return self._space.committed, self._space.reserved

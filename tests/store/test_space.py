@@ -36,6 +36,9 @@ def test_the_file_system_counts_too() -> None:
     space = Space(10**12, 0, 10)
     assert space.shortage(5, free=DISK_MARGIN + 15) == 0
     assert space.shortage(5, free=DISK_MARGIN + 14) == 1
+    space.arrived = 8  # these are no longer free
+    assert space.shortage(5, free=DISK_MARGIN + 7) == 0
+    assert space.shortage(5, free=DISK_MARGIN + 6) == 1
 
 
 @given(BLOBS, st.integers(-5, 5000))

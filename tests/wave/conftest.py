@@ -55,17 +55,17 @@ class DoubleRequests:
         self.records[token] = record
         return record, self.state
 
-    async def find(self, token: str) -> ContainerRequest:
+    async def find(self, token: str, identity: Identity) -> ContainerRequest:
         self._fail()
         if token not in self.records:
             raise TokenNotFound(f"no container request is known as {token}")
         return self.records[token]
 
-    async def status(self, token: str) -> tuple[ContainerRequest, State, float]:
-        return await self.find(token), self.state, self.seconds
+    async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
+        return await self.find(token, identity), self.state, self.seconds
 
     async def evict(self, token: str, identity: Identity) -> None:
-        if (await self.find(token)).principal != identity.principal:
+        if (await self.find(token, identity)).principal != identity.principal:
             raise AccessRefused("this container request belongs to somebody else")
         del self.records[token]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from wavelet.cluster.publish import MODE, make_directory
+from wavelet.cluster.publish import make_directory
 from wavelet.cluster.recent import Recent
 from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
 from wavelet.errors import InvalidRequest, NoSpace, OurError
@@ -47,8 +46,6 @@ class SqliteRecords:
         """
         path = path.absolute()
         make_directory(path.parent)
-        # SQLite gives its log the mode of the database.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, MODE))
         self._path = path
         self._key = key
         self._lifetime = lifetime

@@ -5,6 +5,7 @@ No answer carries CORS headers, so that pages cannot read what they would get ei
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -42,6 +43,7 @@ def own_names(settings: Settings) -> frozenset[str]:
     return frozenset(host for host in hosts if host is not None)
 
 
+@functools.lru_cache(maxsize=64)
 def is_own(authority: str, names: frozenset[str]) -> bool:
     """Tell whether a Host header names this daemon: an address (no name to rebind), localhost, or one of `names`."""
     host = host_of(authority)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from wavelet.config import ConfigError, Settings, Tls, split_address
 from wavelet.errors import InvalidRequest, TooLarge, WaveletError
@@ -83,6 +83,8 @@ class Connection(web.RequestHandler):
             first = (message or str(exc)).strip().partition("\n")[0].rstrip(":")
             log.info("not an HTTP request", peer=request.remote, reason=ascii(first))
             return _answer(InvalidRequest(f"this is not a well-formed HTTP request: {first[:200]!a}"))
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client has gone, or was cut off because of the upstream: no defect, and nobody to answer
         answer = _answer(defect(cast(web.Request, request)))
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun and cannot be another one now")
@@ -112,15 +114,24 @@ class Listening:
         self._peers.close()
 
 
-async def listen(app: web.Application, settings: Settings) -> Listening:
-    """Start the application and open its listeners.
+async def open_plain(settings: Settings) -> socket.socket:
+    """Open the plain listener's socket, so that its port is known before anything is named after it.
+
+    Raises:
+        ConfigError: the address is in use (its owner is named) or not this machine's.
+    """
+    return await _open(settings.listen, "listen")
+
+
+async def listen(app: web.Application, settings: Settings, plain: socket.socket | None = None) -> Listening:
+    """Start the application and open its listeners; `plain` is one that `open_plain` has opened.
 
     Raises:
         ConfigError: an address is in use (its owner is named) or not this machine's, or the certificate cannot be used.
     """
     context = None if settings.tls is None else await asyncio.to_thread(_tls_context, settings.tls)
     with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(await _open(settings.listen, "listen"))]
+        sockets = [opened.enter_context(plain or await open_plain(settings))]
         if settings.tls is not None:
             sockets.append(opened.enter_context(await _open(settings.tls.listen, "tls.listen")))
         runner = await _start(app, settings)
@@ -130,7 +141,7 @@ async def listen(app: web.Application, settings: Settings) -> Listening:
     # reports to it) and ends them. The handler is wrapped there and not by a middleware, because aiohttp answers
     # `Expect: 100-continue` before middlewares run.
     server = cast(web.Server, runner.server)
-    server.request_handler = _refuse_large(server.request_handler)
+    server.request_handler = _refuse_early(server.request_handler)
     peers = Peers()
     factory = functools.partial(Connection, server, peers)
     loop = asyncio.get_running_loop()
@@ -152,12 +163,15 @@ async def _start(app: web.Application, settings: Settings) -> web.AppRunner:
     return runner
 
 
-def _refuse_large(handler: _Handler) -> _Handler:
+def _refuse_early(handler: _Handler) -> _Handler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if (request.content_length or 0) > BODY_LIMIT:
             return _answer(
                 TooLarge(f"a request's body has at most {BODY_LIMIT} bytes, this has {request.content_length}")
             )
+        expected = request.headers.get(hdrs.EXPECT)
+        if expected is not None and expected.lower() != "100-continue":
+            return _answer(InvalidRequest(f"Expect: {expected[:40]!a} is unknown; leave it out, or send 100-continue"))
         return await handler(request)
 
     return handle

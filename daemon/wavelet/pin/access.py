@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -25,6 +26,8 @@ from wavelet.store.database import Database
 from wavelet.upstream.client import Found, Granted
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS grants (repository TEXT, holder TEXT, probe TEXT, at REAL, PRIMARY KEY (repository, holder))
@@ -66,6 +69,7 @@ class Access:
         self._grace = grace
         self._known: dict[tuple[Repository, str], _Grant] = {}
         self._resting: dict[Repository, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._asking: weakref.WeakValueDictionary[tuple[Repository, str], asyncio.Lock] = weakref.WeakValueDictionary()
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
             host, _, path = text.partition("/")
@@ -126,20 +130,48 @@ class Access:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    async def ask(self, reference: Reference, identity: Identity, *, quickly: bool) -> Found:
-        """Ask the upstream for `reference`; `quickly` where an earlier answer could stand in.
+    async def renew(self, asking: Coroutine[Any, Any, T], host: str, *, quickly: bool) -> T:
+        """Return what `asking` an upstream brings; `quickly` where an earlier answer could stand in.
+
+        A question that takes longer goes on: whatever it does with its answer, it will do.
 
         Raises:
-            WaveletError: its answer, or that there is none in time.
+            WaveletError: the upstream's answer, or that there is none in time.
         """
-        if not quickly:
-            return await self._upstream.head(reference, identity)
+        task = asyncio.create_task(asking, name=f"ask {host}")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        done, _ = await asyncio.wait({task}, timeout=STALE_WAIT if quickly else None)
+        if not done:
+            raise UpstreamUnreachable(f"no answer from {host} within {STALE_WAIT:.0f} s")
+        return task.result()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it has been acted upon, whether or not somebody still waits
+
+    async def close(self) -> None:
+        """End questions that are still asked."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def look(self, where: Reference, identity: Identity) -> tuple[Found, str]:
+        """Ask the upstream for `where`, and take what it says of access to heart; return its holder too.
+
+        Raises:
+            WaveletError: the upstream's answer, or that there is none.
+        """
         try:
-            async with asyncio.timeout(STALE_WAIT):
-                return await self._upstream.head(reference, identity)
-        except TimeoutError:
-            host = reference.repository.host
-            raise UpstreamUnreachable(f"no answer from {host} within {STALE_WAIT:.0f} s") from None
+            found = await self._upstream.head(where, identity)
+        except (AccessRefused, NotFound) as error:
+            if not self.standing_in(error, where.repository, identity):
+                self.revoke(where.repository, identity, error)
+            raise
+        holder = holder_of(found.granted, identity)
+        self.granted(where.repository, holder, found.digest)
+        return found, holder
 
     async def require(self, repository: Repository, identity: Identity) -> None:
         """Return if `identity` may read `repository`.
@@ -159,16 +191,13 @@ class Access:
                 await self._require(repository, identity)
 
     async def _require(self, repository: Repository, identity: Identity) -> None:
-        probe = self._probe(repository, identity)
+        probe = Reference(repository).at(self._probe(repository, identity))
         try:
-            found = await self.ask(Reference(repository).at(probe), identity, quickly=True)
+            await self.renew(self.look(probe, identity), repository.host, quickly=True)
         except (UpstreamError, AccessRefused, NotFound) as error:
             if not self.standing_in(error, repository, identity):
-                self.revoke(repository, identity, error)
                 raise
             log.warning("an earlier answer stands in", repository=str(repository), because=error.message)
-        else:
-            self.granted(repository, holder_of(found.granted, identity), probe)
 
     def _probe(self, repository: Repository, identity: Identity) -> Digest:
         for holder in (ANONYMOUS, identity.principal):

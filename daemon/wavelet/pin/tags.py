@@ -7,6 +7,7 @@ may read it there, and whether it is there at all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterable
@@ -15,10 +16,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from wavelet.config import Alias
-from wavelet.errors import AccessRefused, ImageNotFound, NotFound, UpstreamError, WaveletError
+from wavelet.errors import AccessRefused, ImageNotFound, InvalidName, NotFound, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
-from wavelet.pin.access import Access, holder_of
+from wavelet.pin.access import Access
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import FromRegistry, Plan, map_sources, sources
 from wavelet.plan.tokens import ANONYMOUS
@@ -66,8 +67,9 @@ class Pinner:
         self._grace = grace
         self._known: dict[tuple[Reference, str], _Pin] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
-            key = Reference.parse(leaf), holder
-            self._known[key] = _Pin(Reference.parse(pinned), holder == ANONYMOUS, at)
+            with contextlib.suppress(InvalidName):  # a row that cannot be read is as good as none
+                key = Reference.parse(leaf), holder
+                self._known[key] = _Pin(Reference.parse(pinned), holder == ANONYMOUS, at)
 
     def expire(self) -> None:
         """Forget pins that are past the grace time: nothing could come of them any more."""
@@ -116,13 +118,14 @@ class Pinner:
         pin = self._fresh(leaf, identity)
         if pin is not None:
             return pin
+        earlier = self._newest(leaf, identity, lambda _: (ANONYMOUS, identity.principal))
         try:
-            return await self._ask(leaf, identity)
+            asking = self._ask(leaf, identity)
+            return await self._access.renew(asking, leaf.repository.host, quickly=earlier is not None)
         except (UpstreamError, AccessRefused) as failure:
             error: WaveletError = failure
             stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
             if stale is None or stale.at < time.time() - self._grace:
-                self._access.revoke(leaf.repository, identity, error)
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
             return stale
@@ -142,12 +145,9 @@ class Pinner:
             return pin
 
     async def _ask_at(self, leaf: Reference, where: Reference, identity: Identity) -> _Pin:
-        quickly = self._newest(leaf, identity, lambda _: (ANONYMOUS, identity.principal)) is not None
-        found = await self._access.ask(where, identity, quickly=quickly)
+        found, holder = await self._access.look(where, identity)
         if where.digest is not None and found.digest != where.digest:
             raise ImageNotFound(f"{where.repository} answered {where.digest} with another digest")
-        holder = holder_of(found.granted, identity)
-        self._access.granted(where.repository, holder, found.digest)
         return self._remember(leaf, where.at(found.digest), holder)
 
     def _aliased(self, leaf: Reference) -> Reference | None:

@@ -81,6 +81,10 @@ class AccessRules:
             "this name belongs to another user: its image is private. Request your own, or let an engine pull it"
         )
 
+    def may_see(self, identity: Identity, principal: str) -> bool:
+        """Tell whether `identity` may be told of a token's request."""
+        return principal == ANONYMOUS or self.may_evict(identity, principal)
+
     def may_evict(self, identity: Identity, principal: str) -> bool:
         """Tell whether `identity` may evict a token: the owner, root, and the daemon's own user."""
         return identity.uid is not None and identity.principal in (principal, f"{_UID}0", f"{_UID}{self.daemon_uid}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from wavelet.errors import DigestMismatch, NoSpace
+from wavelet.errors import CallerError, DigestMismatch, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation
 from wavelet.image.manifest import Descriptor, Family
@@ -51,7 +52,10 @@ class Layers:
         """
         size = self.known_size(layer)
         if size is None:
-            size = await self._verify(layer)
+            try:
+                size = await self._verify(layer)
+            except CallerError as error:
+                raise _of_layers(error) from None
         if layer.size not in (None, size):
             raise DigestMismatch(
                 f"containerConfig.layers: gzipSize says {layer.size}, but {layer.digest} has {size} bytes",
@@ -112,3 +116,14 @@ class Layers:
 
 def _source(layer: Layer) -> FromLocation:
     return FromLocation(layer.location, layer.diff_id)
+
+
+def _of_layers(error: CallerError) -> CallerError:
+    """Return an error that names the request's member."""
+    if error.field is not None:
+        return error
+    named = copy.copy(error)
+    named.field = "containerConfig.layers"
+    named.message = f"{named.field}: {error.message}"
+    named.args = (named.message,)
+    return named

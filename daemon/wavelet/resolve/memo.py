@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS answers (name TEXT, key TEXT, at REAL, PRIMARY KEY (n
 UNUSED_LIFETIME = 90 * 86400
 IMAGES_IN_MEMORY = 1024
 NAMES_IN_MEMORY = 4096
+IMAGES_OF_A_NAME = 256
+"""Images that are looked through for a digest; of a repository's older ones the upstream is asked again."""
+
 USE_GRAIN = 3600.0
 
 
@@ -95,6 +98,8 @@ class Answers:
         if now - keys.get(key, 0.0) > self._retention / 100:
             self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
             keys[key] = now
+            if len(keys) > IMAGES_OF_A_NAME:
+                del keys[min(keys, key=keys.__getitem__)]
 
     def images(self, name: str) -> Iterator[Image]:
         """Yield the images, latest first."""
@@ -125,7 +130,8 @@ class Answers:
     def _keys(self, name: str) -> dict[str, float]:
         keys = self._hot.get(name)
         if keys is None:
-            keys = dict(self._database.read("SELECT key, at FROM answers WHERE name = ?", name))
+            sql = "SELECT key, at FROM answers WHERE name = ? ORDER BY at DESC LIMIT ?"
+            keys = dict(self._database.read(sql, name, IMAGES_OF_A_NAME))
             self._hot[name] = keys
             if len(self._hot) > NAMES_IN_MEMORY:
                 self._hot.popitem(last=False)

@@ -11,7 +11,7 @@ from wavelet.cluster.records import Record, Records
 from wavelet.errors import InvalidRequest
 from wavelet.pin.tags import Pinned
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import INLINE, Layer, Plan, layers, sources
+from wavelet.plan.plan import INLINE, Plan, layers, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.layers import Layers
 from wavelet.upstream.credentials import Logins
@@ -32,11 +32,11 @@ class Naming:
         Raises:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
         """
-        own = await self._is_own(plan, identity, pinned)
+        own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
         record = Record(plan, identity.principal if own else ANONYMOUS)
         if own or await self._agrees(record):
             return record
-        if identity.uid is None:
+        if identity.uid is None and not self._is_proved(plan):
             raise InvalidRequest(
                 "containerConfig.layers: these layers are known from another location, and could not be verified from "
                 "this one; ask again when it answers",
@@ -45,8 +45,6 @@ class Naming:
         return Record(plan, identity.principal)
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
-        if identity.uid is None:
-            return False
         if pinned is not None:
             return not pinned.public
         # Undecided: only who has a login of its own could turn out to be the only one who may read it.
@@ -63,8 +61,9 @@ class Naming:
         asked = list(layers(record.plan))
         if [layer.location for layer in kept] == [layer.location for layer in asked]:
             return True
-        return all(map(self._is_proved, asked)) and all(map(self._is_proved, kept))
+        return self._is_proved(record.plan) and self._is_proved(stored.record.plan)
 
-    def _is_proved(self, layer: Layer) -> bool:
+    def _is_proved(self, plan: Plan) -> bool:
         # The bytes of inline layers came with the request and were compared with their digests.
-        return layer.location.startswith(INLINE) or self._layers.known_size(layer) is not None
+        named = (layer for layer in layers(plan) if not layer.location.startswith(INLINE))
+        return all(self._layers.known_size(layer) is not None for layer in named)

@@ -174,8 +174,10 @@ class ContainerRequests:
         with contextlib.suppress(TimeoutError, UpstreamError, OurError):
             async with asyncio.timeout(PIN_WAIT):
                 await self._take_inline(plan, inline)
-            begin = self._resolver.pin if dry_run else self._resolver.prepare
-            pinned = self._ready(plan, identity, dry_run=dry_run)
+            # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
+            light = dry_run and all(layer.location == INLINE for layer in layers(plan))
+            begin = self._resolver.pin if light else self._resolver.prepare
+            pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
             if pinned is None:
                 pinned = await (await begin(plan, identity)).result(max(0.0, deadline - time.monotonic()))
             state = Ready()
@@ -187,9 +189,6 @@ class ContainerRequests:
             known.first_asked = time.monotonic()
             known.took = time.monotonic() - deadline + PIN_WAIT if isinstance(state, Ready) and not dry_run else None
         return known.request, state
-
-    def _ready(self, plan: Plan, identity: Identity, *, dry_run: bool) -> Pinned | None:
-        return self._resolver.fresh(plan, identity) if dry_run else self._resolver.prepared(plan, identity)
 
     async def _take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
         for layer in layers(plan):
@@ -208,20 +207,22 @@ class ContainerRequests:
         if known.request.plan != plan and known.took is None:
             # The same layers from other places: of two requests the later one knows better where they are now.
             known.request, known.job = replace(known.request, plan=plan), None
-        for layer in layers(known.request.plan):
-            if layer.digest in inline and self._layers.known_size(layer) is None:
-                await self._layers.remember(layer, len(inline[layer.digest]))
+        for asked, kept in zip(layers(record.plan), layers(plan), strict=True):
+            size = self._layers.known_size(asked) if asked.location == INLINE else None
+            if size is not None and self._layers.known_size(kept) is None:
+                await self._layers.remember(kept, size)
         return known
 
     # -- knowing ------------------------------------------------------------------------------------------------------
 
-    async def find(self, token: str) -> ContainerRequest:
+    async def find(self, token: str, identity: Identity) -> ContainerRequest:
         """Return a request, with what is known of its digests.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
         """
-        request = (await self._look_up(token)).request
+        request = (await self._visible(token, identity)).request
         pinned = self._resolver.fresh(request.plan, self._rules.identity_of(request.principal))
         made = next(self._answers.images(answer_name(token)), None)
         return replace(
@@ -242,6 +243,12 @@ class ContainerRequests:
         except WaveletError as error:
             log.warning("the use of a request could not be noted", token=token, because=error.message)
         return known.request
+
+    async def _visible(self, token: str, identity: Identity) -> _Known:
+        known = await self._look_up(token)
+        if not self._rules.may_see(identity, known.request.principal):
+            raise AccessRefused("this container request belongs to another user")
+        return known
 
     async def _look_up(self, token: str) -> _Known:
         known = self._known.get(token)
@@ -280,13 +287,14 @@ class ContainerRequests:
             about,
         )
 
-    async def status(self, token: str) -> tuple[ContainerRequest, State, float]:
+    async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
         """Return a request's state and for how many seconds it has been worked on; start the work if need be.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
         """
-        known = await self._look_up(token)
+        known = await self._visible(token, identity)
         state = await self._state(known, self._rules.identity_of(known.request.principal))
         return known.request, state, known.took or time.monotonic() - known.first_asked
 

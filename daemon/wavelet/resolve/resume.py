@@ -15,7 +15,11 @@ from wavelet.upstream.client import Stream
 from wavelet.upstream.metrics import label_of
 
 RESUMES = 5
-"""How often a broken transfer is taken up again before it fails."""
+"""How often a broken transfer is taken up again without a byte of progress before it fails."""
+
+LEAST_BYTES = 64 * 1024
+RATE_WINDOW = 60.0
+"""A server that sends fewer than `LEAST_BYTES` in so many seconds is as good as one that does not answer."""
 
 TRANSFER_LIMIT = 1800.0
 """Seconds for a transfer whose bytes are limited: a server that trickles holds nothing up for ever."""
@@ -77,6 +81,7 @@ class _Transfer:
         """
         resumes = 0
         while True:
+            begun_at = self._position
             try:
                 async for chunk in self._rest_of_stream():
                     yield chunk
@@ -84,7 +89,7 @@ class _Transfer:
                 if size is not None and self._position < size:
                     raise UpstreamUnreachable(f"the transfer ended after {self._position} of {size} bytes")
             except UpstreamUnreachable:
-                resumes += 1
+                resumes = 1 if self._position > begun_at else resumes + 1
                 if resumes > RESUMES:
                     raise
                 await asyncio.sleep(RESUME_DELAY * 2 ** (resumes - 1))
@@ -96,7 +101,9 @@ class _Transfer:
         skip = self._position - self._stream.offset
         if skip < 0:
             raise UpstreamBroken(f"asked for bytes from {self._position}, it sent those from {self._stream.offset}")
+        window = _Window()
         async for chunk in self._stream.chunks:
+            window.count(len(chunk))
             kept = chunk[skip:] if skip else chunk
             skip = max(0, skip - len(chunk))
             if kept:
@@ -108,3 +115,20 @@ class _Transfer:
     async def _reopen(self) -> None:
         await self._stack.aclose()
         self._stream = await self._stack.enter_async_context(self._open_at(self._position))
+
+
+class _Window:
+    """Watches that a stream keeps the least rate."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._bytes = 0
+
+    def count(self, size: int) -> None:
+        self._bytes += size
+        now = time.monotonic()
+        if now - self._since < RATE_WINDOW:
+            return
+        if self._bytes < LEAST_BYTES:
+            raise UpstreamUnreachable(f"the transfer brought {self._bytes} bytes in {RATE_WINDOW:.0f} s")
+        self._since, self._bytes = now, 0

@@ -212,9 +212,14 @@ class ContentStore:
                 await self._evict(victims(by_use, shortage, self._is_safe, what))
             self._space.reserved += size
 
-    def release(self, size: int) -> None:
-        """Give back what `reserve` set aside."""
+    def arrive(self, size: int) -> None:
+        """Count bytes that a running fetch has written."""
+        self._space.arrived += size
+
+    def release(self, size: int, arrived: int = 0) -> None:
+        """Give back what `reserve` set aside, of which so much has arrived."""
         self._space.reserved -= size
+        self._space.arrived -= arrived
 
     async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
         """Put a verified partial file into place and write its row; from then on it counts, no longer as reserved."""
@@ -229,7 +234,7 @@ class ContentStore:
                 self._space.committed += size
                 STORE_BYTES.set(self._space.committed)
         finally:
-            self.release(reserved)
+            self.release(reserved, size)
         entry.origins |= origins
         statements: list[Statement] = [
             ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, size, entry.used))
@@ -304,6 +309,11 @@ class ContentStore:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def bytes_held(database: Database) -> int:
+    """Return the bytes of the blobs that a store's database knows."""
+    return int(database.read("SELECT COALESCE(SUM(size), 0) FROM blobs")[0][0])
 
 
 def _free_bytes(path: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -54,6 +55,8 @@ class Database:
         refuse_network_filesystem(path.parent)
         self._path = path
         self._synchronous = synchronous
+        # Readable by its owner alone: it says who may read what. SQLite gives its log the mode of the database.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._reader = self._connect()
         self._reader.executescript(schema)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()

@@ -20,6 +20,15 @@ _SHARED = re.compile(
 """Types, as the mount table writes them, of file systems that other machines may write to, or that pass on to such."""
 
 
+MEMORY_FILESYSTEMS = ("tmpfs", "ramfs")
+"""Types of file systems whose content is in memory."""
+
+
+def filesystem_type(path: Path) -> str:
+    """Return the type of the file system that `path` is on, as the mount table writes it."""
+    return filesystem_of(path.expanduser().resolve(), _MOUNTS.read_text(errors="surrogateescape"))[1]
+
+
 def refuse_network_filesystem(path: Path) -> None:
     """Return if `path`, which need not exist yet, is on a local file system.
 

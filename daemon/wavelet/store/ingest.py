@@ -48,7 +48,10 @@ class Keeper(Protocol):
     async def reserve(self, size: int, what: str) -> None:
         """Set bytes aside."""
 
-    def release(self, size: int) -> None:
+    def arrive(self, size: int) -> None:
+        """Count bytes that were written."""
+
+    def release(self, size: int, arrived: int = 0) -> None:
         """Give back what was set aside."""
 
     async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
@@ -85,7 +88,7 @@ class Ingest:
             self._verify()
             self._growing.verify(self._written)
             origins = {PUBLIC if public else self._origin, self._origin}
-            reserved, self._reserved = self._reserved, 0
+            reserved, self._reserved, self._written = self._reserved, 0, 0
             await self._keeper.commit(self._growing, self._path, origins, reserved)
         except asyncio.CancelledError:
             self._growing.fail(Internal("wavelet is stopping"))
@@ -101,7 +104,7 @@ class Ingest:
             self._growing.fail(_defect(error))
         finally:
             self._keeper.finish(self._growing, self._origin)
-            self._keeper.release(self._reserved)
+            self._keeper.release(self._reserved, self._written)
             self._growing.finish()
             self._path.unlink(missing_ok=True)
 
@@ -118,46 +121,50 @@ class Ingest:
             return incoming.public
 
     async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
-        buffer = bytearray()
+        waiting: list[bytes] = []
+        size = 0
         writing: asyncio.Future[None] | None = None
         try:
             async for chunk in chunks:
-                buffer += chunk
+                waiting.append(chunk)
+                size += len(chunk)
                 # The next bytes arrive while a thread hashes and writes these; a slow source's are not held up.
-                if writing is not None and (writing.done() or len(buffer) >= WRITE_SIZE):
+                if writing is not None and (writing.done() or size >= WRITE_SIZE):
                     await writing
                     writing = None
                 if writing is None:
-                    writing, buffer = asyncio.ensure_future(self._write(buffer)), bytearray()
+                    writing, waiting, size = asyncio.ensure_future(self._write(waiting, size)), [], 0
         finally:
             if writing is not None:
                 await writing
-        if buffer:
-            await self._write(buffer)
+        if waiting:
+            await self._write(waiting, size)
 
-    async def _write(self, data: bytearray) -> None:
-        total = self._written + len(data)
+    async def _write(self, chunks: list[bytes], size: int) -> None:
+        total = self._written + size
         limit = self._growing.size
         if limit is not None and total > limit:
             raise self._blame(f"{self._growing.digest}: more bytes than the {limit} that it has")
         if total > self._reserved:
             await self._reserve(RESERVE_STEP)
-        writing = asyncio.ensure_future(asyncio.to_thread(self._hash_and_write, data))
+        writing = asyncio.ensure_future(asyncio.to_thread(self._hash_and_write, chunks))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait({writing})  # the file is closed next, and its number may be another file's then
             raise
         self._written = total
+        self._keeper.arrive(size)
         self._growing.grow(total)
 
-    def _hash_and_write(self, data: bytearray) -> None:
-        self._hasher.update(data)
-        view = memoryview(data)
+    def _hash_and_write(self, chunks: list[bytes]) -> None:
         position = self._written
-        while view:
-            count = os.pwrite(self._fd, view, position)
-            view, position = view[count:], position + count
+        for chunk in chunks:
+            self._hasher.update(chunk)
+            view = memoryview(chunk)
+            while view:
+                count = os.pwrite(self._fd, view, position)
+                view, position = view[count:], position + count
 
     async def _reserve(self, size: int) -> None:
         await self._keeper.reserve(size, f"{self._growing.digest} ({size} bytes)")

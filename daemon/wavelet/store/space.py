@@ -20,16 +20,18 @@ class Space:
         limit: most bytes of blobs.
         committed: bytes of the blobs in place.
         reserved: bytes promised to running fetches.
+        arrived: bytes of these that are on the disk already.
     """
 
     limit: int
     committed: int = 0
     reserved: int = 0
+    arrived: int = 0
 
     def shortage(self, size: int, free: int) -> int:
         """Return how many bytes have to give way before `size` more fit, where the file system has `free` left."""
         over_limit = self.committed + self.reserved + size - self.limit
-        over_disk = self.reserved + size + DISK_MARGIN - free
+        over_disk = self.reserved - self.arrived + size + DISK_MARGIN - free
         return max(0, over_limit, over_disk)
 
 

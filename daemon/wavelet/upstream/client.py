@@ -192,11 +192,13 @@ class Upstream:
         if n == 0:
             return [], False
         tags: list[str] = []
+        length = 0
         query = _given(n=None if n is None else str(min(n, _LARGEST_PAGE)), last=last)
         for _ in range(listing.PAGE_LIMIT):
             if n is not None and len(tags) >= n:
                 break
             data, following = await self._page(repository, identity, "tags/list", query)
+            listing.check_length(length := length + len(data), repository.host)
             page = listing.parse_tags(data, repository.host)
             tags += page if tags or following is not None else listing.whole(page, last)
             if following is None:
@@ -211,10 +213,12 @@ class Upstream:
             AccessRefused, UpstreamError: as `head`.
         """
         found: list[dict[str, Any]] = []
+        length = 0
         query: dict[str, str] | None = {}
         try:
             for _ in range(listing.PAGE_LIMIT):
                 page, query = await self._page(repository, identity, f"referrers/{digest}", query or {})
+                listing.check_length(length := length + len(page), repository.host)
                 found += listing.parse_referrers(page, repository.host)
                 if query is None:
                     break

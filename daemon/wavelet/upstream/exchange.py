@@ -48,21 +48,24 @@ class Call:
 
 
 class Slots:
-    """How many requests one host gets at a time. An answer holds its slot until its body is read."""
+    """How many requests one host gets at a time. An answer holds its slot until its body is read.
+
+    Transfers have slots of their own: many slow ones must not hold up what takes a moment, such as a manifest.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._held: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
+        self._held: weakref.WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = weakref.WeakValueDictionary()
 
-    async def take(self, host: str) -> asyncio.Semaphore:
+    async def take(self, host: str, *, transfer: bool) -> asyncio.Semaphore:
         """Wait for a slot and return what to release.
 
         Raises:
             UpstreamBusy: none came free in time.
         """
-        slot = self._held.get(host)
+        slot = self._held.get((host, transfer))
         if slot is None:
-            slot = self._held[host] = asyncio.Semaphore(settings_for(self._settings, host).concurrency)
+            slot = self._held[host, transfer] = asyncio.Semaphore(settings_for(self._settings, host).concurrency)
         try:
             async with asyncio.timeout(SLOT_TIMEOUT):
                 await slot.acquire()
@@ -128,6 +131,7 @@ class Exchange:
         self._policy = policy
         self._tokens = Tokens(transport)
         self._schemes: dict[str, str] = {}
+        self._trials: dict[str, asyncio.Task[str]] = {}
         self._trust: dict[str, ssl.SSLContext] = {}
 
     def trust(self, contexts: dict[str, ssl.SSLContext]) -> None:
@@ -142,8 +146,21 @@ class Exchange:
         """
         scheme = fixed_scheme(settings_for(self._settings, host), host) or self._schemes.get(host)
         if scheme is None:
-            scheme = self._schemes[host] = await self._try_schemes(host)
+            scheme = await self._tried_scheme(host)
         return address_of(host, scheme)
+
+    async def _tried_scheme(self, host: str) -> str:
+        """Try a host's schemes once for all who ask at the same time: thousands may wait for a host that is silent."""
+        trial = self._trials.get(host)
+        if trial is None:
+            trial = self._trials[host] = asyncio.create_task(self._try_schemes(host))
+            trial.add_done_callback(lambda done: self._tried(host, done))
+        return await asyncio.shield(trial)
+
+    def _tried(self, host: str, trial: asyncio.Task[str]) -> None:
+        del self._trials[host]
+        if not trial.cancelled() and trial.exception() is None:
+            self._schemes[host] = trial.result()
 
     async def _try_schemes(self, host: str) -> str:
         """Ask by http first: a TLS server answers that at once, an http server may wait for more of a TLS hello."""
@@ -190,7 +207,7 @@ class Exchange:
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
-        slot = await self._slots.take(endpoint.host)
+        slot = await self._slots.take(endpoint.host, transfer=call.kind == "blob" and call.method == "GET")
         try:
             answer = Answer(await self._authorized(endpoint, path, call, login), slot, endpoint)
         except BaseException:

@@ -14,6 +14,9 @@ from wavelet.image.digest import Digest
 LISTING_LIMIT = 8 * 1024 * 1024
 """Bytes of one page of a list."""
 
+LIST_LIMIT = 16 * 1024 * 1024
+"""Bytes of all pages of one list."""
+
 PAGE_LIMIT = 200
 """Pages of one list that are read."""
 
@@ -60,6 +63,16 @@ def parse_referrers(data: bytes, host: str) -> list[dict[str, Any]]:
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
         raise UpstreamBroken(f"{host} answers something that is not a list of referrers") from None
     return manifests
+
+
+def check_length(length: int, host: str) -> None:
+    """Hold the bytes of a list's pages so far against the limit.
+
+    Raises:
+        UpstreamBroken: more than a list can reasonably have.
+    """
+    if length > LIST_LIMIT:
+        raise UpstreamBroken(f"{host} answers a list of more than {LIST_LIMIT} bytes")
 
 
 def next_query(links: list[str], url: URL) -> dict[str, str] | None:

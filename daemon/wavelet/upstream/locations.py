@@ -57,7 +57,7 @@ class Locations:
         raise AssertionError("the last attempt returns or raises")
 
     async def _send_once(self, url: URL, offset: int) -> Answer:
-        slot = await self._slots.take(server_of(url))
+        slot = await self._slots.take(server_of(url), transfer=True)
         try:
             request = Request("location", "GET", url, self._policy, wanted(offset))
             answer = Answer(await self._transport.send(request), slot, Endpoint(server_of(url), url.origin()))

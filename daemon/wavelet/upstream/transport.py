@@ -35,6 +35,9 @@ STALL_TIMEOUT = 30.0
 SMALL_BODY_TIMEOUT = 60.0
 """Seconds for the whole of a manifest, token, list or error."""
 
+READ_BUFFER = 1024 * 1024
+"""Bytes of a body that wait to be taken before its connection is read no further."""
+
 REDIRECT_LIMIT = 10
 """Redirects that one request follows."""
 
@@ -155,6 +158,7 @@ class Transport:
                 },
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # bytes are kept as they came
+                read_bufsize=READ_BUFFER,
             )
         return self._sessions[policy]
 

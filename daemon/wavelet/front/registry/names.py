@@ -73,6 +73,8 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName
         NotServed: a reserved name that this version does not serve.
     """
     if namespace is not None:
+        if not looks_like_host(namespace):
+            raise InvalidName(f"ns: {namespace[:300]!r} is not a registry host")
         return _upstream(namespace, name)
     first, _, rest = name.partition("/")
     if reserved and rest and first == TOKEN_PREFIX:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from wavelet.errors import CallerError, ImageNotFound, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
-from wavelet.front.metrics import REQUESTS
+from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
 from wavelet.front.registry.names import Route, UpstreamName, parse_name, parse_route
 from wavelet.front.registry.scope import Scope, Scopes
@@ -63,7 +63,7 @@ class RegistryDoor:
             raise
         except Exception:  # noqa: BLE001 - the last resort of the door
             response = error_response(defect(request))
-        REQUESTS.labels("registry", kind, response.status).inc()
+        answered("registry", kind, response.status).inc()
         return response
 
     async def _dispatch(self, request: web.Request, route: Route) -> web.StreamResponse:

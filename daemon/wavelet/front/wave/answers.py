@@ -212,7 +212,8 @@ def _config_answer(config: ContainerConfig) -> models.ConfigAnswer:
 
 def _layer(layer: Layer) -> models.LayerAnswer:
     return models.LayerAnswer(
-        location=_OMITTED if layer.location.startswith(INLINE) else layer.location,
+        # The query may hold a signature: whoever reads this answer need not be who may fetch.
+        location=_OMITTED if layer.location.startswith(INLINE) else layer.location.partition("?")[0],
         gzip_digest=str(layer.digest),
         gzip_size=layer.size,
         tar_digest=str(layer.diff_id),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -26,13 +24,16 @@ from wavelet.plan.tokens import well_formed
 from wavelet.resolve.requests import About, ContainerRequests
 
 BODY_WAIT = 60.0
-"""Seconds within which a body has to arrive, and for which a large one waits for its turn."""
+"""Seconds within which a body has to arrive."""
+
+ARRIVING_LIMIT = 8 * BODY_LIMIT
+"""Bytes of all bodies that arrive at one time."""
 
 SMALL_BODY = 64 * 1024
 """Bytes of a body that is read in the loop; a larger one is decoded and hashed in a thread."""
 
 LARGE_BODIES = 4
-"""Large bodies in memory at one time."""
+"""Large bodies that are decoded at one time: each takes several times its size."""
 
 _TEXT_LIMIT = 64
 _BUILD = re.compile(r"bd-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
@@ -82,6 +83,7 @@ class _WaveDoor:
         self._requests = requests
         self._authority = authority
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
+        self._arriving = 0
 
     async def submit(self, request: web.Request) -> web.Response:
         return await self._submit(request, "v1alpha2")
@@ -105,34 +107,38 @@ class _WaveDoor:
             asked = translate(body, api)
             return asked, _about(body, api, str(asked.image), request.remote or "")
 
-        if request.content_length is not None and request.content_length <= SMALL_BODY:
-            return read(await _read(request))
-        async with self._large_body():
-            return await asyncio.to_thread(read, await _read(request))
+        data = await self._read(request)
+        if len(data) <= SMALL_BODY:
+            return read(data)
+        async with self._large_bodies:
+            return await asyncio.to_thread(read, data)
 
-    @asynccontextmanager
-    async def _large_body(self) -> AsyncIterator[None]:
+    async def _read(self, request: web.Request) -> bytes:
+        """Read a body; what arrives at one time is bounded.
+
+        Raises:
+            WaitExpired: other bodies fill that bound.
+        """
+        expected = BODY_LIMIT if request.content_length is None else request.content_length
+        if self._arriving + expected > ARRIVING_LIMIT:
+            raise WaitExpired("too many large requests are arriving; ask again", retry_after=5)
+        self._arriving += expected
         try:
-            async with asyncio.timeout(BODY_WAIT):
-                await self._large_bodies.acquire()
-        except TimeoutError:
-            raise WaitExpired("too many large requests are being read; ask again", retry_after=10) from None
-        try:
-            yield
+            return await _read(request)
         finally:
-            self._large_bodies.release()
+            self._arriving -= expected
 
     async def describe_container(self, request: web.Request) -> web.Response:
-        return _json(answers.container(await self._requests.find(_token(request)), self._authority))
+        return _json(answers.container(await self._requests.find(_token(request), _identity(request)), self._authority))
 
     async def container_status(self, request: web.Request) -> web.Response:
-        record, state, seconds = await self._requests.status(_token(request))
+        record, state, seconds = await self._requests.status(_token(request), _identity(request))
         # Not request.host: without the header, that asks the DNS.
         host = request.headers.get("Host", self._authority)
         return _json(answers.status(record, state, seconds, f"{request.scheme}://{host}"))
 
     async def describe_token(self, request: web.Request) -> web.Response:
-        return _json(answers.token(await self._requests.find(_token(request)), self._authority))
+        return _json(answers.token(await self._requests.find(_token(request), _identity(request)), self._authority))
 
     async def evict_token(self, request: web.Request) -> web.Response:
         await self._requests.evict(_token(request), _identity(request))
@@ -140,26 +146,26 @@ class _WaveDoor:
 
     async def describe_build(self, request: web.Request) -> web.Response:
         build, token = _build(request)
-        record, state, seconds = await self._requests.status(token)
+        record, state, seconds = await self._requests.status(token, _identity(request))
         return _json(answers.build(record, state, seconds, build, self._authority))
 
     async def build_status(self, request: web.Request) -> web.Response:
         build, token = _build(request)
-        record, state, seconds = await self._requests.status(token)
+        record, state, seconds = await self._requests.status(token, _identity(request))
         return _json(answers.build_status(record, state, seconds, build))
 
     async def view_container(self, request: web.Request) -> web.Response:
-        return await self._view(_token(request))
+        return await self._view(request, _token(request))
 
     async def view_build(self, request: web.Request) -> web.Response:
-        return await self._view(_build(request)[1])
+        return await self._view(request, _build(request)[1])
 
-    async def _view(self, token: str) -> web.Response:
-        record, state, _ = await self._requests.status(token)
+    async def _view(self, request: web.Request, token: str) -> web.Response:
+        record, state, _ = await self._requests.status(token, _identity(request))
         return _text(answers.page(record, state, self._authority))
 
     async def inspect(self, request: web.Request) -> web.Response:
-        body = _decode(await _read(request), models.InspectBody)
+        body = _decode(await self._read(request), models.InspectBody)
         if not body.container_image:
             raise InvalidRequest("containerImage: is missing; it is the image to inspect", field="containerImage")
         reference = Reference.parse(body.container_image, "containerImage")
@@ -168,7 +174,7 @@ class _WaveDoor:
         return _json(inspected(reference, found.descriptor, found.manifest, found.config))
 
     async def validate_credentials(self, request: web.Request) -> web.Response:
-        body = _decode(await _read(request), models.CredentialsBody)
+        body = _decode(await self._read(request), models.CredentialsBody)
         login = Login(_filled(body.user_name, "userName"), _filled(body.password, "password"))
         return _json(await self._requests.check_login(_registry_host(_filled(body.registry, "registry")), login))
 
