@@ -1,5 +1,5 @@
-"""Seconds from the start of the process until `/readyz` answers 200 (asked every 20 ms), with an empty state directory
-and with one that holds content; seven starts.
+"""Seconds from the start of the process until `/readyz` answers 200 (asked every 20 ms), with an empty state directory;
+seven starts.
 """
 
 from __future__ import annotations

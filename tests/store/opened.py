@@ -63,7 +63,7 @@ class Opened(ContentStore):
     def __init__(self, directory: Path, limit: int = LIMIT) -> None:
         self.directory = directory
         self.database = Database(directory / "node.db", SCHEMA, synchronous="NORMAL")
-        super().__init__(directory, self.database, lambda _: limit)
+        super().__init__(directory, self.database, limit)
 
     async def shut(self) -> None:
         await self.close()
