@@ -53,8 +53,9 @@ from wavelet.upstream.credentials import Logins
 
 log = structlog.get_logger()
 
-GARBAGE_THRESHOLD = 50_000
-"""Allocations between two looks for reference cycles: requests make few, and each look at everything stops the loop."""
+GARBAGE_THRESHOLDS = 700, 10, 1_000
+"""When young, middle and old objects are looked at for reference cycles. The last is rare: with thousands of requests
+pending, one look at everything stops the loop for a second."""
 
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
@@ -226,5 +227,5 @@ async def serve(settings: Settings) -> None:
         # What lives as long as the daemon is not looked at again, which would hold up requests for milliseconds.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GARBAGE_THRESHOLD)
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
         await stop.wait()

@@ -27,6 +27,11 @@ from wavelet.store.database import Database
 
 log = structlog.get_logger()
 
+LATELY = 0.5
+"""Seconds for which what was found fresh is not looked at again: a tag is asked for thousands of times a second."""
+
+LATELY_HELD = 1024
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pins (leaf TEXT, holder TEXT, pinned TEXT, at REAL, PRIMARY KEY (leaf, holder))
 WITHOUT ROWID;
@@ -65,6 +70,7 @@ class Pinner:
         self._aliases = tuple(aliases)
         self._tag_ttl = tag_ttl
         self._grace = grace
+        self._lately: dict[tuple[FromRegistry, str], tuple[Pinned, float]] = {}
         self._known: dict[tuple[Reference, str], _Pin] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
             with contextlib.suppress(InvalidName):  # a row that cannot be read is as good as none
@@ -80,6 +86,20 @@ class Pinner:
 
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if that takes no question to anybody."""
+        if not isinstance(plan, FromRegistry):
+            return self._all_fresh(plan, identity)
+        key = plan, identity.principal
+        lately = self._lately.get(key)
+        if lately is not None and lately[1] > time.monotonic():
+            return lately[0]
+        pinned = self._all_fresh(plan, identity)
+        if pinned is not None:
+            if len(self._lately) >= LATELY_HELD:
+                self._lately.clear()
+            self._lately[key] = pinned, time.monotonic() + min(LATELY, self._tag_ttl)
+        return pinned
+
+    def _all_fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         pins = {leaf.reference: self._fresh(leaf.reference, identity) for leaf in sources(plan)}
         found = {reference: pin for reference, pin in pins.items() if pin is not None}
         return _pinned(plan, found) if len(found) == len(pins) else None

@@ -83,6 +83,8 @@ class _Transfer:
         while True:
             begun_at = self._position
             try:
+                if resumes:
+                    await self._reopen()
                 async for chunk in self._rest_of_stream():
                     yield chunk
                 size = self._stream.size
@@ -93,7 +95,6 @@ class _Transfer:
                 if resumes > RESUMES:
                     raise
                 await asyncio.sleep(RESUME_DELAY * 2 ** (resumes - 1))
-                await self._reopen()
             else:
                 return
 

@@ -1,0 +1,133 @@
+"""Container requests at a running daemon: pending, ready, failed; restarts, and eviction."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from doubles.registry import Registry, small_layer
+from lab.daemon import Daemon
+from lab.http import Answer, request
+from lab.images import Layer
+
+SUBMIT = "/v1alpha2/container"
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    async with Registry() as running:
+        running.add_image("lab/tool", "1")
+        yield running
+
+
+async def ask(daemon: Daemon, method: str, path: str, body: Any = None) -> Answer:
+    data = b"" if body is None else json.dumps(body).encode()
+    return await asyncio.to_thread(request, method, daemon.url + path, body=data)
+
+
+async def submit(daemon: Daemon, image: str, **members: Any) -> Any:
+    answer = await ask(daemon, "POST", SUBMIT, {"containerImage": image} | members)
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+async def status(daemon: Daemon, token: str) -> Any:
+    return (await ask(daemon, "GET", f"{SUBMIT}/{token}/status")).json()
+
+
+async def until(daemon: Daemon, token: str, seconds: float = 15) -> Any:
+    """Return the status once the request is decided."""
+    async with asyncio.timeout(seconds):
+        while (found := await status(daemon, token))["status"] != "DONE":
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def test_an_upstream_that_takes_its_time_is_pending_first(registry: Registry, daemon: Daemon) -> None:
+    fault = registry.fault("/manifests/", delay=3.0, times=2)
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1")
+    assert asked.get("succeeded") is None
+    assert (await status(daemon, asked["requestId"]))["status"] != "DONE"
+    found = await until(daemon, asked["requestId"])
+    assert found["succeeded"] is True
+    assert fault.hits
+    again = await submit(daemon, f"{registry.host}/lab/tool:1")
+    assert (again["succeeded"], again["targetImage"]) == (True, asked["targetImage"])
+
+
+async def test_a_definite_no_is_an_answer_at_once(registry: Registry, daemon: Daemon) -> None:
+    answer = await ask(daemon, "POST", SUBMIT, {"containerImage": f"{registry.host}/lab/absent:1"})
+    assert answer.status == 404
+    assert "lab/absent" in answer.json()["message"]
+    assert registry.host in answer.json()["message"]
+
+
+async def test_an_upstream_that_is_away_is_pending_and_never_a_5xx(
+    registry: Registry, start_daemon: Callable[..., Daemon]
+) -> None:
+    daemon = start_daemon()
+    await registry.stop()
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1")
+    assert asked.get("succeeded") is None
+    assert (await status(daemon, asked["requestId"]))["status"] == "PENDING"
+    name = asked["targetImage"].partition("/")[2].rpartition(":")[0]
+    pulled = await ask(daemon, "GET", f"/v2/{name}/manifests/1")
+    assert pulled.status in (502, 503)
+    await registry.start()
+    assert (await until(daemon, asked["requestId"]))["succeeded"] is True
+
+
+async def test_after_a_restart_a_known_name_starts_its_work_again(
+    registry: Registry, start_daemon: Callable[..., Daemon]
+) -> None:
+    daemon = start_daemon()
+    await registry.stop()
+    blob = small_layer({"added": b"bytes"})
+    layer = Layer(gzip.decompress(blob), blob).in_request()
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1", containerConfig={"layers": [layer], "env": ["A=1"]})
+    await asyncio.to_thread(daemon.kill)
+    await registry.start()
+    await asyncio.to_thread(daemon.start)
+    assert (await until(daemon, asked["requestId"]))["succeeded"] is True
+    name = asked["targetImage"].partition("/")[2].rpartition(":")[0]
+    pulled = await ask(daemon, "GET", f"/v2/{name}/manifests/1")
+    assert pulled.status == 200
+    assert pulled.json()["layers"][-1]["digest"] == layer["gzipDigest"]
+    got = await ask(daemon, "GET", f"/v2/{name}/blobs/{layer['gzipDigest']}")
+    assert got.body == blob
+
+
+async def test_an_evicted_request_is_unknown_until_it_is_made_again(registry: Registry, daemon: Daemon) -> None:
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1")
+    token = asked["requestId"]
+    name = asked["targetImage"].partition("/")[2].rpartition(":")[0]
+    assert (await ask(daemon, "GET", f"/v2/{name}/manifests/1")).status == 200
+    assert (await ask(daemon, "DELETE", f"/container-token/{token}")).status == 200
+    for path in (f"{SUBMIT}/{token}", f"{SUBMIT}/{token}/status", f"/container-token/{token}"):
+        assert (await ask(daemon, "GET", path)).status == 404
+    assert (await ask(daemon, "GET", f"/v2/{name}/manifests/1")).status == 404
+    assert (await ask(daemon, "DELETE", f"/container-token/{token}")).status == 404
+    assert (await submit(daemon, f"{registry.host}/lab/tool:1"))["requestId"] == token
+
+
+async def test_a_dry_run_makes_nothing(registry: Registry, daemon: Daemon) -> None:
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1", dryRun=True)
+    assert registry.count("GET", "/blobs/") == 0
+    real = await submit(daemon, f"{registry.host}/lab/tool:1")
+    assert real["targetImage"] == asked["targetImage"]
+
+
+async def test_a_layer_fails_its_request_and_the_status_says_why(registry: Registry, daemon: Daemon) -> None:
+    blob = small_layer({"slow": b"bytes"})
+    digest = registry.add_blob("lab/tool", blob)
+    registry.fault(digest, delay=2.5)
+    layer = Layer(b"another tar", blob).in_request(f"{registry.url}/v2/lab/tool/blobs/{digest}")
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1", containerConfig={"layers": [layer]})
+    found = await until(daemon, asked["requestId"])
+    assert found["succeeded"] is False
+    assert "tarDigest" in found["reason"]

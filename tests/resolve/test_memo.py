@@ -1,0 +1,169 @@
+"""What was made and answered, across restarts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
+from wavelet.image.manifest import Descriptor
+from wavelet.image.reference import Reference, Repository
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.plan import FromRegistry
+from wavelet.resolve import memo as module
+from wavelet.resolve.memo import SCHEMA, Answers, Memo, decode_image, encode_image
+from wavelet.store.database import Database
+
+RETENTION = 1000.0
+DIGESTS = st.integers(0, 50).map(lambda n: Digest.of(str(n).encode()))
+SOURCES: st.SearchStrategy[Source] = st.one_of(
+    st.builds(FromUpstream, st.builds(Repository, st.sampled_from(["docker.io", "h:5000"]), st.just("a/b"))),
+    st.builds(FromLocation, st.sampled_from(["https://x/ü?a=b", "inline:0"]), DIGESTS),
+    st.builds(MadeBy, st.just("0" * 64)),
+)
+CONTENTS = st.builds(Content, st.builds(Descriptor, st.text(max_size=5), DIGESTS, st.integers(0, 2**60)), SOURCES)
+
+
+@given(st.lists(CONTENTS, min_size=1, max_size=6))
+def test_an_image_reads_back_the_same(contents: list[Content]) -> None:
+    image = Image.of(contents[0].descriptor, contents)
+    assert decode_image(encode_image(image)) == image
+    assert image.closure[image.descriptor.digest] == contents[0]
+    assert len(image.closure) == len({content.descriptor.digest for content in contents})
+
+
+def image(name: str, *more: str) -> Image:
+    repository = Repository("quay.io", "a/b")
+    contents = [
+        Content(Descriptor("x", Digest.of(each.encode()), 1), FromUpstream(repository)) for each in (name, *more)
+    ]
+    return Image.of(contents[0].descriptor, contents)
+
+
+class Node:
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path / "node.db", SCHEMA, synchronous="NORMAL")
+        self.memo = Memo(self.database)
+        self.answers = Answers(self.database, self.memo, RETENTION)
+
+    async def make(self, name: str, *more: str) -> str:
+        plan = FromRegistry(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
+        await self.memo.put(key_of(plan), plan, image(name, *more))
+        return key_of(plan)
+
+    def found(self, name: str, content: str) -> bool:
+        return self.answers.find(name, Digest.of(content.encode())) is not None
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Node]]:
+    """Return a function that starts a node on the test's database, after the last one was stopped."""
+    running: list[Node] = []
+
+    def started() -> Node:
+        while running:
+            running.pop().database.close()
+        running.append(Node(tmp_path))
+        return running[0]
+
+    yield started
+    while running:
+        running.pop().database.close()
+
+
+async def test_what_was_made_is_remembered_with_its_plan(start: Callable[[], Node]) -> None:
+    node = start()
+    key = await node.make("one", "layer")
+    for restarted in (False, True):
+        each = start() if restarted else node
+        assert each.memo.get(key) == image("one", "layer")
+        plan = each.memo.plan(key)
+        assert plan is not None
+        assert key_of(plan) == key
+        assert each.memo.get("unknown") is None
+        assert each.memo.plan("unknown") is None
+
+
+async def test_a_plan_of_another_version_is_as_good_as_not_there(start: Callable[[], Node]) -> None:
+    node = start()
+    key = await node.make("one")
+    await node.database.write([("UPDATE images SET plan = ?", (b'{"version":99}',))])
+    assert node.memo.plan(key) is None
+    assert node.memo.get(key) is not None
+
+
+async def test_images_that_nobody_asks_for_are_forgotten_in_the_end(
+    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, now = start(), time.time()
+    unused, used = await node.make("unused"), await node.make("used")
+    monkeypatch.setattr(time, "time", lambda: now + module.UNUSED_LIFETIME - 10)
+    node = start()
+    assert node.memo.get(used)
+    node = start()
+    monkeypatch.setattr(time, "time", lambda: now + module.UNUSED_LIFETIME + 10)
+    node.memo.expire()
+    node = start()
+    assert node.memo.get(used)
+    assert node.memo.get(unused) is None
+
+
+async def test_a_name_hands_out_all_that_it_has_answered(start: Callable[[], Node]) -> None:
+    node = start()
+    node.answers.put("name", await node.make("old", "old layer", "shared"))
+    node.answers.put("name", await node.make("new", "new layer", "shared"))
+    node.answers.put("other", await node.make("third"))
+    for restarted in (False, True):
+        each = start() if restarted else node
+        assert [found.descriptor.digest for found in each.answers.images("name")] == [
+            Digest.of(b"new"),
+            Digest.of(b"old"),
+        ]
+        assert all(each.found("name", content) for content in ("old", "old layer", "new", "new layer", "shared"))
+        assert not each.found("name", "third")
+        assert not each.found("nobody", "old")
+
+
+async def test_what_was_answered_is_kept_for_the_retention_time(
+    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, now = start(), time.time()
+    old, new = await node.make("old"), await node.make("new")
+    node.answers.put("name", old)
+    monkeypatch.setattr(time, "time", lambda: now + RETENTION - 10)
+    node.answers.put("name", new)
+    assert node.found("name", "old")
+    monkeypatch.setattr(time, "time", lambda: now + RETENTION + 10)
+    for restarted in (False, True):
+        each = start() if restarted else node
+        assert not each.found("name", "old")
+        assert each.found("name", "new")
+    node = start()
+    node.answers.put("name", old)
+    assert node.found("name", "old")
+
+
+async def test_a_forgotten_name_hands_out_nothing(start: Callable[[], Node]) -> None:
+    node = start()
+    node.answers.put("name", await node.make("one"))
+    node.answers.forget("name")
+    assert not node.found("name", "one")
+    assert not start().found("name", "one")
+
+
+async def test_what_is_in_memory_is_bounded(start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IMAGES_IN_MEMORY", 2)
+    monkeypatch.setattr(module, "NAMES_IN_MEMORY", 2)
+    node = start()
+    keys = [await node.make(f"image {n}") for n in range(5)]
+    for number, key in enumerate(keys):
+        node.answers.put(f"name {number}", key)
+    assert len(node.memo._hot) == len(node.answers._hot) == 2
+    await node.database.write([])
+    assert all(node.found(f"name {n}", f"image {n}") for n in range(5))
