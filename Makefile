@@ -5,6 +5,9 @@ BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEV     := $(VENV)/.installed-dev
 
+# Rounds of the fault tests, each with other moments to die at; a round takes a minute or two.
+SOAK_ROUNDS ?= 30
+
 .PHONY: run test check bench soak clean
 
 run: $(RUNTIME)
@@ -23,7 +26,9 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/bench.py
 
 soak: $(DEV)
-	$(BIN)/python benchmarks/soak.py
+	for seed in $$(seq $(SOAK_ROUNDS)); do \
+	  WAVELET_SEED=$$seed $(BIN)/python -m pytest -q tests/faults || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,8 +3,10 @@
     WaveletError
     ├── CallerError            4xx: the request has to change
     │   ├── InvalidRequest     400  a field is wrong (it is named)
+    │   │   └── InvalidDigest  400  a digest is not one
     │   ├── InvalidName        400  an image or repository name is wrong
     │   ├── DigestMismatch     400  bytes that the request names are not what it says they are
+    │   ├── MethodRefused      405
     │   ├── TooLarge           413
     │   ├── RangeInvalid       416
     │   ├── NotFound           404
@@ -77,6 +79,12 @@ class InvalidRequest(CallerError):
     """A member of a request is missing, of the wrong type, or contradicts another."""
 
 
+class InvalidDigest(InvalidRequest):
+    """A digest does not follow the grammar, or is of an algorithm that is not known."""
+
+    code = "DIGEST_INVALID"
+
+
 class InvalidName(CallerError):
     """An image reference or repository name does not follow the grammar."""
 
@@ -87,6 +95,12 @@ class DigestMismatch(CallerError):
     """Bytes that a request names do not have the digest or size it says."""
 
     code = "DIGEST_INVALID"
+
+
+class MethodRefused(CallerError):
+    """A route that is there does not take this method; nothing is ever pushed here, or deleted."""
+
+    status = 405
 
 
 class TooLarge(CallerError):

@@ -36,7 +36,7 @@ def check_files(state: Path) -> int:
 async def test_killed_at_any_moment_it_starts_again_and_serves_no_wrong_byte(
     registry: Registry, session: aiohttp.ClientSession, start_daemon: Callable[..., Daemon], state_dir: Path
 ) -> None:
-    moments = random.Random(11)
+    moments = random.Random(int(os.environ.get("WAVELET_SEED", "11")))
     shared = [noise(400_000) for _ in range(4)]
     images = {}
     for number in range(16):

@@ -279,6 +279,7 @@ async def test_no_thread_writes_to_a_file_that_was_closed(store: Opened, monkeyp
     source = Source()
     await store.fetch(source, DATA, len(DATA))
     source.send(DATA)
+    source.end()  # the fetch now waits for the thread itself
     await begun.wait()
     await store.close()
     await asyncio.sleep(0.3)

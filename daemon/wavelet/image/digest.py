@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Protocol
 
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidDigest
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _SHAPE = re.compile(r"(?P<algorithm>[a-z0-9]+):(?P<hex>[0-9a-f]+)")
@@ -32,13 +32,13 @@ class Digest(str):
         """Validate `text`.
 
         Raises:
-            InvalidRequest: another algorithm or not the algorithm's number of hexadecimal digits.
+            InvalidDigest: another algorithm or not the algorithm's number of hexadecimal digits.
         """
         found = _SHAPE.fullmatch(text)
         if found is None or _HEX_LENGTH.get(found["algorithm"]) != len(found["hex"]):
             shown = text if len(text) < 160 else text[:150] + "…"
             message = f"{shown!r} is not a digest; it takes sha256:<64 hexadecimal digits> (or sha512:<128>)"
-            raise InvalidRequest(message if field is None else f"{field}: {message}", field=field)
+            raise InvalidDigest(message if field is None else f"{field}: {message}", field=field)
         return cls(text)
 
     @classmethod

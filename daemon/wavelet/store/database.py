@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import structlog
 
+from wavelet.errors import NoSpace
 from wavelet.store.filesystem import refuse_network_filesystem
 
 log = structlog.get_logger()
@@ -127,6 +128,8 @@ class Database:
                     self._commit(connection, [write])
                 return
             log.exception("a write to the database failed", database=self._path.name)
+            if isinstance(failure, sqlite3.OperationalError) and failure.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                error = NoSpace(f"the disk of the state directory is full: {self._path.name} cannot grow")
         for write in group:
             if write.done is not None:
                 _settle(write.done, write.changed, error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from wavelet.errors import CallerError, ImageNotFound, WaveletError
+from wavelet.errors import ImageNotFound, MethodRefused, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
@@ -22,12 +22,6 @@ from wavelet.image.platform import DEFAULT_PLATFORM
 from wavelet.image.reference import valid_tag
 
 _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
-
-
-class MethodRefused(CallerError):
-    """A part of the distribution-spec that writes."""
-
-    status = 405
 
 
 class RegistryDoor:
