@@ -60,6 +60,14 @@ async def test_the_answer_to_a_container_token_request(door: Any) -> None:
     assert set(answer) == {"requestId", "containerToken", "targetImage", "expiration", "containerImage"}
 
 
+async def test_a_pending_request_says_what_it_waits_for(door: Any) -> None:
+    door.requests.state = Pending(UpstreamUnreachable("quay.io does not answer"))
+    token = await token_of_post(door)
+    status = await door.get(f"/v1alpha2/container/{token}/status")
+    assert (status["status"], status["reason"]) == ("PENDING", "quay.io does not answer")
+    assert "succeeded" not in status
+
+
 async def test_the_status_of_a_pending_request(door: Any) -> None:
     door.requests.state = Pending()
     token = await token_of_post(door)

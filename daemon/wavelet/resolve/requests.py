@@ -74,7 +74,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Undecided yet."""
+    """Undecided yet; `waiting_for` is the last thing that went wrong, if something did."""
+
+    waiting_for: WaveletError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class ContainerRequests:
         if pinned is None:
             pinned = self._resolver.fresh(plan, identity)
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
-        if not known.took:
+        if known.took is None:
             # A new request is a new attempt, with new patience.
             known.first_asked = time.monotonic()
             known.took = time.monotonic() - deadline + PIN_WAIT if isinstance(state, Ready) and not dry_run else None
@@ -310,7 +312,7 @@ class ContainerRequests:
         except WaveletError as error:
             known.job = None
             patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
-            return Pending() if patient else Failed(error)
+            return Pending(error) if patient else Failed(error)
         known.took = time.monotonic() - known.first_asked
         return Ready()
 

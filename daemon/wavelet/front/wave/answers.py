@@ -11,6 +11,7 @@ import datetime
 import msgspec
 
 from wavelet import __version__
+from wavelet.errors import WaveletError
 from wavelet.front.wave import models
 from wavelet.front.wave.names import target_image
 from wavelet.image.digest import Digest
@@ -152,8 +153,11 @@ def service_info() -> models.ServiceInfoAnswer:
 
 
 def reason(state: State) -> str | None:
-    """Return why a request has failed; clients show it to their users verbatim."""
-    return state.error.message if isinstance(state, Failed) else None
+    """Return why a request has failed, or is not decided yet; clients show it to their users verbatim."""
+    match state:
+        case Failed(error) | Pending(WaveletError() as error):
+            return error.message
+    return None
 
 
 def instant(seconds: float) -> str:
