@@ -170,7 +170,7 @@ class Scopes:
         """
         return await self._resolver.read(content, scope.identity)
 
-    # -- blobs ----------------------------------------------------------------------------------------------------
+    # -- blobs --------------------------------------------------------------------------------------------------------
 
     async def locate(self, scope: Scope, digest: Digest) -> Located:
         """Say where a blob of the name is.
