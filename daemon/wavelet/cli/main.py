@@ -1,6 +1,6 @@
 """Entry point of the `wavelet` command: arguments in, exit code out.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or settings (as argparse has it).
+Exit codes: 0 done, 1 failed, 2 wrong arguments or settings (as argparse has it), 70 a defect.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ import argparse
 import asyncio
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from wavelet import __version__
 from wavelet.config import ConfigError, Settings, load
 from wavelet.errors import WaveletError
+
+EXIT_DEFECT = 70
+"""sysexits.h: EX_SOFTWARE."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the details where they were asked for
+        if os.environ.get("WAVELET_LOG_LEVEL") == "debug":
+            traceback.print_exc()
+        print(f"wavelet: a defect: {error!r}; WAVELET_LOG_LEVEL=debug shows where", file=sys.stderr)  # noqa: T201
+        return EXIT_DEFECT
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,6 +28,9 @@ WITHOUT ROWID;
 INFLATING = 2
 """Layers that are inflated at one time."""
 
+RECENT_LAYERS = 4096
+"""Verified layers that are known without asking the database."""
+
 INLINE_INFLATED_LIMIT = 512 * 1024 * 1024
 """Bytes that a layer may inflate to which came with its request; Nextflow's bundles have 10 MB at most."""
 
@@ -39,6 +43,7 @@ class Layers:
         self._contents = contents
         self._database = database
         self._inflated_limit = inflated_limit
+        self._recent: OrderedDict[tuple[str, Digest], tuple[Digest, int]] = OrderedDict()
         # Threads of its own: a layer that inflates for a minute must not hold up what is hashed and written meanwhile.
         self._threads = ThreadPoolExecutor(INFLATING, "inflate")
 
@@ -75,7 +80,7 @@ class Layers:
             raise NoSpace(f"the layer {layer.digest} was evicted before it could be verified; the store is too small")
         path = blob.path
         self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self._inflated_limit)))
-        await self.remember(layer, blob.size)
+        self.remember(layer, blob.size)
         return blob.size
 
     async def check_inline(self, layer: Layer, data: bytes) -> None:
@@ -104,14 +109,22 @@ class Layers:
 
     def known_size(self, layer: Layer) -> int | None:
         """Return the size in bytes of a layer that was verified before, from this location."""
-        sql = "SELECT diff_id, size FROM layers WHERE origin = ? AND digest = ?"
-        rows = self._database.read(sql, _source(layer).origin, layer.digest)
-        return rows[0][1] if rows and rows[0][0] == layer.diff_id else None
+        origin = _source(layer).origin
+        known = self._recent.get((origin, layer.digest))
+        if known is None:
+            sql = "SELECT diff_id, size FROM layers WHERE origin = ? AND digest = ?"
+            known = next(iter(self._database.read(sql, origin, layer.digest)), None)
+        return known[1] if known is not None and known[0] == layer.diff_id else None
 
-    async def remember(self, layer: Layer, size: int) -> None:
+    def remember(self, layer: Layer, size: int) -> None:
         """Note that a layer of `size` bytes was verified from its location."""
-        row = (_source(layer).origin, layer.digest, layer.diff_id, size)
-        await self._database.write([("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?)", row)])
+        origin = _source(layer).origin
+        # Known at once; that it is written down can wait, for all that would be lost is having to look again.
+        self._recent[origin, layer.digest] = layer.diff_id, size
+        if len(self._recent) > RECENT_LAYERS:
+            self._recent.popitem(last=False)
+        row = (origin, layer.digest, layer.diff_id, size)
+        self._database.write_later("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?)", *row)
 
 
 def _source(layer: Layer) -> FromLocation:

@@ -97,15 +97,16 @@ class Answers:
         keys = self._keys(name)
         if now - keys.get(key, 0.0) > self._retention / 100:
             self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
+            keys.pop(key, None)  # the latest is kept last
             keys[key] = now
             if len(keys) > IMAGES_OF_A_NAME:
-                del keys[min(keys, key=keys.__getitem__)]
+                del keys[next(iter(keys))]
 
     def images(self, name: str) -> Iterator[Image]:
         """Yield the images, latest first."""
         horizon = time.time() - self._retention
         keys = self._keys(name)
-        for key, at in sorted(keys.items(), key=lambda item: -item[1]):
+        for key, at in reversed(keys.items()):
             image = self._memo.get(key) if at >= horizon else None
             if image is not None:
                 yield image
@@ -131,7 +132,7 @@ class Answers:
         keys = self._hot.get(name)
         if keys is None:
             sql = "SELECT key, at FROM answers WHERE name = ? ORDER BY at DESC LIMIT ?"
-            keys = dict(self._database.read(sql, name, IMAGES_OF_A_NAME))
+            keys = dict(reversed(self._database.read(sql, name, IMAGES_OF_A_NAME)))
             self._hot[name] = keys
             if len(self._hot) > NAMES_IN_MEMORY:
                 self._hot.popitem(last=False)

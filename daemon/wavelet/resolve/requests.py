@@ -196,7 +196,7 @@ class ContainerRequests:
         for layer in layers(plan):
             if layer.location == INLINE and self._layers.known_size(layer) is None:
                 await self._layers.check_inline(layer, inline[layer.digest])
-                await self._layers.remember(layer, len(inline[layer.digest]))
+                self._layers.remember(layer, len(inline[layer.digest]))
 
     async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> _Known:
         token = await self._records.put(record, inline)
@@ -212,7 +212,7 @@ class ContainerRequests:
         for asked, kept in zip(layers(record.plan), layers(plan), strict=True):
             size = self._layers.known_size(asked) if asked.location == INLINE else None
             if size is not None and self._layers.known_size(kept) is None:
-                await self._layers.remember(kept, size)
+                self._layers.remember(kept, size)
         return known
 
     # -- knowing ------------------------------------------------------------------------------------------------------

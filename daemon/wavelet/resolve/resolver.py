@@ -173,7 +173,8 @@ class Resolver:
             UpstreamError: an upstream does not say, and has not said before.
         """
         for repository in image.upstreams:
-            await self._access.require(repository, identity)
+            if not self._access.standing(repository, identity):
+                await self._access.require(repository, identity)
 
     async def open(self, content: Content, identity: Identity) -> Blob:
         """Return a member of a closure: from the store, or on its way from its source, or made again.
