@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -63,19 +62,6 @@ EXPIRY_INTERVAL = 3600.0
 _SCHEMA = "".join(room.SCHEMA for room in (content, memo, tags, access, layers, requests))
 
 
-@dataclass(frozen=True, slots=True)
-class Daemon:
-    """A running daemon.
-
-    Attributes:
-        address: host and port that it listens on.
-        store: its content, for those who look after it.
-    """
-
-    address: str
-    store: ContentStore
-
-
 class Expires(Protocol):
     """What forgets by age."""
 
@@ -84,8 +70,8 @@ class Expires(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Daemon]:
-    """Start a daemon; stop it at the end of the context, letting transfers end within the grace period.
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """Start a daemon and give its address; at the end of the context stop it, with the grace period for transfers.
 
     Raises:
         ConfigError: it cannot run with these settings, and why.
@@ -116,7 +102,7 @@ async def running(settings: Settings) -> AsyncIterator[Daemon]:
         ready["ready"] = True
         stack.callback(ready.clear)
         log.info("serving", address=address, state=str(state), limit=limit, version=__version__)
-        yield Daemon(address, store)
+        yield address
         log.info("stopping")
 
 

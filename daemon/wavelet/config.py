@@ -23,7 +23,6 @@ from msgspec import Meta, Struct, field
 from wavelet.errors import InvalidRequest
 
 ENV_PREFIX = "WAVELET_"
-_GIB = 1024**3
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 

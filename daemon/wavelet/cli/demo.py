@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from wavelet.app import Daemon, running
+from wavelet.app import running
 from wavelet.cli.engine import Engine, EngineFailed, find_engine
 from wavelet.cli.puller import pull
 from wavelet.cli.sample import SampleRegistry, pack
@@ -40,15 +40,15 @@ async def demo(settings: Settings, *, once: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
-    async with running(settings) as daemon, _sample() as image:
-        _say(f"wavelet serves on http://{daemon.address}, ready after {_since(started)}")
+    async with running(settings) as address, _sample() as image:
+        _say(f"wavelet serves on http://{address}, ready after {_since(started)}")
         _say(f"an embedded registry holds {image}")
-        await _show(daemon, image)
+        await _show(address, image)
         _say("")
         _say("To use it, put these two lines into nextflow.config:")
         _say("")
         _say("    wave.enabled  = true")
-        _say(f"    wave.endpoint = 'http://{daemon.address}'")
+        _say(f"    wave.endpoint = 'http://{address}'")
         _say("")
         if not once:
             _say("Serving until Ctrl-C.")
@@ -64,7 +64,7 @@ async def _sample() -> AsyncIterator[str]:
         await registry.stop()
 
 
-async def _show(daemon: Daemon, image: str) -> None:
+async def _show(address: str, image: str) -> None:
     layer = pack({ADDED_FILE: (ADDED_TEXT, 0o644)})
     body = {
         "containerImage": image,
@@ -84,7 +84,7 @@ async def _show(daemon: Daemon, image: str) -> None:
     _say("")
     _say(f"1. Ask, as Nextflow does: POST /v1alpha2/container for {image} with a layer and a variable added")
     started = time.monotonic()
-    name = (await _post(f"http://{daemon.address}/v1alpha2/container", body))["targetImage"]
+    name = (await _post(f"http://{address}/v1alpha2/container", body))["targetImage"]
     _say(f"   the answer, after {_since(started)}: {name}")
     with tempfile.TemporaryDirectory(prefix="wavelet-demo-") as directory:
         _say("2. Pull that name with the built-in client, which verifies every digest and unpacks")

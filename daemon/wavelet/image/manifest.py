@@ -96,7 +96,6 @@ class Index:
 
     media_type: str
     entries: tuple[IndexEntry, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def descriptors(self) -> tuple[Descriptor, ...]:
@@ -119,9 +118,6 @@ class Manifest:
     media_type: str
     config: Descriptor | None
     layers: tuple[Descriptor, ...]
-    subject: Digest | None = None
-    artifact_type: str | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def descriptors(self) -> tuple[Descriptor, ...]:
@@ -135,28 +131,21 @@ class _Platform(msgspec.Struct):
     variant: str = ""
 
 
-class _Descriptor(msgspec.Struct, rename={"media_type": "mediaType", "artifact_type": "artifactType"}):
+class _Descriptor(msgspec.Struct, rename={"media_type": "mediaType"}):
     digest: str
     size: int
     media_type: str = ""
     platform: _Platform | None = None
     annotations: dict[str, str] | None = None
-    artifact_type: str | None = None
 
 
-class _Document(
-    msgspec.Struct,
-    rename={"schema_version": "schemaVersion", "media_type": "mediaType", "artifact_type": "artifactType"},
-):
+class _Document(msgspec.Struct, rename={"schema_version": "schemaVersion", "media_type": "mediaType"}):
     schema_version: int = 0
     media_type: str | None = None
-    artifact_type: str | None = None
     config: _Descriptor | None = None
     layers: list[_Descriptor] | None = None
     blobs: list[_Descriptor] | None = None
     manifests: list[_Descriptor] | None = None
-    subject: _Descriptor | None = None
-    annotations: dict[str, str] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Document)
@@ -178,16 +167,13 @@ def parse_document(data: bytes, content_type: str | None = None) -> Manifest | I
         declared = document.media_type or (content_type or "").partition(";")[0].strip()
         if document.manifests is not None:
             media_type = declared if declared in INDEX_TYPES else OCI_INDEX
-            return Index(media_type, tuple(map(_entry, document.manifests)), document.annotations or {})
+            return Index(media_type, tuple(map(_entry, document.manifests)))
         if document.layers is None and document.config is None and document.blobs is None:
             raise MalformedManifest("neither a manifest nor an index")
         return Manifest(
             declared if declared in (*MANIFEST_TYPES, OCI_ARTIFACT) else OCI_MANIFEST,
             None if document.config is None else _descriptor(document.config),
             tuple(map(_descriptor, document.layers or document.blobs or ())),
-            None if document.subject is None else Digest.parse(document.subject.digest),
-            document.artifact_type,
-            document.annotations or {},
         )
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError) as error:
         raise MalformedManifest(str(error)) from None

@@ -34,7 +34,6 @@ class Job(Generic[T]):
 
     def __init__(self, task: asyncio.Task[T]) -> None:
         self._task = task
-        self.started_at = time.monotonic()
 
     @property
     def done(self) -> bool:
