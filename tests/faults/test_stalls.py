@@ -26,8 +26,8 @@ async def client(
     monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.5)
     monkeypatch.setattr("wavelet.upstream.credentials.paths_of", lambda uid: [])
     settings = msgspec.convert({"listen": "127.0.0.1:0", "state": str(tmp_path), "grace_period": 1}, Settings)
-    async with running(settings) as daemon:
-        yield Client(session, f"http://{daemon.address}")
+    async with running(settings) as address:
+        yield Client(session, f"http://{address}")
 
 
 async def test_a_silent_transfer_is_taken_up_again(registry: Registry, client: Client) -> None:
