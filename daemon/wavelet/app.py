@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import platform
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -18,12 +19,14 @@ import structlog
 from aiohttp import web
 
 from wavelet import __version__
+from wavelet.cluster import claims as cluster_claims
+from wavelet.cluster.claims import Claims, DirectoryClaims, SqliteClaims
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.key import key_path, load_key
 from wavelet.cluster.records import Records
 from wavelet.cluster.sqlite import SqliteRecords
-from wavelet.config import ConfigError, Settings, join_address, parse_size
-from wavelet.errors import WaveletError
+from wavelet.config import Conda, ConfigError, Settings, join_address, parse_size
+from wavelet.errors import CallerError, WaveletError
 from wavelet.front import operations
 from wavelet.front.caller import caller_middleware
 from wavelet.front.guard import guard
@@ -32,21 +35,33 @@ from wavelet.front.refusals import refusals
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import Scopes
 from wavelet.front.wave.routes import add_routes as add_wave_routes
+from wavelet.image.platform import Platform
 from wavelet.pin import access, tags
 from wavelet.pin.access import Access
+from wavelet.pin.conda import index_files, locks
+from wavelet.pin.conda.locks import Locks
+from wavelet.pin.conda.pinner import CondaPinner
+from wavelet.pin.conda.relay import Relay
+from wavelet.pin.conda.solver import Solver
 from wavelet.pin.tags import Pinner
-from wavelet.resolve import layers, memo, requests
+from wavelet.plan.asked import CondaDefaults
+from wavelet.resolve import archives, journal, layers, memo, requests
 from wavelet.resolve.access import AccessRules
+from wavelet.resolve.archives import Archives
 from wavelet.resolve.contents import Contents
+from wavelet.resolve.journal import Journals
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.naming import Naming
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.work import Tools
+from wavelet.resolve.workers import Workers
 from wavelet.store import content
 from wavelet.store.content import ContentStore, bytes_held
 from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.upstream.channels import Channels
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 
@@ -59,7 +74,8 @@ pending, one look at everything stops the loop for a second."""
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
 
-_SCHEMA = "".join(room.SCHEMA for room in (content, memo, tags, access, layers, requests))
+_ROOMS = (content, memo, tags, access, layers, requests, archives, journal, index_files, locks)
+_SCHEMA = "".join(room.SCHEMA for room in _ROOMS)
 
 
 class Expires(Protocol):
@@ -90,12 +106,14 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         stack.push_async_callback(records.close)
         in_memory = filesystem_type(state) in MEMORY_FILESYSTEMS
         limit = settings.store_limit(bytes_held(database), in_memory=in_memory)
+        claims = _claims(settings, state, key, stack)
+        stack.push_async_callback(claims.close)
         store = ContentStore(state, database, limit)
         stack.push_async_callback(store.close)
         logins = Logins(settings)
         upstream = await stack.enter_async_context(Upstream(settings, logins))
         app = web.Application(client_max_size=0)
-        await _furnish(app, settings, database, store, records, logins, upstream, key, stack)
+        await _furnish(app, settings, database, store, records, claims, logins, upstream, key, stack)
         listening = await listen(app, settings, plain)
         stack.push_async_callback(listening.close)
         ready = app[operations.READY]
@@ -112,6 +130,7 @@ async def _furnish(
     database: Database,
     store: ContentStore,
     records: Records,
+    claims: Claims,
     logins: Logins,
     upstream: Upstream,
     key: bytes,
@@ -126,7 +145,12 @@ async def _furnish(
     named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
     stack.callback(named.close)
     images = Memo(database)
-    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images)
+    conda, archives = await _conda(settings, database, store, claims, stack)
+    workers = Workers(settings.conda.workers)
+    stack.push_async_callback(workers.close)
+    journals = Journals(database)
+    tools = Tools(store, upstream, named, archives, claims, workers, records, settings.name_authority)
+    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools)
     stack.push_async_callback(resolver.close)
     answers = Answers(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
@@ -141,15 +165,55 @@ async def _furnish(
         rules,
         lifetime=settings.records.lifetime,
     )
-    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, lease=settings.store.lease)
+    site = _conda_defaults(settings.conda)
+    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, lease=settings.store.lease)
     own_hosts = frozenset({settings.name_authority, settings.listen})
-    expiry = asyncio.create_task(_expire(records, (grants, pinner, images, answers)))
+    expiry = asyncio.create_task(_expire((records, claims), (grants, pinner, images, answers, conda, journals)))
     stack.callback(expiry.cancel)
     app[operations.READY] = {}
     app.middlewares.extend([refusals, guard(settings), caller_middleware(rules, key)])
     operations.add_routes(app)
     RegistryDoor(scopes, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
-    add_wave_routes(app, container_requests, settings.name_authority)
+    add_wave_routes(app, container_requests, settings.name_authority, site)
+
+
+async def _conda(
+    settings: Settings, database: Database, store: ContentStore, claims: Claims, stack: AsyncExitStack
+) -> tuple[CondaPinner, Archives]:
+    """Build what solves for packages and fetches them."""
+    channels = await stack.enter_async_context(Channels(settings))
+    relay = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
+    await relay.start()
+    stack.push_async_callback(relay.close)
+    state = settings.state_directory
+    limit, max_age = settings.conda.solve_limit, settings.conda.repodata_ttl
+    solver = Solver(state / "solver", limit=limit, max_age=max_age, mirror=relay.url_for)
+    archives = Archives(store, channels, database)
+    locks = Locks(database, claims, settings.conda.renew_names)
+    conda = CondaPinner(settings.conda, locks, solver, channels, relay, archives.complete, state / "pip")
+    stack.push_async_callback(conda.close)
+    return conda, archives
+
+
+def _conda_defaults(settings: Conda) -> CondaDefaults:
+    try:
+        return CondaDefaults.of(
+            settings.base_image,
+            settings.base_packages,
+            settings.channels,
+            use_defaults=settings.defaults,
+            platform=Platform.of("linux", platform.machine()),
+        )
+    except CallerError as error:
+        raise ConfigError(error.message, field=error.field) from None
+
+
+def _claims(settings: Settings, state: Path, key: bytes, stack: AsyncExitStack) -> Claims:
+    if settings.records.directory:
+        return DirectoryClaims(Path(settings.records.directory), key)
+    database = Database(state / "records.db", cluster_claims.SCHEMA, synchronous="FULL")
+    stack.callback(database.close)
+    return SqliteClaims(database, key)
 
 
 def _records(settings: Settings, state: Path, key: bytes) -> Records:
@@ -186,16 +250,17 @@ def _owned(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-async def _expire(records: Records, others: tuple[Expires, ...]) -> None:
+async def _expire(shared: tuple[Records | Claims, ...], others: tuple[Expires, ...]) -> None:
     while True:
         for room in others:
             room.expire()
-        try:
-            count = await records.expire()
-            if count:
-                log.info("requests expired", count=count)
-        except WaveletError as error:
-            log.warning("expired requests could not be removed", because=error.message)
+        for keeper in shared:
+            try:
+                count = await keeper.expire()
+                if count:
+                    log.info("expired", records=count)
+            except WaveletError as error:
+                log.warning("what has expired could not be removed", because=error.message)
         await asyncio.sleep(EXPIRY_INTERVAL)
 
 

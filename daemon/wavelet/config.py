@@ -123,6 +123,50 @@ class Upstream(_Section, frozen=True):
     inflated_limit: Annotated[str | int, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
 
 
+class Conda(_Section, frozen=True):
+    """Images of conda packages. Logins and further mirrors come from `.condarc` and rattler's file of the daemon's user."""
+
+    base_image: Annotated[str, Meta(description="the image under the packages of a request that names none")] = (
+        "docker.io/library/ubuntu:24.04"
+    )
+    base_packages: Annotated[
+        tuple[str, ...], Meta(description="specs that are added where the request does not say what to add")
+    ] = ("conda-forge::procps-ng",)
+    channels: Annotated[
+        tuple[str, ...], Meta(description="channels of a request that names none, the first with priority")
+    ] = ("conda-forge", "bioconda")
+    channel_alias: Annotated[
+        str, Meta(description="where a channel is that is named without a URL; empty: as .condarc says, or conda's own")
+    ] = ""
+    allowed_channels: Annotated[
+        tuple[str, ...],
+        Meta(description="channels (names, URLs, URL prefixes with a * at the end) that may be used; empty: all"),
+    ] = ()
+    allowed_indexes: Annotated[
+        tuple[str, ...], Meta(description="hosts that wheels may come from; empty: those of the configured indexes")
+    ] = ()
+    defaults: Annotated[
+        bool,
+        Meta(description="whether the channel `defaults` is used where it is named; its terms are not free for all"),
+    ] = False
+    mirrors: Annotated[
+        dict[str, tuple[str, ...]], Meta(description="URL prefixes of channels, and the URLs to ask instead, in order")
+    ] = field(default_factory=dict)
+    repodata_ttl: Annotated[
+        float, Meta(description="seconds for which a channel's index is not asked for again", ge=0)
+    ] = 300
+    renew_names: Annotated[
+        float, Meta(description="seconds after which an image that is named by its specs is solved anew", gt=0)
+    ] = 7 * 86400
+    solve_limit: Annotated[float, Meta(description="seconds after which a solve gives up", gt=0)] = 120
+    package_limit: Annotated[str | int, Meta(description="most bytes that one package may inflate to")] = "32GB"
+    workers: Annotated[int, Meta(description="processes that make layers; 0: one per CPU", ge=0)] = 0
+    engine: Annotated[
+        Literal["auto", "docker", "podman", "namespace", "none"],
+        Meta(description="what runs post-link scripts; `auto`: the first that works; `none`: they are refused"),
+    ] = "auto"
+
+
 class Settings(_Section, frozen=True):
     """All settings."""
 
@@ -150,6 +194,7 @@ class Settings(_Section, frozen=True):
     store: Annotated[Store, Meta(description="the content store")] = field(default_factory=Store)
     records: Annotated[Records, Meta(description="container requests")] = field(default_factory=Records)
     upstream: Annotated[Upstream, Meta(description="other servers")] = field(default_factory=Upstream)
+    conda: Annotated[Conda, Meta(description="images of conda packages")] = field(default_factory=Conda)
 
     @property
     def name_authority(self) -> str:
@@ -254,6 +299,7 @@ def _check(settings: Settings) -> None:
         split_address(settings.tls.listen, "tls.listen")
     parse_size(settings.upstream.layer_limit, "upstream.layer_limit")
     parse_size(settings.upstream.inflated_limit, "upstream.inflated_limit")
+    parse_size(settings.conda.package_limit, "conda.package_limit")
     if settings.store.limit:
         parse_size(settings.store.limit, "store.limit")
 

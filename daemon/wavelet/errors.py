@@ -6,6 +6,7 @@
     │   │   └── InvalidDigest  400  a digest is not one
     │   ├── InvalidName        400  an image or repository name is wrong
     │   ├── DigestMismatch     400  bytes that the request names are not what it says they are
+    │   ├── Unsolvable         400  no set of packages satisfies the request; the solver says why
     │   ├── MethodRefused      405
     │   ├── TooLarge           413
     │   ├── RangeInvalid       416
@@ -95,6 +96,10 @@ class DigestMismatch(CallerError):
     """Bytes that a request names do not have the digest or size it says."""
 
     code = "DIGEST_INVALID"
+
+
+class Unsolvable(CallerError):
+    """No set of packages satisfies the specs. The message ends with the solver's own explanation, which has lines."""
 
 
 class MethodRefused(CallerError):

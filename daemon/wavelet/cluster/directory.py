@@ -15,36 +15,26 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
-from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish_new, publish_over, sync_directory
+from wavelet.cluster.directory_io import DirectoryIo
+from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, publish_over, sync_directory
 from wavelet.cluster.recent import Recent
 from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
 from wavelet.config import ConfigError
-from wavelet.errors import InvalidRequest, NoSpace, OurError, WaitExpired
+from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.plan.tokens import well_formed
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
 LOOK_AGAIN = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Seconds between looks for an unknown token: NFS caches absences, and the name may be another node's of just now."""
 
-IO_WAIT = 30.0
-"""Seconds after which a directory that does not answer is an error."""
-
 LEFTOVER_AGE = 3600.0
 """Seconds after which a file without a record is taken for one that a crash has left."""
-
-_THREADS = 8
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DirectoryRecords:
@@ -72,7 +62,7 @@ class DirectoryRecords:
         self._lifetime = lifetime
         self._clock = clock
         self._recent = Recent(lifetime, clock)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
+        self._io = DirectoryIo(path)
 
     async def get(self, token: str) -> Stored | None:
         """See `Records.get`. An unknown token is looked for over a few seconds."""
@@ -83,8 +73,8 @@ class DirectoryRecords:
         for pause in (0.0, *LOOK_AGAIN):
             if pause:
                 await asyncio.sleep(pause)
-                await self._run(self._look_afresh, token)
-            if (seen := await self._run(self._read, token)) is not None:
+                await self._io.run(self._look_afresh, token)
+            if (seen := await self._io.run(self._read, token)) is not None:
                 return self._remember(token, *seen)
         return None
 
@@ -99,25 +89,25 @@ class DirectoryRecords:
         token = record.token(self._key)
         if not inline and not self._recent.use_is_due(token) and await self._is_there(token):
             return token
-        await self._run(self._put, token, record, inline)
+        await self._io.run(self._put, token, record, inline)
         self._recent.used(token)
         return token
 
     async def _is_there(self, token: str) -> bool:
         if self._recent.get(token) is not None:
             return True
-        seen = await self._run(self._read, token)
+        seen = await self._io.run(self._read, token)
         return seen is not None and self._remember(token, *seen) is not None
 
     async def inline(self, token: str, digest: Digest) -> bytes | None:
         """See `Records.inline`."""
         if not well_formed(token):
             return None
-        return await self._run(self._read_inline, token, digest)
+        return await self._io.run(self._read_inline, token, digest)
 
     async def touch(self, token: str) -> None:
         """See `Records.touch`. Once an hour it waits for the directory."""
-        if well_formed(token) and self._recent.use_is_due(token) and await self._run(self._touch, token):
+        if well_formed(token) and self._recent.use_is_due(token) and await self._io.run(self._touch, token):
             self._recent.used(token)
 
     async def evict(self, token: str) -> bool:
@@ -125,29 +115,18 @@ class DirectoryRecords:
         if not well_formed(token):
             return False
         self._recent.forget(token)
-        evicted = await self._run(self._evict, token)
+        evicted = await self._io.run(self._evict, token)
         self._recent.forget(token)
         return evicted
 
     async def expire(self) -> int:
         """See `Records.expire`. Also removes what crashes have left."""
-        shards = await self._run(self._shards)
-        return sum([await self._run(self._expire, shard) for shard in shards])
+        shards = await self._io.run(self._shards)
+        return sum([await self._io.run(self._expire, shard) for shard in shards])
 
     async def close(self) -> None:
         """See `Records.close`."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        try:
-            async with asyncio.timeout(IO_WAIT):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        except TimeoutError:
-            message = f"the shared directory {self._root} has not answered for {IO_WAIT:.0f} seconds"
-            raise WaitExpired(message) from None
-        except OSError as error:
-            kind = NoSpace if error.errno in _NO_ROOM else OurError
-            raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}") from error
+        self._io.close()
 
     # Below, all runs in the threads.
 
@@ -199,18 +178,8 @@ class DirectoryRecords:
                 publish_over(layer, content, now)
         seen = self._read(token)
         if seen is None or not self._renew(token, seen[0]):
-            self._publish(path, b"%.6f\n" % now + record.encode(), now, replace=seen is not None)
+            publish(path, b"%.6f\n" % now + record.encode(), now, replace=seen is not None)
             sync_directory(self._root)
-
-    def _publish(self, path: Path, content: bytes, now: float, *, replace: bool) -> None:
-        try:
-            if not replace:
-                publish_new(path, content, now)
-                return
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-        publish_over(path, content, now)
 
     def _touch(self, token: str) -> bool:
         seen = self._read(token)

@@ -6,12 +6,15 @@ Lustre too; nothing relies on locks, appending or O_EXCL.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from pathlib import Path
 
 MODE = 0o600
 TEMPORARY_SUFFIX = ".tmp"
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
 def publish_new(path: Path, content: bytes, modified: float) -> bool:
@@ -43,6 +46,18 @@ def publish_over(path: Path, content: bytes, modified: float) -> None:
         aside.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def publish(path: Path, content: bytes, modified: float, *, replace: bool) -> None:
+    """Make a file if there is none, or replace it; blocking. Without hard links, the last of two writers stays."""
+    try:
+        if not replace:
+            publish_new(path, content, modified)
+            return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    publish_over(path, content, modified)
 
 
 def make_directory(path: Path) -> None:

@@ -12,7 +12,8 @@ from wavelet.image.image import Content, Image
 from wavelet.image.manifest import Descriptor, Index, MalformedManifest, Manifest
 from wavelet.image.platform import Platform
 from wavelet.make.work import Work, added, from_upstream, read_document
-from wavelet.plan.plan import FromRegistry, WithConfig
+from wavelet.plan.plan import WithConfig, sources
+from wavelet.plan.source import FromRegistry
 
 
 async def make(plan: WithConfig, work: Work) -> Image:
@@ -37,14 +38,14 @@ class _Augmentation:
         self._plan = plan
         self._work = work
         self._layers = layers
+        self._name = next(sources(plan)).reference
         self._contents = {content.descriptor.digest: content for content in contents}
 
     async def all(self, base: Image, data: bytes, view: Index) -> Image:
+        assert isinstance(self._plan.base, FromRegistry), "packages are made into an image, not into an index"
         entries = [entry for entry in view.entries if entry.is_image]
         if not entries:
-            raise ImageNotFound(
-                f"{self._plan.base.reference} has no image to add to, only {len(view.entries)} other entries"
-            )
+            raise ImageNotFound(f"{self._name} has no image to add to, only {len(view.entries)} other entries")
         images: dict[Digest, Image] = {}
         for entry in entries:
             leaf = FromRegistry(self._plan.base.reference.at(entry.descriptor.digest), entry.platform)
@@ -61,13 +62,13 @@ class _Augmentation:
 
     async def one(self, base: Image, data: bytes, view: Manifest) -> Image:
         if view.config is None:
-            raise UpstreamBroken(f"{self._plan.base.reference} is not an image: it has no configuration")
+            raise UpstreamBroken(f"{self._name} is not an image: it has no configuration")
         config = await self._work.read(base.closure[view.config.digest])
         included, contents = await self._included()
         try:
             made = augment_manifest(data, view.media_type, config, self._addition([*self._layers, *included]))
         except MalformedManifest as error:
-            raise UpstreamBroken(f"{self._plan.base.reference}: {error}") from None
+            raise UpstreamBroken(f"{self._name}: {error}") from None
         new_manifest = await self._work.keep(made.manifest, made.media_type)
         new_config = await self._work.keep(made.config, made.config_media_type)
         replaced = {base.descriptor.digest, view.config.digest}

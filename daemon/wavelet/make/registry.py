@@ -7,7 +7,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.manifest import Descriptor, Index, MalformedManifest, parse_document
 from wavelet.make.work import Work, from_upstream
-from wavelet.plan.plan import FromRegistry
+from wavelet.plan.source import FromRegistry
 
 
 async def make(plan: FromRegistry, work: Work) -> Image:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from wavelet.errors import UpstreamBroken
 from wavelet.image.augment import AddedLayer
+from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image
 from wavelet.image.manifest import Descriptor, Index, MalformedManifest, Manifest, parse_document
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.plan import Layer, Plan
+
+T = TypeVar("T")
 
 
 class Work(Protocol):
@@ -35,6 +41,66 @@ class Work(Protocol):
 
     async def keep(self, data: bytes, media_type: str) -> Content:
         """Keep a document that this maker has written."""
+
+    async def archive(self, location: str, digest: Digest, size: int | None) -> Path:
+        """Return the file of a package, wheel or other source that everybody may have, fetched and verified.
+
+        It stays where it is for as long as this making goes on.
+
+        Raises:
+            DigestMismatch, UpstreamError: it cannot be had, or is not what its digest and size say.
+        """
+
+    async def path(self, content: Content) -> Path:
+        """Return the file of a member of a closure, fetched or made if need be; it stays while this making goes on."""
+
+    def scratch(self, size: int) -> AbstractAsyncContextManager[Path]:
+        """Give an empty directory of its own on the store's file system, with `size` bytes set aside.
+
+        It is removed at the end, with all that was not adopted.
+
+        Raises:
+            NoSpace: there is no room for that.
+        """
+
+    async def adopt(self, file: Path, descriptor: Descriptor, *, derived: bool = False) -> Content:
+        """Take a file out of the scratch directory into the store, hashed by whoever wrote it.
+
+        `derived` content can be put together again from other content of the store, and is evicted before it.
+        """
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run a function of a module in a worker process; its arguments and its result are pickled.
+
+        Raises:
+            WaveletError: what the function raised.
+            Internal: the worker died twice over it.
+        """
+
+    async def download(self, urls: Sequence[str], md5: str) -> Path:
+        """Return a file that everybody may have, from the first of `urls` that has it, verified by its MD5 in hexadecimal.
+
+        Raises:
+            DigestMismatch, NotFound, UpstreamError: it cannot be had.
+        """
+
+    async def claim(self, key: str, data: bytes) -> bytes:
+        """Share a result that another node might make differently: return the one of whoever claimed `key` first."""
+
+    async def claimed(self, key: str) -> bytes | None:
+        """Return what was claimed under `key` by any node."""
+
+    async def share(self, file: Path, digest: Digest) -> None:
+        """Let other nodes have a blob that a claim speaks of."""
+
+    async def shared(self, descriptor: Descriptor) -> Content | None:
+        """Return a blob that a claim speaks of: this node's own, or another's; None if it is nowhere to be had."""
+
+    async def pullable(self, plan: Plan) -> str:
+        """Return a name under which container engines on this node pull the image of `plan`."""
+
+    def report(self, line: str) -> None:
+        """Add a line to the log of this making, which its users can read as it goes."""
 
 
 async def read_document(work: Work, content: Content) -> tuple[bytes, Manifest | Index]:

@@ -21,7 +21,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
 from wavelet.pin.access import Access
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import FromRegistry, Plan, map_sources, sources
+from wavelet.plan.plan import Plan, map_sources, sources
+from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.store.database import Database
 

@@ -16,32 +16,37 @@ import msgspec
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
-from wavelet.plan.plan import AsIndex, ContainerConfig, FromRegistry, Layer, Plan, WithConfig
+from wavelet.plan.conda_form import filled, read_conda, read_platform, read_source, write_conda, write_source
+from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
+from wavelet.plan.source import FromRegistry
 
 VERSION = 1
 
 
 def canonical(plan: Plan) -> bytes:
     """Return the bytes that stand for `plan` in names."""
-    return _write({"version": VERSION, "plan": _value(plan, whole=False)})
+    return _write({"version": VERSION, "plan": _value(plan, whole=False, sizes=False)})
 
 
 def encode(plan: Plan) -> bytes:
     """Return `plan` as JSON, with the locations of its layers."""
-    return _write({"version": VERSION, "plan": _value(plan, whole=True)})
+    return _write({"version": VERSION, "plan": _value(plan, whole=True, sizes=True)})
 
 
 def key(plan: Plan) -> str:
     """Return the memo key of a plan: a SHA-256 over all of it, locations included, in hexadecimal."""
-    return _leaf_key(plan) if isinstance(plan, FromRegistry) else Digest.of(encode(plan)).hex
+    return _leaf_key(plan) if isinstance(plan, FromRegistry) else _key(plan)
 
 
 @functools.lru_cache(maxsize=4096)
 def _leaf_key(plan: FromRegistry) -> str:
     # Only small plans are kept in memory: what requests add to an image can be long.
-    return Digest.of(encode(plan)).hex
+    return _key(plan)
+
+
+def _key(plan: Plan) -> str:
+    # Without the sizes of packages: a lock says them or not, and it is the same lock.
+    return Digest.of(_write({"version": VERSION, "plan": _value(plan, whole=True, sizes=False)})).hex
 
 
 def decode(data: bytes) -> Plan:
@@ -63,17 +68,18 @@ def _write(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
-def _value(plan: Plan, *, whole: bool) -> dict[str, Any]:
+def _value(plan: Plan, *, whole: bool, sizes: bool) -> dict[str, Any]:
     match plan:
-        case FromRegistry(reference, platform):
-            fixed = reference if reference.digest is None else reference.at(reference.digest)
-            return {"from": str(fixed)} | ({} if platform is None else {"platform": str(platform)})
+        case FromRegistry():
+            return write_source(plan)
         case WithConfig(base, config, includes):
-            value = {"base": _value(base, whole=whole)}
+            value = {"base": _value(base, whole=whole, sizes=sizes)}
             value |= {"config": _config(config, whole=whole)} if config else {}
-            return value | ({"includes": [_value(each, whole=whole) for each in includes]} if includes else {})
+            return value | ({"includes": [write_source(each) for each in includes]} if includes else {})
         case AsIndex(members):
-            return {"index": {str(platform): _value(member, whole=whole) for platform, member in members}}
+            return {"index": {str(platform): _value(member, whole=whole, sizes=sizes) for platform, member in members}}
+        case _:
+            return write_conda(plan, sizes=sizes)
 
 
 def _config(config: ContainerConfig, *, whole: bool) -> dict[str, Any]:
@@ -84,7 +90,7 @@ def _config(config: ContainerConfig, *, whole: bool) -> dict[str, Any]:
         "workingDir": config.working_dir,
         "layers": [_layer(layer, whole=whole) for layer in config.layers],
     }
-    return {name: value for name, value in members.items() if value}
+    return filled(members)
 
 
 def _layer(layer: Layer, *, whole: bool) -> dict[str, Any]:
@@ -98,21 +104,15 @@ def _layer(layer: Layer, *, whole: bool) -> dict[str, Any]:
 
 def _plan(value: dict[str, Any]) -> Plan:
     if "index" in value:
-        members = [(_platform(text), _plan(member)) for text, member in value["index"].items()]
-        return AsIndex(tuple((p, m) for p, m in members if not isinstance(m, AsIndex)))
+        members = [(read_platform(text), _plan(member)) for text, member in value["index"].items()]
+        return AsIndex(tuple((p, m) for p, m in members if isinstance(m, Base | WithConfig)))
     if "base" in value:
-        includes = tuple(map(_source, value.get("includes", ())))
-        return WithConfig(_source(value["base"]), _read_config(value.get("config", {})), includes)
-    return _source(value)
-
-
-def _source(value: dict[str, Any]) -> FromRegistry:
-    platform = _platform(value["platform"]) if "platform" in value else None
-    return FromRegistry(Reference.parse(value["from"]), platform)
-
-
-def _platform(text: str) -> Platform:
-    return Platform.of(*text.split("/"))
+        base = _plan(value["base"])
+        if not isinstance(base, Base):
+            raise TypeError(base)
+        includes = tuple(map(read_source, value.get("includes", ())))
+        return WithConfig(base, _read_config(value.get("config", {})), includes)
+    return read_conda(value) or read_source(value)
 
 
 def _read_config(value: dict[str, Any]) -> ContainerConfig:

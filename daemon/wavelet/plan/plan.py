@@ -7,18 +7,11 @@ from dataclasses import dataclass, replace
 
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.plan.conda import CondaPart, FromConda, FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
+from wavelet.plan.source import FromRegistry
 
 INLINE = "inline:"
 """The location of a layer whose bytes came with the request and lie beside its record."""
-
-
-@dataclass(frozen=True, slots=True)
-class FromRegistry:
-    """An image that some registry has. Without a platform: whatever the reference names, an index as it is."""
-
-    reference: Reference
-    platform: Platform | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +51,15 @@ class ContainerConfig:
 _NOTHING = ContainerConfig()
 
 
+Base = FromRegistry | FromConda | FromLock
+"""What an augmentation starts from."""
+
+
 @dataclass(frozen=True, slots=True)
 class WithConfig:
     """`base` with layers, environment and entry point added, and with the layers of `includes` on top."""
 
-    base: FromRegistry
+    base: Base
     config: ContainerConfig
     includes: tuple[FromRegistry, ...] = ()
 
@@ -71,30 +68,40 @@ class WithConfig:
 class AsIndex:
     """Several platforms under one name: an index of exactly these."""
 
-    members: tuple[tuple[Platform, FromRegistry | WithConfig], ...]
+    members: tuple[tuple[Platform, Base | WithConfig], ...]
 
 
-Plan = FromRegistry | WithConfig | AsIndex
+Plan = FromRegistry | FromConda | FromLock | WithConfig | AsIndex | CondaPart
 
 
-def sources(plan: Plan) -> Iterator[FromRegistry]:
-    """Yield every leaf that an upstream registry has to answer for."""
+def parts(plan: Plan) -> Iterator[Base]:
+    """Yield every image that the plan is put together of, itself not being put together."""
     match plan:
-        case FromRegistry():
+        case FromRegistry() | FromConda() | FromLock():
             yield plan
         case WithConfig():
             yield plan.base
             yield from plan.includes
         case AsIndex():
             for _, member in plan.members:
-                yield from sources(member)
+                yield from parts(member)
+        case ScriptsLayer():
+            yield plan.image
+        case LibcOf():
+            yield plan.base
+        case PackageLayer() | WheelLayer():
+            return
+
+
+def sources(plan: Plan) -> Iterator[FromRegistry]:
+    """Yield every leaf that an upstream registry has to answer for."""
+    for part in parts(plan):
+        yield part if isinstance(part, FromRegistry) else part.base
 
 
 def layers(plan: Plan) -> Iterator[Layer]:
     """Yield every layer that the request itself names."""
     match plan:
-        case FromRegistry():
-            return
         case WithConfig():
             yield from plan.config.layers
         case AsIndex():
@@ -103,11 +110,26 @@ def layers(plan: Plan) -> Iterator[Layer]:
 
 
 def map_sources(plan: Plan, change: Callable[[FromRegistry], FromRegistry]) -> Plan:
-    """Return the plan with each registry leaf replaced by what `change` makes of it."""
+    """Return the plan of an image with each registry leaf replaced by what `change` makes of it."""
+    return map_parts(plan, lambda part: _map_source(part, change))
+
+
+def _map_source(part: Base, change: Callable[[FromRegistry], FromRegistry]) -> Base:
+    return change(part) if isinstance(part, FromRegistry) else replace(part, base=change(part.base))
+
+
+def map_parts(plan: Plan, change: Callable[[Base], Base]) -> Plan:
+    """Return the plan of an image with each of its `parts` replaced by what `change` makes of it.
+
+    An included image has to stay one of a registry.
+    """
     match plan:
-        case FromRegistry():
+        case FromRegistry() | FromConda() | FromLock():
             return change(plan)
         case WithConfig():
-            return replace(plan, base=change(plan.base), includes=tuple(map(change, plan.includes)))
+            return replace(plan, base=change(plan.base), includes=tuple(map(change, plan.includes)))  # type: ignore[arg-type]
         case AsIndex():
-            return AsIndex(tuple((platform, map_sources(member, change)) for platform, member in plan.members))  # type: ignore[misc]
+            members = ((platform, map_parts(member, change)) for platform, member in plan.members)
+            return AsIndex(tuple(members))  # type: ignore[arg-type]
+        case PackageLayer() | WheelLayer() | ScriptsLayer() | LibcOf():
+            return plan

@@ -33,11 +33,13 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.pin.tags import Pinned, digest_of
 from wavelet.plan.identity import Identity, Login
-from wavelet.plan.plan import INLINE, AsIndex, FromRegistry, Layer, Plan, WithConfig, layers
+from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers
+from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.job import Job
 from wavelet.resolve.layers import Layers
+from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.naming import Naming
 from wavelet.resolve.resolver import Resolver
@@ -316,6 +318,27 @@ class ContainerRequests:
         known.took = time.monotonic() - known.first_asked
         return Ready()
 
+    async def log(self, token: str, identity: Identity) -> str:
+        """Return the log of what is, or was, made for a request; empty if nothing was.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+        """
+        request = (await self._visible(token, identity)).request
+        return self._resolver.log(request.plan, self._rules.identity_of(request.principal))
+
+    async def lock(self, token: str, identity: Identity, form: LockForm) -> str | None:
+        """Return the exact packages of a request as a lock file; None while they are not decided.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+            WaveletError: they cannot be had.
+        """
+        request = (await self._visible(token, identity)).request
+        return await self._resolver.lock_file(request.plan, self._rules.identity_of(request.principal), form)
+
     async def evict(self, token: str, identity: Identity) -> None:
         """Forget a request.
 
@@ -368,9 +391,8 @@ def _localised(plan: Plan, token: str) -> Plan:
         return replace(layer, location=INLINE + token) if layer.location.startswith(INLINE) else layer
 
     match plan:
-        case FromRegistry():
-            return plan
         case WithConfig():
             return replace(plan, config=replace(plan.config, layers=tuple(map(locate, plan.config.layers))))
         case AsIndex():
             return AsIndex(tuple((platform, _localised(member, token)) for platform, member in plan.members))  # type: ignore[misc]
+    return plan

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from wavelet.errors import BlobNotFound, CallerError, Internal, NoSpace, UpstreamError
+from wavelet.errors import BlobNotFound, CallerError, Internal, NoSpace, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.image.reference import Repository
 from wavelet.make import augment, index, registry
+from wavelet.make.conda import image as conda_image
+from wavelet.make.conda import libc, package, scripts, wheel
+from wavelet.make.conda.libc import Libc
 from wavelet.make.work import Work
 from wavelet.pin.access import Access
+from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
+from wavelet.plan.conda import FromConda, FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import AsIndex, FromRegistry, Plan, WithConfig, layers, sources
+from wavelet.plan.plan import AsIndex, Base, Plan, WithConfig, layers, map_parts, parts, sources
+from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs
+from wavelet.resolve.journal import Journals, make_key, solve_key
 from wavelet.resolve.layers import Layers
+from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Memo
-from wavelet.resolve.work import Fetch, ResolverWork
+from wavelet.resolve.work import ResolverWork, Tools
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.growing import Growing
 from wavelet.upstream.client import Upstream
@@ -36,6 +46,9 @@ log = structlog.get_logger()
 PIN_LIMIT = 120.0
 """Seconds after which a pin's job gives up."""
 
+SOLVE_LIMIT = 600.0
+"""Seconds after which a solve's job gives up: it may take in large indexes and find out what the base image has."""
+
 MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
 
@@ -43,6 +56,11 @@ _MAKERS: Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]] = {
     FromRegistry: registry.make,
     WithConfig: augment.make,
     AsIndex: index.make,
+    FromLock: conda_image.make,
+    PackageLayer: package.make,
+    WheelLayer: wheel.make,
+    ScriptsLayer: scripts.make,
+    LibcOf: libc.make,
 }
 
 
@@ -59,6 +77,9 @@ class Resolver:
         contents: Contents,
         named: Layers,
         memo: Memo,
+        conda: CondaPinner,
+        journals: Journals,
+        tools: Tools,
     ) -> None:
         self._store = store
         self._upstream = upstream
@@ -68,6 +89,9 @@ class Resolver:
         self._contents = contents
         self._layers = named
         self._memo = memo
+        self._conda = conda
+        self._journals = journals
+        self._tools = tools
         self._jobs = Jobs()
 
     async def close(self) -> None:
@@ -78,18 +102,56 @@ class Resolver:
 
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nobody has to be asked for it."""
-        return self._pinner.fresh(plan, identity)
+        pinned = self._pinner.fresh(plan, identity)
+        if pinned is None or isinstance(plan, FromRegistry):
+            return pinned
+        locks = {asked: self._conda.fresh(asked) for asked in parts(plan) if isinstance(asked, FromConda)}
+        known = {asked: lock for asked, lock in locks.items() if lock is not None}
+        return _locked(plan, pinned, known) if len(known) == len(locks) else None
 
-    async def pin(self, plan: Plan, identity: Identity) -> Job[Pinned]:
-        """Start to pin `plan`, or join those who do.
+    async def pin(self, plan: Plan, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
+        """Start to pin `plan`, or join those who do. With `refresh` its packages are solved for anew.
 
         Raises:
             WaveletError: it has just failed.
         """
         # A new login makes it a new question, whatever the last answer was.
         version = await self._logins.version(identity)
-        key = (key_of(plan), identity.principal, version)
-        return self._jobs.join("pin", key, lambda: self._pinner.pin(plan, identity), PIN_LIMIT)
+        key = (key_of(plan), identity.principal, version, refresh)
+        limit = SOLVE_LIMIT if any(isinstance(part, FromConda) for part in parts(plan)) else PIN_LIMIT
+        return self._jobs.join("pin", key, lambda: self._pin(plan, identity, refresh), limit)
+
+    async def _pin(self, plan: Plan, identity: Identity, refresh: bool) -> Pinned:
+        pinned = await self._pinner.pin(plan, identity)
+        locks: dict[FromConda, FromLock] = {}
+        for asked, fixed in zip(parts(plan), parts(pinned.plan), strict=True):
+            if isinstance(asked, FromConda) and asked not in locks:
+                lock = None if refresh else self._conda.fresh(asked)
+                locks[asked] = lock or await self._solve(asked, fixed, identity, pinned.public, refresh)
+        return _locked(plan, pinned, locks)
+
+    async def _solve(self, asked: FromConda, fixed: Base, identity: Identity, public: bool, refresh: bool) -> FromLock:
+        assert isinstance(fixed, FromConda)
+        base = fixed.base
+
+        async def libc_of_base() -> Libc:
+            plan = LibcOf(base)
+            image = await self.make(plan, key_of(plan), identity, public, wait=SOLVE_LIMIT)
+            return Libc.decode(await self.read(image.closure[image.descriptor.digest], identity))
+
+        async def solve() -> FromLock:
+            key = solve_key(asked)
+            try:
+                report = self._journals.begin(key)
+                return await self._conda.pin(asked, base, libc_of_base, report, refresh=refresh)
+            except WaveletError as error:
+                report(f"failed: {error.message}")
+                raise
+            finally:
+                self._journals.end(key)
+
+        # Many plans may have the same packages in common.
+        return await self._jobs.join("solve", (key_of(asked), refresh), solve, SOLVE_LIMIT).result(SOLVE_LIMIT)
 
     async def prepare(self, plan: Plan, identity: Identity) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.
@@ -116,12 +178,16 @@ class Resolver:
         for leaf in sources(pinned.plan):
             # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
             await self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT)
+        if _is_built(pinned.plan):
+            await self.make(pinned.plan, key_of(pinned.plan), identity, pinned.public, wait=MAKE_LIMIT)
         return pinned
 
     def prepared(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nothing is left to do for `prepare`."""
         pinned = self.fresh(plan, identity)
         if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in sources(pinned.plan)):
+            return None
+        if _is_built(pinned.plan) and self._memo.get(key_of(pinned.plan)) is None:
             return None
         return pinned if all(self._layers.known_size(layer) is not None for layer in layers(plan)) else None
 
@@ -138,9 +204,18 @@ class Resolver:
         return key, await self.make(pinned.plan, key, identity, pinned.public)
 
     async def make(
-        self, plan: Plan, key: str, identity: Identity, public: bool = False, *, wait: float = HELD
+        self,
+        plan: Plan,
+        key: str,
+        identity: Identity,
+        public: bool = False,
+        *,
+        wait: float = HELD,
+        report: Callable[[str], None] | None = None,
     ) -> Image:
         """Return the image of a pinned plan that `identity` may read, waiting for at most `wait` seconds.
+
+        `report` takes the lines of the log that this making is a part of.
 
         Raises:
             WaveletError: why there is none.
@@ -148,20 +223,52 @@ class Resolver:
         image = self._memo.get(key)
         if image is not None:
             return image
-        return await self._make(plan, key, identity, public).result(wait)
+        return await self._make(plan, key, identity, public, report).result(wait)
 
-    def _make(self, plan: Plan, key: str, identity: Identity, public: bool) -> Job[Image]:
+    def _make(
+        self, plan: Plan, key: str, identity: Identity, public: bool, report: Callable[[str], None] | None = None
+    ) -> Job[Image]:
         # What one identity failed to fetch is no answer for another one.
-        holder = ANONYMOUS if public else identity.principal
-        fetch = Fetch(self._store, self._upstream, self._layers, identity)
-        work = ResolverWork(self, fetch, key, public)
+        holder = ANONYMOUS if public or not any(sources(plan)) else identity.principal
 
         async def make() -> Image:
-            image = await _MAKERS[type(plan)](plan, work)
-            await self._memo.put(key, plan, image)
+            with self._journal(plan, key, report or _unread) as line:
+                work = ResolverWork(self, self._tools, key, identity, public, line)
+                try:
+                    image = await _MAKERS[type(plan)](plan, work)
+                finally:
+                    work.close()
+                await self._memo.put(key, plan, image)
             return image
 
         return self._jobs.join("make", (key, holder), make, MAKE_LIMIT)
+
+    @contextlib.contextmanager
+    def _journal(self, plan: Plan, key: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+        """Give what takes the log's lines; an image of packages has a journal of its own."""
+        if not isinstance(plan, FromLock):
+            yield report
+            return
+        line = self._journals.begin(make_key(key))
+        try:
+            yield line
+        except WaveletError as error:
+            line(f"failed: {error.message}")
+            raise
+        finally:
+            self._journals.end(make_key(key))
+
+    def log(self, plan: Plan, identity: Identity) -> str:
+        """Return what is noted of the solving and making of a plan's packages, of the latest attempts."""
+        pinned = self.fresh(plan, identity)
+        keys = [solve_key(part) for part in parts(plan) if isinstance(part, FromConda)]
+        made = [] if pinned is None else parts(pinned.plan)
+        keys += [make_key(key_of(part)) for part in made if isinstance(part, FromLock)]
+        return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
+
+    async def lock_file(self, plan: Plan, identity: Identity, form: LockForm) -> str | None:
+        """Return the packages that a plan is pinned to as a lock file; None if it has none, or is not pinned."""
+        return None
 
     # -- content ------------------------------------------------------------------------------------------------------
 
@@ -247,3 +354,22 @@ class Resolver:
             raise BlobNotFound("what made this is no longer remembered; pull the image by its name again")
         log.info("making again what was evicted", key=key)
         await self._make(plan, key, identity, public=False).result()
+
+
+def _locked(plan: Plan, pinned: Pinned, locks: Mapping[FromConda, FromLock]) -> Pinned:
+    """Return the pinned plan with locks, on their pinned bases, in place of the packages that were asked for."""
+    fixed: dict[Base, Base] = {
+        part: replace(locks[asked], base=part.base)
+        for asked, part in zip(parts(plan), parts(pinned.plan), strict=True)
+        if isinstance(asked, FromConda) and isinstance(part, FromConda)
+    }
+    return replace(pinned, plan=map_parts(pinned.plan, lambda part: fixed.get(part, part)))
+
+
+def _is_built(plan: Plan) -> bool:
+    """Tell whether something has to be built for it that could turn out not to be possible."""
+    return any(isinstance(part, FromLock) for part in parts(plan))
+
+
+def _unread(_line: str) -> None:
+    """Take a line of a log that nobody can ask for."""

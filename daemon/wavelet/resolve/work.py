@@ -2,79 +2,193 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeVar
 
+from wavelet.cluster.claims import Claims
+from wavelet.cluster.records import Record, Records
+from wavelet.errors import NoSpace
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
+from wavelet.plan.names import pull_name
 from wavelet.plan.plan import Layer, Plan
+from wavelet.plan.tokens import ANONYMOUS
+from wavelet.resolve.archives import Archives
 from wavelet.resolve.layers import Layers
-from wavelet.store.content import ContentStore
+from wavelet.resolve.workers import Workers
+from wavelet.store.content import Blob, Committed, ContentStore
+from wavelet.store.growing import Growing
 from wavelet.upstream.client import Upstream
+
+T = TypeVar("T")
 
 WORK_LIMIT = 3600.0
 """Seconds that one making waits for another that it is part of; each has its own limit besides."""
+
+PATH_LEASE = 3600.0
+"""Seconds for which the file of a closure's member stays, once a maker has asked for it."""
 
 
 class Resolves(Protocol):
     """What is needed of the resolver."""
 
-    async def make(self, plan: Plan, key: str, identity: Identity, public: bool = False, *, wait: float) -> Image:
+    async def make(
+        self,
+        plan: Plan,
+        key: str,
+        identity: Identity,
+        public: bool = False,
+        *,
+        wait: float,
+        report: Callable[[str], None] | None = None,
+    ) -> Image:
         """See `wavelet.resolve.resolver.Resolver.make`."""
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """See `wavelet.resolve.resolver.Resolver.read`."""
 
+    async def open(self, content: Content, identity: Identity) -> Blob:
+        """See `wavelet.resolve.resolver.Resolver.open`."""
+
 
 @dataclass(frozen=True, slots=True)
-class Fetch:
-    """Where bytes come from, and for whom they are fetched."""
+class Tools:
+    """What makers work with. `authority` is host and port in image names."""
 
     store: ContentStore
     upstream: Upstream
     layers: Layers
-    identity: Identity
+    archives: Archives
+    claims: Claims
+    workers: Workers
+    records: Records
+    authority: str
 
 
 class ResolverWork:
-    """`wavelet.make.work.Work`, for the plan with `key`."""
+    """`wavelet.make.work.Work`, for the plan with `key`; `public` is whether everybody may read what it is made of."""
 
-    def __init__(self, resolver: Resolves, fetch: Fetch, key: str, public: bool) -> None:
+    def __init__(
+        self,
+        resolver: Resolves,
+        tools: Tools,
+        key: str,
+        identity: Identity,
+        public: bool,
+        report: Callable[[str], None],
+    ) -> None:
         self.key = key
+        self.report = report
         self._resolver = resolver
-        self._fetch = fetch
+        self._tools = tools
+        self._identity = identity
         self._public = public
+        self._held: set[Digest] = set()
+
+    def close(self) -> None:
+        """Let go of what was held for this making."""
+        self._tools.archives.let_go(list(self._held))
 
     async def realise(self, plan: Plan) -> Image:
         """See `Work`."""
-        return await self._resolver.make(plan, key_of(plan), self._fetch.identity, self._public, wait=WORK_LIMIT)
+        return await self._resolver.make(
+            plan, key_of(plan), self._identity, self._public, wait=WORK_LIMIT, report=self.report
+        )
 
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
         """See `Work`."""
         assert reference.digest is not None, "a pinned reference has a digest"
         origin = FromUpstream(reference.repository).origin
-        data = await self._fetch.store.read(reference.digest, origin)
+        data = await self._tools.store.read(reference.digest, origin)
         if data is not None:
             return data, ""
-        fetched = await self._fetch.upstream.manifest(reference, self._fetch.identity)
-        await self._fetch.store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
+        fetched = await self._tools.upstream.manifest(reference, self._identity)
+        await self._tools.store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
         return fetched.data, fetched.media_type
 
     async def read(self, content: Content) -> bytes:
         """See `Work`."""
-        return await self._resolver.read(content, self._fetch.identity)
+        return await self._resolver.read(content, self._identity)
 
     async def layer(self, layer: Layer) -> Content:
         """See `Work`."""
-        return await self._fetch.layers.verified(layer)
+        return await self._tools.layers.verified(layer)
 
     async def keep(self, data: bytes, media_type: str) -> Content:
         """See `Work`."""
         source = MadeBy(self.key)
         digest = Digest.of(data)
-        await self._fetch.store.add(data, digest, source.origin)
+        await self._tools.store.add(data, digest, source.origin)
         return Content(Descriptor(media_type, digest, len(data)), source)
+
+    async def archive(self, location: str, digest: Digest, size: int | None) -> Path:
+        """See `Work`."""
+        self._held.add(digest)
+        return await self._tools.archives.get(location, digest, size)
+
+    async def download(self, urls: Sequence[str], md5: str) -> Path:
+        """See `Work`."""
+        return (await self._tools.archives.download(urls, md5)).path
+
+    async def path(self, content: Content) -> Path:
+        """See `Work`."""
+        digest = content.descriptor.digest
+        self._tools.store.lease([digest], time.time() + PATH_LEASE)
+        blob = await self._resolver.open(content, self._identity)
+        if isinstance(blob, Growing):
+            await blob.wait_committed()
+            blob = await self._resolver.open(content, self._identity)
+        if not isinstance(blob, Committed):
+            raise NoSpace(f"{digest} was evicted before it could be used; the store is too small")
+        return blob.path
+
+    @contextlib.asynccontextmanager
+    async def scratch(self, size: int) -> AsyncIterator[Path]:
+        """See `Work`."""
+        async with self._tools.store.scratch(size, f"what is being made ({size} bytes)") as directory:
+            yield directory
+
+    async def adopt(self, file: Path, descriptor: Descriptor, *, derived: bool = False) -> Content:
+        """See `Work`."""
+        source = MadeBy(self.key)
+        await self._tools.store.adopt(file, descriptor.digest, descriptor.size, source.origin, derived=derived)
+        return Content(descriptor, source)
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """See `Work`."""
+        return await self._tools.workers.run(function, *arguments)
+
+    async def claim(self, key: str, data: bytes) -> bytes:
+        """See `Work`."""
+        return await self._tools.claims.claim(key, data)
+
+    async def claimed(self, key: str) -> bytes | None:
+        """See `Work`."""
+        return await self._tools.claims.claimed(key)
+
+    async def share(self, file: Path, digest: Digest) -> None:
+        """See `Work`."""
+        await self._tools.claims.share(file, digest)
+
+    async def shared(self, descriptor: Descriptor) -> Content | None:
+        """See `Work`."""
+        content = Content(descriptor, MadeBy(self.key))
+        if self._tools.store.find(descriptor.digest, content.source.origin) is not None:
+            return content
+        async with self.scratch(descriptor.size) as directory:
+            size = await self._tools.claims.fetch(descriptor.digest, directory / "shared")
+            return None if size != descriptor.size else await self.adopt(directory / "shared", descriptor)
+
+    async def pullable(self, plan: Plan) -> str:
+        """See `Work`."""
+        principal = ANONYMOUS if self._public else self._identity.principal
+        token = await self._tools.records.put(Record(plan, principal), {})
+        return pull_name(self._tools.authority, token, plan)

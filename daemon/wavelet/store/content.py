@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from collections import OrderedDict
@@ -39,6 +40,7 @@ CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used RE
 WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leases (digest TEXT PRIMARY KEY, until REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS origins (digest TEXT, origin TEXT, PRIMARY KEY (digest, origin)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS derived (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 USE_GRAIN = 60.0
@@ -62,6 +64,7 @@ class _Entry:
     size: int
     used: float
     pinned: bool = False
+    derived: bool = False
     origins: set[str] = field(default_factory=set)
 
 
@@ -87,11 +90,12 @@ class ContentStore:
 
     def _load(self) -> None:
         for path in self._partial.iterdir():
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         on_disk = {Digest(f"{p.parent.parent.name}:{p.name}"): p for p in self._blobs.glob("*/*/*")}
         origins: dict[str, set[str]] = {}
         for digest, origin in self._database.read("SELECT digest, origin FROM origins"):
             origins.setdefault(digest, set()).add(origin)
+        derived = {digest for (digest,) in self._database.read("SELECT digest FROM derived")}
         for text, until in self._database.read("SELECT digest, until FROM leases WHERE until > ?", time.time()):
             self._leases[Digest(text)] = until
         self._database.write_later("DELETE FROM leases WHERE until <= ?", time.time())
@@ -102,7 +106,7 @@ class ContentStore:
             if on_disk.pop(digest, None) is None:
                 self._forget(digest)
             else:
-                self._entries[digest] = _Entry(size, used, bool(pinned), origins.get(text, set()))
+                self._entries[digest] = _Entry(size, used, bool(pinned), text in derived, origins.get(text, set()))
                 self._space.committed += size
         for orphan in on_disk.values():
             orphan.unlink()
@@ -208,7 +212,9 @@ class ContentStore:
             shortage = self._space.shortage(size, free)
             if shortage:
                 self._expire_leases()
-                by_use = [(digest, entry.size) for digest, entry in self._entries.items()]
+                # What can be put together again from other content goes before all of that; the order stays else.
+                entries = sorted(self._entries.items(), key=lambda item: not item[1].derived)
+                by_use = [(digest, entry.size) for digest, entry in entries]
                 await self._evict(victims(by_use, shortage, self._is_safe, what))
             self._space.reserved += size
 
@@ -224,23 +230,59 @@ class ContentStore:
     async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
         """Put a verified partial file into place and write its row; from then on it counts, no longer as reserved."""
         assert growing.size is not None
-        digest, size = growing.digest, growing.size
         try:
-            if digest not in self._entries:
-                await asyncio.to_thread(_move_into_place, path, self._path(digest))
-            entry = self._entries.get(digest)  # looked up again: another origin's fetch may have come first
-            if entry is None:
-                entry = self._entries[digest] = _Entry(size, time.time())
-                self._space.committed += size
-                STORE_BYTES.set(self._space.committed)
+            await self._place(growing.digest, growing.size, path)
         finally:
-            self.release(reserved, size)
+            self.release(reserved, growing.size)
+        await self._write_row(growing.digest, origins)
+
+    async def _place(self, digest: Digest, size: int, path: Path) -> None:
+        if digest not in self._entries:
+            await asyncio.to_thread(_move_into_place, path, self._path(digest))
+        if digest not in self._entries:  # looked up again: another origin's fetch may have come first
+            self._entries[digest] = _Entry(size, time.time())
+            self._space.committed += size
+            STORE_BYTES.set(self._space.committed)
+
+    async def _write_row(self, digest: Digest, origins: set[str], *, derived: bool = False) -> None:
+        entry = self._entries.get(digest)
+        if entry is None:  # evicted at once, for there is no room
+            return
         entry.origins |= origins
+        entry.derived |= derived
         statements: list[Statement] = [
-            ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, size, entry.used))
+            ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, entry.size, entry.used))
         ]
         statements += [("INSERT OR IGNORE INTO origins VALUES (?, ?)", (digest, origin)) for origin in origins]
+        statements += [("INSERT OR IGNORE INTO derived VALUES (?)", (digest,))] if derived else []
         await self._database.write(statements)
+
+    @contextlib.asynccontextmanager
+    async def scratch(self, size: int, what: str) -> AsyncIterator[Path]:
+        """Give an empty directory beside the blobs, with `size` bytes set aside; it is removed at the end.
+
+        Raises:
+            NoSpace: no room can be made.
+        """
+        await self.reserve(size, what)
+        directory = self._partial / uuid.uuid4().hex
+        try:
+            await asyncio.to_thread(directory.mkdir, mode=0o700)
+            yield directory
+        finally:
+            self.release(size)
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True))
+
+    async def adopt(
+        self, file: Path, digest: Digest, size: int, origin: str, *, derived: bool = False, public: bool = False
+    ) -> None:
+        """Take a finished file of a scratch directory into the store.
+
+        Whoever wrote it has hashed it while writing. `derived` content can be put together again from other content,
+        and is evicted before it.
+        """
+        await self._place(digest, size, file)
+        await self._write_row(digest, {PUBLIC, origin} if public else {origin}, derived=derived)
 
     def finish(self, growing: Growing, origin: str) -> None:
         """Take a fetch off the list of running ones."""
@@ -254,6 +296,12 @@ class ContentStore:
             if until - self._leases.get(digest, 0.0) > USE_GRAIN:
                 self._leases[digest] = until
                 self._database.write_later("INSERT OR REPLACE INTO leases VALUES (?, ?)", digest, until)
+
+    def unlease(self, digests: Iterable[Digest]) -> None:
+        """Let blobs be evicted again, whoever has leased them."""
+        for digest in digests:
+            if self._leases.pop(digest, None) is not None:
+                self._database.write_later("DELETE FROM leases WHERE digest = ?", digest)
 
     def _expire_leases(self) -> None:
         now = time.time()
@@ -300,6 +348,7 @@ class ContentStore:
     def _forget(self, digest: Digest) -> None:
         self._database.write_later("DELETE FROM blobs WHERE digest = ?", digest)
         self._database.write_later("DELETE FROM origins WHERE digest = ?", digest)
+        self._database.write_later("DELETE FROM derived WHERE digest = ?", digest)
 
     def _path(self, digest: Digest) -> Path:
         return self._blobs / digest.algorithm / digest.hex[:2] / digest.hex

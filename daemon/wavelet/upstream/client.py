@@ -78,7 +78,7 @@ class Upstream:
         slots = Slots(settings)
         self._exchange = Exchange(settings, self._transport, slots, FOR_REGISTRIES)
         self._ladder = Ladder(settings, logins, self._exchange)
-        named = AddressPolicy(private=_private_allowed(settings))
+        named = AddressPolicy(private=private_allowed(settings))
         self._named_exchange = Exchange(settings, self._transport, slots, named, shows_login=True)
         self._locations = Locations(self._transport, slots, named)
 
@@ -282,7 +282,8 @@ class Upstream:
             return False
 
 
-def _private_allowed(settings: Settings) -> bool:
+def private_allowed(settings: Settings) -> bool:
+    """Tell whether URLs in requests may lead to private addresses."""
     chosen = settings.upstream.private_networks
     return chosen == "always" or (chosen == "when-local" and settings.listens_on_loopback())
 

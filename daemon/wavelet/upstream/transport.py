@@ -7,6 +7,7 @@ origin. Netrc files are not read: what is sent without a login has to be anonymo
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -49,6 +50,7 @@ ERROR_BODY_LIMIT = 64 * 1024
 
 _KEEP_ALIVE = 30.0
 _LONGEST_EXCERPT = 200
+_CONDA_TOKEN = re.compile(r"/t/[^/]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _log = structlog.get_logger(__name__)
@@ -244,8 +246,8 @@ def server_of(url: URL) -> str:
 
 
 def shown(url: URL) -> str:
-    """Return `url` as it may be shown: without query, fragment and login, which can be secrets."""
-    return str(url.with_user(None).with_query(None).with_fragment(None))
+    """Return `url` as it may be shown: without query, fragment and login, and without a conda token in its path."""
+    return _CONDA_TOKEN.sub("/t/…", str(url.with_user(None).with_query(None).with_fragment(None)))
 
 
 def printable(text: str) -> str:

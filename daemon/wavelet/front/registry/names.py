@@ -1,7 +1,8 @@
 """Repository names that the registry answers to (pure).
 
 wt/<token>/<path>      a container request
-conda/…, sif/…         reserved
+conda/<spec>/…         packages: the name is the request (docs/conda-names.md)
+sif/…                  reserved
 <registry host>/<path> near-cache of a registry; `host_5000` or `host:5000` for one with a port
 <path>                 docker.io
 ?ns=<host>             wins over all of them, as containerd sends it for a mirror
@@ -16,9 +17,10 @@ from typing import Literal
 
 from wavelet.errors import InvalidName, NotFound, NotServed
 from wavelet.image.reference import DOCKER_HUB, Repository, looks_like_host, normalise, valid_host, valid_path
+from wavelet.plan.conda_names import PREFIX as CONDA_PREFIX
 
 TOKEN_PREFIX = "wt"  # noqa: S105 - the first component of names, no secret
-RESERVED = ("conda", "sif")
+RESERVED = ("sif",)
 _PORT = re.compile(r"(?P<host>[A-Za-z0-9.-]+)_(?P<port>[0-9]{1,5})")
 
 Kind = Literal["manifests", "blobs", "tags", "referrers"]
@@ -38,6 +40,13 @@ class TokenName:
     """`wt/<token>/<path>`."""
 
     token: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CondaName:
+    """`conda/<path>`; the plan is that of the path and a tag (`wavelet.plan.conda_names.read_name`)."""
+
     path: str
 
 
@@ -65,7 +74,7 @@ def parse_route(path: str) -> Route:
 
 
 @functools.lru_cache(maxsize=4096)
-def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName | UpstreamName:
+def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName | CondaName | UpstreamName:
     """Say what a repository name means. `reserved` is whether the special first components are in force.
 
     Raises:
@@ -82,6 +91,12 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName
         if not path or not valid_path(path):
             raise InvalidName(f"{name[:300]!r} is not wt/<token>/<path>")
         return TokenName(token, path)
+    if reserved and rest and first == CONDA_PREFIX:
+        if not valid_path(name):
+            raise InvalidName(
+                f"{name[:300]!r} is not a repository path: lower-case letters, digits and . _ - between /"
+            )
+        return CondaName(rest)
     if reserved and rest and first in RESERVED:
         raise NotServed(f"names that begin with {first}/ are reserved, and not served by this version")
     if rest and looks_like_host(first):

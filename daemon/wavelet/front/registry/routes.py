@@ -12,7 +12,7 @@ from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
-from wavelet.front.registry.names import Route, UpstreamName, parse_name, parse_route
+from wavelet.front.registry.names import Route, parse_name, parse_route
 from wavelet.front.registry.scope import Scope, Scopes
 from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.digest import Digest
@@ -73,7 +73,7 @@ class RegistryDoor:
             case "blobs":
                 return await self._blob(request, scope, Digest.parse(route.reference), extra)
             case "tags":
-                return await self._tags(request, scope, route, extra, isinstance(name, UpstreamName))
+                return await self._tags(request, scope, route, extra)
             case "referrers":
                 return await self._referrers(request, scope, Digest.parse(route.reference), extra)
 
@@ -122,14 +122,14 @@ class RegistryDoor:
         return content if entry is None else await self._scopes.manifest(scope, entry.descriptor.digest)
 
     async def _tags(
-        self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str], plain: bool
+        self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str]
     ) -> web.StreamResponse:
         n = headers.parse_page_size(request.query.get("n"))
         tags, more = await self._scopes.tags(scope, n, request.query.get("last"))
         if more and n and tags:
             namespace = extra.get("OCI-Namespace")
             extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)
-        name = scope.repository.path if plain and "OCI-Namespace" in extra else route.name
+        name = scope.repository.path if scope.repository and "OCI-Namespace" in extra else route.name
         return web.json_response({"name": name, "tags": tags}, headers=extra)
 
     async def _referrers(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName
-from wavelet.front.registry.names import TokenName, UpstreamName
+from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
 from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromUpstream, Image
-from wavelet.image.manifest import ACCEPTED_TYPES
+from wavelet.image.image import Content, FromUpstream, Image, MadeBy
+from wavelet.image.manifest import ACCEPTED_TYPES, OCI_MANIFEST
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.canonical import key as key_of
+from wavelet.plan.asked import CondaDefaults
+from wavelet.plan.conda_names import LATEST, read_name
 from wavelet.plan.identity import Identity
-from wavelet.plan.names import served_as, source_of
-from wavelet.plan.plan import FromRegistry, Plan
+from wavelet.plan.names import path_of, served_as
+from wavelet.plan.plan import Plan
+from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules, Caller
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.requests import ContainerRequests, answer_name
@@ -34,16 +38,18 @@ class Scope:
     Attributes:
         name: the key under which its answers are remembered.
         identity: who reads.
-        plan: what a token stands for; None for a near-cache name.
+        plan: what a token stands for; None for all other names.
         tag: the one tag that a token answers; None where any may be asked for.
-        repository: the upstream's repository of a near-cache name; of a token, the one its plan begins with.
+        repository: the upstream's repository of a near-cache name; None for all other names.
+        packages: the path of a name that is the request for packages; None for all other names.
     """
 
     name: str
     identity: Identity
     plan: Plan | None
     tag: str | None
-    repository: Repository
+    repository: Repository | None
+    packages: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Scopes:
         store: ContentStore,
         upstream: Upstream,
         rules: AccessRules,
+        site: CondaDefaults,
         *,
         lease: float,
     ) -> None:
@@ -75,10 +82,11 @@ class Scopes:
         self._store = store
         self._upstream = upstream
         self._rules = rules
+        self._site = site
         self._lease = lease
-        self._referrers: OrderedDict[tuple[str, Digest], None] = OrderedDict()
+        self._referrers: OrderedDict[tuple[str, Digest], Repository] = OrderedDict()
 
-    async def open(self, name: TokenName | UpstreamName, caller: Caller) -> Scope:
+    async def open(self, name: TokenName | CondaName | UpstreamName, caller: Caller) -> Scope:
         """Return what `name` opens to `caller`.
 
         Raises:
@@ -88,14 +96,14 @@ class Scopes:
         """
         if isinstance(name, UpstreamName):
             return Scope(str(name.repository), self._rules.pulling(caller), None, None, name.repository)
+        if isinstance(name, CondaName):
+            return Scope(f"conda/{name.path}", self._rules.pulling(caller), None, None, None, name.path)
         request = await self._requests.request(name.token)
-        repository, tag = source_of(request.plan).repository, served_as(request.plan)
-        if repository.path != name.path:
-            raise InvalidName(f"the token is for {repository.path}, not for {name.path}")
+        path, tag = path_of(request.plan), served_as(request.plan)
+        if path != name.path:
+            raise InvalidName(f"the token is for {path}, not for {name.path}")
         identity = self._rules.pulling_token(caller, request.principal)
-        return Scope(
-            answer_name(name.token), identity, request.plan, None if isinstance(tag, Digest) else tag, repository
-        )
+        return Scope(answer_name(name.token), identity, request.plan, None if isinstance(tag, Digest) else tag, None)
 
     # -- manifests ----------------------------------------------------------------------------------------------------
 
@@ -105,8 +113,11 @@ class Scopes:
         Raises:
             WaveletError: why there is none.
         """
-        if scope.plan is None:
+        if scope.repository is not None:
             return await self._answer(scope, FromRegistry(Reference(scope.repository, tag)))
+        if scope.packages is not None:
+            return await self._answer(scope, read_name(scope.packages, tag, self._site))
+        assert scope.plan is not None
         if tag != scope.tag:
             raise ImageNotFound(f"this name has the tag {scope.tag or '(none, only a digest)'}, not {tag[:128]!r}")
         return await self._answer(scope, scope.plan)
@@ -119,9 +130,10 @@ class Scopes:
         """
         found = await self._named(scope, digest)
         if found is None:
-            if scope.plan is not None and (scope.name, digest) not in self._referrers:
+            repository = scope.repository or self._referrers.get((scope.name, digest))
+            if repository is None:
                 raise ImageNotFound(f"this name contains no manifest {digest}")
-            return await self._answer(scope, FromRegistry(Reference(scope.repository, digest=digest)))
+            return await self._answer(scope, FromRegistry(Reference(repository, digest=digest)))
         image, content = found
         if content.descriptor.digest != image.descriptor.digest and isinstance(content.source, FromUpstream):
             return await self._member(scope, content, content.source.repository)
@@ -184,7 +196,7 @@ class Scopes:
             image, content = found
             self._touch(image)
             return Located(digest, content.descriptor.size, content)
-        if scope.plan is not None:
+        if scope.repository is None:
             raise BlobNotFound(f"this name contains no blob {digest}")
         return Located(digest, await self._resolver.size_unnamed(scope.repository, digest, scope.identity), None)
 
@@ -196,42 +208,56 @@ class Scopes:
         """
         if located.content is not None:
             return await self._resolver.open(located.content, scope.identity)
+        assert scope.repository is not None, "any other name's blobs are known by what they are in"
         return await self._resolver.open_unnamed(scope.repository, located.digest, located.size, scope.identity)
 
     # -- discovery ----------------------------------------------------------------------------------------------------
 
     async def tags(self, scope: Scope, n: int | None, last: str | None) -> tuple[list[str], bool]:
-        """Return a page of tags, and whether there are more: of a token its own only.
+        """Return a page of tags, and whether there are more: of a token its own, of packages `latest`.
 
         Raises:
             WaveletError: why there is none.
         """
-        if scope.plan is None:
+        if scope.repository is not None:
             return await self._upstream.tags(scope.repository, scope.identity, n, last)
-        await self._resolver.realise(scope.plan, scope.identity)
-        own = [tag for tag in (scope.tag,) if tag is not None and (last is None or tag > last)]
+        if scope.plan is not None:
+            await self._resolver.realise(scope.plan, scope.identity)
+        own = [tag for tag in (LATEST if scope.packages is not None else scope.tag,) if tag is not None and (last is None or tag > last)]
         return (own[:n], len(own) > n) if n is not None else (own, False)
 
     async def referrers(self, scope: Scope, digest: Digest) -> list[dict[str, Any]]:
-        """Return the descriptors of what refers to a manifest: the upstream's, but none for what was made here.
+        """Return the descriptors of what refers to a manifest: the upstream's, or what was made along with it here.
 
         Raises:
             WaveletError: why they cannot be had.
         """
-        repository = scope.repository
-        if scope.plan is not None:
-            _, content = await self._named(scope, digest) or (None, None)
-            if content is None or not isinstance(content.source, FromUpstream):
-                return []
-            repository = content.source.repository
-        found = await self._upstream.referrers(repository, digest, scope.identity)
-        if scope.plan is not None:
-            self._remember_referrers(scope, found)
+        if scope.repository is not None:
+            return await self._upstream.referrers(scope.repository, digest, scope.identity)
+        found = await self._named(scope, digest)
+        if found is None:
+            return []
+        image, content = found
+        if not isinstance(content.source, FromUpstream):
+            return await self._attached(image, digest, scope.identity)
+        referrers = await self._upstream.referrers(content.source.repository, digest, scope.identity)
+        self._remember_referrers(scope, content.source.repository, referrers)
+        return referrers
+
+    async def _attached(self, image: Image, digest: Digest, identity: Identity) -> list[dict[str, Any]]:
+        """Return the artifacts of a closure whose subject is `digest` (distribution-spec, "Listing Referrers")."""
+        found = []
+        for content in image.contents:
+            if content.descriptor.media_type == OCI_MANIFEST and isinstance(content.source, MadeBy):
+                document = json.loads(await self._resolver.read(content, identity))
+                if document.get("subject", {}).get("digest") == digest:
+                    shown = {name: document[name] for name in ("artifactType", "annotations") if name in document}
+                    found.append(content.descriptor.as_json() | shown)
         return found
 
-    def _remember_referrers(self, scope: Scope, found: list[dict[str, Any]]) -> None:
+    def _remember_referrers(self, scope: Scope, repository: Repository, found: list[dict[str, Any]]) -> None:
         # What a name has told of, it hands out; after a restart a client has to ask for the list again.
         for descriptor in found:
-            self._referrers[scope.name, Digest(descriptor["digest"])] = None
+            self._referrers[scope.name, Digest(descriptor["digest"])] = repository
             if len(self._referrers) > REFERRERS_REMEMBERED:
                 self._referrers.popitem(last=False)

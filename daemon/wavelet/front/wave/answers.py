@@ -13,10 +13,11 @@ import msgspec
 from wavelet import __version__
 from wavelet.errors import WaveletError
 from wavelet.front.wave import models
-from wavelet.front.wave.names import target_image
 from wavelet.image.digest import Digest
-from wavelet.plan.names import source_of
-from wavelet.plan.plan import INLINE, AsIndex, ContainerConfig, FromRegistry, Layer, Plan, WithConfig
+from wavelet.plan.conda import FromConda
+from wavelet.plan.names import path_of, pull_name, served_as
+from wavelet.plan.plan import INLINE, AsIndex, ContainerConfig, Layer, Plan, WithConfig, parts
+from wavelet.plan.source import FromRegistry
 from wavelet.resolve.requests import ContainerRequest, Failed, Pending, Ready, State
 
 WAVE_VERSION = "1.37.0"
@@ -32,8 +33,16 @@ def submitted(request: ContainerRequest, state: State, authority: str, *, dry_ru
     Wave: nothing will be made that there is to wait for.
     """
     answer = submitted_v1(request, authority)
-    succeeded = True if dry_run or isinstance(state, Ready) else None
-    return msgspec.structs.replace(answer, freeze=False, mirror=False, succeeded=succeeded)
+    ready = isinstance(state, Ready)
+    build_id = build_of(request)
+    return msgspec.structs.replace(
+        answer,
+        build_id=build_id,
+        cached=None if build_id is None else ready,
+        freeze=False,
+        mirror=False,
+        succeeded=True if dry_run or ready else None,
+    )
 
 
 def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnswer:
@@ -44,7 +53,7 @@ def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnsw
     return models.SubmitAnswer(
         request_id=request.token,
         container_token=request.token,
-        target_image=target_image(authority, request.token, request.plan),
+        target_image=pull_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
         container_image=_source_image(request),
     )
@@ -53,13 +62,15 @@ def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnsw
 def status(request: ContainerRequest, state: State, seconds: float, base_url: str) -> models.StatusAnswer:
     """Return how far a request is; `seconds` since its work began, `base_url` as the client calls this daemon."""
     done = not isinstance(state, Pending)
+    build_id = build_of(request)
     return models.StatusAnswer(
         id=request.token,
-        status="DONE" if done else "PENDING",
+        status="DONE" if done else "PENDING" if build_id is None else "BUILDING",
         creation_time=instant(request.created_at),
+        build_id=build_id,
         succeeded=_succeeded(state),
         reason=reason(state),
-        details_uri=f"{base_url}/view/containers/{request.token}",
+        details_uri=f"{base_url}/view/{f'containers/{request.token}' if build_id is None else f'builds/{build_id}'}",
         duration=decimal(seconds) if done else None,
     )
 
@@ -81,9 +92,10 @@ def build(request: ContainerRequest, state: State, seconds: float, build: str, a
     succeeded = _succeeded(state)
     return models.BuildAnswer(
         build_id=build,
-        target_image=target_image(authority, request.token, request.plan),
+        target_image=pull_name(authority, request.token, request.plan),
         start_time=instant(request.created_at),
         format="DOCKER",
+        conda_file=conda_file(request.plan),
         duration=None if succeeded is None else decimal(seconds),
         exit_status=None if succeeded is None else int(not succeeded),
         platform=_platform(request.plan),
@@ -99,7 +111,7 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
         id=request.token,
         container_image=_source_image(request),
         source_image=_source_image(request),
-        wave_image=target_image(authority, request.token, request.plan),
+        wave_image=pull_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
         freeze=False,
         mirror=False,
@@ -108,6 +120,7 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
         fingerprint=about.fingerprint if about else None,
         timestamp=about.timestamp if about else None,
         ip_address=_address(request),
+        build_id=build_of(request),
         source_digest=_text(request.source_digest),
         wave_digest=_text(request.made_digest),
     )
@@ -137,13 +150,44 @@ def page(request: ContainerRequest, state: State, authority: str) -> str:
     lines = [
         f"container request {request.token}",
         f"image:   {_source_image(request)}",
-        f"name:    {target_image(authority, request.token, request.plan)}",
+        f"name:    {pull_name(authority, request.token, request.plan)}",
         f"created: {instant(request.created_at)}",
         f"expires: {instant(request.expires_at)}",
         f"status:  {'failed' if isinstance(state, Failed) else 'ready' if isinstance(state, Ready) else 'pending'}",
     ]
+    build_id = build_of(request)
+    lines += [] if build_id is None else [f"build:   {build_id}, see /view/builds/{build_id}"]
     why = reason(state)
     return "\n".join(lines + ([] if why is None else [f"reason:  {why}"])) + "\n"
+
+
+def build_page(request: ContainerRequest, state: State, authority: str, build: str, log: str) -> str:
+    """Return what a person wants to know of a build, as plain text: what was asked, how it went, and its log."""
+    asked = conda_file(request.plan)
+    sections = [page(request, state, authority)]
+    sections += [] if asked is None else [f"asked for\n\n{asked}"]
+    sections += [f"log, also at /v1alpha1/builds/{build}/logs\n\n{log}"] if log else []
+    sections += [f"the exact packages are at /v1alpha1/builds/{build}/condalock\n"] if asked is not None else []
+    return f"\n{'-' * 80}\n".join(sections)
+
+
+def build_of(request: ContainerRequest) -> str | None:
+    """Return the id of the build of a request that needs one: packages do, images of a registry do not."""
+    return f"bd-{request.token}_0" if any(not isinstance(part, FromRegistry) for part in parts(request.plan)) else None
+
+
+def conda_file(plan: Plan) -> str | None:
+    """Return the environment that a plan asks for, as an environment file shows it."""
+    asked = next((part for part in parts(plan) if isinstance(part, FromConda)), None)
+    if asked is None:
+        return None
+    lines = ["channels:", *(f"- {channel}" for channel in asked.channels), "dependencies:"]
+    lines += [f"- {spec}" for spec in asked.specs]
+    lines += [f"- {package.url}" for package in asked.locked]
+    lines += [f"- {asked.lock_location.partition('?')[0]}"] if asked.lock_location else []
+    lines += ["- pip:", *(f"  - {requirement}" for requirement in asked.pip)] if asked.pip else []
+    lines += [f"# as of {asked.as_of}"] if asked.as_of else []
+    return "\n".join([*lines, f"# on {asked.base.reference}", ""])
 
 
 def service_info() -> models.ServiceInfoAnswer:
@@ -180,7 +224,10 @@ def _text(digest: Digest | None) -> str | None:
 
 
 def _source_image(request: ContainerRequest) -> str:
-    return request.about.image if request.about else str(source_of(request.plan))
+    if request.about:
+        return request.about.image
+    part = next(parts(request.plan))
+    return str(part.reference) if isinstance(part, FromRegistry) else f"{path_of(part)}:{served_as(part)}"
 
 
 def _address(request: ContainerRequest) -> str | None:
@@ -188,11 +235,10 @@ def _address(request: ContainerRequest) -> str | None:
 
 
 def _platform(plan: Plan) -> str | None:
-    match plan:
-        case AsIndex(members):
-            return ",".join(str(platform) for platform, _ in members)
-        case WithConfig(FromRegistry(_, platform)) | FromRegistry(_, platform):
-            return None if platform is None else str(platform)
+    if isinstance(plan, AsIndex):
+        return ",".join(str(platform) for platform, _ in plan.members)
+    part = next(parts(plan))
+    return None if part.platform is None else str(part.platform)
 
 
 def _config(plan: Plan) -> models.ConfigAnswer | None:

@@ -2,8 +2,8 @@
 
 Requests are strict about types and lenient about everything else: unknown members are skipped, and null is the same as
 absent. What is accepted and ignored is not declared, so that it is never held: the Platform's tokens, endpoint and
-workspace, `workflowId`, `spackFile`, `buildTemplate`, `skipHashing`. In answers, nulls and empty members are left out;
-`false` is written.
+workspace, `workflowId`, `spackFile`, `skipHashing`, options of CRAN and Spack. In answers, nulls and empty members are
+left out; `false` is written.
 """
 
 from __future__ import annotations
@@ -45,6 +45,26 @@ class CompressionBody(_Body, frozen=True):
     force: bool | None = None
 
 
+class CondaOptsBody(_Body, frozen=True):
+    """`packages.condaOpts`, and what is read of `packages.pixiOpts`. `basePackages` has spaces between its specs."""
+
+    mamba_image: str | None = None
+    commands: list[str] | None = None
+    base_packages: str | None = None
+    base_image: str | None = None
+
+
+class PackagesBody(_Body, frozen=True):
+    """`packages`. `environment` is a file's text in base64."""
+
+    type: str | None = None
+    environment: str | None = None
+    entries: list[str] | None = None
+    channels: list[str] | None = None
+    conda_opts: CondaOptsBody | None = None
+    pixi_opts: CondaOptsBody | None = None
+
+
 class SubmitBody(_Body, frozen=True):
     """Wave's `SubmitContainerTokenRequest`. `timestamp` is of any type: clients disagree, and it is only shown."""
 
@@ -63,11 +83,12 @@ class SubmitBody(_Body, frozen=True):
     format: str | None = None
     dry_run: bool | None = None
     container_includes: list[str] | None = None
-    packages: dict[str, Any] | None = None
+    packages: PackagesBody | None = None
     name_strategy: str | None = None
     scan_mode: str | None = None
     scan_levels: list[str] | None = None
     build_compression: CompressionBody | None = None
+    build_template: str | None = None
 
 
 class InspectBody(_Body, frozen=True):
@@ -105,6 +126,8 @@ class SubmitAnswer(_Answer, frozen=True):
     target_image: str
     expiration: str
     container_image: str
+    build_id: str | None = None
+    cached: bool | None = None
     freeze: bool | None = None
     mirror: bool | None = None
     succeeded: bool | None = None
@@ -116,6 +139,7 @@ class StatusAnswer(_Answer, frozen=True):
     id: str
     status: str
     creation_time: str
+    build_id: str | None = None
     succeeded: bool | None = None
     reason: str | None = None
     details_uri: str | None = None
@@ -133,12 +157,13 @@ class BuildStatusAnswer(_Answer, frozen=True):
 
 
 class BuildAnswer(_Answer, frozen=True):
-    """Wave's `WaveBuildRecord`, as far as a request without a build has it."""
+    """Wave's `WaveBuildRecord`, as far as what is made here has it."""
 
     build_id: str
     target_image: str
     start_time: str
     format: str
+    conda_file: str | None = None
     duration: msgspec.Raw | None = None
     exit_status: int | None = None
     platform: str | None = None
@@ -180,6 +205,7 @@ class ContainerAnswer(_Answer, frozen=True):
     fingerprint: str | None = None
     timestamp: str | None = None
     ip_address: str | None = None
+    build_id: str | None = None
     source_digest: str | None = None
     wave_digest: str | None = None
 

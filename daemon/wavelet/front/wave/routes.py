@@ -7,6 +7,7 @@ import re
 from typing import Any, Literal, TypeVar
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from wavelet.errors import InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired
@@ -15,13 +16,17 @@ from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
-from wavelet.front.wave.names import check_length
 from wavelet.front.wave.translate import Api, Submission, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
+from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
+from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
+from wavelet.resolve.lock_files import LOCK_FORMS
 from wavelet.resolve.requests import About, ContainerRequests
+
+log = structlog.get_logger()
 
 BODY_WAIT = 60.0
 """Seconds within which a body has to arrive."""
@@ -46,12 +51,12 @@ Container engines: pull <this address>/<registry host>/<path>:<tag>.
 _Body = TypeVar("_Body", models.SubmitBody, models.InspectBody, models.CredentialsBody)
 
 
-def add_routes(app: web.Application, requests: ContainerRequests, authority: str) -> None:
-    """Register the door on `app`. `authority` is host and port in image names.
+def add_routes(app: web.Application, requests: ContainerRequests, authority: str, site: CondaDefaults) -> None:
+    """Register the door on `app`. `authority` is host and port in image names, `site` what packages get by default.
 
     Every request is expected to carry the caller's `Identity` under `IDENTITY`.
     """
-    door = _WaveDoor(requests, authority)
+    door = _WaveDoor(requests, authority, site)
     routes = [
         (web.post, "/v1alpha2/container", door.submit),
         (web.post, "/container-token", door.submit_v1),
@@ -61,7 +66,8 @@ def add_routes(app: web.Application, requests: ContainerRequests, authority: str
         (web.delete, "/container-token/{token}", door.evict_token),
         (web.get, "/v1alpha1/builds/{build}", door.describe_build),
         (web.get, "/v1alpha1/builds/{build}/status", door.build_status),
-        (web.get, "/v1alpha1/builds/{build}/{file:logs|condalock}", _no_build_file),
+        (web.get, "/v1alpha1/builds/{build}/logs", door.build_log),
+        (web.get, "/v1alpha1/builds/{build}/condalock", door.build_lock),
         (web.post, "/v1alpha1/inspect", door.inspect),
         (web.post, "/v1alpha2/inspect", door.inspect),
         (web.post, "/v1alpha2/validate-creds", door.validate_credentials),
@@ -79,9 +85,10 @@ def add_routes(app: web.Application, requests: ContainerRequests, authority: str
 class _WaveDoor:
     """The handlers that ask the resolver's side."""
 
-    def __init__(self, requests: ContainerRequests, authority: str) -> None:
+    def __init__(self, requests: ContainerRequests, authority: str, site: CondaDefaults) -> None:
         self._requests = requests
         self._authority = authority
+        self._site = site
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._arriving = 0
 
@@ -93,6 +100,8 @@ class _WaveDoor:
 
     async def _submit(self, request: web.Request, api: Api) -> web.Response:
         asked, about = await self._submission(request, api)
+        for note in asked.notes:
+            log.warning("packages", image=asked.image, note=note)
         check_length(self._authority, asked.plan)
         record, state = await self._requests.submit(
             asked.plan, _identity(request), asked.inline, about, dry_run=asked.dry_run
@@ -104,8 +113,8 @@ class _WaveDoor:
     async def _submission(self, request: web.Request, api: Api) -> tuple[Submission, About]:
         def read(data: bytes) -> tuple[Submission, About]:
             body = _decode(data, models.SubmitBody)
-            asked = translate(body, api)
-            return asked, _about(body, api, str(asked.image), request.remote or "")
+            asked = translate(body, api, self._site)
+            return asked, _about(body, api, asked.image, request.remote or "")
 
         data = await self._read(request)
         if len(data) <= SMALL_BODY:
@@ -154,15 +163,32 @@ class _WaveDoor:
         record, state, seconds = await self._requests.status(token, _identity(request))
         return _json(answers.build_status(record, state, seconds, build))
 
+    async def build_log(self, request: web.Request) -> web.Response:
+        _, token = _build(request)
+        log = await self._requests.log(token, _identity(request))
+        if not log:
+            raise NotFound("there is no log: nothing was made for this request; its status has the reason of a failure")
+        return _text(log)
+
+    async def build_lock(self, request: web.Request) -> web.Response:
+        _, token = _build(request)
+        form = request.query.get("format", LOCK_FORMS[0])
+        if form not in LOCK_FORMS:
+            raise InvalidRequest(f"format: {form[:60]!r} is not one of {', '.join(LOCK_FORMS)}", field="format")
+        lock = await self._requests.lock(token, _identity(request), form)
+        if lock is None:
+            raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
+        return _text(lock)
+
     async def view_container(self, request: web.Request) -> web.Response:
-        return await self._view(request, _token(request))
+        record, state, _ = await self._requests.status(_token(request), _identity(request))
+        return _text(answers.page(record, state, self._authority))
 
     async def view_build(self, request: web.Request) -> web.Response:
-        return await self._view(request, _build(request)[1])
-
-    async def _view(self, request: web.Request, token: str) -> web.Response:
+        build, token = _build(request)
         record, state, _ = await self._requests.status(token, _identity(request))
-        return _text(answers.page(record, state, self._authority))
+        log = await self._requests.log(token, _identity(request))
+        return _text(answers.build_page(record, state, self._authority, build, log))
 
     async def inspect(self, request: web.Request) -> web.Response:
         body = _decode(await self._read(request), models.InspectBody)
@@ -193,10 +219,6 @@ async def _robots(_request: web.Request) -> web.Response:
 
 async def _no_icon(_request: web.Request) -> web.Response:
     raise NotFound("wavelet has no icon")
-
-
-async def _no_build_file(request: web.Request) -> web.Response:
-    raise NotFound(f"a container request has no {request.match_info['file']}; its status has the reason of a failure")
 
 
 async def _read(request: web.Request) -> bytes:

@@ -6,18 +6,24 @@ other, members that this version does not serve, and then the image itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
+from wavelet.front.wave.base64_text import decoded
+from wavelet.front.wave.container_file import recognised
 from wavelet.front.wave.layers import read_layers
 from wavelet.front.wave.models import ConfigBody, SubmitBody
+from wavelet.front.wave.packages import read_packages
 from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.plan import AsIndex, ContainerConfig, FromRegistry, Plan, WithConfig
+from wavelet.plan.asked import Asked, CondaDefaults, notes_on
+from wavelet.plan.names import path_of, served_as
+from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
+from wavelet.plan.source import FromRegistry
 
 Api = Literal["v1", "v1alpha2"]
 """`POST /container-token` and `POST /v1alpha2/container`."""
@@ -40,19 +46,21 @@ class Submission:
 
     Attributes:
         plan: the image.
-        image: the source image, normalised, as it was asked for.
+        image: the source image, normalised, as it was asked for; of packages, what the plan is called.
         inline: the bytes of the plan's inline layers.
         dry_run: whether only the name is wanted.
+        notes: sentences on what the one who asks should know.
     """
 
     plan: Plan
-    image: Reference
+    image: str
     inline: Mapping[Digest, bytes]
     dry_run: bool
+    notes: tuple[str, ...] = ()
 
 
-def translate(body: SubmitBody, api: Api) -> Submission:
-    """Return what `body` asks for.
+def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
+    """Return what `body` asks for. `site` has what packages get that the body does not say.
 
     Raises:
         InvalidRequest: a member is wrong or contradicts another; it is named.
@@ -68,29 +76,58 @@ def translate(body: SubmitBody, api: Api) -> Submission:
         raise InvalidRequest(f"{field}: {why}", field=field)
     for field, why in _not_served(body):
         raise NotServed(f"{field}: {why}", field=field)
-    reference = Reference.parse(body.container_image or "", "containerImage")
+    asked = _asked(body)
+    reference = None if asked is not None else Reference.parse(body.container_image or "", "containerImage")
     platforms = _platforms(body.container_platform)
     config, inline = _config(body.container_config or ConfigBody())
     texts = enumerate(body.container_includes or ())
-    includes = [Reference.parse(text, f"containerIncludes[{index}]") for index, text in texts]
-    plan = _plan(_fixed(reference), platforms, config, list(map(_fixed, includes)))
-    return Submission(plan, reference, inline, bool(body.dry_run))
+    includes = [_fixed(Reference.parse(text, f"containerIncludes[{index}]")) for index, text in texts]
+    if asked is None:
+        assert reference is not None
+        plan = _of_image(_fixed(reference), platforms, config, includes)
+        return Submission(plan, str(reference), inline, bool(body.dry_run))
+    config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
+    plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
+    return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run), notes_on(asked, site))
+
+
+def _asked(body: SubmitBody) -> Asked | None:
+    """Return the packages that a body asks for; None where it asks for an image."""
+    if body.packages is not None:
+        return read_packages(body.packages, body.build_template)
+    if not body.container_file:
+        return None
+    conda_file = decoded(body.conda_file, "condaFile") if body.conda_file else None
+    asked = recognised(decoded(body.container_file, "containerFile"), conda_file)
+    if asked is None:
+        message = "containerFile: this version of wavelet runs no container files; give a containerImage"
+        raise NotServed(message, field="containerFile")
+    return asked
+
+
+def _of_image(
+    image: Reference, platforms: tuple[Platform, ...], config: ContainerConfig, includes: list[Reference]
+) -> Plan:
+    plan = _plan(lambda platform: FromRegistry(image, platform), platforms, config, includes)
+    # What a digest names is answered as it is, an index too: engines compare the digest with the bytes.
+    return FromRegistry(image) if isinstance(plan, FromRegistry) and image.digest is not None else plan
 
 
 def _plan(
-    image: Reference, platforms: tuple[Platform, ...], config: ContainerConfig, includes: list[Reference]
+    base_for: Callable[[Platform], Base],
+    platforms: tuple[Platform, ...],
+    config: ContainerConfig,
+    includes: list[Reference],
 ) -> Plan:
-    def member(platform: Platform) -> FromRegistry | WithConfig:
-        base = FromRegistry(image, platform)
+    def member(platform: Platform) -> Base | WithConfig:
+        base = base_for(platform)
         if not config and not includes:
             return base
         return WithConfig(base, config, tuple(FromRegistry(include, platform) for include in includes))
 
     if len(platforms) > 1:
         return AsIndex(tuple((platform, member(platform)) for platform in sorted(platforms)))
-    plan = member(platforms[0])
-    # What a digest names is answered as it is, an index too: engines compare the digest with the bytes.
-    return FromRegistry(image) if isinstance(plan, FromRegistry) and image.digest is not None else plan
+    return member(platforms[0])
 
 
 def _fixed(reference: Reference) -> Reference:
@@ -196,15 +233,8 @@ def _not_served(body: SubmitBody) -> Iterator[tuple[str, str]]:
         yield "mirror", "this version of wavelet copies no images to other registries; switch mirroring off"
     if body.freeze:
         yield "freeze", "this version of wavelet pushes no images to other registries; switch freezing off"
-    if body.packages is not None:
-        yield "packages", "this version of wavelet makes no images from packages; give a containerImage that holds them"
-    if body.container_file:
-        yield "containerFile", "this version of wavelet runs no container files; give a containerImage"
-    if body.conda_file:
-        yield (
-            "condaFile",
-            "this version of wavelet makes no images from packages; give a containerImage that holds them",
-        )
+    if body.conda_file and not body.container_file:
+        yield "condaFile", "this version of wavelet reads it beside the container file that installs it, and alone not"
     if body.build_context is not None:
         yield "buildContext", "this version of wavelet runs no container files, and without one a context has no use"
     if body.format == "sif":

@@ -1,0 +1,212 @@
+"""Container engines by their commands: `docker`, and `podman`, which has taken over its words.
+
+The commands find their engine as they do for the daemon's user, by `DOCKER_HOST`, contexts or containers.conf. Nothing
+of this machine is mounted: files go in and out by `cp`, so that an engine on another machine serves as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import secrets
+import shutil
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from wavelet.make.conda.engine import ENVIRONMENT, OWN, OWN_DIRECTORIES, Console, Given, Sandbox, first_process, spawn
+from wavelet.make.conda.engine_tree import CommandTree, EngineFailed, Tree
+from wavelet.make.work import Work
+from wavelet.plan.conda import PREFIX, FromLock
+
+PROBE_SECONDS = 20.0
+"""How long an engine may take to say that it is there."""
+PULL_SECONDS = 1200.0
+"""How long it may take to pull an image from this daemon, parts that are to be made included."""
+COPY_SECONDS = 600.0
+"""How long it may take to take files in."""
+REMOVE_SECONDS = 60.0
+"""How long it may take to remove a container or an image."""
+
+_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+"""What root in a sandbox may do: unpack archives, as installers do."""
+
+_ENGINES_OWN = tuple(
+    f"/{OWN} /.dockerenv /dev /etc/hostname /etc/hosts /etc/mtab /etc/resolv.conf /proc /run /sys /tmp /var/tmp"
+    " /usr/bin/which".split()
+)
+"""What in a container's difference is of no interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEngine:
+    """An engine with a command.
+
+    Attributes:
+        name: see `Engine`.
+        remedy: see `Engine`.
+        program: the command.
+        probe: arguments with which it fails where the engine does not work.
+        pull: arguments for a registry on this machine that speaks plain http.
+        limits: arguments of `run` that bound a container.
+    """
+
+    name: str
+    remedy: str
+    program: str
+    probe: tuple[str, ...]
+    pull: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    async def absence(self) -> str:
+        """See `Engine`."""
+        if shutil.which(self.program) is None:
+            return f"no {self.program} in PATH"
+        try:
+            await self._command(PROBE_SECONDS, *self.probe)
+        except EngineFailed as error:
+            return error.message
+        return ""
+
+    @contextlib.asynccontextmanager
+    async def open(self, image: FromLock, work: Work) -> AsyncIterator[Sandbox]:
+        """See `Engine`."""
+        reference = await work.pullable(image)
+        container = f"wavelet-post-link-{secrets.token_hex(6)}"
+        mark, arguments = first_process()
+        try:
+            await self._command(PULL_SECONDS, "pull", "--quiet", *self.pull, reference)
+            process = await spawn([self.program, "run", *self._run_options(container), reference, *arguments])
+            console = Console(process, mark)
+            try:
+                await console.started()
+                yield _Container(self, container, console)
+            finally:
+                await console.close()
+        finally:
+            await asyncio.shield(self._remove(container, reference))
+
+    def _run_options(self, container: str) -> list[str]:
+        options = ["--rm", "--interactive", "--name", container, "--label", "wavelet=post-link", "--pull=never"]
+        options += ["--network=none", "--user=0:0", "--workdir=/", "--entrypoint=bash", "--log-driver=none"]
+        options += ["--security-opt=no-new-privileges", "--cap-drop=ALL", *(f"--cap-add={right}" for right in _RIGHTS)]
+        return [*options, *self.limits, *(f"--env={name}={value}" for name, value in ENVIRONMENT.items())]
+
+    async def _remove(self, container: str, reference: str) -> None:
+        """Remove what may be left of a container, and its image; its layers stay where other images have them."""
+        for arguments in (("rm", "--force", container), ("rmi", reference)):
+            with contextlib.suppress(EngineFailed):
+                await self._command(REMOVE_SECONDS, *arguments)
+
+    async def _command(self, seconds: float, *arguments: str) -> str:
+        return await asyncio.to_thread(command, [self.program, *arguments], seconds)
+
+    async def changes(self, container: str) -> list[str]:
+        """Return the absolute paths that were added, changed or deleted."""
+        output = await self._command(COPY_SECONDS, "diff", container)
+        return [
+            path for kind, _, path in (line.partition(" ") for line in output.splitlines()) if kind in ("A", "C", "D")
+        ]
+
+    async def copy(self, container: str, files: Sequence[Given]) -> None:
+        """Unpack files into a container."""
+        await asyncio.to_thread(command, [self.program, "cp", "-", f"{container}:/"], COPY_SECONDS, files)
+
+
+class _Container:
+    """Its first process runs from the beginning: a container that never began would outlive a daemon that is killed."""
+
+    def __init__(self, engine: CommandEngine, name: str, console: Console) -> None:
+        self._engine = engine
+        self._name = name
+        self._console = console
+        self.tree: Tree = CommandTree((engine.program, "cp"), name)
+
+    async def put(self, files: Sequence[Given]) -> None:
+        await self._engine.copy(self._name, files)
+
+    async def start(self, line: str) -> Console:
+        await self._console.say(line)
+        return self._console
+
+    async def settle(self) -> None:
+        """Do nothing: the first process has ended all others, and has to live on for the container to be read."""
+
+    async def outside(self) -> list[str]:
+        paths = set(await self._engine.changes(self._name))
+        parents = {str(parent) for path in paths for parent in Path(path).parents}
+        return sorted(path for path in paths - parents if not _is_within(path, (PREFIX, *_ENGINES_OWN)))
+
+
+def _is_within(path: str, directories: Sequence[str]) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in directories)
+
+
+def command(argv: Sequence[str], seconds: float, files: Sequence[Given] | None = None) -> str:
+    """Run an engine's command to its end and return what it prints; `files` go in as a tar. Blocks.
+
+    Raises:
+        EngineFailed: it cannot be run, fails, or does not end within `seconds`.
+    """
+    what = " ".join(argv[:2])
+    try:
+        with subprocess.Popen(  # noqa: S603 - the site's own engine, with names that were made here
+            argv,
+            stdin=subprocess.DEVNULL if files is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                if files is not None:
+                    _send(cast(IO[bytes], process.stdin), files)
+                output, errors = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise EngineFailed(f"{what} does not end within {seconds:g} s") from None
+    except OSError as error:
+        raise EngineFailed(f"{what} cannot be run: {error.strerror}") from None
+    if process.returncode:
+        said = errors.decode("utf-8", "replace").strip()[-2000:]
+        raise EngineFailed(f"{what} fails ({process.returncode}): {said}")
+    return output.decode("utf-8", "replace")
+
+
+def _send(pipe: IO[bytes], files: Sequence[Given]) -> None:
+    with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=pipe, mode="w|") as tar:
+        for name in (OWN, *(f"{OWN}/{each}" for each in OWN_DIRECTORIES)):
+            tar.addfile(_member(name, tarfile.DIRTYPE, 0o755))
+        for given in files:
+            member = _member(f"{OWN}/{given.path}", tarfile.REGTYPE, 0o755 if given.executable else 0o644)
+            if isinstance(given.content, bytes):
+                member.size = len(given.content)
+                tar.addfile(member, io.BytesIO(given.content))
+            else:
+                member.size = given.content.stat().st_size
+                with given.content.open("rb") as opened:
+                    tar.addfile(member, opened)
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = kind, mode
+    return member
+
+
+DOCKER = CommandEngine(
+    "docker",
+    "docker, with its engine running and open to the daemon's user",
+    "docker",
+    ("version", "--format", "{{.Server.Version}}"),
+    limits=("--memory=16g", "--pids-limit=4096"),
+)
+PODMAN = CommandEngine(
+    "podman",
+    "podman",
+    "podman",
+    ("info", "--format", "{{.Host.Arch}}"),
+    pull=("--tls-verify=false",),
+)

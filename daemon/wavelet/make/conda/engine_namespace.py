@@ -1,0 +1,161 @@
+"""The engine for nodes without one: an image unpacked into a directory, and namespaces that any user may make."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from wavelet.errors import UpstreamBroken
+from wavelet.image.config import parse_config
+from wavelet.image.manifest import MalformedManifest, Manifest
+from wavelet.make.conda.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
+from wavelet.make.conda.engine_rootfs import inflated, unpack
+from wavelet.make.conda.engine_tree import DirectoryTree, Tree
+from wavelet.make.work import Work, read_document
+from wavelet.plan.conda import PREFIX, FromLock
+
+PROBE_SECONDS = 20.0
+"""How long the machine may take to show that there are such namespaces."""
+ROOM = 4 * 1024**3
+"""Bytes that scripts may write, beside the image."""
+
+_NOBODY = 1_999_999_999
+"""Whom scripts run as where the daemon is root: nobody else's number. Outside of namespaces, root would be root."""
+_ENTER = str(Path(__file__).with_name("engine_enter.py"))
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OF_NO_INTEREST = (OWN, "dev", "proc", "sys", "tmp", "var/tmp", "usr/bin/which", PREFIX.strip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceEngine:
+    """See the module, and `Engine`."""
+
+    name: str = "namespace"
+    remedy: str = "user namespaces for unprivileged users (user.max_user_namespaces, and no rule against them)"
+
+    async def absence(self) -> str:
+        """See `Engine`."""
+        return await asyncio.to_thread(_probe)
+
+    @contextlib.asynccontextmanager
+    async def open(self, image: FromLock, work: Work) -> AsyncIterator[Sandbox]:
+        """See `Engine`."""
+        layers, environment = await _parts(image, work)
+        size = await work.run(inflated, layers)
+        async with work.scratch(size + ROOM) as scratch:
+            root = scratch / "root"
+            root.mkdir(0o755)
+            sandbox = _Directory(root, environment)
+            try:
+                await work.run(unpack, layers, root, _owner())
+                yield sandbox
+            finally:
+                await sandbox.settle()
+                await asyncio.shield(asyncio.to_thread(_remove, root))
+
+
+class _Directory:
+    """Nothing runs in it while files go in or out: links that an image's own programs make lead nobody astray."""
+
+    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+        self._root = root
+        self._environment = environment
+        self._console: Console | None = None
+        self.tree: Tree = DirectoryTree(root)
+
+    async def put(self, files: Sequence[Given]) -> None:
+        await asyncio.to_thread(self._put, files)
+
+    async def start(self, line: str) -> Console:
+        mark, arguments = first_process()
+        asked = {"argv": ["bash", *arguments], "environment": self._environment, "uid": _owner()}
+        process = await spawn([sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()], self._root)
+        self._console = Console(process, mark)
+        await self._console.started()
+        await self._console.say(line)
+        return self._console
+
+    async def settle(self) -> None:
+        if self._console is not None:
+            await self._console.close()
+
+    async def outside(self) -> list[str]:
+        return await asyncio.to_thread(lambda: sorted(self._outside()))
+
+    def _put(self, files: Sequence[Given]) -> None:
+        for given in files:
+            place = self._root / OWN / given.path
+            if isinstance(given.content, bytes):
+                place.write_bytes(given.content)
+            else:
+                shutil.copyfile(given.content, place)
+            place.chmod(0o755 if given.executable else 0o644)
+        mark = self._root / OWN / "began"
+        mark.touch()
+        self._began = mark.lstat().st_ctime_ns
+
+    def _outside(self) -> Iterator[str]:
+        for directory, names, files in os.walk(self._root):
+            inner = Path(directory).relative_to(self._root)
+            names[:] = [name for name in names if str(inner / name) not in _OF_NO_INTEREST]
+            for name in files:
+                if str(inner / name) not in _OF_NO_INTEREST and Path(directory, name).lstat().st_ctime_ns > self._began:
+                    yield f"/{inner / name}"
+
+
+async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]]:
+    """Return an image's layers, the lowest first, and the environment of its processes."""
+    image = await work.realise(plan)
+    _, view = await read_document(work, image.closure[image.descriptor.digest])
+    try:
+        if not isinstance(view, Manifest) or view.config is None:
+            raise MalformedManifest("not an image")
+        document, _ = parse_config(await work.read(image.closure[view.config.digest]))
+    except MalformedManifest as error:
+        raise UpstreamBroken(f"the image that post-link scripts run in: {error}") from None
+    layers = [await work.path(image.closure[layer.digest]) for layer in view.layers]
+    own = (document.get("config") or {}).get("Env") or []
+    return layers, {"PATH": _PATH, **dict(entry.split("=", 1) for entry in own if "=" in entry), **ENVIRONMENT}
+
+
+def _owner() -> int | None:
+    return _NOBODY if os.geteuid() == 0 else None
+
+
+def _probe() -> str:
+    """Return why namespaces cannot be made here, or nothing. Blocks."""
+    directory = Path(tempfile.mkdtemp(prefix="wavelet-"))
+    try:
+        unpack([], directory, _owner())
+        asked = {"argv": ["/nothing"], "environment": {}, "uid": _owner()}
+        command = [sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()]
+        done = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
+        )  # noqa: S603 - this interpreter
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it cannot be tried: {error}"
+    finally:
+        _remove(directory)
+    return "" if done.stderr.startswith("/nothing") else done.stderr.strip()[-500:] or f"it ends with {done.returncode}"
+
+
+def _remove(root: Path) -> None:
+    """Remove a directory whatever rights scripts have taken from their owner."""
+    if root.exists():
+        root.chmod(0o700)
+        for directory, names, _ in os.walk(root):
+            for name in names:
+                inner = Path(directory, name)
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+        shutil.rmtree(root)

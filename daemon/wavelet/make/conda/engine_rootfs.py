@@ -1,0 +1,187 @@
+"""Unpacks the layers of an image into a directory, as an unprivileged user can: one owner, no devices, no set-user-ID.
+
+Layers are data of others: every path is resolved inside the directory, link by link, before anything is written.
+The functions without an underscore are called in a worker process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import zstandard
+from isal import igzip
+
+from wavelet.errors import UpstreamBroken
+from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
+from wavelet.make.conda.stream import CHUNK, Bounds, Member, Raw, members_of
+
+_DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
+"""What a root file system has, whatever its image has."""
+
+_DEVICES = ("full", "null", "random", "urandom", "zero")
+_STANDARD = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+_LINKS_LIMIT = 40
+"""Symbolic links on the way to a path, as in Linux."""
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_INFLATED_LIMIT = 256 * 1024**3
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+
+
+def inflated(layers: Sequence[Path]) -> int:
+    """Return how many bytes of tar these blobs are."""
+    size = 0
+    for layer in layers:
+        with _opened(layer) as raw:
+            while chunk := raw.read(CHUNK):
+                size += len(chunk)
+                if size > _INFLATED_LIMIT:
+                    raise _broken(f"its layers inflate to more than {_INFLATED_LIMIT} bytes")
+    return size
+
+
+def unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
+    """Unpack blobs, the lowest first, into an empty directory; all of it is given to `owner` (None: is left).
+
+    Raises:
+        UpstreamBroken: a layer is damaged, or has a path that leads out of the directory.
+    """
+    made = _Root(root)
+    for layer in layers:
+        with _opened(layer) as raw:
+            made.apply(members_of(raw, Bounds(_INFLATED_LIMIT, _broken)))
+    made.furnish()
+    if owner is not None:
+        for directory, names, files in os.walk(root):
+            for name in (".", *names, *files):
+                os.chown(Path(directory, name), owner, owner, follow_symlinks=False)
+
+
+def _broken(why: str) -> UpstreamBroken:
+    return UpstreamBroken(f"the image that post-link scripts run in cannot be unpacked: {why}")
+
+
+@contextmanager
+def _opened(layer: Path) -> Iterator[Raw]:
+    with layer.open("rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        if start.startswith(_GZIP):
+            with igzip.GzipFile(fileobj=file, mode="rb") as inflating:
+                yield cast(Raw, inflating)
+        elif start == _ZSTD:
+            with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as inflating:
+                yield cast(Raw, inflating)
+        else:
+            yield file
+
+
+class _Root:
+    """A directory that layers are applied to."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._parents: dict[str, Path] = {}
+
+    def apply(self, members: Iterator[Member]) -> None:
+        """Apply one layer (image-spec layer.md)."""
+        written: set[Path] = set()
+        for member in members:
+            path = member.path.strip("/")
+            parent, _, name = path.rpartition("/")
+            if path in ("", "."):
+                continue
+            if name in ("", ".", "..") or "\0" in path:
+                raise _broken(f"{member.path!r} is no path in it")
+            place = self._directory(parent) / name
+            if name == _OPAQUE:
+                for child in place.parent.iterdir():
+                    if child not in written:
+                        self._remove(child)
+            elif name.startswith(_WHITEOUT):
+                self._remove(place.with_name(name.removeprefix(_WHITEOUT)))
+            else:
+                self._write(member, place)
+                written.update((place, *place.parents))
+
+    def furnish(self) -> None:
+        """Make what is the engine's in other engines: directories, and places for devices."""
+        self._remove(self._root / OWN)
+        for path in (*_DIRECTORIES, *(f"{OWN}/{each}" for each in OWN_DIRECTORIES)):
+            self._directory(path)
+        dev = self._directory("dev")
+        for name in _DEVICES:
+            self._remove(dev / name)
+            (dev / name).touch()
+        for name, target in _STANDARD.items():
+            self._remove(dev / name)
+            (dev / name).symlink_to(target)
+
+    def _write(self, member: Member, place: Path) -> None:
+        if member.is_directory:
+            if place.is_symlink() or not place.is_dir():
+                self._remove(place)
+                place.mkdir(0o755)
+            return
+        self._remove(place)
+        if member.is_symlink:
+            place.symlink_to(member.target)
+        elif member.is_hard_link:
+            parent, _, name = member.target.strip("/").rpartition("/")
+            other = self._directory(parent) / name
+            if name in ("", ".", "..") or other.is_symlink() or not other.is_file():
+                raise _broken(f"{member.path!r} is a link to {member.target!r}, which is not there")
+            place.hardlink_to(other)
+        elif member.is_file:
+            with place.open("xb") as file:
+                for chunk in member.chunks():
+                    file.write(chunk)
+            place.chmod(0o755 if member.executable else 0o644)
+            os.utime(place, (member.mtime, member.mtime))
+
+    def _remove(self, place: Path) -> None:
+        if place.is_symlink() or place.is_dir():
+            self._parents.clear()
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+
+    def _directory(self, path: str) -> Path:
+        """Return where a directory is, made if need be."""
+        known = self._parents.get(path)
+        if known is not None:
+            return known
+        here: list[str] = []
+        waiting = path.split("/")[::-1]
+        links = 0
+        while waiting:
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                here = here[:-1]
+                continue
+            place = self._root.joinpath(*here, part)
+            if place.is_symlink():
+                links += 1
+                if links > _LINKS_LIMIT:
+                    raise _broken(f"{path!r} has too many symbolic links on its way")
+                target = str(place.readlink())
+                here = [] if target.startswith("/") else here
+                waiting += target.split("/")[::-1]
+                continue
+            here.append(part)
+            if not place.is_dir():
+                place.unlink(missing_ok=True)
+                place.mkdir(0o755)
+        return self._parents.setdefault(path, self._root.joinpath(*here))

@@ -1,0 +1,160 @@
+"""Looking for a C library in one layer of an image: streamed, in a worker process, to the first certain sign.
+
+glibc says its version in `libc.so.6` itself, and before 2.34 in the names of files; musl is known by its loader.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from wavelet.errors import UpstreamBroken
+
+INFLATED_LIMIT = 64 * 1024**3
+"""Bytes that one layer may inflate to before the search is given up."""
+
+LIBRARY_LIMIT = 64 * 1024**2
+"""Bytes of a library that are searched for its version."""
+
+_BLOCK = 1024 * 1024
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_DIRECTORY = re.compile(r"(?:usr/)?lib(?:64)?(?:/(?P<cpu>[^/-]+)-linux-gnu[^/]*)?")
+_VERSIONED = re.compile(r"(?:libc|ld)-(\d+\.\d+)[0-9.]*\.so")
+_LOADER = re.compile(r"ld-musl-(?P<cpu>[^/.]+)\.so\.1")
+_BANNER = re.compile(rb"GNU C Library [^\n\0]{0,200}?version (\d+\.\d+)")
+_BANNER_SPAN = 256
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the layers show that were looked at, from the top.
+
+    Attributes:
+        glibc: its version, once it is found.
+        musl: whether musl's loader was found.
+        removed: paths that lower layers may have and the image has not.
+        opaque: directories whose contents in lower layers the image has not.
+    """
+
+    glibc: str = ""
+    musl: bool = False
+    removed: frozenset[str] = frozenset()
+    opaque: frozenset[str] = frozenset()
+
+    def hides(self, path: str) -> bool:
+        """Tell whether a path of a lower layer is none of the image's."""
+        above = {str(parent) for parent in PurePosixPath(path).parents}
+        return not self.removed.isdisjoint(above | {path}) or not self.opaque.isdisjoint(above)
+
+
+def look(path: Path, name: str, cpu: str, above: Seen) -> Seen:
+    """Return what a layer shows, together with the layers above it. It blocks: for a worker process.
+
+    Args:
+        path: the layer's file: a tar, as it is or compressed by gzip or zstd.
+        name: what errors call the layer.
+        cpu: the CPU as directories and loaders have it in their names (`x86_64`); empty where any will do.
+        above: what the layers above it have shown.
+
+    Raises:
+        UpstreamBroken: it is not that.
+    """
+    import zstandard  # noqa: PLC0415 - in the worker only
+
+    try:
+        with _inflated(path) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK) as tar:
+            return _search(tar, cpu, above)
+    except (tarfile.TarError, zstandard.ZstdError, zlib.error, EOFError, OSError, ValueError) as error:
+        raise UpstreamBroken(f"the layer {name} of the base image cannot be read: {error}") from None
+
+
+def _search(tar: tarfile.TarFile, cpu: str, above: Seen) -> Seen:
+    musl = above.musl
+    removed, opaque = set(above.removed), set(above.opaque)
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined] # it would remember them all
+        directory, _, last = _relative(member.name).rpartition("/")
+        if last == _OPAQUE:
+            opaque.add(directory or ".")
+        elif last.startswith(_WHITEOUT):
+            removed.add(f"{directory}/{last.removeprefix(_WHITEOUT)}".lstrip("/"))
+        elif _is_searched(directory, cpu) and not above.hides(f"{directory}/{last}"):
+            if version := _glibc_version(tar, member, last):
+                return Seen(version)
+            loader = _LOADER.fullmatch(last)
+            musl = musl or (loader is not None and cpu in ("", loader["cpu"]))
+    return Seen("", musl, frozenset(removed), frozenset(opaque))
+
+
+def _relative(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _is_searched(directory: str, cpu: str) -> bool:
+    found = _DIRECTORY.fullmatch(directory)
+    return found is not None and (found["cpu"] is None or cpu in ("", found["cpu"]))
+
+
+def _glibc_version(tar: tarfile.TarFile, member: tarfile.TarInfo, last: str) -> str:
+    named = _VERSIONED.fullmatch(last)
+    if named is not None:
+        return named[1]
+    if last != "libc.so.6":
+        return ""
+    if not member.isfile() or member.islnk():
+        target = _VERSIONED.fullmatch(member.linkname.rpartition("/")[2])
+        return target[1] if target is not None else ""
+    file = tar.extractfile(member)
+    return "" if file is None else _banner_version(file)
+
+
+def _banner_version(file: IO[bytes]) -> str:
+    """Return the version that the library prints when it is run."""
+    tail, read = b"", 0
+    while read < LIBRARY_LIMIT and (block := file.read(_BLOCK)):
+        read += len(block)
+        found = _BANNER.search(tail + block)
+        if found is not None:
+            return found[1].decode()
+        tail = block[-_BANNER_SPAN:]
+    return ""
+
+
+@contextmanager
+def _inflated(path: Path) -> Iterator[IO[bytes]]:
+    import zstandard  # noqa: PLC0415
+    from isal import igzip  # noqa: PLC0415
+
+    with path.open("rb") as file:
+        magic = file.peek(4)[:4]
+        stream: IO[bytes] = file
+        if magic.startswith(_GZIP):
+            stream = cast(IO[bytes], igzip.IGzipFile(fileobj=file))  # type: ignore[no-untyped-call]
+        elif magic == _ZSTD:
+            stream = cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+        yield cast(IO[bytes], _Limited(stream))
+
+
+class _Limited(io.RawIOBase):
+    """A stream that ends with an error at `INFLATED_LIMIT`."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left = INFLATED_LIMIT
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"it inflates to more than {INFLATED_LIMIT} bytes")
+        return data

@@ -1,0 +1,120 @@
+"""The layers above the base: packages and wheels alone or several together, what scripts changed, the image's own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content
+from wavelet.image.manifest import Descriptor, Family
+from wavelet.make.conda import activation, bill, group, meta, tail
+from wavelet.make.conda.documents import Environment, Placed
+from wavelet.make.conda.order import heaviest_first
+from wavelet.make.conda.parts import Part
+from wavelet.make.work import Work
+from wavelet.plan.conda import FromLock, Package, subdir_of
+
+_ROOM = 1024 * 1024
+"""Bytes that a layer put together may have beyond its members'."""
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer in its place, and where its bytes are."""
+
+    placed: Placed
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that an image is put together of; packages come dependencies first."""
+
+    packages: Sequence[Part]
+    wheels: Sequence[Part]
+    scripts: Part | None
+
+    @property
+    def environment(self) -> Environment:
+        """What they want of the shell; of two that set a variable, the later one does."""
+        variables: dict[str, str] = {}
+        active: list[str] = []
+        for part in (*self.packages, *self.wheels, *filter(None, [self.scripts])):
+            variables |= part.info.env_vars
+            active += [*part.info.files, *part.info.links] if part.info.has_activation else []
+        return Environment(variables, activation.scripts_among(active))
+
+
+async def layers(plan: FromLock, parts: Parts, base_layers: int, work: Work) -> list[Layer]:
+    """Return the layers from the bottom up.
+
+    Raises:
+        InvalidRequest: the base's layers leave no room.
+    """
+    room = group.budget(base_layers, 1 if parts.scripts is None else 2)
+    every = [part for part in (*parts.packages, *parts.wheels) if part.has_paths]
+    groups = await asyncio.to_thread(_group, every, room)
+    made = [await _layer([every[number] for number in each.members], each.lost, work) for each in groups]
+    if parts.scripts is not None:
+        made.append(_placed(parts.scripts.layer, parts.scripts.info.diff_id, "post-link scripts"))
+    own = await asyncio.to_thread(_own, plan, parts)
+    return [*made, _placed(await work.keep(own.blob, Family.OCI.layer()), own.diff_id, meta.DIRECTORY)]
+
+
+def _group(every: Sequence[Part], room: int) -> list[group.Group]:
+    """Group with packages as they share best, then wheels, the heaviest first."""
+    packages = {part.node.name: number for number, part in enumerate(every) if isinstance(part.of, Package)}
+    wheels = sorted(set(range(len(every))) - {*packages.values()}, key=lambda number: -every[number].node.weight)
+    sequence = [packages[name] for name in heaviest_first([every[number].node for number in packages.values()])]
+    return group.group([part.paths for part in every], [*sequence, *wheels], room)
+
+
+async def _layer(members: Sequence[Part], lost: Sequence[frozenset[str]], work: Work) -> Layer:
+    if len(members) == 1:
+        part = members[0]
+        annotations = {"org.opencontainers.image.title": part.title, "wavelet.purl": bill.purl_of(part)}
+        return _placed(part.layer, part.info.diff_id, part.title, annotations)
+    content, diff_id = await _shared(members, lost, work)
+    titles = ", ".join(part.title for part in members)
+    says = f"{len(members)} packages"
+    return _placed(
+        content, diff_id, f"{says}: {titles}", {"org.opencontainers.image.title": says, "wavelet.contains": titles}
+    )
+
+
+async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work: Work) -> tuple[Content, str]:
+    started = time.monotonic()
+    gone = lost or [_NOTHING] * len(members)
+    pieces = [
+        tail.Piece(await work.path(part.layer), part.info.fragment, left_out)
+        for part, left_out in zip(members, gone, strict=True)
+    ]
+    directories = {
+        each for part, out in zip(members, gone, strict=True) for each in part.info.directories
+    } - set().union(*gone)
+    room = sum(part.info.size + (part.info.fragment.inflated if lost else 0) for part in members)
+    async with work.scratch(room + _ROOM) as scratch:
+        target = scratch / "layer"
+        put_together = tail.merge if lost else tail.compose
+        made: tail.Composed = await work.run(put_together, target, sorted(directories), pieces)
+        descriptor = Descriptor(Family.OCI.layer(), made.digest, made.size)
+        content = await work.adopt(target, descriptor, derived=True)
+    seconds = time.monotonic() - started
+    work.report(f"{len(members)} packages in one layer: {made.size} bytes, put together in {seconds:.2f} s")
+    return content, made.diff_id
+
+
+def _own(plan: FromLock, parts: Parts) -> meta.Layer:
+    having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
+    explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform)).encode()
+    history = meta.history(package for package, _ in having)
+    documents = meta.records(having) | {meta.HISTORY: history, meta.EXPLICIT: explicit}
+    return meta.layer(documents, activation.files(parts.environment.scripts, Digest.of(explicit).hex[:12]))
+
+
+def _placed(content: Content, diff_id: str, says: str, annotations: Mapping[str, str] | None = None) -> Layer:
+    return Layer(Placed(content.descriptor, Digest(diff_id), says, annotations or {}), content)

@@ -1,0 +1,98 @@
+"""The entries of a layer's tar, as bytes (pure): ustar headers, and PAX records where a value does not fit.
+
+Everything that says where and by whom a layer was made is left out: owner 0, no names of users, one of two modes.
+Paths are relative to the prefix, and entries begin with it, never with a directory above it: that one is the base's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wavelet.plan.conda import PREFIX
+
+RECORD = 512
+"""Bytes of a header, and what contents are filled up to."""
+END = bytes(2 * RECORD)
+"""What ends an archive."""
+DIRECTORY_TIME = 315_532_800
+"""The time of all directories, 1980-01-01: packages have none of their own for most."""
+
+_ROOT = PREFIX.lstrip("/")
+_NAME_LIMIT = 100
+_NUMBER_LIMIT = 8**11
+"""Sizes and times from here on do not fit into 11 octal digits."""
+_OWNER = b"0000000\0" * 2
+_MAGIC = b"ustar\x0000" + bytes(32 + 32) + _OWNER + bytes(155 + 12)
+_UNSUMMED = b" " * 8
+
+_FILE, _LINK, _SYMLINK, _DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
+
+
+def file_header(path: str, size: int, mtime: int, executable: bool) -> bytes:
+    """Return what goes before `size` bytes of a regular file, readable by all."""
+    return _entry(path, _FILE, 0o755 if executable else 0o644, mtime, size=size)
+
+
+def symlink(path: str, target: str, mtime: int) -> bytes:
+    """Return the entry of a symbolic link; its target is kept as it is."""
+    return _entry(path, _SYMLINK, 0o777, mtime, target=target)
+
+
+def hard_link(path: str, to: str, mtime: int, executable: bool) -> bytes:
+    """Return the entry of one more name of `to`, a file further up in the same archive."""
+    return _entry(path, _LINK, 0o755 if executable else 0o644, mtime, target=_named(to))
+
+
+def directories(paths: Iterable[str]) -> bytes:
+    """Return the entries of directories, parents before children."""
+    return b"".join(_entry(path, _DIRECTORY, 0o755, DIRECTORY_TIME) for path in sorted(paths))
+
+
+def padding(size: int) -> bytes:
+    """Return what follows contents of `size` bytes."""
+    return bytes(-size % RECORD)
+
+
+def _named(path: str) -> str:
+    return f"{_ROOT}/{path}" if path else _ROOT
+
+
+def _entry(path: str, kind: bytes, mode: int, mtime: int, *, size: int = 0, target: str = "") -> bytes:
+    name = _named(path) + ("/" if kind == _DIRECTORY else "")
+    raw_name, raw_target = name.encode(), target.encode()
+    records: list[tuple[bytes, bytes]] = []
+    if len(raw_name) > _NAME_LIMIT or not name.isascii():
+        records.append((b"path", raw_name))
+        raw_name = _shortened(name)
+    if len(raw_target) > _NAME_LIMIT or not target.isascii():
+        records.append((b"linkpath", raw_target))
+        raw_target = _shortened(target)
+    if size >= _NUMBER_LIMIT:
+        records.append((b"size", b"%d" % size))
+        size = 0
+    header = _header(raw_name, kind, mode, mtime, size, raw_target)
+    if not records:
+        return header
+    data = b"".join(_record(key, value) for key, value in records)
+    return _header(b"PaxHeader", _PAX, 0o644, 0, len(data), b"") + data + padding(len(data)) + header
+
+
+def _shortened(name: str) -> bytes:
+    """Return what readers without PAX see."""
+    return name.encode("ascii", "replace")[:_NAME_LIMIT]
+
+
+def _header(name: bytes, kind: bytes, mode: int, mtime: int, size: int, target: bytes) -> bytes:
+    time = min(max(mtime, 0), _NUMBER_LIMIT - 1)
+    start = b"%b%07o\0%b%011o\0%011o\0" % (name.ljust(_NAME_LIMIT, b"\0"), mode, _OWNER, size, time)
+    rest = kind + target.ljust(_NAME_LIMIT, b"\0") + _MAGIC
+    total = sum(start) + sum(_UNSUMMED) + sum(rest)
+    return b"%b%06o\0 %b" % (start, total, rest)
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """Return `<length> <key>=<value>` and a line's end; the length counts all of it, its own digits too."""
+    bare = len(key) + len(value) + 3
+    length = bare + len(str(bare))
+    length = bare + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)

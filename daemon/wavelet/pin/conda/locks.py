@@ -1,0 +1,141 @@
+"""Locks as they are remembered: in this node's database, and under keys that all nodes share.
+
+The first lock of a request is everybody's until somebody asks to refresh it. The node's own copy answers at once for a
+while, and stands in where the shared place cannot be asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from wavelet.cluster.claims import Claims
+from wavelet.errors import InvalidRequest, OurError
+from wavelet.plan import canonical
+from wavelet.plan.conda import FromConda, FromLock
+from wavelet.store.database import Database
+
+log = structlog.get_logger()
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS conda_locks (key TEXT PRIMARY KEY, family TEXT, lock BLOB, at REAL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS conda_locks_family ON conda_locks (family, at);
+"""
+
+CERTAIN = 60.0
+"""Seconds for which a lock is taken for the shared one without a look: another node may have refreshed it."""
+
+KEPT = 180 * 86400.0
+"""Seconds after which the node forgets a lock that nobody has asked for."""
+
+WINDOWS = 4
+"""How many earlier windows of a lock that is renewed by age are looked for."""
+
+_HELD = 512
+
+
+class Locks:
+    """Locks by the request that they answer. A lock that is kept has the base as asked, which the caller replaces."""
+
+    def __init__(
+        self, database: Database, claims: Claims, renew_after: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Use a database with `SCHEMA`; `renew_after` is in seconds, `clock` gives unix seconds."""
+        self._database = database
+        self._claims = claims
+        self._renew_after = renew_after
+        self._clock = clock
+        self._held: dict[str, tuple[FromLock, float]] = {}
+
+    def certain(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock if nobody has to be asked for it."""
+        key = self._key(leaf)
+        held = self._held.get(key)
+        if held is None:
+            rows = self._database.read("SELECT lock, at FROM conda_locks WHERE key = ?", key)
+            lock = _decoded(rows[0][0]) if rows else None
+            if lock is None:
+                return None
+            held = self._hold(key, lock, rows[0][1])
+        lock, at = held
+        return lock if at <= self._clock() < at + CERTAIN else None
+
+    async def standing(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock that all nodes share."""
+        key = self._key(leaf)
+        try:
+            data = await self._claims.claimed(key)
+        except OurError as error:
+            log.warning("the shared locks cannot be read; this node's own stands in", because=error.message)
+            return self._own("key", key)
+        lock = None if data is None else _decoded(data)
+        if lock is None:
+            own = self._own("key", key)
+            return None if own is None else await self.keep(leaf, own)
+        return self._remember(leaf, lock)
+
+    async def keep(self, leaf: FromConda, lock: FromLock, *, refresh: bool = False) -> FromLock:
+        """Share a lock; return the one that stands: that of whoever was first, unless this is a refresh."""
+        key = self._key(leaf)
+        data = canonical.encode(replace(lock, base=leaf.base))
+        standing = _decoded(await self._claims.claim(key, data, replace=refresh))
+        if standing is None:  # of another version, or damaged
+            standing = _decoded(await self._claims.claim(key, data, replace=True)) or lock
+        return self._remember(leaf, standing)
+
+    async def earlier(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock of an earlier time, where the request's lock is renewed by age; for a while it is certain."""
+        if not leaf.renewed:
+            return None
+        lock = self._own("family", _family(leaf))
+        for window in range(1, WINDOWS + 1):
+            if lock is not None:
+                break
+            data = await self._claims.claimed(self._key(leaf, window))
+            lock = None if data is None else _decoded(data)
+        if lock is not None:
+            self._hold(self._key(leaf), lock, self._clock())
+        return lock
+
+    def expire(self) -> None:
+        """Forget locks that nobody has asked for in `KEPT` seconds."""
+        self._database.write_later("DELETE FROM conda_locks WHERE at < ?", self._clock() - KEPT)
+
+    def _own(self, column: str, value: str) -> FromLock | None:
+        query = f"SELECT lock FROM conda_locks WHERE {column} = ? ORDER BY at DESC LIMIT 1"  # noqa: S608 - a constant
+        rows = self._database.read(query, value)
+        return _decoded(rows[0][0]) if rows else None
+
+    def _remember(self, leaf: FromConda, lock: FromLock) -> FromLock:
+        key, now = self._key(leaf), self._clock()
+        row = (key, _family(leaf), canonical.encode(lock), now)
+        self._database.write_later("INSERT OR REPLACE INTO conda_locks VALUES (?, ?, ?, ?)", *row)
+        self._hold(key, lock, now)
+        return lock
+
+    def _hold(self, key: str, lock: FromLock, at: float) -> tuple[FromLock, float]:
+        if len(self._held) >= _HELD:
+            self._held.clear()
+        self._held[key] = lock, at
+        return lock, at
+
+    def _key(self, leaf: FromConda, ago: int = 0) -> str:
+        window = f"/{int(self._clock() // self._renew_after) - ago}" if leaf.renewed else ""
+        return f"conda-lock/{_family(leaf)}{window}"
+
+
+def _family(leaf: FromConda) -> str:
+    return hashlib.sha256(canonical.canonical(leaf)).hexdigest()
+
+
+def _decoded(data: bytes) -> FromLock | None:
+    try:
+        plan = canonical.decode(data)
+    except InvalidRequest as error:
+        log.warning("a lock cannot be read, and is made anew", reason=error.message)
+        return None
+    return plan if isinstance(plan, FromLock) else None

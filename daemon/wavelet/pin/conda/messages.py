@@ -1,0 +1,117 @@
+"""What the daemon and its solver process tell each other: one JSON document a frame, a frame begins with its length.
+
+Both sides are of one version and one machine, so that the form needs no care for others. URLs are those that channels
+have themselves; where the process asks instead stands in `mirrors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+LENGTH_BYTES = 4
+"""Size of a frame's length, big-endian."""
+
+Virtual = tuple[str, str, str]
+"""A virtual package: name, version, build string."""
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A package as a channel's index describes it. Checksums are in hexadecimal, the size is in bytes."""
+
+    url: str
+    name: str
+    version: str
+    build: str
+    sha256: str | None = None
+    md5: str | None = None
+    size: int | None = None
+    depends: tuple[str, ...] = ()
+    license: str | None = None
+    site_packages: str | None = None
+
+
+class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Find the packages that satisfy the specs.
+
+    Attributes:
+        number: the request's own.
+        specs: match specs.
+        channels: URLs, the first one having priority.
+        mirrors: of URL prefixes, where to ask instead.
+        subdir: `linux-64`; `noarch` is looked into as well.
+        virtual: virtual packages.
+        newest: only packages of before this time, in unix seconds.
+        locked: URLs of packages that stay as they are; only specs that these do not satisfy by name are solved.
+        limit: seconds for the solver alone.
+        max_age: seconds for which an index that was read is not asked for again.
+    """
+
+    number: int
+    specs: tuple[str, ...]
+    channels: tuple[str, ...]
+    mirrors: Mapping[str, str]
+    subdir: str
+    virtual: tuple[Virtual, ...]
+    newest: float | None
+    locked: tuple[str, ...]
+    limit: float
+    max_age: float
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Find what indexes say of the packages with these URLs; those that they do not have are left out."""
+
+    number: int
+    urls: tuple[str, ...]
+    mirrors: Mapping[str, str]
+    max_age: float
+
+
+Request = Solve | Lookup
+
+
+class Found(msgspec.Struct, frozen=True, tag=True):
+    """The answer; of a solve, without what was locked."""
+
+    number: int
+    records: tuple[Record, ...]
+
+
+Kind = Literal["spec", "unsolvable", "limit", "missing", "refused", "unreachable", "defect"]
+"""Why there is no answer: a spec is none; there is no solution; none in time; no such channel; it wants another login;
+it does not answer; anything else."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """There is no answer. `subject` is the spec or URL at fault, where that is known; `text` what the library says."""
+
+    number: int
+    kind: Kind
+    subject: str
+    text: str
+
+
+Answer = Found | Failed
+
+
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+def frame(message: Request | Answer) -> bytes:
+    """Return a message as it goes through the pipe."""
+    data = msgspec.json.encode(message)
+    return len(data).to_bytes(LENGTH_BYTES, "big") + data
+
+
+def read_request(data: bytes) -> Request:
+    """Read a frame's document."""
+    return _requests.decode(data)
+
+
+def read_answer(data: bytes) -> Answer:
+    """Read a frame's document."""
+    return _answers.decode(data)

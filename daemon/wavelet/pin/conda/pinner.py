@@ -1,0 +1,254 @@
+"""Conda specs become locks: solved once for all nodes, and from then on the same until a refresh is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from wavelet.config import Conda
+from wavelet.errors import AccessRefused, NotFound, Unsolvable, UpstreamError, WaveletError
+from wavelet.make.conda.libc import Libc
+from wavelet.pin.conda import pip
+from wavelet.pin.conda.completion import Archive, Completion
+from wavelet.pin.conda.lock_file import with_lock_file
+from wavelet.pin.conda.locks import Locks
+from wavelet.pin.conda.messages import Record
+from wavelet.pin.conda.relay import Relay
+from wavelet.pin.conda.solver import SAYS, Question, Solver
+from wavelet.pin.conda.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
+from wavelet.plan.conda import FromConda, FromLock, Package, Wheel, subdir_of
+from wavelet.plan.source import FromRegistry
+from wavelet.plan.specs import channel_of
+from wavelet.upstream.channels import Channels
+
+log = structlog.get_logger()
+
+Report = Callable[[str], None]
+
+_DEFAULTS = "defaults"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One solve: what was asked, on which base, and who wants to know."""
+
+    leaf: FromConda
+    base: FromRegistry
+    libc: Callable[[], Awaitable[Libc]]
+    report: Report
+    anew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Specs and channels as the solver takes them."""
+
+    specs: tuple[str, ...]
+    urls: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+
+class CondaPinner:
+    """The locks of one node, and the way to new ones."""
+
+    def __init__(
+        self,
+        settings: Conda,
+        locks: Locks,
+        solver: Solver,
+        channels: Channels,
+        relay: Relay,
+        archive: Archive,
+        pip_cache: Path,
+    ) -> None:
+        """Nothing is started or asked yet.
+
+        Args:
+            settings: the section `conda`.
+            locks: what is remembered.
+            solver: the solver process.
+            channels: what names of channels mean, and which may be used.
+            relay: what the solver process reads indexes through.
+            archive: fetches a package that no index describes.
+            pip_cache: directory for what package indexes said.
+        """
+        self._settings = settings
+        self._locks = locks
+        self._solver = solver
+        self._channels = channels
+        self._relay = relay
+        self._completion = Completion(solver, archive)
+        self._pip_cache = pip_cache
+
+    async def close(self) -> None:
+        """End the solver process."""
+        await self._solver.close()
+
+    def expire(self) -> None:
+        """Forget what nobody has asked for in a long time."""
+        self._locks.expire()
+
+    def fresh(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
+        lock = self._locks.certain(leaf)
+        return None if lock is None else replace(lock, base=leaf.base)
+
+    async def pin(
+        self,
+        leaf: FromConda,
+        base: FromRegistry,
+        libc: Callable[[], Awaitable[Libc]],
+        report: Report,
+        *,
+        refresh: bool = False,
+    ) -> FromLock:
+        """Return the lock of `leaf` on a pinned base.
+
+        Args:
+            leaf: as asked; its base may be a tag.
+            base: the leaf's base, pinned.
+            libc: finds out the base's C library, which is done only where it is needed.
+            report: takes lines of the log, which users read.
+            refresh: whether a lock that stands is replaced by a new one.
+
+        Raises:
+            Unsolvable, InvalidRequest, NotFound, AccessRefused: the request has to change.
+            UpstreamError: a channel does not do its part, and no earlier lock stands in.
+        """
+        standing = None if refresh else await self._locks.standing(leaf)
+        if standing is not None:
+            report(f"the lock of the first request stands: {_content(standing.packages, standing.wheels)}")
+            return replace(standing, base=base)
+        try:
+            lock = await self._made(_Job(leaf, base, libc, report, refresh))
+        except UpstreamError as error:
+            earlier = None if refresh else await self._locks.earlier(leaf)
+            if earlier is None:
+                raise
+            log.warning("an earlier lock stands in", specs=leaf.specs, because=error.message)
+            report(f"warning: {error.message}; an earlier lock stands in: {_content(earlier.packages, earlier.wheels)}")
+            return replace(earlier, base=base)
+        return replace(await self._locks.keep(leaf, lock, refresh=refresh), base=base)
+
+    async def _made(self, job: _Job) -> FromLock:
+        leaf = job.leaf
+        if leaf.lock_location:
+            leaf = await with_lock_file(leaf, self._channels, job.report)
+        for package in leaf.locked:
+            self._channels.check(package.url)
+        chosen = self._chosen(leaf)
+        for warning in chosen.warnings:
+            job.report(f"warning: {warning}")
+        if job.anew:
+            self._relay.refresh()
+        try:
+            records = await self._solved(leaf, chosen, job) if leaf.specs else ()
+        except (Unsolvable, NotFound, AccessRefused, UpstreamError) as error:
+            raise self._plain(error, chosen.urls) from None
+        solved = [Package(record.url, record.sha256, record.md5, record.size) for record in records]
+        packages = await self._completion.complete([*leaf.locked, *solved], job.report)
+        wheels = leaf.wheels
+        if leaf.pip:
+            wheels += await self._wheels(leaf, packages, records, job)
+        return FromLock(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
+
+    def _plain(self, error: WaveletError, urls: tuple[str, ...]) -> WaveletError:
+        """Return an error of the solver in words for users: the relay knows best why an index could not be had."""
+        known = None if isinstance(error, Unsolvable) else self._relay.failure(urls)
+        return known or type(error)(self._relay.scrub(error.message), field=error.field)
+
+    def _chosen(self, leaf: FromConda) -> _Chosen:
+        """Return the specs with URLs for channels, and these channels besides those of the request."""
+        named, specs = list(leaf.channels), []
+        for spec in leaf.specs:
+            name = channel_of(spec)
+            if name and name != _DEFAULTS:
+                named.append(name)
+            specs.append(self._with_url(spec, name) if name else spec)
+        resolved = self._channels.resolve(tuple(dict.fromkeys(named)))
+        return _Chosen(tuple(specs), resolved.urls, resolved.warnings)
+
+    def _with_url(self, spec: str, name: str) -> str:
+        # Names in specs mean what names of channels mean here, which the solver does not know.
+        qualifier, _, rest = spec.partition("::")
+        if name == _DEFAULTS:
+            return rest
+        (url,) = self._channels.resolve((name,)).urls
+        return f"{url}{qualifier[len(name) :]}::{rest}"
+
+    async def _solved(self, leaf: FromConda, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
+        libc = await job.libc()
+        question = Question(
+            specs=chosen.specs,
+            channels=chosen.urls,
+            subdir=subdir_of(leaf.platform),
+            virtual=virtual_packages(leaf.platform, libc),
+            newest=None if leaf.as_of is None else datetime.fromisoformat(leaf.as_of).timestamp(),
+            locked=tuple(package.url for package in leaf.locked),
+        )
+        _report_question(question, leaf, job.report)
+        began = time.monotonic()
+        try:
+            records = await self._asked(question, leaf, libc, job)
+        except Unsolvable as error:
+            sentence = lack(error.message, libc, str(leaf.base.reference))
+            if not sentence:
+                raise
+            first, says, explanation = error.message.partition(SAYS)
+            raise Unsolvable(f"{first}; {sentence}{says}{explanation}", field=error.field) from None
+        size = sum(record.size or 0 for record in records)
+        job.report(f"solved: {len(records)} packages, {size} bytes, in {time.monotonic() - began:.1f} s")
+        return records
+
+    async def _asked(self, question: Question, leaf: FromConda, libc: Libc, job: _Job) -> tuple[Record, ...]:
+        try:
+            return await self._solver.solve(question, anew=job.anew)
+        except Unsolvable as error:
+            if not wants_cuda(error.message):
+                raise
+        job.report(f"warning: packages want a CUDA driver; solved for one (__cuda={CUDA_VERSION}) that nodes must have")
+        return await self._solver.solve(replace(question, virtual=virtual_packages(leaf.platform, libc, cuda=True)))
+
+    async def _wheels(
+        self, leaf: FromConda, packages: list[Package], records: tuple[Record, ...], job: _Job
+    ) -> tuple[Wheel, ...]:
+        described = {record.name for record in records}
+        depends = {record.name: record.depends for record in records}
+        lacking = tuple(package.url for package in leaf.locked if package.name not in described)
+        if lacking:
+            depends |= {record.name: record.depends for record in await self._solver.lookup(lacking)}
+        versions = {package.name: package.version for package in packages}
+        libc = await job.libc()
+        return await pip.resolve(
+            leaf.pip,
+            python=versions.get("python", ""),
+            platform=leaf.platform,
+            glibc=libc.version,
+            present={name: versions[name] for name in versions if _is_python_package(depends.get(name, ()))},
+            as_of=leaf.as_of,
+            allowed_hosts=self._settings.allowed_indexes,
+            cache=self._pip_cache,
+            limit=self._settings.solve_limit,
+            report=job.report,
+        )
+
+
+def _is_python_package(depends: tuple[str, ...]) -> bool:
+    return any(spec.split(maxsplit=1)[0] in ("python", "python_abi") for spec in depends if spec)
+
+
+def _content(packages: tuple[Package, ...], wheels: tuple[Wheel, ...]) -> str:
+    return f"{len(packages)} packages" + (f" and {len(wheels)} wheels" if wheels else "")
+
+
+def _report_question(question: Question, leaf: FromConda, report: Report) -> None:
+    virtual = ", ".join(f"{name}={version}" for name, version, _ in question.virtual)
+    kept = f", keeping {len(leaf.locked)} packages" if leaf.locked else ""
+    until = f", as of {leaf.as_of}" if leaf.as_of else ""
+    report(f"solving {', '.join(leaf.specs)} for {question.subdir}{kept}{until}")
+    report(f"channels: {', '.join(question.channels)}; the image provides {virtual}")

@@ -1,0 +1,162 @@
+"""The solver's only way to channels: a private server on loopback, in front of the index files that the daemon keeps.
+
+The solver library has an HTTP client of its own, in another process. Through this door it gets index files by the
+daemon's rules: logins, mirrors, address policy, the store. A secret in the path keeps other users of the node out. The
+door opens nothing but index files, of channels that may be used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from aiohttp import web
+
+from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError
+from wavelet.pin.conda import index_files, shard_index
+from wavelet.pin.conda.index_files import IndexFile, IndexFiles
+from wavelet.store.content import ContentStore
+from wavelet.store.database import Database
+from wavelet.upstream.channel_names import normal
+from wavelet.upstream.channels import Channels
+
+SCHEMA = index_files.SCHEMA
+
+FAILURES_HELD = 1024
+
+LATELY = 180.0
+"""Seconds for which a failure is the reason of a solve that fails."""
+
+_READ_SIZE = 1024 * 1024
+_INDEX = re.compile(r"(repodata|current_repodata|run_exports|repodata_from_packages)\.json(\.zst|\.bz2)?")
+_SHARD = re.compile(r"[0-9a-f]{64}\.msgpack\.zst")
+
+
+class Relay:
+    """See the module. Between `start` and `close`."""
+
+    def __init__(self, channels: Channels, store: ContentStore, database: Database, *, ttl: float) -> None:
+        """`ttl` is for how many seconds an index is not asked for again."""
+        self._channels = channels
+        self._files = IndexFiles(channels, store, database, ttl)
+        self._secret = secrets.token_urlsafe(32)
+        self._base = ""
+        self._failures: dict[str, tuple[WaveletError, float]] = {}
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen, on a port that the system chooses."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None)  # a log of paths would have the secret
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self._base = f"http://{host}:{port}/{self._secret}"
+
+    async def close(self) -> None:
+        """Stop listening, and end what is being fetched."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._files.close()
+
+    def url_for(self, channel: str) -> str:
+        """Return where the solver finds what is at an http or https URL."""
+        scheme, _, rest = channel.partition("://")
+        return f"{self._base}/{scheme}/{rest}"
+
+    def scrub(self, text: str) -> str:
+        """Return the solver's words with official URLs in place of this door's, whose secret nobody may see."""
+        for scheme in ("https", "http"):
+            text = text.replace(f"{self._base}/{scheme}/", f"{scheme}://")
+        return text.replace(self._secret, "…")
+
+    def failure(self, channels: Iterable[str]) -> WaveletError | None:
+        """Return why an index of one of these channels could not be had lately, if it could not."""
+        prefixes = tuple(f"{channel}/" for channel in channels)
+        since = time.monotonic() - LATELY
+        failures = self._failures.items()
+        found = [error for url, (error, at) in failures if at > since and url.startswith(prefixes)]
+        return min(found, key=lambda error: not isinstance(error, UpstreamError), default=None)
+
+    def refresh(self) -> None:
+        """Let the next solve ask for every index again, however lately it was asked for."""
+        self._files.refresh()
+
+    def expire(self) -> None:
+        """Forget what is of no more use."""
+        self._files.expire()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        url = self._asked(request.rel_url.raw_path)
+        if url is None or request.method not in ("GET", "HEAD"):
+            return web.Response(status=404)
+        try:
+            self._channels.check_below(shard_index.origin_of(url)[1])
+            if request.method == "HEAD":
+                return web.Response(status=200 if await self._files.is_there(url) else 404)
+            file, opened = await self._open(url)
+        except WaveletError as error:
+            self._failed(url, error)
+            return web.Response(status=error.status, text=error.message)
+        self._failures.pop(url, None)
+        with opened:
+            return await _send(request, file, opened)
+
+    def _asked(self, path: str) -> str | None:
+        """Return the URL that a path stands for, if it has the secret and is one of an index file."""
+        _, secret, scheme, rest = (*path.split("/", 3), "", "", "")[:4]
+        if not secrets.compare_digest(secret.encode(), self._secret.encode()) or scheme not in ("http", "https"):
+            return None
+        name = rest.rpartition("/")[2]
+        if name != shard_index.NAME and not _INDEX.fullmatch(name) and not _SHARD.fullmatch(name):
+            return None
+        try:
+            return normal(f"{scheme}://{rest}")
+        except InvalidRequest:
+            return None
+
+    async def _open(self, url: str) -> tuple[IndexFile, BinaryIO]:
+        file = await self._files.get(url)
+        try:
+            return file, await asyncio.to_thread(file.blob.path.open, "rb")
+        except FileNotFoundError:  # evicted a moment ago
+            file = await self._files.get(url)
+            return file, await asyncio.to_thread(file.blob.path.open, "rb")
+
+    def _failed(self, url: str, error: WaveletError) -> None:
+        # Of the forms of an index only the plain one has to be there.
+        if isinstance(error, NotFound) and not url.endswith("/repodata.json"):
+            self._failures.pop(url, None)
+            return
+        if isinstance(error, NotFound):
+            channel, subdir, _ = url.rsplit("/", 2)
+            error = NotFound(f"there is no channel at {channel}, or it has no {subdir}", field="channels")
+        if len(self._failures) >= FAILURES_HELD:
+            self._failures.clear()
+        self._failures[url] = error, time.monotonic()
+
+
+async def _send(request: web.Request, file: IndexFile, opened: BinaryIO) -> web.StreamResponse:
+    # The digest is the validator: whatever server the bytes came from, the same bytes are the same version.
+    etag = f'"{file.blob.digest.hex}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if etag in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers=headers)
+    if file.encoding:
+        headers["Content-Encoding"] = file.encoding
+    response = web.StreamResponse(headers=headers)
+    response.content_length = file.blob.size
+    response.content_type = "application/octet-stream"
+    with contextlib.suppress(ConnectionError):  # the solver has gone away
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(opened.read, _READ_SIZE):
+            await response.write(chunk)
+        await response.write_eof()
+    return response

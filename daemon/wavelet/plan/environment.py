@@ -1,0 +1,246 @@
+"""What a text asks for that lists an environment's packages, whatever its type: nobody declares it. Pure.
+
+environment YAML       `channels`, `dependencies`, a section for pip, `variables`
+@EXPLICIT              the URLs of packages, with `#<md5>` or `#sha256:<sha256>`
+conda-lock, pixi       lock files (`plan/locks.py`)
+list                   one spec a line, as `conda install --file` reads it, or `conda list --export` writes it
+
+An `@EXPLICIT` line makes a list of URLs, a key in the first line an environment in YAML or a lock; all else is a list
+of specs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from wavelet.errors import TooLarge
+from wavelet.image.platform import Platform
+from wavelet.plan.bounded_yaml import TEXT_LIMIT, read_yaml
+from wavelet.plan.conda import Package, subdir_of
+from wavelet.plan.locks import (
+    Locked,
+    LockFile,
+    is_conda_lock,
+    is_flat_pixi_lock,
+    is_pixi_lock,
+    locked_package,
+    read_conda_lock,
+    read_flat_pixi_lock,
+    read_pixi_lock,
+)
+from wavelet.plan.specs import PIP_PREFIX, normal_channel, normal_requirement, normal_spec, wrong
+
+ENTRIES_LIMIT = 5000
+"""Specs, requirements and packages of one environment."""
+
+NO_DEFAULTS = "nodefaults"
+"""The word among channels that keeps conda from adding those of its settings."""
+
+_KEY = re.compile(r"(?:---|\{|[\"']?[A-Za-z_][\w-]*[\"']?[ \t]*:(?:\s|$))")
+_NOARCH = "noarch"
+_EXPORTED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<version>[^=<>!~|,*\s]+)=pypi(?:_\d+)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a text asks for.
+
+    Attributes:
+        specs: in normal form, sorted and unique.
+        channels: as listed, unique, without `nodefaults`.
+        pip: requirements, sorted and unique.
+        variables: `NAME=VALUE`, for the image's environment.
+        no_defaults: whether the word was among the channels.
+        locks: for each platform that a lock is for, the files; no lock has no entry.
+    """
+
+    specs: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    no_defaults: bool = False
+    locks: tuple[Locked, ...] = ()
+
+    def locked_for(self, platform: Platform, field: str) -> Locked:
+        """Return what the lock names for a platform; nothing, where the text is no lock.
+
+        Raises:
+            InvalidRequest: it is a lock for other platforms.
+            NotServed: no images of conda packages are made for the platform.
+        """
+        subdir = subdir_of(platform)
+        found = [lock for lock in self.locks if lock.subdir in (subdir, "")]
+        if self.locks and not found:
+            others = ", ".join(sorted(lock.subdir for lock in self.locks))
+            raise wrong(field, f"locks packages for {others[:200]}, none for {subdir}, which {platform} needs")
+        return found[0] if found else Locked(subdir, ())
+
+
+def read_environment(text: str, field: str) -> Environment:
+    """Say what a text asks for.
+
+    Raises:
+        InvalidRequest: it is of no type that is known, is broken or names no package; `field`, and the line or the
+            member of the text, are named.
+        TooLarge: it is larger than any environment.
+    """
+    if len(text) > TEXT_LIMIT:
+        raise TooLarge(f"{field}: {len(text)} characters; {TEXT_LIMIT} are the most", field=field)
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    environment = _read(text, field)
+    count = len(environment.specs) + len(environment.pip)
+    count += sum(len(lock.packages) + len(lock.wheels) for lock in environment.locks)
+    if count == 0:
+        raise wrong(field, "names no package")
+    if count > ENTRIES_LIMIT:
+        raise TooLarge(f"{field}: names {count} packages; {ENTRIES_LIMIT} are the most", field=field)
+    return environment
+
+
+def read_channels(names: list[str], field: str) -> tuple[tuple[str, ...], bool]:
+    """Return channels in normal form, each once, and whether `nodefaults` was among them.
+
+    Raises:
+        InvalidRequest: one is none.
+    """
+    found = dict.fromkeys(normal_channel(name, f"{field}[{index}]") for index, name in enumerate(names))
+    return tuple(name for name in found if name != NO_DEFAULTS), NO_DEFAULTS in found
+
+
+def read_entries(entries: list[tuple[str, str]]) -> Environment:
+    """Say what specs, requirements (`pip:…`) and URLs of packages ask for, each with the name of its place.
+
+    Raises:
+        InvalidRequest: one is none of them.
+    """
+    specs, pip, packages = set(), set(), []
+    for field, text in entries:
+        entry = text.strip().strip("\"'").strip()
+        if entry.startswith(PIP_PREFIX) and not entry.startswith(PIP_PREFIX + ":"):
+            pip.add(normal_requirement(entry.removeprefix(PIP_PREFIX), field))
+        elif re.match(r"(?:https?|file)://", entry) and "::" not in entry:
+            packages.append(_explicit(entry, field))
+        else:
+            specs.add(normal_spec(entry, field))
+    return Environment(tuple(sorted(specs)), pip=tuple(sorted(pip)), locks=_locks(packages, entries))
+
+
+def _locks(packages: list[Package], entries: list[tuple[str, str]]) -> tuple[Locked, ...]:
+    if not packages:
+        return ()
+    field = entries[0][0].partition("[")[0].partition(":")[0]
+    subdirs = sorted({package.subdir for package in packages} - {_NOARCH})
+    if len(subdirs) > 1:
+        raise wrong(field, f"names packages for {' and '.join(subdirs)[:200]} together")
+    return (Locked.of(subdirs[0] if subdirs else "", packages, (), field),)
+
+
+def _read(text: str, field: str) -> Environment:
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if any(line == "@EXPLICIT" for _, line in lines):
+        return _read_explicit(lines, field)
+    if is_flat_pixi_lock(text):
+        return _of_lock(read_flat_pixi_lock(text, field))
+    if lines and _KEY.match(lines[0][1]):
+        return _read_document(text, field)
+    return _read_list(lines, field)
+
+
+def _read_document(text: str, field: str) -> Environment:
+    document = read_yaml(text, field)
+    if not isinstance(document, dict):
+        raise wrong(field, "is neither a mapping in YAML nor a list of specs")
+    if is_conda_lock(document):
+        return _of_lock(read_conda_lock(document, field))
+    if is_pixi_lock(document):
+        return _of_lock(read_pixi_lock(document, field))
+    if "dependencies" not in document:
+        keys = ", ".join(list(document)[:6])[:200]
+        why = "it takes an environment in YAML, a lock file of conda-lock or pixi, an @EXPLICIT list or a list of specs"
+        raise wrong(field, f"has {keys}, but no dependencies; {why}")
+    return _read_yaml_environment(document, field)
+
+
+def _of_lock(lock: LockFile) -> Environment:
+    return Environment(channels=lock.channels, locks=lock.locked)
+
+
+def _read_yaml_environment(document: dict[str, Any], field: str) -> Environment:
+    where = f"{field}: channels"
+    channels, no_defaults = read_channels(list(_texts(document.get("channels"), where)), where)
+    entries = list(_dependencies(document["dependencies"], f"{field}: dependencies"))
+    found = read_entries(entries)
+    return Environment(
+        found.specs, channels, found.pip, _variables(document.get("variables"), field), no_defaults, found.locks
+    )
+
+
+def _dependencies(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield each dependency with its place, those of the section for pip with their prefix."""
+    for index, entry in enumerate(_items(value, where)):
+        here = f"{where}[{index}]"
+        if isinstance(entry, str):
+            yield here, entry
+        elif isinstance(entry, dict) and list(entry) == ["pip"]:
+            for text in _texts(entry["pip"], f"{here}.pip"):
+                yield f"{here}.pip", PIP_PREFIX + text.lstrip()
+        else:
+            raise wrong(here, "is neither a spec nor a section `pip`")
+
+
+def _variables(value: Any, field: str) -> tuple[str, ...]:
+    if not value:
+        return ()
+    if not isinstance(value, dict):
+        raise wrong(f"{field}: variables", "is not a mapping")
+    for name, text in value.items():
+        if _VARIABLE.fullmatch(name) is None or not isinstance(text, str) or "\0" in text:
+            raise wrong(f"{field}: variables", f"{name[:80]!r} is not a variable with a text")
+    return tuple(f"{name}={text}" for name, text in sorted(value.items()))
+
+
+def _items(value: Any, where: str) -> list[Any]:
+    if value in (None, "", "~", "null"):
+        return []
+    if not isinstance(value, list):
+        raise wrong(where, "is not a list")
+    return value
+
+
+def _texts(value: Any, where: str) -> Iterator[str]:
+    for index, text in enumerate(_items(value, where)):
+        if not isinstance(text, str):
+            raise wrong(f"{where}[{index}]", "is not a text")
+        yield text
+
+
+def _read_explicit(lines: list[tuple[int, str]], field: str) -> Environment:
+    listed = [(f"{field}: line {number}", line) for number, line in lines if line != "@EXPLICIT"]
+    packages = [_explicit(line, where) for where, line in listed]
+    return Environment(locks=_locks(packages, listed))
+
+
+def _explicit(line: str, where: str) -> Package:
+    """Read `<URL>[#<md5>]` or `<URL>#sha256:<sha256>` (conda list --explicit)."""
+    url, _, checksum = line.partition("#")
+    kind, _, digits = checksum.rpartition(":")
+    kind = kind or ("sha256" if len(digits) == 64 else "md5")
+    if kind not in ("sha256", "md5"):
+        raise wrong(where, f"{checksum[:80]!r} is not a checksum; it takes #<md5> or #sha256:<sha256>")
+    return locked_package(url.strip(), {kind: digits}, where)
+
+
+def _read_list(lines: list[tuple[int, str]], field: str) -> Environment:
+    entries = []
+    for number, line in lines:
+        entry = re.sub(r"\s+#.*", "", line)
+        exported = _EXPORTED.fullmatch(entry)
+        if exported is not None:
+            entry = f"{PIP_PREFIX}{exported['name']}=={exported['version']}"
+        entries.append((f"{field}: line {number}", entry))
+    return read_entries(entries)

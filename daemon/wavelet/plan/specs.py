@@ -1,0 +1,190 @@
+"""What is asked of conda and pip, one text at a time: match specs, channels, requirements. Pure.
+
+Texts are brought into a normal form, so that two ways to write one thing are one plan, and what can never be right is
+refused where it is read. What is merely unknown is kept: the solver has the last word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from wavelet.errors import InvalidRequest
+
+SPEC_LIMIT = 512
+"""Characters of one spec, requirement or channel."""
+
+PIP_PREFIX = "pip:"
+"""What marks an entry as a requirement for pip (Wave's `packages.entries`)."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAMESPACE = re.compile(r"^[A-Za-z0-9_.-]*:(?!\s*v?[0-9]+(?:\.\w+)*\s*$)")
+_AROUND = re.compile(r"\s*([<>=!~,|]+)\s*")
+_CONDITION = re.compile(r"(?:==|!=|>=|<=|~=|=|>|<)?[A-Za-z0-9_.*+!-]*[A-Za-z0-9_.*]")
+_WITH_BUILD = re.compile(r"(?P<version>.*[^=<>!~,|])=(?P<build>[^=<>!~,|]+)")
+_BUILD = re.compile(r"[A-Za-z0-9_.*+^$-]+")
+_BARE = re.compile(r"[A-Za-z0-9_.+!-]+")
+_CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\s*(?:[\[(<>=!~;@,]|$)")
+_OPERATORS = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>|,)\s*")
+_EDITABLE = ("git+", "hg+", "svn+", "bzr+", "http://", "https://", "file:", ".", "/", "~")
+
+
+def wrong(where: str, why: str) -> InvalidRequest:
+    """Return the error for a text: `where` is the request's member, and behind a colon the place in it."""
+    return InvalidRequest(f"{where}: {why}", field=where.partition(":")[0])
+
+
+def normal_spec(text: str, field: str) -> str:
+    """Return a match spec's normal form: `[<channel>::]<name>[<version>[=<build>]][[<members>]]`.
+
+    The name is in lower case, no quotes are around it and no white space around operators; `samtools 1.17` is
+    `samtools==1.17`, as every solver reads it. `samtools=1.17` stays: it also takes 1.17.1.
+
+    Raises:
+        InvalidRequest: no solver can read it; `field` is named.
+    """
+    spec = _printable(text, field, "spec")
+
+    def refuse(why: str) -> InvalidRequest:
+        return wrong(field, f"{spec!r} is not a spec of a conda package: {why}")
+
+    head, bracket, members = spec.partition("[")
+    if bracket and not members.endswith("]"):
+        raise refuse("the bracket is not closed at its end")
+    channel, qualified, rest = head.rpartition("::")
+    if qualified and channel.strip() == "pip":
+        raise refuse("write 'pip:' with one colon for a package of pip")
+    prefix = f"{normal_channel(channel, field)}::" if qualified else ""
+    # What stands before a single colon is conda's namespace, which every tool reads over.
+    rest = _NAMESPACE.sub("", rest.strip())
+    found = _NAME.match(rest)
+    if found is None:
+        raise refuse("it has no package name")
+    condition = rest[found.end() :]
+    if condition.startswith(":"):
+        raise refuse("write <channel>::<name> for a channel, and <name>=<version> for a version")
+    if condition and condition[0] not in " \t=<>!~":
+        raise refuse(f"{condition[0]!r} cannot follow the name")
+    version, build = _condition(condition, refuse)
+    return prefix + found[0].lower() + version + (f"={build}" if build else "") + bracket + members
+
+
+def _condition(text: str, refuse: Callable[[str], InvalidRequest]) -> tuple[str, str]:
+    """Return version and build of what follows a name."""
+    parts = _AROUND.sub(r"\1", text.strip()).split()
+    if len(parts) > 2:
+        raise refuse("a version and a build can follow the name; put commas between conditions")
+    version, build = (*parts, "", "")[:2]
+    found = _WITH_BUILD.fullmatch(version)
+    if found is not None and not build:
+        version, build = found["version"], found["build"]
+    elif not build and version.endswith("=") and version.strip("=<>!~,|"):
+        version = version.removesuffix("=")
+    for condition in re.split(r"[,|]", version.replace("(", "").replace(")", "")) if version else ():
+        if not condition.startswith("^") and _CONDITION.fullmatch(condition) is None:
+            raise refuse(
+                f"{condition!r} is not a condition on its version, like >=1.2 or =1.17; commas go between several"
+            )
+    if build and _BUILD.fullmatch(build) is None:
+        raise refuse(f"{build!r} is not a build; put commas between conditions")
+    return _normal_version(version, exact=bool(build)), build
+
+
+def _normal_version(version: str, *, exact: bool) -> str:
+    """Return a version's conditions with an operator in front; `exact` says that a build follows."""
+    if version in ("", "*", "=*", "==*"):
+        return "=*" if exact else ""
+    simple = version.removeprefix("=")
+    if simple.endswith(".*") and _BARE.fullmatch(simple[:-2]):
+        return f"={simple}" if exact else f"={simple[:-2]}"
+    if _BARE.fullmatch(version) or (exact and _BARE.fullmatch(simple)):
+        return f"=={simple}"
+    return version if version[0] in "=<>!~" else f" {version}"
+
+
+def name_of(spec: str) -> str:
+    """Return the package's name of a spec in normal form."""
+    found = _NAME.match(spec.partition("[")[0].rpartition("::")[2])
+    return found[0] if found is not None else spec
+
+
+def channel_of(spec: str) -> str:
+    """Return the channel that a spec in normal form names, without a subdir, or nothing."""
+    channel = spec.partition("[")[0].rpartition("::")[0]
+    head, _, subdir = channel.rpartition("/")
+    return head if head and (subdir == "noarch" or re.fullmatch(r"(linux|osx|win)-[a-z0-9]+", subdir)) else channel
+
+
+def normal_channel(text: str, field: str) -> str:
+    """Return a channel's name or URL without a slash at its end.
+
+    Raises:
+        InvalidRequest: it is neither, or carries a login. The login is not repeated.
+    """
+    channel = _printable(text, field, "channel", secret=True).rstrip("/")
+    scheme, separator, _ = channel.partition("://")
+    if not separator:
+        if _CHANNEL.fullmatch(channel) is None or ".." in channel:
+            raise wrong(field, f"{channel!r} is not a channel; it takes a name or an http, https or file URL")
+        return channel
+    if without_login(channel + "/") != channel + "/":
+        why = "a channel's URL carries a login; leave it out, and give it to the daemon's user in .condarc"
+        raise wrong(field, f"{why} or RATTLER_AUTH_FILE")
+    scheme = scheme.lower()
+    if scheme not in ("http", "https", "file") or not _split(channel) or " " in channel or "/../" in channel + "/":
+        raise wrong(field, f"{channel!r} is not a channel's URL; it takes http, https or file")
+    return scheme + channel[len(scheme) :]
+
+
+def _split(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.path if parts.scheme.lower() == "file" else parts.hostname) and not parts.query + parts.fragment
+
+
+def without_login(url: str) -> str:
+    """Return a URL without user, password and a token in its path (`/t/<token>/`)."""
+    return _TOKEN.sub("", re.sub(r"(?<=://)[^/@]*@", "", url), count=1)
+
+
+def normal_requirement(text: str, field: str) -> str:
+    """Return a requirement for pip (PEP 508), the name in lower case, without white space around operators.
+
+    Raises:
+        InvalidRequest: it is an option of pip, or names a file or a version control system; `field` is named.
+    """
+    requirement = re.sub(r"\s+#.*", "", _printable(text, field, "requirement", secret=True)).strip()
+    shown = repr(without_login(requirement))
+    if requirement.startswith("-"):
+        why = "is an option of pip; only requirements are taken, and indexes are those that the daemon's user has"
+        raise wrong(field, f"{shown} {why} configured")
+    if requirement.startswith(_EDITABLE):
+        raise wrong(field, f"{shown} is not installed here; give a package's name, or <name> @ <URL of a wheel>")
+    if _REQUIREMENT.match(requirement) is None or without_login(requirement) != requirement:
+        raise wrong(field, f"{shown} is not a requirement of a package without a login, like numpy>=1.26")
+    found = _NAME.match(requirement)
+    if found is not None:
+        requirement = found[0].lower() + requirement[found.end() :]
+    wanted, semicolon, marker = requirement.partition(";")
+    if "@" in wanted:
+        name, _, url = wanted.partition("@")
+        return f"{name.strip()} @ {url.strip()}" + (f" ; {marker.strip()}" if semicolon else "")
+    return _OPERATORS.sub(r"\1", wanted).strip() + (f"; {marker.strip()}" if semicolon else "")
+
+
+def _printable(text: str, field: str, what: str, *, secret: bool = False) -> str:
+    """Return a text of this house's alphabet without quotes around it."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    if not text:
+        raise wrong(field, f"is an empty {what}")
+    if len(text) > SPEC_LIMIT or not text.replace("\t", " ").isprintable() or not text.isascii():
+        shown = "it" if secret else repr(text[:80])
+        raise wrong(field, f"{shown} is not a {what}: up to {SPEC_LIMIT} printable ASCII characters")
+    return text

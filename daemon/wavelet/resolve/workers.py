@@ -1,0 +1,112 @@
+"""Worker processes for what would hold up the event loop: linking, compressing, reading layers.
+
+They are spawned at first use, yield to whoever serves, end when nothing was asked of them for a while, and die with the
+daemon however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+import structlog
+
+from wavelet.errors import Internal, NoSpace, WaveletError
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+IDLE_LIFETIME = 300.0
+"""Seconds without work after which the processes end: each holds tens of megabytes."""
+
+NICENESS = 5
+"""How far workers stand back behind the process that serves pulls (nice(2))."""
+
+ATTEMPTS = 2
+"""How often a function is begun whose process died over it, which may have been another function's fault."""
+
+
+class Workers:
+    """At most `count` processes. All methods are called in the loop's thread."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+        self._running = 0
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Return what `function` returns in a worker; function, arguments and result are pickled.
+
+        Raises:
+            WaveletError: the function raised it.
+            NoSpace: it could not write.
+            Internal: it failed otherwise, or its process died twice.
+        """
+        self._running += 1
+        if self._idle is not None:
+            self._idle.cancel()
+        try:
+            for _ in range(ATTEMPTS):
+                pool = self._pool or self._start()
+                try:
+                    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+                except BrokenProcessPool:
+                    log.warning("a worker process died", function=function.__name__)
+                    self._drop(pool)
+            raise Internal(f"the worker process died over {function.__name__}; is there enough memory?")
+        except WaveletError:
+            raise
+        except OSError as error:
+            raise NoSpace(f"the disk of the state directory cannot be written: {error.strerror}") from error
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle = asyncio.get_running_loop().call_later(IDLE_LIFETIME, self._end_idle)
+
+    def _start(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin)
+        return self._pool
+
+    def _drop(self, pool: ProcessPoolExecutor) -> None:
+        pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool is pool:
+            self._pool = None
+
+    def _end_idle(self) -> None:
+        if self._pool is not None and not self._running:
+            self._drop(self._pool)
+
+    async def close(self) -> None:
+        """End the processes, in the middle of their work if they have any."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._pool is not None:
+            processes = list(multiprocessing.active_children())
+            self._drop(self._pool)
+            for process in processes:
+                process.kill()
+            await asyncio.gather(*(asyncio.to_thread(process.join) for process in processes))
+
+
+def _begin() -> None:
+    """Prepare a worker process."""
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, daemon=True, name="end with the daemon").start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
