@@ -14,7 +14,8 @@ from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.plan import INLINE, ContainerConfig, FromRegistry, Layer, WithConfig
+from wavelet.plan.plan import INLINE, ContainerConfig, Layer, WithConfig
+from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS
 
 KEY = bytes(range(32))

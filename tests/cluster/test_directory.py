@@ -10,7 +10,7 @@ import pytest
 
 from cluster.crash import kill_in_a_loop
 from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, image_record, layer_record
-from wavelet.cluster import directory
+from wavelet.cluster import directory, directory_io
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.recent import FRESH
 from wavelet.config import ConfigError
@@ -173,7 +173,7 @@ async def test_a_full_disk_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.
 
 async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = DirectoryRecords(tmp_path, KEY, LIFETIME)
-    monkeypatch.setattr(directory, "IO_WAIT", 0.1)
+    monkeypatch.setattr(directory_io, "IO_WAIT", 0.1)
     monkeypatch.setattr(directory, "_read_once", lambda _: time.sleep(0.5))
     with pytest.raises(WaitExpired, match="has not answered"):
         await records.get(UNKNOWN)

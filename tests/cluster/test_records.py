@@ -6,7 +6,8 @@ from cluster.suite import KEY, image_record, layer_record
 from wavelet.cluster.records import Record, authenticate
 from wavelet.errors import InvalidRequest
 from wavelet.image.reference import Reference
-from wavelet.plan.plan import ContainerConfig, FromRegistry, WithConfig
+from wavelet.plan.plan import ContainerConfig, WithConfig
+from wavelet.plan.source import FromRegistry
 
 VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
 

@@ -15,7 +15,7 @@ from wavelet.image.image import Content, FromLocation, FromUpstream, Image, Made
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.plan import FromRegistry
+from wavelet.plan.source import FromRegistry
 from wavelet.resolve import memo as module
 from wavelet.resolve.memo import SCHEMA, Answers, Memo, decode_image, encode_image
 from wavelet.store.database import Database

@@ -1,0 +1,140 @@
+"""Claims: the first one stands, on every node; only who has the cluster's key can make one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from wavelet.cluster import claims, publish
+from wavelet.cluster.claims import SCHEMA, Claims, DirectoryClaims, SqliteClaims
+from wavelet.image.digest import Digest
+from wavelet.store.database import Database
+
+KEY = bytes(range(32))
+YEAR = 365 * 86400.0
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+Open = Callable[..., Claims]
+
+
+@pytest.fixture(params=["sqlite", "directory"])
+async def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
+    async with AsyncExitStack() as stack:
+
+        def opened(key: bytes = KEY, clock: Callable[[], float] | None = None) -> Claims:
+            kept: Claims
+            if request.param == "sqlite":
+                database = Database(tmp_path / "records.db", SCHEMA, synchronous="FULL")
+                stack.callback(database.close)
+                kept = SqliteClaims(database, key, clock or Clock())
+            else:
+                kept = DirectoryClaims(tmp_path, key, clock or Clock())
+            stack.push_async_callback(kept.close)
+            return kept
+
+        yield opened
+
+
+async def test_the_first_claim_stands(keeper: Open) -> None:
+    one, two = keeper(), keeper()
+    assert await one.claimed("lock a") is None
+    assert await one.claim("lock a", b"first") == b"first"
+    assert await two.claim("lock a", b"second") == b"first"
+    assert await two.claimed("lock a") == b"first"
+    assert await two.claimed("lock b") is None
+
+
+async def test_a_claim_is_replaced_only_on_request(keeper: Open) -> None:
+    kept = keeper()
+    await kept.claim("a", b"old")
+    assert await kept.claim("a", b"new", replace=True) == b"new"
+    assert await keeper().claimed("a") == b"new"
+
+
+async def test_of_many_claims_at_once_all_get_the_same(tmp_path: Path) -> None:
+    nodes = [DirectoryClaims(tmp_path, KEY) for _ in range(4)]
+    made = await asyncio.gather(*(node.claim("a", b"%d" % n) for n, node in enumerate(nodes * 5)))
+    assert len(set(made)) == 1
+    for node in nodes:
+        await node.close()
+
+
+async def test_another_key_neither_reads_nor_keeps_a_claim(keeper: Open) -> None:
+    await keeper().claim("a", b"ours")
+    foreign = keeper(bytes(32))
+    assert await foreign.claimed("a") is None
+    assert await foreign.claim("a", b"theirs") == b"theirs"
+    assert await keeper().claimed("a") is None
+
+
+async def test_a_changed_or_moved_claim_is_not_believed(tmp_path: Path) -> None:
+    kept = DirectoryClaims(tmp_path, KEY)
+    await kept.claim("a", b"ours")
+    (file,) = (path for path in (tmp_path / "claims").glob("*/*"))
+    moved = tmp_path / "claims" / "aa" / ("a" * 64)
+    moved.parent.mkdir(exist_ok=True)
+    moved.write_bytes(file.read_bytes())
+    file.write_bytes(file.read_bytes().replace(b"ours", b"mine"))
+    assert await kept.claimed("a") is None
+    await kept.close()
+
+
+async def test_unused_claims_are_forgotten_and_used_ones_stay(keeper: Open) -> None:
+    clock = Clock()
+    kept = keeper(KEY, clock)
+    await kept.claim("used", b"1")
+    await kept.claim("unused", b"2")
+    clock.now += 1.5 * YEAR
+    assert await kept.claimed("used") == b"1"
+    clock.now += YEAR
+    await asyncio.sleep(0.1)
+    await kept.expire()
+    assert await kept.claimed("used") == b"1"
+    assert await kept.claimed("unused") is None
+
+
+async def test_blobs_go_from_node_to_node(tmp_path: Path) -> None:
+    one, two = DirectoryClaims(tmp_path / "shared", KEY), DirectoryClaims(tmp_path / "shared", KEY)
+    data = b"layer" * 1000
+    digest = Digest.of(data)
+    (tmp_path / "made").write_bytes(data)
+    assert await two.fetch(digest, tmp_path / "got") is None
+    await one.share(tmp_path / "made", digest)
+    await one.share(tmp_path / "made", digest)
+    assert await two.fetch(digest, tmp_path / "got") == len(data)
+    assert (tmp_path / "got").read_bytes() == data
+    (blob,) = (tmp_path / "shared" / "blobs").iterdir()
+    blob.write_bytes(data[:-1] + b"x")
+    assert await two.fetch(digest, tmp_path / "got") is None
+    for node in (one, two):
+        await node.close()
+
+
+async def test_without_hard_links_a_claim_is_made_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr(publish.os, "link", refuse)
+    kept = DirectoryClaims(tmp_path, KEY)
+    assert await kept.claim("a", b"1") == b"1"
+    assert await kept.claim("a", b"2") == b"1"
+    await kept.close()
+
+
+async def test_what_a_crash_has_left_is_removed(tmp_path: Path) -> None:
+    kept = DirectoryClaims(tmp_path, KEY, lambda: claims.time.time() + 2 * claims.LEFTOVER_AGE)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "half.tmp").write_bytes(b"half")
+    assert await kept.expire() == 1
+    await kept.close()

@@ -1,0 +1,116 @@
+"""Worker processes: they answer, they die, they end when nothing is asked of them, and with the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from wavelet.errors import Internal, NoSpace, Unsolvable
+from wavelet.resolve import workers
+from wavelet.resolve.workers import Workers
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Workers]:
+    kept = Workers(1)
+    yield kept
+    await kept.close()
+
+
+async def test_a_function_runs_in_another_process(pool: Workers) -> None:
+    first = await pool.run(os.getpid)
+    assert first != os.getpid()
+    assert await pool.run(os.getpid) == first
+    assert await pool.run(os.nice, 0) >= workers.NICENESS
+
+
+async def test_errors_of_the_tree_come_back_as_they_are(pool: Workers) -> None:
+    with pytest.raises(Unsolvable, match="no such package") as caught:
+        await pool.run(raise_unsolvable)
+    assert caught.value.field == "packages.entries"
+
+
+async def test_a_disk_that_cannot_be_written_is_said_so(pool: Workers) -> None:
+    with pytest.raises(NoSpace, match="cannot be written"):
+        await pool.run(os.rmdir, "/proc/1")
+
+
+async def test_a_process_that_dies_is_replaced_once_per_call(pool: Workers, tmp_path: Path) -> None:
+    assert await pool.run(die_the_first_time, str(tmp_path / "mark")) == "alive"
+    with pytest.raises(Internal, match="the worker process died over die"):
+        await pool.run(die)
+    assert await pool.run(os.getpid)
+
+
+async def test_idle_processes_end(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "IDLE_LIFETIME", 0.2)
+    first = await pool.run(os.getpid)
+    for _ in range(100):
+        if not is_alive(first):
+            break
+        await asyncio.sleep(0.1)
+    assert not is_alive(first)
+    assert await pool.run(os.getpid) != first
+
+
+async def test_closing_does_not_wait_for_what_runs() -> None:
+    pool = Workers(1)
+    await pool.run(os.getpid)
+    running = asyncio.create_task(pool.run(time.sleep, 600))
+    await asyncio.sleep(0.3)
+    running.cancel()
+    started = time.monotonic()
+    await pool.close()
+    assert time.monotonic() - started < 10
+
+
+def test_workers_die_with_a_daemon_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "daemon.py").write_text(
+        "import asyncio, os\n"
+        "from wavelet.resolve.workers import Workers\n"
+        "async def main():\n"
+        "    print(await Workers(1).run(os.getpid), flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, str(tmp_path / "daemon.py")], stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        worker = int(daemon.stdout.readline())
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait()
+    for _ in range(100):
+        if not is_alive(worker):
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker lives on")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def raise_unsolvable() -> None:
+    raise Unsolvable("no such package", field="packages.entries")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_the_first_time(mark: str) -> str:
+    if not Path(mark).exists():
+        Path(mark).touch()
+        die()
+    return "alive"
