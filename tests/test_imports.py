@@ -49,6 +49,7 @@ PURE_LIBRARIES = {
     "typing",
     "unicodedata",
     "urllib.parse",
+    "yaml",
 }
 """What rooms without I/O may import."""
 

@@ -38,7 +38,7 @@ from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.image.platform import Platform
 from wavelet.pin import access, tags
 from wavelet.pin.access import Access
-from wavelet.pin.conda import index_files, locks
+from wavelet.pin.conda import index_files, locks, pip_config
 from wavelet.pin.conda.locks import Locks
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.conda.relay import Relay
@@ -51,6 +51,7 @@ from wavelet.resolve.archives import Archives
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layers import Layers
+from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.naming import Naming
 from wavelet.resolve.requests import ContainerRequests
@@ -150,7 +151,8 @@ async def _furnish(
     stack.push_async_callback(workers.close)
     journals = Journals(database)
     tools = Tools(store, upstream, named, archives, claims, workers, records, settings.name_authority)
-    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools)
+    made_by = makers(settings.conda)
+    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
     answers = Answers(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
@@ -182,6 +184,8 @@ async def _conda(
 ) -> tuple[CondaPinner, Archives]:
     """Build what solves for packages and fetches them."""
     channels = await stack.enter_async_context(Channels(settings))
+    indexes = await asyncio.to_thread(pip_config.read, os.environ)
+    await asyncio.to_thread(channels.admit, indexes.urls)
     relay = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
     await relay.start()
     stack.push_async_callback(relay.close)
@@ -201,7 +205,6 @@ def _conda_defaults(settings: Conda) -> CondaDefaults:
             settings.base_image,
             settings.base_packages,
             settings.channels,
-            use_defaults=settings.defaults,
             platform=Platform.of("linux", platform.machine()),
         )
     except CallerError as error:

@@ -124,7 +124,7 @@ class Upstream(_Section, frozen=True):
 
 
 class Conda(_Section, frozen=True):
-    """Images of conda packages. Logins and further mirrors come from `.condarc` and rattler's file of the daemon's user."""
+    """Images of conda packages. Logins and further mirrors come from the daemon user's own conda and rattler files."""
 
     base_image: Annotated[str, Meta(description="the image under the packages of a request that names none")] = (
         "docker.io/library/ubuntu:24.04"

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from lab import images
+from lab.conda_asks import CHANNEL, CondaSite
+from lab.conda_channel import ChannelServer, standard_channel
 from lab.daemon import Daemon
 from lab.engines import Containerd, Docker, Engine, Podman
 from lab.registry import Registry
+from lab.task_image import task_image
 from lab.users import User
 
 ENGINES = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("docker", "podman", "containerd")]
@@ -93,3 +96,32 @@ def bob() -> Iterator[User]:
     user = User.create("b")
     yield user
     user.remove()
+
+
+@pytest.fixture(scope="session")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of the standard conda channel. It is shared: copy it (conda_channel.copy) to change it."""
+    return standard_channel(tmp_path_factory.mktemp("conda") / "channel")
+
+
+@pytest.fixture(scope="session")
+def conda_site(registry: Registry, channel: Path) -> Iterator[CondaSite]:
+    """Return a base image and a server of the standard channel, for tests that do not change the server."""
+    base = registry.push("lab/conda-base", "1", task_image())
+    with ChannelServer({CHANNEL: channel, "bioconda": channel}) as server:
+        yield CondaSite(registry, server, base)
+
+
+@pytest.fixture
+def own_site(conda_site: CondaSite, channel: Path) -> Iterator[CondaSite]:
+    """Return the same with a server of the test's own, which may fail, stop, or serve other channels."""
+    with ChannelServer({CHANNEL: channel, "bioconda": channel}) as server:
+        yield CondaSite(conda_site.registry, server, conda_site.base)
+
+
+@pytest.fixture(scope="session")
+def conda_node(conda_site: CondaSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Return a daemon that makes images of conda packages, shared by all tests that do not need one of their own."""
+    daemon = Daemon(tmp_path_factory.mktemp("conda-node") / "state", settings=conda_site.settings())
+    yield daemon.start()
+    daemon.stop()

@@ -26,7 +26,8 @@ from wavelet.pin import access, tags
 from wavelet.pin.access import Access
 from wavelet.pin.tags import Pinner, digest_of
 from wavelet.plan.identity import NOBODY, Identity
-from wavelet.plan.plan import ContainerConfig, FromRegistry, Plan, WithConfig, sources
+from wavelet.plan.plan import ContainerConfig, Plan, WithConfig, sources
+from wavelet.plan.source import FromRegistry
 from wavelet.store.database import Database
 from wavelet.upstream.client import Found, Granted
 

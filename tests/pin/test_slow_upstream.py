@@ -17,7 +17,7 @@ from wavelet.pin import access, tags
 from wavelet.pin.access import Access
 from wavelet.pin.tags import Pinner, digest_of
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import FromRegistry
+from wavelet.plan.source import FromRegistry
 from wavelet.store.database import Database
 from wavelet.upstream.client import Found, Granted
 

@@ -15,18 +15,9 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.plan.names import served_as, source_of
-from wavelet.plan.plan import (
-    AsIndex,
-    ContainerConfig,
-    FromRegistry,
-    Layer,
-    Plan,
-    WithConfig,
-    layers,
-    map_sources,
-    sources,
-)
+from wavelet.plan.names import path_of, served_as
+from wavelet.plan.plan import AsIndex, ContainerConfig, Layer, Plan, WithConfig, layers, map_sources, sources
+from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS, token_of, well_formed
 
 KEY = b"k" * 32
@@ -206,7 +197,7 @@ def test_under_what_a_token_answers() -> None:
     changed = f"sha256-{digest.hex[:12]}"
     assert served_as(WithConfig(pinned, CONFIG)) == changed
     assert served_as(replace(pinned, platform=Platform.parse("amd64"))) == changed
-    assert source_of(AsIndex(((Platform.parse("amd64"), PLAN),))) == BASE.reference
+    assert path_of(AsIndex(((Platform.parse("amd64"), PLAN),))) == BASE.reference.repository.path
 
 
 @pytest.mark.parametrize(

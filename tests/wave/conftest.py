@@ -21,6 +21,7 @@ from wavelet.front.wave.routes import BODY_LIMIT, add_routes
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import token_of
@@ -28,6 +29,7 @@ from wavelet.resolve.requests import About, ContainerRequest, Documents, Ready, 
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25
+SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=Platform("linux", "amd64"))
 BODIES = Path(__file__).parent / "bodies"
 
 
@@ -123,7 +125,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, requests, AUTHORITY)  # type: ignore[arg-type]
+    add_routes(app, requests, AUTHORITY, SITE)  # type: ignore[arg-type]
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

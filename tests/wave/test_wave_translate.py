@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed, WaveletError
 from wavelet.front.wave.models import SubmitBody
-from wavelet.front.wave.names import target_image
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.canonical import canonical, decode, encode
-from wavelet.plan.names import served_as
-from wavelet.plan.plan import AsIndex, ContainerConfig, FromRegistry, WithConfig
+from wavelet.plan.names import pull_name, served_as
+from wavelet.plan.plan import AsIndex, ContainerConfig, WithConfig
+from wavelet.plan.source import FromRegistry
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 BUSYBOX = Reference.parse("busybox:1.36")
@@ -32,8 +33,11 @@ LAYER = {
 }
 
 
+SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=AMD64)
+
+
 def submission(api: Any = "v1alpha2", **members: Any) -> Submission:
-    return translate(msgspec.convert({"containerImage": "busybox:1.36"} | members, SubmitBody), api)
+    return translate(msgspec.convert({"containerImage": "busybox:1.36"} | members, SubmitBody), api, SITE)
 
 
 def test_an_image_is_of_one_platform() -> None:
@@ -81,7 +85,7 @@ def test_a_digest_pinned_image_is_kept_as_it_is() -> None:
     assert plans == [FromRegistry(Reference.parse(PINNED))] * 3
     tagged = submission(containerImage=PINNED.replace("@", ":1@"))
     assert tagged.plan == plans[0]
-    assert str(tagged.image) == PINNED.replace("@", ":1@")
+    assert tagged.image == PINNED.replace("@", ":1@")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_a_digest_pinned_image_is_kept_as_it_is() -> None:
     ],
 )
 def test_names(members: dict[str, Any], name: str) -> None:
-    target = target_image("127.0.0.1:9090", "0" * 32, submission(**members).plan)
+    target = pull_name("127.0.0.1:9090", "0" * 32, submission(**members).plan)
     assert target == f"127.0.0.1:9090/wt/{'0' * 32}/{name}"
     assert str(Reference.parse(target)) == target
 
@@ -173,9 +177,9 @@ def test_a_wrong_name_is_named(members: dict[str, Any], field: str) -> None:
     [
         ("v1alpha2", {"mirror": True, "buildRepository": "x.io/y"}, "mirror"),
         ("v1alpha2", {"freeze": True}, "freeze"),
-        ("v1alpha2", {"containerImage": None, "packages": {"type": "CONDA"}}, "packages"),
         ("v1alpha2", {"containerImage": None, "containerFile": "RlJPTSB4"}, "containerFile"),
         ("v1", {"containerImage": None, "containerFile": "RlJPTSB4", "condaFile": "eA=="}, "containerFile"),
+        ("v1alpha2", {"containerImage": None, "packages": {"type": "CRAN", "entries": ["x"]}}, "packages.type"),
         ("v1", {"condaFile": "eA=="}, "condaFile"),
         ("v1alpha2", {"format": "sif"}, "format"),
         ("v1alpha2", {"scanMode": "async"}, "scanMode"),
@@ -230,7 +234,7 @@ BODY = st.fixed_dictionaries(
 @given(BODY | JSON, st.sampled_from(["v1", "v1alpha2"]))
 def test_any_json_gives_a_plan_or_the_callers_error(body: Any, api: Any) -> None:
     try:
-        asked = translate(msgspec.json.decode(json.dumps(body).encode(), type=SubmitBody), api)
+        asked = translate(msgspec.json.decode(json.dumps(body).encode(), type=SubmitBody), api, SITE)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return
     except WaveletError as error:
@@ -240,7 +244,7 @@ def test_any_json_gives_a_plan_or_the_callers_error(body: Any, api: Any) -> None
         return
     assert canonical(asked.plan)
     assert decode(encode(asked.plan)) == asked.plan
-    target_image("127.0.0.1:9090", "0" * 32, asked.plan)
+    pull_name("127.0.0.1:9090", "0" * 32, asked.plan)
 
 
 ENV = st.lists(st.from_regex(r"[A-C](=[a-c]{0,2})?", fullmatch=True), max_size=6)

@@ -106,9 +106,12 @@ class SqliteClaims:
         standing = None if replace else await self.claimed(key)
         if standing is not None:
             return standing
+        # What is there already is not authentic; what comes in between is another's claim, and stands.
+        known = self._database.read("SELECT 1 FROM claims WHERE name = ?", _name(key))
+        verb = "REPLACE" if replace or known else "IGNORE"
         row = (_name(key), _sealed(self._secret, key, data), self._clock())
-        await self._database.write([("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", row)])
-        return data
+        await self._database.write([(f"INSERT OR {verb} INTO claims VALUES (?, ?, ?)", row)])
+        return await self.claimed(key) or data
 
     async def claimed(self, key: str) -> bytes | None:
         """See `Claims.claimed`."""
@@ -155,11 +158,12 @@ class DirectoryClaims:
     def _claim(self, key: str, data: bytes, replace: bool) -> bytes:
         path = self._path(key)
         make_directory(path.parent)
+        # What is there before a look that finds nothing authentic may go; what comes after it is another's claim.
+        known = path.exists()
         standing = None if replace else self._read(key)
         if standing is not None:
             return standing
-        content = _sealed(self._secret, key, data)
-        publish(path, content, self._clock(), replace=replace or path.exists())
+        publish(path, _sealed(self._secret, key, data), self._clock(), replace=replace or known)
         standing = self._read(key)
         return data if standing is None else standing
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.augment import AddedLayer, Addition, augment_index, augment_manifest
 from wavelet.image.config import parse_config
 from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image
-from wavelet.image.manifest import Descriptor, Index, MalformedManifest, Manifest
+from wavelet.image.image import Content, Image, MadeBy
+from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Index, MalformedManifest, Manifest
 from wavelet.image.platform import Platform
 from wavelet.make.work import Work, added, from_upstream, read_document
 from wavelet.plan.plan import WithConfig, sources
@@ -72,9 +73,23 @@ class _Augmentation:
         new_manifest = await self._work.keep(made.manifest, made.media_type)
         new_config = await self._work.keep(made.config, made.config_media_type)
         replaced = {base.descriptor.digest, view.config.digest}
-        kept = [content for content in base.contents if content.descriptor.digest not in replaced]
+        kept = [
+            await self._attached(content, base.descriptor, new_manifest.descriptor)
+            for content in base.contents
+            if content.descriptor.digest not in replaced
+        ]
         layers = [(self._contents | contents)[layer.digest] for layer in made.layers]
         return Image.of(new_manifest.descriptor, [new_manifest, new_config, *kept, *layers])
+
+    async def _attached(self, content: Content, old: Descriptor, new: Descriptor) -> Content:
+        """Return a member of the closure; what was made here and attached to the base, is attached anew."""
+        if content.descriptor.media_type != OCI_MANIFEST or not isinstance(content.source, MadeBy):
+            return content
+        document = json.loads(await self._work.read(content))
+        if document.get("subject", {}).get("digest") != old.digest:
+            return content
+        data = json.dumps(document | {"subject": new.as_json()}, separators=(",", ":")).encode()
+        return await self._work.keep(data, OCI_MANIFEST)
 
     def _addition(self, layers: list[AddedLayer]) -> Addition:
         config = self._plan.config

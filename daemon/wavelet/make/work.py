@@ -78,7 +78,7 @@ class Work(Protocol):
         """
 
     async def download(self, urls: Sequence[str], md5: str) -> Path:
-        """Return a file that everybody may have, from the first of `urls` that has it, verified by its MD5 in hexadecimal.
+        """Return a file that everybody may have, from the first of `urls` that has it, verified by its MD5 (in hex).
 
         Raises:
             DigestMismatch, NotFound, UpstreamError: it cannot be had.

@@ -10,10 +10,7 @@ from wavelet.plan.conda import FromConda
 from wavelet.plan.environment import Environment
 from wavelet.plan.locks import Locked
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.specs import channel_of, name_of, normal_channel, normal_spec
-
-DEFAULTS = "defaults"
-"""The channel of Anaconda, whose terms are not free for all; Nextflow up to 23.10 adds it to every request."""
+from wavelet.plan.specs import name_of, normal_channel, normal_spec
 
 _PIP = "pip"
 
@@ -26,14 +23,12 @@ class CondaDefaults:
         base_image: the image under the packages.
         base_packages: specs that are added, in normal form.
         channels: the first one having priority.
-        use_defaults: whether the channel `defaults` is used where it is named.
         platform: of this machine, for names that do not say one.
     """
 
     base_image: Reference
     base_packages: tuple[str, ...]
     channels: tuple[str, ...]
-    use_defaults: bool = False
     platform: Platform = DEFAULT_PLATFORM
 
     @classmethod
@@ -43,7 +38,6 @@ class CondaDefaults:
         base_packages: tuple[str, ...],
         channels: tuple[str, ...],
         *,
-        use_defaults: bool,
         platform: Platform,
     ) -> CondaDefaults:
         """Return a site's settings as values.
@@ -56,7 +50,6 @@ class CondaDefaults:
             Reference.parse(base_image, "conda.base_image"),
             tuple(normal_spec(text, "conda.base_packages") for text in base_packages),
             tuple(dict.fromkeys(normal_channel(text, "conda.channels") for text in channels)),
-            use_defaults,
             platform,
         )
 
@@ -69,7 +62,6 @@ class Asked:
         environment: specs, requirements, and what a lock names.
         field: the request's member that has them, for errors.
         channels: those of the request, behind the environment's own.
-        no_defaults: whether `nodefaults` was among them.
         base: the image under the packages; None for the site's.
         base_packages: specs that are added; None for the site's.
         lock_location: the URL of a lock file.
@@ -80,7 +72,6 @@ class Asked:
     environment: Environment
     field: str
     channels: tuple[str, ...] = ()
-    no_defaults: bool = False
     base: Reference | None = None
     base_packages: tuple[str, ...] | None = None
     lock_location: str = ""
@@ -101,7 +92,7 @@ class Asked:
         added = site.base_packages if self.base_packages is None else self.base_packages
         plan = FromConda(
             specs=added,
-            channels=_without_defaults(self.channels, use=site.use_defaults and not self.no_defaults),
+            channels=self.channels,
             platform=platform,
             base=FromRegistry(base, platform),
             as_of=self.as_of,
@@ -111,52 +102,18 @@ class Asked:
         return _with(plan, self.environment, locked, site)
 
 
-def notes_on(asked: Asked, site: CondaDefaults) -> tuple[str, ...]:
-    """Return what the one who asks should know: sentences."""
-    named = DEFAULTS in (*asked.channels, *asked.environment.channels)
-    refused = asked.no_defaults or asked.environment.no_defaults
-    if not named or site.use_defaults or refused:
-        return ()
-    return ("the channel `defaults` is left out: its terms are not free for all; the setting conda.defaults allows it",)
-
-
-def with_lock_file(plan: FromConda, environment: Environment, site: CondaDefaults) -> FromConda:
-    """Return the plan with what the text at its `lock_location` asks for, which is then read.
-
-    Raises:
-        InvalidRequest: a lock names nothing for the platform.
-    """
-    locked = environment.locked_for(plan.platform, plan.lock_location)
-    return replace(_with(plan, environment, locked, site), lock_location="")
-
-
 def _with(plan: FromConda, environment: Environment, locked: Locked, site: CondaDefaults) -> FromConda:
-    """Return the plan, which has the specs that are added, with an environment's own in front of them."""
+    """Return the plan, which has the specs that are added, with an environment's own."""
     named = {name_of(spec) for spec in environment.specs} | {package.name for package in locked.packages}
     specs = {spec for spec in plan.specs if name_of(spec) not in named} | set(environment.specs)
     if environment.pip and _PIP not in named:
         specs.add(_PIP)
-    use_defaults = site.use_defaults and not environment.no_defaults
-    channels = (*_without_defaults(environment.channels, use=use_defaults), *plan.channels)
-    ordered = tuple(sorted(specs))
+    channels = tuple(dict.fromkeys((*environment.channels, *plan.channels)))
     return replace(
         plan,
-        specs=ordered,
-        channels=_with_those_of(ordered, channels or site.channels),
-        pip=tuple(sorted({*plan.pip, *environment.pip})),
+        specs=tuple(sorted(specs)),
+        channels=channels or site.channels,
+        pip=environment.pip,
         locked=locked.packages,
         wheels=locked.wheels,
     )
-
-
-def _without_defaults(channels: tuple[str, ...], *, use: bool) -> tuple[str, ...]:
-    return channels if use else tuple(channel for channel in channels if channel != DEFAULTS)
-
-
-def _with_those_of(specs: tuple[str, ...], channels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the channels, and behind them those that only a spec names: the solver looks into no others."""
-    known = dict.fromkeys(channels)
-    for channel in filter(None, map(channel_of, specs)):
-        if not any(name == channel or name.endswith(f"/{channel}") for name in known):
-            known[channel] = None
-    return tuple(known)

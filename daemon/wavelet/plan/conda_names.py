@@ -75,14 +75,13 @@ def _asked(specs: tuple[str, ...], options: dict[str, list[str]]) -> Asked:
     pip = tuple(sorted({normal_requirement(text, _FIELD) for text in options[_PIP]}))
     if not specs and not pip:
         raise InvalidName("it names no package", field=_FIELD)
-    channels, no_defaults = read_channels(options[_CHANNEL], _FIELD)
+    channels = read_channels(options[_CHANNEL], _FIELD)
     base, date = _one(options, _BASE), _one(options, _DATE)
     added = [text for text in options[_ADD] if text != _NONE]
     return Asked(
         Environment(specs, pip=pip),
         _FIELD,
         channels,
-        no_defaults,
         None if base is None else Reference.parse(base, _FIELD),
         tuple(sorted({normal_spec(text, _FIELD) for text in added})) if options[_ADD] else None,
         as_of=None if date is None else _as_of(date),

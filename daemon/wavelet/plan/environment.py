@@ -37,7 +37,7 @@ ENTRIES_LIMIT = 5000
 """Specs, requirements and packages of one environment."""
 
 NO_DEFAULTS = "nodefaults"
-"""The word among channels that keeps conda from adding those of its settings."""
+"""The word among channels that keeps conda from adding those of its settings; here none are ever added."""
 
 _KEY = re.compile(r"(?:---|\{|[\"']?[A-Za-z_][\w-]*[\"']?[ \t]*:(?:\s|$))")
 _NOARCH = "noarch"
@@ -54,7 +54,6 @@ class Environment:
         channels: as listed, unique, without `nodefaults`.
         pip: requirements, sorted and unique.
         variables: `NAME=VALUE`, for the image's environment.
-        no_defaults: whether the word was among the channels.
         locks: for each platform that a lock is for, the files; no lock has no entry.
     """
 
@@ -62,7 +61,6 @@ class Environment:
     channels: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
-    no_defaults: bool = False
     locks: tuple[Locked, ...] = ()
 
     def locked_for(self, platform: Platform, field: str) -> Locked:
@@ -101,14 +99,14 @@ def read_environment(text: str, field: str) -> Environment:
     return environment
 
 
-def read_channels(names: list[str], field: str) -> tuple[tuple[str, ...], bool]:
-    """Return channels in normal form, each once, and whether `nodefaults` was among them.
+def read_channels(names: list[str], field: str) -> tuple[str, ...]:
+    """Return channels in normal form, each once, without `nodefaults`.
 
     Raises:
         InvalidRequest: one is none.
     """
     found = dict.fromkeys(normal_channel(name, f"{field}[{index}]") for index, name in enumerate(names))
-    return tuple(name for name in found if name != NO_DEFAULTS), NO_DEFAULTS in found
+    return tuple(name for name in found if name != NO_DEFAULTS)
 
 
 def read_entries(entries: list[tuple[str, str]]) -> Environment:
@@ -172,12 +170,11 @@ def _of_lock(lock: LockFile) -> Environment:
 
 def _read_yaml_environment(document: dict[str, Any], field: str) -> Environment:
     where = f"{field}: channels"
-    channels, no_defaults = read_channels(list(_texts(document.get("channels"), where)), where)
+    channels = read_channels(list(_texts(document.get("channels"), where)), where)
     entries = list(_dependencies(document["dependencies"], f"{field}: dependencies"))
     found = read_entries(entries)
-    return Environment(
-        found.specs, channels, found.pip, _variables(document.get("variables"), field), no_defaults, found.locks
-    )
+    variables = _variables(document.get("variables"), field)
+    return Environment(found.specs, channels, found.pip, variables, found.locks)
 
 
 def _dependencies(value: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -328,7 +328,7 @@ class ContainerRequests:
         request = (await self._visible(token, identity)).request
         return self._resolver.log(request.plan, self._rules.identity_of(request.principal))
 
-    async def lock(self, token: str, identity: Identity, form: LockForm) -> str | None:
+    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
         """Return the exact packages of a request as a lock file; None while they are not decided.
 
         Raises:
@@ -337,7 +337,8 @@ class ContainerRequests:
             WaveletError: they cannot be had.
         """
         request = (await self._visible(token, identity)).request
-        return await self._resolver.lock_file(request.plan, self._rules.identity_of(request.principal), form)
+        owner = self._rules.identity_of(request.principal)
+        return await self._resolver.lock_file(request.plan, owner, form, platform)
 
     async def evict(self, token: str, identity: Identity) -> None:
         """Forget a request.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -14,26 +13,24 @@ from wavelet.errors import BlobNotFound, CallerError, Internal, NoSpace, Upstrea
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import MANIFEST_LIMIT
+from wavelet.image.platform import Platform
 from wavelet.image.reference import Repository
-from wavelet.make import augment, index, registry
-from wavelet.make.conda import image as conda_image
-from wavelet.make.conda import libc, package, scripts, wheel
 from wavelet.make.conda.libc import Libc
-from wavelet.make.work import Work
 from wavelet.pin.access import Access
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromConda, FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
+from wavelet.plan.conda import FromConda, FromLock, LibcOf
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import AsIndex, Base, Plan, WithConfig, layers, map_parts, parts, sources
+from wavelet.plan.plan import Base, Plan, layers, map_parts, parts, sources
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs
 from wavelet.resolve.journal import Journals, make_key, solve_key
 from wavelet.resolve.layers import Layers
-from wavelet.resolve.lock_files import LockForm
+from wavelet.resolve.lock_files import LockForm, written
+from wavelet.resolve.makers import Makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.work import ResolverWork, Tools
 from wavelet.store.content import Blob, Committed, ContentStore
@@ -52,17 +49,6 @@ SOLVE_LIMIT = 600.0
 MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
 
-_MAKERS: Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]] = {
-    FromRegistry: registry.make,
-    WithConfig: augment.make,
-    AsIndex: index.make,
-    FromLock: conda_image.make,
-    PackageLayer: package.make,
-    WheelLayer: wheel.make,
-    ScriptsLayer: scripts.make,
-    LibcOf: libc.make,
-}
-
 
 class Resolver:
     """See the module."""
@@ -80,6 +66,7 @@ class Resolver:
         conda: CondaPinner,
         journals: Journals,
         tools: Tools,
+        makers: Makers,
     ) -> None:
         self._store = store
         self._upstream = upstream
@@ -92,6 +79,7 @@ class Resolver:
         self._conda = conda
         self._journals = journals
         self._tools = tools
+        self._makers = makers
         self._jobs = Jobs()
 
     async def close(self) -> None:
@@ -235,7 +223,7 @@ class Resolver:
             with self._journal(plan, key, report or _unread) as line:
                 work = ResolverWork(self, self._tools, key, identity, public, line)
                 try:
-                    image = await _MAKERS[type(plan)](plan, work)
+                    image = await self._makers[type(plan)](plan, work)
                 finally:
                     work.close()
                 await self._memo.put(key, plan, image)
@@ -266,9 +254,24 @@ class Resolver:
         keys += [make_key(key_of(part)) for part in made if isinstance(part, FromLock)]
         return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
 
-    async def lock_file(self, plan: Plan, identity: Identity, form: LockForm) -> str | None:
-        """Return the packages that a plan is pinned to as a lock file; None if it has none, or is not pinned."""
-        return None
+    async def lock_file(self, plan: Plan, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
+        """Return the packages that a plan is pinned to as a lock file; None if it has none, or is not pinned.
+
+        Of several platforms it is the one that is named, else the first one.
+
+        Raises:
+            WaveletError: what the form needs to know of the packages cannot be had.
+        """
+        pinned = self.fresh(plan, identity)
+        made = () if pinned is None else parts(pinned.plan)
+        locks = [lock for lock in made if isinstance(lock, FromLock) and platform in (None, lock.platform)]
+        if pinned is None or not locks:
+            return None
+        work = ResolverWork(self, self._tools, key_of(locks[0]), identity, pinned.public, _unread)
+        try:
+            return await written(locks[0], form, work)
+        finally:
+            work.close()
 
     # -- content ------------------------------------------------------------------------------------------------------
 

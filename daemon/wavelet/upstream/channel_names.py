@@ -26,6 +26,7 @@ DEFAULT_CHANNELS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anacond
 _CUSTOM = {"pkgs": "https://repo.anaconda.com"}
 _LONGEST = 2048
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_.+-]+)*")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?|[0-9a-f:.]*:[0-9a-f:.]*")
 _ALLOWED = "conda.allowed_channels"
 
 
@@ -109,7 +110,7 @@ class ChannelNames:
             return normal(name)
         if len(name) > _LONGEST or _NAME.fullmatch(name.rstrip("/")) is None or _climbs(name):
             raise _no_channel(name)
-        if name.partition("/")[0] == "t":
+        if "t" in name.rstrip("/").split("/"):
             raise _has_login("a conda token")
         name = name.rstrip("/")
         near = [custom for custom in self._custom if f"{name}/".startswith(f"{custom}/")]
@@ -233,7 +234,7 @@ def normal(text: str) -> str:
         raise _has_login("a login or token")
     path = parts.path.rstrip("/")
     local = parts.scheme == "file"
-    named = parts.netloc in ("", "localhost") and path != "" if local else bool(url.host)
+    named = parts.netloc in ("", "localhost") and path != "" if local else bool(_HOST.fullmatch(url.raw_host or ""))
     usable = parts.scheme in ("http", "https", "file") and named and not parts.query and not parts.fragment
     if not usable or len(text) > _LONGEST or not text.isprintable() or "\\" in text or _climbs(path[1:]):
         raise _no_channel(text)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidName, NotFound, NotServed
-from wavelet.front.registry.names import Route, TokenName, UpstreamName, parse_name, parse_route
+from wavelet.front.registry.names import CondaName, Route, TokenName, UpstreamName, parse_name, parse_route
 from wavelet.image.reference import Reference
 
 TOKEN = "0" * 32
@@ -93,7 +93,17 @@ def test_token_names() -> None:
     assert parse_name("wt/anything/a", None, reserved=True) == TokenName("anything", "a")
 
 
-@pytest.mark.parametrize("name", ["conda/samtools", "sif/busybox", "sif/wt/x"])
+def test_packages_are_named_by_their_path() -> None:
+    assert parse_name("conda/samtools__1.17/bwa", None, reserved=True) == CondaName("samtools__1.17/bwa")
+    assert isinstance(parse_name("conda/samtools", None, reserved=False), UpstreamName)
+    assert isinstance(parse_name("conda/samtools", "quay.io", reserved=True), UpstreamName)
+    assert isinstance(parse_name("conda", None, reserved=True), UpstreamName)
+    for name in ("conda/Samtools", "conda/a//b", "conda/_a", f"conda/{'a' * 250}"):
+        with pytest.raises(InvalidName):
+            parse_name(name, None, reserved=True)
+
+
+@pytest.mark.parametrize("name", ["sif/busybox", "sif/wt/x"])
 def test_reserved_names(name: str) -> None:
     with pytest.raises(NotServed):
         parse_name(name, None, reserved=True)

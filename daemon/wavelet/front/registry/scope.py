@@ -14,8 +14,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import ACCEPTED_TYPES, OCI_MANIFEST
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.canonical import key as key_of
 from wavelet.plan.asked import CondaDefaults
+from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda_names import LATEST, read_name
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import path_of, served_as
@@ -223,7 +223,8 @@ class Scopes:
             return await self._upstream.tags(scope.repository, scope.identity, n, last)
         if scope.plan is not None:
             await self._resolver.realise(scope.plan, scope.identity)
-        own = [tag for tag in (LATEST if scope.packages is not None else scope.tag,) if tag is not None and (last is None or tag > last)]
+        own_tag = LATEST if scope.packages is not None else scope.tag
+        own = [] if own_tag is None or (last is not None and own_tag <= last) else [own_tag]
         return (own[:n], len(own) > n) if n is not None else (own, False)
 
     async def referrers(self, scope: Scope, digest: Digest) -> list[dict[str, Any]]:

@@ -57,15 +57,17 @@ def recognised(text: str, conda_file: str | None) -> Asked | None:
     if len(lines) < 2 or (image := _FROM.fullmatch(lines[0])) is None:
         return None
     copies = lines[1] == _COPY
+    if copies != (conda_file is not None):
+        return None
     run, rest = (lines[2:3], lines[3:]) if copies else (lines[1:2], lines[2:])
     steps = _steps(run[0]) if run else None
-    if steps is None or not _uses(steps[0], conda_file if copies else None):
+    if steps is None or (steps[0].file == _FILE) != copies:
         return None
     if rest[:1] == ["USER root"]:
         rest = rest[1:]
     if rest:
         raise NotServed(f"{_FIELD}: {COMMANDS}", field=_FIELD)
-    return _asked(image[1], steps, conda_file if copies else None)
+    return _asked(image[1], steps, conda_file)
 
 
 def _instructions(text: str) -> list[str]:
@@ -103,11 +105,6 @@ def _install(words: list[str]) -> _Install | None:
     return _Install(tuple(channels), "", tuple(words))
 
 
-def _uses(install: _Install, conda_file: str | None) -> bool:
-    """Tell whether an installation reads the file beside the container file just where there is one."""
-    return (install.file == _FILE) == (conda_file is not None)
-
-
 def _asked(image: str, steps: list[_Install], conda_file: str | None) -> Asked:
     first = steps[0]
     field, location = _FIELD, ""
@@ -118,6 +115,6 @@ def _asked(image: str, steps: list[_Install], conda_file: str | None) -> Asked:
     else:
         words = (first.file,) if first.file else first.specs
         environment, location = of_entries([(_FIELD, word) for word in words])
-    channels, no_defaults = read_channels(list(first.channels), f"{_FIELD}: channels")
+    channels = read_channels(list(first.channels), f"{_FIELD}: channels")
     added = base_packages(" ".join(steps[1].specs), _FIELD) if len(steps) > 1 else None
-    return Asked(environment, field, channels, no_defaults, base_of_tool(image, _FIELD), added, location)
+    return Asked(environment, field, channels, base_of_tool(image, _FIELD), added, location)

@@ -58,13 +58,12 @@ def read_packages(body: PackagesBody, template: str | None) -> Asked:
         raise NotServed(f"packages.{tool}.commands: {COMMANDS}", field=f"packages.{tool}.commands")
     if len(body.channels or ()) > CHANNELS_LIMIT:
         raise TooLarge(f"packages.channels: more than {CHANNELS_LIMIT} channels", field="packages.channels")
-    channels, no_defaults = read_channels(list(body.channels or ()), "packages.channels")
+    channels = read_channels(list(body.channels or ()), "packages.channels")
     environment, location = _environment(body)
     return Asked(
         environment,
         "packages.environment" if body.environment else "packages.entries",
         channels,
-        no_defaults,
         _base(options, chosen, f"packages.{tool}"),
         base_packages(options.base_packages, f"packages.{tool}.basePackages"),
         location,

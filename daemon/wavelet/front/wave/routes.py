@@ -7,7 +7,6 @@ import re
 from typing import Any, Literal, TypeVar
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from wavelet.errors import InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired
@@ -25,8 +24,6 @@ from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.lock_files import LOCK_FORMS
 from wavelet.resolve.requests import About, ContainerRequests
-
-log = structlog.get_logger()
 
 BODY_WAIT = 60.0
 """Seconds within which a body has to arrive."""
@@ -100,8 +97,6 @@ class _WaveDoor:
 
     async def _submit(self, request: web.Request, api: Api) -> web.Response:
         asked, about = await self._submission(request, api)
-        for note in asked.notes:
-            log.warning("packages", image=asked.image, note=note)
         check_length(self._authority, asked.plan)
         record, state = await self._requests.submit(
             asked.plan, _identity(request), asked.inline, about, dry_run=asked.dry_run
@@ -175,7 +170,8 @@ class _WaveDoor:
         form = request.query.get("format", LOCK_FORMS[0])
         if form not in LOCK_FORMS:
             raise InvalidRequest(f"format: {form[:60]!r} is not one of {', '.join(LOCK_FORMS)}", field="format")
-        lock = await self._requests.lock(token, _identity(request), form)
+        platform = _single_platform(request.query.get("platform"))
+        lock = await self._requests.lock(token, _identity(request), form, platform)
         if lock is None:
             raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
         return _text(lock)

@@ -20,7 +20,7 @@ from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.asked import Asked, CondaDefaults, notes_on
+from wavelet.plan.asked import Asked, CondaDefaults
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
@@ -49,14 +49,12 @@ class Submission:
         image: the source image, normalised, as it was asked for; of packages, what the plan is called.
         inline: the bytes of the plan's inline layers.
         dry_run: whether only the name is wanted.
-        notes: sentences on what the one who asks should know.
     """
 
     plan: Plan
     image: str
     inline: Mapping[Digest, bytes]
     dry_run: bool
-    notes: tuple[str, ...] = ()
 
 
 def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
@@ -88,7 +86,7 @@ def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
         return Submission(plan, str(reference), inline, bool(body.dry_run))
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
     plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
-    return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run), notes_on(asked, site))
+    return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run))
 
 
 def _asked(body: SubmitBody) -> Asked | None:

@@ -56,8 +56,13 @@ class Engine(Protocol):
         remedy: what to install to have it.
     """
 
-    name: str
-    remedy: str
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    @property
+    def remedy(self) -> str:
+        """See above."""
 
     async def absence(self) -> str:
         """Return why it cannot be used on this node, or nothing."""

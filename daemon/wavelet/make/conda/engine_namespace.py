@@ -78,8 +78,7 @@ class _Directory:
 
     async def start(self, line: str) -> Console:
         mark, arguments = first_process()
-        asked = {"argv": ["bash", *arguments], "environment": self._environment, "uid": _owner()}
-        process = await spawn([sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()], self._root)
+        process = await spawn(_entering(["bash", *arguments], self._environment), self._root)
         self._console = Console(process, mark)
         await self._console.started()
         await self._console.say(line)
@@ -128,6 +127,11 @@ async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]
     return layers, {"PATH": _PATH, **dict(entry.split("=", 1) for entry in own if "=" in entry), **ENVIRONMENT}
 
 
+def _entering(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    asked = {"argv": argv, "environment": environment, "uid": _owner()}
+    return [sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()]
+
+
 def _owner() -> int | None:
     return _NOBODY if os.geteuid() == 0 else None
 
@@ -137,11 +141,10 @@ def _probe() -> str:
     directory = Path(tempfile.mkdtemp(prefix="wavelet-"))
     try:
         unpack([], directory, _owner())
-        asked = {"argv": ["/nothing"], "environment": {}, "uid": _owner()}
-        command = [sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()]
-        done = subprocess.run(
+        command = _entering(["/nothing"], {})
+        done = subprocess.run(  # noqa: S603 - this interpreter
             command, cwd=directory, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
-        )  # noqa: S603 - this interpreter
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"it cannot be tried: {error}"
     finally:

@@ -18,7 +18,7 @@ from isal import igzip
 
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
-from wavelet.make.conda.stream import CHUNK, Bounds, Member, Raw, members_of
+from wavelet.make.conda.engine_tar import CHUNK, Member, Raw, members_of
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""
@@ -58,7 +58,7 @@ def unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
     made = _Root(root)
     for layer in layers:
         with _opened(layer) as raw:
-            made.apply(members_of(raw, Bounds(_INFLATED_LIMIT, _broken)))
+            made.apply(members_of(raw, _broken))
     made.furnish()
     if owner is not None:
         for directory, names, files in os.walk(root):
@@ -76,7 +76,7 @@ def _opened(layer: Path) -> Iterator[Raw]:
         start = file.read(4)
         file.seek(0)
         if start.startswith(_GZIP):
-            with igzip.GzipFile(fileobj=file, mode="rb") as inflating:
+            with igzip.open(file) as inflating:  # type: ignore[no-untyped-call]
                 yield cast(Raw, inflating)
         elif start == _ZSTD:
             with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as inflating:
@@ -96,11 +96,10 @@ class _Root:
         """Apply one layer (image-spec layer.md)."""
         written: set[Path] = set()
         for member in members:
-            path = member.path.strip("/")
-            parent, _, name = path.rpartition("/")
-            if path in ("", "."):
+            parent, _, name = member.path.rpartition("/")
+            if member.path in ("", "."):
                 continue
-            if name in ("", ".", "..") or "\0" in path:
+            if name in ("", ".", "..") or "\0" in member.path:
                 raise _broken(f"{member.path!r} is no path in it")
             place = self._directory(parent) / name
             if name == _OPAQUE:
@@ -136,7 +135,7 @@ class _Root:
         if member.is_symlink:
             place.symlink_to(member.target)
         elif member.is_hard_link:
-            parent, _, name = member.target.strip("/").rpartition("/")
+            parent, _, name = member.target.rpartition("/")
             other = self._directory(parent) / name
             if name in ("", ".", "..") or other.is_symlink() or not other.is_file():
                 raise _broken(f"{member.path!r} is a link to {member.target!r}, which is not there")

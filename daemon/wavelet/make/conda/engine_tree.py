@@ -8,20 +8,17 @@ from __future__ import annotations
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
 from wavelet.errors import OurError, UpstreamBroken
-from wavelet.make.conda.stream import CHUNK, Bounds, Raw, members_of
+from wavelet.make.conda.engine_tar import CHUNK, Raw, members_of
 from wavelet.plan.conda import PREFIX
 
 READ_SECONDS = 600.0
 """How long an engine may take to hand a prefix out."""
-
-_LIMIT = 256 * 1024**3
-"""Bytes of a prefix with all headers; no environment comes near it."""
 
 
 class EngineFailed(OurError):
@@ -29,7 +26,7 @@ class EngineFailed(OurError):
 
 
 class Entry(Protocol):
-    """One entry of a tree; see `stream.Member`. `path` is relative to the prefix, empty for the prefix itself."""
+    """One entry of a tree; see `engine_tar.Member`. `path` is relative to the prefix, empty for the prefix itself."""
 
     path: str
     size: int
@@ -41,8 +38,9 @@ class Entry(Protocol):
     is_hard_link: bool
     is_directory: bool
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the contents of a file, once."""
+    @property
+    def chunks(self) -> Callable[[], Iterator[bytes]]:
+        """Yields the contents of a file, once."""
 
 
 class Tree(Protocol):
@@ -79,7 +77,7 @@ class CommandTree:
             timer.start()
             try:
                 raw = cast(IO[bytes], process.stdout)
-                for entry in members_of(cast(Raw, raw), Bounds(_LIMIT, UpstreamBroken)):
+                for entry in members_of(cast(Raw, raw), UpstreamBroken):
                     entry.path = _below(entry.path, below)
                     if entry.is_hard_link:
                         entry.target = _below(entry.target, below)
@@ -122,34 +120,36 @@ class DirectoryTree:
             place /= part
             if not stat.S_ISDIR(place.lstat().st_mode):
                 raise EngineFailed(f"/{place.relative_to(self.root)} in the image is a link and no directory")
-        return self._walk(place, below)
+        return self._walk(place, below, {})
 
-    def _walk(self, directory: Path, path: str) -> Iterator[Entry]:
-        yield _OnDisk(directory, path)
+    def _walk(self, directory: Path, path: str, seen: dict[tuple[int, int], str]) -> Iterator[Entry]:
+        yield _OnDisk(directory, path, seen)
         # Scripts may have taken rights from themselves that the owner needs.
         directory.chmod(0o755)
         for child in sorted(directory.iterdir()):
             inner = f"{path}/{child.name}".lstrip("/")
             if stat.S_ISDIR(child.lstat().st_mode):
-                yield from self._walk(child, inner)
+                yield from self._walk(child, inner, seen)
             else:
-                yield _OnDisk(child, inner)
+                yield _OnDisk(child, inner, seen)
 
 
 class _OnDisk:
-    def __init__(self, file: Path, path: str) -> None:
+    def __init__(self, file: Path, path: str, seen: dict[tuple[int, int], str]) -> None:
         status = file.lstat()
+        regular = stat.S_ISREG(status.st_mode)
+        first = seen.setdefault((status.st_dev, status.st_ino), path) if regular and status.st_nlink > 1 else path
         self._file = file
         self._mode = status.st_mode
         self.path = path
         self.size = status.st_size
         self.mtime = int(status.st_mtime)
         self.executable = bool(status.st_mode & 0o111)
-        self.is_file = stat.S_ISREG(status.st_mode)
+        self.is_hard_link = first != path
+        self.is_file = regular and not self.is_hard_link
         self.is_symlink = stat.S_ISLNK(status.st_mode)
         self.is_directory = stat.S_ISDIR(status.st_mode)
-        self.is_hard_link = False
-        self.target = str(file.readlink()) if self.is_symlink else ""
+        self.target = str(file.readlink()) if self.is_symlink else first * self.is_hard_link
 
     def chunks(self) -> Iterator[bytes]:
         if not self._mode & stat.S_IRUSR:

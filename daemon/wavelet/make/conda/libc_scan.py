@@ -29,7 +29,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _DIRECTORY = re.compile(r"(?:usr/)?lib(?:64)?(?:/(?P<cpu>[^/-]+)-linux-gnu[^/]*)?")
 _VERSIONED = re.compile(r"(?:libc|ld)-(\d+\.\d+)[0-9.]*\.so")
 _LOADER = re.compile(r"ld-musl-(?P<cpu>[^/.]+)\.so\.1")
-_BANNER = re.compile(rb"GNU C Library [^\n\0]{0,200}?version (\d+\.\d+)")
+_BANNER = re.compile(rb"GNU C Library [^\n\0]{0,200}?version (\d+\.\d+)[^0-9]")
 _BANNER_SPAN = 256
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -123,10 +123,11 @@ def _banner_version(file: IO[bytes]) -> str:
     tail, read = b"", 0
     while read < LIBRARY_LIMIT and (block := file.read(_BLOCK)):
         read += len(block)
-        found = _BANNER.search(tail + block)
+        searched = tail + block
+        found = _BANNER.search(searched)
         if found is not None:
             return found[1].decode()
-        tail = block[-_BANNER_SPAN:]
+        tail = searched[-_BANNER_SPAN:]
     return ""
 
 

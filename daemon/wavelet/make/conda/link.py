@@ -16,8 +16,9 @@ from wavelet.make.conda.prefix import SHEBANG_LIMIT, through_shell
 LINKER = 1
 """The version of all rules that a layer's tar depends on. A change of them that changes any tar changes this."""
 
-_WHITEOUT = ".wh."
-"""What begins the names by which a layer removes files of those below (image-spec layer.md, "Whiteouts")."""
+_NAME = r"(?!\.{1,2}(?:/|\Z)|\.wh\.)[^/\0]+"
+"""A name that is no step up, and none by which a layer removes what is below it (image-spec layer.md, "Whiteouts")."""
+_PATH = re.compile(rf"{_NAME}(?:/{_NAME})*")
 _RECORDS = re.compile(r"conda-meta/(history|[^/]*\.json)", re.IGNORECASE)
 """What says what is installed: written for the whole environment, and for nobody else to claim."""
 _NAME_LIMIT = 255
@@ -95,9 +96,8 @@ def checked(path: str) -> str:
     """
     if _RECORDS.fullmatch(path):
         raise ValueError(f"{path[:300]!r} is where conda keeps its own records")
-    for name in path.split("/"):
-        if name in ("", ".", "..") or "\0" in name or name.startswith(_WHITEOUT) or len(name.encode()) > _NAME_LIMIT:
-            raise ValueError(f"{path[:300]!r} is not a path that may be installed")
+    if not _PATH.fullmatch(path) or any(len(name) > _NAME_LIMIT for name in path.encode().split(b"/")):
+        raise ValueError(f"{path[:300]!r} is not a path that may be installed")
     return path
 
 

@@ -87,7 +87,7 @@ def look(tree: Tree, listing: Path, packages: Collection[str]) -> Before:
     texts: dict[str, bytes] = {}
     newest = 0
     entries: dict[str, _Seen] = {}
-    for entry in tree.entries():
+    for entry in _named(tree):
         content: list[bytes] | None = [] if entry.path in scripts or entry.path == TABLE else None
         entries[entry.path] = _seen(entry, entries, content)
         if entry.is_file:
@@ -107,7 +107,7 @@ def compare(tree: Tree, listing: Path, result: Path, expected: Collection[str]) 
     before = msgspec.msgpack.decode(listing.read_bytes(), type=dict[str, _Seen])
     after: dict[str, _Seen] = {}
     aliases: dict[str, str] = {}
-    for entry in tree.entries():
+    for entry in _named(tree):
         after[entry.path] = _seen(entry, after, None)
         if entry.is_hard_link:
             aliases[entry.path] = entry.target
@@ -163,6 +163,17 @@ def write(tree: Tree, result: Path, blob: Path, began: int, newest: int) -> Laye
         links=dict(sorted(links.items())),
         directories=tuple(sorted(found.directories)),
     )
+
+
+def _named(tree: Tree) -> Iterator[Entry]:
+    """Yield the entries of a tree; what has no name in UTF-8, as layers need it, counts as neither file nor link."""
+    for entry in tree.entries():
+        try:
+            (entry.path + entry.target).encode()
+        except UnicodeEncodeError:
+            entry.path = entry.path.encode("utf-8", "backslashreplace").decode()
+            entry.is_file = entry.is_symlink = entry.is_hard_link = entry.is_directory = False
+        yield entry
 
 
 def _of(tree: Tree, paths: set[str]) -> Iterator[Entry]:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import zstandard
 
 from wavelet.errors import UpstreamBroken
+from wavelet.make.conda.tar import byte_sum
 
 CHUNK = 256 * 1024
 """Bytes of a member that are in memory at a time."""
@@ -21,6 +22,7 @@ MEMBERS = 1_000_000
 """Members that a package may have."""
 
 _RECORD = 512
+_END = bytes(_RECORD)
 _HEADER = 1024 * 1024
 """Bytes that a long name or a PAX header may have."""
 _HEADERS = 16
@@ -137,6 +139,7 @@ def members_of(raw: Raw, bounds: Bounds) -> Iterator[Member]:
         end = stream.at + stored + -stored % _RECORD
         yield member
         stream.skip(end - stream.at)
+    stream.drain()
 
 
 class Forward:
@@ -185,6 +188,11 @@ class Forward:
         for _ in self.chunks(size):
             pass
 
+    def drain(self) -> None:
+        """Read what is behind the end of the tar: only then checksums of what is around it have been compared."""
+        while self._fill():
+            pass
+
     def zeros(self, size: int) -> Iterator[bytes]:
         """Yield `size` zeros, which count as if they had been read."""
         while size:
@@ -208,7 +216,7 @@ def _next(stream: Forward) -> tuple[Member, int] | None:
     said: dict[bytes, bytes] = {}
     for _ in range(_HEADERS):
         header = stream.take(_RECORD)
-        if len(header) < _RECORD or not header.rstrip(b"\0"):
+        if len(header) < _RECORD or header == _END:
             return None
         try:
             kind, size = _checked(header)
@@ -224,7 +232,7 @@ def _next(stream: Forward) -> tuple[Member, int] | None:
 
 def _checked(header: bytes) -> tuple[bytes, int]:
     """Return kind and size of a header whose sum is right."""
-    if _number(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * 32:
+    if _number(header[148:156]) % 65521 != byte_sum(header[:148] + b" " * 8 + header[156:]):
         raise ValueError("a header's checksum is wrong")
     size = _number(header[124:136])
     if size < 0:
@@ -233,7 +241,7 @@ def _checked(header: bytes) -> tuple[bytes, int]:
 
 
 def _member(header: bytes, kind: bytes, said: dict[bytes, bytes], stream: Forward) -> tuple[Member, int]:
-    if any(key.startswith(b"GNU.sparse.") for key in said):
+    if b"GNU.sparse.major" in said or b"GNU.sparse.map" in said or b"GNU.sparse.size" in said:
         raise ValueError("a sparse file in a format that is not known here")
     size = int(said[b"size"]) if b"size" in said else _number(header[124:136])
     mtime = int(float(said[b"mtime"])) if b"mtime" in said else _number(header[136:148])
@@ -310,7 +318,7 @@ def _number(field: bytes) -> int:
     """Read an octal number, or a binary one, as GNU writes what is too large for octal digits."""
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:] if field[0] == 0x80 else field, "big", signed=field[0] == 0xFF)
-    return int(field.partition(b"\0")[0].strip() or b"0", 8)
+    return int(field.rstrip(b"\0 ") or b"0", 8)
 
 
 def _decoded(name: bytes) -> str:

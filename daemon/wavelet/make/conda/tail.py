@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,16 +49,17 @@ def compose(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -
     """
     blob, tar = hashlib.sha256(), hashlib.sha256()
     with target.open("xb") as file:
-        for member in _members(directories, pieces):
-            inflate = isal_zlib.decompressobj(_GZIP)
-            inflated = 0
-            for data in member.data:
-                file.write(data)
-                blob.update(data)
-                plain = inflate.decompress(data)
-                tar.update(plain)
-                inflated += len(plain)
-            _check(inflate.eof and not inflate.unused_data and member.inflated in (None, inflated), member.name)
+
+        def copied(data: Iterable[bytes]) -> Iterator[bytes]:
+            for chunk in data:
+                file.write(chunk)
+                blob.update(chunk)
+                yield chunk
+
+        _pass(copied([directories_member(directories)]), tar.update)
+        for piece in pieces:
+            _checked(piece, _pass(copied(_read(piece)), tar.update))
+        _pass(copied([end_member()]), tar.update)
         size = file.tell()
     return Composed(Digest(f"sha256:{blob.hexdigest()}"), size, Digest(f"sha256:{tar.hexdigest()}"))
 
@@ -72,7 +73,8 @@ def merge(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -> 
     with LayerWriter(target, directories) as layer:
         for piece in pieces:
             plain = target.with_suffix(".tar")
-            _inflate(piece, plain)
+            with plain.open("xb") as file:
+                _checked(piece, _pass(_read(piece), file.write))
             with tarfile.open(plain, "r:", encoding="utf-8") as archive:
                 _copy(archive, layer, piece.lost)
             plain.unlink()
@@ -80,17 +82,18 @@ def merge(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -> 
     return Composed(written.digest, written.size, written.diff_id)
 
 
-class _Member(NamedTuple):
-    name: str
-    data: Iterator[bytes]
-    inflated: int | None
-
-
-def _members(directories: Sequence[str], pieces: Sequence[Piece]) -> Iterator[_Member]:
-    yield _Member("directories", iter([directories_member(directories)]), None)
-    for piece in pieces:
-        yield _Member(piece.blob.name, _read(piece), piece.fragment.inflated)
-    yield _Member("end", iter([end_member()]), None)
+def _pass(member: Iterable[bytes], take: Callable[[bytes], object]) -> int | None:
+    """Inflate a gzip member and pass its data on; return how many bytes it has, or None if it is not a whole one."""
+    inflate = isal_zlib.decompressobj(_GZIP)
+    inflated = 0
+    try:
+        for data in member:
+            plain = inflate.decompress(data)
+            inflated += len(plain)
+            take(plain)
+    except isal_zlib.error:  # type: ignore[misc]  # the stub says that it is an instance
+        return None
+    return inflated if inflate.eof and not inflate.unused_data else None
 
 
 def _read(piece: Piece) -> Iterator[bytes]:
@@ -100,14 +103,6 @@ def _read(piece: Piece) -> Iterator[bytes]:
         while rest and (data := blob.read(min(rest, _CHUNK))):
             rest -= len(data)
             yield data
-
-
-def _inflate(piece: Piece, plain: Path) -> None:
-    inflate = isal_zlib.decompressobj(_GZIP)
-    with plain.open("xb") as file:
-        for data in _read(piece):
-            file.write(inflate.decompress(data))
-        _check(inflate.eof and file.tell() == piece.fragment.inflated, piece.blob.name)
 
 
 def _copy(archive: tarfile.TarFile, layer: LayerWriter, lost: frozenset[str]) -> None:
@@ -131,6 +126,6 @@ def _chunks(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Iterator[bytes]
         yield data
 
 
-def _check(well: bool, name: str) -> None:
-    if not well:
-        raise Internal(f"the layer {name} of the store does not have the files that its record says")
+def _checked(piece: Piece, inflated: int | None) -> None:
+    if inflated != piece.fragment.inflated:
+        raise Internal(f"the layer {piece.blob.name} of the store does not have the files that its record says")

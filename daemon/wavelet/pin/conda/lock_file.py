@@ -28,6 +28,8 @@ async def with_lock_file(leaf: FromConda, channels: Channels, report: Callable[[
         NotFound, AccessRefused, UpstreamError: it cannot be had.
     """
     url = leaf.lock_location
+    if not url.startswith(("http://", "https://")):  # the daemon's files are not the caller's
+        raise InvalidRequest(f"{url[:300]!r} is not an http or https URL of a lock file", field=_FIELD)
     report(f"reading {url}")
     try:
         async with asyncio.timeout(FETCH_LIMIT):

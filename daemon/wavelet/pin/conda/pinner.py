@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
 from wavelet.config import Conda
-from wavelet.errors import AccessRefused, NotFound, Unsolvable, UpstreamError, WaveletError
+from wavelet.errors import (
+    AccessRefused,
+    InvalidRequest,
+    NotFound,
+    Unsolvable,
+    UpstreamBroken,
+    UpstreamError,
+    WaveletError,
+)
 from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda import pip
 from wavelet.pin.conda.completion import Archive, Completion
@@ -50,7 +58,7 @@ class _Chosen:
 
     specs: tuple[str, ...]
     urls: tuple[str, ...]
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...]
 
 
 class CondaPinner:
@@ -122,6 +130,7 @@ class CondaPinner:
         """
         standing = None if refresh else await self._locks.standing(leaf)
         if standing is not None:
+            self._check(standing.packages)
             report(f"the lock of the first request stands: {_content(standing.packages, standing.wheels)}")
             return replace(standing, base=base)
         try:
@@ -130,6 +139,7 @@ class CondaPinner:
             earlier = None if refresh else await self._locks.earlier(leaf)
             if earlier is None:
                 raise
+            self._check(earlier.packages)
             log.warning("an earlier lock stands in", specs=leaf.specs, because=error.message)
             report(f"warning: {error.message}; an earlier lock stands in: {_content(earlier.packages, earlier.wheels)}")
             return replace(earlier, base=base)
@@ -139,8 +149,7 @@ class CondaPinner:
         leaf = job.leaf
         if leaf.lock_location:
             leaf = await with_lock_file(leaf, self._channels, job.report)
-        for package in leaf.locked:
-            self._channels.check(package.url)
+        self._check(leaf.locked)
         chosen = self._chosen(leaf)
         for warning in chosen.warnings:
             job.report(f"warning: {warning}")
@@ -150,12 +159,18 @@ class CondaPinner:
             records = await self._solved(leaf, chosen, job) if leaf.specs else ()
         except (Unsolvable, NotFound, AccessRefused, UpstreamError) as error:
             raise self._plain(error, chosen.urls) from None
-        solved = [Package(record.url, record.sha256, record.md5, record.size) for record in records]
+        solved = [_package(record) for record in records]
+        self._check(solved)  # an index may say that its packages are somewhere else
         packages = await self._completion.complete([*leaf.locked, *solved], job.report)
         wheels = leaf.wheels
         if leaf.pip:
             wheels += await self._wheels(leaf, packages, records, job)
         return FromLock(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
+
+    def _check(self, packages: Iterable[Package]) -> None:
+        """Check that packages may be used. A lock may be older than the site's present rules."""
+        for package in packages:
+            self._channels.check(package.url)
 
     def _plain(self, error: WaveletError, urls: tuple[str, ...]) -> WaveletError:
         """Return an error of the solver in words for users: the relay knows best why an index could not be had."""
@@ -167,7 +182,7 @@ class CondaPinner:
         named, specs = list(leaf.channels), []
         for spec in leaf.specs:
             name = channel_of(spec)
-            if name and name != _DEFAULTS:
+            if name:
                 named.append(name)
             specs.append(self._with_url(spec, name) if name else spec)
         resolved = self._channels.resolve(tuple(dict.fromkeys(named)))
@@ -176,10 +191,10 @@ class CondaPinner:
     def _with_url(self, spec: str, name: str) -> str:
         # Names in specs mean what names of channels mean here, which the solver does not know.
         qualifier, _, rest = spec.partition("::")
-        if name == _DEFAULTS:
-            return rest
-        (url,) = self._channels.resolve((name,)).urls
-        return f"{url}{qualifier[len(name) :]}::{rest}"
+        urls = self._channels.resolve((name,)).urls
+        if name == _DEFAULTS or len(urls) != 1:
+            return rest  # a name for several channels, or none; all that there are have been added to the others
+        return f"{urls[0]}{qualifier[len(name) :]}::{rest}"
 
     async def _solved(self, leaf: FromConda, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
         libc = await job.libc()
@@ -236,6 +251,13 @@ class CondaPinner:
             limit=self._settings.solve_limit,
             report=job.report,
         )
+
+
+def _package(record: Record) -> Package:
+    try:
+        return Package.of(record.url, record.sha256, record.md5, record.size)
+    except InvalidRequest as error:
+        raise UpstreamBroken(f"the index of a channel has a package that is none: {error.message}") from None
 
 
 def _is_python_package(depends: tuple[str, ...]) -> bool:

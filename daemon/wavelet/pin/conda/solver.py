@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ IDLE_LIMIT = 300.0
 
 END_LIMIT = 5.0
 """Seconds that a process has for ending by itself."""
+
+CACHE_LIMIT = 4 * 1000**3
+"""Bytes of indexes on disk beyond which a new process starts without them."""
 
 ATTEMPTS = 2
 """How often a request is made whose process dies."""
@@ -226,7 +230,7 @@ class Solver:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         # The library's cache of archives and its configuration are none of the daemon user's.
         home = {"HOME": str(self._directory), "RATTLER_CACHE_DIR": str(self._directory)}
-        await asyncio.to_thread(self._directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(_make_room, self._directory)
         started = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "wavelet.pin.conda.worker", str(self._directory)),
             stdin=asyncio.subprocess.PIPE,
@@ -240,6 +244,13 @@ class Solver:
         self._pumps[pump] = process
         pump.add_done_callback(self._pumps.pop)
         return process
+
+
+def _make_room(directory: Path) -> None:
+    """Make the directory; empty it if it has grown too large, as the library never does."""
+    if directory.exists() and sum(entry.lstat().st_size for entry in directory.rglob("*")) > CACHE_LIMIT:
+        shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 async def _pump(process: _Process) -> None:

@@ -1,0 +1,35 @@
+"""Which maker makes which kind of plan."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from wavelet.config import Conda, parse_size
+from wavelet.image.image import Image
+from wavelet.make import augment, index, registry
+from wavelet.make.conda import image as conda_image
+from wavelet.make.conda import libc, package, scripts, wheel
+from wavelet.make.conda.engines import engines
+from wavelet.make.work import Work
+from wavelet.plan.conda import FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
+from wavelet.plan.plan import AsIndex, Plan, WithConfig
+from wavelet.plan.source import FromRegistry
+
+Makers = Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]]
+
+
+def makers(settings: Conda) -> Makers:
+    """Return all makers, as a site wants them."""
+    limit = parse_size(settings.package_limit, "conda.package_limit")
+    return {
+        FromRegistry: registry.make,
+        WithConfig: augment.make,
+        AsIndex: index.make,
+        FromLock: conda_image.make,
+        PackageLayer: partial(package.make, limit=limit),
+        WheelLayer: partial(wheel.make, limit=limit),
+        ScriptsLayer: partial(scripts.make, engines=engines(settings.engine)),
+        LibcOf: libc.make,
+    }

@@ -1,0 +1,23 @@
+"""Fixtures for tests of conda images: the standard channel, and a server of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.conda_channel import ChannelServer, standard_channel
+
+
+@pytest.fixture(scope="session")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of the standard channel. It is shared: copy it (conda_channel.copy) to change it."""
+    return standard_channel(tmp_path_factory.mktemp("conda") / "lab")
+
+
+@pytest.fixture
+def channel_server(channel: Path) -> Iterator[ChannelServer]:
+    """Return a server of the standard channel, by the name `lab`."""
+    with ChannelServer({"lab": channel}) as server:
+        yield server

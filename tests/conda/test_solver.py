@@ -1,0 +1,329 @@
+"""The solver process: what it finds, what its errors say, and what happens when it dies or nobody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import conda_channel
+from lab.conda_catalogue import GAP
+from lab.conda_channel import ChannelServer
+from lab.conda_packages import Package
+from wavelet.errors import Internal, InvalidRequest, NotFound, Unsolvable, UpstreamUnreachable
+from wavelet.image.platform import Platform
+from wavelet.make.conda.libc import Libc
+from wavelet.pin.conda import solver as module
+from wavelet.pin.conda.solver import Question, Solver
+from wavelet.pin.conda.virtual import lack, virtual_packages, wants_cuda
+
+AMD64 = Platform("linux", "amd64")
+ARM64 = Platform("linux", "arm64")
+GLIBC = Libc("glibc", "2.39")
+OFFICIAL = "https://conda.anaconda.org"
+
+
+@pytest.fixture
+async def solver(channel_server: ChannelServer, tmp_path: Path) -> AsyncIterator[Solver]:
+    """Return a solver that asks the lab's server for every channel of the official host."""
+    made = Solver(tmp_path / "solver", limit=30, max_age=300, mirror=mirror(channel_server))
+    yield made
+    await made.close()
+
+
+def mirror(server: ChannelServer) -> Callable[[str], str]:
+    return lambda url: url.replace(OFFICIAL, server.url)
+
+
+def asking(*specs: str, platform: Platform = AMD64, libc: Libc = GLIBC, subdir: str = "linux-64") -> Question:
+    return Question(specs, (f"{OFFICIAL}/lab",), subdir, virtual_packages(platform, libc))
+
+
+async def names(solver: Solver, question: Question) -> dict[str, str]:
+    return {record.name: record.version for record in await solver.solve(question)}
+
+
+async def test_packages_come_with_all_that_a_lock_needs(solver: Solver, channel: Path) -> None:
+    records = await solver.solve(asking("samtools=1.17"))
+    assert {record.name for record in records} >= {"samtools", "htslib", "libzlab", "libgcc-lab"}
+    samtools = next(record for record in records if record.name == "samtools")
+    file = samtools.url.rpartition("/")[2]
+    known = json.loads((channel / "linux-64" / "repodata.json").read_text())["packages.conda"][file]
+    assert samtools.url == f"{OFFICIAL}/lab/linux-64/{file}"
+    assert (samtools.sha256, samtools.md5, samtools.size) == (known["sha256"], known["md5"], known["size"])
+    assert samtools.depends == tuple(known["depends"])
+
+
+async def test_specs_are_read_leniently(solver: Solver) -> None:
+    for spec in ("samtools 1.17", "samtools 1.17.*", f"{OFFICIAL}/lab::samtools=1.17", "samtools >=1.10,<1.18"):
+        assert (await names(solver, asking(spec)))["samtools"] == "1.17"
+
+
+async def test_what_no_solver_reads_is_named(solver: Solver) -> None:
+    with pytest.raises(InvalidRequest, match=r"packages\.entries: 'foo >>1' is not a spec") as caught:
+        await solver.solve(asking("samtools", "foo >>1"))
+    assert caught.value.field == "packages.entries"
+
+
+async def test_only_packages_of_before_a_time(solver: Solver) -> None:
+    assert (await names(solver, asking("samtools")))["samtools"] == "1.18"
+    gap = module_time(GAP)
+    assert (await names(solver, replace(asking("samtools"), newest=gap)))["samtools"] == "1.17"
+
+
+def module_time(text: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()
+
+
+async def test_the_base_image_decides_on_builds(solver: Solver) -> None:
+    new = await names(solver, asking("libzlab", libc=Libc("glibc", "2.39")))
+    old = await names(solver, asking("libzlab", libc=Libc("glibc", "2.28")))
+    assert (new["libzlab"], old["libzlab"]) == ("1.3", "1.2.13")
+
+
+async def test_another_architecture_needs_no_emulation(solver: Solver) -> None:
+    records = await solver.solve(asking("samtools=1.17", platform=ARM64, subdir="linux-aarch64"))
+    assert {record.url.split("/")[-2] for record in records} <= {"linux-aarch64", "noarch"}
+
+
+async def test_what_cannot_be_solved_is_explained(solver: Solver) -> None:
+    with pytest.raises(Unsolvable) as caught:
+        await solver.solve(asking("needs-old-samtools", "samtools=1.18"))
+    first, _, rest = caught.value.message.partition("\n")
+    assert first.startswith(
+        f"no set of packages for linux-64 in {OFFICIAL}/lab satisfies needs-old-samtools, samtools=1.18"
+    )
+    assert "samtools" in rest
+    assert "127.0.0.1" not in caught.value.message
+
+
+async def test_a_base_without_glibc_is_named(solver: Solver) -> None:
+    for libc, words in (
+        (Libc("musl"), "has musl instead"),
+        (Libc(), "has no C library"),
+        (Libc("glibc", "2.1"), "2.1"),
+    ):
+        with pytest.raises(Unsolvable) as caught:
+            await solver.solve(asking("samtools=1.17", libc=libc))
+        assert words in lack(caught.value.message, libc, "docker.io/library/alpine:3")
+
+
+async def test_a_wish_for_cuda_is_recognised(solver: Solver) -> None:
+    with pytest.raises(Unsolvable) as caught:
+        await solver.solve(asking("needs-cuda"))
+    assert wants_cuda(caught.value.message)
+    question = replace(asking("needs-cuda"), virtual=virtual_packages(AMD64, GLIBC, cuda=True))
+    assert "needs-cuda" in await names(solver, question)
+
+
+async def test_the_lowest_cpu_is_taken_for_granted(solver: Solver) -> None:
+    with pytest.raises(Unsolvable, match="__archspec"):
+        await solver.solve(asking("needs-level"))
+
+
+async def test_the_first_channel_that_has_a_name_has_it_alone(
+    solver: Solver, channel_server: ChannelServer, tmp_path: Path
+) -> None:
+    first = conda_channel.make_channel(tmp_path / "first", [Package("samtools", "0.1")])
+    last = conda_channel.make_channel(tmp_path / "last", [Package("wants-new", depends=("samtools >=1",))])
+    channel_server.channels = {**channel_server.channels, "first": first, "last": last}
+    channels = tuple(f"{OFFICIAL}/{name}" for name in ("first", "lab", "last"))
+    question = replace(asking("samtools"), channels=channels)
+    assert await names(solver, question) == {"samtools": "0.1"}
+    with pytest.raises(Unsolvable, match="strict channel priority"):
+        await solver.solve(replace(question, specs=("wants-new",)))
+    # As pixi has it: what a spec itself says of a package's version narrows the choice before priority does.
+    assert (await names(solver, replace(question, specs=("samtools=1.17",))))["samtools"] == "1.17"
+
+
+async def test_a_directory_is_a_channel(solver: Solver, channel: Path) -> None:
+    records = await solver.solve(replace(asking("bwa=0.7.17"), channels=(channel.as_uri(),)))
+    assert any(record.url.startswith(f"{channel.as_uri()}/linux-64/bwa-0.7.17-") for record in records)
+
+
+async def test_what_is_locked_stays(solver: Solver) -> None:
+    kept = tuple(r.url for r in await solver.solve(asking("libzlab=1.2.13")))
+    records = await solver.solve(replace(asking("htslib", "libzlab"), locked=kept))
+    urls = {record.url for record in records}
+    assert not urls & set(kept)
+    assert {record.name for record in records}.isdisjoint({"libzlab"})
+    assert any(record.name == "htslib" for record in records)
+
+
+async def test_a_lock_that_has_everything_needs_no_channel(solver: Solver, channel_server: ChannelServer) -> None:
+    channel_server.off()
+    url = f"{OFFICIAL}/lab/linux-64/samtools-1.17-h0_0.conda"
+    assert await solver.solve(replace(asking("samtools"), locked=(url,))) == ()
+    with pytest.raises(Unsolvable, match=r"the lock has samtools 1\.17"):
+        await solver.solve(replace(asking("samtools=1.18"), locked=(url,)))
+
+
+async def test_a_locked_package_may_have_left_its_channel(solver: Solver) -> None:
+    url = f"{OFFICIAL}/lab/linux-64/gone-0.9-h0_0.conda"
+    records = await solver.solve(replace(asking("bwa=0.7.17"), locked=(url,)))
+    assert any(record.name == "bwa" for record in records)
+
+
+async def test_indexes_complete_what_a_list_of_urls_lacks(solver: Solver, channel: Path) -> None:
+    (record,) = await solver.solve(replace(asking("tzdata"), virtual=()))
+    gone = f"{OFFICIAL}/lab/noarch/gone-1-0.conda"
+    assert await solver.lookup((record.url, gone)) == (record,)
+
+
+async def test_a_channel_that_is_none(solver: Solver) -> None:
+    with pytest.raises(NotFound, match=f"{OFFICIAL}/nothing is no conda channel") as caught:
+        await solver.solve(replace(asking("bwa"), channels=(f"{OFFICIAL}/nothing",)))
+    assert "127.0.0.1" not in caught.value.message
+
+
+async def test_a_channel_that_does_not_answer(solver: Solver, channel_server: ChannelServer) -> None:
+    channel_server.off()
+    with pytest.raises(UpstreamUnreachable, match=f"{OFFICIAL}/lab") as caught:
+        await solver.solve(asking("bwa"))
+    assert "127.0.0.1" not in caught.value.message
+    channel_server.on()
+    assert "bwa" in await names(solver, asking("bwa"))
+
+
+async def test_nothing_but_mirrors_can_be_reached(tmp_path: Path, channel_server: ChannelServer) -> None:
+    other = channel_server.channel().replace("127.0.0.1", "127.0.0.2")
+    solver = Solver(tmp_path, limit=30, max_age=300, mirror=lambda url: url)
+    try:
+        with pytest.raises(UpstreamUnreachable):
+            await solver.solve(replace(asking("bwa"), channels=(other,)))
+        assert not channel_server.requests
+    finally:
+        await solver.close()
+
+
+async def test_an_index_is_read_once_until_it_is_old(
+    solver: Solver, channel_server: ChannelServer, channel: Path, tmp_path: Path
+) -> None:
+    mine = conda_channel.copy(channel, tmp_path / "mine")
+    channel_server.channels = {"lab": mine}
+    assert (await names(solver, asking("moves")))["moves"] == "1.0"
+    asked = len(channel_server.requests)
+    conda_channel.add(mine, Package("moves", "2.0"))
+    assert (await names(solver, asking("moves")))["moves"] == "1.0"
+    assert len(channel_server.requests) == asked
+    records = await solver.solve(asking("moves"), anew=True)
+    assert [record.version for record in records if record.name == "moves"] == ["2.0"]
+
+
+async def test_several_requests_at_once(solver: Solver) -> None:
+    answers = await asyncio.gather(
+        *(solver.solve(asking(spec)) for spec in ("samtools", "bwa", "labtool", "openjdk") * 3)
+    )
+    assert all(answers)
+
+
+async def test_a_process_that_dies_is_replaced(solver: Solver, channel_server: ChannelServer) -> None:
+    channel_server.fault("repodata", delay=1, times=4)
+    solving = asyncio.create_task(solver.solve(asking("bwa")))
+    await kill(solver, channel_server)
+    assert any(record.name == "bwa" for record in await solving)
+
+
+async def test_a_request_that_kills_twice_is_a_defect(solver: Solver, channel_server: ChannelServer) -> None:
+    channel_server.fault("repodata", delay=3, times=100)
+    solving = asyncio.create_task(solver.solve(asking("bwa")))
+    await kill(solver, channel_server)
+    channel_server.requests.clear()
+    await kill(solver, channel_server)
+    with pytest.raises(Internal, match="error id"):
+        await solving
+
+
+async def kill(solver: Solver, server: ChannelServer) -> None:
+    async with asyncio.timeout(20):
+        while not server.requests:
+            await asyncio.sleep(0.02)
+    os.kill(process_of(solver).pid, signal.SIGKILL)
+
+
+def process_of(solver: Solver) -> asyncio.subprocess.Process:
+    assert solver._process is not None
+    return solver._process.process
+
+
+async def test_whoever_goes_away_stops_only_its_own_request(solver: Solver, channel_server: ChannelServer) -> None:
+    channel_server.fault("repodata", delay=0.5, times=6)
+    given_up = asyncio.create_task(solver.solve(asking("samtools")))
+    stays = asyncio.create_task(solver.solve(asking("bwa")))
+    async with asyncio.timeout(20):
+        while not channel_server.requests:
+            await asyncio.sleep(0.02)
+    given_up.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await given_up
+    assert any(record.name == "bwa" for record in await stays)
+    assert solver._process is not None
+    assert not solver._process.waiting
+
+
+async def test_indexes_have_a_bounded_time(
+    solver: Solver, channel_server: ChannelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "INDEX_LIMIT", 0.5)
+    channel_server.fault("repodata", stall=5, times=100)
+    short = Solver(solver._directory / "short", limit=0.5, max_age=0, mirror=solver._mirror)
+    try:
+        with pytest.raises(UpstreamUnreachable, match="were not read within 1 s"):
+            await short.solve(asking("bwa"))
+    finally:
+        await short.close()
+
+
+async def test_an_idle_process_ends(solver: Solver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_LIMIT", 0.2)
+    await solver.solve(asking("tzdata"))
+    process = process_of(solver)
+    async with asyncio.timeout(10):
+        await process.wait()
+    assert process.returncode == 0
+    assert await solver.solve(asking("tzdata"))
+
+
+async def test_a_process_ends_with_its_daemon(solver: Solver) -> None:
+    await solver.solve(asking("tzdata"))
+    process = process_of(solver)
+    assert process.stdin is not None
+    process.stdin.transport.abort()
+    async with asyncio.timeout(10):
+        await process.wait()
+
+
+async def test_a_solve_has_a_bounded_time(solver: Solver) -> None:
+    hasty = Solver(solver._directory / "hasty", limit=0.000001, max_age=300, mirror=solver._mirror)
+    try:
+        with pytest.raises(Unsolvable, match=r"within 0 s \(conda\.solve_limit\)"):
+            await hasty.solve(asking("meta", "python", "labtool"))
+    finally:
+        await hasty.close()
+
+
+async def test_many_requests_that_all_renew_the_index(solver: Solver) -> None:
+    answers = await asyncio.gather(*(solver.solve(asking("bwa=0.7.17"), anew=True) for _ in range(20)))
+    assert len({frozenset(record.url for record in records) for records in answers}) == 1
+
+
+async def test_a_cache_that_has_grown_too_large_is_emptied(solver: Solver, monkeypatch: pytest.MonkeyPatch) -> None:
+    await solver.solve(asking("bwa"))
+    await solver.close()
+    left = solver._directory / "left"
+    left.write_bytes(bytes(2000))
+    await solver.solve(asking("bwa"))
+    await solver.close()
+    assert left.exists()
+    monkeypatch.setattr(module, "CACHE_LIMIT", 1000)
+    assert await solver.solve(asking("bwa"))
+    assert not left.exists()

@@ -1,0 +1,183 @@
+"""One text at a time: match specs, channels and requirements in normal form."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wavelet.errors import InvalidRequest
+from wavelet.plan.specs import (
+    channel_of,
+    name_of,
+    normal_channel,
+    normal_requirement,
+    normal_spec,
+    without_login,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("samtools", "samtools"),
+        (" 'samtools' ", "samtools"),
+        ('"python>=3.10"', "python>=3.10"),
+        ("Samtools=1.17", "samtools=1.17"),
+        ("samtools = 1.17", "samtools=1.17"),
+        ("samtools 1.17", "samtools==1.17"),
+        ("samtools=1.17.*", "samtools=1.17"),
+        ("samtools 1.17.*", "samtools=1.17"),
+        ("samtools 1.*", "samtools=1"),
+        ("samtools=*", "samtools"),
+        ("samtools *", "samtools"),
+        ("samtools=1.17=", "samtools=1.17"),
+        ("samtools=1.17=h5_0", "samtools==1.17=h5_0"),
+        ("samtools==1.17=h5_0", "samtools==1.17=h5_0"),
+        ("samtools 1.17 h5_0", "samtools==1.17=h5_0"),
+        ("samtools=1.17.*=h5*", "samtools=1.17.*=h5*"),
+        ("pytorch=*=cuda*", "pytorch=*=cuda*"),
+        ("pytorch * cuda*", "pytorch=*=cuda*"),
+        ("python >=3.10, <3.13", "python>=3.10,<3.13"),
+        ("python >=3.10,<3.13 *_cpython", "python>=3.10,<3.13=*_cpython"),
+        ("python 3.8|3.9", "python 3.8|3.9"),
+        ("python=3.8|3.9", "python=3.8|3.9"),
+        ("python!=3.9,~=3.8", "python!=3.9,~=3.8"),
+        ("bioconda::samtools=1.17", "bioconda::samtools=1.17"),
+        ("bioconda/linux-64::samtools", "bioconda/linux-64::samtools"),
+        ("https://mirror.example/bioconda/::samtools", "https://mirror.example/bioconda::samtools"),
+        ("conda-forge:r-base=4.3.2", "r-base=4.3.2"),
+        ("foo[version='>=1,<2',build=x]", "foo[version='>=1,<2',build=x]"),
+        ("_libgcc_mutex", "_libgcc_mutex"),
+        ("__cuda>=12", "__cuda>=12"),
+        ("foo=2!1.0+local", "foo=2!1.0+local"),
+    ],
+)
+def test_normal_forms(text: str, spec: str) -> None:
+    assert normal_spec(text, "f") == spec
+    assert normal_spec(spec, "f") == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("''", "empty"),
+        ("=1.17", "no package name"),
+        ("*", "no package name"),
+        ("samtools:1.17", "<name>=<version>"),
+        ("pip::numpy", "one colon"),
+        ("samtools=", "'='"),
+        ("samtools>", "'>'"),
+        ("samtools===1", "'===1'"),
+        ("samtools=>1", "'=>1'"),
+        ("samtools=1.17,", "''"),
+        ("samtools >=1 <2", "commas"),
+        ("a b c d", "commas"),
+        ("samtools@1.17", "'@'"),
+        ("samtools=1[build=x", "bracket"),
+        ("samtools $(id)", "$"),
+        ("sämtools", "ASCII"),
+        ("sam\ntools", "ASCII"),
+        ("a" * 513, "512"),
+        ("https://user:pw@x.example/c::samtools", "login"),
+    ],
+)
+def test_what_no_solver_reads_is_refused(text: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        normal_spec(text, "packages.entries[3]")
+    assert caught.value.field == "packages.entries[3]"
+    assert caught.value.message.startswith("packages.entries[3]: ")
+    assert words in caught.value.message
+    assert "pw" not in caught.value.message or "login" not in words
+
+
+def test_names_and_channels() -> None:
+    assert name_of("bioconda::samtools==1.17=h_0") == "samtools"
+    assert name_of("_libgcc_mutex") == "_libgcc_mutex"
+    assert name_of("foo[version='a::b']") == "foo"
+    assert channel_of("bioconda/linux-64::samtools") == "bioconda"
+    assert channel_of("https://x.example/label/dev::samtools") == "https://x.example/label/dev"
+    assert channel_of("samtools") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "channel"),
+    [
+        ("conda-forge", "conda-forge"),
+        ("conda-forge/label/dev/", "conda-forge/label/dev"),
+        ("HTTPS://conda.example/x/", "https://conda.example/x"),
+        ("file:///srv/channel", "file:///srv/channel"),
+    ],
+)
+def test_channels(text: str, channel: str) -> None:
+    assert normal_channel(text, "f") == channel
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a b",
+        "../x",
+        "ftp://x/y",
+        "https:///x",
+        "https://u:s3cr3t@h/c",
+        "https://h/t/s3cr3t/c",
+        "https://h/c?s3cr3t=1",
+    ],
+)
+def test_what_is_no_channel(text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        normal_channel(text, "f")
+    assert "s3cr3t" not in caught.value.message or "?" in text
+
+
+def test_logins_are_taken_out() -> None:
+    assert without_login("https://u:p@h/t/tk-1/c/linux-64/a-1-0.conda") == "https://h/c/linux-64/a-1-0.conda"
+    assert without_login("https://h/c/noarch/t/a-1-0.conda") == "https://h/c/noarch/t/a-1-0.conda"
+
+
+@pytest.mark.parametrize(
+    ("text", "requirement"),
+    [
+        ("numpy", "numpy"),
+        ("'numpy >= 1.26, < 2'", "numpy>=1.26,<2"),
+        ("numpy==1.26  # pinned", "numpy==1.26"),
+        ("multiqc[dev]>=1; python_version < '3.13'", "multiqc[dev]>=1; python_version < '3.13'"),
+        ("pkg@https://x.example/p-1-py3-none-any.whl", "pkg @ https://x.example/p-1-py3-none-any.whl"),
+    ],
+)
+def test_requirements(text: str, requirement: str) -> None:
+    assert normal_requirement(text, "f") == requirement
+    assert normal_requirement(requirement, "f") == requirement
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-r reqs.txt",
+        "--index-url https://x",
+        "git+https://x/y",
+        "./x",
+        "https://x/y.whl",
+        "",
+        "a b",
+        "a @ https://u:p@h/a.whl",
+    ],
+)
+def test_what_is_no_requirement(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        normal_requirement(text, "f")
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(alphabet="ab1_.-=<>!~,|*+ []:'\"/@#$", max_size=16) | st.text(max_size=12))
+def test_a_normal_form_is_its_own(text: str) -> None:
+    for normal in (normal_spec, normal_channel, normal_requirement):
+        try:
+            found = normal(text, "f")
+        except InvalidRequest as error:
+            assert error.field == "f"
+            continue
+        assert normal(found, "f") == found
