@@ -162,14 +162,12 @@ class PodmanPlace:
         words = shlex.split(line.replace(' "$@"', ""))
         at = words.index("unshare")
         storage = words[words.index("podman", at) :]
-        begin = (
-            "umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup; echo ready; exec sleep 3600"
-        )
-        self._holder = Background(["unshare", "-m", "sh", "-c", begin], own / "holder.log", environment())
-        self._holder.wait_until(lambda: "ready" in self._holder.log(), 10)  # type: ignore[union-attr]
+        begin = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; echo ready; exec sleep 3600"
+        self._holder = holder = Background(["unshare", "-m", "sh", "-c", begin], own / "holder.log", environment())
+        holder.wait_until(lambda: "ready" in holder.log(), 10)
         given = [*words[:at], f"CONTAINERS_CONF={own / 'containers.conf'}"]
         program = own / "podman-here"
-        entering = shlex.join([*given, "nsenter", "-t", str(self._holder.pid), "-m", *storage])
+        entering = shlex.join([*given, "nsenter", "-t", str(holder.pid), "-m", *storage])
         program.write_text(f'#!/bin/sh\nexec {entering} "$@"\n')
         program.chmod(0o755)
         return program

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import json
-import shutil
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +22,11 @@ from wavelet.errors import ImageNotFound, InvalidRequest, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image, MadeBy
 from wavelet.image.platform import Platform
-from wavelet.make.conda import activation, group
+from wavelet.make.conda import group
 from wavelet.make.conda.info import MEDIA_TYPE, Fragment, LayerInfo
+from wavelet.make.conda.layer import LayerWriter
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromLock, ScriptsLayer
+from wavelet.plan.conda import FromLock, ScriptsLayer, Wheel, WheelLayer
 from wavelet.scan import sbom
 
 pytestmark = pytest.mark.timeout(120)
@@ -167,10 +171,6 @@ async def test_conda_meta_and_lock(everything: Everything, locking: Locking) -> 
     image = await everything.realise(plan)
     tree = conda_oracle.tree_of_layers(layers_of(everything, image)[-1:])
     assert tree == {}, "the image's own layer has conda-meta alone"
-    import gzip
-    import io
-    import tarfile
-
     raw = gzip.decompress(layers_of(everything, image)[-1].read_bytes())
     names = tarfile.open(fileobj=io.BytesIO(raw)).getnames()
     assert {f"opt/conda/conda-meta/{p.stem}.json" for p in plan.packages} < set(names)
@@ -299,6 +299,57 @@ async def test_a_link_where_another_package_has_a_directory(
     assert "lib64/inner" not in tree
 
 
-def test_activation_files_are_where_images_look() -> None:
-    assert activation.ENTRYPOINT.startswith("etc/wavelet/")
-    assert shutil.which("bash")
+WHEEL = Wheel("https://files.test/one-1.0-py3-none-any.whl", "ab" * 32)
+
+
+def install_wheel(directory: Path, site_packages: str) -> LayerInfo:
+    """Write a layer as of a wheel, with a module and a program that a package has too."""
+    parents = {site_packages.rsplit("/", cut)[0] for cut in range(site_packages.count("/") + 1)}
+    with LayerWriter(directory / "layer", sorted({"", "bin", *parents})) as layer:
+        layer.file(f"{site_packages}/one.py", b"one = 1", 1_600_000_000, executable=False)
+        layer.file("bin/which", b"#!/bin/sh", 1_600_000_000, executable=True)
+        made = layer.finish()
+    return LayerInfo(
+        kind="wheel",
+        digest=made.digest,
+        size=made.size,
+        diff_id=made.diff_id,
+        fragment=made.fragment,
+        files=("bin/which", f"{site_packages}/one.py"),
+        directories=tuple(sorted({"", "bin", *parents})),
+        index={"name": "one", "version": "1.0"},
+    )
+
+
+async def make_wheel(plan: WheelLayer, work: Any) -> Image:
+    async with work.scratch(1_000_000) as directory:
+        info = install_wheel(directory, plan.site_packages)
+        layer = await work.adopt(directory / "layer", info.descriptor)
+    document = await work.keep(info.encode(), MEDIA_TYPE)
+    return Image.of(document.descriptor, [document, layer])
+
+
+async def test_wheels_lie_above_packages(tmp_path: Path, channel: Path) -> None:
+    everything = Everything(tmp_path / "content", {WheelLayer: make_wheel})
+    names = ("python-3.10", "which", "labtool")
+    packages = tuple(sorted(everything.package(archive_of(channel, name)) for name in names))
+    plan = FromLock(packages, (WHEEL,), AMD64, everything.base(BASE))
+    image = await everything.realise(plan)
+    tree = conda_oracle.tree_of_layers(layers_of(everything, image))
+    assert "lib/python3.10t/site-packages/one.py" in tree, "where this Python looks, not where its version says"
+    assert any(name.startswith("lib/python3.10t/site-packages/labtool") for name in tree)
+    assert tree["bin/which"].what == hashlib.sha256(b"#!/bin/sh").hexdigest()
+    _, config = documents(everything, image)
+    assert config["config"]["Labels"]["wavelet.wheels"] == "1"
+
+
+async def test_wheels_need_a_python(tmp_path: Path, channel: Path) -> None:
+    everything = Everything(tmp_path / "content", {WheelLayer: make_wheel})
+    plan = FromLock((everything.package(archive_of(channel, "bwa")),), (WHEEL,), AMD64, everything.base(BASE))
+    with pytest.raises(InvalidRequest, match="no python to install into"):
+        await everything.realise(plan)
+
+
+async def test_an_environment_without_packages(everything: Everything, locking: Locking) -> None:
+    manifest, _ = documents(everything, await everything.realise(locking()))
+    assert len(manifest["layers"]) == len(BASE.json()["layers"]) + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +208,16 @@ def test_any_name_is_read_or_refused(path: str, tag: str) -> None:
     except CallerError:
         return
     assert read_name(*name_for(read, SITE), SITE) == read
+
+
+def test_the_documents_names_are_names() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "conda-names.md").read_text()
+    names = re.findall(r"^\| `conda/(\S+):([^`]+)` \|", text, re.MULTILINE)
+    assert len(names) == 11
+    for path, tag in names:
+        assert valid_path(f"conda/{path}")
+        assert read_name(path, tag, SITE).renewed
+    codes = re.findall(r"\| `(\S+|\\\|)`(?: \(\w+\))? \| `(__[a-z]{2})` ", text)
+    assert len(codes) == 30
+    for character, code in codes:
+        assert decode(f"a{code}a") == f"a{character.removeprefix(chr(92))}a"

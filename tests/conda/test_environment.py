@@ -204,6 +204,13 @@ def test_an_older_lock_of_pixi(version: str) -> None:
     assert found.locked_for(AMD64, FIELD).packages == (Package(ZLIB, SHA),)
 
 
+def test_what_a_lock_has_for_other_platforms_is_passed_over() -> None:
+    source = "{name: s, manager: pip, platform: osx-64, url: https://x.example/s.zip, hash: {}, category: main}"
+    assert read_environment(f"{CONDA_LOCK}- {source}\n", FIELD).locked_for(AMD64, FIELD).wheels
+    text = PIXI_6.replace("- pypi: ./local", "- conda_source: x")
+    assert read_environment(text, FIELD).locked_for(AMD64, FIELD).wheels
+
+
 def test_a_lock_as_json() -> None:
     assert read_environment(json.dumps(yaml.load(PIXI_6, yaml.BaseLoader)), FIELD) == read_environment(PIXI_6, FIELD)
 
@@ -254,6 +261,7 @@ def test_other_platforms_than_conda_has() -> None:
         (CONDA_LOCK.replace(MD5, "1e3"), "'1e3' is not a md5"),
         (FLAT.replace("version: 6", "version: 3"), "version '3'"),
         (FLAT + "\npackages:\n", "without indentation"),
+        ("version: 6\nenvironments: {default: {packages: {osx-64: [{conda: x}]}}}\n", "only for osx-64"),
     ],
 )
 def test_a_mistake_is_named(text: str, words: str) -> None:

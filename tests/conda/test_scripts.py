@@ -23,7 +23,7 @@ from lab.conda_scripts import scripted as scripted_packages
 from lab.engines import Docker
 from lab.processes import wait_for
 from lab.registry import Registry
-from lab.task_image import task_image
+from lab.task_image import task_layer
 from wavelet.errors import NotFound, NotServed, UpstreamBroken
 from wavelet.image.image import Image
 from wavelet.make.conda import scripts
@@ -33,6 +33,7 @@ from wavelet.make.conda.engine_namespace import NamespaceEngine
 from wavelet.make.conda.engine_tree import EngineFailed
 from wavelet.make.conda.engines import engines
 from wavelet.make.conda.info import LayerInfo
+from wavelet.plan.conda import ScriptsLayer
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.registry]
 
@@ -101,7 +102,7 @@ def contents(blob: Path) -> dict[str, str]:
         }
 
 
-def changing(node: Node) -> scripts.ScriptsLayer:
+def changing(node: Node) -> ScriptsLayer:
     first = """
       cd "$PREFIX/share"
       echo changed > old; rm gone; rm -r gone-too; rm -r replaced; echo file > replaced; ln -s old link
@@ -148,7 +149,7 @@ async def test_what_scripts_change_is_a_layer(node: Node, engine: Engine) -> Non
     assert "first: said" in said
     assert "b-second: yes, /opt/conda" in said
     assert "a-third: file" in said
-    assert "/outside" in said and "share/fifo is neither a file nor a link" in said
+    assert "outside of the prefix, and left out" in said and "share/fifo is neither a file nor a link" in said
     assert "lost" not in said
 
 
@@ -172,7 +173,7 @@ async def test_a_script_that_fails_is_named(node: Node, engine: Engine) -> None:
     message = caught.value.message
     assert message.startswith("bad: its post-link script fails with status 3. Leave the package out")
     assert message.endswith(" [31mno luck") and "line 40" in message and "line 5\n" not in message
-    assert "good: well" in node.lines and not any("after" in line for line in node.lines)
+    assert "good: well" in node.lines and not any(line.startswith("after: ") for line in node.lines)
     assert not node.shared.claims
 
 
@@ -232,7 +233,7 @@ async def test_data_packages_get_their_tarballs(node: Node, engine: Engine) -> N
 
 
 async def test_data_that_cannot_be_had(node: Node, namespace_engine: Engine) -> None:
-    with pytest.raises(NotFound, match="labdata"):
+    with pytest.raises(NotFound, match=r"lab(data|table)"):
         await node.make(node.plan(*data_packages()), namespace_engine)
 
 
@@ -240,7 +241,7 @@ async def test_a_data_package_is_never_silently_empty(node: Node, namespace_engi
     node.downloads = {OLD_URL: data_tarball("labdata")}
     broken = LabPackage("r-base", "4.3.1", files={"bin/R": script("#!/bin/sh\necho cannot >&2\nexit 1\n")})
     packages = [p for p in data_packages() if p.name in ("bioconductor-labdata", "curl-lab")]
-    with pytest.raises(UpstreamBroken, match="labdata: .* has not installed lib/R/library/labdata/DESCRIPTION"):
+    with pytest.raises(UpstreamBroken, match=r"labdata: .* has not installed lib/R/library/labdata/DESCRIPTION"):
         await node.make(node.plan(*packages, broken), namespace_engine)
 
 
@@ -293,11 +294,9 @@ async def test_without_an_engine_the_packages_are_named(node: Node) -> None:
     plan = node.plan(scripted("one", "true"), scripted("two", "true"))
     absent = replace(DOCKER, program="no-such-docker")
     dead = replace(PODMAN, program="false")
-    with pytest.raises(
-        NotServed, match=r"one, two: .*no-such-docker in PATH.*false info fails.*To have such.* or podman"
-    ):
+    with pytest.raises(NotServed, match=r"one, two: .*no-such-docker in PATH.*false info fails.* or podman"):
         await node.make(plan, absent, dead)
-    with pytest.raises(NotServed, match="conda.engine is `none`"):
+    with pytest.raises(NotServed, match=r"conda\.engine is `none`"):
         await node.make(plan, *engines("none"))
     assert [engine.name for engine in engines("auto")] == ["docker", "podman", "namespace"]
     assert [engine.name for engine in engines("podman")] == ["podman"]
@@ -312,7 +311,7 @@ async def test_the_next_engine_takes_over(node: Node, tmp_path: Path, namespace_
     info, _ = layer_of(node, await node.make(plan, broken, namespace_engine))
     assert info.files == ("one",)
     node = Node(tmp_path / "other", node.registry)
-    with pytest.raises(EngineFailed, match="scripts of one could not be run. docker: .* pull fails .*no space left"):
+    with pytest.raises(EngineFailed, match=r"scripts of one could not be run\. docker: .* pull fails .*no space left"):
         await node.make(node.plan(scripted("one", 'touch "$PREFIX/one"')), broken)
 
 
@@ -352,7 +351,9 @@ async def test_nothing_is_left_in_docker(node: Node, docker_engine: Engine, monk
 
 @pytest.mark.docker
 async def test_a_container_does_not_outlive_the_daemon(node: Node, docker_engine: Engine, tmp_path: Path) -> None:
-    name = node.registry.push("lab/task", "1", task_image())  # type: ignore[union-attr]
+    layers = [task_layer(), images.layer({"opt/conda/": b""})]
+    assert node.registry is not None
+    name = node.registry.push("lab/task", "1", images.image(layers, env=["PATH=/bin"]))
     started = tmp_path / "started"
     process = multiprocessing.get_context("spawn").Process(target=hang, args=(docker_engine, name, started))
     process.start()

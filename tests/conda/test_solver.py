@@ -17,7 +17,15 @@ from lab import conda_channel
 from lab.conda_catalogue import GAP
 from lab.conda_channel import ChannelServer
 from lab.conda_packages import Package
-from wavelet.errors import Internal, InvalidRequest, NotFound, Unsolvable, UpstreamUnreachable
+from wavelet.errors import (
+    AccessRefused,
+    Internal,
+    InvalidRequest,
+    NotFound,
+    Unsolvable,
+    UpstreamBroken,
+    UpstreamUnreachable,
+)
 from wavelet.image.platform import Platform
 from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda import solver as module
@@ -191,6 +199,27 @@ async def test_a_channel_that_does_not_answer(solver: Solver, channel_server: Ch
         await solver.solve(asking("bwa"))
     assert "127.0.0.1" not in caught.value.message
     channel_server.on()
+    assert "bwa" in await names(solver, asking("bwa"))
+
+
+async def test_a_channel_that_wants_a_login(solver: Solver, channel_server: ChannelServer) -> None:
+    channel_server.login = ("somebody", "word")
+    with pytest.raises(AccessRefused, match="wants a login"):
+        await solver.solve(asking("bwa"))
+
+
+async def test_an_index_that_is_none(solver: Solver, channel_server: ChannelServer, tmp_path: Path) -> None:
+    for subdir in ("linux-64", "noarch"):
+        (tmp_path / subdir).mkdir()
+        (tmp_path / subdir / "repodata.json").write_text("<html>Please log in</html>")
+    channel_server.channels = {"lab": tmp_path}
+    with pytest.raises(UpstreamBroken, match=f"{OFFICIAL}/lab has an index that is none: failed to parse"):
+        await solver.solve(asking("bwa"))
+
+
+async def test_what_the_library_does_not_take_is_a_defect(solver: Solver) -> None:
+    with pytest.raises(Internal, match="error id"):
+        await solver.solve(replace(asking("bwa"), virtual=(("__glibc", "no version", "0"),)))
     assert "bwa" in await names(solver, asking("bwa"))
 
 

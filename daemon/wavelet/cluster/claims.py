@@ -43,6 +43,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS claims (name TEXT PRIMARY KEY, claim BLOB, used REAL) WITHOUT ROWID;
 """
 
+_INSERT = "INSERT OR IGNORE INTO claims VALUES (?, ?, ?)"
+_REPLACE = "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)"
 _COPY_SIZE = 1024 * 1024
 
 
@@ -108,9 +110,8 @@ class SqliteClaims:
             return standing
         # What is there already is not authentic; what comes in between is another's claim, and stands.
         known = self._database.read("SELECT 1 FROM claims WHERE name = ?", _name(key))
-        verb = "REPLACE" if replace or known else "IGNORE"
         row = (_name(key), _sealed(self._secret, key, data), self._clock())
-        await self._database.write([(f"INSERT OR {verb} INTO claims VALUES (?, ?, ?)", row)])
+        await self._database.write([(_REPLACE if replace or known else _INSERT, row)])
         return await self.claimed(key) or data
 
     async def claimed(self, key: str) -> bytes | None:

@@ -71,7 +71,7 @@ class Environment:
             NotServed: no images of conda packages are made for the platform.
         """
         subdir = subdir_of(platform)
-        found = [lock for lock in self.locks if lock.subdir in (subdir, "")]
+        found = [lock for lock in self.locks if lock.subdir in (subdir, "") and lock.packages + lock.wheels]
         if self.locks and not found:
             others = ", ".join(sorted(lock.subdir for lock in self.locks))
             raise wrong(field, f"locks packages for {others[:200]}, none for {subdir}, which {platform} needs")
@@ -93,7 +93,8 @@ def read_environment(text: str, field: str) -> Environment:
     count = len(environment.specs) + len(environment.pip)
     count += sum(len(lock.packages) + len(lock.wheels) for lock in environment.locks)
     if count == 0:
-        raise wrong(field, "names no package")
+        others = ", ".join(sorted({lock.subdir for lock in environment.locks}))
+        raise wrong(field, f"names no package{f' for Linux, only for {others[:200]}' if others else ''}")
     if count > ENTRIES_LIMIT:
         raise TooLarge(f"{field}: names {count} packages; {ENTRIES_LIMIT} are the most", field=field)
     return environment

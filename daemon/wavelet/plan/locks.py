@@ -14,6 +14,9 @@ from wavelet.errors import InvalidRequest
 from wavelet.plan.conda import Package, Wheel
 from wavelet.plan.specs import normal_channel, without_login, wrong
 
+_READ = frozenset({"linux-64", "linux-aarch64", ""})
+"""Platforms whose packages are read. What a lock has for others may be of any kind, and is passed over."""
+
 _PIXI_VERSIONS = ("4", "5", "6", "7")
 _CONDA_LOCK_VERSIONS = ("1", "2", "3")
 _MAIN = "main"
@@ -113,7 +116,7 @@ def read_conda_lock(document: dict[str, Any], field: str) -> LockFile:
         record = _mapping(entry, where)
         platform = _text(record.get("platform"))
         of_platform = packages.setdefault(platform, [])
-        if _MAIN not in _categories(record):
+        if platform not in _READ or _MAIN not in _categories(record):
             continue
         sums = _mapping(record.get("hash") or {}, where) | {"size": record.get("size")}
         if _text(record.get("manager")) == "pip":
@@ -153,9 +156,9 @@ def read_pixi_lock(document: dict[str, Any], field: str) -> LockFile:
     locked = []
     for subdir, entries in _mapping(environment.get("packages") or {}, f"{where}.packages").items():
         here = f"{where}.packages.{subdir}"
-        pairs = [_pixi_entry(entry, f"{here}[{index}]") for index, entry in enumerate(_list(entries or [], here))]
-        if subdir.startswith("linux-"):
-            locked.append(_pixi_locked(subdir, pairs, records, here))
+        listed = _list(entries or [], here) if subdir in _READ else []
+        pairs = [_pixi_entry(entry, f"{here}[{index}]") for index, entry in enumerate(listed)]
+        locked.append(_pixi_locked(subdir, pairs, records, here))
     return LockFile(_channels(environment.get("channels"), f"{where}.channels"), tuple(locked))
 
 
@@ -236,17 +239,18 @@ def _flat_sections(lines: list[str]) -> Iterator[list[str]]:
     yield section
 
 
-def _flat_platforms(lines: list[str], field: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _flat_platforms(lines: list[str], field: str) -> list[tuple[str, list[tuple[str, str]]]]:
     platforms: list[tuple[str, list[tuple[str, str]]]] = []
     for line in lines:
         platform, entry = _FLAT_PLATFORM.fullmatch(line), _FLAT_ENTRY.fullmatch(line)
         if platform is not None:
             platforms.append((platform["subdir"], []))
         elif entry is not None and platforms:
-            platforms[-1][1].append((entry["kind"], entry["url"]))
+            if platforms[-1][0] in _READ:
+                platforms[-1][1].append((entry["kind"], entry["url"]))
         elif line:
             raise wrong(field, f"{line[:80]!r} has no place in a pixi.lock")
-    return iter([pair for pair in platforms if pair[0].startswith("linux-")])
+    return platforms
 
 
 def _flat_records(lines: list[str]) -> Iterator[dict[str, Any]]:

@@ -165,9 +165,16 @@ class ContainerRequests:
     # -- asking -------------------------------------------------------------------------------------------------------
 
     async def submit(
-        self, plan: Plan, identity: Identity, inline: Mapping[Digest, bytes], about: About, *, dry_run: bool
+        self,
+        plan: Plan,
+        identity: Identity,
+        inline: Mapping[Digest, bytes],
+        about: About,
+        *,
+        dry_run: bool,
+        refresh: bool = False,
     ) -> tuple[ContainerRequest, State]:
-        """Name a plan, keep it, and start on it.
+        """Name a plan, keep it, and start on it. With `refresh` its packages are solved for anew.
 
         Raises:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
@@ -178,6 +185,9 @@ class ContainerRequests:
         with contextlib.suppress(TimeoutError, UpstreamError, OurError):
             async with asyncio.timeout(PIN_WAIT):
                 await self._take_inline(plan, inline)
+            if refresh:
+                renewing = await self._resolver.pin(plan, identity, refresh=True)
+                await renewing.result(max(0.0, deadline - time.monotonic()))
             # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
             light = dry_run and all(layer.location == INLINE for layer in layers(plan))
             begin = self._resolver.pin if light else self._resolver.prepare
@@ -188,6 +198,8 @@ class ContainerRequests:
         if pinned is None:
             pinned = self._resolver.fresh(plan, identity)
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
+        if refresh:
+            known.took = known.job = None
         if known.took is None:
             # A new request is a new attempt, with new patience.
             known.first_asked = time.monotonic()

@@ -98,8 +98,9 @@ class _WaveDoor:
     async def _submit(self, request: web.Request, api: Api) -> web.Response:
         asked, about = await self._submission(request, api)
         check_length(self._authority, asked.plan)
+        refresh = _flag(request, "refresh")
         record, state = await self._requests.submit(
-            asked.plan, _identity(request), asked.inline, about, dry_run=asked.dry_run
+            asked.plan, _identity(request), asked.inline, about, dry_run=asked.dry_run, refresh=refresh
         )
         if api == "v1":
             return _json(answers.submitted_v1(record, self._authority))
@@ -259,6 +260,13 @@ def _about(body: models.SubmitBody, api: Api, image: str, address: str) -> About
         timestamp=(timestamp or "")[:_TEXT_LIMIT] or None,
         address=address,
     )
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidRequest(f"{name}: {text[:60]!r} is neither true nor false", field=name)
+    return text == "true"
 
 
 def _identity(request: web.Request) -> Identity:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 from wavelet.make.conda.order import name_of
 from wavelet.make.conda.parts import Part
@@ -15,9 +17,11 @@ def purl_of(part: Part) -> str:
     return "" if part.of is None else _purl(part.of)
 
 
+@functools.lru_cache(maxsize=4096)
 def _purl(of: Package | Wheel) -> str:
     if isinstance(of, Wheel):
-        return pypi_purl(of.name, of.version, of.file_name)
+        name, version, file_name = (unquote(text) for text in (of.name, of.version, of.file_name))
+        return pypi_purl(name, version, file_name)
     kind = "conda" if of.file_name.endswith(".conda") else "tar.bz2"
     return conda_purl(of.name, of.version, of.build, of.channel, of.subdir, kind)
 

@@ -18,7 +18,7 @@ from isal import igzip
 
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
-from wavelet.make.conda.engine_tar import CHUNK, Member, Raw, members_of
+from wavelet.make.conda.engine_tar import CHUNK, DAMAGED, Member, Raw, members_of
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""
@@ -38,14 +38,21 @@ _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
 def inflated(layers: Sequence[Path]) -> int:
-    """Return how many bytes of tar these blobs are."""
+    """Return how many bytes of tar these blobs are.
+
+    Raises:
+        UpstreamBroken: one is damaged, or they are more than any image has.
+    """
     size = 0
-    for layer in layers:
-        with _opened(layer) as raw:
-            while chunk := raw.read(CHUNK):
-                size += len(chunk)
-                if size > _INFLATED_LIMIT:
-                    raise _broken(f"its layers inflate to more than {_INFLATED_LIMIT} bytes")
+    try:
+        for layer in layers:
+            with _opened(layer) as raw:
+                while chunk := raw.read(CHUNK):
+                    size += len(chunk)
+                    if size > _INFLATED_LIMIT:
+                        raise _broken(f"its layers inflate to more than {_INFLATED_LIMIT} bytes")
+    except DAMAGED as error:
+        raise _broken(str(error)) from None
     return size
 
 

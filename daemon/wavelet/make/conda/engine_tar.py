@@ -17,7 +17,7 @@ CHUNK = 256 * 1024
 
 _HEADERS = 1024 * 1024
 """Bytes that an entry's headers stay under, long names among them."""
-_DAMAGED = (
+DAMAGED = (
     tarfile.TarError,
     OSError,
     EOFError,
@@ -80,7 +80,7 @@ def members_of(raw: Raw, broken: Callable[[str], WaveletError]) -> Iterator[Memb
                 for _ in contents:
                     pass
                 bounded.allow(_HEADERS)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise broken(str(error) or type(error).__name__) from None
 
 
@@ -91,7 +91,7 @@ def _contents(tar: tarfile.TarFile, info: tarfile.TarInfo, broken: Callable[[str
         opened = tar.extractfile(info)
         while opened is not None and (chunk := opened.read(CHUNK)):
             yield chunk
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise broken(str(error) or type(error).__name__) from None
 
 

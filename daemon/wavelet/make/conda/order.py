@@ -7,8 +7,8 @@ there in the end. It is the order of rattler's installation, so that clobbered p
 under the chain of all layers below it, so two images share no more than their first layers: what environments have in
 common has to come first, in the same sequence, and what is specific last. Large packages come before small ones, and
 among them what the heaviest root needs comes first: the sequence of a root's closure depends on that closure alone.
-On variants of real environments that share 90 % of their bytes an engine fetches 18 % on average with this order, 22 %
-by size alone, 44 % by number of dependents.
+An engine that has a real environment fetches 4 % of one with a further tool (that is up to a tenth of its bytes) with
+this order, 5 % with layers by size alone, 36 % by number of dependents; 12 % is exceeded in 2, 4 and 19 of 44 cases.
 """
 
 from __future__ import annotations

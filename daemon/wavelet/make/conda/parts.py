@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from wavelet.errors import InvalidRequest, WaveletError
+from wavelet.errors import InvalidRequest
 from wavelet.image.image import Content, Image
 from wavelet.make.conda.group import Paths
 from wavelet.make.conda.info import LayerInfo
 from wavelet.make.conda.order import Node, topological
+from wavelet.make.conda.together import together
 from wavelet.make.work import Work
 from wavelet.plan.conda import FromLock, Package, PackageLayer, ScriptsLayer, Wheel, WheelLayer
 
@@ -142,15 +143,7 @@ async def _realise(wanted: Iterable[tuple[Package | Wheel, PackageLayer | WheelL
         async with places:
             return await _part(of, await work.realise(plan), work)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(of, plan)) for of, plan in wanted]
-    except ExceptionGroup as errors:
-        known = [error for error in errors.exceptions if isinstance(error, WaveletError)]
-        if len(known) < len(errors.exceptions):
-            raise
-        raise known[0] from None
-    return [task.result() for task in tasks]
+    return await together(one(of, plan) for of, plan in wanted)
 
 
 async def _part(of: Package | Wheel | None, image: Image, work: Work) -> Part:

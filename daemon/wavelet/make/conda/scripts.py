@@ -221,14 +221,22 @@ class _Run:
             raise self._failed(proofs[path], f"ends well, but has not installed {path}")
         for path in change.dropped:
             work.report(f"{path} is neither a file nor a link and is left out")
-        outside = await sandbox.outside()
-        if outside:
-            work.report(f"outside of the prefix, and left out: {', '.join(outside[:10])} ({len(outside)} paths in all)")
+        await self._report_outside(sandbox)
         async with work.scratch(change.room) as room:
             blob = room / "layer"
             info = await work.run(scripts_diff.write, sandbox.tree, result, blob, began, newest)
             work.report(f"post-link scripts: {change.paths} paths changed, {change.gone} removed, {info.size} bytes")
             return info, await work.adopt(blob, info.descriptor)
+
+    async def _report_outside(self, sandbox: Sandbox) -> None:
+        try:
+            outside = await sandbox.outside()
+        except EngineFailed as error:  # the layer does not depend on it; podman stumbles over some differences
+            self._work.report(f"what was changed outside of the prefix, and left out, cannot be told: {error.message}")
+            return
+        if outside:
+            shown = ", ".join(outside[:10])
+            self._work.report(f"outside of the prefix, and left out: {shown} ({len(outside)} paths in all)")
 
 
 def _refused(script: _Script) -> UpstreamBroken:

@@ -14,6 +14,7 @@ from wavelet.make.conda import activation, bill, group, meta, tail
 from wavelet.make.conda.documents import Environment, Placed
 from wavelet.make.conda.order import heaviest_first
 from wavelet.make.conda.parts import Part
+from wavelet.make.conda.together import together
 from wavelet.make.work import Work
 from wavelet.plan.conda import FromLock, Package, subdir_of
 
@@ -58,11 +59,12 @@ async def layers(plan: FromLock, parts: Parts, base_layers: int, work: Work) -> 
     room = group.budget(base_layers, 1 if parts.scripts is None else 2)
     every = [part for part in (*parts.packages, *parts.wheels) if part.has_paths]
     groups = await asyncio.to_thread(_group, every, room)
-    made = [await _layer([every[number] for number in each.members], each.lost, work) for each in groups]
-    if parts.scripts is not None:
-        made.append(_placed(parts.scripts.layer, parts.scripts.info.diff_id, "post-link scripts"))
-    own = await asyncio.to_thread(_own, plan, parts)
-    return [*made, _placed(await work.keep(own.blob, Family.OCI.layer()), own.diff_id, meta.DIRECTORY)]
+    own, *made = await together(
+        [_own(plan, parts, work), *(_layer([every[n] for n in each.members], each.lost, work) for each in groups)]
+    )
+    scripts = parts.scripts
+    changed = [] if scripts is None else [_placed(scripts.layer, scripts.info.diff_id, "post-link scripts")]
+    return [*made, *changed, own]
 
 
 def _group(every: Sequence[Part], room: int) -> list[group.Group]:
@@ -108,7 +110,12 @@ async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work:
     return content, made.diff_id
 
 
-def _own(plan: FromLock, parts: Parts) -> meta.Layer:
+async def _own(plan: FromLock, parts: Parts, work: Work) -> Layer:
+    made = await asyncio.to_thread(_own_layer, plan, parts)
+    return _placed(await work.keep(made.blob, Family.OCI.layer()), made.diff_id, meta.DIRECTORY)
+
+
+def _own_layer(plan: FromLock, parts: Parts) -> meta.Layer:
     having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
     explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform)).encode()
     history = meta.history(package for package, _ in having)

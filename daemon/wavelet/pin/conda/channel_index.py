@@ -22,7 +22,8 @@ from wavelet.pin.conda.messages import Failed, Kind, Record
 _STATUS = re.compile(r"HTTP status \w+ error \((\d{3})")
 _NO_SUBDIR = re.compile(r"could not find subdir '[^']*' in channel '([^']*)'")
 _URL = re.compile(r"(?:https?|file)://[^\s'\")]+")
-_PARENTHESES = re.compile(r"[\s.]+$")
+_KINDS: dict[str, Kind] = {"401": "refused", "403": "refused", "404": "missing"}
+_END = re.compile(r"[\s.]+$")
 _PREAMBLE = "Cannot solve the request because of: "
 
 
@@ -70,7 +71,7 @@ class Index:
 
     def failure(self, number: int, error: BaseException) -> Failed:
         """Return what an error of the library means, with the channels' own URLs in its text."""
-        text = _PARENTHESES.sub("", self._official(str(error))).removeprefix(_PREAMBLE)
+        text = _END.sub("", self._official(str(error))).removeprefix(_PREAMBLE)
         match error:
             case SolverError() if "cancelled" in text:
                 return Failed(number, "limit", "", text)
@@ -116,8 +117,8 @@ def _kind(text: str) -> Kind:
         return "missing"
     status = _STATUS.search(text)
     if status is None:
-        return "unreachable"
-    return {"401": "refused", "403": "refused", "404": "missing"}.get(status[1], "unreachable")  # type: ignore[return-value]
+        return "broken" if "parse" in text else "unreachable"
+    return _KINDS.get(status[1], "unreachable")
 
 
 def _subject(text: str) -> str:

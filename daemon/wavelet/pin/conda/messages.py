@@ -80,9 +80,9 @@ class Found(msgspec.Struct, frozen=True, tag=True):
     records: tuple[Record, ...]
 
 
-Kind = Literal["spec", "unsolvable", "limit", "missing", "refused", "unreachable", "defect"]
+Kind = Literal["spec", "unsolvable", "limit", "missing", "refused", "unreachable", "broken", "defect"]
 """Why there is no answer: a spec is none; there is no solution; none in time; no such channel; it wants another login;
-it does not answer; anything else."""
+it does not answer; its index is none; anything else."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from wavelet.errors import (
     InvalidRequest,
     NotFound,
     Unsolvable,
+    UpstreamBroken,
     UpstreamUnreachable,
     WaveletError,
 )
@@ -137,7 +138,7 @@ class Solver:
         Raises:
             Unsolvable: there are none, or none were found in time.
             InvalidRequest: a spec is none.
-            NotFound, AccessRefused, UpstreamUnreachable: what channels answered.
+            NotFound, AccessRefused, UpstreamError: what channels answered.
             Internal: the process died twice over it, or the library has a defect.
         """
         request = Solve(
@@ -161,14 +162,14 @@ class Solver:
         """Return what the channels' indexes say of packages, leaving out those that they do not have.
 
         Raises:
-            NotFound, AccessRefused, UpstreamUnreachable, Internal: as `solve`.
+            NotFound, AccessRefused, UpstreamError, Internal: as `solve`.
         """
         channels = sorted({url.rsplit("/", 2)[0] for url in urls})
         mirrors = self._mirrors(channels)
         request = Lookup(number=next(self._numbers), urls=urls, mirrors=mirrors, max_age=self._max_age)
         answer = await self._ask(request, INDEX_LIMIT)
         if isinstance(answer, Failed):
-            raise _channel_error(answer)
+            raise _channel_error(answer, channels)
         return answer.records
 
     async def close(self) -> None:
@@ -180,7 +181,7 @@ class Solver:
             process.end()
         await asyncio.gather(*self._pumps, return_exceptions=True)
 
-    def _mirrors(self, channels: tuple[str, ...] | list[str]) -> Mapping[str, str]:
+    def _mirrors(self, channels: Sequence[str]) -> Mapping[str, str]:
         return {f"{url}/": f"{self._mirror(url)}/" for url in channels if not url.startswith("file:")}
 
     async def _ask(self, request: Request, wait: float) -> Answer:
@@ -307,11 +308,11 @@ def _solve_error(failed: Failed, question: Question, limit: float) -> WaveletErr
             )
             return Unsolvable(message, field="packages.entries")
         case _:
-            return _channel_error(failed)
+            return _channel_error(failed, question.channels)
 
 
-def _channel_error(failed: Failed) -> WaveletError:
-    channel = failed.subject or "a channel"
+def _channel_error(failed: Failed, channels: Sequence[str]) -> WaveletError:
+    channel = failed.subject or f"a channel among {', '.join(channels)}"
     match failed.kind:
         case "missing":
             message = f"{channel} is no conda channel, or has no packages for this platform: {failed.text}"
@@ -322,6 +323,9 @@ def _channel_error(failed: Failed) -> WaveletError:
         case "unreachable":
             message = f"{channel} cannot be read: {failed.text}"
             return UpstreamUnreachable(message, field="packages.channels")
+        case "broken":
+            message = f"{channel} has an index that is none: {failed.text}"
+            return UpstreamBroken(message, field="packages.channels")
         case _:
             error_id = secrets.token_hex(6)
             log.error("the solver library failed", id=error_id, reason=failed.text)
