@@ -96,10 +96,7 @@ def test_no_script_makes_a_task_fail(tmp_path: Path, bad: str, how: str) -> None
     prefix = Prefix(tmp_path, {"a.sh": bad, "z.sh": GOOD})
     task = tmp_path / "task.sh"
     task.write_text('read -r line; echo "$line $JAVA_HOME"; umask; pwd\n')
-    if how == "bash":
-        done = prefix.run("bash", "-ue", str(task))
-    else:
-        done = prefix.enter("sh", str(task), BASH_ENV="")
+    done = prefix.run("bash", "-ue", str(task)) if how == "bash" else prefix.enter("sh", str(task), BASH_ENV="")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [f"given {prefix.root}/lib/jvm", "0022", str(Path.cwd())]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from memory_work import AMD64, Everything
 
 from lab import conda_oracle, images
 from lab.conda_packages import Package as LabPackage
 from lab.conda_packages import Symlink, text, write
-from memory_work import AMD64, Everything
 from wavelet.errors import ImageNotFound, InvalidRequest, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image, MadeBy
@@ -172,7 +172,8 @@ async def test_conda_meta_and_lock(everything: Everything, locking: Locking) -> 
     tree = conda_oracle.tree_of_layers(layers_of(everything, image)[-1:])
     assert tree == {}, "the image's own layer has conda-meta alone"
     raw = gzip.decompress(layers_of(everything, image)[-1].read_bytes())
-    names = tarfile.open(fileobj=io.BytesIO(raw)).getnames()
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        names = tar.getnames()
     assert {f"opt/conda/conda-meta/{p.stem}.json" for p in plan.packages} < set(names)
     assert {"opt/conda/conda-meta/history", "opt/conda/conda-meta/explicit.txt"} < set(names)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 
 from wavelet.errors import InvalidRequest
 from wavelet.make.conda.group import IMAGE_LIMIT, OWN_LIMIT, RESERVE, Group, Paths, budget, group
-from wavelet.make.conda.order import Node, heaviest_first, name_of, topological
 
 
 def paths(*leaves: str, weight: int = 1) -> Paths:

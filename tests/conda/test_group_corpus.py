@@ -6,9 +6,9 @@ import statistics
 from typing import Any
 
 import pytest
-
 from locked import entry, locks
 from test_order import rattler
+
 from wavelet.image.image import Content, MadeBy
 from wavelet.make.conda.group import IMAGE_LIMIT, RESERVE, budget, group
 from wavelet.make.conda.order import heaviest_first, topological
@@ -54,9 +54,7 @@ def test_no_image_has_too_many_layers_and_few_bytes_are_stored_twice() -> None:
     }
     stored = {members: size for layers in chains.values() for members, size in layers if len(members) > 1}
     overhead = sum(stored.values()) / sum(packages.values())
-    print(
-        f"{len(chains)} images, at most {max(map(len, chains.values()))} layers; tails add {overhead:.1%} to what is stored"
-    )
+    print(f"{len(chains)} images, at most {max(map(len, chains.values()))} layers; tails add {overhead:.1%} of bytes")
     assert overhead < 0.06
 
 

@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 from locked import entry, locks
+
 from wavelet.make.conda import meta
 from wavelet.make.conda.info import Fragment, LayerInfo
 from wavelet.plan.conda import Package
@@ -43,12 +44,11 @@ def test_rattler_reads_the_records(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(made.blob))) as tar:
         tar.extractall(tmp_path, filter="data")
     where = tmp_path / "opt/conda/conda-meta"
-    done = subprocess.run([sys.executable, "-c", READ, where], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", READ, where], check=False, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [
-        ["tool", "1.0", "h0_0", 3, PACKAGE.url, "https://c.test/lab", PACKAGE.sha256, 12]
-        + [["bin/t", "bin/tool", "share/ü"], ["zlib"]]
-    ]
+    (found,) = json.loads(done.stdout)
+    assert found[:8] == ["tool", "1.0", "h0_0", 3, PACKAGE.url, "https://c.test/lab", PACKAGE.sha256, 12]
+    assert found[8:] == [["bin/t", "bin/tool", "share/ü"], ["zlib"]]
 
 
 def test_a_record_names_no_place_of_this_machine() -> None:

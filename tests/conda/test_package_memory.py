@@ -20,7 +20,7 @@ def test_a_package_of_a_gigabyte(tmp_path: Path) -> None:
 
 
 def test_a_package_in_the_old_format(tmp_path: Path) -> None:
-    archive = write(tmp_path, Package("big", files={"lib/big": Noise(40 * MEGABYTE)}, extension=".tar.bz2"))
+    archive = write(tmp_path, Package("big", files={"lib/big": Noise(16 * MEGABYTE)}, extension=".tar.bz2"))
     assert link_elsewhere(archive, tmp_path / "layer")["memory"] < BOUND
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from locked import entry, locks
+
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Manifest, parse_document

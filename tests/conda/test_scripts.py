@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -183,6 +184,27 @@ async def test_a_script_that_hangs_is_ended(node: Node, engine: Engine, monkeypa
         await node.make(node.plan(scripted("hangs", "echo still; trap '' TERM; sleep 1000 & sleep 1000")), engine)
 
 
+async def test_a_script_that_prints_without_end(
+    node: Node, namespace_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "SCRIPT_SECONDS", 2.0)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.02)
+            turns += 1
+
+    plan = node.plan(scripted("prints", "while true; do echo 12345678; done & printf '%0200000d' 7; wait"))
+    waiting = asyncio.create_task(others())
+    with pytest.raises(UpstreamBroken, match="prints: its post-link script does not end"):
+        await node.make(plan, namespace_engine)
+    waiting.cancel()
+    assert turns > 50
+    assert sum(line.startswith("prints: ") for line in node.lines) == scripts.REPORTED + 2
+
+
 async def test_what_a_script_leaves_behind_is_ended(node: Node, engine: Engine) -> None:
     plan = node.plan(scripted("leaves", '(while true; do date >> "$PREFIX/share/log"; done) & echo done'))
     info, _ = layer_of(node, await node.make(plan, engine))
@@ -230,6 +252,30 @@ async def test_data_packages_get_their_tarballs(node: Node, engine: Engine) -> N
     }
     assert {urls[0] for urls, _ in node.asked} == {OLD_URL, NEW_URL}
     assert "share" not in info.directories
+
+
+WAYS = (
+    'curl -L "$URL" > out',
+    'curl -fsSLo out --retry 3 "$URL"',
+    'curl --output=out "$URL"',
+    'curl -O "$URL" && mv labdata_1.0.tar.gz out',
+    'curl -oout --url "$URL"',
+    'wget -q -O out "$URL"',
+    'wget -qO- "$URL" > out',
+    'wget --no-check-certificate "$URL" && mv labdata_1.0.tar.gz out',
+    'mkdir -p d && wget -P d "$URL" && mv d/labdata_1.0.tar.gz out',
+)
+
+
+async def test_tarballs_are_fetched_as_scripts_do_it(node: Node, namespace_engine: Engine) -> None:
+    node.downloads = {OLD_URL: data_tarball("labdata")}
+    digest = hashlib.md5(data_tarball("labdata")).hexdigest()
+    given = f'URL={OLD_URL}\nFN="labdata_1.0.tar.gz"\nURLS=(\n"{OLD_URL}"\n)\nMD5="{digest}"\nset -e\ncd "$PREFIX"\n'
+    tried = "".join(f'{way}\nmd5sum -c <<<"$MD5  out" && rm -f out\n' for way in WAYS)
+    proof = "mkdir -p lib/R/library/labdata; touch lib/R/library/labdata/DESCRIPTION; rm -rf d"
+    curl_lab = [package for package in data_packages() if package.name == "curl-lab"]
+    await node.make(node.plan(scripted("tries", given + tried + proof), *curl_lab), namespace_engine)
+    assert sum(line == "tries: out: OK" for line in node.lines) == len(WAYS)
 
 
 async def test_data_that_cannot_be_had(node: Node, namespace_engine: Engine) -> None:

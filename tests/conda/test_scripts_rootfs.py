@@ -12,16 +12,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
+from lab.processes import wait_for
 from lab.task_image import task_layer
 from lab.users import User
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda import engine_enter
+from wavelet.make.conda.engine import first_process
 from wavelet.make.conda.engine_namespace import NamespaceEngine
 from wavelet.make.conda.engine_rootfs import inflated, unpack
 from wavelet.make.conda.engine_tree import DirectoryTree, EngineFailed
@@ -29,19 +33,20 @@ from wavelet.make.conda.engine_tree import DirectoryTree, EngineFailed
 LINK, HARD, DIRECTORY = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
 
 
-def layer(directory: Path, *members: tuple[str, bytes | str] | tuple[str, bytes, str], packed: str = "gzip") -> Path:
+def layer(directory: Path, *members: Any, packed: str = "gzip") -> Path:
     """Write a layer of `(path, contents)`, `(path, kind, target)`."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for path, *rest in members:
             info = tarfile.TarInfo(path)
             if len(rest) == 2:
-                info.type, info.linkname = rest  # type: ignore[assignment]
+                info.type, info.linkname = rest
                 tar.addfile(info)
             else:
                 info.size = len(rest[0])
-                tar.addfile(info, io.BytesIO(rest[0]))  # type: ignore[arg-type]
-    data = {"gzip": gzip.compress, "zstd": zstandard.compress, "none": bytes}[packed](out.getvalue())
+                tar.addfile(info, io.BytesIO(rest[0]))
+    pack: dict[str, Any] = {"gzip": gzip.compress, "zstd": zstandard.compress, "none": bytes}
+    data = pack[packed](out.getvalue())
     path = directory / f"layer-{len(list(directory.iterdir()))}"
     path.write_bytes(data)
     return path
@@ -195,3 +200,40 @@ def test_a_sandbox_that_cannot_be_says_why() -> None:
         argv = [sys.executable, *inside(Path(directory), "true", None)]
         done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 127 and "mount" in done.stderr
+
+
+STARTER = """
+import json, subprocess, sys
+argv, cwd = json.loads(sys.argv[1])
+process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE)
+process.stdin.write(b"0 1000000 1000000\\n")
+process.stdin.flush()
+process.wait()
+"""
+
+
+def test_a_sandbox_does_not_outlive_the_daemon(tmp_path: Path, root: Path) -> None:
+    blob = tmp_path / "base"
+    blob.write_bytes(task_layer().blob)
+    unpack([blob], root, None)
+    (root / ".wavelet/packages").write_text("one\t1\t0\n")
+    (root / ".wavelet/one.sh").write_text("trap '' TERM; while true; do : > /alive; sleep 0.1; done")
+    _, arguments = first_process()
+    owner = 1_999_999_999 if os.geteuid() == 0 else None
+    if owner is not None:
+        for path in (root, *root.rglob("*")):
+            os.chown(path, owner, owner, follow_symlinks=False)
+    asked = {"argv": ["bash", *arguments], "environment": {"PATH": "/bin", "PREFIX": "/"}, "uid": owner}
+    argv = [sys.executable, "-I", "-S", engine_enter.__file__, json.dumps(asked)]
+    daemon = subprocess.Popen([sys.executable, "-c", STARTER, json.dumps([argv, str(root)])], stdout=subprocess.PIPE)
+    alive = root / "alive"
+    wait_for(alive.exists, "the script", 20)
+    daemon.kill()
+    daemon.communicate()
+
+    def is_gone() -> bool:
+        alive.unlink(missing_ok=True)
+        time.sleep(0.5)
+        return not alive.exists()
+
+    wait_for(is_gone, "the end of the sandbox", 20)

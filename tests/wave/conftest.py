@@ -25,6 +25,7 @@ from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import token_of
+from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.requests import About, ContainerRequest, Documents, Ready, State
 
 AUTHORITY = "127.0.0.1:9090"
@@ -45,13 +46,23 @@ class DoubleRequests:
     records: dict[str, ContainerRequest] = field(default_factory=dict)
     inline: Mapping[Digest, bytes] = field(default_factory=dict)
     dry_run: bool = False
+    refresh: bool = False
+    log_text: str = ""
+    lock_text: str | None = None
     asked: list[Any] = field(default_factory=list)
 
     async def submit(
-        self, plan: Plan, identity: Identity, inline: Mapping[Digest, bytes], about: About, *, dry_run: bool
+        self,
+        plan: Plan,
+        identity: Identity,
+        inline: Mapping[Digest, bytes],
+        about: About,
+        *,
+        dry_run: bool,
+        refresh: bool = False,
     ) -> tuple[ContainerRequest, State]:
         self._fail()
-        self.inline, self.dry_run = inline, dry_run
+        self.inline, self.dry_run, self.refresh = inline, dry_run, refresh
         token = token_of(b"k" * 32, plan, identity.principal)
         record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about, None, None)
         self.records[token] = record
@@ -65,6 +76,15 @@ class DoubleRequests:
 
     async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
         return await self.find(token, identity), self.state, self.seconds
+
+    async def log(self, token: str, identity: Identity) -> str:
+        await self.find(token, identity)
+        return self.log_text
+
+    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
+        await self.find(token, identity)
+        self.asked.append((form, platform))
+        return self.lock_text
 
     async def evict(self, token: str, identity: Identity) -> None:
         if (await self.find(token, identity)).principal != identity.principal:

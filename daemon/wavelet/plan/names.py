@@ -18,8 +18,8 @@ _NAMES_SHOWN = 4
 """Packages that the name of an environment shows; further ones are in the token alone."""
 
 _SPEC = re.compile(r"(?:.*::)?(?P<name>[A-Za-z0-9._-]+)(?:\s*==?\s*(?P<version>[A-Za-z0-9._!+]+)(?:=.*)?)?")
-_BASE_PACKAGES = frozenset({"procps-ng", "which"})
-"""What Wave and Nextflow add to every environment."""
+_BASE_PACKAGES = frozenset({"pip", "procps-ng", "which"})
+"""What Wave, Nextflow and wavelet itself add to environments."""
 
 
 def path_of(plan: Plan) -> str:

@@ -37,6 +37,8 @@ ENVIRONMENT = {"PREFIX": PREFIX, "BASH_ENV": ""}
 
 _LINE = 64 * 1024
 """Bytes of a line of output; the rest counts as another line."""
+_TURN = 256
+"""Lines after which others have their turn, however fast a script prints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Console:
         self._process = process
         self._mark = mark.encode()
         self._buffer = bytearray()
+        self._lines = 0
         self._said: deque[bytes] = deque(maxlen=20)
         self._listener = asyncio.create_task(self._listen())
 
@@ -147,17 +150,25 @@ class Console:
         """End the process, by force if need be."""
         self._input.close()
         try:
-            async with asyncio.timeout(END_SECONDS):
-                while await self._output.read(_LINE):
-                    pass
-                await self._process.wait()
-        except TimeoutError:
-            pass
+            if not await self._ends():
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.terminate()  # the engine's command passes it on
+                await self._ends()
         finally:
             self._listener.cancel()
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await asyncio.shield(self._process.wait())
+
+    async def _ends(self) -> bool:
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                while await self._output.read(_LINE):
+                    pass
+                await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def _input(self) -> asyncio.StreamWriter:
@@ -191,14 +202,16 @@ class Console:
                 print_line("".join(letter if letter.isprintable() else " " for letter in text))
 
     async def _line(self) -> bytes:
+        self._lines += 1
+        if self._lines % _TURN == 0:
+            await asyncio.sleep(0)
         while (end := self._buffer.find(b"\n")) < 0 and len(self._buffer) < _LINE:
             chunk = await self._output.read(_LINE)
             if not chunk:
                 raise EngineFailed(await self._last_words())
             self._buffer += chunk
-        end = _LINE if end < 0 else end
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
+        line = bytes(self._buffer[: end if end >= 0 else _LINE])
+        del self._buffer[: end + 1 if end >= 0 else _LINE]
         return line
 
     async def _last_words(self) -> str:

@@ -36,8 +36,8 @@ _RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 """What root in a sandbox may do: unpack archives, as installers do."""
 
 _ENGINES_OWN = tuple(
-    f"/{OWN} /.dockerenv /dev /etc/group /etc/hostname /etc/hosts /etc/mtab /etc/passwd /etc/resolv.conf /proc /run /sys"
-    " /tmp /usr/bin/which /var/tmp".split()
+    f"/{OWN} /.dockerenv /dev /etc/group /etc/hostname /etc/hosts /etc/mtab /etc/passwd /etc/resolv.conf /proc /run"
+    " /sys /tmp /usr/bin/which /var/tmp".split()
 )
 """What in a container's difference is of no interest."""
 

@@ -99,6 +99,8 @@ def main() -> int:
         _unshare()
         child = os.fork()
         if child:
+            # All that runs in there ends with its first process, and is gone once that one has been waited for.
+            signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         _change_root()

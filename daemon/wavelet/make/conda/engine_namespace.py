@@ -20,7 +20,7 @@ from wavelet.image.config import parse_config
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
 from wavelet.make.conda.engine_rootfs import inflated, unpack
-from wavelet.make.conda.engine_tree import DirectoryTree, Tree
+from wavelet.make.conda.engine_tree import DirectoryTree, EngineFailed, Tree
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import PREFIX, FromLock
 
@@ -145,7 +145,7 @@ def _probe() -> str:
         done = subprocess.run(  # noqa: S603 - this interpreter
             command, cwd=directory, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, EngineFailed, subprocess.TimeoutExpired) as error:
         return f"it cannot be tried: {error}"
     finally:
         _remove(directory)

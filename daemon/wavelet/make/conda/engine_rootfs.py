@@ -19,6 +19,7 @@ from isal import igzip
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
 from wavelet.make.conda.engine_tar import CHUNK, DAMAGED, Member, Raw, members_of
+from wavelet.make.conda.engine_tree import EngineFailed
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""
@@ -60,8 +61,16 @@ def unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
     """Unpack blobs, the lowest first, into an empty directory; all of it is given to `owner` (None: is left).
 
     Raises:
-        UpstreamBroken: a layer is damaged, or has a path that leads out of the directory.
+        UpstreamBroken: a layer is damaged, or has a path that makes no sense.
+        EngineFailed: the file system does not take it.
     """
+    try:
+        _unpack(layers, root, owner)
+    except OSError as error:
+        raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
+
+
+def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
     made = _Root(root)
     for layer in layers:
         with _opened(layer) as raw:

@@ -198,6 +198,8 @@ class _Run:
             script.tail.append(line[:500])
             if lines <= REPORTED:
                 self._work.report(f"{script.name}: {line[:500]}")
+            elif lines == REPORTED + 1:
+                self._work.report(f"{script.name}: (it prints more, which is left out)")
 
         while True:
             word, rest = await console.hear(take)
