@@ -7,6 +7,7 @@
     │   ├── InvalidName        400  an image or repository name is wrong
     │   ├── DigestMismatch     400  bytes that the request names are not what it says they are
     │   ├── Unsolvable         400  no set of packages satisfies the request; the solver says why
+    │   ├── ScriptFailed       400  a package's post-link script does not do its part
     │   ├── MethodRefused      405
     │   ├── TooLarge           413
     │   ├── RangeInvalid       416
@@ -23,6 +24,7 @@
     │   └── UpstreamBroken      502  it answers something that cannot be right
     └── OurError               wavelet itself
         ├── NoSpace            507  the store's limit or the disk is reached
+        ├── EngineFailed       500  a container engine that is there does not do its part
         ├── WaitExpired        503  a bounded wait ended first; asking again is right
         └── Internal           500  a defect; its id is in the log
 
@@ -100,6 +102,10 @@ class DigestMismatch(CallerError):
 
 class Unsolvable(CallerError):
     """No set of packages satisfies the specs. The message ends with the solver's own explanation, which has lines."""
+
+
+class ScriptFailed(CallerError):
+    """A package's post-link script fails, or wants what it cannot have: it takes another package, or version."""
 
 
 class MethodRefused(CallerError):
@@ -208,6 +214,10 @@ class NoSpace(OurError):
     """The content does not fit: everything in the store is in use, or the disk is full."""
 
     status = 507
+
+
+class EngineFailed(OurError):
+    """A container engine that is there does not do its part; the message says which, and what it said."""
 
 
 class WaitExpired(OurError):

@@ -131,6 +131,22 @@ async def test_packages_that_clobber_are_merged_when_layers_run_out(
     assert same_as_rattler(everything, image, [everything.archives[p.url] for p in plan.packages], tmp_path / "r") == []
 
 
+@pytest.mark.parametrize("ranks", [1, 12])
+async def test_paths_that_are_different_things_to_two_packages(
+    everything: Everything, locking: Locking, monkeypatch: pytest.MonkeyPatch, ranks: int
+) -> None:
+    monkeypatch.setattr(group, "RANKS", ranks)
+    image = await everything.realise(locking("path-is-file", "path-is-directory", "path-is-link", "path-is-under-link"))
+    tree = conda_oracle.tree_of_layers(layers_of(everything, image))
+    assert tree["share/disputed"].kind == "directory", "of two that do not need each other the first by name wins"
+    assert "share/disputed/inside" in tree
+    assert tree["share/disputed-too"].kind == "link"
+    for blob in layers_of(everything, image):
+        with tarfile.open(blob) as tar:
+            entries = {entry.name for entry in tar}
+        assert {name.rpartition("/")[0] for name in entries} - {"opt", ""} <= entries, "a layer has all its directories"
+
+
 async def test_the_documents(everything: Everything, locking: Locking) -> None:
     plan = locking(*TOOLS, "lab-settings", "meta")
     image = await everything.realise(plan)

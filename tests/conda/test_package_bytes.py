@@ -7,9 +7,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from linked_packages import golden, link, link_elsewhere
 
 from lab.conda_packages import write
-from linked_packages import golden, link, link_elsewhere
 from wavelet.make.conda import gzip
 from wavelet.make.conda.layer import directories_member, end_member
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from isal import igzip
+from linked_packages import Linked, link, link_new
 
 from lab.conda_catalogue import standard_packages
 from lab.conda_oracle import Entry, differences, install_each, tree_of, tree_of_layers
 from lab.conda_packages import Package
 from lab.conda_shapes import refused_by_rattler
-from linked_packages import Linked, link, link_new
 from wavelet.image.digest import Digest
 from wavelet.make.conda import tar as tar_format
 from wavelet.make.conda.info import LayerInfo

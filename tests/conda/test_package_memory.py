@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from linked_packages import link_elsewhere
 
 from lab.conda_packages import Noise, Package, write
-from linked_packages import link_elsewhere
 
 MEGABYTE = 1024 * 1024
 BOUND = 120 * MEGABYTE

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from linked_packages import PREFIX, link_new
 
 from lab.conda_bad import Bad, bad_packages
 from lab.conda_packages import File, HardLink, Package, Symlink, text, write
-from linked_packages import PREFIX, link_new
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda import archive as archive_module
 from wavelet.make.conda import stream
@@ -77,8 +77,8 @@ def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ({"share/door": Symlink(".."), "share/door/x": text("")}, "share/door is a symbolic link"),
-        ({"share/door": text(""), "share/door/x": text("")}, "share/door is a file, and has files in it"),
+        ({"share/door": Symlink(".."), "share/door/x": text("")}, "share/door is a file or a link, and has files in it"),
+        ({"share/door": text(""), "share/door/x": text("")}, "share/door is a file or a link, and has files in it"),
         ({f"share/{'n' * 256}": text("")}, "not a path that may be installed"),
         ({"share/.wh.x": text("")}, "not a path that may be installed"),
         ({"share/.wh.x/y": text("")}, "not a path that may be installed"),

@@ -25,13 +25,12 @@ from lab.engines import Docker
 from lab.processes import wait_for
 from lab.registry import Registry
 from lab.task_image import task_layer
-from wavelet.errors import NotFound, NotServed, UpstreamBroken
+from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
 from wavelet.make.conda import scripts
 from wavelet.make.conda.engine import Engine
 from wavelet.make.conda.engine_command import DOCKER, PODMAN
 from wavelet.make.conda.engine_namespace import NamespaceEngine
-from wavelet.make.conda.engine_tree import EngineFailed
 from wavelet.make.conda.engines import engines
 from wavelet.make.conda.info import LayerInfo
 from wavelet.plan.conda import ScriptsLayer
@@ -169,7 +168,7 @@ async def test_every_engine_makes_the_same_layer(
 async def test_a_script_that_fails_is_named(node: Node, engine: Engine) -> None:
     lines = "for i in {1..40}; do echo line $i; done; printf '\\033[31mno luck'; exit 3"
     plan = node.plan(scripted("good", "echo well"), scripted("bad", lines, "good"), scripted("after", "echo no", "bad"))
-    with pytest.raises(UpstreamBroken) as caught:
+    with pytest.raises(ScriptFailed) as caught:
         await node.make(plan, engine)
     message = caught.value.message
     assert message.startswith("bad: its post-link script fails with status 3. Leave the package out")
@@ -180,7 +179,7 @@ async def test_a_script_that_fails_is_named(node: Node, engine: Engine) -> None:
 
 async def test_a_script_that_hangs_is_ended(node: Node, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scripts, "SCRIPT_SECONDS", 2.0)
-    with pytest.raises(UpstreamBroken, match="hangs: its post-link script does not end within 2 s"):
+    with pytest.raises(ScriptFailed, match="hangs: its post-link script does not end within 2 s"):
         await node.make(node.plan(scripted("hangs", "echo still; trap '' TERM; sleep 1000 & sleep 1000")), engine)
 
 
@@ -198,7 +197,7 @@ async def test_a_script_that_prints_without_end(
 
     plan = node.plan(scripted("prints", "while true; do echo 12345678; done & printf '%0200000d' 7; wait"))
     waiting = asyncio.create_task(others())
-    with pytest.raises(UpstreamBroken, match="prints: its post-link script does not end"):
+    with pytest.raises(ScriptFailed, match="prints: its post-link script does not end"):
         await node.make(plan, namespace_engine)
     waiting.cancel()
     assert turns > 50
@@ -216,7 +215,7 @@ async def test_what_a_script_leaves_behind_is_ended(node: Node, engine: Engine) 
 )
 async def test_nothing_is_fetched_from_the_network(node: Node, namespace_engine: Engine, how: str) -> None:
     plan = node.plan(scripted("fetches", how.format("https://data.example/x.tar.gz")))
-    with pytest.raises(UpstreamBroken, match=r"fetches: .* wants to fetch https://data\.example/x\.tar\.gz"):
+    with pytest.raises(ScriptFailed, match=r"fetches: .* wants to fetch https://data\.example/x\.tar\.gz"):
         await node.make(plan, namespace_engine)
 
 
@@ -287,7 +286,7 @@ async def test_a_data_package_is_never_silently_empty(node: Node, namespace_engi
     node.downloads = {OLD_URL: data_tarball("labdata")}
     broken = LabPackage("r-base", "4.3.1", files={"bin/R": script("#!/bin/sh\necho cannot >&2\nexit 1\n")})
     packages = [p for p in data_packages() if p.name in ("bioconductor-labdata", "curl-lab")]
-    with pytest.raises(UpstreamBroken, match=r"labdata: .* has not installed lib/R/library/labdata/DESCRIPTION"):
+    with pytest.raises(ScriptFailed, match=r"labdata: .* has not installed lib/R/library/labdata/DESCRIPTION"):
         await node.make(node.plan(*packages, broken), namespace_engine)
 
 

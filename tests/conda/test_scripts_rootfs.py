@@ -23,12 +23,12 @@ import zstandard
 from lab.processes import wait_for
 from lab.task_image import task_layer
 from lab.users import User
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.make.conda import engine_enter
 from wavelet.make.conda.engine import first_process
 from wavelet.make.conda.engine_namespace import NamespaceEngine
 from wavelet.make.conda.engine_rootfs import inflated, unpack
-from wavelet.make.conda.engine_tree import DirectoryTree, EngineFailed
+from wavelet.make.conda.engine_tree import DirectoryTree
 
 LINK, HARD, DIRECTORY = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
 
@@ -237,3 +237,19 @@ def test_a_sandbox_does_not_outlive_the_daemon(tmp_path: Path, root: Path) -> No
         return not alive.exists()
 
     wait_for(is_gone, "the end of the sandbox", 20)
+
+
+def test_a_sandbox_that_does_not_want_to_end_is_ended(tmp_path: Path, root: Path) -> None:
+    blob = tmp_path / "base"
+    blob.write_bytes(task_layer().blob)
+    owner = 1_999_999_999 if os.geteuid() == 0 else None
+    unpack([blob], root, owner)
+    stubborn = "trap '' TERM; (trap '' TERM; while true; do : > /alive; done) & while true; do : > /alive; done"
+    process = subprocess.Popen([sys.executable, *inside(root, stubborn, owner)], cwd=root)
+    alive = root / "alive"
+    wait_for(alive.exists, "the script", 20)
+    process.terminate()
+    process.wait(10)
+    alive.unlink()
+    time.sleep(0.3)
+    assert not alive.exists()

@@ -17,7 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-from wavelet.make.conda.engine_tree import EngineFailed, Tree
+from wavelet.errors import EngineFailed
+from wavelet.make.conda.engine_tree import Tree
 from wavelet.make.work import Work
 from wavelet.plan.conda import PREFIX, FromLock
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from wavelet.errors import EngineFailed
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, OWN_DIRECTORIES, Console, Given, Sandbox, first_process, spawn
-from wavelet.make.conda.engine_tree import CommandTree, EngineFailed, Tree
+from wavelet.make.conda.engine_tree import CommandTree, Tree
 from wavelet.make.work import Work
 from wavelet.plan.conda import PREFIX, FromLock
 

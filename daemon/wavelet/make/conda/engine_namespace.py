@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
 from wavelet.make.conda.engine_rootfs import inflated, unpack
-from wavelet.make.conda.engine_tree import DirectoryTree, EngineFailed, Tree
+from wavelet.make.conda.engine_tree import DirectoryTree, Tree
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import PREFIX, FromLock
 

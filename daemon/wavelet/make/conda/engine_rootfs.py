@@ -16,10 +16,9 @@ from typing import cast
 import zstandard
 from isal import igzip
 
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
 from wavelet.make.conda.engine_tar import CHUNK, DAMAGED, Member, Raw, members_of
-from wavelet.make.conda.engine_tree import EngineFailed
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""

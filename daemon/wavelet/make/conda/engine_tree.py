@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from wavelet.errors import OurError, UpstreamBroken
+from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.make.conda.engine_tar import CHUNK, Raw, members_of
 from wavelet.plan.conda import PREFIX
 
 READ_SECONDS = 600.0
 """How long an engine may take to hand a prefix out."""
-
-
-class EngineFailed(OurError):
-    """A container engine that is there does not do its part; the message says which, and what it said."""
 
 
 class Entry(Protocol):

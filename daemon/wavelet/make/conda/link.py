@@ -7,7 +7,7 @@ that no package may have, since it would reach outside of the prefix or hide wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wavelet.make.conda.metadata import EntryPoint, Metadata, Placeholder
@@ -84,7 +84,7 @@ def plan_links(metadata: Metadata, prefix: str, python: Python | None) -> Links:
     for path in taken:
         _add_parents(path, directories)
     if both := sorted(directories & taken):
-        raise ValueError(f"{both[0]} is a file, and has files in it")
+        raise ValueError(f"{both[0]} is a file or a link, and has files in it")
     return Links(targets, scripts, frozenset(directories))
 
 
@@ -106,16 +106,6 @@ def parents(path: str) -> Iterator[str]:
     while path:
         path = path.rpartition("/")[0]
         yield path
-
-
-def refuse_detours(links: Iterable[str], directories: frozenset[str]) -> None:
-    """Check that no path of a layer leads through a symbolic link of the same layer.
-
-    Raises:
-        ValueError: one does.
-    """
-    if found := sorted(directories.intersection(links)):
-        raise ValueError(f"{found[0]} is a symbolic link, and has files in it")
 
 
 def _add_parents(path: str, directories: set[str]) -> None:

@@ -18,7 +18,7 @@ from wavelet.make.conda import gzip
 from wavelet.make.conda.archive import Archive, Document
 from wavelet.make.conda.info import LayerInfo
 from wavelet.make.conda.layer import LayerWriter, Written
-from wavelet.make.conda.link import Links, Python, Target, plan_links, refuse_detours
+from wavelet.make.conda.link import Links, Python, Target, plan_links
 from wavelet.make.conda.metadata import Metadata, Placeholder, parse_metadata
 from wavelet.make.conda.prefix import replace_binary, replace_text
 from wavelet.make.conda.stream import CHUNK, Member
@@ -67,7 +67,6 @@ def link_package(
         with LayerWriter(blob, links.directories) as layer:
             linking.run(layer)
             written = layer.finish()
-        refuse_detours(linking.symlinks, links.directories)
     except ValueError as error:
         raise package.broken(str(error)) from None
     return Made(_info(metadata, links, linking, written), gzip.codec().name)

@@ -15,12 +15,11 @@ from typing import Any
 
 import msgspec
 
-from wavelet.errors import NotServed, UpstreamBroken
+from wavelet.errors import EngineFailed, NotServed, ScriptFailed
 from wavelet.image.image import Content, Image
 from wavelet.make.conda import parts, scripts_diff
 from wavelet.make.conda.bioconductor import Tarball, tarball_of
 from wavelet.make.conda.engine import Console, Engine, Given, Sandbox, program
-from wavelet.make.conda.engine_tree import EngineFailed
 from wavelet.make.conda.info import MEDIA_TYPE, LayerInfo
 from wavelet.make.work import Work
 from wavelet.plan.conda import ScriptsLayer
@@ -51,7 +50,7 @@ async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine]) -> Ima
     Raises:
         NotServed: there is no engine on this node.
         EngineFailed: there is, but none does its part.
-        UpstreamBroken: a script fails, or wants what it cannot have.
+        ScriptFailed: a script fails, or wants what it cannot have.
     """
     before = _document(await work.claimed(work.key))
     layer = before and await work.shared(before.descriptor)
@@ -208,10 +207,10 @@ class _Run:
             elif word == "end":
                 return int(rest)
 
-    def _failed(self, script: _Script, how: str) -> UpstreamBroken:
+    def _failed(self, script: _Script, how: str) -> ScriptFailed:
         said = "\n".join(script.tail) or "(nothing)"
         todo = "Leave the package out, or ask for another version or build of it"
-        return UpstreamBroken(f"{script.name}: its post-link script {how}. {todo}. The last of what it prints:\n{said}")
+        return ScriptFailed(f"{script.name}: its post-link script {how}. {todo}. The last of what it prints:\n{said}")
 
     async def _difference(
         self, sandbox: Sandbox, scripts: Sequence[_Script], own: Path, began: int, newest: int
@@ -241,10 +240,10 @@ class _Run:
             self._work.report(f"outside of the prefix, and left out: {shown} ({len(outside)} paths in all)")
 
 
-def _refused(script: _Script) -> UpstreamBroken:
+def _refused(script: _Script) -> ScriptFailed:
     urls = ", ".join(script.refused[:5])
     message = f"{script.name}: its post-link script wants to fetch {urls}, and scripts run without a network. Only what"
-    return UpstreamBroken(
+    return ScriptFailed(
         f"{message} Bioconductor's data packages say with an MD5 is fetched for them. Leave the package out, or ask for"
         " an image that somebody has built of it"
     )

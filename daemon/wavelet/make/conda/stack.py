@@ -95,9 +95,8 @@ async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work:
         tail.Piece(await work.path(part.layer), part.info.fragment, left_out)
         for part, left_out in zip(members, gone, strict=True)
     ]
-    directories = {
-        each for part, out in zip(members, gone, strict=True) for each in part.info.directories
-    } - set().union(*gone)
+    # What one member loses is lost to it alone: its file may have had to make way for another's directory.
+    directories = set().union(*(set(part.info.directories) - out for part, out in zip(members, gone, strict=True)))
     room = sum(part.info.size + (part.info.fragment.inflated if lost else 0) for part in members)
     async with work.scratch(room + _ROOM) as scratch:
         target = scratch / "layer"
