@@ -194,7 +194,9 @@ async def _conda(
     solver = Solver(state / "solver", limit=limit, max_age=max_age, mirror=relay.url_for)
     archives = Archives(store, channels, database)
     locks = Locks(database, claims, settings.conda.renew_names)
-    conda = CondaPinner(settings.conda, locks, solver, channels, relay, archives.complete, state / "pip")
+    conda = CondaPinner(
+        settings.conda, locks, solver, channels, relay, archives.complete, state / "pip", tuple(indexes.directories)
+    )
     stack.push_async_callback(conda.close)
     return conda, archives
 

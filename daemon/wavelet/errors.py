@@ -103,9 +103,13 @@ class DigestMismatch(CallerError):
 class Unsolvable(CallerError):
     """No set of packages satisfies the specs. The message ends with the solver's own explanation, which has lines."""
 
+    code = "MANIFEST_UNKNOWN"
+
 
 class ScriptFailed(CallerError):
     """A package's post-link script fails, or wants what it cannot have: it takes another package, or version."""
+
+    code = "MANIFEST_UNKNOWN"
 
 
 class MethodRefused(CallerError):

@@ -1,13 +1,12 @@
 """Linking packages in tests, in this process or in another; as a program: `linked_packages.py ARCHIVE BLOB [PYTHON]`.
 
-The program prints, as JSON, the layer's diff_id and digest, the codec, and the most memory that the process had (bytes).
+The program prints, as JSON, the layer's diff_id and digest, the codec, and how much memory the process had (bytes).
 """
 
 from __future__ import annotations
 
 import io
 import json
-import resource
 import subprocess
 import sys
 import tarfile
@@ -96,5 +95,6 @@ def golden() -> Package:
 if __name__ == "__main__":
     archive, blob, *python = sys.argv[1:]
     made = link_package(Path(archive), Path(blob), archive, PREFIX, *(python or ["3.12"]), "", LIMIT)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    memory = int(peak.split()[1]) * 1024
     print(json.dumps({"diff_id": made.info.diff_id, "digest": made.info.digest, "codec": made.codec, "memory": memory}))

@@ -28,7 +28,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_layer_is_known_by_its_digests(archive: Path, tmp_path: Path) -> None:
-    """A change here is a change of what is linked, or of the tar, and `LINKER` has to change with it; or of the codec."""
+    """A change here is a change of the links or the tar, and `LINKER` has to change with it; or of the codec."""
     made = link(archive, tmp_path / "layer", "3.12")
     assert made.info.diff_id == DIFF_ID
     assert made.info.digest == DIGEST
@@ -79,6 +79,11 @@ def test_members_are_gzip(codec: gzip.Codec, size: int) -> None:
 
 
 def test_members_that_all_layers_share_are_known() -> None:
-    assert hashlib.sha256(end_member()).hexdigest() == "62539018952ddec37a4fcf8d77171cfbcd5b21fc3520f32028cd9cfdae546a31"
-    assert hashlib.sha256(directories_member(["", "bin", "lib", "lib/python3.12"])).hexdigest() == "7d72bc0d4cc8bb9ee665e61461a939e20069d0851cb202a58d097fd8de4a4e98"
+    assert (
+        hashlib.sha256(end_member()).hexdigest() == "62539018952ddec37a4fcf8d77171cfbcd5b21fc3520f32028cd9cfdae546a31"
+    )
+    assert (
+        hashlib.sha256(directories_member(["", "bin", "lib", "lib/python3.12"])).hexdigest()
+        == "7d72bc0d4cc8bb9ee665e61461a939e20069d0851cb202a58d097fd8de4a4e98"
+    )
     assert directories_member({"lib", "", "bin"}) == directories_member(["", "bin", "lib"])

@@ -122,9 +122,7 @@ def test_a_tail_of_fragments_is_a_layer(linked: dict[str, Linked], installed: di
     names = [f"linux-64/{stem}.conda" for stem in ("bwa-0.7.17-h0_0", "oddnames-1.0-h0_0", "hardlinks-1.0-h0_0")]
     parts = [linked[name] for name in names]
     directories = {path for part in parts for path in part.info.directories}
-    fragments = [
-        part.blob.read_bytes()[part.info.fragment.offset :][: part.info.fragment.length] for part in parts
-    ]
+    fragments = [part.blob.read_bytes()[part.info.fragment.offset :][: part.info.fragment.length] for part in parts]
     expected = {}
     for name in names:
         expected |= tree_of(installed[name])

@@ -77,7 +77,10 @@ def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ({"share/door": Symlink(".."), "share/door/x": text("")}, "share/door is a file or a link, and has files in it"),
+        (
+            {"share/door": Symlink(".."), "share/door/x": text("")},
+            "share/door is a file or a link, and has files in it",
+        ),
         ({"share/door": text(""), "share/door/x": text("")}, "share/door is a file or a link, and has files in it"),
         ({f"share/{'n' * 256}": text("")}, "not a path that may be installed"),
         ({"share/.wh.x": text("")}, "not a path that may be installed"),
@@ -124,6 +127,20 @@ def test_hard_links_may_want_what_is_not_installed_or_patched_otherwise(tmp_path
     made = link_new(Package("links", files=files, unlisted=frozenset({"lib/a"})), tmp_path)
     assert made.info.files == ("lib/b", "lib/c")
     assert made.read("lib/b") == made.read("lib/c") == patched.content
+
+
+def test_names_that_are_no_text_are_refused_in_text(tmp_path: Path) -> None:
+    def change(raw: bytes) -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as new:
+            link = tarfile.TarInfo("share/fine")
+            link.type, link.linkname = tarfile.LNKTYPE, "share/\udcff\n"
+            new.addfile(link)
+        return out.getvalue()
+
+    message = refusal(rewritten(tmp_path, write(tmp_path, HARMLESS), change), tmp_path / "layer")
+    assert "\\udcff" in message
+    message.encode()
 
 
 @pytest.mark.parametrize("position", range(0, 100, 7))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wavelet.errors import DigestMismatch, NoSpace, NotFound, TooLarge, UpstreamError, WaveletError
+from wavelet.errors import DigestMismatch, NoSpace, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.plan.conda import Package
 from wavelet.resolve.resume import resuming
@@ -59,7 +59,7 @@ class Archives:
         async with self._slots:
             blob = self._store.find(digest, ORIGIN)
             if blob is None:
-                blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url))
+                blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
             if isinstance(blob, Growing):
                 await blob.wait_committed()
                 blob = self._store.find(digest, ORIGIN)
@@ -78,10 +78,13 @@ class Archives:
         """Return a package with the SHA-256 and size of its file, which is verified by the MD5 if there is one.
 
         Raises:
-            DigestMismatch: the file there has another MD5.
+            UpstreamBroken: the file there has another MD5.
             WaveletError: it cannot be had.
         """
-        blob = await self.download([package.url], package.md5)
+        try:
+            blob = await self.download([package.url], package.md5)
+        except DigestMismatch as error:
+            raise UpstreamBroken(f"{error.message}; the channel's index, or the lock that names it, is wrong") from None
         return replace(package, sha256=blob.digest.hex, size=blob.size)
 
     async def download(self, urls: Sequence[str], md5: str | None) -> Committed:
@@ -127,6 +130,10 @@ class Archives:
         if not isinstance(blob, Committed):
             raise NoSpace(f"{url} was evicted before it could be used; the store is too small")
         return blob
+
+
+def _blaming(url: str) -> Callable[[str], WaveletError]:
+    return lambda message: UpstreamBroken(f"{url}: {message}")
 
 
 def _take(chunk: bytes, *takers: Callable[[bytes], object]) -> None:

@@ -56,7 +56,8 @@ class Archive:
 
     def broken(self, what: str) -> UpstreamBroken:
         """Return the error that says what is wrong with this package."""
-        return UpstreamBroken(f"{self._name}: {what}; the channel has to replace the package")
+        shown = what[:1000].encode("utf-8", "backslashreplace").decode()  # names may be no text at all
+        return UpstreamBroken(f"{self._name}: {shown}; the channel has to replace the package")
 
     def documents(self) -> Mapping[str, Document]:
         """Return the files of `info/` that are of use, by their names there."""

@@ -40,7 +40,8 @@ def records(packages: Iterable[tuple[Package, LayerInfo]]) -> dict[str, bytes]:
 
 def record(package: Package, info: LayerInfo) -> dict[str, Any]:
     """Return a package's record as rattler's `PrefixRecord` and conda's have it."""
-    known: dict[str, Any] = {
+    # Without MD5 and size: locks have them or not, and it is the same image.
+    return {
         "name": package.name,
         "version": package.version,
         "build": package.build,
@@ -54,7 +55,6 @@ def record(package: Package, info: LayerInfo) -> dict[str, Any]:
         "sha256": package.sha256,
         "files": sorted([*info.files, *info.links]),
     }
-    return known | {k: v for k, v in (("md5", package.md5), ("size", package.size)) if v is not None}
 
 
 def history(packages: Iterable[Package]) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from wavelet.errors import InvalidRequest, TooLarge, UpstreamUnreachable
 from wavelet.plan.conda import FromConda
 from wavelet.plan.environment import Environment, read_environment
+from wavelet.plan.specs import name_of
 from wavelet.upstream.channels import Channels
 
 SIZE_LIMIT = 8 * 1024**2
@@ -50,9 +51,12 @@ async def with_lock_file(leaf: FromConda, channels: Channels, report: Callable[[
 def _joined(leaf: FromConda, environment: Environment) -> FromConda:
     lock = environment.locked_for(leaf.platform, _FIELD)
     packages = {package.name: package for package in (*lock.packages, *leaf.locked)}
+    # What a site or client adds to every environment is not added to one that has it.
+    named = {*packages, *map(name_of, environment.specs)}
+    added = {spec for spec in leaf.specs if name_of(spec) not in named}
     return replace(
         leaf,
-        specs=tuple(sorted({*leaf.specs, *environment.specs})),
+        specs=tuple(sorted({*added, *environment.specs})),
         channels=tuple(dict.fromkeys((*environment.channels, *leaf.channels))),
         pip=tuple(sorted({*leaf.pip, *environment.pip})),
         locked=tuple(sorted(packages.values())),

@@ -73,6 +73,7 @@ class CondaPinner:
         relay: Relay,
         archive: Archive,
         pip_cache: Path,
+        wheel_directories: tuple[Path, ...] = (),
     ) -> None:
         """Nothing is started or asked yet.
 
@@ -84,6 +85,7 @@ class CondaPinner:
             relay: what the solver process reads indexes through.
             archive: fetches a package that no index describes.
             pip_cache: directory for what package indexes said.
+            wheel_directories: where wheels may lie on this machine.
         """
         self._settings = settings
         self._locks = locks
@@ -92,6 +94,7 @@ class CondaPinner:
         self._relay = relay
         self._completion = Completion(solver, archive)
         self._pip_cache = pip_cache
+        self._wheel_directories = wheel_directories
 
     async def close(self) -> None:
         """End the solver process."""
@@ -130,7 +133,7 @@ class CondaPinner:
         """
         standing = None if refresh else await self._locks.standing(leaf)
         if standing is not None:
-            self._check(standing.packages)
+            self._check(standing.packages, standing.wheels)
             report(f"the lock of the first request stands: {_content(standing.packages, standing.wheels)}")
             return replace(standing, base=base)
         try:
@@ -139,7 +142,7 @@ class CondaPinner:
             earlier = None if refresh else await self._locks.earlier(leaf)
             if earlier is None:
                 raise
-            self._check(earlier.packages)
+            self._check(earlier.packages, earlier.wheels)
             log.warning("an earlier lock stands in", specs=leaf.specs, because=error.message)
             report(f"warning: {error.message}; an earlier lock stands in: {_content(earlier.packages, earlier.wheels)}")
             return replace(earlier, base=base)
@@ -149,7 +152,7 @@ class CondaPinner:
         leaf = job.leaf
         if leaf.lock_location:
             leaf = await with_lock_file(leaf, self._channels, job.report)
-        self._check(leaf.locked)
+        self._check(leaf.locked, leaf.wheels)
         chosen = self._chosen(leaf)
         for warning in chosen.warnings:
             job.report(f"warning: {warning}")
@@ -167,10 +170,11 @@ class CondaPinner:
             wheels += await self._wheels(leaf, packages, records, job)
         return FromLock(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
 
-    def _check(self, packages: Iterable[Package]) -> None:
-        """Check that packages may be used. A lock may be older than the site's present rules."""
+    def _check(self, packages: Iterable[Package], wheels: Iterable[Wheel] = ()) -> None:
+        """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
         for package in packages:
             self._channels.check(package.url)
+        pip.check_places(wheels, self._settings.allowed_indexes, self._wheel_directories)
 
     def _plain(self, error: WaveletError, urls: tuple[str, ...]) -> WaveletError:
         """Return an error of the solver in words for users: the relay knows best why an index could not be had."""

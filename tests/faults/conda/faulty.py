@@ -1,0 +1,105 @@
+"""Daemons that make images of conda packages, as a black box: what they answer, hold on disk, and have running."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lab import conda_asks, images, nextflow
+from lab.conda_asks import ACCEPT, CHANNEL, CondaSite
+from lab.conda_catalogue import many_packages
+from lab.conda_packages import Noise, Package, script, text
+from lab.daemon import Daemon
+from lab.http import Answer, request
+from lab.processes import wait_for
+
+__all__ = ["CHANNEL", "TINY_BASE", "Node", "at_once", "packages"]
+
+TINY_BASE = images.image([images.layer({"etc/lab": b"a base with nothing in it\n"})])
+COUNT = 24
+PARTS = [f"part{number:03}" for number in range(1, COUNT + 1)]
+LARGEST = 2_000_000
+
+WORKER = "spawn_main"
+SOLVER = "wavelet.pin.conda.worker"
+GONE_SECONDS = 10.0
+
+
+def packages() -> list[Package]:
+    """Return the channel's packages: parts of many sizes, `parts` that needs them all, and single ones."""
+    alone = [Package(name, files={f"share/{name}": text(f"{name}\n")}) for name in ("one", "two", "three")]
+    python = Package("python", "3.12.1", files={"bin/python3.12": script("#!/bin/sh\n")})
+    heavy = Package("heavy", files={"share/heavy": Noise(60_000_000, 1)})
+    return [*many_packages(COUNT, largest=LARGEST), *alone, python, heavy]
+
+
+class Node:
+    """A daemon on the tests' channel; its processes are known by a variable of their environment."""
+
+    def __init__(self, state: Path, site: CondaSite, *, more: dict[str, Any] | None = None, **conda: Any) -> None:
+        """Prepare it: `conda` are settings of that section, `more` other sections."""
+        temporary = state.with_name(state.name + ".tmp")
+        temporary.mkdir(parents=True)
+        settings = site.settings(more=more, repodata_ttl=0, **conda)
+        self._mark = f"TMPDIR={temporary}".encode()
+        self.state = state
+        self.daemon = Daemon(state, settings=settings, TMPDIR=temporary)
+
+    # Asking
+
+    def name(self, *specs: str, channels: tuple[str, ...] = (CHANNEL,)) -> str:
+        """Ask for packages, and return the name by which engines pull the image."""
+        return str(conda_asks.ask(self.daemon, *specs, channels=channels)["targetImage"])
+
+    def pull(self, *specs: str, channels: tuple[str, ...] = (CHANNEL,), seconds: float = 60) -> Answer:
+        """Ask for packages, and return how the registry answers a pull of the manifest, or the refusal of the request."""
+        answer = conda_asks.post(self.daemon, *specs, channels=channels)
+        if answer.status != 200:
+            return answer
+        path = nextflow.manifest_path(answer.json()["targetImage"])
+        return request("GET", self.daemon.url + path, headers={"Accept": ACCEPT}, seconds=seconds)
+
+    def digest(self, *specs: str, channels: tuple[str, ...] = (CHANNEL,)) -> str:
+        """Ask for packages, pull all of the image and verify it; return its digest."""
+        name = self.name(*specs, channels=channels)
+        document = conda_asks.manifest(self.daemon, name)
+        conda_asks.layers(self.daemon, name, document)
+        return conda_asks.digest(self.daemon, name)
+
+    # What it holds and runs
+
+    def check_files(self) -> int:
+        """Check that every blob in its place is whole; return how many there are."""
+        files = [path for path in (self.state / "blobs").glob("*/*/*") if path.is_file()]
+        for path in files:
+            assert hashlib.new(path.parent.parent.name, path.read_bytes()).hexdigest() == path.name
+        return len(files)
+
+    def leftovers(self) -> list[Path]:
+        """Return what lies in the directory of unfinished files."""
+        return list((self.state / "partial").iterdir())
+
+    def processes(self, part: str = "") -> list[int]:
+        """Return the ids of all processes of this daemon whose command has `part` in it, also when it is dead."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._owns(pid, part.encode())]
+
+    def _owns(self, pid: int, part: bytes) -> bool:
+        try:
+            if part not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return False
+            return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return False
+
+    def wait_until_gone(self) -> None:
+        """Return once no process of the daemon is left."""
+        wait_for(lambda: not self.processes(), "the end of its processes", GONE_SECONDS)
+
+
+def at_once(work: Any, *arguments: Any) -> list[Any]:
+    """Return what `work` gives for each argument, asked for at the same time."""
+    with ThreadPoolExecutor(len(arguments)) as threads:
+        return list(threads.map(work, arguments))
