@@ -1,4 +1,7 @@
-"""The conda values as JSON: what `canonical` puts into names, keys and records; sizes are for records alone."""
+"""The conda values as JSON: what `canonical` puts into names, keys and records.
+
+`sizes`, and a second hash, are written for records alone: they make no other plan.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,9 @@ def _locked(plan: FromLock, *, sizes: bool) -> dict[str, Any]:
 
 
 def _package(package: Package, *, sizes: bool) -> dict[str, Any]:
-    members = {"url": package.url, "sha256": package.sha256, "md5": package.md5}
+    # One hash says which file it is; what a lock says besides makes no other lock of it.
+    md5 = package.md5 if sizes or package.sha256 is None else None
+    members = {"url": package.url, "sha256": package.sha256, "md5": md5}
     return filled(members | ({"size": package.size} if sizes else {}))
 
 

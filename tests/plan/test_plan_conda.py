@@ -1,0 +1,126 @@
+"""The plans of packages: their values, what is part of keys, and that what is written is read again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from wavelet.errors import InvalidRequest, NotServed
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
+from wavelet.plan.canonical import canonical, decode, encode, key
+from wavelet.plan.conda import (
+    FromConda,
+    FromLock,
+    LibcOf,
+    Package,
+    PackageLayer,
+    ScriptsLayer,
+    Wheel,
+    WheelLayer,
+    subdir_of,
+)
+from wavelet.plan.names import path_of, served_as
+from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig, map_parts, parts, sources
+from wavelet.plan.source import FromRegistry
+
+AMD64 = Platform.parse("linux/amd64")
+BASE = FromRegistry(Reference.parse("ubuntu:24.04"), AMD64)
+URL = "https://conda.anaconda.org/conda-forge/linux-64/lib-a-b-1.2-h0_0.conda"
+PACKAGE = Package(URL, "a" * 64, "b" * 32, 12)
+WHEEL = Wheel("https://files.example/x/six-1.16-py3-none-any.whl", "c" * 64, 5)
+ASKED = FromConda(("python=3.11", "samtools=1.17"), ("conda-forge", "bioconda"), AMD64, BASE, pip=("six",))
+LOCK = FromLock((PACKAGE,), (WHEEL,), AMD64, BASE)
+PLANS: list[Plan] = [
+    ASKED,
+    replace(ASKED, as_of="2026-01-31T00:00:00Z", renewed=True, locked=(PACKAGE,), wheels=(WHEEL,), lock_location="u"),
+    LOCK,
+    LOCK.without_scripts(),
+    WithConfig(ASKED, ContainerConfig(env=("A=1",))),
+    AsIndex(((AMD64, ASKED), (Platform.parse("arm64"), replace(ASKED, platform=Platform.parse("arm64"))))),
+    PackageLayer(PACKAGE, "3.11", "lib/python3.11/site-packages"),
+    PackageLayer(PACKAGE),
+    WheelLayer(WHEEL, "3.11", "lib/python3.11/site-packages"),
+    ScriptsLayer((PACKAGE,), LOCK.without_scripts()),
+    LibcOf(BASE),
+]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: type(plan).__name__)
+def test_what_is_written_is_read_again(plan: Plan) -> None:
+    assert decode(encode(plan)) == plan
+    assert encode(decode(encode(plan))) == encode(plan)
+
+
+def test_every_plan_has_a_key_of_its_own() -> None:
+    assert len({key(plan) for plan in PLANS}) == len(PLANS)
+    assert len({canonical(plan) for plan in PLANS}) == len(PLANS)
+
+
+def test_what_a_lock_says_besides_makes_no_other_lock_of_it() -> None:
+    bare = replace(PACKAGE, md5=None, size=None)
+    assert key(replace(LOCK, packages=(bare,))) == key(LOCK)
+    assert key(PackageLayer(bare)) == key(PackageLayer(PACKAGE))
+    other = replace(PACKAGE, sha256=None)
+    assert key(PackageLayer(other)) != key(PackageLayer(replace(other, md5="d" * 32)))
+
+
+def test_a_package_is_what_its_url_says() -> None:
+    assert (PACKAGE.name, PACKAGE.version, PACKAGE.build) == ("lib-a-b", "1.2", "h0_0")
+    assert (PACKAGE.subdir, PACKAGE.channel) == ("linux-64", "https://conda.anaconda.org/conda-forge")
+    assert Package("https://c/linux-64/x-1-0.tar.bz2").stem == "x-1-0"
+    assert (WHEEL.name, WHEEL.version) == ("six", "1.16")
+
+
+@pytest.mark.parametrize(
+    ("url", "sha256"),
+    [
+        ("https://c/linux-64/x-1-0.zip", None),
+        ("https://c/linux-64/x-1.conda", None),
+        ("ftp://c/linux-64/x-1-0.conda", None),
+        ("x-1-0.conda", None),
+        ("https://user:secret@c/linux-64/x-1-0.conda", None),
+        ("https://c/linux-64/x-1-0\n.conda", None),
+        ("https://c/linux-64/x-1-0.conda", "abc"),
+    ],
+)
+def test_what_is_no_package_is_refused_without_its_secrets(url: str, sha256: str | None) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Package.of(url, sha256, None, None, "packages.environment")
+    assert caught.value.field == "packages.environment"
+    assert "secret" not in caught.value.message
+
+
+def test_platforms_without_packages_are_named() -> None:
+    assert subdir_of(Platform.parse("arm64")) == "linux-aarch64"
+    with pytest.raises(NotServed, match="linux/arm/v7"):
+        subdir_of(Platform.parse("linux/arm"))
+
+
+def test_the_parts_of_plans() -> None:
+    augmented = WithConfig(ASKED, ContainerConfig(env=("A=1",)), (BASE,))
+    assert list(parts(augmented)) == [ASKED, BASE]
+    assert list(sources(augmented)) == [BASE, BASE]
+    assert map_parts(augmented, lambda part: LOCK if part == ASKED else part) == replace(augmented, base=LOCK)
+    assert list(sources(ScriptsLayer((PACKAGE,), LOCK))) == [BASE]
+    assert list(sources(PackageLayer(PACKAGE))) == []
+
+
+@pytest.mark.parametrize(
+    ("specs", "name"),
+    [
+        (("samtools=1.17",), "conda/samtools:1.17"),
+        (("conda-forge::procps-ng", "samtools=1.17"), "conda/samtools:1.17"),
+        (("bioconda::samtools==1.17=h0_0",), "conda/samtools:1.17"),
+        (("samtools>=1.17",), "conda/samtools:latest"),
+        (("bwa", "samtools=1.17"), "conda/bwa_samtools:latest"),
+        (("_libgcc_mutex=0.1",), "conda/libgcc-mutex:0.1"),
+        (("a", "b", "c", "d", "e"), "conda/a_b_c_d:latest"),
+        (("x=1!2.0+local",), "conda/x:1_2.0_local"),
+        ((), "conda/environment:latest"),
+    ],
+)
+def test_names_tell_of_the_packages(specs: tuple[str, ...], name: str) -> None:
+    plan = replace(ASKED, specs=specs)
+    assert f"{path_of(plan)}:{served_as(plan)}" == name
