@@ -21,3 +21,10 @@ def channel_server(channel: Path) -> Iterator[ChannelServer]:
     """Return a server of the standard channel, by the name `lab`."""
     with ChannelServer({"lab": channel}) as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count tests with the channel to the group of those that need what it is made of."""
+    for item in items:
+        if "channel" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.conda)

@@ -85,7 +85,7 @@ def test_an_environment_that_cannot_be_solved(conda_node: Daemon) -> None:
     message = answer.json()["message"]
     assert "needs-old-samtools" in message
     assert "samtools" in message
-    assert "127.0.0.1" not in message or conda_node.authority not in message
+    assert "relay" not in message
     old = conda_asks.packages("no-such-thing-at-all")
     assert "no-such-thing-at-all" in nextflow.post(conda_node, packages=old).json()["message"]
 
@@ -107,20 +107,19 @@ def test_no_solution_and_a_slow_channel(start_daemon: Callable[..., Daemon], own
     assert "needs-old-samtools" in pulled.json()["errors"][0]["message"]
 
 
-@pytest.mark.timeout(90)
-def test_a_channel_that_is_down(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
+def test_a_channel_that_is_down_for_a_while(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     node = start_daemon(settings=own_site.settings())
     own_site.server.off()
     answer = ask(node, "samtools=1.17")
     assert "succeeded" not in answer
+    wait_for(lambda: own_site.server.host in status(node, answer["requestId"]).get("reason", ""), "a reason", 10)
     assert status(node, answer["requestId"])["status"] == "BUILDING"
+    assert status(node, answer["requestId"]).get("succeeded") is None
+    pulled = node.get(nextflow.manifest_path(answer["targetImage"]), Accept=conda_asks.ACCEPT)
+    assert pulled.status in (502, 503)
+    assert own_site.server.host in pulled.json()["errors"][0]["message"]
     own_site.server.on()
     assert done(node, answer["requestId"], 25)["succeeded"] is True
-    own_site.server.off()
-    lost = ask(node, "bwa=0.7.17")
-    state = done(node, lost["requestId"], 60)
-    assert state["succeeded"] is False
-    assert own_site.server.host in state["reason"]
 
 
 def test_a_channel_that_is_not_there(conda_node: Daemon, conda_site: CondaSite) -> None:
@@ -136,10 +135,9 @@ def test_a_package_that_is_gone_from_the_channel(
     own_site.server.channels["mine"] = mine
     (mine / "linux-64/gone-1.0-h0_0.conda").unlink()
     node = start_daemon(settings=own_site.settings())
-    answer = ask(node, "gone", channels=("mine",))
-    state = done(node, answer["requestId"])
-    assert state["succeeded"] is False
-    assert f"{own_site.server.url}/mine/linux-64/gone-1.0-h0_0.conda" in state["reason"]
+    answer = post(node, "gone", channels=("mine",))
+    assert answer.status == 404
+    assert f"{own_site.server.url}/mine/linux-64/gone-1.0-h0_0.conda" in answer.json()["message"]
 
 
 def test_locks_and_what_is_not_there(conda_node: Daemon) -> None:

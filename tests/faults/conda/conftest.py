@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import CHANNEL, TINY_BASE, Node, packages
+from faulty import CHANNEL, TINY_BASE, Node, StartNode, packages
 
 from lab.conda_asks import CondaSite
 from lab.conda_channel import ChannelServer, make_channel
 from lab.registry import Registry
-
-StartNode = Callable[..., Node]
-
 
 @pytest.fixture(scope="session")
 def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,11 +47,13 @@ def calm(tmp_path_factory: pytest.TempPathFactory, shared_site: CondaSite) -> It
     node = Node(tmp_path_factory.mktemp("calm") / "state", shared_site)
     known: dict[tuple[str, ...], str] = {}
 
-    def digest(*specs: str) -> str:
-        if specs not in known:
-            node.daemon.start() if not known else None
-            known[specs] = node.digest(*specs)
-        return known[specs]
+    def digest(*specs: str, channels: tuple[str, ...] = (CHANNEL,)) -> str:
+        if not known:
+            node.daemon.start()
+        asked = (*specs, *channels)
+        if asked not in known:
+            known[asked] = node.digest(*specs, channels=channels)
+        return known[asked]
 
     yield digest
     node.daemon.stop()

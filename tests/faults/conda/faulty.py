@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sqlite3
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from lab.daemon import Daemon
 from lab.http import Answer, request
 from lab.processes import wait_for
 
-__all__ = ["CHANNEL", "TINY_BASE", "Node", "at_once", "packages"]
+__all__ = ["CHANNEL", "PARTS", "SOLVER", "TINY_BASE", "WORKER", "Node", "StartNode", "at_once", "eventually", "packages"]
 
 TINY_BASE = images.image([images.layer({"etc/lab": b"a base with nothing in it\n"})])
 COUNT = 24
@@ -26,6 +30,8 @@ LARGEST = 2_000_000
 WORKER = "spawn_main"
 SOLVER = "wavelet.pin.conda.worker"
 GONE_SECONDS = 10.0
+FORGOTTEN_SECONDS = 8.0
+"""After which a failure of an upstream is tried again, with something on top."""
 
 
 def packages() -> list[Package]:
@@ -34,6 +40,10 @@ def packages() -> list[Package]:
     python = Package("python", "3.12.1", files={"bin/python3.12": script("#!/bin/sh\n")})
     heavy = Package("heavy", files={"share/heavy": Noise(60_000_000, 1)})
     return [*many_packages(COUNT, largest=LARGEST), *alone, python, heavy]
+
+
+StartNode = Callable[..., "Node"]
+"""Starts a daemon: the name of its state directory, and settings as `Node` takes them."""
 
 
 class Node:
@@ -54,9 +64,12 @@ class Node:
         """Ask for packages, and return the name by which engines pull the image."""
         return str(conda_asks.ask(self.daemon, *specs, channels=channels)["targetImage"])
 
-    def pull(self, *specs: str, channels: tuple[str, ...] = (CHANNEL,), seconds: float = 60) -> Answer:
+    def pull(
+        self, *specs: str, channels: tuple[str, ...] = (CHANNEL,), refresh: bool = False, seconds: float = 60
+    ) -> Answer:
         """Ask for packages, and return how the registry answers a pull of the manifest, or the refusal of the request."""
-        answer = conda_asks.post(self.daemon, *specs, channels=channels)
+        path = "/v1alpha2/container" + "?refresh=true" * refresh
+        answer = conda_asks.post(self.daemon, *specs, channels=channels, path=path)
         if answer.status != 200:
             return answer
         path = nextflow.manifest_path(answer.json()["targetImage"])
@@ -82,6 +95,11 @@ class Node:
         """Return what lies in the directory of unfinished files."""
         return list((self.state / "partial").iterdir())
 
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query of the node's database gives."""
+        with contextlib.closing(sqlite3.connect(self.state / "node.db", timeout=10)) as database:
+            return database.execute(query).fetchall()
+
     def processes(self, part: str = "") -> list[int]:
         """Return the ids of all processes of this daemon whose command has `part` in it, also when it is dead."""
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._owns(pid, part.encode())]
@@ -97,6 +115,14 @@ class Node:
     def wait_until_gone(self) -> None:
         """Return once no process of the daemon is left."""
         wait_for(lambda: not self.processes(), "the end of its processes", GONE_SECONDS)
+
+
+def eventually(ask: Callable[[], Answer], seconds: float = FORGOTTEN_SECONDS) -> Answer:
+    """Return the first answer that is a success, or the last one before a failure has to be forgotten."""
+    limit = time.monotonic() + seconds
+    while (answer := ask()).status != 200 and time.monotonic() < limit:
+        time.sleep(0.3)
+    return answer
 
 
 def at_once(work: Any, *arguments: Any) -> list[Any]:

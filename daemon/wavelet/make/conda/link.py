@@ -1,6 +1,7 @@
 """What becomes of a package's paths when it is installed: where each goes, and what is changed in it (pure).
 
-The rules are rattler's and conda's; what they do to a prefix on disk, a layer has to show. ValueError: a path or a link
+The rules are rattler's and conda's; what they do to a prefix on disk, a layer has to show. A change of them that
+changes any layer's tar changes `plan.conda.LINKER`. ValueError: a path or a link
 that no package may have, since it would reach outside of the prefix or hide what other layers have.
 """
 
@@ -12,9 +13,6 @@ from dataclasses import dataclass
 
 from wavelet.make.conda.metadata import EntryPoint, Metadata, Placeholder
 from wavelet.make.conda.prefix import SHEBANG_LIMIT, through_shell
-
-LINKER = 1
-"""The version of all rules that a layer's tar depends on. A change of them that changes any tar changes this."""
 
 _NAME = r"(?!\.{1,2}(?:/|\Z)|\.wh\.)[^/\0]+"
 """A name that is no step up, and none by which a layer removes what is below it (image-spec layer.md, "Whiteouts")."""
