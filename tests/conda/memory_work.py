@@ -83,6 +83,9 @@ class MemoryWork:
         self.key = key
         self._all = everything
 
+    def known(self, plan: Plan) -> bool:
+        return key_of(plan) in self._all.images
+
     async def realise(self, plan: Plan) -> Image:
         await asyncio.sleep(0)
         if isinstance(plan, FromRegistry) and key_of(plan) not in self._all.images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_nodes_agree_while_the_channel_moves(
     apart = made(alone, "moves")
     assert digest(alone, apart) != expected
     assert versions(alone, apart) == ["moves-2.0-h0_0.json"]
+
+
+def test_a_shared_directory_does_not_hold_up_new_requests(
+    start_daemon: Callable[..., Daemon], conda_site: CondaSite, tmp_path: Path
+) -> None:
+    node = start_daemon(settings=conda_site.settings(), WAVELET_RECORDS_DIRECTORY=tmp_path / "records")
+    made(node, "samtools=1.17")
+    began = time.monotonic()
+    made(node, "samtools=1.17", "which")
+    assert time.monotonic() - began < 2.0
 
 
 def test_a_daemon_that_starts_again_keeps_its_locks(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from conftest import Door
 from wavelet.errors import Unsolvable
 from wavelet.image.platform import Platform
 from wavelet.resolve.requests import Failed, Pending, Ready
@@ -16,14 +15,14 @@ BODY: dict[str, Any] = {
 }
 
 
-async def submitted(door: Door, path: str = "/v1alpha2/container") -> dict[str, Any]:
+async def submitted(door: Any, path: str = "/v1alpha2/container") -> dict[str, Any]:
     answer = await door.client.post(path, json=BODY)
     assert answer.status == 200, await answer.text()
     made: dict[str, Any] = await answer.json()
     return made
 
 
-async def test_packages_are_a_build_whose_end_is_to_be_asked_for(door: Door) -> None:
+async def test_packages_are_a_build_whose_end_is_to_be_asked_for(door: Any) -> None:
     door.requests.state = Pending()
     answer = await submitted(door)
     token = answer["requestId"]
@@ -37,20 +36,20 @@ async def test_packages_are_a_build_whose_end_is_to_be_asked_for(door: Door) -> 
     assert status["detailsUri"].endswith(f"/view/builds/{answer['buildId']}")
 
 
-async def test_packages_that_are_there_already_are_ready_at_once(door: Door) -> None:
+async def test_packages_that_are_there_already_are_ready_at_once(door: Any) -> None:
     door.requests.state = Ready()
     answer = await submitted(door)
     assert answer["cached"] is True
     assert answer["succeeded"] is True
 
 
-async def test_an_image_of_a_registry_is_no_build(door: Door) -> None:
+async def test_an_image_of_a_registry_is_no_build(door: Any) -> None:
     answer = await (await door.client.post("/v1alpha2/container", json={"containerImage": "busybox:1"})).json()
     assert "buildId" not in answer
     assert "cached" not in answer
 
 
-async def test_why_there_is_no_set_of_packages_is_in_the_status(door: Door) -> None:
+async def test_why_there_is_no_set_of_packages_is_in_the_status(door: Any) -> None:
     token = (await submitted(door))["requestId"]
     door.requests.state = Failed(Unsolvable("samtools=1.17 cannot be had; the solver says:\nnothing provides x"))
     status = await (await door.client.get(f"/v1alpha2/container/{token}/status")).json()
@@ -59,7 +58,7 @@ async def test_why_there_is_no_set_of_packages_is_in_the_status(door: Door) -> N
     assert "nothing provides x" in status["reason"]
 
 
-async def test_the_record_of_a_build_shows_what_was_asked(door: Door) -> None:
+async def test_the_record_of_a_build_shows_what_was_asked(door: Any) -> None:
     build = (await submitted(door))["buildId"]
     record = await (await door.client.get(f"/v1alpha1/builds/{build}")).json()
     assert record["buildId"] == build
@@ -68,7 +67,7 @@ async def test_the_record_of_a_build_shows_what_was_asked(door: Door) -> None:
     assert record["exitStatus"] == 0
 
 
-async def test_the_log_is_text(door: Door) -> None:
+async def test_the_log_is_text(door: Any) -> None:
     build = (await submitted(door))["buildId"]
     assert (await door.client.get(f"/v1alpha1/builds/{build}/logs")).status == 404
     door.requests.log_text = "    0.01 s  solving\n"
@@ -90,7 +89,7 @@ async def test_the_log_is_text(door: Door) -> None:
         ("?format=conda-lock&platform=linux/arm64", ("conda-lock", Platform.parse("linux/arm64"))),
     ],
 )
-async def test_the_lock_comes_in_the_form_that_is_asked_for(door: Door, query: str, asked: tuple[Any, ...]) -> None:
+async def test_the_lock_comes_in_the_form_that_is_asked_for(door: Any, query: str, asked: tuple[Any, ...]) -> None:
     build = (await submitted(door))["buildId"]
     assert (await door.client.get(f"/v1alpha1/builds/{build}/condalock{query}")).status == 404
     door.requests.lock_text = "@EXPLICIT\n"
@@ -99,14 +98,14 @@ async def test_the_lock_comes_in_the_form_that_is_asked_for(door: Door, query: s
     assert door.requests.asked[-1] == asked
 
 
-async def test_a_form_that_there_is_not_is_named(door: Door) -> None:
+async def test_a_form_that_there_is_not_is_named(door: Any) -> None:
     build = (await submitted(door))["buildId"]
     answer = await door.client.get(f"/v1alpha1/builds/{build}/condalock?format=poetry")
     assert answer.status == 400
     assert "explicit, pixi, conda-lock" in (await answer.json())["message"]
 
 
-async def test_a_refresh_is_asked_for_in_so_many_words(door: Door) -> None:
+async def test_a_refresh_is_asked_for_in_so_many_words(door: Any) -> None:
     await submitted(door)
     assert door.requests.refresh is False
     await submitted(door, "/v1alpha2/container?refresh=true")

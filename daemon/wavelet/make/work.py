@@ -30,6 +30,9 @@ class Work(Protocol):
     async def realise(self, plan: Plan) -> Image:
         """Return the image of another pinned plan, made or remembered."""
 
+    def known(self, plan: Plan) -> bool:
+        """Tell whether a pinned plan was made before, so that `realise` only has to remember."""
+
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
         """Return a manifest by digest, and the media type that it was answered with (empty if unknown)."""
 

@@ -58,6 +58,9 @@ PIN_WAIT = 2.0
 PATIENCE = 30.0
 """Seconds for which an upstream that does not answer leaves a request pending, before the status calls it failed."""
 
+AGAIN = 1.0
+"""Seconds after a failure until somebody who looks at the state makes it be tried again."""
+
 KNOWN_IN_MEMORY = 20_000
 KNOWN_BYTES = 64 * 1024 * 1024
 KNOWN_TTL = 30.0
@@ -127,6 +130,8 @@ class _Known:
     first_asked: float = field(default_factory=time.monotonic)
     took: float | None = None
     job: Job[Pinned] | None = None
+    failed: WaveletError | None = None
+    again: float = 0.0
 
 
 def answer_name(token: str) -> str:
@@ -199,10 +204,10 @@ class ContainerRequests:
             pinned = self._resolver.fresh(plan, identity)
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
         if refresh:
-            known.took = known.job = None
+            known.took = known.job = known.failed = None
         if known.took is None:
             # A new request is a new attempt, with new patience.
-            known.first_asked = time.monotonic()
+            known.first_asked, known.failed = time.monotonic(), None
             known.took = time.monotonic() - deadline + PIN_WAIT if isinstance(state, Ready) and not dry_run else None
         return known.request, state
 
@@ -317,6 +322,8 @@ class ContainerRequests:
     async def _state(self, known: _Known, identity: Identity) -> State:
         if known.took is not None:
             return Ready()
+        if known.failed is not None and time.monotonic() < known.again:
+            return _failure(known, known.failed)
         try:
             if known.job is None:
                 known.job = await self._resolver.prepare(known.request.plan, identity)
@@ -324,9 +331,8 @@ class ContainerRequests:
                 return Pending()
             await known.job.result()
         except WaveletError as error:
-            known.job = None
-            patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
-            return Pending(error) if patient else Failed(error)
+            known.job, known.failed, known.again = None, error, time.monotonic() + AGAIN
+            return _failure(known, error)
         known.took = time.monotonic() - known.first_asked
         return Ready()
 
@@ -395,6 +401,11 @@ class ContainerRequests:
             UpstreamError: it does not answer.
         """
         return await self._upstream.check_login(host, login)
+
+
+def _failure(known: _Known, error: WaveletError) -> Pending | Failed:
+    patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
+    return Pending(error) if patient else Failed(error)
 
 
 def _localised(plan: Plan, token: str) -> Plan:

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Iterator
 
 import structlog
 
-from wavelet.errors import BlobNotFound, CallerError, Internal, NoSpace, UpstreamError, WaveletError
+from wavelet.errors import (
+    BlobNotFound,
+    CallerError,
+    Internal,
+    NoSpace,
+    NotFound,
+    UpstreamBroken,
+    UpstreamError,
+    WaveletError,
+)
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Repository
-from wavelet.make.conda.libc import Libc
 from wavelet.pin.access import Access
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromConda, FromLock, LibcOf
+from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Base, Plan, layers, map_parts, parts, sources
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.plan import Plan, layers, parts, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs
@@ -32,6 +39,7 @@ from wavelet.resolve.layers import Layers
 from wavelet.resolve.lock_files import LockForm, written
 from wavelet.resolve.makers import Makers
 from wavelet.resolve.memo import Memo
+from wavelet.resolve.pins import SOLVE_LIMIT, Pins, is_built
 from wavelet.resolve.work import ResolverWork, Tools
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.growing import Growing
@@ -42,9 +50,6 @@ log = structlog.get_logger()
 
 PIN_LIMIT = 120.0
 """Seconds after which a pin's job gives up."""
-
-SOLVE_LIMIT = 600.0
-"""Seconds after which a solve's job gives up: it may take in large indexes and find out what the base image has."""
 
 MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
@@ -71,16 +76,15 @@ class Resolver:
         self._store = store
         self._upstream = upstream
         self._logins = logins
-        self._pinner = pinner
         self._access = access
         self._contents = contents
         self._layers = named
         self._memo = memo
-        self._conda = conda
         self._journals = journals
         self._tools = tools
         self._makers = makers
         self._jobs = Jobs()
+        self._pins = Pins(self, pinner, conda, journals, self._jobs)
 
     async def close(self) -> None:
         """End all jobs."""
@@ -90,12 +94,7 @@ class Resolver:
 
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nobody has to be asked for it."""
-        pinned = self._pinner.fresh(plan, identity)
-        if pinned is None or isinstance(plan, FromRegistry):
-            return pinned
-        locks = {asked: self._conda.fresh(asked) for asked in parts(plan) if isinstance(asked, FromConda)}
-        known = {asked: lock for asked, lock in locks.items() if lock is not None}
-        return _locked(plan, pinned, known) if len(known) == len(locks) else None
+        return self._pins.fresh(plan, identity)
 
     async def pin(self, plan: Plan, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
         """Start to pin `plan`, or join those who do. With `refresh` its packages are solved for anew.
@@ -107,39 +106,7 @@ class Resolver:
         version = await self._logins.version(identity)
         key = (key_of(plan), identity.principal, version, refresh)
         limit = SOLVE_LIMIT if any(isinstance(part, FromConda) for part in parts(plan)) else PIN_LIMIT
-        return self._jobs.join("pin", key, lambda: self._pin(plan, identity, refresh), limit)
-
-    async def _pin(self, plan: Plan, identity: Identity, refresh: bool) -> Pinned:
-        pinned = await self._pinner.pin(plan, identity)
-        locks: dict[FromConda, FromLock] = {}
-        for asked, fixed in zip(parts(plan), parts(pinned.plan), strict=True):
-            if isinstance(asked, FromConda) and asked not in locks:
-                lock = None if refresh else self._conda.fresh(asked)
-                locks[asked] = lock or await self._solve(asked, fixed, identity, pinned.public, refresh)
-        return _locked(plan, pinned, locks)
-
-    async def _solve(self, asked: FromConda, fixed: Base, identity: Identity, public: bool, refresh: bool) -> FromLock:
-        assert isinstance(fixed, FromConda)
-        base = fixed.base
-
-        async def libc_of_base() -> Libc:
-            plan = LibcOf(base)
-            image = await self.make(plan, key_of(plan), identity, public, wait=SOLVE_LIMIT)
-            return Libc.decode(await self.read(image.closure[image.descriptor.digest], identity))
-
-        async def solve() -> FromLock:
-            key = solve_key(asked)
-            try:
-                report = self._journals.begin(key)
-                return await self._conda.pin(asked, base, libc_of_base, report, refresh=refresh)
-            except WaveletError as error:
-                report(f"failed: {error.message}")
-                raise
-            finally:
-                self._journals.end(key)
-
-        # Many plans may have the same packages in common.
-        return await self._jobs.join("solve", (key_of(asked), refresh), solve, SOLVE_LIMIT).result(SOLVE_LIMIT)
+        return self._jobs.join("pin", key, lambda: self._pins.pin(plan, identity, refresh=refresh), limit)
 
     async def prepare(self, plan: Plan, identity: Identity) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.
@@ -166,8 +133,8 @@ class Resolver:
         for leaf in sources(pinned.plan):
             # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
             await self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT)
-        if _is_built(pinned.plan):
-            await self.make(pinned.plan, key_of(pinned.plan), identity, pinned.public, wait=MAKE_LIMIT)
+        if is_built(pinned):
+            pinned, _, _ = await self._built(plan, pinned, identity, MAKE_LIMIT)
         return pinned
 
     def prepared(self, plan: Plan, identity: Identity) -> Pinned | None:
@@ -175,7 +142,7 @@ class Resolver:
         pinned = self.fresh(plan, identity)
         if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in sources(pinned.plan)):
             return None
-        if _is_built(pinned.plan) and self._memo.get(key_of(pinned.plan)) is None:
+        if is_built(pinned) and self._memo.get(key_of(pinned.plan)) is None:
             return None
         return pinned if all(self._layers.known_size(layer) is not None for layer in layers(plan)) else None
 
@@ -188,8 +155,34 @@ class Resolver:
             WaveletError: why there is no image for this identity.
         """
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
+        if is_built(pinned):
+            _, key, image = await self._built(plan, pinned, identity, HELD)
+            return key, image
         key = key_of(pinned.plan)
         return key, await self.make(pinned.plan, key, identity, pinned.public)
+
+    async def _built(self, plan: Plan, pinned: Pinned, identity: Identity, wait: float) -> tuple[Pinned, str, Image]:
+        """Make a pinned plan with packages; return it, its key and its image.
+
+        A lock that no node could make an image of yet is not held on to: an index may have been wrong about a package.
+        """
+        key = key_of(pinned.plan)
+        image = self._memo.get(key)
+        if image is not None:
+            return pinned, key, image
+        try:
+            image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
+        except (UpstreamBroken, NotFound) as error:
+            if await self._pins.is_proved(pinned):
+                raise _with_advice(error) from None
+            log.warning("solving anew, as a package is not what was said of it", because=error.message)
+            anew = await (await self.pin(plan, identity, refresh=True)).result(wait)
+            if key_of(anew.plan) == key:
+                raise
+            pinned, key = anew, key_of(anew.plan)
+            image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
+        await self._pins.prove(pinned)
+        return pinned, key, image
 
     async def make(
         self,
@@ -245,6 +238,10 @@ class Resolver:
             raise
         finally:
             self._journals.end(make_key(key))
+
+    def remembers(self, key: str) -> bool:
+        """Tell whether the pinned plan with `key` was made before."""
+        return self._memo.get(key) is not None
 
     def log(self, plan: Plan, identity: Identity) -> str:
         """Return what is noted of the solving and making of a plan's packages, of the latest attempts."""
@@ -359,19 +356,11 @@ class Resolver:
         await self._make(plan, key, identity, public=False).result()
 
 
-def _locked(plan: Plan, pinned: Pinned, locks: Mapping[FromConda, FromLock]) -> Pinned:
-    """Return the pinned plan with locks, on their pinned bases, in place of the packages that were asked for."""
-    fixed: dict[Base, Base] = {
-        part: replace(locks[asked], base=part.base)
-        for asked, part in zip(parts(plan), parts(pinned.plan), strict=True)
-        if isinstance(asked, FromConda) and isinstance(part, FromConda)
-    }
-    return replace(pinned, plan=map_parts(pinned.plan, lambda part: fixed.get(part, part)))
-
-
-def _is_built(plan: Plan) -> bool:
-    """Tell whether something has to be built for it that could turn out not to be possible."""
-    return any(isinstance(part, FromLock) for part in parts(plan))
+def _with_advice(error: UpstreamBroken | NotFound) -> WaveletError:
+    advised = copy.copy(error)
+    advised.message += "; these packages were settled by an earlier request: with ?refresh=true they are chosen anew"
+    advised.args = (advised.message,)
+    return advised
 
 
 def _unread(_line: str) -> None:

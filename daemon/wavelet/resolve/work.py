@@ -52,6 +52,9 @@ class Resolves(Protocol):
     ) -> Image:
         """See `wavelet.resolve.resolver.Resolver.make`."""
 
+    def remembers(self, key: str) -> bool:
+        """See `wavelet.resolve.resolver.Resolver.remembers`."""
+
     async def read(self, content: Content, identity: Identity) -> bytes:
         """See `wavelet.resolve.resolver.Resolver.read`."""
 
@@ -102,6 +105,10 @@ class ResolverWork:
         return await self._resolver.make(
             plan, key_of(plan), self._identity, self._public, wait=WORK_LIMIT, report=self.report
         )
+
+    def known(self, plan: Plan) -> bool:
+        """See `Work`."""
+        return self._resolver.remembers(key_of(plan))
 
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
         """See `Work`."""

@@ -95,6 +95,10 @@ class Node:
         """Return what lies in the directory of unfinished files."""
         return list((self.state / "partial").iterdir())
 
+    def is_making(self) -> bool:
+        """Tell whether a worker writes a layer."""
+        return any((self.state / "partial").glob("*/layer"))
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return what a query of the node's database gives."""
         with contextlib.closing(sqlite3.connect(self.state / "node.db", timeout=10)) as database:

@@ -46,7 +46,7 @@ def fault(answer: Answer) -> tuple[str, str]:
 
 def test_each_is_refused_by_name_and_leaves_nothing(bad: dict[str, Bad], start: StartNode, site: CondaSite) -> None:
     node = start(package_limit=BOMB // 2)
-    wanted = [each for name, each in bad.items() if name not in ACCEPTED and name != "wrong-md5"]
+    wanted = [each for name, each in bad.items() if name not in ACCEPTED]
     assert len(wanted) > 30
     for each, answer in zip(wanted, at_once(lambda each: node.pull(each.name, channels=CHANNELS), *wanted), strict=True):
         assert answer.status == 502, (each, answer)
@@ -60,12 +60,6 @@ def test_each_is_refused_by_name_and_leaves_nothing(bad: dict[str, Bad], start: 
     assert "Traceback" not in node.daemon.log()
     layers = node.rows("SELECT COUNT(*) FROM images WHERE image LIKE '%conda-layer%' OR plan LIKE '%bad-%'")
     assert layers == [(0,)]
-
-
-def test_the_index_has_the_blame_for_its_md5(bad: dict[str, Bad], start: StartNode) -> None:
-    answer = start().pull("wrong-md5", channels=CHANNELS)
-    assert answer.status != 200
-    assert b"wrong-md5-1.0-h0_0.conda has the MD5" in answer.body
 
 
 def test_damaged_copies_on_a_server(
@@ -119,5 +113,5 @@ def test_a_refresh_takes_a_mended_index(
     for name, refresh in (("wrong-sha256", True), ("wrong-md5", False)):
         assert node.pull(name, channels=CHANNELS).status != 200
         edit_record(tmp_path / "bad", bad[name].path.name, **sums(bad[name].path))
-        assert eventually(lambda: node.pull(name, channels=CHANNELS, refresh=refresh), 1).status == 200
+        assert eventually(lambda: node.pull(name, channels=CHANNELS, refresh=refresh)).status == 200
         assert node.digest(name, channels=CHANNELS) == calm(name, channels=CHANNELS)

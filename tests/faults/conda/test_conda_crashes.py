@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from faulty import PARTS, SOLVER, WORKER, Node, StartNode
 
-from lab import conda_asks
 from lab.conda_asks import CondaSite
 from lab.processes import wait_for
 
@@ -80,10 +79,11 @@ def test_killed_while_it_puts_together(start: StartNode, calm: Callable[..., str
 
 def test_worker_processes_that_are_killed(start: StartNode, calm: Callable[..., str], site: CondaSite) -> None:
     expected = calm("heavy", "parts")
+    site.server.requests.clear()
     node = start()
     with ThreadPoolExecutor(1) as threads:
         digest = threads.submit(node.digest, "heavy", "parts")
-        wait_for(lambda: any(path.is_dir() and any(path.iterdir()) for path in node.leftovers()), "work", 10)
+        wait_for(node.is_making, "making", 10)
         os.kill(node.processes(WORKER)[0], signal.SIGKILL)
         assert digest.result(40) == expected
     assert "a worker process died" in node.daemon.log()
@@ -95,10 +95,10 @@ def test_worker_processes_that_are_killed(start: StartNode, calm: Callable[..., 
 def test_a_solver_process_that_is_killed(start: StartNode, calm: Callable[..., str], site: CondaSite) -> None:
     expected = calm("one")
     node = start()
-    site.server.fault("/linux-64/repodata", delay=0.5, times=1)
+    fault = site.server.fault("/linux-64/repodata", delay=0.5, times=1)
     with ThreadPoolExecutor(1) as threads:
         digest = threads.submit(node.digest, "one")
-        wait_for(lambda: site.server.count("repodata") > 0, "a look at the index", 10)
+        wait_for(lambda: fault.hits > 0, "a look at the index", 10)
         os.kill(node.processes(SOLVER)[0], signal.SIGKILL)
         assert digest.result(40) == expected
     assert "the solver process died" in node.daemon.log()
@@ -109,16 +109,14 @@ def test_a_solver_process_that_is_killed(start: StartNode, calm: Callable[..., s
 def test_told_to_stop_in_the_middle_of_work(start: StartNode, site: CondaSite, calm: Callable[..., str], moment: str) -> None:
     expected = calm("heavy", "part001")
     node = start(more={"grace_period": 1})
-    fault = {"solving": "/linux-64/repodata", "fetching": "/part001-", "making": "(?!)"}[moment]
-    site.server.fault(fault, stall=0)
-    conda_asks.post(node.daemon, "heavy", "part001")
-    if moment == "making":
-        wait_for(lambda: any(path.is_dir() and any(path.iterdir()) for path in node.leftovers()), "work", 10)
-    else:
-        wait_for(lambda: site.server.count("/part001-" if moment == "fetching" else "repodata") > 0, moment, 10)
-    began = time.monotonic()
-    assert node.daemon.stop() == 0
-    assert time.monotonic() - began < 5
+    stalls = {"solving": "/linux-64/repodata", "fetching": "/part001-"}.get(moment, "(?!)")
+    fault = site.server.fault(stalls, stall=0)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(ask_quietly, node, "heavy", "part001")
+        wait_for(lambda: fault.hits > 0 or (moment == "making" and node.is_making()), moment, 10)
+        began = time.monotonic()
+        assert node.daemon.stop() == 0
+        assert time.monotonic() - began < 5
     node.wait_until_gone()
     node.check_files()
     site.server.clear_faults()

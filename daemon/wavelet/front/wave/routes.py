@@ -151,7 +151,8 @@ class _WaveDoor:
 
     async def describe_build(self, request: web.Request) -> web.Response:
         build, token = _build(request)
-        record, state, seconds = await self._requests.status(token, _identity(request))
+        _, state, seconds = await self._requests.status(token, _identity(request))
+        record = await self._requests.find(token, _identity(request))
         return _json(answers.build(record, state, seconds, build, self._authority))
 
     async def build_status(self, request: web.Request) -> web.Response:

@@ -141,7 +141,11 @@ async def _realise(wanted: Iterable[tuple[Package | Wheel, PackageLayer | WheelL
 
     async def one(of: Package | Wheel, plan: PackageLayer | WheelLayer) -> Part:
         async with places:
-            return await _part(of, await work.realise(plan), work)
+            known = work.known(plan)
+            part = await _part(of, await work.realise(plan), work)
+            if known:
+                work.report(f"{of.file_name}: {part.info.size} bytes, cached")
+            return part
 
     return await together(one(of, plan) for of, plan in wanted)
 

@@ -15,8 +15,10 @@ import structlog
 
 from wavelet.cluster.claims import Claims
 from wavelet.errors import InvalidRequest, OurError
+from wavelet.image.reference import Reference
 from wavelet.plan import canonical
 from wavelet.plan.conda import FromConda, FromLock
+from wavelet.plan.source import FromRegistry
 from wavelet.store.database import Database
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ class Locks:
         self._renew_after = renew_after
         self._clock = clock
         self._held: dict[str, tuple[FromLock, float]] = {}
+        self._proved: set[str] = set()
 
     def certain(self, leaf: FromConda) -> FromLock | None:
         """Return the lock if nobody has to be asked for it."""
@@ -101,6 +104,20 @@ class Locks:
             self._hold(self._key(leaf), lock, self._clock())
         return lock
 
+    async def prove(self, lock: FromLock) -> None:
+        """Note for all nodes that an image was made of a lock's packages, on whatever base."""
+        proof = _proof(lock)
+        if proof not in self._proved:
+            await self._claims.claim(proof, b"made")
+            if len(self._proved) >= _HELD:
+                self._proved.clear()
+            self._proved.add(proof)
+
+    async def is_proved(self, lock: FromLock) -> bool:
+        """Tell whether any node has noted that."""
+        proof = _proof(lock)
+        return proof in self._proved or await self._claims.claimed(proof) is not None
+
     def expire(self) -> None:
         """Forget locks that nobody has asked for in `KEPT` seconds."""
         self._database.write_later("DELETE FROM conda_locks WHERE at < ?", self._clock() - KEPT)
@@ -126,6 +143,11 @@ class Locks:
     def _key(self, leaf: FromConda, ago: int = 0) -> str:
         window = f"/{int(self._clock() // self._renew_after) - ago}" if leaf.renewed else ""
         return f"conda-lock/{_family(leaf)}{window}"
+
+
+def _proof(lock: FromLock) -> str:
+    anywhere = FromRegistry(Reference.parse("scratch"), lock.platform)
+    return f"conda-made/{canonical.key(replace(lock, base=anywhere))}"
 
 
 def _family(leaf: FromConda) -> str:

@@ -109,6 +109,14 @@ class CondaPinner:
         lock = self._locks.certain(leaf)
         return None if lock is None else replace(lock, base=leaf.base)
 
+    async def prove(self, lock: FromLock) -> None:
+        """Note for all nodes that an image was made of a lock."""
+        await self._locks.prove(lock)
+
+    async def is_proved(self, lock: FromLock) -> bool:
+        """Tell whether any node has made an image of a lock."""
+        return await self._locks.is_proved(lock)
+
     async def pin(
         self,
         leaf: FromConda,

@@ -1,0 +1,117 @@
+"""Plans pinned whole: tags to digests, and what is asked of conda to locks, which may need to look into base images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from wavelet.errors import WaveletError
+from wavelet.image.image import Content, Image
+from wavelet.make.conda.libc import Libc
+from wavelet.pin.conda.pinner import CondaPinner
+from wavelet.pin.tags import Pinned, Pinner
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.conda import FromConda, FromLock, LibcOf
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import Base, Plan, map_parts, parts
+from wavelet.plan.source import FromRegistry
+from wavelet.resolve.job import Jobs
+from wavelet.resolve.journal import Journals, solve_key
+
+SOLVE_LIMIT = 600.0
+"""Seconds after which a solve's job gives up: it may take in large indexes and find out what the base image has."""
+
+
+class Makes(Protocol):
+    """What is needed of the resolver."""
+
+    async def make(self, plan: Plan, key: str, identity: Identity, public: bool = False, *, wait: float) -> Image:
+        """See `wavelet.resolve.resolver.Resolver.make`."""
+
+    async def read(self, content: Content, identity: Identity) -> bytes:
+        """See `wavelet.resolve.resolver.Resolver.read`."""
+
+
+class Pins:
+    """See the module."""
+
+    def __init__(self, resolver: Makes, images: Pinner, conda: CondaPinner, journals: Journals, jobs: Jobs) -> None:
+        self._resolver = resolver
+        self._images = images
+        self._conda = conda
+        self._journals = journals
+        self._jobs = jobs
+
+    def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
+        """Return the pinned plan if nobody has to be asked for it."""
+        pinned = self._images.fresh(plan, identity)
+        if pinned is None or isinstance(plan, FromRegistry):
+            return pinned
+        locks = {asked: self._conda.fresh(asked) for asked in parts(plan) if isinstance(asked, FromConda)}
+        known = {asked: lock for asked, lock in locks.items() if lock is not None}
+        return _locked(plan, pinned, known) if len(known) == len(locks) else None
+
+    async def pin(self, plan: Plan, identity: Identity, *, refresh: bool) -> Pinned:
+        """Fix every part of `plan`; with `refresh` its packages are solved for anew.
+
+        Raises:
+            WaveletError: why it cannot be fixed.
+        """
+        pinned = await self._images.pin(plan, identity)
+        locks: dict[FromConda, FromLock] = {}
+        for asked, fixed in zip(parts(plan), parts(pinned.plan), strict=True):
+            if isinstance(asked, FromConda) and asked not in locks:
+                lock = None if refresh else self._conda.fresh(asked)
+                locks[asked] = lock or await self._solve(asked, fixed, identity, pinned.public, refresh)
+        return _locked(plan, pinned, locks)
+
+    async def _solve(self, asked: FromConda, fixed: Base, identity: Identity, public: bool, refresh: bool) -> FromLock:
+        assert isinstance(fixed, FromConda)
+        base = fixed.base
+
+        async def libc_of_base() -> Libc:
+            plan = LibcOf(base)
+            image = await self._resolver.make(plan, key_of(plan), identity, public, wait=SOLVE_LIMIT)
+            return Libc.decode(await self._resolver.read(image.closure[image.descriptor.digest], identity))
+
+        async def solve() -> FromLock:
+            report = self._journals.begin(solve_key(asked))
+            try:
+                return await self._conda.pin(asked, base, libc_of_base, report, refresh=refresh)
+            except WaveletError as error:
+                report(f"failed: {error.message}")
+                raise
+            finally:
+                self._journals.end(solve_key(asked))
+
+        # Many plans may have the same packages in common.
+        return await self._jobs.join("solve", (key_of(asked), refresh), solve, SOLVE_LIMIT).result(SOLVE_LIMIT)
+
+    async def prove(self, pinned: Pinned) -> None:
+        """Note, for all nodes, that an image was made of the plan's locks: they are never replaced unasked."""
+        for lock in _locks(pinned):
+            await self._conda.prove(lock)
+
+    async def is_proved(self, pinned: Pinned) -> bool:
+        """Tell whether any node has made an image of all of the plan's locks."""
+        return all([await self._conda.is_proved(lock) for lock in _locks(pinned)])
+
+
+def is_built(pinned: Pinned) -> bool:
+    """Tell whether something has to be built for it that could turn out not to be possible."""
+    return bool(_locks(pinned))
+
+
+def _locks(pinned: Pinned) -> list[FromLock]:
+    return [part for part in parts(pinned.plan) if isinstance(part, FromLock)]
+
+
+def _locked(plan: Plan, pinned: Pinned, locks: Mapping[FromConda, FromLock]) -> Pinned:
+    """Return the pinned plan with locks, on their pinned bases, in place of the packages that were asked for."""
+    fixed: dict[Base, Base] = {
+        part: replace(locks[asked], base=part.base)
+        for asked, part in zip(parts(plan), parts(pinned.plan), strict=True)
+        if isinstance(asked, FromConda) and isinstance(part, FromConda)
+    }
+    return replace(pinned, plan=map_parts(pinned.plan, lambda part: fixed.get(part, part)))
