@@ -184,3 +184,10 @@ async def test_a_place_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"records\.directory.*file/sub cannot be used"):
         DirectoryRecords(tmp_path / "file" / "sub", KEY, LIFETIME)
+
+
+async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Path) -> None:
+    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    async with asyncio.timeout(sum(directory.LOOK_AGAIN) / 2):
+        assert await records.get("0" * 32, patient=False) is None
+    await records.close()

@@ -64,13 +64,13 @@ class DirectoryRecords:
         self._recent = Recent(lifetime, clock)
         self._io = DirectoryIo(path)
 
-    async def get(self, token: str) -> Stored | None:
-        """See `Records.get`. An unknown token is looked for over a few seconds."""
+    async def get(self, token: str, *, patient: bool = True) -> Stored | None:
+        """See `Records.get`. A patient look for an unknown token takes a few seconds."""
         if not well_formed(token):
             return None
         if (stored := self._recent.get(token)) is not None:
             return stored
-        for pause in (0.0, *LOOK_AGAIN):
+        for pause in (0.0, *(LOOK_AGAIN if patient else ())):
             if pause:
                 await asyncio.sleep(pause)
                 await self._io.run(self._look_afresh, token)

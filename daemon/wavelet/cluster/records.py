@@ -69,8 +69,11 @@ class Stored:
 class Records(Protocol):
     """A keeper of records. All methods are safe to call at once, from several nodes where the place is shared."""
 
-    async def get(self, token: str) -> Stored | None:
-        """Return the record, or None: unknown, past its lifetime since its last use, or not authentic (then logged)."""
+    async def get(self, token: str, *, patient: bool = True) -> Stored | None:
+        """Return the record, or None: unknown, past its lifetime since its last use, or not authentic (then logged).
+
+        A patient look waits for what another node may have written just now; it is for names that somebody was given.
+        """
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """Keep a record with the bytes of its inline layers and return its token; power loss does not undo it.

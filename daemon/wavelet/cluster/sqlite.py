@@ -56,7 +56,7 @@ class SqliteRecords:
         except sqlite3.Error as error:
             raise OurError(f"{path} cannot be used as a database: {error}; move it away to begin anew") from error
 
-    async def get(self, token: str) -> Stored | None:
+    async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """See `Records.get`. A point read, in the loop."""
         if (stored := self._recent.get(token)) is not None:
             return stored

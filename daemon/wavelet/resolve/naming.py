@@ -54,7 +54,7 @@ class Naming:
     async def _agrees(self, record: Record) -> bool:
         """Tell whether the name is new, or means layers from the same places, or both requests' layers are verified."""
         token = record.token(self._key)
-        stored = await self._records.get(token)
+        stored = await self._records.get(token, patient=False)
         if stored is None:
             return True
         kept = list(layers(stored.record.plan))

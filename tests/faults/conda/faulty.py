@@ -38,7 +38,7 @@ def packages() -> list[Package]:
     """Return the channel's packages: parts of many sizes, `parts` that needs them all, and single ones."""
     alone = [Package(name, files={f"share/{name}": text(f"{name}\n")}) for name in ("one", "two", "three")]
     python = Package("python", "3.12.1", files={"bin/python3.12": script("#!/bin/sh\n")})
-    heavy = Package("heavy", files={"share/heavy": Noise(60_000_000, 1)})
+    heavy = Package("heavy", files={"share/heavy": Noise(30_000_000, 1)})
     return [*many_packages(COUNT, largest=LARGEST), *alone, python, heavy]
 
 

@@ -1,0 +1,115 @@
+"""Channels that break off, send too little or too much, or are away: taken up again, or refused with the host's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from faulty import StartNode, at_once, eventually
+
+from lab.conda_asks import CondaSite
+from lab.processes import wait_for
+
+pytestmark = pytest.mark.registry
+
+PART = "/part001-"
+
+
+@pytest.mark.parametrize("broken_off", [{"reset": 700_000, "times": 3}, {"truncate": 700_000, "times": 3}])
+def test_a_transfer_that_breaks_off_is_taken_up_again(
+    site: CondaSite, start: StartNode, calm: Callable[..., str], broken_off: dict[str, Any]
+) -> None:
+    expected = calm("part001")
+    site.server.requests.clear()
+    site.server.fault(PART, skip=0, **broken_off)
+    assert start().digest("part001") == expected
+    asked = [seen.headers.get("range", "") for seen in site.server.requests if PART in seen.path]
+    assert asked[:1] == [""]
+    assert asked[1] == "bytes=700000-"
+    assert len(asked) == 4
+
+
+def test_faults_that_pass(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
+    """Each once, on another package of the same environment: it is made all the same."""
+    expected = calm("parts")
+    passing: tuple[dict[str, Any], ...] = (
+        {"status": 503, "headers": {"Retry-After": "0"}},
+        {"status": 429, "headers": {"Retry-After": "0"}},
+        {"status": 500},
+        {"reset": -1},
+        {"reset": 0},
+        {"truncate": 100},
+        {"delay": 1.0},
+        {"rate": 500_000},
+    )
+    for number, fault in enumerate(passing, 2):
+        site.server.fault(f"/part{number:03}-", times=1, **fault)
+    site.server.fault("/linux-64/repodata", times=1, reset=100)
+    assert start().digest("parts") == expected
+
+
+def test_faults_that_stay(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
+    """Each names the package's address, and the same request is answered once the fault is over."""
+    faults: dict[str, dict[str, Any]] = {
+        "part002": {"status": 404},
+        "part003": {"status": 500},
+        "part004": {"status": 403},
+        "part005": {"reset": -1},
+        "part006": {"corrupt": 3000},
+        "part007": {"body": b"<html>502 Bad Gateway</html>"},
+        "part008": {"content_length": 10},
+        "part009": {"redirect": "loop"},
+    }
+    names = (*faults, "parts")
+    expected = {name: calm(name) for name in names}
+    node = start()
+    for name, fault in faults.items():
+        site.server.fault(f"/{name}-", **fault)
+    for name, answer in zip(names, at_once(node.pull, *names), strict=True):
+        assert answer.status >= 400, name
+        assert site.server.host.encode() in answer.body, (name, answer)
+        assert (b"/part00" if name == "parts" else f"/{name}-".encode()) in answer.body, (name, answer)
+        assert b"Traceback" not in answer.body
+        assert b"defect" not in answer.body
+    assert node.leftovers() == []
+    node.check_files()
+    site.server.clear_faults()
+    longer = {"part002": 62, "part004": 62, "parts": 62}
+    for name, answer in zip(names, at_once(lambda name: eventually(lambda: node.pull(name), longer.get(name, 8)), *names), strict=True):
+        assert answer.status == 200, (name, answer)
+        assert node.digest(name) == expected[name]
+
+
+def test_a_channel_that_goes_away_in_the_middle(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
+    expected = calm("parts")
+    site.server.requests.clear()
+    site.server.fault("/part", rate=1_000_000)
+    node = start()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(node.pull, "parts")
+        wait_for(lambda: site.server.count("/part") > 8, "archives", 10)
+        site.server.off()
+        away = answer.result(40)
+    assert away.status == 502
+    assert site.server.host.encode() in away.body
+    have = {seen.path for seen in site.server.requests if "/part" in seen.path}
+    assert have
+    site.server.on()
+    assert eventually(lambda: node.pull("parts")).status == 200
+    assert node.digest("parts") == expected
+
+
+def test_a_channel_that_is_away_from_the_start(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
+    expected = calm("one"), calm("part005")
+    node = start()
+    assert node.digest("one") == expected[0]
+    site.server.off()
+    assert node.digest("one") == expected[0]
+    answer = node.pull("part005")
+    assert answer.status == 502
+    assert site.server.host.encode() in answer.body
+    site.server.on()
+    assert eventually(lambda: node.pull("part005")).status == 200
+    assert node.digest("part005") == expected[1]
