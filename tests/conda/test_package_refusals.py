@@ -69,7 +69,7 @@ def test_a_package_has_so_many_members(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_documents_have_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(archive_module, "DOCUMENT_LIMIT", 1000)
+    monkeypatch.setattr(archive_module, "DOCUMENTS", dict.fromkeys(archive_module.DOCUMENTS, 1000))
     archive = write(tmp_path, replace(HARMLESS, about={"text": "x" * 2000}))
     assert "info/about.json has" in refusal(archive, tmp_path / "layer")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from lab.conda_asks import CondaSite, ask, blob, build_log, digest, done, files, layers, made, manifest
+from lab.conda_asks import CHANNEL, CondaSite, ask, build_log, digest, done, files, layers, made
+from lab.conda_channel import make_channel
+from lab.conda_packages import Noise, Package
 from lab.daemon import Daemon
 
 pytestmark = pytest.mark.registry
@@ -30,7 +34,7 @@ def test_twenty_at_a_time(start_daemon: Callable[..., Daemon], own_site: CondaSi
     assert len({answer["targetImage"] for answer in answers}) == 1
     assert done(node, answers[0]["requestId"])["succeeded"] is True
     counts = fetched(own_site)
-    assert len(counts) == 12
+    assert len(counts) == 11
     assert set(counts.values()) == {1}, counts
     assert own_site.server.count("repodata") + own_site.server.count("shards") < 20
     log = build_log(node, answers[0]["buildId"])
@@ -39,14 +43,11 @@ def test_twenty_at_a_time(start_daemon: Callable[..., Daemon], own_site: CondaSi
 
 def test_different_environments_that_overlap(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     node = start_daemon(settings=own_site.settings())
-    tools = ["samtools=1.17", "samtools=1.18", "bwa=0.7.17", "bwa=0.7.18", "labtool", "lab-report", "meta", "procps-ng"]
-
-    def one(number: int) -> str:
-        return made(node, tools[number % 8], tools[(number * 3 + 4) % 8] if number % 2 else "which")
-
-    with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(one, range(16)))
-    assert len(set(names)) >= 8
+    tools = ("samtools", "bwa", "labtool", "lab-report", "procps-ng")
+    pairs = list(itertools.combinations(tools, 2))
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        names = list(pool.map(lambda pair: made(node, *pair), pairs))
+    assert len(set(names)) == len(pairs)
     assert max(fetched(own_site).values()) == 1
     for name in set(names):
         assert any(path.startswith("opt/conda/conda-meta/") for path in files(layers(node, name)))
@@ -63,20 +64,21 @@ def test_twenty_pulls_of_a_name_that_nobody_asked_for(
     assert set(fetched(own_site).values()) == {1}
 
 
-def test_evicted_layers_are_made_again(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
-    """The store has room for the base and for one of two environments with a large package each."""
-    settings = own_site.settings(more={"store": {"limit": "21MB", "lease": 0.1}})
-    node = start_daemon(settings=settings)
-    first = made(node, "samtools=1.17", "bwa=0.7.17", "which")
-    expected = digest(node, first)
-    document = manifest(node, first)
-    blobs = [entry["digest"] for entry in [document["config"], *document["layers"]]]
-    other = made(node, "python", "lab-report")
-    layers(node, other)
-    for each in blobs:
-        blob(node, first, each)
+def test_what_is_evicted_is_made_again(
+    start_daemon: Callable[..., Daemon], own_site: CondaSite, tmp_path: Path
+) -> None:
+    """The store has room for one of two environments with a large package each, and to make the other one."""
+    large = [Package(name, files={f"share/{name}": Noise(6_000_000, seed)}) for seed, name in enumerate(("one", "two"))]
+    own_site.server.channels["large"] = make_channel(tmp_path / "large", large)
+    node = start_daemon(settings=own_site.settings(more={"store": {"limit": "36MB", "lease": 0.1}}))
+    first = made(node, "one", "samtools=1.17", channels=("large", CHANNEL))
+    expected, before = digest(node, first), layers(node, first)
+    for more in range(3):
+        layers(node, made(node, "two", *["which", "bwa", "procps-ng"][:more], channels=("large", CHANNEL)))
     assert digest(node, first) == expected
-    assert max(fetched(own_site).values()) > 1 or "making again" in node.log()
+    assert layers(node, first) == before
+    counts = fetched(own_site)
+    assert counts["/large/linux-64/one-1.0-h0_0.conda"] > 1, (counts, node.log())
 
 
 def test_lost_files_are_made_again(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.errors import Internal, NoSpace, Unsolvable
+from wavelet.errors import Internal, NoSpace, Unsolvable, WaitExpired
 from wavelet.resolve import workers
 from wavelet.resolve.workers import Workers
 
@@ -48,6 +48,22 @@ async def test_a_process_that_dies_is_replaced_once_per_call(pool: Workers, tmp_
     with pytest.raises(Internal, match="the worker process died over die"):
         await pool.run(die)
     assert await pool.run(os.getpid)
+
+
+async def test_a_function_that_does_not_end_is_ended(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await pool.run(os.getpid)
+    monkeypatch.setattr(workers, "FUNCTION_LIMIT", 0.5)
+    with pytest.raises(WaitExpired, match="sleep has not ended"):
+        await pool.run(time.sleep, 600)
+    monkeypatch.undo()
+    assert await pool.run(os.getpid) != first
+
+
+async def test_a_function_that_takes_all_memory_fails_alone(pool: Workers) -> None:
+    first = await pool.run(os.getpid)
+    with pytest.raises(Internal, match="bytes of memory"):
+        await pool.run(bytes, workers.MEMORY_LIMIT)
+    assert await pool.run(os.getpid) == first
 
 
 async def test_idle_processes_end(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,10 @@ MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
 
 
+MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
+"""Bytes of a document that was made here: that of a package's layer names each of its files."""
+
+
 class Resolver:
     """See the module."""
 
@@ -331,7 +335,8 @@ class Resolver:
         Raises:
             WaveletError: it cannot be had, or is larger than a document may be.
         """
-        if content.descriptor.size > MANIFEST_LIMIT:
+        limit = MADE_DOCUMENT_LIMIT if isinstance(content.source, MadeBy) else MANIFEST_LIMIT
+        if content.descriptor.size > limit:
             raise BlobNotFound(
                 f"{content.descriptor.digest} is too large for a document: {content.descriptor.size} bytes"
             )

@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import resource
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from wavelet.errors import Internal, NoSpace, WaveletError
+from wavelet.errors import Internal, NoSpace, WaitExpired, WaveletError
 
 log = structlog.get_logger()
 
@@ -29,6 +32,12 @@ IDLE_LIFETIME = 300.0
 
 NICENESS = 5
 """How far workers stand back behind the process that serves pulls (nice(2))."""
+
+MEMORY_LIMIT = 4 * 1024**3
+"""Bytes of address space of a worker: what is made streams, and takes tens of megabytes."""
+
+FUNCTION_LIMIT = 1800.0
+"""Seconds that one function may take, waiting for a free process included."""
 
 ATTEMPTS = 2
 """How often a function is begun whose process died over it, which may have been another function's fault."""
@@ -58,13 +67,20 @@ class Workers:
             for _ in range(ATTEMPTS):
                 pool = self._pool or self._start()
                 try:
-                    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+                    async with asyncio.timeout(FUNCTION_LIMIT):
+                        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+                except TimeoutError:
+                    # Nothing else ends a process in the middle; what others had in it is begun again.
+                    self._kill(pool)
+                    raise WaitExpired(f"{function.__name__} has not ended in {FUNCTION_LIMIT:.0f} s") from None
                 except BrokenProcessPool:
                     log.warning("a worker process died", function=function.__name__)
                     self._drop(pool)
             raise Internal(f"the worker process died over {function.__name__}; is there enough memory?")
         except WaveletError:
             raise
+        except MemoryError:
+            raise Internal(f"{function.__name__} takes more than {MEMORY_LIMIT} bytes of memory") from None
         except OSError as error:
             raise NoSpace(f"the disk of the state directory cannot be written: {error.strerror}") from error
         finally:
@@ -82,6 +98,13 @@ class Workers:
         if self._pool is pool:
             self._pool = None
 
+    def _kill(self, pool: ProcessPoolExecutor) -> list[BaseProcess]:
+        processes = list(multiprocessing.active_children())
+        self._drop(pool)
+        for process in processes:
+            process.kill()
+        return processes
+
     def _end_idle(self) -> None:
         if self._pool is not None and not self._running:
             self._drop(self._pool)
@@ -91,17 +114,17 @@ class Workers:
         if self._idle is not None:
             self._idle.cancel()
         if self._pool is not None:
-            processes = list(multiprocessing.active_children())
-            self._drop(self._pool)
-            for process in processes:
-                process.kill()
+            processes = self._kill(self._pool)
             await asyncio.gather(*(asyncio.to_thread(process.join) for process in processes))
 
 
 def _begin() -> None:
     """Prepare a worker process."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         os.nice(NICENESS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        # Where memory runs out all the same, it is not the daemon that has to go.
+        Path("/proc/self/oom_score_adj").write_text("500")
     threading.Thread(target=_end_with_parent, daemon=True, name="end with the daemon").start()
 
 

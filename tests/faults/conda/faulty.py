@@ -52,11 +52,18 @@ class Node:
     def __init__(self, state: Path, site: CondaSite, *, more: dict[str, Any] | None = None, **conda: Any) -> None:
         """Prepare it: `conda` are settings of that section, `more` other sections."""
         temporary = state.with_name(state.name + ".tmp")
-        temporary.mkdir(parents=True)
+        temporary.mkdir(parents=True, exist_ok=True)
         settings = site.settings(more=more, repodata_ttl=0, **conda)
         self._mark = f"TMPDIR={temporary}".encode()
+        self._site = site
         self.state = state
         self.daemon = Daemon(state, settings=settings, TMPDIR=temporary)
+
+    def again(self, *, more: dict[str, Any]) -> Node:
+        """Start it anew with other settings; it was stopped."""
+        node = Node(self.state, self._site, more=more)
+        node.daemon.start()
+        return node
 
     # Asking
 
@@ -82,6 +89,10 @@ class Node:
         conda_asks.layers(self.daemon, name, document)
         return conda_asks.digest(self.daemon, name)
 
+    def log_of_making(self, *specs: str) -> str:
+        """Return the log of the build that a request for packages names."""
+        return conda_asks.build_log(self.daemon, str(conda_asks.ask(self.daemon, *specs)["buildId"]))
+
     # What it holds and runs
 
     def check_files(self) -> int:
@@ -94,6 +105,10 @@ class Node:
     def leftovers(self) -> list[Path]:
         """Return what lies in the directory of unfinished files."""
         return list((self.state / "partial").iterdir())
+
+    def settle(self) -> None:
+        """Return once nothing unfinished is left; what was begun with others goes on when one of them fails."""
+        wait_for(lambda: not self.leftovers(), "the end of unfinished files", 15)
 
     def is_making(self) -> bool:
         """Tell whether a worker writes a layer."""

@@ -22,10 +22,16 @@ import zstandard
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda.stream import Bounds, Member, members_of
 
-DOCUMENTS = ("index.json", "paths.json", "about.json", "link.json", "files", "has_prefix")
-"""What is read of `info/`."""
-DOCUMENT_LIMIT = 128 * 1024 * 1024
-"""Bytes of one of them; the `paths.json` of 200,000 files has some 60 MB."""
+_MIB = 1024 * 1024
+DOCUMENTS = {
+    "index.json": _MIB,
+    "about.json": _MIB,
+    "link.json": _MIB,
+    "paths.json": 128 * _MIB,
+    "files": 64 * _MIB,
+    "has_prefix": 64 * _MIB,
+}
+"""What is read of `info/`, and of how many bytes at the most; the `paths.json` of 200,000 files has some 60 MB."""
 
 _PARTS = 16
 """Members that a `.conda` may have, of which three are known."""
@@ -65,8 +71,8 @@ class Archive:
         for member in self._members(info_only=True):
             folder, _, name = member.path.partition("/")
             if folder == "info" and name in DOCUMENTS and member.is_file:
-                if member.size > DOCUMENT_LIMIT:
-                    raise self.broken(f"info/{name} has {member.size} bytes; no more than {DOCUMENT_LIMIT} are read")
+                if member.size > DOCUMENTS[name]:
+                    raise self.broken(f"info/{name} has {member.size} bytes; no more than {DOCUMENTS[name]} are read")
                 found[name] = Document(b"".join(member.chunks()), member.mtime)
             elif folder != "info" and _complete(found):
                 break

@@ -43,7 +43,7 @@ class LayerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         files: paths of regular files.
         links: paths of symbolic links, with their targets.
         directories: paths of all directories that the layer has entries for, the prefix itself ("") among them.
-        index: `info/index.json` of a package, as it is; name, version and `requires_dist` of a wheel.
+        index: what matters of a package's `info/index.json`; name, version and `requires_dist` of a wheel.
         about: members of `info/about.json` that an SBOM shows: `license` and `home`.
         scripts: paths of scripts that installation would run (post-link, and pre-link, which is long deprecated).
         env_vars: what the package's `etc/conda/env_vars.d` sets.

@@ -12,7 +12,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from wavelet.plan.conda import PREFIX
+
 Mode = Literal["text", "binary"]
+
+PATHS_LIMIT = 500_000
+"""Paths of one package. The largest packages of public channels have a tenth of that."""
+
+KEPT = (
+    *("name", "version", "build", "build_number", "depends", "constrains", "noarch", "subdir", "arch", "platform"),
+    *("license", "license_family", "timestamp", "track_features", "features", "python_site_packages_path"),
+)
+"""Members of `index.json` that are kept; nothing asks for others."""
 
 _OLD_PLACEHOLDER = "/opt/anaconda1" + "anaconda2" + "anaconda3"
 """What stands in old packages that do not name theirs. In two parts, so that it survives being packaged itself."""
@@ -69,7 +80,7 @@ class Metadata:
     """See the module.
 
     Attributes:
-        index: `index.json` as it is.
+        index: the members of `index.json` that are `KEPT`.
         about: `about.json` as it is.
         paths: what to install, each once.
         entry_points: of noarch Python packages.
@@ -118,7 +129,8 @@ def parse_metadata(documents: Mapping[str, bytes]) -> Metadata:
     """
     if "index.json" not in documents:
         raise ValueError("it has no info/index.json")
-    index = _decode(documents, "index.json", dict[str, Any], {})
+    whole = _decode(documents, "index.json", dict[str, Any], {})
+    index = {name: whole[name] for name in KEPT if name in whole}
     if not isinstance(index.get("name"), str):
         raise ValueError("info/index.json has no name")  # noqa: TRY004 - of a document, not of an argument
     link = _decode(documents, "link.json", _Link, _Link()) if index.get("noarch") == "python" else _Link()
@@ -140,6 +152,8 @@ def _decode(documents: Mapping[str, bytes], name: str, kind: Any, absent: Any) -
 
 
 def _paths(documents: Mapping[str, bytes]) -> tuple[PathEntry, ...]:
+    if documents.get("paths.json", b"").count(b'"_path"') > PATHS_LIMIT:
+        raise ValueError(f"info/paths.json has more than the {PATHS_LIMIT} paths that are accepted")
     if "paths.json" in documents:
         entries = [_entry(wire) for wire in _decode(documents, "paths.json", _Paths, None).paths]
     elif "files" in documents:
@@ -160,8 +174,9 @@ def _entry(wire: _Path) -> PathEntry:
 
 
 def _placeholder(prefix: str, mode: Any) -> Placeholder:
-    if not prefix or "\0" in prefix:
-        raise ValueError(f"{prefix[:200]!r} is not a placeholder")
+    # A shorter one would let files grow as they are linked, and stands everywhere by chance.
+    if not prefix.startswith("/") or len(prefix) < len(PREFIX) or "\0" in prefix:
+        raise ValueError(f"{prefix[:200]!r} is not a placeholder: an absolute path of {len(PREFIX)} characters or more")
     return Placeholder(prefix, mode)
 
 

@@ -1,0 +1,88 @@
+"""Stores and disks that are too small: what does not fit is refused with a sentence, and made once there is room."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faulty import PARTS, Node, StartNode, at_once
+
+from lab.conda_asks import CondaSite
+
+pytestmark = pytest.mark.registry
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize("limit", ["500KB", "8MB"])
+def test_a_store_without_room(start: StartNode, calm: Callable[..., str], limit: str) -> None:
+    """In 500 KB no archive finds its place, in 8 MB the larger of them, or their layers."""
+    expected = calm("parts"), calm("one")
+    small = start(more={"store": {"limit": limit}})
+    answer = small.pull("parts")
+    assert answer.status == 507, answer
+    error = answer.json()["errors"][0]
+    assert "store.limit" in error["message"], error
+    assert error["detail"]["fault"] == "wavelet"
+    small.settle()
+    assert small.digest("one") == expected[1]
+    small.daemon.stop()
+    large = small.again(more={"store": {"limit": "200MB"}})
+    try:
+        assert large.digest("parts") == expected[0]
+        assert large.digest("one") == expected[1]
+    finally:
+        large.daemon.stop()
+
+
+def test_eviction_in_the_middle(start: StartNode, calm: Callable[..., str], site: CondaSite) -> None:
+    """The store has room for a few of the environments: what one of them needs goes while another one is made."""
+    asked = [("part001", "part002"), ("parts",), ("part003", "part001"), ("part002", "one"), ("part001",)]
+    expected = [calm(*specs) for specs in asked]
+    node = start(more={"store": {"limit": "20MB", "lease": 0.001}})
+    for _ in range(2):
+        for specs, digest in zip(asked, expected, strict=True):
+            assert node.digest(*specs) == digest
+    node.settle()
+    node.check_files()
+    assert sum(size for (size,) in node.rows("SELECT size FROM blobs")) <= 20_000_000
+    assert "making again" in node.daemon.log()
+    site.server.off()
+    assert node.digest("part001") == expected[-1]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 120 MiB, of which the store leaves 64 alone."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", place], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"cannot mount a small file system here: {made.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk(start: StartNode, calm: Callable[..., str], site: CondaSite, small_disk: Path) -> None:
+    expected = {name: calm(name) for name in (*PARTS[:4], "one")}
+    node = start(str(small_disk / "state"), more={"store": {"limit": "1GB"}})
+    assert node.digest("one") == expected["one"]
+    filler = small_disk / "filler"
+    with pytest.raises(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(MEGABYTE // 4))
+    for answer in at_once(node.pull, *PARTS[:4]):
+        assert answer.status in (500, 507), answer
+        assert b"disk" in answer.body or b"room" in answer.body
+        assert b"defect" not in answer.body
+    assert node.digest("one") == expected["one"]
+    filler.unlink()
+    for name in PARTS[:4]:
+        assert node.digest(name) == expected[name]
+    node.check_files()
+    assert node.leftovers() == []
