@@ -1,7 +1,7 @@
 """A conda environment of real files: this machine's libraries and Python modules, in packages whose sizes fall as those
 of real environments do (the largest has a quarter of all bytes, the 45 smallest of a hundred some 4 %).
 
-A third of the bytes is small files, every third package is a noarch Python one; each has a binary and a script with a
+A quarter of the bytes is small files, every third package is a noarch Python one; each has a binary and a script with a
 placeholder to replace.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import site
+import stat
 import sysconfig
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path, PurePosixPath
 
 from lab.conda_catalogue import packages as catalogue
-from lab.conda_packages import PLACEHOLDER, Entry, File, Package, binary, script
+from lab.conda_packages import PLACEHOLDER, Entry, File, Package, script
 from lab.conda_python import python_package
 
 BYTES = 450_000_000
@@ -28,10 +29,11 @@ CHANGED = range(4, 100, 8)
 """Ranks of packages of which there is a second version with other contents: about a tenth of all bytes."""
 
 _STEEP = 1.5
-_SMALL = 48 * 1024
-_SMALL_SHARE = 0.33
+_SMALL = range(1024, 64 * 1024)
+_SMALL_SHARE = 0.25
 _LIBRARY_ROOTS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib/gcc", "/usr/bin", "/usr/sbin")
 _LEAST = 3000
+_BLOCK = 1 << 20
 
 
 def name_of(rank: int) -> str:
@@ -62,20 +64,27 @@ def specs(*, without: int = 1, version: str = "1.0") -> list[str]:
     return ["python", *(f"{name_of(rank)}={version if rank in CHANGED else '1.0'}" for rank in chosen)]
 
 
+class _InBlocks(File):
+    """A large file that is handed to tar in pieces."""
+
+    def blocks(self) -> Iterator[bytes]:
+        for start in range(0, len(self.content), _BLOCK):
+            yield self.content[start : start + _BLOCK]
+
+
 class _Pools:
     """Files of this machine, large ones and small ones, each handed out once as long as there are any."""
 
     def __init__(self) -> None:
         roots = [*_LIBRARY_ROOTS, sysconfig.get_path("stdlib"), *site.getsitepackages(), "/usr/lib/python3"]
-        found = sorted({path for root in roots for path in _regular(Path(root))})
-        sizes = {path: path.stat().st_size for path in found}
-        self._small = cycle([path for path in found if 0 < sizes[path] < _SMALL])
-        self._large = sorted((sizes[path], path) for path in found if _SMALL <= sizes[path])
+        sizes = dict(sorted(each for root in dict.fromkeys(roots) for each in _regular(root)))
+        self._small = cycle([path for path, size in sizes.items() if size in _SMALL])
+        self._large = sorted((size, path) for path, size in sizes.items() if size >= _SMALL.stop)
 
     def small(self, size: int) -> Iterator[bytes]:
         """Yield small files of about `size` bytes in all."""
         while size > 0:
-            data = next(self._small).read_bytes()
+            data = Path(next(self._small)).read_bytes()
             size -= len(data)
             yield data
 
@@ -85,15 +94,17 @@ class _Pools:
             taken = fitting[-1]
             self._large.remove(taken)
             size -= taken[0]
-            yield taken[1].read_bytes()
+            yield Path(taken[1]).read_bytes()
 
 
-def _regular(root: Path) -> Iterator[Path]:
+def _regular(root: str) -> Iterator[tuple[str, int]]:
+    """Yield paths and sizes of files below `root` that anybody may read."""
     for directory, _, names in os.walk(root):
         for name in names:
-            path = Path(directory, name)
-            if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK):
-                yield path.resolve()
+            path = f"{directory}/{name}"
+            found = os.lstat(path)
+            if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH:
+                yield path, found.st_size
 
 
 def _package(rank: int, size: int, pools: _Pools, version: str) -> Package:
@@ -103,7 +114,8 @@ def _package(rank: int, size: int, pools: _Pools, version: str) -> Package:
     files: dict[str, Entry] = {}
     for number, data in enumerate(pools.large(int(size * (1 - _SMALL_SHARE)))):
         path = f"{home}/_native{number}.so" if noarch else f"lib/lib{name}-{number}.so"
-        files[path] = binary(data + PLACEHOLDER.encode() + b"/lib\0") if number == 0 else File(data, 0o755)
+        with_prefix = data + PLACEHOLDER.encode() + b"/lib\0"
+        files[path] = _InBlocks(with_prefix, 0o755, "binary") if number == 0 else _InBlocks(data, 0o755)
         size -= len(data)
     for number, data in enumerate(pools.small(max(size, _LEAST))):
         files[str(PurePosixPath(home, f"part{number // 20}", f"module{number}.py"))] = File(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from wavelet.errors import UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
 from wavelet.image.manifest import Descriptor
+from wavelet.make.conda import room
 from wavelet.make.conda.info import MEDIA_TYPE, LayerInfo
 from wavelet.make.conda.package import make
 from wavelet.plan.conda import Package, PackageLayer
@@ -42,7 +44,10 @@ class OneArchive:
     async def scratch(self, size: int) -> AsyncIterator[Path]:
         self.reserved.append(size)
         self.directory.mkdir()
-        yield self.directory
+        try:
+            yield self.directory
+        finally:
+            shutil.rmtree(self.directory)
 
     async def run(self, function: Callable[..., Any], *arguments: object) -> Any:
         return function(*arguments)
@@ -96,3 +101,22 @@ async def test_a_package_that_is_too_big_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UpstreamBroken, match=r"https://packages.test/lab/linux-64/tool-1.0-h0_0.conda: it inflates"):
         await make(asked(package, archive), work, 100_000)  # type: ignore[arg-type]
     assert work.kept == {}
+
+
+async def test_a_layer_that_outgrows_its_room_is_given_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LEAST", 10)
+    monkeypatch.setattr(room, "GROWTHS", (0, 0, 100))
+    archive = write(tmp_path, LabPackage("p", files={"share/noise": Noise(50_000, 1)}))
+    work = OneArchive(archive, tmp_path / "scratch")
+    package = Package(f"https://c.test/lab/linux-64/{archive.name}", hashlib.sha256(archive.read_bytes()).hexdigest())
+    await make(PackageLayer(package), work)  # type: ignore[arg-type]
+    assert work.reserved == [10, 10, 100 * archive.stat().st_size]
+
+
+async def test_a_layer_that_no_honest_package_has_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LEAST", 10)
+    monkeypatch.setattr(room, "GROWTHS", (0, 0))
+    archive = write(tmp_path, LabPackage("p", files={"share/noise": Noise(50_000, 1)}))
+    package = Package(f"https://c.test/lab/linux-64/{archive.name}", hashlib.sha256(archive.read_bytes()).hexdigest())
+    with pytest.raises(UpstreamBroken, match="more than 0 times"):
+        await make(PackageLayer(package), OneArchive(archive, tmp_path / "scratch"))  # type: ignore[arg-type]

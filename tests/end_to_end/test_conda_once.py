@@ -70,7 +70,7 @@ def test_what_is_evicted_is_made_again(
     """The store has room for one of two environments with a large package each, and to make the other one."""
     large = [Package(name, files={f"share/{name}": Noise(6_000_000, seed)}) for seed, name in enumerate(("one", "two"))]
     own_site.server.channels["large"] = make_channel(tmp_path / "large", large)
-    node = start_daemon(settings=own_site.settings(more={"store": {"limit": "36MB", "lease": 0.1}}))
+    node = start_daemon(settings=own_site.settings(more={"store": {"limit": "30MB", "lease": 0.1}}))
     first = made(node, "one", "samtools=1.17", channels=("large", CHANNEL))
     expected, before = digest(node, first), layers(node, first)
     for more in range(3):

@@ -91,7 +91,6 @@ def package(name: str) -> Package:
     return Package(name, files={"share/fine": text("fine\n" * 5000), "share/more": Noise(300_000)})
 
 
-@pytest.mark.xfail(reason="the lock of the first solve stands, whether or not its packages could be had", strict=True)
 def test_an_index_that_is_mended(
     bad: dict[str, Bad], start: StartNode, calm: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
+from wavelet.errors import NoSpace
 from wavelet.image.digest import Digest
 from wavelet.make.conda import gzip, tar
 from wavelet.make.conda.info import Fragment
@@ -22,6 +23,10 @@ _BATCH = 16 * gzip.BLOCK
 """Bytes of tar that are handed to the compressing thread at a time."""
 _AHEAD = 3
 """Batches that may wait for it."""
+
+
+class Outgrown(NoSpace):
+    """A blob is larger than the room that was set aside for it."""
 
 
 class Written(NamedTuple):
@@ -49,9 +54,10 @@ class LayerWriter:
     Entries are given in the order in which they shall stand; each path once, and all of their parents in `directories`.
     """
 
-    def __init__(self, path: Path, directories: Iterable[str]) -> None:
+    def __init__(self, path: Path, directories: Iterable[str], room: int | None = None) -> None:
+        """Begin the file `path`, of at most `room` bytes; more raise `Outgrown`."""
         self._directories = directories
-        self._blob = _Blob(path)
+        self._blob = _Blob(path, room)
 
     def __enter__(self) -> Self:
         self._blob.write(tar.directories(self._directories))
@@ -98,8 +104,8 @@ class LayerWriter:
 class _Blob:
     """A file of gzip members, compressed and hashed in a thread of its own: all of that leaves Python's lock."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, room: int | None) -> None:
+        self._room = room
         self._batch = bytearray()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compress")
         self._waiting: deque[Future[None]] = deque()
@@ -155,4 +161,6 @@ class _Blob:
         if data:
             self._blob.update(data)
             self._blob_size += len(data)
+            if self._room is not None and self._blob_size > self._room:
+                raise Outgrown(f"a layer has more than the {self._room} bytes that were set aside for it")
             self._file.write(data)

@@ -41,7 +41,14 @@ class Made(NamedTuple):
 
 
 def link_package(
-    archive: Path, blob: Path, name: str, prefix: str, python: str, site_packages: str, limit: int
+    archive: Path,
+    blob: Path,
+    name: str,
+    prefix: str,
+    python: str,
+    site_packages: str,
+    limit: int,
+    room: int | None = None,
 ) -> Made:
     """Write the layer of the package in `archive` to `blob`, a new file in a directory of its own.
 
@@ -53,8 +60,10 @@ def link_package(
         python: minor version of the environment's Python, for noarch Python packages; empty for none.
         site_packages: where it looks, relative to the prefix; empty for the usual place.
         limit: bytes that the package may inflate to.
+        room: bytes that the layer may have; None where that does not matter.
 
     Raises:
+        Outgrown: the layer is larger.
         UpstreamBroken: the package is damaged, ill-formed, too big, or would reach outside of its prefix.
     """
     package = Archive(archive, name, limit)
@@ -64,7 +73,7 @@ def link_package(
         metadata = parse_metadata({name: document.data for name, document in documents.items()})
         links = plan_links(metadata, prefix, minor)
         linking = _Linking(package, links, prefix, changed_at(documents), blob.parent)
-        with LayerWriter(blob, links.directories) as layer:
+        with LayerWriter(blob, links.directories, room) as layer:
             linking.run(layer)
             written = layer.finish()
     except ValueError as error:

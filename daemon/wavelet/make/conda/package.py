@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.make.conda.info import MEDIA_TYPE
 from wavelet.make.conda.linking import Made, link_package
+from wavelet.make.conda.room import written
 from wavelet.make.work import Work
 from wavelet.plan.conda import PREFIX, PackageLayer
 
 INFLATED_LIMIT = 32 * 1000**3
 """Bytes that a package may inflate to, where no setting says so."""
-
-_GROWTH = 3
-_LEAST = 1024 * 1024
-"""A layer is given room for so many times its package, which is compressed harder, and for so many bytes at least."""
 
 
 async def make(plan: PackageLayer, work: Work, limit: int = INFLATED_LIMIT) -> Image:
@@ -31,12 +29,12 @@ async def make(plan: PackageLayer, work: Work, limit: int = INFLATED_LIMIT) -> I
     begun = time.monotonic()
     archive = await work.archive(package.url, Digest.parse(f"sha256:{package.sha256}"), package.size)
     size = (await asyncio.to_thread(archive.stat)).st_size
-    async with work.scratch(max(_GROWTH * size, _LEAST)) as directory:
-        blob = directory / "layer"
-        made: Made = await work.run(
-            link_package, archive, blob, package.url, PREFIX, plan.python, plan.site_packages, limit
-        )
-        layer = await work.adopt(blob, made.info.descriptor)
+
+    async def write(blob: Path, room: int) -> Made:
+        python = plan.python, plan.site_packages
+        return await work.run(link_package, archive, blob, package.url, PREFIX, *python, limit, room)
+
+    made, layer = await written(work, package.url, size, write, lambda made: made.info.descriptor)
     document = await work.keep(made.info.encode(), MEDIA_TYPE)
     work.report(f"{package.file_name}: {made.info.size} bytes, made in {time.monotonic() - begun:.1f} s{_slowly(made)}")
     return Image.of(document.descriptor, [document, layer])

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.parse
+from pathlib import Path
 
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.make.conda.info import MEDIA_TYPE
+from wavelet.make.conda.info import MEDIA_TYPE, LayerInfo
 from wavelet.make.conda.package import INFLATED_LIMIT
+from wavelet.make.conda.room import written
 from wavelet.make.conda.wheel_layer import write_layer
 from wavelet.make.work import Work
 from wavelet.plan.conda import WheelLayer
-
-_GROWTH = 3
-_LEAST = 1024 * 1024
-"""A layer is given room for so many times its wheel, which may be compressed harder, and for so many bytes at least."""
 
 
 async def make(plan: WheelLayer, work: Work, limit: int = INFLATED_LIMIT) -> Image:
@@ -31,10 +29,11 @@ async def make(plan: WheelLayer, work: Work, limit: int = INFLATED_LIMIT) -> Ima
     file_name = urllib.parse.unquote(wheel.file_name)
     archive = await work.archive(wheel.url, Digest.parse(f"sha256:{wheel.sha256}"), wheel.size)
     size = (await asyncio.to_thread(archive.stat)).st_size
-    async with work.scratch(max(_GROWTH * size, _LEAST)) as directory:
-        blob = directory / "layer"
-        info = await work.run(write_layer, archive, blob, file_name, plan.python, plan.site_packages, limit)
-        layer = await work.adopt(blob, info.descriptor)
+
+    async def write(blob: Path, room: int) -> LayerInfo:
+        return await work.run(write_layer, archive, blob, file_name, plan.python, plan.site_packages, limit, room)
+
+    info, layer = await written(work, wheel.url, size, write, lambda info: info.descriptor)
     document = await work.keep(info.encode(), MEDIA_TYPE)
     work.report(f"{file_name}: {info.size} bytes, made in {time.monotonic() - begun:.1f} s")
     return Image.of(document.descriptor, [document, layer])

@@ -43,7 +43,9 @@ _ILL_FORMED = (ValueError, LookupError, AssertionError, InstallerError, InvalidR
 """What is raised on a wheel that makes no sense; the library asserts the form of entry points."""
 
 
-def write_layer(archive: Path, blob: Path, file_name: str, python: str, site_packages: str, limit: int) -> LayerInfo:
+def write_layer(
+    archive: Path, blob: Path, file_name: str, python: str, site_packages: str, limit: int, room: int | None = None
+) -> LayerInfo:
     """Write the layer of the wheel in `archive` to `blob`, a new file, and return its document.
 
     Args:
@@ -60,7 +62,7 @@ def write_layer(archive: Path, blob: Path, file_name: str, python: str, site_pac
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            return _write(Wheel(opened, file_name, limit), blob, python, site_packages)
+            return _write(Wheel(opened, file_name, limit), blob, python, site_packages, room)
     except _DAMAGED as error:
         raise _broken(file_name, f"the archive is damaged ({error})") from None
     except _ILL_FORMED as error:
@@ -71,7 +73,7 @@ def _broken(file_name: str, why: str) -> UpstreamBroken:
     return UpstreamBroken(f"{file_name}: {why}; the package index has to replace the wheel")
 
 
-def _write(wheel: Wheel, blob: Path, python: str, site_packages: str) -> LayerInfo:
+def _write(wheel: Wheel, blob: Path, python: str, site_packages: str, room: int | None) -> LayerInfo:
     name = str(wheel.metadata["Name"] or wheel.distribution)
     places = {
         "purelib": site_packages,
@@ -84,7 +86,7 @@ def _write(wheel: Wheel, blob: Path, python: str, site_packages: str) -> LayerIn
     metadata = {"INSTALLER": f"{INSTALLER}\n".encode()}
     install(wheel, paths, metadata)
     directories = paths.directories()
-    with LayerWriter(blob, directories) as writer:
+    with LayerWriter(blob, directories, room) as writer:
         install(wheel, _Layer(paths, writer, wheel.newest), metadata)
         written = writer.finish()
     return _info(wheel.metadata, name, wheel.version, paths.files, directories, written)

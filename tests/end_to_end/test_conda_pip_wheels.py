@@ -1,0 +1,64 @@
+"""Requirements for pip: wheels of an index on loopback become layers, beside what conda has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import conda_asks
+from lab.conda_asks import CondaSite, ask, build_log, digest, done, lock, made
+from lab.daemon import Daemon
+from lab.engines import Docker
+from lab.wheels import PackageIndex, WheelFile, running_index, write_sdist
+
+pytestmark = pytest.mark.registry
+
+FILE = "channels: [conda-forge]\ndependencies:\n  - python\n  - pip:\n    - greets>=1\n"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackageIndex]:
+    root = tmp_path_factory.mktemp("index")
+    program = b"import sys\ndef main():\n    import helps\n    print('hello from', sys.prefix, helps.x)\n"
+    points = "[console_scripts]\ngreets = greets:main\n"
+    with running_index(root) as running:
+        running.add(
+            WheelFile("greets", files={"greets/__init__.py": program}, requires=["helps"], entry_points=points),
+            WheelFile("helps", "2.1"),
+        )
+        write_sdist(root / "sources", "sources")
+        yield running
+
+
+@pytest.fixture
+def node(start_daemon: Callable[..., Daemon], conda_site: CondaSite, index: PackageIndex) -> Daemon:
+    return start_daemon(settings=conda_site.settings(), PIP_INDEX_URL=index.simple, PIP_CONFIG_FILE="/dev/null")
+
+
+@pytest.mark.docker
+def test_wheels_run(node: Daemon, docker: Docker) -> None:
+    answer = ask(node, "python", "pip:greets")
+    state = done(node, answer["requestId"])
+    assert state["succeeded"] is True, state
+    name = answer["targetImage"]
+    docker.pull(name)
+    assert docker.run(name, "greets") == "hello from /opt/conda 1\n"
+    assert "greets-1.0" in build_log(node, answer["buildId"])
+    for form in ("pixi", "conda-lock"):
+        text = lock(node, answer["buildId"], form)
+        assert "greets-1.0-py3-none-any.whl" in text
+        assert digest(node, made(node, environment=text, channels=())) == digest(node, name)
+    assert digest(node, f"{node.authority}/conda/python/pip--greets:latest") == digest(node, name)
+    again = made(node, environment=FILE, channels=())
+    assert [layer["digest"] for layer in conda_asks.manifest(node, again)["layers"]] == [
+        layer["digest"] for layer in conda_asks.manifest(node, name)["layers"]
+    ]
+
+
+def test_sources_alone(node: Daemon) -> None:
+    answer = conda_asks.post(node, "python", "pip:sources")
+    text = answer.json()["message"] if answer.status != 200 else done(node, answer.json()["requestId"])["reason"]
+    assert "sources" in text
+    assert "built from source" in text

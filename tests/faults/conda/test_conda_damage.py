@@ -1,0 +1,126 @@
+"""A state directory that lost something, or that somebody has damaged: what is gone is made again, the same."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faulty import CHANNEL, Node, StartNode
+
+from lab import conda_asks, images, nextflow
+from lab.conda_asks import CondaSite
+
+pytestmark = pytest.mark.registry
+
+SPECS = ("part002", "part003", "one")
+
+
+def execute(node: Node, *statements: str) -> None:
+    """Change the database of a daemon that is stopped."""
+    with contextlib.closing(sqlite3.connect(node.state / "node.db")) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def blob_file(node: Node, digest: str) -> Path:
+    """Return where a blob lies."""
+    algorithm, hexadecimal = digest.split(":")
+    return node.state / "blobs" / algorithm / hexadecimal[:2] / hexadecimal
+
+
+@pytest.fixture
+def node(start: StartNode, calm: Callable[..., str]) -> Node:
+    """Return a daemon that has made an image."""
+    made = start()
+    assert made.digest(*SPECS) == calm(*SPECS)
+    return made
+
+
+def test_each_blob_that_is_removed_while_it_runs(node: Node) -> None:
+    """In turn: what an image is made of here, and what of a registry. The name is the same, and so are the bytes."""
+    name = node.name(*SPECS)
+    path = nextflow.manifest_path(name)
+    before = node.daemon.get(path, Accept=conda_asks.ACCEPT)
+    document = before.json()
+    for each in (*document["layers"], document["config"]):
+        blob_file(node, each["digest"]).unlink()
+        assert len(conda_asks.blob(node.daemon, name, each["digest"])) == each["size"]
+    shutil.rmtree(node.state / "blobs" / "sha256")
+    for each in (*reversed(document["layers"]), document["config"]):
+        assert len(conda_asks.blob(node.daemon, name, each["digest"])) == each["size"]
+    assert node.daemon.get(path, Accept=conda_asks.ACCEPT).body == before.body
+    node.settle()
+    node.check_files()
+
+
+def test_the_base_images_manifest_is_removed(node: Node, calm: Callable[..., str], site: CondaSite) -> None:
+    base = node.daemon.head(f"/v2/{site.base.replace(':', '_', 1).replace(':', '/manifests/')}", Accept=conda_asks.ACCEPT)
+    blob_file(node, base.headers["docker-content-digest"]).unlink()
+    node.daemon.stop()
+    node.daemon.start()
+    assert node.digest("two") == calm("two")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE images SET image = x'00'",
+        "UPDATE images SET plan = x'7b7d'",
+        "DELETE FROM images",
+        "UPDATE conda_locks SET lock = x'00'",
+        "UPDATE channel_files SET digest = 'sha256:' || substr(digest, 8, 63) || '0'",
+        "DELETE FROM origins",
+        "UPDATE blobs SET size = size + 1",
+    ],
+)
+def test_rows_that_are_damaged(node: Node, calm: Callable[..., str], statement: str) -> None:
+    expected = calm(*SPECS), calm("part003", "two")
+    node.daemon.stop()
+    execute(node, statement)
+    node.daemon.start()
+    assert node.digest(*SPECS) == expected[0]
+    assert node.digest("part003", "two") == expected[1]
+    assert "defect" not in node.daemon.log()
+
+
+@pytest.mark.parametrize("lost", ["node.db", "blobs", "solver", "records.db"])
+def test_parts_of_the_state_are_lost(node: Node, calm: Callable[..., str], lost: str) -> None:
+    expected = calm(*SPECS), calm("part003", "two")
+    node.daemon.stop()
+    for path in node.state.glob(f"{lost}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    node.daemon.start()
+    assert node.digest(*SPECS) == expected[0]
+    assert node.digest("part003", "two") == expected[1]
+    node.settle()
+    node.check_files()
+
+
+def test_the_solvers_cache_is_garbage(node: Node, calm: Callable[..., str]) -> None:
+    expected = calm("part003", "two")
+    node.daemon.stop()
+    files = [path for path in (node.state / "solver").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        path.write_bytes(b"\0garbage" * 100)
+    node.daemon.start()
+    assert node.digest("part003", "two") == expected
+
+
+def test_an_archive_in_the_store_that_was_changed_is_not_made_into_a_layer(
+    node: Node, calm: Callable[..., str], site: CondaSite
+) -> None:
+    """Its layer is gone and it is not what it was: a wrong layer is never served under the right digest."""
+    name = node.name(*SPECS)
+    document = conda_asks.manifest(node.daemon, name)
+    archive = site.server.channels[CHANNEL] / "linux-64" / "part002-1.0-h0_0.conda"
+    kept = blob_file(node, images.sha256(archive.read_bytes()))
+    kept.write_bytes(b"\0" * kept.stat().st_size)
+    for layer in document["layers"]:
+        blob_file(node, layer["digest"]).unlink()
+        got = node.daemon.get(nextflow.blob_path(name, layer["digest"]))
+        assert got.status != 200 or images.sha256(got.body) == layer["digest"]
