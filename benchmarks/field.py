@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
 from load import Load, load
@@ -20,6 +20,8 @@ from lab.http import answers, get
 from lab.images import Image, Layer
 from lab.processes import Background, LabError, free_port
 from lab.registry import Registry
+
+T = TypeVar("T")
 
 BLOB_BYTES = 61_000_000
 READY_SECONDS = 10.0
@@ -134,6 +136,7 @@ class Field:
         self._directory = directory
         self._stack = ExitStack()
         self._names = 0
+        self._made: dict[Any, Any] = {}
         self.image = images.image([raw_layer(BLOB_BYTES, seed=61)])
         self.blob = self.image.json()["layers"][0]["digest"]
         self.registry = Distribution(directory / "registry")
@@ -181,6 +184,12 @@ class Field:
             return Served(counted, cpu_seconds(pids[name]) - before)
 
         return {name: partial(once, name, base) for name, base in self.bases().items()}
+
+    def once(self, make: Callable[[Field], AbstractContextManager[T]]) -> T:
+        """Return what `make` has opened for several measures; it is closed with the field."""
+        if make not in self._made:
+            self._made[make] = self._stack.enter_context(make(self))
+        return self._made[make]  # type: ignore[no-any-return]
 
     def fresh(self, name: str) -> Path:
         """Return a directory's path that nobody has used."""

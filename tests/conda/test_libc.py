@@ -92,10 +92,19 @@ def test_this_machines_own_library(tmp_path: Path) -> None:
     assert found.glibc == libc.gnu_get_libc_version().decode()
 
 
-def test_a_version_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for block in (40, 64, 100):
-        monkeypatch.setattr(libc_scan, "_BLOCK", block)
-        assert libc_scan._banner_version(io.BytesIO(banner("2.36")[2_999_900:])) == "2.36"
+def test_a_version_across_chunks() -> None:
+    library = banner("2.36")[2_999_900:]
+    for size in (40, 64, 100):
+        chunks = (library[start : start + size] for start in range(0, len(library), size))
+        assert libc_scan._banner_version(chunks) == "2.36"
+
+
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("name")
+    header.type, header.size = tarfile.XHDTYPE, 2 * 1024**3
+    (tmp_path / "layer").write_bytes(header.tobuf() + bytes(10_000))
+    with pytest.raises(UpstreamBroken, match="cannot be read"):
+        look(tmp_path / "layer", "it", "x86_64", NOTHING)
 
 
 def test_musl_is_known_by_its_loader(tmp_path: Path) -> None:

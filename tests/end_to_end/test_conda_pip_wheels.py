@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import conda_asks
+from lab import conda_asks, conda_channel
 from lab.conda_asks import CondaSite, ask, build_log, digest, done, lock, made
+from lab.conda_packages import Package
 from lab.daemon import Daemon
 from lab.engines import Docker
 from lab.wheels import PackageIndex, WheelFile, running_index, write_sdist
@@ -33,8 +34,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackageIndex]:
 
 
 @pytest.fixture
-def node(start_daemon: Callable[..., Daemon], conda_site: CondaSite, index: PackageIndex) -> Daemon:
-    return start_daemon(settings=conda_site.settings(), PIP_INDEX_URL=index.simple, PIP_CONFIG_FILE="/dev/null")
+def node(
+    start_daemon: Callable[..., Daemon], own_site: CondaSite, index: PackageIndex, channel: Path, tmp_path: Path
+) -> Daemon:
+    with_pip = conda_channel.copy(channel, tmp_path / "with-pip")
+    own_site.server.channels[conda_asks.CHANNEL] = conda_channel.add(with_pip, Package("pip", "24.0"))
+    return start_daemon(settings=own_site.settings(), PIP_INDEX_URL=index.simple, PIP_CONFIG_FILE="/dev/null")
 
 
 @pytest.mark.docker

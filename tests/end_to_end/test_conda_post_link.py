@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import conda_asks, nextflow
+from lab import conda_asks
 from lab.conda_asks import CondaSite, ask, build_log, digest, done, files, layers, made
 from lab.conda_channel import make_channel
 from lab.conda_packages import Package, script
 from lab.conda_scripts import bioconductor_data, bioconductor_table, data_tarball
 from lab.daemon import Daemon
 from lab.engines import Docker
+from lab.processes import wait_for
 
 pytestmark = pytest.mark.registry
 
@@ -56,13 +57,9 @@ def test_a_script_runs_in_docker_and_its_work_is_a_layer(scripted: Daemon, docke
         said = docker.run(answer["targetImage"], "cat", "/opt/conda/share/post-linked")
         assert said == "post-link-tool 1.0 0\n"
         assert "post-link-tool" in build_log(scripted, answer["buildId"])
-        left = docker._client("ps", "-a", "-q").stdout
-        assert left == ""
-        failed = ask(scripted, "post-link-fails")
-        state = done(scripted, failed["requestId"])
-        assert state["succeeded"] is False
-        assert "post-link-fails" in state["reason"]
-        assert "no luck" in state["reason"]
+        why = reason(scripted, "post-link-fails")
+        assert "post-link-fails" in why
+        assert "no luck" in why
     finally:
         scripted.stop()
 
@@ -71,6 +68,16 @@ def test_a_script_runs_in_docker_and_its_work_is_a_layer(scripted: Daemon, docke
 def namespaced(start_daemon: Callable[..., Daemon], with_data: CondaSite) -> Daemon:
     """Return a daemon whose post-link scripts run in namespaces of the kernel alone."""
     return start_daemon(settings=with_data.settings(engine="namespace"))
+
+
+def reason(node: Daemon, *entries: str, channels: tuple[str, ...] = (conda_asks.CHANNEL,)) -> str:
+    """Ask for what cannot be made, and return why: at once, or as soon as the status says."""
+    answer = conda_asks.post(node, *entries, channels=channels)
+    if answer.status != 200:
+        return str(answer.json()["message"])
+    token = answer.json()["requestId"]
+    wait_for(lambda: "reason" in conda_asks.status(node, token), "a reason", 20)
+    return str(conda_asks.status(node, token)["reason"])
 
 
 def test_data_packages_and_no_network(namespaced: Daemon, with_data: CondaSite) -> None:
@@ -89,32 +96,24 @@ def test_data_packages_and_no_network(namespaced: Daemon, with_data: CondaSite) 
 
 
 def test_a_script_that_fails(namespaced: Daemon) -> None:
-    answer = conda_asks.post(namespaced, "post-link-fails")
-    members = answer.json()
-    assert answer.status == 200
-    state = done(namespaced, members["requestId"])
-    assert state["succeeded"] is False
-    assert "post-link-fails" in state["reason"]
-    assert "no luck" in state["reason"]
-    assert "no luck" in build_log(namespaced, members["buildId"])
-    pulled = namespaced.get(nextflow.manifest_path(members["targetImage"]), Accept=conda_asks.ACCEPT)
-    assert pulled.status >= 400
-    assert "post-link-fails" in pulled.json()["errors"][0]["message"]
+    why = reason(namespaced, "post-link-fails", "which")
+    assert "post-link-fails" in why
+    assert "no luck" in why
+    pulled = namespaced.get("/v2/conda/post-link-fails/which/manifests/latest", Accept=conda_asks.ACCEPT)
+    assert pulled.status == 400
+    assert "no luck" in pulled.json()["errors"][0]["message"]
 
 
 def test_data_that_is_gone(namespaced: Daemon, with_data: CondaSite) -> None:
     with_data.server.channels.pop("data")
-    answer = conda_asks.post(namespaced, "bioconductor-labdata", channels=CHANNELS)
-    text = answer.json()["message"] if answer.status != 200 else done(namespaced, answer.json()["requestId"])["reason"]
-    assert "labdata" in text
+    assert "labdata" in reason(namespaced, "bioconductor-labdata", channels=CHANNELS)
 
 
 def test_a_node_that_may_run_nothing(start_daemon: Callable[..., Daemon], conda_site: CondaSite) -> None:
     node = start_daemon(settings=conda_site.settings(engine="none"))
-    answer = conda_asks.post(node, "post-link-tool", "which")
-    text = answer.json()["message"] if answer.status != 200 else done(node, answer.json()["requestId"])["reason"]
-    assert "post-link-tool" in text
-    assert "engine" in text
+    why = reason(node, "post-link-tool", "which")
+    assert "post-link-tool" in why
+    assert "engine" in why
     made(node, "which")
 
 

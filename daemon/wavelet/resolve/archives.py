@@ -29,9 +29,6 @@ ORIGIN = "archive"
 CHANNEL = "channel"
 """What metrics call where archives come from."""
 
-AT_ONCE = 8
-"""Archives that are fetched at one time."""
-
 HELD = 900.0
 """Seconds for which an archive is kept from eviction while something is made of it; then it is asked for again."""
 
@@ -46,7 +43,6 @@ class Archives:
         self._store = store
         self._channels = channels
         self._database = database
-        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def get(self, url: str, digest: Digest, size: int | None) -> Path:
         """Return the verified file of an archive; it stays for `HELD` seconds, or until `let_go`.
@@ -56,13 +52,15 @@ class Archives:
             WaveletError: they cannot be had.
         """
         self._store.lease([digest], time.time() + HELD)
-        async with self._slots:
-            blob = self._store.find(digest, ORIGIN)
-            if blob is None:
-                blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
-            if isinstance(blob, Growing):
+        blob = self._store.find(digest, ORIGIN)
+        if blob is None:
+            blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
+        if isinstance(blob, Growing):
+            try:
                 await blob.wait_committed()
-                blob = self._store.find(digest, ORIGIN)
+            except NotFound as error:
+                raise UpstreamBroken(f"{error.message}, though an index or a lock names it") from None
+            blob = self._store.find(digest, ORIGIN)
         if not isinstance(blob, Committed):
             raise NoSpace(f"{url} was evicted before it could be used; the store is too small")
         return blob.path
@@ -109,7 +107,7 @@ class Archives:
 
     async def _download(self, url: str, md5: str | None) -> Committed:
         checks = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-        async with self._slots, self._opener(url)(0) as incoming:
+        async with self._opener(url)(0) as incoming:
             limit = DOWNLOAD_LIMIT if incoming.size is None else incoming.size
             async with self._store.scratch(limit, url) as directory:
                 file = directory / "download"

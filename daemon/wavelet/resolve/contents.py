@@ -9,7 +9,8 @@ from wavelet.cluster.records import Records
 from wavelet.errors import BlobNotFound, DigestMismatch, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Source
-from wavelet.image.reference import Repository
+from wavelet.image.manifest import ACCEPTED_TYPES
+from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE
 from wavelet.resolve.metrics import CONTENT, LOCATION
@@ -38,7 +39,10 @@ class Contents:
         """Start to fetch a member of a closure from its upstream or location, or join the fetch that runs."""
         descriptor, source = content.descriptor, content.source
         if isinstance(source, FromUpstream):
-            opener = self._from_upstream(source.repository, descriptor.digest, identity)
+            # Registries have manifests under another address than blobs.
+            is_manifest = descriptor.media_type in ACCEPTED_TYPES
+            opens = self._manifest_from_upstream if is_manifest else self._from_upstream
+            opener = opens(source.repository, descriptor.digest, identity)
             return await self._store.ingest(descriptor.digest, descriptor.size, source.origin, opener)
         assert isinstance(source, FromLocation)
         return await self.fetch_layer(source, descriptor.digest, descriptor.size)
@@ -58,6 +62,18 @@ class Contents:
 
     def _from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
         return resuming(lambda offset: self._upstream.blob(repository, digest, identity, offset), repository.host)
+
+    def _manifest_from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
+        @contextlib.asynccontextmanager
+        async def opener(offset: int) -> AsyncIterator[Incoming]:
+            fetched = await self._upstream.manifest(Reference(repository, digest=digest), identity)
+
+            async def chunks() -> AsyncIterator[bytes]:
+                yield fetched.data[offset:]
+
+            yield Incoming(offset, len(fetched.data), chunks(), public=fetched.granted.public)
+
+        return opener
 
     def _at(self, url: str) -> Opener:
         return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, self._layer_limit)

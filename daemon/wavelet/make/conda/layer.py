@@ -60,8 +60,12 @@ class LayerWriter:
         self._blob = _Blob(path, room)
 
     def __enter__(self) -> Self:
-        self._blob.write(tar.directories(self._directories))
-        self._start = self._blob.cut()
+        try:
+            self._blob.write(tar.directories(self._directories))
+            self._start = self._blob.cut()
+        except BaseException:
+            self._blob.close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -5,17 +5,15 @@ glibc says its version in `libc.so.6` itself, and before 2.34 in the names of fi
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import cast
 
 from wavelet.errors import UpstreamBroken
+from wavelet.make.conda.stream import Bounds, Member, Raw, members_of
 
 INFLATED_LIMIT = 64 * 1024**3
 """Bytes that one layer may inflate to before the search is given up."""
@@ -23,7 +21,6 @@ INFLATED_LIMIT = 64 * 1024**3
 LIBRARY_LIMIT = 64 * 1024**2
 """Bytes of a library that are searched for its version."""
 
-_BLOCK = 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _DIRECTORY = re.compile(r"(?:usr/)?lib(?:64)?(?:/(?P<cpu>[^/-]+)-linux-gnu[^/]*)?")
@@ -69,27 +66,25 @@ def look(path: Path, name: str, cpu: str, above: Seen) -> Seen:
     Raises:
         UpstreamBroken: it is not that.
     """
-    import zstandard  # noqa: PLC0415 - in the worker only
 
-    try:
-        with _inflated(path) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK) as tar:
-            return _search(tar, cpu, above)
-    except (tarfile.TarError, zstandard.ZstdError, zlib.error, EOFError, OSError, ValueError) as error:
-        raise UpstreamBroken(f"the layer {name} of the base image cannot be read: {error}") from None
+    def broken(why: str) -> UpstreamBroken:
+        return UpstreamBroken(f"the layer {name} of the base image cannot be read: {why}")
+
+    with _inflated(path) as stream:
+        return _search(members_of(stream, Bounds(INFLATED_LIMIT, broken)), cpu, above)
 
 
-def _search(tar: tarfile.TarFile, cpu: str, above: Seen) -> Seen:
+def _search(members: Iterator[Member], cpu: str, above: Seen) -> Seen:
     musl = above.musl
     removed, opaque = set(above.removed), set(above.opaque)
-    while (member := tar.next()) is not None:
-        tar.members.clear()  # type: ignore[attr-defined] # it would remember them all
-        directory, _, last = _relative(member.name).rpartition("/")
+    for member in members:
+        directory, _, last = _relative(member.path).rpartition("/")
         if last == _OPAQUE:
             opaque.add(directory or ".")
         elif last.startswith(_WHITEOUT):
             removed.add(f"{directory}/{last.removeprefix(_WHITEOUT)}".lstrip("/"))
         elif _is_searched(directory, cpu) and not above.hides(f"{directory}/{last}"):
-            if version := _glibc_version(tar, member, last):
+            if version := _glibc_version(member, last):
                 return Seen(version)
             loader = _LOADER.fullmatch(last)
             musl = musl or (loader is not None and cpu in ("", loader["cpu"]))
@@ -105,57 +100,43 @@ def _is_searched(directory: str, cpu: str) -> bool:
     return found is not None and (found["cpu"] is None or cpu in ("", found["cpu"]))
 
 
-def _glibc_version(tar: tarfile.TarFile, member: tarfile.TarInfo, last: str) -> str:
+def _glibc_version(member: Member, last: str) -> str:
     named = _VERSIONED.fullmatch(last)
     if named is not None:
         return named[1]
     if last != "libc.so.6":
         return ""
-    if not member.isfile() or member.islnk():
-        target = _VERSIONED.fullmatch(member.linkname.rpartition("/")[2])
+    if member.is_symlink or member.is_hard_link:
+        target = _VERSIONED.fullmatch(member.target.rpartition("/")[2])
         return target[1] if target is not None else ""
-    file = tar.extractfile(member)
-    return "" if file is None else _banner_version(file)
+    return _banner_version(member.chunks()) if member.is_file else ""
 
 
-def _banner_version(file: IO[bytes]) -> str:
+def _banner_version(chunks: Iterator[bytes]) -> str:
     """Return the version that the library prints when it is run."""
     tail, read = b"", 0
-    while read < LIBRARY_LIMIT and (block := file.read(_BLOCK)):
-        read += len(block)
-        searched = tail + block
+    for chunk in chunks:
+        searched = tail + chunk
         found = _BANNER.search(searched)
         if found is not None:
             return found[1].decode()
         tail = searched[-_BANNER_SPAN:]
+        read += len(chunk)
+        if read > LIBRARY_LIMIT:
+            break
     return ""
 
 
 @contextmanager
-def _inflated(path: Path) -> Iterator[IO[bytes]]:
-    import zstandard  # noqa: PLC0415
+def _inflated(path: Path) -> Iterator[Raw]:
+    import zstandard  # noqa: PLC0415 - in the worker only
     from isal import igzip  # noqa: PLC0415
 
     with path.open("rb") as file:
         magic = file.peek(4)[:4]
-        stream: IO[bytes] = file
         if magic.startswith(_GZIP):
-            stream = cast(IO[bytes], igzip.IGzipFile(fileobj=file))  # type: ignore[no-untyped-call]
+            yield cast(Raw, igzip.IGzipFile(fileobj=file))  # type: ignore[no-untyped-call]
         elif magic == _ZSTD:
-            stream = cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-        yield cast(IO[bytes], _Limited(stream))
-
-
-class _Limited(io.RawIOBase):
-    """A stream that ends with an error at `INFLATED_LIMIT`."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._left = INFLATED_LIMIT
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError(f"it inflates to more than {INFLATED_LIMIT} bytes")
-        return data
+            yield cast(Raw, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+        else:
+            yield file

@@ -32,6 +32,9 @@ FAILURES_HELD = 1024
 LATELY = 180.0
 """Seconds for which a failure is the reason of a solve that fails."""
 
+SHUTDOWN_LIMIT = 1.0
+"""Seconds that the one client has for what it is reading when the daemon ends; it ends too."""
+
 _READ_SIZE = 1024 * 1024
 _INDEX = re.compile(r"(repodata|current_repodata|run_exports|repodata_from_packages)\.json(\.zst|\.bz2)?")
 _SHARD = re.compile(r"[0-9a-f]{64}\.msgpack\.zst")
@@ -53,7 +56,9 @@ class Relay:
         """Listen, on a port that the system chooses."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None)  # a log of paths would have the secret
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_LIMIT
+        )  # a log of paths would have the secret
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -62,9 +67,10 @@ class Relay:
 
     async def close(self) -> None:
         """Stop listening, and end what is being fetched."""
+        # What is being fetched first: answers that wait for it would hold up the end.
+        await self._files.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        await self._files.close()
 
     def url_for(self, channel: str) -> str:
         """Return where the solver finds what is at an http or https URL."""
