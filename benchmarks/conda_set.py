@@ -54,13 +54,12 @@ def packages() -> Iterator[Package]:
         yield _package(rank, sizes[rank - 1], pools, "2.0")
 
 
-def specs(*, without: int = 1, version: str = "1.0") -> list[str]:
-    """Return specs of an environment of 100 packages and Python: all but four, the first of which is `without`.
+def specs(*, without: int = 101, version: str = "1.0") -> list[str]:
+    """Return specs of an environment of Python and 100 packages: all but four, the first of which is `without`.
 
     With `version` 2.0, those of which there is a second version are of that one.
     """
-    left_out = {without, without + 1, without + 2, without + 3}
-    chosen = [rank for rank in range(1, COUNT + 1) if rank not in left_out]
+    chosen = [rank for rank in range(1, COUNT + 1) if rank not in range(without, without + 4)]
     return ["python", *(f"{name_of(rank)}={version if rank in CHANGED else '1.0'}" for rank in chosen)]
 
 

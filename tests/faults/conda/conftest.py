@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import CHANNEL, TINY_BASE, Node, StartNode, packages
+from faulty import CHANNEL, TINY_BASE, Node, StartNode, Waits, packages
 
 from lab.conda_asks import CondaSite
 from lab.conda_channel import ChannelServer, make_channel
@@ -71,3 +71,11 @@ def start(site: CondaSite, tmp_path: Path) -> Iterator[StartNode]:
             return node
 
         yield begin
+
+
+@pytest.fixture(scope="session", autouse=True)
+def waits(tmp_path_factory: pytest.TempPathFactory, shared_site: CondaSite, conda_channel: Path) -> Iterator[Waits]:
+    """Return what is waited for meanwhile, with a server of its own."""
+    begun = Waits(tmp_path_factory.mktemp("waits"), shared_site.registry, shared_site.base, conda_channel)
+    yield begun
+    begun.close()

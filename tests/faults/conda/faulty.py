@@ -14,13 +14,16 @@ from typing import Any
 
 from lab import conda_asks, images, nextflow
 from lab.conda_asks import ACCEPT, CHANNEL, CondaSite
+from lab.conda_bad import bad_packages
 from lab.conda_catalogue import many_packages
+from lab.conda_channel import ChannelServer
 from lab.conda_packages import Noise, Package, script, text
 from lab.daemon import Daemon
 from lab.http import Answer, request
 from lab.processes import wait_for
+from lab.registry import Registry
 
-__all__ = ["CHANNEL", "PARTS", "SOLVER", "TINY_BASE", "WORKER", "Node", "StartNode", "at_once", "eventually", "packages"]
+__all__ = ["CHANNEL", "PARTS", "SOLVER", "TINY_BASE", "WORKER", "Node", "StartNode", "Waits", "at_once", "eventually", "packages"]
 
 TINY_BASE = images.image([images.layer({"etc/lab": b"a base with nothing in it\n"})])
 COUNT = 24
@@ -82,6 +85,10 @@ class Node:
         path = nextflow.manifest_path(answer.json()["targetImage"])
         return request("GET", self.daemon.url + path, headers={"Accept": ACCEPT}, seconds=seconds)
 
+    def pull_named(self, name: str) -> str:
+        """Pull an image by a name that some node has given; return the digest of its manifest."""
+        return conda_asks.digest(self.daemon, name)
+
     def digest(self, *specs: str, channels: tuple[str, ...] = (CHANNEL,)) -> str:
         """Ask for packages, pull all of the image and verify it; return its digest."""
         name = self.name(*specs, channels=channels)
@@ -134,6 +141,34 @@ class Node:
     def wait_until_gone(self) -> None:
         """Return once no process of the daemon is left."""
         wait_for(lambda: not self.processes(), "the end of its processes", GONE_SECONDS)
+
+
+class Waits:
+    """A daemon that waits for what never comes: for a package to be mended, and for a transfer to go on."""
+
+    def __init__(self, directory: Path, registry: Registry, base: str, channel: Path) -> None:
+        """Begin to ask."""
+        bad_packages(directory / "bad")
+        self.server = ChannelServer({CHANNEL: channel, "bad": directory / "bad"})
+        self._threads = ThreadPoolExecutor(2)
+        self.server.__enter__()
+        self.server.fault("/part001-", stall=300_000, times=1)
+        self._node = Node(directory / "state", CondaSite(registry, self.server, base))
+        self._node.daemon.start()
+        answer = conda_asks.ask(self._node.daemon, "bad-zstd", channels=("bad",))
+        self._build = str(answer["buildId"])
+        self.refused = self._threads.submit(conda_asks.done, self._node.daemon, answer["requestId"], 60)
+        self.stalled = self._threads.submit(self._node.pull, "part001")
+
+    def log_of_refused(self) -> str:
+        """Return the log of the build of the bad package."""
+        return conda_asks.build_log(self._node.daemon, self._build)
+
+    def close(self) -> None:
+        """End all of it, decided or not."""
+        self._node.daemon.stop()
+        self._threads.shutdown()
+        self.server.__exit__()
 
 
 def eventually(ask: Callable[[], Answer], seconds: float = FORGOTTEN_SECONDS) -> Answer:
