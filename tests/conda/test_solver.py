@@ -345,14 +345,15 @@ async def test_many_requests_that_all_renew_the_index(solver: Solver) -> None:
     assert len({frozenset(record.url for record in records) for records in answers}) == 1
 
 
-async def test_a_cache_that_has_grown_too_large_is_emptied(solver: Solver, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_begins_without_what_an_earlier_one_has_left(solver: Solver) -> None:
     await solver.solve(asking("bwa"))
     await solver.close()
     left = solver._directory / "left"
-    left.write_bytes(bytes(2000))
-    await solver.solve(asking("bwa"))
-    await solver.close()
-    assert left.exists()
-    monkeypatch.setattr(module, "CACHE_LIMIT", 1000)
+    left.write_bytes(b"half of an index")
+    for file in solver._directory.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
     assert await solver.solve(asking("bwa"))
     assert not left.exists()
+    assert len(list(solver._directory.iterdir())) == 1
+

@@ -95,7 +95,9 @@ def test_a_channel_that_is_not_allowed(start_daemon: Callable[..., Daemon], own_
 
 def test_a_mirror_stands_in(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     official = "http://127.0.0.1:1/conda-forge"
-    settings = own_site.settings(channel_alias="http://127.0.0.1:1", mirrors={official: [f"{own_site.server.url}/bioconda"]})
+    settings = own_site.settings(
+        channel_alias="http://127.0.0.1:1", mirrors={official: [f"{own_site.server.url}/bioconda"]}
+    )
     node = start_daemon(settings=settings)
     answer = ask(node, "samtools=1.17")
     assert done(node, answer["requestId"])["succeeded"] is True

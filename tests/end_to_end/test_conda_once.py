@@ -53,9 +53,7 @@ def test_different_environments_that_overlap(start_daemon: Callable[..., Daemon]
         assert any(path.startswith("opt/conda/conda-meta/") for path in files(layers(node, name)))
 
 
-def test_twenty_pulls_of_a_name_that_nobody_asked_for(
-    start_daemon: Callable[..., Daemon], own_site: CondaSite
-) -> None:
+def test_twenty_pulls_of_a_name_that_nobody_asked_for(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     node = start_daemon(settings=own_site.settings())
     name = f"{node.authority}/conda/lab-report:latest"
     with ThreadPoolExecutor(20) as pool:

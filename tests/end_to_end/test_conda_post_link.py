@@ -29,12 +29,12 @@ def with_data(own_site: CondaSite, tmp_path: Path) -> CondaSite:
     for name in ("labdata", "labtable"):
         (tmp_path / f"data/{name}_1.0.tar.gz").write_bytes(data_tarball(name))
         urls[name] = f"{own_site.server.url}/data/{name}_1.0.tar.gz"
-    network = "#!/bin/bash\nexec 3<>/dev/tcp/{0}/{1} && echo reached > $PREFIX/share/network || echo none > $PREFIX/share/network\n"
-    host, _, port = own_site.server.host.partition(":")
+    place = own_site.server.host.replace(":", "/")
+    call = f"#!/bin/bash\n(exec 3<>/dev/tcp/{place}) && said=reached || said=none\necho $said > $PREFIX/share/network\n"
     packages = [
         bioconductor_data(urls["labdata"], data_tarball("labdata")),
         *bioconductor_table(urls["labtable"], data_tarball("labtable")),
-        Package("calls-out", files={"bin/.calls-out-post-link.sh": script(network.format(host, port))}),
+        Package("calls-out", files={"bin/.calls-out-post-link.sh": script(call)}),
     ]
     own_site.server.channels |= {"data": tmp_path / "data", "mine": make_channel(tmp_path / "mine", packages)}
     return own_site
@@ -44,7 +44,7 @@ def with_data(own_site: CondaSite, tmp_path: Path) -> CondaSite:
 def scripted(conda_site: CondaSite, docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Daemon:
     """Return a daemon, not started, whose post-link scripts docker runs."""
     state = tmp_path_factory.mktemp("scripted") / "state"
-    return Daemon(state, settings=conda_site.settings(engine="docker"), **docker.variables)
+    return Daemon(state, settings=conda_site.settings(engine="docker"), **docker.variables)  # type: ignore[arg-type]
 
 
 @pytest.mark.docker
@@ -117,9 +117,7 @@ def test_a_node_that_may_run_nothing(start_daemon: Callable[..., Daemon], conda_
     made(node, "which")
 
 
-def test_what_scripts_did_is_shared(
-    start_daemon: Callable[..., Daemon], conda_site: CondaSite, tmp_path: Path
-) -> None:
+def test_what_scripts_did_is_shared(start_daemon: Callable[..., Daemon], conda_site: CondaSite, tmp_path: Path) -> None:
     shared = {"WAVELET_RECORDS_DIRECTORY": tmp_path / "records"}
     one = start_daemon(tmp_path / "one", settings=conda_site.settings(engine="namespace"), **shared)
     name = made(one, "post-link-tool")

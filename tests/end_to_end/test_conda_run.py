@@ -1,4 +1,4 @@
-"""An environment that is asked for is pulled and run by real engines: programs start, activation works, layers add up."""
+"""Environments are pulled and run by real engines: programs start, activation works, layers add up."""
 
 from __future__ import annotations
 

@@ -101,7 +101,9 @@ def test_its_own_lock_by_the_old_api(conda_node: Daemon, asked: dict[str, str], 
 
 
 def test_a_list_without_checksums(conda_node: Daemon, asked: dict[str, str], expected: str) -> None:
-    lines = [line.partition("#")[0] if "://" in line else line for line in lock(conda_node, asked["buildId"]).split("\n")]
+    lines = [
+        line.partition("#")[0] if "://" in line else line for line in lock(conda_node, asked["buildId"]).split("\n")
+    ]
     assert digest(conda_node, made(conda_node, environment="\n".join(lines), channels=())) == expected
 
 
@@ -151,7 +153,11 @@ def test_the_clients_own_options_and_a_choice(conda_node: Daemon, conda_site: Co
         ({"entries": []}, 400, "entries"),
         ({"environment": "%%%", "entries": None}, 400, "base64"),
         ({"environment": in_base64("dependencies: {}"), "entries": None}, 400, "dependencies"),
-        ({"environment": in_base64("@EXPLICIT\nhttp://127.0.0.1:1/x/linux-64/nothing"), "entries": None}, 400, "nothing"),
+        (
+            {"environment": in_base64("@EXPLICIT\nhttp://127.0.0.1:1/x/linux-64/nothing"), "entries": None},
+            400,
+            "nothing",
+        ),
         ({"entries": ["which"], "channels": ["http://user:secret@127.0.0.1:1/x"]}, 400, "login"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -103,7 +104,12 @@ class Archives:
                 return await self._download(url, md5)
             except (UpstreamError, DigestMismatch, NotFound) as error:
                 failures.append(error)
-        raise failures[-1] if failures else NotFound(f"nothing says where the file with the MD5 {md5} is")
+        if not failures:
+            raise NotFound(f"nothing says where the file with the MD5 {md5} is")
+        said = copy.copy(failures[-1])
+        said.message = "; ".join(failure.message for failure in failures)
+        said.args = (said.message,)
+        raise said
 
     async def _download(self, url: str, md5: str | None) -> Committed:
         checks = hashlib.md5(usedforsecurity=False), hashlib.sha256()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import structlog
 
 from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
@@ -21,6 +22,8 @@ from wavelet.image.reference import Repository
 from wavelet.plan.canonical import decode, encode
 from wavelet.plan.plan import Plan
 from wavelet.store.database import Database
+
+log = structlog.get_logger()
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (key TEXT PRIMARY KEY, plan BLOB, image BLOB, used REAL) WITHOUT ROWID;
@@ -52,7 +55,11 @@ class Memo:
         rows = self._database.read("SELECT image, used FROM images WHERE key = ?", key)
         if not rows:
             return None
-        image = decode_image(rows[0][0])
+        try:
+            image = decode_image(rows[0][0])
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            log.warning("an image's row cannot be read; it is made again", key=key, reason=repr(error))
+            return None
         self._keep_hot(key, image)
         if time.time() - rows[0][1] > USE_GRAIN:
             self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)

@@ -119,7 +119,7 @@ class ContentStore:
         entry = self._entries.get(digest)
         if entry is not None and (PUBLIC in entry.origins or origin in entry.origins):
             path = self._path(digest)
-            if path.exists():
+            if _has_size(path, entry.size):
                 self._use(digest, entry)
                 return Committed(digest, entry.size, path)
             self._drop(digest)
@@ -363,6 +363,14 @@ class ContentStore:
 def bytes_held(database: Database) -> int:
     """Return the bytes of the blobs that a store's database knows."""
     return int(database.read("SELECT COALESCE(SUM(size), 0) FROM blobs")[0][0])
+
+
+def _has_size(path: Path, size: int) -> bool:
+    # A file system that was mended after a crash may have cut a file off.
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
 
 
 def _free_bytes(path: Path) -> int:

@@ -13,7 +13,8 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,9 +54,6 @@ IDLE_LIMIT = 300.0
 END_LIMIT = 5.0
 """Seconds that a process has for ending by itself."""
 
-CACHE_LIMIT = 4 * 1000**3
-"""Bytes of indexes on disk beyond which a new process starts without them."""
-
 ATTEMPTS = 2
 """How often a request is made whose process dies."""
 
@@ -88,6 +86,7 @@ class _Died(Exception):
 @dataclass(eq=False)
 class _Process:
     process: asyncio.subprocess.Process
+    place: Path
     waiting: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
     alive: bool = True
 
@@ -229,29 +228,34 @@ class Solver:
 
     async def _start(self) -> _Process:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        # The library's cache of archives and its configuration are none of the daemon user's.
-        home = {"HOME": str(self._directory), "RATTLER_CACHE_DIR": str(self._directory)}
-        await asyncio.to_thread(_make_room, self._directory)
+        # The library never writes its copies of indexes durably, nor bounds them. The relay has them all, so that each
+        # process begins without any. Its configuration is none of the daemon user's either.
+        place = await asyncio.to_thread(_make_place, self._directory, {each.place for each in self._pumps.values()})
+        home = {"HOME": str(place), "RATTLER_CACHE_DIR": str(place)}
         started = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "wavelet.pin.conda.worker", str(self._directory)),
+            *(sys.executable, "-P", "-m", "wavelet.pin.conda.worker", str(place)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment | _PROXIES | home,
             start_new_session=True,
         )
-        process = _Process(started)
+        process = _Process(started, place)
         pump = asyncio.create_task(_pump(process))
         self._pumps[pump] = process
         pump.add_done_callback(self._pumps.pop)
         return process
 
 
-def _make_room(directory: Path) -> None:
-    """Make the directory; empty it if it has grown too large, as the library never does."""
-    if directory.exists() and sum(entry.lstat().st_size for entry in directory.rglob("*")) > CACHE_LIMIT:
-        shutil.rmtree(directory, ignore_errors=True)
+def _make_place(directory: Path, in_use: Set[Path]) -> Path:
+    """Return a new directory for a process; those of processes that have ended are removed."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in set(directory.iterdir()) - in_use:
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink()
+    return Path(tempfile.mkdtemp(dir=directory))
 
 
 async def _pump(process: _Process) -> None:
