@@ -140,7 +140,10 @@ class Conda(_Section, frozen=True):
     ] = ""
     allowed_channels: Annotated[
         tuple[str, ...],
-        Meta(description="channels (names, URLs, URL prefixes with a * at the end) that may be used; empty: all"),
+        Meta(
+            description="channels (names, URLs, prefixes of URLs with a * at the end) that may be used; empty: all"
+            " servers, and directories where nobody but the daemon's user can ask"
+        ),
     ] = ()
     allowed_indexes: Annotated[
         tuple[str, ...], Meta(description="hosts that wheels may come from; empty: those of the configured indexes")

@@ -181,3 +181,29 @@ def test_a_normal_form_is_its_own(text: str) -> None:
             assert error.field == "f"
             continue
         assert normal(found, "f") == found
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "foo[url=http://127.0.0.1:9/x/linux-64/foo-1.0-0.conda]",
+        "foo[url='file:///etc/linux-64/passwd-1-0.conda']",
+        "foo[version='1', url=\"https://x/linux-64/foo-1.0-0.conda\"]",
+        "foo[ url = x]",
+        "foo[channel='https://user:secret@h.example/x']",
+        "foo[fn=foo-1.0-0.conda]",
+        "foo[version=1][url=x]",
+        "foo[version='1',]",
+        "foo[version='1' url='x']",
+        "foo[version='[url=x]']",
+    ],
+)
+def test_brackets_say_what_a_package_is_and_not_where(spec: str) -> None:
+    with pytest.raises(InvalidRequest, match="bracket") as caught:
+        normal_spec(spec, "packages.entries")
+    assert caught.value.field == "packages.entries"
+
+
+def test_brackets_that_say_what_a_package_is() -> None:
+    for spec in ("foo[version='>=1,<2',build=h0_0]", "foo[build_number='>=3']", "foo[md5=" + "a" * 32 + "]"):
+        assert normal_spec(spec, "packages.entries") == spec

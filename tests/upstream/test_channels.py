@@ -133,7 +133,7 @@ def test_what_is_no_channel(name: str) -> None:
     )
 )
 def test_any_text_is_a_channel_in_one_form_or_none(text: str) -> None:
-    names = ChannelNames(Conda(channels=()), Condarc(), root=False)
+    names = ChannelNames(Conda(channels=()), Condarc(), alone=True)
     try:
         urls = names.resolve([text]).urls
     except InvalidRequest:

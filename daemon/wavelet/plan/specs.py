@@ -25,6 +25,10 @@ _CONDITION = re.compile(r"(?:==|!=|>=|<=|~=|=|>|<)?[A-Za-z0-9_.*+!-]*[A-Za-z0-9_
 _WITH_BUILD = re.compile(r"(?P<version>.*[^=<>!~,|])=(?P<build>[^=<>!~,|]+)")
 _BUILD = re.compile(r"[A-Za-z0-9_.*+^$-]+")
 _BARE = re.compile(r"[A-Za-z0-9_.+!-]+")
+_MEMBER_NAMES = ("version", "build", "build_number", "md5", "sha256", "license", "track_features")
+"""What solvers may be told in brackets. Not `url`, `channel` and `fn`: these say where a package comes from."""
+_MEMBER = rf"""\s*(?:{"|".join(_MEMBER_NAMES)})\s*=\s*(?:'[^'"\[\]]*'|"[^'"\[\]]*"|[^'"\[\],\s]+)\s*"""
+_MEMBERS = re.compile(f"{_MEMBER}(?:,{_MEMBER})*")
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\s*(?:[\[(<>=!~;@,]|$)")
@@ -54,6 +58,8 @@ def normal_spec(text: str, field: str) -> str:
     head, bracket, members = spec.partition("[")
     if bracket and not members.endswith("]"):
         raise refuse("the bracket is not closed at its end")
+    if bracket and _MEMBERS.fullmatch(members.removesuffix("]")) is None:
+        raise refuse(f"what may stand in brackets is {', '.join(_MEMBER_NAMES)}, each =VALUE or ='VALUE'")
     channel, qualified, rest = head.rpartition("::")
     if qualified and channel.strip() == "pip":
         raise refuse("write 'pip:' with one colon for a package of pip")

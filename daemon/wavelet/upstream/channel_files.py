@@ -68,4 +68,13 @@ async def open_file(url: str, offset: int) -> FileStream:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise NotFound(f"{url} is not a file")
+    if not await asyncio.to_thread(_is_below, fd, path):
+        os.close(fd)
+        raise AccessRefused(f"{url} is a link that leads out of its channel")
     return FileStream(url, fd, offset)
+
+
+def _is_below(fd: int, path: str) -> bool:
+    """Tell whether an opened file really lies in the channel (or directory of wheels) that its path says it is in."""
+    channel = os.path.realpath(os.path.dirname(os.path.dirname(path)))  # noqa: PTH120
+    return os.path.commonpath([channel, os.readlink(f"/proc/self/fd/{fd}")]) == channel  # noqa: PTH115

@@ -47,8 +47,8 @@ class ChannelNames:
         unusable: what of `.condarc` could not be used, without its values.
     """
 
-    def __init__(self, settings: Conda, condarc: Condarc, *, root: bool) -> None:
-        """Read both. `root` says whether the daemon may read files that those who ask may not.
+    def __init__(self, settings: Conda, condarc: Condarc, *, alone: bool) -> None:
+        """Read both. `alone` says that those who ask may read all that the daemon may.
 
         Raises:
             ConfigError: a setting is no channel or URL; it is named.
@@ -57,7 +57,7 @@ class ChannelNames:
         self.site: set[str] = set()
         self.unusable: list[str] = []
         self._settings = settings
-        self._root = root
+        self._alone = alone
         self._custom = {**_CUSTOM, **self._of_condarc("custom_channels", condarc.custom_channels.items())}
         self._alias = CONDA_ALIAS
         if settings.channel_alias:
@@ -68,8 +68,7 @@ class ChannelNames:
         defaults = [(name, name) for name in condarc.default_channels]
         self._defaults = tuple(self._of_condarc("default_channels", defaults).values()) or DEFAULT_CHANNELS
         self._allowed = [self._of_setting(_ALLOWED, text) for text in settings.allowed_channels]
-        for text in settings.channels:
-            self._of_setting("conda.channels", text)
+        self._usual = {self._of_setting("conda.channels", text) for text in settings.channels}
         mirrors: dict[str, tuple[str, ...]] = {}
         for prefix, urls in settings.mirrors.items():
             found = tuple(self._of_setting("conda.mirrors", url) for url in urls)
@@ -138,22 +137,17 @@ class ChannelNames:
 
     def _require(self, channel: str, shown: str) -> None:
         if not self._is_allowed(channel):
-            what = (
-                "is on this machine's disk, which the daemon reads as root, and " if self._only_listed(channel) else ""
-            )
+            what = "is on this machine's disk, which others may not read, and " if self._only_listed(channel) else ""
             message = f"the channel of {shown} {what}is not among those that the setting {_ALLOWED} allows"
             raise AccessRefused(message, field="channels")
 
     def _is_allowed(self, channel: str) -> bool:
         if not self._allowed and not self._only_listed(channel):
             return True
-        return any(
-            f"{channel}/".startswith(one.removesuffix("*")) if one.endswith("*") else channel == one
-            for one in self._allowed
-        )
+        return any(_covers(one, channel) if one.endswith("*") else channel == one for one in self._allowed)
 
     def _only_listed(self, channel: str) -> bool:
-        return self._root and channel.startswith("file:")
+        return not self._alone and channel.startswith("file:") and channel not in self._usual
 
     # -- where it is asked for ----------------------------------------------------------------------------------------
 
@@ -259,3 +253,9 @@ def _has_login(what: str) -> InvalidRequest:
         "the daemon's user in the file of RATTLER_AUTH_FILE"
     )
     return InvalidRequest(message, field="channels")
+
+
+def _covers(pattern: str, channel: str) -> bool:
+    # A star for everything means servers: directories are always named.
+    prefix = pattern.removesuffix("*")
+    return f"{channel}/".startswith(prefix) and (bool(prefix) or not channel.startswith("file:"))

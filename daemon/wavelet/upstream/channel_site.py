@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,10 @@ class Site:
     version: str
 
 
-def load(settings: Conda, environment: Mapping[str, str], admitted: Iterable[str]) -> Site:
+def load(settings: Conda, environment: Mapping[str, str], admitted: Iterable[str], *, alone: bool) -> Site:
     """Read all files. What cannot be used is logged by its file's name, and left out.
+
+    `alone` says that nobody but the daemon's own user can ask.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -43,7 +44,7 @@ def load(settings: Conda, environment: Mapping[str, str], admitted: Iterable[str
     merged, wrong = condarc.merge(texts, environment)
     for path, why in wrong:
         _unusable(path, why)
-    names = ChannelNames(settings, merged, root=os.geteuid() == 0)
+    names = ChannelNames(settings, merged, alone=alone)
     for key in names.unusable:
         _log.warning("a value of .condarc is not a channel", key=key)
     for url in admitted:

@@ -85,7 +85,9 @@ class Channels:
         """
         self._settings = settings
         self._admitted: tuple[str, ...] = ()
-        self._site = channel_site.load(settings.conda, os.environ, ())
+        # An ordinary user's daemon on loopback serves that user; a root daemon, and the network, are others'.
+        self._alone = os.geteuid() != 0 and settings.listens_on_loopback()
+        self._site = channel_site.load(settings.conda, os.environ, (), alone=self._alone)
         self._looked = time.monotonic()
         self._transport = Transport()
         self._slots = Slots(settings)
@@ -148,7 +150,7 @@ class Channels:
         Blocks for a moment; meant for the start.
         """
         self._admitted = (*self._admitted, *urls)
-        self._site = channel_site.load(self._settings.conda, os.environ, self._admitted)
+        self._site = channel_site.load(self._settings.conda, os.environ, self._admitted, alone=self._alone)
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -190,7 +192,7 @@ class Channels:
         self._looked = now
         if await asyncio.to_thread(channel_site.fingerprint, os.environ) != self._site.version:
             arguments = self._settings.conda, os.environ, self._admitted
-            self._site = await asyncio.to_thread(channel_site.load, *arguments)
+            self._site = await asyncio.to_thread(channel_site.load, *arguments, alone=self._alone)
 
     async def _from_anywhere(self, url: str, offset: int, known: Version | None) -> Fetched | None:
         missing: NotFound | None = None

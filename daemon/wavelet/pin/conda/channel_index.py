@@ -88,12 +88,17 @@ class Index:
         return text
 
 
+_DIRECT = re.compile(r"[\[,]\s*url\s*=")
+
+
 def parse_spec(text: str) -> MatchSpec | str:
     """Return a spec, read leniently as conda does, or why it is none."""
     try:
-        return MatchSpec(text)
+        spec = MatchSpec(text)
     except InvalidMatchSpecError as error:
         return str(error).partition("\n")[0]
+    # The library would fetch and unpack it by itself. The doors let none through; this is the second lock.
+    return "it names the URL of a package" if _DIRECT.search(str(spec)) else spec
 
 
 def record_of(record: RepoDataRecord) -> Record:
