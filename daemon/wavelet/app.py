@@ -146,7 +146,7 @@ async def _furnish(
     named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
     stack.callback(named.close)
     images = Memo(database)
-    conda, archives = await _conda(settings, database, store, claims, stack)
+    conda, archives = await _conda(settings, database, store, claims, upstream, stack)
     workers = Workers(settings.conda.workers)
     stack.push_async_callback(workers.close)
     journals = Journals(database)
@@ -180,7 +180,12 @@ async def _furnish(
 
 
 async def _conda(
-    settings: Settings, database: Database, store: ContentStore, claims: Claims, stack: AsyncExitStack
+    settings: Settings,
+    database: Database,
+    store: ContentStore,
+    claims: Claims,
+    upstream: Upstream,
+    stack: AsyncExitStack,
 ) -> tuple[CondaPinner, Archives]:
     """Build what solves for packages and fetches them."""
     channels = await stack.enter_async_context(Channels(settings))
@@ -195,7 +200,15 @@ async def _conda(
     archives = Archives(store, channels, database)
     locks = Locks(database, claims, settings.conda.renew_names)
     conda = CondaPinner(
-        settings.conda, locks, solver, channels, relay, archives.complete, state / "pip", tuple(indexes.directories)
+        settings.conda,
+        locks,
+        solver,
+        channels,
+        relay,
+        archives.complete,
+        upstream.location,
+        state / "pip",
+        tuple(indexes.directories),
     )
     stack.push_async_callback(conda.close)
     return conda, archives

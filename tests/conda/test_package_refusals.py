@@ -165,7 +165,8 @@ def test_headers_that_make_no_sense_are_refused(position: int, tmp_path: Path) -
 def rewritten(directory: Path, archive: Path, change: object) -> Path:
     """Return a copy of a `.conda` whose files' tar is what `change` makes of it."""
     assert callable(change)
-    copy = directory / f"changed-{archive.name}"
+    copy = directory / "changed" / archive.name
+    copy.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(copy, "w") as new:
         for name in old.namelist():
             data = old.read(name)

@@ -7,6 +7,7 @@ attempt, for as long as its kind of fault says (`WaveletError.remembered`).
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
@@ -92,8 +93,9 @@ class Jobs:
         except WaveletError as error:
             raise self._remember(key, error) from None
         except Exception as error:
-            log.exception("a job failed by a defect", job=str(key))
-            raise Internal(f"a defect in wavelet: {error!r}") from error
+            number = secrets.token_hex(4)
+            log.exception("a job failed by a defect", job=str(key), id=number)
+            raise Internal(f"a defect in wavelet; its log has the details under {number}") from error
         finally:
             self._running.pop(key, None)
             task = asyncio.current_task()

@@ -6,6 +6,7 @@ become files of their own, in a second pass over the archive that only packages 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +41,9 @@ class Made(NamedTuple):
     codec: str
 
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
 def link_package(
     archive: Path,
     blob: Path,
@@ -71,6 +75,7 @@ def link_package(
     minor = Python(python, site_packages or f"lib/python{python}/site-packages") if python else None
     try:
         metadata = parse_metadata({name: document.data for name, document in documents.items()})
+        _check_name(metadata, name)
         links = plan_links(metadata, prefix, minor)
         linking = _Linking(package, links, prefix, changed_at(documents), blob.parent)
         with LayerWriter(blob, links.directories, room) as layer:
@@ -79,6 +84,13 @@ def link_package(
     except ValueError as error:
         raise package.broken(str(error)) from None
     return Made(_info(metadata, links, linking, written), gzip.codec().name)
+
+
+def _check_name(metadata: Metadata, url: str) -> None:
+    # Locks, and who wins a path, go by the name of the file.
+    stem = url.rpartition("/")[2].rsplit("-", 2)[0]
+    if metadata.name.lower() != stem.lower():
+        raise ValueError(f"its own name is {metadata.name[:200]!r}")
 
 
 def changed_at(documents: Mapping[str, Document]) -> int:
@@ -220,9 +232,13 @@ def _sets_environment(path: str) -> bool:
 
 def _variables(path: str, data: bytes) -> Mapping[str, str]:
     try:
-        return msgspec.json.decode(data, type=dict[str, str])
+        variables = msgspec.json.decode(data, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} does not name environment variables: {error}") from None
+    for name, value in variables.items():
+        if _VARIABLE.fullmatch(name) is None or "\0" in value:
+            raise ValueError(f"{path} sets what is no environment variable: {name[:200]!r}")
+    return variables
 
 
 def _info(metadata: Metadata, links: Links, linking: _Linking, written: Written) -> LayerInfo:

@@ -19,12 +19,6 @@ Mode = Literal["text", "binary"]
 PATHS_LIMIT = 500_000
 """Paths of one package. The largest packages of public channels have a tenth of that."""
 
-KEPT = (
-    *("name", "version", "build", "build_number", "depends", "constrains", "noarch", "subdir", "arch", "platform"),
-    *("license", "license_family", "timestamp", "track_features", "features", "python_site_packages_path"),
-)
-"""Members of `index.json` that are kept; nothing asks for others."""
-
 _OLD_PLACEHOLDER = "/opt/anaconda1" + "anaconda2" + "anaconda3"
 """What stands in old packages that do not name theirs. In two parts, so that it survives being packaged itself."""
 _WORD = r'"(?:[^"\\]|\\.)*"|\S+'
@@ -80,7 +74,7 @@ class Metadata:
     """See the module.
 
     Attributes:
-        index: the members of `index.json` that are `KEPT`.
+        index: the members of `index.json` that matter.
         about: `about.json` as it is.
         paths: what to install, each once.
         entry_points: of noarch Python packages.
@@ -100,6 +94,27 @@ class Metadata:
     def is_noarch_python(self) -> bool:
         """Whether its files go where a Python looks for them."""
         return bool(self.index.get("noarch") == "python")
+
+
+class _Index(msgspec.Struct, omit_defaults=True):
+    """The members of `index.json` that are kept. Null is the same as absent."""
+
+    name: str
+    version: str | None = None
+    build: str | None = None
+    build_number: int | None = None
+    depends: list[str] | None = None
+    constrains: list[str] | None = None
+    noarch: str | bool | None = None
+    subdir: str | None = None
+    arch: str | None = None
+    platform: str | None = None
+    license: str | None = None
+    license_family: str | None = None
+    timestamp: int | float | None = None
+    track_features: str | list[str] | None = None
+    features: str | list[str] | None = None
+    python_site_packages_path: str | None = None
 
 
 class _Path(msgspec.Struct, rename={"path": "_path"}):
@@ -129,10 +144,7 @@ def parse_metadata(documents: Mapping[str, bytes]) -> Metadata:
     """
     if "index.json" not in documents:
         raise ValueError("it has no info/index.json")
-    whole = _decode(documents, "index.json", dict[str, Any], {})
-    index = {name: whole[name] for name in KEPT if name in whole}
-    if not isinstance(index.get("name"), str):
-        raise ValueError("info/index.json has no name")  # noqa: TRY004 - of a document, not of an argument
+    index = msgspec.to_builtins(_decode(documents, "index.json", _Index, None))
     link = _decode(documents, "link.json", _Link, _Link()) if index.get("noarch") == "python" else _Link()
     return Metadata(
         index,

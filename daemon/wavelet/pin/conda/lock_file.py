@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from wavelet.errors import InvalidRequest, TooLarge, UpstreamUnreachable
 from wavelet.plan.conda import FromConda
 from wavelet.plan.environment import Environment, read_environment
 from wavelet.plan.specs import name_of
-from wavelet.upstream.channels import Channels
+from wavelet.upstream.streams import Stream
 
 SIZE_LIMIT = 8 * 1024**2
 """Bytes of a lock file."""
@@ -18,10 +19,13 @@ SIZE_LIMIT = 8 * 1024**2
 FETCH_LIMIT = 60.0
 """Seconds for which it may arrive."""
 
+Location = Callable[[str], AbstractAsyncContextManager[Stream]]
+"""Opens a URL of a request, without any login: what is read of it may come back in an error's sentence."""
+
 _FIELD = "packages.entries"
 
 
-async def with_lock_file(leaf: FromConda, channels: Channels, report: Callable[[str], None]) -> FromConda:
+async def with_lock_file(leaf: FromConda, location: Location, report: Callable[[str], None]) -> FromConda:
     """Return the request with what the file at its `lock_location` asks for.
 
     Raises:
@@ -34,7 +38,7 @@ async def with_lock_file(leaf: FromConda, channels: Channels, report: Callable[[
     report(f"reading {url}")
     try:
         async with asyncio.timeout(FETCH_LIMIT):
-            data = await _fetched(url, channels)
+            data = await _fetched(url, location)
     except TimeoutError:
         raise UpstreamUnreachable(f"{url} did not arrive within {FETCH_LIMIT:.0f} s", field=_FIELD) from None
     try:
@@ -65,9 +69,9 @@ def _joined(leaf: FromConda, environment: Environment) -> FromConda:
     )
 
 
-async def _fetched(url: str, channels: Channels) -> bytes:
+async def _fetched(url: str, location: Location) -> bytes:
     data = bytearray()
-    async with channels.open(url) as stream:
+    async with location(url) as stream:
         async for chunk in stream.chunks:
             data += chunk
             if len(data) > SIZE_LIMIT:

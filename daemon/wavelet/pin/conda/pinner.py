@@ -23,7 +23,7 @@ from wavelet.errors import (
 from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda import pip
 from wavelet.pin.conda.completion import Archive, Completion
-from wavelet.pin.conda.lock_file import with_lock_file
+from wavelet.pin.conda.lock_file import Location, with_lock_file
 from wavelet.pin.conda.locks import Locks
 from wavelet.pin.conda.messages import Record
 from wavelet.pin.conda.relay import Relay
@@ -72,6 +72,7 @@ class CondaPinner:
         channels: Channels,
         relay: Relay,
         archive: Archive,
+        location: Location,
         pip_cache: Path,
         wheel_directories: tuple[Path, ...] = (),
     ) -> None:
@@ -84,6 +85,7 @@ class CondaPinner:
             channels: what names of channels mean, and which may be used.
             relay: what the solver process reads indexes through.
             archive: fetches a package that no index describes.
+            location: opens the URL of a lock file.
             pip_cache: directory for what package indexes said.
             wheel_directories: where wheels may lie on this machine.
         """
@@ -93,6 +95,7 @@ class CondaPinner:
         self._channels = channels
         self._relay = relay
         self._completion = Completion(solver, archive)
+        self._location = location
         self._pip_cache = pip_cache
         self._wheel_directories = wheel_directories
 
@@ -159,7 +162,7 @@ class CondaPinner:
     async def _made(self, job: _Job) -> FromLock:
         leaf = job.leaf
         if leaf.lock_location:
-            leaf = await with_lock_file(leaf, self._channels, job.report)
+            leaf = await with_lock_file(leaf, self._location, job.report)
         self._check(leaf.locked, leaf.wheels)
         chosen = self._chosen(leaf)
         for warning in chosen.warnings:
