@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -146,8 +147,18 @@ async def serve(directory: Path, output: int) -> None:
             worker.take(read_request(await reader.readexactly(size)))
 
 
+MEMORY_LIMIT = 8 * 1000**3
+"""Bytes of address space; the largest channels take half a gigabyte of memory."""
+
+FILE_LIMIT = 2 * 1000**3
+"""Bytes of an inflated index."""
+
+
 def main() -> None:
     """Serve with the cache directory that the first argument names."""
+    # An index may inflate to whatever it likes; the library has no limits of its own.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
     # Whatever the library prints must not get between the frames.
     output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
