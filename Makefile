@@ -14,7 +14,7 @@ run: $(RUNTIME)
 	$(BIN)/wavelet demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(DEV)
 	$(BIN)/ruff check .

@@ -19,6 +19,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 import cold  # noqa: E402 - the lab has to be found first
+import conda_images  # noqa: E402
+import conda_memory  # noqa: E402
+import conda_shared  # noqa: E402
 import crowd  # noqa: E402
 import memory  # noqa: E402
 import post  # noqa: E402

@@ -16,13 +16,10 @@ from lab import conda_asks, nextflow, task_image
 from lab.conda_asks import CHANNEL, CondaSite
 from lab.conda_channel import ChannelServer, make_channel
 from lab.conda_index import repodata
-from lab.conda_packages import Noise, Package
 from lab.daemon import Daemon
 from lab.processes import LabError
 
 SECONDS = 300.0
-GIGABYTE = "gigabyte"
-"""The name of a package of 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,22 @@ class Site(CondaSite):
 
     def lock(self, specs: Sequence[str]) -> str:
         """Return the explicit lock of an environment whose `specs` are all of it but `tzdata`."""
-        found = {f"{record['name']}={record['version']}": record for record in self._records()}
-        found |= {record["name"]: record for record in found.values() if record["name"] in ("python", "tzdata")}
-        lines = [f"{record['url']}#{record['md5']}" for record in (found[spec] for spec in [*specs, "tzdata"])]
+        lines = [f"{record['url']}#sha256:{record['sha256']}" for record in self._records(specs)]
         return "\n".join(["@EXPLICIT", *lines, ""])
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def share(self, first: Sequence[str], second: Sequence[str]) -> float:
+        """Return which part of the bytes of the second environment's packages are the first one's."""
+        has = {record["sha256"] for record in self._records(first)}
+        sizes = [(record["size"], record["sha256"] in has) for record in self._records(second)]
+        return sum(size for size, shared in sizes if shared) / sum(size for size, _ in sizes)
+
+    def _records(self, specs: Sequence[str]) -> list[dict[str, Any]]:
+        found = {}
         for subdir in ("linux-64", "noarch"):
             for name, record in repodata(self.server.channels[CHANNEL], subdir)["packages.conda"].items():
-                yield record | {"url": f"{self.server.channel(CHANNEL)}/{subdir}/{name}"}
+                record["url"] = f"{self.server.channel(CHANNEL)}/{subdir}/{name}"
+                found[record["name"]] = found[f"{record['name']}={record['version']}"] = record
+        return [found[spec] for spec in (*specs, "tzdata")]
 
 
 def open_site(field: Field) -> Site:
@@ -81,16 +85,10 @@ def _site(field: Field) -> Iterator[Site]:
         yield Site(field, server, base)
 
 
-def big_package() -> Package:
-    """Return a package of 1 GB in one file and a thousand small ones."""
-    files = {f"share/big/{number}": Noise(1_000, number) for number in range(1_000)}
-    return Package(GIGABYTE, files={"lib/libbig.so": Noise(1_000_000_000, 1, mode=0o755), **files})
-
-
-def ask(daemon: Daemon, *specs: str, environment: str = "") -> Asked:
+def ask(daemon: Daemon, *specs: str, environment: str = "", channel: str = CHANNEL) -> Asked:
     """Ask for an image, and for its manifest; a LabError if it is not made in `SECONDS`."""
     started = time.monotonic()
-    answer = conda_asks.ask(daemon, *specs, environment=environment)
+    answer = conda_asks.ask(daemon, *specs, environment=environment, channels=[channel])
     path = nextflow.manifest_path(answer["targetImage"])
     while (reply := daemon.get(path, Accept=conda_asks.ACCEPT)).status != 200:
         if time.monotonic() - started > SECONDS or reply.status != 503:

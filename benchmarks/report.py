@@ -58,6 +58,22 @@ def against(
     )
 
 
+def faster(
+    measure: str, peer: str, ours: Sequence[float], theirs: Sequence[float], unit: str, *, at_least: float
+) -> Row:
+    """Compare two series of adjacent rounds as `against` does; the ratio is how many times as long the peer takes."""
+    ratios = [other / mine for mine, other in zip(ours, theirs, strict=True)]
+    ratio = statistics.median(ratios)
+    return Row(
+        measure,
+        f"{_number(statistics.median(ours))} {unit}",
+        f"{peer}: {_number(statistics.median(theirs))} {unit}",
+        f"{_number(ratio)} ({_number(min(ratios))} to {_number(max(ratios))})",
+        f"≥ {at_least:g} x as fast",
+        ratio >= at_least,
+    )
+
+
 def bounded(measure: str, values: Sequence[float], unit: str, at_most: float, peer: str = "") -> Row:
     """Hold the median of `values` against a bound."""
     median = statistics.median(values)

@@ -63,28 +63,25 @@ class Groups:
 
     def __init__(self) -> None:
         self._ran: Counter[str] = Counter()
-        self._absent: dict[str, str] = {}
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Skip a test whose part is absent."""
         for name in _groups_of(item):
             reason = PARTS[name].absence()
             if reason:
-                self._absent[name] = reason
                 pytest.skip(reason)
 
-    def pytest_runtest_call(self, item: pytest.Item) -> None:
-        """Count a test that gets to run for each of its groups."""
-        self._ran.update(_groups_of(item))
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test that got to run for each of its groups; reports of parallel processes come here too."""
+        if report.when == "call":
+            self._ran.update(PARTS.keys() & report.keywords.keys())
 
     def failures(self) -> list[str]:
         """Return one line for each required group that did not run."""
         lines = []
         for name in REQUIRED:
-            if name in self._absent:
-                lines.append(f"group {name}: {self._absent[name]}")
-            elif not self._ran[name]:
-                lines.append(f"group {name}: no test ran")
+            if not self._ran[name]:
+                lines.append(f"group {name}: {PARTS[name].absence() or 'no test ran'}")
         return lines
 
     @pytest.hookimpl(trylast=True)
@@ -107,4 +104,5 @@ def _groups_of(item: pytest.Item) -> set[str]:
 
 
 def _in_ci(config: pytest.Config) -> bool:
-    return bool(os.environ.get(CI_VARIABLE)) and not config.option.collectonly
+    is_whole = not config.option.collectonly and not hasattr(config, "workerinput")
+    return bool(os.environ.get(CI_VARIABLE)) and is_whole

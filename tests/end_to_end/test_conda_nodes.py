@@ -83,6 +83,20 @@ def test_a_daemon_that_starts_again_keeps_its_locks(
     assert not [seen.path for seen in own_site.server.requests[made_of:] if seen.path.endswith(".conda")]
 
 
+def test_a_lock_is_renewed_where_that_is_asked_for(
+    start_daemon: Callable[..., Daemon], own_site: CondaSite, moving: Path
+) -> None:
+    node = start_daemon(settings=own_site.settings())
+    name = made(node, "moves")
+    conda_channel.add(moving, NEWER)
+    assert versions(node, made(node, "moves")) == ["moves-1.0-h0_0.json"]
+    answer = ask(node, "moves", path="/v1alpha2/container?refresh=true")
+    assert answer["targetImage"] == name
+    assert done(node, answer["requestId"])["succeeded"] is True
+    assert versions(node, name) == ["moves-2.0-h0_0.json"]
+    assert versions(node, made(node, "moves")) == ["moves-2.0-h0_0.json"]
+
+
 def test_a_node_that_dies_while_it_makes(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     node = start_daemon(settings=own_site.settings())
     own_site.server.fault(r"samtools.*\.conda", stall=100_000)

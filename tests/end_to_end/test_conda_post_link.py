@@ -14,7 +14,6 @@ from lab.conda_packages import Package, script
 from lab.conda_scripts import bioconductor_data, bioconductor_table, data_tarball
 from lab.daemon import Daemon
 from lab.engines import Docker
-from lab.processes import wait_for
 
 pytestmark = pytest.mark.registry
 
@@ -71,13 +70,8 @@ def namespaced(start_daemon: Callable[..., Daemon], with_data: CondaSite) -> Dae
 
 
 def reason(node: Daemon, *entries: str, channels: tuple[str, ...] = (conda_asks.CHANNEL,)) -> str:
-    """Ask for what cannot be made, and return why: at once, or as soon as the status says."""
-    answer = conda_asks.post(node, *entries, channels=channels)
-    if answer.status != 200:
-        return str(answer.json()["message"])
-    token = answer.json()["requestId"]
-    wait_for(lambda: "reason" in conda_asks.status(node, token), "a reason", 20)
-    return str(conda_asks.status(node, token)["reason"])
+    """Ask for what cannot be made, and return why."""
+    return conda_asks.why_not(node, conda_asks.post(node, *entries, channels=channels))
 
 
 def test_data_packages_and_no_network(namespaced: Daemon, with_data: CondaSite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from lab import conda_asks, nextflow
 from lab.conda_asks import CondaSite, ask, digest, done, in_base64, lock, made
 from lab.daemon import Daemon
-from lab.processes import LabError
 
 pytestmark = pytest.mark.registry
 
@@ -63,7 +63,8 @@ def test_an_environment_file(conda_node: Daemon, expected: str) -> None:
 
 
 def test_the_old_api_with_entries(conda_node: Daemon, expected: str) -> None:
-    text = f"{FROM}RUN \\\n    micromamba install -y -n base -c conda-forge -c defaults \\\n    {' '.join(ENTRIES)} \\\n{CLEAN}"
+    install = f"micromamba install -y -n base -c conda-forge -c defaults \\\n    {' '.join(ENTRIES)}"
+    text = f"{FROM}RUN \\\n    {install} \\\n{CLEAN}"
     assert digest(conda_node, first_api(conda_node, text)) == expected
 
 
@@ -101,10 +102,9 @@ def test_its_own_lock_by_the_old_api(conda_node: Daemon, asked: dict[str, str], 
 
 
 def test_a_list_without_checksums(conda_node: Daemon, asked: dict[str, str], expected: str) -> None:
-    lines = [
-        line.partition("#")[0] if "://" in line else line for line in lock(conda_node, asked["buildId"]).split("\n")
-    ]
-    assert digest(conda_node, made(conda_node, environment="\n".join(lines), channels=())) == expected
+    text = re.sub(r"(://.*)#.*", r"\1", lock(conda_node, asked["buildId"]))
+    assert "sha256" not in text
+    assert digest(conda_node, made(conda_node, environment=text, channels=())) == expected
 
 
 @pytest.mark.parametrize("form", ["explicit", "pixi", "conda-lock"])
@@ -176,5 +176,5 @@ def test_defaults_is_left_out_and_said(conda_node: Daemon) -> None:
 
 def test_a_damaged_checksum_in_a_lock(conda_node: Daemon, conda_site: CondaSite) -> None:
     url = f"{conda_site.server.channel('conda-forge')}/linux-64/twin-1.0-h0_0.conda#sha256:{'0' * 64}"
-    with pytest.raises(LabError, match="twin"):
-        made(conda_node, environment=f"@EXPLICIT\n{url}\n", channels=())
+    answer = conda_asks.post(conda_node, environment=f"@EXPLICIT\n{url}\n", channels=())
+    assert "twin" in conda_asks.why_not(conda_node, answer)

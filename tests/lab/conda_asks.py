@@ -17,7 +17,7 @@ from lab import images, nextflow
 from lab.conda_channel import ChannelServer
 from lab.daemon import Daemon
 from lab.http import Answer
-from lab.processes import LabError
+from lab.processes import LabError, wait_for
 from lab.registry import Registry
 
 DONE_SECONDS = 40.0
@@ -89,6 +89,21 @@ def done(node: Daemon, token: str, seconds: float = DONE_SECONDS) -> dict[str, A
             raise LabError(f"{state} after {seconds:.0f} s")
         time.sleep(0.05)
     return state
+
+
+def why_not(node: Daemon, answer: Answer) -> str:
+    """Return why a request cannot be answered: its answer's message, or the first reason of its status."""
+    if answer.status != 200:
+        return str(answer.json()["message"])
+    token = answer.json()["requestId"]
+    reasons: list[str] = []
+
+    def told() -> bool:
+        reasons.append(status(node, token).get("reason", ""))
+        return bool(reasons[-1])
+
+    wait_for(told, "a reason", DONE_SECONDS)
+    return reasons[-1]
 
 
 def made(node: Daemon, *entries: str, **more: Any) -> str:

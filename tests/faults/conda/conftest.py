@@ -1,4 +1,4 @@
-"""Fixtures: a channel that can fail, a small base image, daemons on both, and what an undisturbed daemon makes of it."""
+"""Fixtures: a channel that can fail, a small base image, daemons on both, and what an undisturbed one makes of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import CHANNEL, TINY_BASE, Node, StartNode, Waits, packages
+from faulty import TINY_BASE, Node, StartNode, Waits, packages
 
-from lab.conda_asks import CondaSite
+from lab.conda_asks import CHANNEL, CondaSite
 from lab.conda_channel import ChannelServer, make_channel
 from lab.registry import Registry
+
 
 @pytest.fixture(scope="session")
 def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Path:

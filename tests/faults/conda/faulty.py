@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -23,8 +22,6 @@ from lab.http import Answer, request
 from lab.processes import wait_for
 from lab.registry import Registry
 
-__all__ = ["CHANNEL", "PARTS", "SOLVER", "TINY_BASE", "WORKER", "Node", "StartNode", "Waits", "at_once", "eventually", "packages"]
-
 TINY_BASE = images.image([images.layer({"etc/lab": b"a base with nothing in it\n"})])
 COUNT = 24
 PARTS = [f"part{number:03}" for number in range(1, COUNT + 1)]
@@ -41,7 +38,7 @@ def packages() -> list[Package]:
     """Return the channel's packages: parts of many sizes, `parts` that needs them all, and single ones."""
     alone = [Package(name, files={f"share/{name}": text(f"{name}\n")}) for name in ("one", "two", "three")]
     python = Package("python", "3.12.1", files={"bin/python3.12": script("#!/bin/sh\n")})
-    heavy = Package("heavy", files={"share/heavy": Noise(30_000_000, 1)})
+    heavy = Package("heavy", files={"share/heavy": Noise(15_000_000, 1)})
     return [*many_packages(COUNT, largest=LARGEST), *alone, python, heavy]
 
 
@@ -77,7 +74,7 @@ class Node:
     def pull(
         self, *specs: str, channels: tuple[str, ...] = (CHANNEL,), refresh: bool = False, seconds: float = 60
     ) -> Answer:
-        """Ask for packages, and return how the registry answers a pull of the manifest, or the refusal of the request."""
+        """Ask for packages, and return the registry's answer to a pull, or the refusal of the request."""
         path = "/v1alpha2/container" + "?refresh=true" * refresh
         answer = conda_asks.post(self.daemon, *specs, channels=channels, path=path)
         if answer.status != 200:
@@ -128,7 +125,8 @@ class Node:
 
     def processes(self, part: str = "") -> list[int]:
         """Return the ids of all processes of this daemon whose command has `part` in it, also when it is dead."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._owns(pid, part.encode())]
+        found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [pid for pid in found if self._owns(pid, part.encode())]
 
     def _owns(self, pid: int, part: bytes) -> bool:
         try:

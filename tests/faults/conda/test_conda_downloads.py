@@ -1,4 +1,4 @@
-"""Channels that break off, send too little or too much, or are away: taken up again, or refused with the host's name."""
+"""Channels that break off, send too little or too much, or are away: taken up again, or refused by the host's name."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from lab.processes import wait_for
 
 pytestmark = pytest.mark.registry
 
-PART = "/part001-"
 
-
-@pytest.mark.parametrize("broken_off", [{"reset": 700_000, "times": 3}, {"truncate": 700_000, "times": 3}])
-def test_a_transfer_that_breaks_off_is_taken_up_again(
-    site: CondaSite, start: StartNode, calm: Callable[..., str], broken_off: dict[str, Any]
+def test_transfers_that_break_off_are_taken_up_again(
+    site: CondaSite, start: StartNode, calm: Callable[..., str]
 ) -> None:
-    expected = calm("part001")
+    expected = calm("part001", "part002")
     site.server.requests.clear()
-    site.server.fault(PART, skip=0, **broken_off)
-    assert start().digest("part001") == expected
-    asked = [seen.headers.get("range", "") for seen in site.server.requests if PART in seen.path]
-    assert asked[:1] == [""]
-    assert asked[1] == "bytes=700000-"
-    assert len(asked) == 4
+    site.server.fault("/part001-", reset=700_000, times=3)
+    site.server.fault("/part002-", truncate=300_000, times=3)
+    assert start().digest("part001", "part002") == expected
+    for part, place in (("/part001-", 700_000), ("/part002-", 300_000)):
+        asked = [seen.headers.get("range", "") for seen in site.server.requests if part in seen.path]
+        assert asked[:2] == ["", f"bytes={place}-"]
+        assert len(asked) == 4
 
 
 def test_faults_that_pass(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
@@ -82,7 +80,7 @@ def test_faults_that_stay(site: CondaSite, start: StartNode, calm: Callable[...,
 
 
 def test_a_channel_that_goes_away_in_the_middle(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
-    expected = calm("parts")
+    expected = calm("parts"), calm("part005", "one")
     site.server.requests.clear()
     site.server.fault("/part", rate=1_000_000)
     node = start()
@@ -93,23 +91,13 @@ def test_a_channel_that_goes_away_in_the_middle(site: CondaSite, start: StartNod
         away = answer.result(40)
     assert away.status == 502
     assert site.server.host.encode() in away.body
-    have = {seen.path for seen in site.server.requests if "/part" in seen.path}
-    assert have
+    unsolved = node.pull("part005", "one")
+    assert unsolved.status == 502
+    assert site.server.host.encode() in unsolved.body
     site.server.on()
-    assert eventually(lambda: node.pull("parts")).status == 200
-    assert node.digest("parts") == expected
-
-
-def test_a_channel_that_is_away_from_the_start(site: CondaSite, start: StartNode, calm: Callable[..., str]) -> None:
-    """What is known is answered; of what is new the host is named. The solve is the only thing that is new here."""
-    expected = calm("one"), calm("part005", "one")
-    node = start()
-    assert node.digest("one") == expected[0]
-    site.server.off()
-    assert node.digest("one") == expected[0]
-    answer = node.pull("part005", "one")
-    assert answer.status == 502
-    assert site.server.host.encode() in answer.body
-    site.server.on()
-    assert eventually(lambda: node.pull("part005", "one")).status == 200
+    for answer in at_once(lambda specs: eventually(lambda: node.pull(*specs)), ("parts",), ("part005", "one")):
+        assert answer.status == 200, answer
+    assert node.digest("parts") == expected[0]
     assert node.digest("part005", "one") == expected[1]
+    site.server.off()
+    assert node.digest("parts") == expected[0]
