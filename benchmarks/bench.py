@@ -1,7 +1,8 @@
 """Measures wavelet side by side with its peers, prints one table and writes it to RESULTS.md.
 
-    python benchmarks/bench.py                  everything, some eight minutes
+    python benchmarks/bench.py                  everything, some fifteen minutes
     python benchmarks/bench.py --only manifests one measure; nothing is written
+    python benchmarks/bench.py --only conda     all measures of a part; its part of RESULTS.md is written
 
 Rounds of wavelet and its peers alternate, and a ratio is the median of adjacent rounds' ratios: machines are busy.
 """
@@ -26,65 +27,65 @@ import crowd  # noqa: E402
 import memory  # noqa: E402
 import post  # noqa: E402
 import ready  # noqa: E402
+import results  # noqa: E402
 import status  # noqa: E402
 import warm_blobs  # noqa: E402
 import warm_manifests  # noqa: E402
 from field import Field  # noqa: E402
-from report import Row, machine, table  # noqa: E402
+from report import Row, table  # noqa: E402
 
-MEASURES = {
-    "ready": ready,
-    "blobs": warm_blobs,
-    "manifests": warm_manifests,
-    "cold": cold,
-    "crowd": crowd,
-    "post": post,
-    "status": status,
-    "memory": memory,
+PARTS = {
+    "serving": {
+        "ready": ready,
+        "blobs": warm_blobs,
+        "manifests": warm_manifests,
+        "cold": cold,
+        "crowd": crowd,
+        "post": post,
+        "status": status,
+        "memory": memory,
+    },
+    "conda": {
+        "conda-images": conda_images,
+        "conda-shared": conda_shared,
+        "conda-memory": conda_memory,
+    },
 }
-NEEDED = ("docker-registry", "nginx", "wrk", "skopeo", "curl")
+"""Measures by name, in the parts in which they are run and written down."""
+MEASURES = {name: module for part in PARTS.values() for name, module in part.items()}
+NEEDED = ("docker-registry", "nginx", "wrk", "skopeo", "curl", "buildah", "podman", "dockerd", "containerd")
+RESULTS = HERE / "RESULTS.md"
+_PACKAGES = "docker-registry nginx wrk skopeo curl buildah podman docker.io"
 
 
 def main() -> int:
     """Run what is asked for; the exit status says whether it ran, not whether the marks are met."""
     arguments = argparse.ArgumentParser(description="Measure wavelet against its peers.")
-    arguments.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=", ".join(MEASURES))
-    chosen = arguments.parse_args().only or list(MEASURES)
+    names = [*PARTS, *MEASURES]
+    arguments.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
+    asked = arguments.parse_args().only or list(PARTS)
     missing = [
         name for name in NEEDED if shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin") is None
     ]
     if missing:
-        print(f"make bench needs {', '.join(missing)} (apt-get install docker-registry nginx wrk skopeo curl)")
+        print(f"make bench needs {', '.join(missing)} (apt-get install {_PACKAGES})")
         return 1
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="wavelet-bench-") as directory, Field(Path(directory)) as field:
-        for name in chosen:
-            started = time.monotonic()
-            rows += MEASURES[name].measure(field)
-            print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    print(table(rows))
-    if len(chosen) == len(MEASURES):
-        (HERE / "RESULTS.md").write_text(_results(rows))
+        for part, measures in PARTS.items():
+            chosen = [name for name in measures if name in asked or part in asked]
+            rows = [row for name in chosen for row in _measured(name, field)]
+            if rows:
+                print(table(rows), flush=True)
+            if chosen == list(measures):
+                RESULTS.write_text(results.with_part(RESULTS.read_text(), part, rows, measures))
     return 0
 
 
-def _results(rows: list[Row]) -> str:
-    how = "\n".join(f"- **{name}**: {' '.join((module.__doc__ or '').split())}" for name, module in MEASURES.items())
-    facts = "\n".join(f"- {line}" for line in machine())
-    return f"""\
-# Measured
-
-Written by `make bench`. A ratio is the median of the rounds' ratios, with its least and greatest; rounds of wavelet and
-its peers alternate. Everything runs on one machine over loopback: clients and peers share its cores.
-
-{facts}
-
-{table(rows)}
-
-## How
-
-{how}
-"""
+def _measured(name: str, field: Field) -> list[Row]:
+    started = time.monotonic()
+    rows: list[Row] = MEASURES[name].measure(field)
+    print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return rows
 
 
 if __name__ == "__main__":

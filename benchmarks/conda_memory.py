@@ -35,8 +35,7 @@ def measure(field: Field) -> list[Row]:
 
 
 def _wavelet(site: Site) -> float:
-    with site.daemon() as daemon:
-        with watched(daemon.pid) as memory:
-            ask(daemon, NAME, channel=CHANNEL)
+    with site.daemon() as daemon, watched(daemon.pid) as memory:
+        ask(daemon, NAME, channel=CHANNEL)
     shutil.rmtree(daemon.state)
     return memory.peak

@@ -13,8 +13,8 @@ from pathlib import Path
 from lab.processes import run
 
 _HEADER = ("measure", "wavelet", "peer", "ratio", "mark", "met")
-_LIBRARIES = ("aiohttp", "msgspec", "structlog", "prometheus_client", "isal")
-_PROGRAMS = (("nginx", "nginx"), ("docker-registry", "docker-registry"), ("wrk", "wrk"), ("skopeo", "skopeo"))
+_LIBRARIES = ("aiohttp", "msgspec", "structlog", "prometheus_client", "isal", "zstandard", "py-rattler")
+_PROGRAMS = ("nginx", "docker-registry", "wrk", "skopeo", "buildah", "podman", "docker.io", "containerd")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def machine() -> list[str]:
         f"machine: {cpu}, {cores} cores, {memory} GB of memory; load {load} at the end",
         f"system: Linux {platform.release()}, {platform.freedesktop_os_release()['PRETTY_NAME']}",
         f"wavelet: Python {platform.python_version()}, {libraries}",
-        f"peers and clients: {', '.join(f'{name} {_version(package)}' for name, package in _PROGRAMS)}",
+        f"peers and clients: {', '.join(f'{package} {_version(package)}' for package in _PROGRAMS)}",
     ]
 
 

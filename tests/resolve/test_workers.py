@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -40,7 +41,7 @@ async def test_errors_of_the_tree_come_back_as_they_are(pool: Workers) -> None:
 
 async def test_a_disk_that_cannot_be_written_is_said_so(pool: Workers) -> None:
     with pytest.raises(NoSpace, match="cannot be written"):
-        await pool.run(os.rmdir, "/proc/1")
+        await pool.run(fill_the_disk)
 
 
 async def test_a_process_that_dies_is_replaced_once_per_call(pool: Workers, tmp_path: Path) -> None:
@@ -57,6 +58,19 @@ async def test_a_function_that_does_not_end_is_ended(pool: Workers, monkeypatch:
         await pool.run(time.sleep, 600)
     monkeypatch.undo()
     assert await pool.run(os.getpid) != first
+
+
+async def test_what_runs_beside_a_function_that_is_ended_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Workers(2)
+    await pool.run(os.getpid)
+    monkeypatch.setattr(workers, "FUNCTION_LIMIT", 1.5)
+    stuck = asyncio.create_task(pool.run(time.sleep, 600))
+    await asyncio.sleep(0.7)
+    beside = [asyncio.create_task(pool.run(sleep_and_say, 1.0)) for _ in range(3)]
+    with pytest.raises(WaitExpired):
+        await stuck
+    assert await asyncio.gather(*beside) == ["said"] * 3
+    await pool.close()
 
 
 async def test_a_function_that_takes_all_memory_fails_alone(pool: Workers) -> None:
@@ -117,8 +131,17 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def fill_the_disk() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def raise_unsolvable() -> None:
     raise Unsolvable("no such package", field="packages.entries")
+
+
+def sleep_and_say(seconds: float) -> str:
+    time.sleep(seconds)
+    return "said"
 
 
 def die() -> None:

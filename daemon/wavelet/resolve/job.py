@@ -51,6 +51,8 @@ class Job(Generic[T]):
             done, _ = await asyncio.wait({self._task}, timeout=wait)
         if not done:
             raise WaitExpired("this is still being worked on; ask again", retry_after=RETRY_AFTER)
+        if self._task.cancelled():
+            raise WaitExpired("wavelet is stopping; ask again", retry_after=RETRY_AFTER)
         return self._task.result()
 
 

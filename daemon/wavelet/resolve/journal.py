@@ -80,6 +80,17 @@ class Journals:
         rows = self._database.read("SELECT text FROM journals WHERE key = ?", key)
         return rows[0][0] if rows else None
 
+    def refer(self, key: str, others: list[str]) -> None:
+        """Note which journals go on where another one ends."""
+        self._database.write_later(
+            "INSERT OR REPLACE INTO journals VALUES (?, ?, ?)", f"refers {key}", "\n".join(others), time.time()
+        )
+
+    def referred(self, key: str) -> list[str]:
+        """Return what `refer` noted last."""
+        rows = self._database.read("SELECT text FROM journals WHERE key = ?", f"refers {key}")
+        return rows[0][0].split("\n") if rows else []
+
     def expire(self) -> None:
         """Forget journals that are past their lifetime."""
         self._database.write_later("DELETE FROM journals WHERE at < ?", time.time() - LIFETIME)

@@ -88,6 +88,11 @@ class Pins:
         # Many plans may have the same packages in common.
         return await self._jobs.join("solve", (key_of(asked), refresh), solve, SOLVE_LIMIT).result(SOLVE_LIMIT)
 
+    def latest(self, plan: Plan) -> list[FromLock]:
+        """Return the locks of a plan's packages that this node knows last, for those who want to see them."""
+        locks = [part if isinstance(part, FromLock) else self._conda.latest(part) for part in _packages(plan)]
+        return [lock for lock in locks if lock is not None]
+
     async def prove(self, pinned: Pinned) -> None:
         """Note, for all nodes, that an image was made of the plan's locks: they are never replaced unasked."""
         for lock in _locks(pinned):
@@ -101,6 +106,10 @@ class Pins:
 def is_built(pinned: Pinned) -> bool:
     """Tell whether something has to be built for it that could turn out not to be possible."""
     return bool(_locks(pinned))
+
+
+def _packages(plan: Plan) -> list[FromConda | FromLock]:
+    return [part for part in parts(plan) if not isinstance(part, FromRegistry)]
 
 
 def _locks(pinned: Pinned) -> list[FromLock]:

@@ -344,7 +344,7 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         request = (await self._visible(token, identity)).request
-        return self._resolver.log(request.plan, self._rules.identity_of(request.principal))
+        return self._resolver.log(request.plan)
 
     async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
         """Return the exact packages of a request as a lock file; None while they are not decided.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import time
 from collections.abc import Callable, Iterator
 
 import structlog
@@ -55,6 +56,11 @@ MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
 
 
+IN_VAIN = 600.0
+"""Seconds for which a lock that no image could be made of, even after another solve, is not let go of again."""
+
+IN_VAIN_HELD = 1024
+
 MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
 """Bytes of a document that was made here: that of a package's layer names each of its files."""
 
@@ -88,6 +94,7 @@ class Resolver:
         self._tools = tools
         self._makers = makers
         self._jobs = Jobs()
+        self._in_vain: dict[str, float] = {}
         self._pins = Pins(self, pinner, conda, journals, self._jobs)
 
     async def close(self) -> None:
@@ -174,19 +181,30 @@ class Resolver:
         image = self._memo.get(key)
         if image is not None:
             return pinned, key, image
+        self._refer(plan, pinned)
         try:
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
         except (UpstreamBroken, NotFound) as error:
             if await self._pins.is_proved(pinned):
                 raise _with_advice(error) from None
+            if self._in_vain.get(key, 0.0) > time.monotonic():
+                raise
+            if len(self._in_vain) >= IN_VAIN_HELD:
+                self._in_vain.clear()
+            self._in_vain[key] = time.monotonic() + IN_VAIN
             log.warning("solving anew, as a package is not what was said of it", because=error.message)
             anew = await (await self.pin(plan, identity, refresh=True)).result(wait)
             if key_of(anew.plan) == key:
                 raise
             pinned, key = anew, key_of(anew.plan)
+            self._refer(plan, pinned)
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
         await self._pins.prove(pinned)
         return pinned, key, image
+
+    def _refer(self, plan: Plan, pinned: Pinned) -> None:
+        made = [make_key(key_of(part)) for part in parts(pinned.plan) if isinstance(part, FromLock)]
+        self._journals.refer(key_of(plan), list(dict.fromkeys(made)))
 
     async def make(
         self,
@@ -247,12 +265,10 @@ class Resolver:
         """Tell whether the pinned plan with `key` was made before."""
         return self._memo.get(key) is not None
 
-    def log(self, plan: Plan, identity: Identity) -> str:
+    def log(self, plan: Plan) -> str:
         """Return what is noted of the solving and making of a plan's packages, of the latest attempts."""
-        pinned = self.fresh(plan, identity)
         keys = [solve_key(part) for part in parts(plan) if isinstance(part, FromConda)]
-        made = [] if pinned is None else parts(pinned.plan)
-        keys += [make_key(key_of(part)) for part in made if isinstance(part, FromLock)]
+        keys += self._journals.referred(key_of(plan))
         return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
 
     async def lock_file(self, plan: Plan, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
@@ -263,12 +279,10 @@ class Resolver:
         Raises:
             WaveletError: what the form needs to know of the packages cannot be had.
         """
-        pinned = self.fresh(plan, identity)
-        made = () if pinned is None else parts(pinned.plan)
-        locks = [lock for lock in made if isinstance(lock, FromLock) and platform in (None, lock.platform)]
-        if pinned is None or not locks:
+        locks = [lock for lock in self._pins.latest(plan) if platform in (None, lock.platform)]
+        if not locks:
             return None
-        work = ResolverWork(self, self._tools, key_of(locks[0]), identity, pinned.public, _unread)
+        work = ResolverWork(self, self._tools, key_of(locks[0]), identity, False, _unread)
         try:
             return await written(locks[0], form, work)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import multiprocessing
 import os
 import resource
@@ -18,10 +19,11 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakSet
 
 import structlog
 
-from wavelet.errors import Internal, NoSpace, WaitExpired, WaveletError
+from wavelet.errors import Internal, NoSpace, WaitExpired
 
 log = structlog.get_logger()
 
@@ -37,10 +39,12 @@ MEMORY_LIMIT = 4 * 1024**3
 """Bytes of address space of a worker: what is made streams, and takes tens of megabytes."""
 
 FUNCTION_LIMIT = 1800.0
-"""Seconds that one function may take, waiting for a free process included."""
+"""Seconds that one function may take."""
 
 ATTEMPTS = 2
 """How often a function is begun whose process died over it, which may have been another function's fault."""
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 
 
 class Workers:
@@ -49,6 +53,8 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._count = count or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
+        self._places = asyncio.Semaphore(self._count)
+        self._ended: WeakSet[ProcessPoolExecutor] = WeakSet()
         self._running = 0
         self._idle: asyncio.TimerHandle | None = None
 
@@ -64,29 +70,36 @@ class Workers:
         if self._idle is not None:
             self._idle.cancel()
         try:
-            for _ in range(ATTEMPTS):
-                pool = self._pool or self._start()
-                try:
-                    async with asyncio.timeout(FUNCTION_LIMIT):
-                        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
-                except TimeoutError:
-                    # Nothing else ends a process in the middle; what others had in it is begun again.
-                    self._kill(pool)
-                    raise WaitExpired(f"{function.__name__} has not ended in {FUNCTION_LIMIT:.0f} s") from None
-                except BrokenProcessPool:
-                    log.warning("a worker process died", function=function.__name__)
-                    self._drop(pool)
-            raise Internal(f"the worker process died over {function.__name__}; is there enough memory?")
-        except WaveletError:
-            raise
+            async with self._places:
+                return await self._run(function, *arguments)
         except MemoryError:
             raise Internal(f"{function.__name__} takes more than {MEMORY_LIMIT} bytes of memory") from None
         except OSError as error:
+            if error.errno not in _DISK:
+                raise
             raise NoSpace(f"the disk of the state directory cannot be written: {error.strerror}") from error
         finally:
             self._running -= 1
             if not self._running:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_LIFETIME, self._end_idle)
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        deaths = 0
+        while deaths < ATTEMPTS:
+            pool = self._pool or self._start()
+            try:
+                async with asyncio.timeout(FUNCTION_LIMIT):
+                    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+            except TimeoutError:
+                # Nothing else ends a process in the middle; what others had in this pool is begun again.
+                self._ended.add(pool)
+                self._kill(pool)
+                raise WaitExpired(f"{function.__name__} has not ended in {FUNCTION_LIMIT:.0f} s") from None
+            except BrokenProcessPool:
+                log.warning("a worker process died", function=function.__name__)
+                deaths += pool not in self._ended
+                self._drop(pool)
+        raise Internal(f"the worker process died over {function.__name__}; is there enough memory?")
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
@@ -94,15 +107,16 @@ class Workers:
         return self._pool
 
     def _drop(self, pool: ProcessPoolExecutor) -> None:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # What runs in it is not cancelled: it fails when the processes have gone, and is begun again by whoever waits.
+        pool.shutdown(wait=False)
         if self._pool is pool:
             self._pool = None
 
     def _kill(self, pool: ProcessPoolExecutor) -> list[BaseProcess]:
         processes = list(multiprocessing.active_children())
-        self._drop(pool)
         for process in processes:
             process.kill()
+        self._drop(pool)
         return processes
 
     def _end_idle(self) -> None:

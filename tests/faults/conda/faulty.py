@@ -53,7 +53,7 @@ class Node:
         """Prepare it: `conda` are settings of that section, `more` other sections."""
         temporary = state.with_name(state.name + ".tmp")
         temporary.mkdir(parents=True, exist_ok=True)
-        settings = site.settings(more=more, repodata_ttl=0, **conda)
+        settings = site.settings(more=more, **{"repodata_ttl": 0, "workers": 1} | conda)
         self._mark = f"TMPDIR={temporary}".encode()
         self._site = site
         self.state = state

@@ -17,7 +17,7 @@ from lab.processes import wait_for
 
 pytestmark = [pytest.mark.registry, pytest.mark.timeout(120)]
 
-ROUNDS = 4
+ROUNDS = 3
 RATE = 2_000_000
 """Bytes a second of each transfer: fetching and making take about a second."""
 
@@ -34,7 +34,7 @@ def test_killed_at_any_moment(site: CondaSite, start: StartNode, calm: Callable[
     moments = random.Random(int(os.environ.get("WAVELET_SEED", "11")))
     expected = {specs: calm(*specs) for specs in (("parts",), ("part003", "one"))}
     site.server.fault(r"/part\d+-", rate=RATE)
-    node = start()
+    node = start(workers=2)
     for _ in range(ROUNDS):
         with ThreadPoolExecutor(len(expected)) as threads:
             for specs in expected:
@@ -61,17 +61,16 @@ def test_killed_while_it_puts_together(start: StartNode, calm: Callable[..., str
     """All is there but the image: layers are taken as they are, none is made or fetched again."""
     moments = random.Random(int(os.environ.get("WAVELET_SEED", "11")) + 1)
     expected = calm("parts")
-    node = start()
+    node = start(workers=2)
     for name in PARTS:
         assert node.pull(name).status == 200
     site.server.requests.clear()
-    for _ in range(2):
-        with ThreadPoolExecutor(1) as threads:
-            threads.submit(ask_quietly, node, "parts")
-            time.sleep(moments.uniform(0.02, 0.3))
-            node.daemon.kill()
-        node.wait_until_gone()
-        node.daemon.start()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(ask_quietly, node, "parts")
+        time.sleep(moments.uniform(0.02, 0.3))
+        node.daemon.kill()
+    node.wait_until_gone()
+    node.daemon.start()
     assert node.digest("parts") == expected
     assert [seen.path for seen in site.server.requests if "/part0" in seen.path] == []
     assert node.leftovers() == []
@@ -81,7 +80,7 @@ def test_workers_and_solvers_that_are_killed(start: StartNode, calm: Callable[..
     """Their work is done all the same, by another process; what was fetched is not fetched again."""
     expected = calm("heavy", "parts")
     site.server.requests.clear()
-    node = start()
+    node = start(workers=2)
     fault = site.server.fault("/linux-64/repodata", delay=0.5, times=1)
     with ThreadPoolExecutor(1) as threads:
         digest = threads.submit(node.digest, "heavy", "parts")
@@ -101,7 +100,7 @@ def test_workers_and_solvers_that_are_killed(start: StartNode, calm: Callable[..
 def test_told_to_stop_in_the_middle_of_work(start: StartNode, site: CondaSite, calm: Callable[..., str]) -> None:
     """In the middle of solving, fetching and making: it ends within its grace, with all of its processes."""
     expected = calm("heavy", "part001")
-    node = start(more={"grace_period": 1})
+    node = start(workers=2, more={"grace_period": 1})
     for stalls in ("/linux-64/repodata", "/part001-", ""):
         fault = site.server.fault(stalls or "(?!)", stall=0)
         with ThreadPoolExecutor(1) as threads:

@@ -35,6 +35,7 @@ DOCUMENTS = {
 
 _PARTS = 16
 """Members that a `.conda` may have, of which three are known."""
+_METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _RATIO = 1000
 _UNSUSPECTED = 4 * 1024**3
 """What comes out may be `_RATIO` times what goes in, and this many bytes whatever goes in."""
@@ -95,9 +96,11 @@ class Archive:
     def _parts(self, stack: ExitStack, prefix: str) -> list[Any]:
         try:
             whole = stack.enter_context(zipfile.ZipFile(self._path))
-            names = [name for name in whole.namelist()[:_PARTS] if name.endswith(".tar.zst")]
-            return [stack.enter_context(whole.open(name)) for name in names if name.startswith(prefix)]
-        except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError) as error:
+            parts = [part for part in whole.infolist()[:_PARTS] if part.filename.endswith(".tar.zst")]
+            if any(part.compress_type not in _METHODS for part in parts):
+                raise zipfile.BadZipFile("its parts are compressed as no package's are")
+            return [stack.enter_context(whole.open(part)) for part in parts if part.filename.startswith(prefix)]
+        except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError) as error:
             raise self.broken(f"the archive is damaged ({error})") from None
 
 

@@ -113,7 +113,7 @@ class _Blob:
         self._batch = bytearray()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compress")
         self._waiting: deque[Future[None]] = deque()
-        self._file: BinaryIO = path.open("xb")
+        self._file: BinaryIO = path.open("wb")
         self._tar, self._blob = hashlib.sha256(), hashlib.sha256()
         self._tar_size = self._blob_size = 0
         self._member: gzip.Member | None = None

@@ -48,7 +48,7 @@ def compose(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -
         Internal: a blob is not what its record says.
     """
     blob, tar = hashlib.sha256(), hashlib.sha256()
-    with target.open("xb") as file:
+    with target.open("wb") as file:
 
         def copied(data: Iterable[bytes]) -> Iterator[bytes]:
             for chunk in data:
@@ -73,7 +73,7 @@ def merge(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -> 
     with LayerWriter(target, directories) as layer:
         for piece in pieces:
             plain = target.with_suffix(".tar")
-            with plain.open("xb") as file:
+            with plain.open("wb") as file:
                 _checked(piece, _pass(_read(piece), file.write))
             with tarfile.open(plain, "r:", encoding="utf-8") as archive:
                 _copy(archive, layer, piece.lost)

@@ -67,6 +67,10 @@ class Locks:
         lock, at = held
         return lock if at <= self._clock() < at + CERTAIN else None
 
+    def latest(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock that this node knows last, whether it still stands or not."""
+        return self._own("key", self._key(leaf))
+
     async def standing(self, leaf: FromConda) -> FromLock | None:
         """Return the lock that all nodes share."""
         key = self._key(leaf)

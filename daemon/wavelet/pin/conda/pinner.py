@@ -112,6 +112,10 @@ class CondaPinner:
         lock = self._locks.certain(leaf)
         return None if lock is None else replace(lock, base=leaf.base)
 
+    def latest(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock that this node knows last, for those who want to see it."""
+        return self._locks.latest(leaf)
+
     async def prove(self, lock: FromLock) -> None:
         """Note for all nodes that an image was made of a lock."""
         await self._locks.prove(lock)
