@@ -53,7 +53,7 @@ def normal_spec(text: str, field: str) -> str:
     spec = _printable(text, field, "spec")
 
     def refuse(why: str) -> InvalidRequest:
-        return wrong(field, f"{spec!r} is not a spec of a conda package: {why}")
+        return wrong(field, f"{without_login(spec)!r} is not a spec of a conda package: {why}")
 
     head, bracket, members = spec.partition("[")
     if bracket and not members.endswith("]"):

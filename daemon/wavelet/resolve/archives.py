@@ -6,7 +6,8 @@ import asyncio
 import copy
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Archives:
         self._store = store
         self._channels = channels
         self._database = database
+        self._holders: Counter[Digest] = Counter()
 
     async def get(self, url: str, digest: Digest, size: int | None) -> Path:
         """Return the verified file of an archive; it stays for `HELD` seconds, or until `let_go`.
@@ -69,9 +71,17 @@ class Archives:
     def _opener(self, url: str) -> Opener:
         return resuming(lambda offset: self._channels.open(url, offset), CHANNEL)
 
-    def let_go(self, digests: Sequence[Digest]) -> None:
-        """Let archives be evicted again."""
-        self._store.unlease(digests)
+    def hold(self, digest: Digest) -> None:
+        """Keep an archive for one more making, until that lets it go."""
+        self._holders[digest] += 1
+
+    def let_go(self, digests: Collection[Digest]) -> None:
+        """Let archives be evicted again that nobody else holds."""
+        self._holders.subtract(digests)
+        free = [digest for digest in digests if self._holders[digest] <= 0]
+        for digest in free:
+            del self._holders[digest]
+        self._store.unlease(free)
 
     async def complete(self, package: Package) -> Package:
         """Return a package with the SHA-256 and size of its file, which is verified by the MD5 if there is one.

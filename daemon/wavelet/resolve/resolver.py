@@ -15,7 +15,6 @@ from wavelet.errors import (
     CallerError,
     Internal,
     NoSpace,
-    NotFound,
     UpstreamBroken,
     UpstreamError,
     WaveletError,
@@ -184,7 +183,7 @@ class Resolver:
         self._refer(plan, pinned)
         try:
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
-        except (UpstreamBroken, NotFound) as error:
+        except UpstreamBroken as error:
             if await self._pins.is_proved(pinned):
                 raise _with_advice(error) from None
             if self._in_vain.get(key, 0.0) > time.monotonic():
@@ -375,7 +374,7 @@ class Resolver:
         await self._make(plan, key, identity, public=False).result()
 
 
-def _with_advice(error: UpstreamBroken | NotFound) -> WaveletError:
+def _with_advice(error: UpstreamBroken) -> WaveletError:
     advised = copy.copy(error)
     advised.message += "; these packages were settled by an earlier request: with ?refresh=true they are chosen anew"
     advised.args = (advised.message,)

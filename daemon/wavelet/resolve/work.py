@@ -98,7 +98,7 @@ class ResolverWork:
 
     def close(self) -> None:
         """Let go of what was held for this making."""
-        self._tools.archives.let_go(list(self._held))
+        self._tools.archives.let_go(self._held)
 
     async def realise(self, plan: Plan) -> Image:
         """See `Work`."""
@@ -138,7 +138,9 @@ class ResolverWork:
 
     async def archive(self, location: str, digest: Digest, size: int | None) -> Path:
         """See `Work`."""
-        self._held.add(digest)
+        if digest not in self._held:
+            self._held.add(digest)
+            self._tools.archives.hold(digest)
         return await self._tools.archives.get(location, digest, size)
 
     async def download(self, urls: Sequence[str], md5: str) -> Path:
