@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from conda_site import CHANNEL, SECONDS, Site
+from conda_site import SECONDS, Site
 
+from lab.conda_asks import CHANNEL
 from lab.engines import environment
 from lab.processes import run
 
@@ -60,13 +61,13 @@ def classic_way(site: Site, specs: Sequence[str]) -> dict[str, float]:
 
 
 def _buildah(storage: Path, *arguments: str) -> str:
-    place = ["--root", storage / "root", "--runroot", storage / "run", "--storage-driver", "overlay"]
+    place: list[str | Path] = ["--root", storage / "root", "--runroot", storage / "run", "--storage-driver", "overlay"]
     return run(["buildah", *place, *arguments], environment=environment(HOME=storage), seconds=SECONDS).stdout.strip()
 
 
 def _install(site: Site, specs: Sequence[str], channel: str, prefix: Path, cache: Path) -> dict[str, float]:
     cache.mkdir()
     os.sync()
-    command = [sys.executable, _PROGRAM, site.server.channel(channel), prefix, cache, *specs]
+    command: list[str | Path] = [sys.executable, _PROGRAM, site.server.channel(channel), prefix, cache, *specs]
     printed = run(command, seconds=SECONDS).stdout
     return dict(json.loads(printed.splitlines()[-1]))

@@ -40,7 +40,7 @@ def measure(field: Field) -> list[Row]:
         share = site.share(conda_set.specs(version="1.0"), conda_set.specs(version="2.0"))
         name = f"conda, second image with {share:.1%} of the packages' bytes of the first"
         rows.append(_row(f"{name}: its new layers", new, whole))
-        for engine in _ENGINES:
+        for engine in ("podman", "docker", "containerd"):
             with _engine(engine, field) as running:
                 started = time.monotonic()
                 running.pull(first)
@@ -56,15 +56,13 @@ def _row(measure: str, got: float, whole: float, first: str = "") -> Row:
     return Row(measure, f"{got / 1e6:.1f} MB", peer, f"{got / whole:.3g}", f"≤ {MOST:g}", got / whole <= MOST)
 
 
-_ENGINES = {"podman": engines.Podman, "docker": engines.Docker, "containerd": engines.Containerd}
-
-
 @contextmanager
 def _engine(name: str, field: Field) -> Iterator[engines.Engine]:
-    engine = _ENGINES[name](field.fresh(name))
-    if isinstance(engine, engines.Podman):
-        yield engine
+    directory = field.fresh(name)
+    if name == "podman":
+        yield engines.Podman(directory)
         return
+    engine = engines.Docker(directory) if name == "docker" else engines.Containerd(directory)
     engine.start()
     try:
         yield engine

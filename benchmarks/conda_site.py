@@ -60,7 +60,7 @@ class Site(CondaSite):
         """Return which part of the bytes of the second environment's packages are the first one's."""
         has = {record["sha256"] for record in self._records(first)}
         sizes = [(record["size"], record["sha256"] in has) for record in self._records(second)]
-        return sum(size for size, shared in sizes if shared) / sum(size for size, _ in sizes)
+        return float(sum(size for size, shared in sizes if shared) / sum(size for size, _ in sizes))
 
     def _records(self, specs: Sequence[str]) -> list[dict[str, Any]]:
         found = {}

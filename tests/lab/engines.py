@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -114,7 +115,10 @@ class Podman:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._storage = ["--root", str(directory / "storage"), "--runroot", str(directory / "run")]
+        # podman takes no longer path for this one than 50 characters.
+        short = tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True)
+        self._kept = short
+        self._storage = ["--root", str(directory / "storage"), "--runroot", short.name]
         self._storage += [
             "--tmpdir",
             str(directory / "tmp"),

@@ -39,7 +39,8 @@ def packages() -> list[Package]:
     alone = [Package(name, files={f"share/{name}": text(f"{name}\n")}) for name in ("one", "two", "three")]
     python = Package("python", "3.12.1", files={"bin/python3.12": script("#!/bin/sh\n")})
     heavy = Package("heavy", files={"share/heavy": Noise(15_000_000, 1)})
-    return [*many_packages(COUNT, largest=LARGEST), *alone, python, heavy]
+    large = [Package(f"large{n}", files={"share/large": Noise(4_000_000, 100 + n)}) for n in range(3)]
+    return [*many_packages(COUNT, largest=LARGEST), *alone, *large, python, heavy]
 
 
 StartNode = Callable[..., "Node"]

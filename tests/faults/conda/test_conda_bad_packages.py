@@ -38,9 +38,9 @@ def sums(path: Path) -> dict[str, object]:
     return {"md5": hashlib.md5(raw).hexdigest(), "sha256": hashlib.sha256(raw).hexdigest(), "size": len(raw)}
 
 
-def pull_each(node: Node, names: list[str], *, refresh: bool = False) -> dict[str, Answer]:
+def pull_each(node: Node, names: list[str]) -> dict[str, Answer]:
     """Ask for packages of the bad channel, each alone, all at the same time."""
-    answers = at_once(lambda name: node.pull(name, channels=CHANNELS, refresh=refresh), *names)
+    answers = at_once(lambda name: node.pull(name, channels=CHANNELS), *names)
     return dict(zip(names, answers, strict=True))
 
 
@@ -78,9 +78,11 @@ def test_what_is_mended_works(bad: dict[str, Bad], start: StartNode, calm: Calla
         bad[name].path.write_bytes(whole[name].read_bytes())
     for name in lied:
         edit_record(tmp_path / "bad", bad[name].path.name, **sums(bad[name].path))
-    refreshed = pull_each(node, ["wrong-sha256"], refresh=True)["wrong-sha256"]
-    assert refreshed.status == 200, refreshed
-    for answer in at_once(lambda name: eventually(lambda: node.pull(name, channels=CHANNELS)), *damaged, *lied):
+    # What an index said of a package stands in the lock, until somebody asks for a new one; an MD5 never gets there.
+    for name in ("wrong-sha256", "wrong-size"):
+        answer = eventually(lambda name=name: node.pull(name, channels=CHANNELS, refresh=True))  # type: ignore[misc]
+        assert answer.status == 200, answer
+    for answer in at_once(lambda name: eventually(lambda: node.pull(name, channels=CHANNELS)), *damaged, "wrong-md5"):
         assert answer.status == 200, answer
     for name in damaged + lied:
         assert node.digest(name, channels=CHANNELS) == calm(name, channels=CHANNELS)
