@@ -239,7 +239,8 @@ async def test_an_index_is_read_once_until_it_is_old(
 ) -> None:
     mine = conda_channel.copy(channel, tmp_path / "mine")
     for index in mine.rglob("repodata*"):
-        index.touch()  # an old file would be taken for fresh without a question (RFC 9111, 4.2.2); the relay forbids that
+        # An old file would be taken for fresh without a question (RFC 9111, 4.2.2), which the relay forbids.
+        index.touch()
     channel_server.channels = {"lab": mine}
     assert (await names(solver, asking("moves")))["moves"] == "1.0"
     asked = len(channel_server.requests)

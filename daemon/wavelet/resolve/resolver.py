@@ -55,7 +55,7 @@ MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
 
 
-IN_VAIN = 600.0
+IN_VAIN = 30.0
 """Seconds for which a lock that no image could be made of, even after another solve, is not let go of again."""
 
 IN_VAIN_HELD = 1024
@@ -187,7 +187,7 @@ class Resolver:
             if await self._pins.is_proved(pinned):
                 raise _with_advice(error) from None
             if self._in_vain.get(key, 0.0) > time.monotonic():
-                raise
+                raise _with_advice(error) from None
             if len(self._in_vain) >= IN_VAIN_HELD:
                 self._in_vain.clear()
             self._in_vain[key] = time.monotonic() + IN_VAIN
