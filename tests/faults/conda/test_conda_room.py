@@ -39,13 +39,13 @@ def test_eviction_in_the_middle(start: StartNode, calm: Callable[..., str], site
     """The store has room for a few of the environments: what one of them needs goes while another one is made."""
     asked = [("large0",), ("large1",), ("part001", "part002"), ("large2",), ("large0", "part003")]
     expected = [calm(*specs) for specs in asked]
-    node = start(more={"store": {"limit": "24MB", "lease": 0.001}})
+    node = start(more={"store": {"limit": "14MB", "lease": 0.001}})
     for _ in range(2):
         for specs, digest in zip(asked, expected, strict=True):
             assert node.digest(*specs) == digest
     node.settle()
     node.check_files()
-    assert sum(size for (size,) in node.rows("SELECT size FROM blobs")) <= 24_000_000
+    assert sum(size for (size,) in node.rows("SELECT size FROM blobs")) <= 14_000_000
     counted = node.daemon.get("/metrics").body.decode()
     assert float(re.findall(r"^wavelet_\w*evict\w*_total (\S+)$", counted, re.MULTILINE)[0]) > 0, counted
     site.server.off()
