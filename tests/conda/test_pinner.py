@@ -115,7 +115,8 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             stack.push_async_callback(node.claims.close)
             solver = Solver(directory / "solver", limit=30, max_age=settings.conda.repodata_ttl, mirror=door.url_for)
             known = Locks(database, node.claims, WEEK, lambda: node.now)
-            node.pinner = CondaPinner(settings.conda, known, solver, channels, door, node.archive, channels.open, directory / "pip")
+            peers = settings.conda, known, solver, channels, door, node.archive, channels.open
+            node.pinner = CondaPinner(*peers, directory / "pip")
             stack.push_async_callback(node.pinner.close)
             return node
 

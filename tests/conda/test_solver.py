@@ -359,4 +359,3 @@ async def test_a_process_begins_without_what_an_earlier_one_has_left(solver: Sol
     assert await solver.solve(asking("bwa"))
     assert not left.exists()
     assert len(list(solver._directory.iterdir())) == 1
-
