@@ -26,8 +26,12 @@ IMAGE_LIMIT = 120
 RESERVE = 16
 """Layers of `IMAGE_LIMIT` that are left to augmentation."""
 
-OWN_LIMIT = 59
-"""Packages with a layer of their own; what more would save in stored bytes is lost in the time of pulling."""
+OWN_LIMIT = 80
+"""Packages with a layer of their own; what more would save in stored bytes is lost in the time of pulling.
+
+Of a hundred packages, the layer that the others share has then 2 % of all bytes; with 59 it would have 4 %, which an
+engine downloads again when any of them has changed.
+"""
 
 RANKS = 12
 """How deep conflicts are stacked before packages are merged."""
