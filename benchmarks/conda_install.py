@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -38,8 +37,13 @@ async def _install(channel: str, prefix: str, cache: str, specs: list[str]) -> d
         show_progress=False,
     )
     seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    return {"packages": len(records), "seconds": seconds, "peak": peak}
+    return {"packages": len(records), "seconds": seconds, "peak": _peak()}
+
+
+def _peak() -> float:
+    """Return megabytes; `ru_maxrss` would be those of whoever started this process, where these are more."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1000
 
 
 if __name__ == "__main__":

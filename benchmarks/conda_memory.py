@@ -16,7 +16,7 @@ from watched import watched
 from lab.conda_channel import make_channel
 from lab.conda_packages import Noise, Package
 
-ROUNDS = 2
+ROUNDS = 1
 CHANNEL = "big"
 NAME = "gigabyte"
 
