@@ -5,9 +5,11 @@ Each has `pull(name)` and `run(name, *command)`, which runs a container from wha
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,9 +118,9 @@ class Podman:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         # podman takes no longer path for this one than 50 characters.
-        short = tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True)
-        self._kept = short
-        self._storage = ["--root", str(directory / "storage"), "--runroot", short.name]
+        short = tempfile.mkdtemp(prefix="podman-")
+        atexit.register(shutil.rmtree, short, ignore_errors=True)
+        self._storage = ["--root", str(directory / "storage"), "--runroot", short]
         self._storage += [
             "--tmpdir",
             str(directory / "tmp"),
