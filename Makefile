@@ -4,6 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEV     := $(VENV)/.installed-dev
+PROTOS  := $(wildcard protos/wavelet/v1/*.proto)
 
 # Rounds of the fault tests, each with other moments to die at; a round takes a minute or two.
 SOAK_ROUNDS ?= 30
@@ -17,6 +18,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(DEV)
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -31,14 +33,14 @@ soak: $(DEV)
 	done
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) daemon/wavelet/v1 build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(RUNTIME): $(BIN)/python pyproject.toml
+$(RUNTIME): $(BIN)/python pyproject.toml hatch_build.py $(PROTOS)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(DEV): $(BIN)/python pyproject.toml
+$(DEV): $(BIN)/python pyproject.toml hatch_build.py $(PROTOS)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(RUNTIME) $@
 
