@@ -25,22 +25,20 @@ from wavelet.errors import (
     InvalidRequest,
     NotFound,
     UpstreamBroken,
-    UpstreamBusy,
     UpstreamError,
     UpstreamUnreachable,
     WaveletError,
 )
-from wavelet.upstream import channel_site
+from wavelet.upstream import channel_site, transfers
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.channel_files import FileStream, open_file
 from wavelet.upstream.channel_names import Chosen
 from wavelet.upstream.client import private_allowed
-from wavelet.upstream.endpoints import Endpoint
 from wavelet.upstream.exchange import Answer, Slots, load_trust
 from wavelet.upstream.ladder import MIRROR_REST, Granted
-from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
+from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import ConnectionBroke, Request, Transport, server_of
+from wavelet.upstream.transport import Request, Transport, server_of
 
 FILES_LIFETIME = 60.0
 """Seconds after which it is looked whether the daemon user's files have changed."""
@@ -247,41 +245,20 @@ class Channels:
         return Fetched(stream, version, "" if encoding == "identity" else encoding)
 
     async def _send(self, url: URL, headers: dict[str, str], attempts: int) -> Answer:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._send_once(url, headers)
-            except (UpstreamBusy, ConnectionBroke) as error:
-                wait = delay(attempt, error.retry_after)
-                if wait is None or attempt >= attempts:
-                    error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
-                    raise
-            await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+        return await transfers.get(self._transport, self._slots, lambda: self._request(url, headers), attempts=attempts)
 
-    async def _send_once(self, url: URL, headers: dict[str, str]) -> Answer:
-        host = server_of(url)
+    def _request(self, url: URL, headers: dict[str, str]) -> Request:
         site = self._site.names.is_site(url)
         login = self._site.logins.find(url, site=site)
-        request = Request(
+        return Request(
             "channel",
             "GET",
             url if login is None else login.applied(url),
             FOR_REGISTRIES if site else self._named,
             headers,
             None if login is None else login.authorization,
-            self._trust.get(host, True),
+            self._trust.get(server_of(url), True),
         )
-        slot = await self._slots.take(host, transfer=True)
-        try:
-            answer = Answer(await self._transport.send(request), slot, Endpoint(host, url.origin()))
-        except BaseException:
-            slot.release()
-            raise
-        if is_passing(answer.status):
-            answer.close()
-            asked = retry_after(answer.headers.get("Retry-After"), time.time())
-            raise UpstreamBusy(f"{host} answers {answer.status}, not now, for {url.path}", retry_after=asked)
-        return answer
 
 
 async def _of_file(address: str, offset: int, known: Version | None) -> Fetched | None:

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 import time
 import weakref
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -192,19 +193,13 @@ class Exchange:
             UpstreamBusy: still 408, 429 or 5xx; `retry_after` says when to come again.
             UpstreamBroken: not the protocol.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._send(endpoint, path, call, login)
-            except (UpstreamBusy, ConnectionBroke) as error:
-                wait = delay(attempt, error.retry_after)
-                if wait is None or attempt >= attempts:
-                    error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
-                    raise
-            except UpstreamUnreachable:
-                self._schemes.pop(endpoint.host, None)
-                raise
-            await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+        try:
+            return await repeated(lambda: self._send(endpoint, path, call, login), attempts)
+        except ConnectionBroke:
+            raise
+        except UpstreamUnreachable:
+            self._schemes.pop(endpoint.host, None)
+            raise
 
     async def _send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
         slot = await self._slots.take(endpoint.host, transfer=call.kind == "blob" and call.method == "GET")
@@ -256,6 +251,25 @@ class Exchange:
     def _request(self, endpoint: Endpoint, path: str, call: Call, authorization: str | None) -> Request:
         url = endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/")
         return Request(call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint))
+
+
+async def repeated(once: Callable[[], Awaitable[Answer]], attempts: int) -> Answer:
+    """Ask by `once`, at most `attempts` times while the server says "not now" or the connection is lost.
+
+    Raises:
+        UpstreamBusy, ConnectionBroke: so did the last attempt; `retry_after` says when to come again.
+        WaveletError: whatever else `once` raises.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await once()
+        except (UpstreamBusy, ConnectionBroke) as error:
+            wait = delay(attempt, error.retry_after)
+            if wait is None or attempt >= attempts:
+                error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
+                raise
+        await asyncio.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def load_trust(settings: Settings) -> dict[str, ssl.SSLContext]:

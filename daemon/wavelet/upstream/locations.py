@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from yarl import URL
 
-from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken, UpstreamBusy
+from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken
+from wavelet.upstream import transfers
 from wavelet.upstream.addresses import AddressPolicy, literal
-from wavelet.upstream.endpoints import Endpoint
 from wavelet.upstream.exchange import Answer, Slots
 from wavelet.upstream.ladder import Granted
-from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
 from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import ConnectionBroke, Request, Transport, server_of, shown
+from wavelet.upstream.transport import Request, Transport, shown
 
 _GRANTED = Granted(public=True, by="anonymous")
 _URL_LIMIT = 8192
@@ -45,30 +42,8 @@ class Locations:
             yield open_stream(answer, offset, _GRANTED, lambda: None)
 
     async def _send(self, url: URL, offset: int) -> Answer:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._send_once(url, offset)
-            except (UpstreamBusy, ConnectionBroke) as error:
-                wait = delay(attempt, error.retry_after)
-                if wait is None:
-                    error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
-                    raise
-            await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _send_once(self, url: URL, offset: int) -> Answer:
-        slot = await self._slots.take(server_of(url), transfer=True)
-        try:
-            request = Request("location", "GET", url, self._policy, wanted(offset))
-            answer = Answer(await self._transport.send(request), slot, Endpoint(server_of(url), url.origin()))
-        except BaseException:
-            slot.release()
-            raise
-        if is_passing(answer.status):
-            answer.close()
-            asked = retry_after(answer.headers.get("Retry-After"), time.time())
-            raise UpstreamBusy(f"{shown(url)} answers {answer.status}, not now", retry_after=asked)
-        return answer
+        request = Request("location", "GET", url, self._policy, wanted(offset))
+        return await transfers.get(self._transport, self._slots, lambda: request)
 
 
 def parse(text: str) -> URL:

@@ -1,0 +1,40 @@
+"""Getting a file from a URL outside of any registry: the slot at its host, and the repetitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from wavelet.errors import UpstreamBusy
+from wavelet.upstream.endpoints import Endpoint
+from wavelet.upstream.exchange import Answer, Slots, repeated
+from wavelet.upstream.retry import ATTEMPTS, is_passing, retry_after
+from wavelet.upstream.transport import Request, Transport, server_of, shown
+
+
+async def get(
+    transport: Transport, slots: Slots, request: Callable[[], Request], *, attempts: int = ATTEMPTS
+) -> Answer:
+    """Send a request, and again as `request` has it then, at most `attempts` times while the server says "not now".
+
+    Raises:
+        UpstreamUnreachable: no connection, or no answer in time.
+        UpstreamBusy: still 408, 429 or 5xx; `retry_after` says when to come again.
+        UpstreamBroken: not the protocol.
+    """
+    return await repeated(lambda: _get(transport, slots, request()), attempts)
+
+
+async def _get(transport: Transport, slots: Slots, request: Request) -> Answer:
+    host = server_of(request.url)
+    slot = await slots.take(host, transfer=True)
+    try:
+        answer = Answer(await transport.send(request), slot, Endpoint(host, request.url.origin()))
+    except BaseException:
+        slot.release()
+        raise
+    if is_passing(answer.status):
+        answer.close()
+        asked = retry_after(answer.headers.get("Retry-After"), time.time())
+        raise UpstreamBusy(f"{shown(request.url)} answers {answer.status}, not now", retry_after=asked)
+    return answer
