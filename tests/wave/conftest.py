@@ -26,7 +26,8 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import token_of
 from wavelet.resolve.lock_files import LockForm
-from wavelet.resolve.requests import About, ContainerRequest, Documents, Ready, State
+from wavelet.resolve.progress import Ready, State
+from wavelet.resolve.requests import About, ContainerRequest, Documents
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25

@@ -8,7 +8,7 @@ import pytest
 
 from wavelet.errors import Unsolvable
 from wavelet.image.platform import Platform
-from wavelet.resolve.requests import Failed, Pending, Ready
+from wavelet.resolve.progress import Failed, Pending, Ready
 
 BODY: dict[str, Any] = {
     "packages": {"type": "CONDA", "entries": ["bioconda::samtools=1.17", "pip:numpy"], "channels": ["conda-forge"]}

@@ -19,7 +19,6 @@ import structlog
 from wavelet.cluster.records import Record, Records, Stored
 from wavelet.errors import (
     AccessRefused,
-    Fault,
     OurError,
     TokenNotFound,
     UpstreamBroken,
@@ -31,17 +30,17 @@ from wavelet.image.image import Image
 from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.pin.tags import Pinned, digest_of
+from wavelet.pin.tags import digest_of
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.access import AccessRules
-from wavelet.resolve.job import Job
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.naming import Naming
+from wavelet.resolve.progress import Pending, Progress, Ready, State
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.database import Database
 from wavelet.upstream.client import Upstream
@@ -54,12 +53,6 @@ CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL
 
 PIN_WAIT = 2.0
 """Seconds that a POST waits for its pin."""
-
-PATIENCE = 30.0
-"""Seconds for which an upstream that does not answer leaves a request pending, before the status calls it failed."""
-
-AGAIN = 1.0
-"""Seconds after a failure until somebody who looks at the state makes it be tried again."""
 
 KNOWN_IN_MEMORY = 20_000
 KNOWN_BYTES = 64 * 1024 * 1024
@@ -75,28 +68,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str | None = None
     timestamp: str | None = None
     address: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """Undecided yet; `waiting_for` is the last thing that went wrong, if something did."""
-
-    waiting_for: WaveletError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Pinned, and the layers that it names are verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """There will be no image, for this reason."""
-
-    error: WaveletError
-
-
-State = Pending | Ready | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +98,7 @@ class _Known:
     request: ContainerRequest
     until: float
     size: int
-    first_asked: float = field(default_factory=time.monotonic)
-    took: float | None = None
-    job: Job[Pinned] | None = None
-    failed: WaveletError | None = None
-    again: float = 0.0
+    progress: Progress = field(default_factory=Progress)
 
 
 def answer_name(token: str) -> str:
@@ -204,11 +171,9 @@ class ContainerRequests:
             pinned = self._resolver.fresh(plan, identity)
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
         if refresh:
-            known.took = known.job = known.failed = None
-        if known.took is None:
-            # A new request is a new attempt, with new patience.
-            known.first_asked, known.failed = time.monotonic(), None
-            known.took = time.monotonic() - deadline + PIN_WAIT if isinstance(state, Ready) and not dry_run else None
+            known.progress.forget()
+        done = isinstance(state, Ready) and not dry_run
+        known.progress.submitted(time.monotonic() - deadline + PIN_WAIT if done else None)
         return known.request, state
 
     async def _take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
@@ -225,9 +190,9 @@ class ContainerRequests:
             row = (token, msgspec.json.encode(about), time.time())
             self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
         plan = _localised(record.plan, token)
-        if known.request.plan != plan and known.took is None:
+        if known.request.plan != plan and known.progress.took is None:
             # The same layers from other places: of two requests the later one knows better where they are now.
-            known.request, known.job = replace(known.request, plan=plan), None
+            known.request, known.progress.job = replace(known.request, plan=plan), None
         for asked, kept in zip(layers(record.plan), layers(plan), strict=True):
             size = self._layers.known_size(asked) if asked.location == INLINE else None
             if size is not None and self._layers.known_size(kept) is None:
@@ -316,25 +281,9 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         known = await self._visible(token, identity)
-        state = await self._state(known, self._rules.identity_of(known.request.principal))
-        return known.request, state, known.took or time.monotonic() - known.first_asked
-
-    async def _state(self, known: _Known, identity: Identity) -> State:
-        if known.took is not None:
-            return Ready()
-        if known.failed is not None and time.monotonic() < known.again:
-            return _failure(known, known.failed)
-        try:
-            if known.job is None:
-                known.job = await self._resolver.prepare(known.request.plan, identity)
-            if not known.job.done:
-                return Pending()
-            await known.job.result()
-        except WaveletError as error:
-            known.job, known.failed, known.again = None, error, time.monotonic() + AGAIN
-            return _failure(known, error)
-        known.took = time.monotonic() - known.first_asked
-        return Ready()
+        identity = self._rules.identity_of(known.request.principal)
+        state = await known.progress.state(lambda: self._resolver.prepare(known.request.plan, identity))
+        return known.request, state, known.progress.seconds
 
     async def log(self, token: str, identity: Identity) -> str:
         """Return the log of what is, or was, made for a request; empty if nothing was.
@@ -401,11 +350,6 @@ class ContainerRequests:
             UpstreamError: it does not answer.
         """
         return await self._upstream.check_login(host, login)
-
-
-def _failure(known: _Known, error: WaveletError) -> Pending | Failed:
-    patient = error.fault is not Fault.CALLER and time.monotonic() - known.first_asked < PATIENCE
-    return Pending(error) if patient else Failed(error)
 
 
 def _localised(plan: Plan, token: str) -> Plan:

@@ -1,0 +1,95 @@
+"""How far a container request is: pending, ready or failed, and when what has failed is tried again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from wavelet.errors import Fault, WaveletError
+from wavelet.pin.tags import Pinned
+from wavelet.resolve.job import Job
+
+PATIENCE = 30.0
+"""Seconds for which an upstream that does not answer leaves a request pending, before the status calls it failed."""
+
+AGAIN = 1.0
+"""Seconds after a failure until somebody who looks at the state makes it be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Undecided yet; `waiting_for` is the last thing that went wrong, if something did."""
+
+    waiting_for: WaveletError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Pinned, and the layers that it names are verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There will be no image, for this reason."""
+
+    error: WaveletError
+
+
+State = Pending | Ready | Failed
+
+
+@dataclass(slots=True)
+class Progress:
+    """The attempts at one request on this node.
+
+    Attributes:
+        first_asked: when the attempt that counts began, by the monotonic clock.
+        took: seconds until it was ready; None before that.
+        job: what is being done.
+        failed: why the last job has failed.
+        again: when the next one may begin, by the monotonic clock.
+    """
+
+    first_asked: float = field(default_factory=time.monotonic)
+    took: float | None = None
+    job: Job[Pinned] | None = None
+    failed: WaveletError | None = None
+    again: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """For how many seconds it has been worked on."""
+        return self.took or time.monotonic() - self.first_asked
+
+    def forget(self) -> None:
+        """Count nothing that was done before."""
+        self.took = self.job = self.failed = None
+
+    def submitted(self, took: float | None) -> None:
+        """Note that it was asked for, and how many seconds it took if it is ready."""
+        if self.took is None:
+            # A new request is a new attempt, with new patience.
+            self.first_asked, self.failed, self.took = time.monotonic(), None, took
+
+    async def state(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> State:
+        """Return the state; `begin` starts or joins the work, where that is due."""
+        if self.took is not None:
+            return Ready()
+        if self.failed is not None and time.monotonic() < self.again:
+            return self._failure(self.failed)
+        try:
+            if self.job is None:
+                self.job = await begin()
+            if not self.job.done:
+                return Pending()
+            await self.job.result()
+        except WaveletError as error:
+            self.job, self.failed, self.again = None, error, time.monotonic() + AGAIN
+            return self._failure(error)
+        self.took = time.monotonic() - self.first_asked
+        return Ready()
+
+    def _failure(self, error: WaveletError) -> Pending | Failed:
+        patient = error.fault is not Fault.CALLER and time.monotonic() - self.first_asked < PATIENCE
+        return Pending(error) if patient else Failed(error)
