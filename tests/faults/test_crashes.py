@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import random
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from pulls import Broken, Client, near, noise, verify
 
 from doubles.registry import Registry
 from lab.daemon import Daemon
+from lab.disks import mounted
 
 PULLS = 100
 ROUNDS = 4
@@ -66,15 +66,8 @@ async def test_killed_at_any_moment_it_starts_again_and_serves_no_wrong_byte(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a file system of 100 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small file system")
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", place], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip(f"cannot mount a small file system here: {made.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with mounted(tmp_path / "disk", "100m") as place:
+        yield place
 
 
 def fill(path: Path, size: int) -> None:

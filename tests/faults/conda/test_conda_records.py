@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,21 +9,16 @@ from pathlib import Path
 import pytest
 from faulty import StartNode
 
+from lab.disks import mounted
+
 pytestmark = pytest.mark.registry
 
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Path]:
     """Return a directory on a file system of its own, which a test may make read-only."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a file system")
-    place = tmp_path / "records"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip(f"cannot mount a file system here: {made.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with mounted(tmp_path / "records") as place:
+        yield place
 
 
 def claims(shared: Path) -> list[Path]:

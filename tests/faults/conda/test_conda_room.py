@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from faulty import PARTS, StartNode, at_once
 
 from lab.conda_asks import CondaSite
+from lab.disks import mounted
 
 pytestmark = pytest.mark.registry
 
@@ -55,15 +54,8 @@ def test_eviction_in_the_middle(start: StartNode, calm: Callable[..., str], site
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a file system of 120 MiB, of which the store leaves 64 alone."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small file system")
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", place], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip(f"cannot mount a small file system here: {made.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with mounted(tmp_path / "disk", "120m") as place:
+        yield place
 
 
 def test_a_full_disk(start: StartNode, calm: Callable[..., str], site: CondaSite, small_disk: Path) -> None:
