@@ -33,8 +33,9 @@ The room holds values only and imports nothing of wavelet.
 
 from __future__ import annotations
 
+import copy
 import enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Fault(enum.Enum):
@@ -67,6 +68,14 @@ class WaveletError(Exception):
         self.message = message
         self.field = field
         self.retry_after = retry_after
+
+    def saying(self, message: str, *, field: str | None = None) -> Self:
+        """Return the same error in other words, and of `field` if that is given; all else that it says stays."""
+        said = copy.copy(self)
+        said.message = message
+        said.args = (message,)
+        said.field = self.field if field is None else field
+        return said
 
 
 class CallerError(WaveletError):

@@ -18,9 +18,9 @@ from lab import images
 from wavelet.errors import UpstreamBroken
 from wavelet.make.conda import libc as maker
 from wavelet.make.conda import libc_scan
-from wavelet.make.conda.libc import Libc
 from wavelet.make.conda.libc_scan import Seen, look
 from wavelet.plan.conda import LibcOf
+from wavelet.plan.libc import Libc
 
 DEBIAN = "usr/lib/x86_64-linux-gnu/libc.so.6"
 NOTHING = Seen()

@@ -15,9 +15,9 @@ import pytest
 
 from lab.conda_channel import ChannelServer
 from wavelet.image.platform import Platform
-from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda.solver import Question, Solver
 from wavelet.pin.conda.virtual import virtual_packages
+from wavelet.plan.libc import Libc
 
 SHARED = Path(os.environ.get("WAVELET_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "nf-core"
 OFFICIAL = "https://conda.anaconda.org"

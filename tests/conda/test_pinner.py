@@ -30,15 +30,16 @@ from wavelet.errors import (
     UpstreamBroken,
     UpstreamUnreachable,
 )
+from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda import lock_file, locks, pinner, relay
 from wavelet.pin.conda.locks import Locks
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import Solver
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
+from wavelet.plan.libc import Libc
 from wavelet.plan.source import FromRegistry
 from wavelet.store import content
 from wavelet.store.content import ContentStore
@@ -74,6 +75,8 @@ class Node:
         self.libc_asked = 0
         self.pinner: CondaPinner
         self.claims: DirectoryClaims
+        self.database: Database
+        self.store: ContentStore
 
     async def pin(self, leaf: FromConda, **options: Any) -> FromLock:
         return await self.pinner.pin(
@@ -107,6 +110,7 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             database = Database(directory / "node.db", schema, synchronous="NORMAL")
             stack.callback(database.close)
             store = ContentStore(directory, database, 1 << 30)
+            node.database, node.store = database, store
             stack.push_async_callback(store.close)
             door = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
             await door.start()
@@ -384,6 +388,20 @@ async def test_old_locks_are_forgotten(node: Start, monkeypatch: pytest.MonkeyPa
     again = await node()
     again.now = one.now
     assert again.pinner.fresh(asked("bwa")) is None
+
+
+async def test_indexes_that_were_evicted_are_forgotten(node: Start) -> None:
+    one = await node()
+    await one.pin(asked("bwa"))
+    held = "SELECT digest FROM channel_files WHERE digest != ''"
+    kept = one.database.read(held)
+    one.pinner.expire()
+    await one.database.write([])
+    assert one.database.read(held) == kept != []
+    await one.store.evict([Digest(digest) for (digest,) in kept])
+    one.pinner.expire()
+    await one.database.write([])
+    assert one.database.read(held) == []
 
 
 async def _nothing(key: str) -> bytes | None:

@@ -202,9 +202,6 @@ async def test_a_login_in_the_index_url(
     (wheel,) = await ask("tool")
     assert wheel.url == f"{index.url}/files/tool/tool-1.0-py3-none-any.whl"
     config = pip_config.read(os.environ)
-    host = index.url.removeprefix("http://")
-    assert pip_config.index_logins(config) == {host: ("alice", "s3cr3t/+x")}
-    assert pip_config.index_hosts(config) == {host}
     assert "s3cr3t" not in repr(config)
     kept = b"".join(path.read_bytes() for path in ask.cache.rglob("*") if path.is_file())
     assert b"s3cr3t" not in kept
@@ -429,8 +426,6 @@ def test_files_of_pips_configuration(tmp_path: Path) -> None:
     assert config.more_indexes == ("https://two.example.org/s", "https://three.example.org/s")
     assert config.trusted_hosts == ("two.example.org",)
     assert config.certificates == "/etc/site.pem"
-    assert pip_config.index_logins(config) == {"one.example.org:8443": ("u", "p")}
-    assert pip_config.index_hosts(config) == {"one.example.org:8443", "two.example.org", "three.example.org"}
     uv = pip_uv.environment_of(config, {"https_proxy": "http://x", "UV_INDEX": "no", "NETRC": "/n"}, tmp_path)
     assert uv["ALL_PROXY"] == "http://a:b@proxy.example.org:3128"
     assert (uv["SSL_CERT_FILE"], uv["NETRC"], uv["https_proxy"]) == ("/etc/site.pem", "/n", "http://x")

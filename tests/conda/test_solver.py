@@ -27,10 +27,10 @@ from wavelet.errors import (
     UpstreamUnreachable,
 )
 from wavelet.image.platform import Platform
-from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda import solver as module
 from wavelet.pin.conda.solver import Question, Solver
 from wavelet.pin.conda.virtual import lack, virtual_packages, wants_cuda
+from wavelet.plan.libc import Libc
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

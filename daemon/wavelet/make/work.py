@@ -51,7 +51,7 @@ class Work(Protocol):
         It stays where it is for as long as this making goes on.
 
         Raises:
-            DigestMismatch, UpstreamError: it cannot be had, or is not what its digest and size say.
+            UpstreamError: it cannot be had, or is not what its digest and size say.
         """
 
     async def path(self, content: Content) -> Path:

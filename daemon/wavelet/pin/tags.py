@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -191,10 +190,8 @@ class Pinner:
 def _of_both(error: WaveletError, alias: Reference, second: WaveletError) -> WaveletError:
     """Return the error of an image that was looked for in two places: undecided if the second one is."""
     undecided = isinstance(second, UpstreamError) or (isinstance(second, AccessRefused) and second.declined)
-    both = copy.copy(second if undecided else error)
-    both.message = f"{error.message}; also looked for it at {alias}: {second.message}"
-    both.args = (both.message,)
-    return both
+    said = f"{error.message}; also looked for it at {alias}: {second.message}"
+    return (second if undecided else error).saying(said)
 
 
 def _pinned(plan: Plan, pins: dict[Reference, _Pin]) -> Pinned:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import time
 from collections import Counter
@@ -116,10 +115,7 @@ class Archives:
                 failures.append(error)
         if not failures:
             raise NotFound(f"nothing says where the file with the MD5 {md5} is")
-        said = copy.copy(failures[-1])
-        said.message = "; ".join(failure.message for failure in failures)
-        said.args = (said.message,)
-        raise said
+        raise failures[-1].saying("; ".join(failure.message for failure in failures))
 
     async def _download(self, url: str, md5: str | None) -> Committed:
         checks = hashlib.md5(usedforsecurity=False), hashlib.sha256()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -133,10 +132,5 @@ def _source(layer: Layer) -> FromLocation:
 
 def _of_layers(error: CallerError) -> CallerError:
     """Return an error that names the request's member."""
-    if error.field is not None:
-        return error
-    named = copy.copy(error)
-    named.field = "containerConfig.layers"
-    named.message = f"{named.field}: {error.message}"
-    named.args = (named.message,)
-    return named
+    field = "containerConfig.layers"
+    return error.saying(f"{field}: {error.message}", field=field) if error.field is None else error

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from wavelet.errors import WaveletError
 from wavelet.image.image import Content, Image
-from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromConda, FromLock, LibcOf
 from wavelet.plan.identity import Identity
+from wavelet.plan.libc import Libc
 from wavelet.plan.plan import Base, Plan, map_parts, parts
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.job import Jobs

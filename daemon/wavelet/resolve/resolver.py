@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import time
 from collections.abc import Callable, Iterator
 
@@ -54,7 +53,6 @@ PIN_LIMIT = 120.0
 MAKE_LIMIT = 3600.0
 """Seconds after which a making job gives up."""
 
-
 IN_VAIN = 30.0
 """Seconds for which a lock that no image could be made of, even after another solve, is not let go of again."""
 
@@ -62,6 +60,8 @@ IN_VAIN_HELD = 1024
 
 MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
 """Bytes of a document that was made here: that of a package's layer names each of its files."""
+
+_ADVICE = "these packages were settled by an earlier request: with ?refresh=true they are chosen anew"
 
 
 class Resolver:
@@ -184,10 +184,8 @@ class Resolver:
         try:
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
         except UpstreamBroken as error:
-            if await self._pins.is_proved(pinned):
-                raise _with_advice(error) from None
-            if self._in_vain.get(key, 0.0) > time.monotonic():
-                raise _with_advice(error) from None
+            if await self._pins.is_proved(pinned) or self._in_vain.get(key, 0.0) > time.monotonic():
+                raise error.saying(f"{error.message}; {_ADVICE}") from None
             if len(self._in_vain) >= IN_VAIN_HELD:
                 self._in_vain.clear()
             self._in_vain[key] = time.monotonic() + IN_VAIN
@@ -372,13 +370,6 @@ class Resolver:
             raise BlobNotFound("what made this is no longer remembered; pull the image by its name again")
         log.info("making again what was evicted", key=key)
         await self._make(plan, key, identity, public=False).result()
-
-
-def _with_advice(error: UpstreamBroken) -> WaveletError:
-    advised = copy.copy(error)
-    advised.message += "; these packages were settled by an earlier request: with ?refresh=true they are chosen anew"
-    advised.args = (advised.message,)
-    return advised
 
 
 def _unread(_line: str) -> None:

@@ -9,16 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
-
-import zstandard
-from isal import igzip
 
 from wavelet.errors import EngineFailed, UpstreamBroken
+from wavelet.make.conda import layer_tar
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
-from wavelet.make.conda.engine_tar import CHUNK, DAMAGED, Member, Raw, members_of
+from wavelet.make.conda.engine_tar import CHUNK, DAMAGED, Member, members_of
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""
@@ -32,7 +28,6 @@ _STANDARD = {
 }
 _LINKS_LIMIT = 40
 """Symbolic links on the way to a path, as in Linux."""
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _INFLATED_LIMIT = 256 * 1024**3
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
@@ -46,7 +41,7 @@ def inflated(layers: Sequence[Path]) -> int:
     size = 0
     try:
         for layer in layers:
-            with _opened(layer) as raw:
+            with layer_tar.opened(layer) as raw:
                 while chunk := raw.read(CHUNK):
                     size += len(chunk)
                     if size > _INFLATED_LIMIT:
@@ -72,7 +67,7 @@ def unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
 def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
     made = _Root(root)
     for layer in layers:
-        with _opened(layer) as raw:
+        with layer_tar.opened(layer) as raw:
             made.apply(members_of(raw, _broken))
     made.furnish()
     if owner is not None:
@@ -83,21 +78,6 @@ def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
 
 def _broken(why: str) -> UpstreamBroken:
     return UpstreamBroken(f"the image that post-link scripts run in cannot be unpacked: {why}")
-
-
-@contextmanager
-def _opened(layer: Path) -> Iterator[Raw]:
-    with layer.open("rb") as file:
-        start = file.read(4)
-        file.seek(0)
-        if start.startswith(_GZIP):
-            with igzip.open(file) as inflating:  # type: ignore[no-untyped-call]
-                yield cast(Raw, inflating)
-        elif start == _ZSTD:
-            with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as inflating:
-                yield cast(Raw, inflating)
-        else:
-            yield file
 
 
 class _Root:

@@ -5,33 +5,16 @@ Its image is a small JSON document. The layers are read in a worker process, and
 
 from __future__ import annotations
 
-import msgspec
-
 from wavelet.image.image import Image
 from wavelet.image.manifest import Manifest
 from wavelet.make.conda.libc_scan import Seen, look
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import LibcOf
+from wavelet.plan.libc import Libc
 
 MEDIA_TYPE = "application/vnd.wavelet.libc.v1+json"
 
 _CPUS = {"amd64": "x86_64", "arm64": "aarch64"}
-
-
-class Libc(msgspec.Struct, frozen=True, rename={"name": "libc"}):
-    """A C library: `glibc`, `musl` or, where there is none, empty; and the version (`2.36`) of a glibc."""
-
-    name: str = ""
-    version: str = ""
-
-    def encode(self) -> bytes:
-        """Return the document."""
-        return msgspec.json.encode(self, order="sorted")
-
-    @classmethod
-    def decode(cls, data: bytes) -> Libc:
-        """Read the document."""
-        return msgspec.json.decode(data, type=cls)
 
 
 async def make(plan: LibcOf, work: Work) -> Image:

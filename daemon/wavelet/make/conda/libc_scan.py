@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import cast
 
 from wavelet.errors import UpstreamBroken
-from wavelet.make.conda.stream import Bounds, Member, Raw, members_of
+from wavelet.make.conda import layer_tar
+from wavelet.make.conda.stream import Bounds, Member, members_of
 
 INFLATED_LIMIT = 64 * 1024**3
 """Bytes that one layer may inflate to before the search is given up."""
@@ -21,8 +20,6 @@ INFLATED_LIMIT = 64 * 1024**3
 LIBRARY_LIMIT = 64 * 1024**2
 """Bytes of a library that are searched for its version."""
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _DIRECTORY = re.compile(r"(?:usr/)?lib(?:64)?(?:/(?P<cpu>[^/-]+)-linux-gnu[^/]*)?")
 _VERSIONED = re.compile(r"(?:libc|ld)-(\d+\.\d+)[0-9.]*\.so")
 _LOADER = re.compile(r"ld-musl-(?P<cpu>[^/.]+)\.so\.1")
@@ -70,7 +67,7 @@ def look(path: Path, name: str, cpu: str, above: Seen) -> Seen:
     def broken(why: str) -> UpstreamBroken:
         return UpstreamBroken(f"the layer {name} of the base image cannot be read: {why}")
 
-    with _inflated(path) as stream:
+    with layer_tar.opened(path) as stream:
         return _search(members_of(stream, Bounds(INFLATED_LIMIT, broken)), cpu, above)
 
 
@@ -125,18 +122,3 @@ def _banner_version(chunks: Iterator[bytes]) -> str:
         if read > LIBRARY_LIMIT:
             break
     return ""
-
-
-@contextmanager
-def _inflated(path: Path) -> Iterator[Raw]:
-    import zstandard  # noqa: PLC0415 - in the worker only
-    from isal import igzip  # noqa: PLC0415
-
-    with path.open("rb") as file:
-        magic = file.peek(4)[:4]
-        if magic.startswith(_GZIP):
-            yield cast(Raw, igzip.IGzipFile(fileobj=file))  # type: ignore[no-untyped-call]
-        elif magic == _ZSTD:
-            yield cast(Raw, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-        else:
-            yield file

@@ -26,6 +26,7 @@ from wavelet.make.conda.stream import CHUNK, Member
 
 _ENVIRONMENT = "etc/conda/env_vars.d/"
 _ACTIVATION = "etc/conda/activate.d/"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TARGET_LIMIT = 4095
 """Bytes of a path on Linux (PATH_MAX)."""
 _PASSES = 4
@@ -39,9 +40,6 @@ class Made(NamedTuple):
 
     info: LayerInfo
     codec: str
-
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def link_package(

@@ -22,7 +22,7 @@ async def make(plan: PackageLayer, work: Work, limit: int = INFLATED_LIMIT) -> I
     """Return the document of the layer as an image's descriptor, and the layer; see `make.conda.info`.
 
     Raises:
-        DigestMismatch, UpstreamError: the channel does not have the package that the lock names, or it is broken.
+        UpstreamError: the channel does not have the package that the lock names, or it is broken.
         NoSpace: there is no room for the layer.
     """
     package = plan.package

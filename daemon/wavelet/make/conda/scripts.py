@@ -51,6 +51,7 @@ async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine]) -> Ima
         NotServed: there is no engine on this node.
         EngineFailed: there is, but none does its part.
         ScriptFailed: a script fails, or wants what it cannot have.
+        DigestMismatch, NotFound, UpstreamError: what a script downloads cannot be had.
     """
     before = _document(await work.claimed(work.key))
     layer = before and await work.shared(before.descriptor)

@@ -42,7 +42,7 @@ class Composed(NamedTuple):
 
 
 def compose(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -> Composed:
-    """Write the layer of `pieces` to `target`, which must not be there yet. No two of them have the same path.
+    """Write the layer of `pieces` to the file `target`. No two of them have the same path.
 
     Raises:
         Internal: a blob is not what its record says.

@@ -21,7 +21,7 @@ async def make(plan: WheelLayer, work: Work, limit: int = INFLATED_LIMIT) -> Ima
     """Return the document of the layer as an image's descriptor, and the layer; see `make.conda.info`.
 
     Raises:
-        DigestMismatch, UpstreamError: there is no such wheel as the lock names, or it is broken.
+        UpstreamError: there is no such wheel as the lock names, or it is broken.
         NoSpace: there is no room for the layer.
     """
     wheel = plan.wheel

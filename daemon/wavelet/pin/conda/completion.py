@@ -12,7 +12,7 @@ from wavelet.pin.conda.solver import Solver
 from wavelet.plan.conda import Package
 
 Archive = Callable[[Package], Awaitable[Package]]
-"""Fetches a package's archive and returns the package with sha256 and size. It raises DigestMismatch where the archive
+"""Fetches a package's archive and returns the package with sha256 and size. It raises UpstreamBroken where the archive
 has another md5 than the package says."""
 
 AT_ONCE = 8
@@ -31,7 +31,8 @@ class Completion:
         """Return the packages, in their order, each with its sha256.
 
         Raises:
-            DigestMismatch: an index or archive has another md5 than was asked for.
+            DigestMismatch: an index has another md5 than was asked for.
+            UpstreamBroken: an archive has.
             NotFound, AccessRefused, UpstreamError: neither index nor archive can be had.
         """
         lacking = tuple(package.url for package in packages if package.sha256 is None)

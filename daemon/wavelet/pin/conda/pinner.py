@@ -20,7 +20,6 @@ from wavelet.errors import (
     UpstreamError,
     WaveletError,
 )
-from wavelet.make.conda.libc import Libc
 from wavelet.pin.conda import pip
 from wavelet.pin.conda.completion import Archive, Completion
 from wavelet.pin.conda.lock_file import Location, with_lock_file
@@ -30,6 +29,7 @@ from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import SAYS, Question, Solver
 from wavelet.pin.conda.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel, subdir_of
+from wavelet.plan.libc import Libc
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.specs import channel_of
 from wavelet.upstream.channels import Channels
@@ -106,6 +106,7 @@ class CondaPinner:
     def expire(self) -> None:
         """Forget what nobody has asked for in a long time."""
         self._locks.expire()
+        self._relay.expire()
 
     def fresh(self, leaf: FromConda) -> FromLock | None:
         """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
@@ -194,7 +195,7 @@ class CondaPinner:
     def _plain(self, error: WaveletError, urls: tuple[str, ...]) -> WaveletError:
         """Return an error of the solver in words for users: the relay knows best why an index could not be had."""
         known = None if isinstance(error, Unsolvable) else self._relay.failure(urls)
-        return known or type(error)(self._relay.scrub(error.message), field=error.field)
+        return known or error.saying(self._relay.scrub(error.message))
 
     def _chosen(self, leaf: FromConda) -> _Chosen:
         """Return the specs with URLs for channels, and these channels besides those of the request."""
@@ -234,7 +235,7 @@ class CondaPinner:
             if not sentence:
                 raise
             first, says, explanation = error.message.partition(SAYS)
-            raise Unsolvable(f"{first}; {sentence}{says}{explanation}", field=error.field) from None
+            raise error.saying(f"{first}; {sentence}{says}{explanation}") from None
         size = sum(record.size or 0 for record in records)
         job.report(f"solved: {len(records)} packages, {size} bytes, in {time.monotonic() - began:.1f} s")
         return records

@@ -88,27 +88,6 @@ def read(environment: Mapping[str, str], python_prefix: str = sys.prefix) -> Pip
     return _of_options(options, environment)
 
 
-def index_logins(config: PipConfig) -> dict[str, tuple[str, str]]:
-    """Return user name and password by host (`host` or `host:port`) for the indexes that have one in their URL."""
-    found: dict[str, tuple[str, str]] = {}
-    for url in config.urls:
-        parts = urllib.parse.urlsplit(url)
-        if parts.username is not None:
-            login = (urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))
-            found.setdefault(host_of(url), login)
-    return found
-
-
-def index_hosts(config: PipConfig) -> frozenset[str]:
-    """Return the hosts (`host` or `host:port`) of the indexes. What they link to may be at others."""
-    return frozenset(filter(None, map(host_of, config.urls)))
-
-
-def host_of(url: str) -> str:
-    """Return `host` or `host:port` of a URL in lower case, empty for a file's."""
-    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2].lower()
-
-
 def _files(environment: Mapping[str, str], python_prefix: str) -> Iterable[Path]:
     """Yield the files in pip's order, the last with precedence; none where `PIP_CONFIG_FILE` is the null device."""
     named = environment.get("PIP_CONFIG_FILE", "")

@@ -41,6 +41,12 @@ from wavelet.pin.conda.messages import (
     read_request,
 )
 
+MEMORY_LIMIT = 8 * 1000**3
+"""Bytes of address space; the largest channels take half a gigabyte of memory."""
+
+FILE_LIMIT = 2 * 1000**3
+"""Bytes of an inflated index."""
+
 
 class Worker:
     """Answers requests; `write` takes the frames of its answers."""
@@ -145,13 +151,6 @@ async def serve(directory: Path, output: int) -> None:
         while True:
             size = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
             worker.take(read_request(await reader.readexactly(size)))
-
-
-MEMORY_LIMIT = 8 * 1000**3
-"""Bytes of address space; the largest channels take half a gigabyte of memory."""
-
-FILE_LIMIT = 2 * 1000**3
-"""Bytes of an inflated index."""
 
 
 def main() -> None:
