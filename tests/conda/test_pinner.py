@@ -357,6 +357,7 @@ async def test_a_nodes_own_earlier_lock_stands_in(node: Start, monkeypatch: pyte
     one = await node()
     leaf = asked("bwa", renewed=True)
     lock = await one.pin(leaf)
+    await one.database.write([])  # what is written later is written
     one.now += 10 * WEEK
 
     async def down(*_: Any, **__: Any) -> tuple[Any, ...]:
