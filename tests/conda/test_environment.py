@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wavelet.bounded_yaml import read_yaml
 from wavelet.errors import CallerError, InvalidRequest, NotServed, TooLarge
 from wavelet.image.platform import Platform
-from wavelet.plan.bounded_yaml import read_yaml
 from wavelet.plan.conda import Package, Wheel
 from wavelet.plan.environment import Environment, read_environment
 

@@ -71,9 +71,13 @@ def test_a_size_may_be_a_plain_number(limit: str, tmp_path: Path) -> None:
     ("text", "near"),
     [
         ("lisen: x", "listen"),
-        ("store: {limits: 1GB}", "limit"),
-        ("upstream: {tag_tll: 1}", "tag_ttl"),
-        ("upstream: {credential: []}", "credentials"),
+        ("store: {limits: 1GB}", "store.limit"),
+        ("upstream: {tag_tll: 1}", "upstream.tag_ttl"),
+        ("tag_ttl: 1", "upstream.tag_ttl"),
+        ("tls: {listen: '127.0.0.1:1', certificat: c, key: k}", "tls.certificate"),
+        ("upstream: {registries: {quay.io: {mirors: []}}}", "upstream.registries.quay.io.mirrors"),
+        ("upstream: {credentials: [{registry: a, usrname: b}]}", "upstream.credentials.*.username"),
+        ("upstream: {credential: []}", "upstream.credentials"),
     ],
 )
 def test_an_unknown_key_suggests_a_near_one(tmp_path: Path, text: str, near: str) -> None:
@@ -84,12 +88,21 @@ def test_an_unknown_key_suggests_a_near_one(tmp_path: Path, text: str, near: str
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[", "cannot be read"),
+        ("[", "wavelet.yaml: line 2: is not YAML"),
+        ("a: &x 1\nb: *x", "line 2: aliases"),
+        ("a: &x [1]\n<<: *x", "aliases"),
+        ("hosts: " + "[" * 50, "nested"),
+        ("listen: 127.0.0.1:1\nlisten: 127.0.0.1:2", "is there twice"),
         ("- a", "holds no mapping"),
         ("text", "holds no mapping"),
-        ("zzzz: 1", "unknown field `zzzz`$"),
-        ("engine_uids: 5", r"engine_uids"),
-        ("store: {lease: -1}", r"store\.lease"),
+        ("zzzz: 1", "unknown key `zzzz`$"),
+        ("engine_uids: 5", r"engine_uids: expected a list"),
+        ("engine_uids: [-5]", r"engine_uids: a uid"),
+        ("reserved_names: maybe", r"reserved_names: expected true or false"),
+        ("grace_period: inf", r"grace_period: has to be a finite number"),
+        ("authority: http://x", r"authority: 'http://x' is not HOST:PORT"),
+        ("hosts: [a/b]", r"hosts: 'a/b' is not a host name"),
+        ("store: {lease: -1}", r"store\.lease: expected a number >"),
         ("store: {limit: much}", r"store\.limit: 'much' is not a size"),
         ("log_level: loud", r"log_level"),
         ("listen: here", r"listen: 'here' is not ADDRESS:PORT"),
@@ -97,6 +110,11 @@ def test_an_unknown_key_suggests_a_near_one(tmp_path: Path, text: str, near: str
         ("tls: {listen: '127.0.0.1:1'}", "certificate"),
         ("upstream: {layer_limit: x}", r"upstream\.layer_limit"),
         ("upstream: {inflated_limit: -1}", r"upstream\.inflated_limit"),
+        ("upstream: {inflated_limit: 1GB}", r"upstream\.inflated_limit: is less than upstream\.layer_limit"),
+        ("upstream: {credentials: [{registry: a}]}", r"upstream\.credentials\[0\]: needs either"),
+        ("tls: {listen: '127.0.0.1:9090', certificate: c, key: k}", r"tls\.listen: is the address of `listen`"),
+        ("tls: {listen: '127.0.0.1:1', certificate: '', key: k}", r"tls\.certificate: names no file"),
+        ("listen: 0.0.0.0:1", r"wavelet\.yaml: listen: other machines reach.*allow_remote: true"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -167,7 +185,12 @@ def test_what_is_no_address(text: str) -> None:
     [("127.0.0.1:1", True), ("127.1.2.3:1", True), ("[::1]:1", True), ("localhost:1", True), ("0.0.0.0:1", False)],
 )
 def test_who_can_reach_the_listener(listen: str, local: bool) -> None:
-    assert load(None, {}, {"listen": listen}).listens_on_loopback() is local
+    assert load(None, {}, {"listen": listen, "allow_remote": not local}).listens_on_loopback() is local
+
+
+def test_a_listener_with_tls_may_be_anywhere(tmp_path: Path) -> None:
+    settings = from_file(tmp_path, "tls: {listen: '0.0.0.0:1', certificate: c, key: k}")
+    assert settings.tls is not None
 
 
 def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from wavelet.bounded_yaml import TEXT_LIMIT, read_yaml
 from wavelet.errors import TooLarge
 from wavelet.image.platform import Platform
-from wavelet.plan.bounded_yaml import TEXT_LIMIT, read_yaml
 from wavelet.plan.conda import Package, subdir_of
 from wavelet.plan.locks import (
     Locked,

@@ -1,41 +1,26 @@
-"""The settings: one YAML file, each key with its default and meaning; the environment overrides the file.
+"""The settings: each key with its type, its default, its range and its meaning. Values only; nothing is read here.
 
-A key `a.b` is `WAVELET_A_B` in the environment (numbers, true and false as in YAML; lists and mappings as JSON).
+A section is a frozen value. The reference page is made of these classes (`cli/reference.py`), so that a key without a
+description does not exist.
 """
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import os
-import re
 import shutil
-import types
-import typing
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Literal
 
-import msgspec
-import yaml
 from msgspec import Meta, Struct, field
 
-from wavelet.errors import InvalidRequest
-
-ENV_PREFIX = "WAVELET_"
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
-_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
+from wavelet.config.values import is_loopback, join_address, parse_size, split_address
 
 
-class ConfigError(InvalidRequest):
-    """The settings cannot be used; the message names the file or variable and the key."""
-
-
-class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A group of settings. An unknown key is an error."""
 
 
-class Tls(_Section, frozen=True):
+class Tls(Section, frozen=True):
     """A second listener that speaks TLS, for clients that know no plain http (Charliecloud)."""
 
     listen: Annotated[str, Meta(description="address and port of the TLS listener")]
@@ -43,7 +28,7 @@ class Tls(_Section, frozen=True):
     key: Annotated[str, Meta(description="PEM file with the private key")]
 
 
-class Store(_Section, frozen=True):
+class Store(Section, frozen=True):
     """The content store."""
 
     limit: Annotated[
@@ -54,7 +39,7 @@ class Store(_Section, frozen=True):
     retention: Annotated[float, Meta(description="seconds for which a name keeps what it once answered", gt=0)] = 86400
 
 
-class Records(_Section, frozen=True):
+class Records(Section, frozen=True):
     """Where container requests are kept, so that a name means the same tomorrow and on another node."""
 
     directory: Annotated[
@@ -62,9 +47,16 @@ class Records(_Section, frozen=True):
     ] = ""
     key_file: Annotated[str, Meta(description="the cluster's key (made at first use); empty: beside the records")] = ""
     lifetime: Annotated[float, Meta(description="seconds that a token lives after its last use", gt=0)] = 30 * 86400
+    share_logins: Annotated[
+        bool,
+        Meta(
+            description="whether logins that users hand over go into `directory` for other nodes, sealed with the"
+            " cluster's key; false: they stay in this node's memory"
+        ),
+    ] = True
 
 
-class Registry(_Section, frozen=True):
+class Registry(Section, frozen=True):
     """One upstream registry."""
 
     mirrors: Annotated[tuple[str, ...], Meta(description="URLs to ask first, in order, e.g. http://cache:5000")] = ()
@@ -77,14 +69,14 @@ class Registry(_Section, frozen=True):
     concurrency: Annotated[int, Meta(description="transfers at one time, and as many other requests", ge=1)] = 16
 
 
-class Alias(_Section, frozen=True):
+class Alias(Section, frozen=True):
     """Where to look for an image that is not found under its own name."""
 
     prefix: Annotated[str, Meta(description="registry and path prefix of the name that was not found")]
     instead: Annotated[str, Meta(description="what to put in its place")]
 
 
-class Credential(_Section, frozen=True):
+class Credential(Section, frozen=True):
     """A login that the site gives wavelet."""
 
     registry: Annotated[str, Meta(description="host, or host/path prefix; the longest match wins")]
@@ -96,7 +88,7 @@ class Credential(_Section, frozen=True):
     ] = ()
 
 
-class Upstream(_Section, frozen=True):
+class Upstream(Section, frozen=True):
     """How other servers are asked."""
 
     registries: Annotated[dict[str, Registry], Meta(description="settings of single registries, by host")] = field(
@@ -123,7 +115,7 @@ class Upstream(_Section, frozen=True):
     inflated_limit: Annotated[str | int, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
 
 
-class Conda(_Section, frozen=True):
+class Conda(Section, frozen=True):
     """Images of conda packages. Logins and further mirrors come from the daemon user's own conda and rattler files."""
 
     base_image: Annotated[str, Meta(description="the image under the packages of a request that names none")] = (
@@ -170,10 +162,47 @@ class Conda(_Section, frozen=True):
     ] = "auto"
 
 
-class Settings(_Section, frozen=True):
+class GrpcTls(Section, frozen=True):
+    """A gRPC listener for other machines, with certificates on both sides (mutual TLS)."""
+
+    listen: Annotated[str, Meta(description="address and port of the gRPC listener with TLS")]
+    certificate: Annotated[str, Meta(description="PEM file with the daemon's certificate chain")]
+    key: Annotated[str, Meta(description="PEM file with its private key")]
+    client_ca: Annotated[str, Meta(description="PEM file with the authority that signs the clients' certificates")]
+    uid: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="uid that all clients of this listener act as; null: nobody in particular"),
+    ] = None
+
+
+class Grpc(Section, frozen=True):
+    """The gRPC door: two unix sockets, one for all users and one for administration, and an optional TLS listener."""
+
+    enabled: Annotated[bool, Meta(description="whether gRPC is served")] = True
+    socket: Annotated[
+        str,
+        Meta(
+            description="path of the socket for all users (mode 0666); empty: `wavelet.sock` in /run/wavelet, in a"
+            " user's runtime directory, or in `state` where that is set"
+        ),
+    ] = ""
+    admin_socket: Annotated[
+        str, Meta(description="path of the socket for administration (mode 0660); empty: `admin.sock` beside the other")
+    ] = ""
+    admin_group: Annotated[
+        str, Meta(description="group that may use the socket for administration; empty: the daemon's own")
+    ] = ""
+    tls: Annotated[GrpcTls | None, Meta(description="a listener for other machines, with mutual TLS")] = None
+
+
+class Settings(Section, frozen=True):
     """All settings."""
 
     listen: Annotated[str, Meta(description="address and port of the HTTP API and registry")] = "127.0.0.1:9090"
+    allow_remote: Annotated[
+        bool,
+        Meta(description="whether `listen` may be an address that other machines reach, in clear and with no login"),
+    ] = False
     authority: Annotated[
         str, Meta(description="host and port in image names, the same on all nodes; empty: the address of `listen`")
     ] = ""
@@ -185,6 +214,7 @@ class Settings(_Section, frozen=True):
         tuple[str, ...], Meta(description="host names, besides its addresses, by which it may be called")
     ] = ()
     tls: Annotated[Tls | None, Meta(description="a second listener with TLS")] = None
+    grpc: Annotated[Grpc, Meta(description="the gRPC door")] = field(default_factory=Grpc)
     reserved_names: Annotated[
         bool, Meta(description="whether `wt/`, `conda/` and `sif/` are special; false for a mirror of Docker Hub only")
     ] = True
@@ -193,7 +223,20 @@ class Settings(_Section, frozen=True):
     ] = ()
     log_format: Annotated[Literal["text", "json"], Meta(description="form of the log on standard error")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level logged")] = "info"
+    audit_log: Annotated[
+        str,
+        Meta(
+            description="file for a line of JSON about each decision; empty: `audit.log` in the state directory of a"
+            " root daemon, and none for a user's own; `off`: none"
+        ),
+    ] = ""
     grace_period: Annotated[float, Meta(description="seconds that a stop waits for running transfers", ge=0)] = 30
+    idle_exit: Annotated[
+        float, Meta(description="seconds without a request or work after which the daemon ends; 0: never", ge=0)
+    ] = 0
+    watch: Annotated[
+        bool, Meta(description="whether changed settings and certificates are read again without being told to")
+    ] = True
     store: Annotated[Store, Meta(description="the content store")] = field(default_factory=Store)
     records: Annotated[Records, Meta(description="container requests")] = field(default_factory=Records)
     upstream: Annotated[Upstream, Meta(description="other servers")] = field(default_factory=Upstream)
@@ -223,122 +266,4 @@ class Settings(_Section, frozen=True):
 
     def listens_on_loopback(self) -> bool:
         """Tell whether only this machine can reach the listener."""
-        host, _ = split_address(self.listen, "listen")
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-
-
-def split_address(text: str, key: str) -> tuple[str, int]:
-    """Split `HOST:PORT` (IPv6 in brackets); the host is `localhost` or an IP address.
-
-    Raises:
-        ConfigError: not of that form.
-    """
-    host, _, port = text.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    try:
-        if host != "localhost":
-            ipaddress.ip_address(host)
-        if not 0 <= int(port) < 65536:
-            raise ValueError(port)
-    except ValueError:
-        message = f"{key}: {text!r} is not ADDRESS:PORT, e.g. 127.0.0.1:9090 or [::1]:9090"
-        raise ConfigError(message, field=key) from None
-    return host, int(port)
-
-
-def join_address(host: str, port: int) -> str:
-    """Return `HOST:PORT`, the inverse of `split_address`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def parse_size(text: str | int, key: str) -> int:
-    """Parse bytes with an optional unit: `500MB`, `50 GiB`, or a plain number.
-
-    Raises:
-        ConfigError: not of that form.
-    """
-    found = _SIZE.fullmatch(str(text).strip())
-    if found is None:
-        raise ConfigError(f"{key}: {text!r} is not a size, e.g. 500MB or 50GiB", field=key)
-    unit = (found[2] or "").upper().removesuffix("B")
-    if unit.endswith("I"):
-        return int(float(found[1]) * 1024 ** "KMGT".index(unit[0]) * 1024)
-    return int(float(found[1]) * _UNITS[unit])
-
-
-def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
-    """Read the file (where given), the environment over it, and the command line's `overrides` (dotted keys) over both.
-
-    Raises:
-        ConfigError: unreadable, not YAML, an unknown key (the near one is named) or a wrong value.
-    """
-    document: dict[str, Any] = {}
-    origin = "the settings"
-    if path is not None:
-        origin = str(path)
-        try:
-            document = yaml.safe_load(path.read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from None
-        if not isinstance(document, dict):
-            raise ConfigError(f"{path}: holds no mapping of settings")
-    keys = {ENV_PREFIX + key.upper().replace(".", "_"): key for key in _leaf_keys(Settings)}
-    for variable, text in environment.items():
-        if variable in keys:
-            _put(document, keys[variable], _from_environment(text), origin)
-    for key, value in overrides.items():
-        _put(document, key, value, origin)
-    try:
-        settings = msgspec.convert(document, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(str(error))}") from None
-    _check(settings)
-    return settings
-
-
-def _check(settings: Settings) -> None:
-    split_address(settings.listen, "listen")
-    if settings.tls is not None:
-        split_address(settings.tls.listen, "tls.listen")
-    parse_size(settings.upstream.layer_limit, "upstream.layer_limit")
-    parse_size(settings.upstream.inflated_limit, "upstream.inflated_limit")
-    parse_size(settings.conda.package_limit, "conda.package_limit")
-    if settings.store.limit:
-        parse_size(settings.store.limit, "store.limit")
-
-
-def _from_environment(text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return text if value is None or isinstance(value, str) else value
-
-
-def _put(document: dict[str, Any], key: str, value: Any, origin: str) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        if document.get(parent) is None:
-            document[parent] = {}
-        document = document[parent]
-        if not isinstance(document, dict):
-            raise ConfigError(f"{origin}: {parent}: holds no mapping of settings", field=key)
-    document[last] = value
-
-
-def _leaf_keys(section: type[Struct], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, hint in get_type_hints(section).items():
-        choices = (hint, *typing.get_args(hint)) if typing.get_origin(hint) in (None, types.UnionType) else ()
-        inner = next((t for t in choices if isinstance(t, type) and issubclass(t, _Section)), None)
-        keys += _leaf_keys(inner, f"{prefix}{name}.") if inner else [prefix + name]
-    return keys
-
-
-def _explain(message: str) -> str:
-    found = re.search(r"unknown field `(\w+)`", message)
-    if found is None:
-        return message
-    names = sorted({key.rpartition(".")[2] for key in _leaf_keys(Settings)} | set(Settings.__struct_fields__))
-    near = difflib.get_close_matches(found[1], names, 1)
-    return message + (f"; did you mean `{near[0]}`?" if near else "")
+        return is_loopback(self.listen, "listen")

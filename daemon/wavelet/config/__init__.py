@@ -1,0 +1,31 @@
+"""The settings: one YAML file and its drop-ins, each key with its default and meaning; the environment overrides both.
+
+A key `a.b` is `WAVELET_A_B` in the environment. `settings` has the values, `source` reads them, `checks` has the rules,
+`keys` the names, `changes` which of them count at once, `show` what can be shown. The room lies below all others.
+"""
+
+from wavelet.config.keys import ENV_PREFIX
+from wavelet.config.settings import Alias, Conda, Credential, Grpc, GrpcTls, Registry, Settings, Tls
+from wavelet.config.show import settings_yaml
+from wavelet.config.source import Source, load
+from wavelet.config.values import ConfigError, is_loopback, join_address, parse_size, split_address
+
+__all__ = [
+    "ENV_PREFIX",
+    "Alias",
+    "Conda",
+    "ConfigError",
+    "Credential",
+    "Grpc",
+    "GrpcTls",
+    "Registry",
+    "Settings",
+    "Source",
+    "Tls",
+    "is_loopback",
+    "join_address",
+    "load",
+    "parse_size",
+    "settings_yaml",
+    "split_address",
+]

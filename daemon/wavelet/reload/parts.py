@@ -1,0 +1,194 @@
+"""Which room takes which of the settings while it runs.
+
+First all is prepared that can fail; what then puts it into force only sets attributes, in the loop's thread between two
+steps of its tasks, so that no request sees half of it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wavelet.cli.logs import configure
+from wavelet.cluster.records import Records
+from wavelet.config import Conda, ConfigError, Settings, parse_size
+from wavelet.errors import CallerError
+from wavelet.front.guard import Guard, own_names
+from wavelet.front.listener import tls_context
+from wavelet.front.registry.scope import Scopes
+from wavelet.image.platform import Platform
+from wavelet.pin.access import Access
+from wavelet.pin.conda.locks import Locks
+from wavelet.pin.conda.pinner import CondaPinner
+from wavelet.pin.conda.relay import Relay
+from wavelet.pin.conda.solver import Solver
+from wavelet.pin.tags import Pinner
+from wavelet.plan.asked import CondaDefaults
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.contents import Contents
+from wavelet.resolve.layers import Layers
+from wavelet.resolve.makers import makers
+from wavelet.resolve.memo import Answers
+from wavelet.resolve.requests import ContainerRequests
+from wavelet.resolve.resolver import Resolver
+from wavelet.store.content import ContentStore
+from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.upstream import channel_site
+from wavelet.upstream.channels import Channels
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credentials import Logins
+from wavelet.upstream.endpoints import check_mirrors
+from wavelet.upstream.exchange import load_trust
+
+Apply = Callable[[], None]
+"""Puts into force what is prepared; cannot fail."""
+
+Prepare = Callable[[Settings, Settings], Apply]
+"""Takes the settings in force and new ones, and has all that can fail of these. Blocking; raises ConfigError."""
+
+
+class Site:
+    """The defaults of requests for packages; called, it returns those of now."""
+
+    def __init__(self, settings: Conda) -> None:
+        self.defaults = conda_defaults(settings)
+
+    def __call__(self) -> CondaDefaults:
+        """Return the defaults of now."""
+        return self.defaults
+
+
+def conda_defaults(settings: Conda) -> CondaDefaults:
+    """Return the settings' defaults of requests for packages, as values.
+
+    Raises:
+        ConfigError: one is not a reference, a spec or a channel.
+    """
+    try:
+        return CondaDefaults.of(
+            settings.base_image,
+            settings.base_packages,
+            settings.channels,
+            platform=Platform.of("linux", platform.machine()),
+        )
+    except CallerError as error:
+        raise ConfigError(error.message, field=error.field) from None
+
+
+def check(settings: Settings) -> None:
+    """Return if a daemon could take these settings, as far as that can be told without one. Blocking.
+
+    Raises:
+        ConfigError: a file that they name cannot be used, or a name is none.
+    """
+    check_mirrors(settings)
+    load_trust(settings)
+    conda_defaults(settings.conda)
+    channel_site.load(settings.conda, os.environ, (), alone=False)
+    if settings.tls is not None:
+        tls_context(settings.tls)
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """The rooms that know of conda packages."""
+
+    channels: Channels
+    relay: Relay
+    solver: Solver
+    locks: Locks
+    conda: CondaPinner
+    site: Site
+
+    def prepare(self, _: Settings, new: Settings) -> Apply:
+        """See `Prepare`."""
+        settings = new.conda
+        defaults = conda_defaults(settings)
+        adopt_channels = self.channels.prepare(new)
+
+        def apply() -> None:
+            adopt_channels()
+            self.relay.files.ttl = settings.repodata_ttl
+            self.solver.limit, self.solver.max_age = settings.solve_limit, settings.repodata_ttl
+            self.locks.renew_after = settings.renew_names
+            self.conda.settings = settings
+            self.site.defaults = defaults
+
+        return apply
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """The rooms that ask registries, and remember what they have said."""
+
+    upstream: Upstream
+    logins: Logins
+    grants: Access
+    pinner: Pinner
+    contents: Contents
+    layers: Layers
+
+    def prepare(self, _: Settings, new: Settings) -> Apply:
+        """See `Prepare`."""
+        asking = new.upstream
+        layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
+        inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
+        adopt_upstream = self.upstream.prepare(new)
+
+        def apply() -> None:
+            adopt_upstream()
+            self.logins.credentials = asking.credentials
+            self.grants.ttl, self.grants.grace = asking.access_ttl, asking.grace
+            self.pinner.aliases, self.pinner.tag_ttl, self.pinner.grace = asking.aliases, asking.tag_ttl, asking.grace
+            self.contents.layer_limit = layer_limit
+            self.layers.inflated_limit = inflated_limit
+
+        return apply
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rooms that answer, and the store."""
+
+    store: ContentStore
+    records: Records
+    resolver: Resolver
+    answers: Answers
+    requests: ContainerRequests
+    scopes: Scopes
+    rules: AccessRules
+    guard: Guard
+
+    def prepare(self, old: Settings, new: Settings) -> Apply:
+        """See `Prepare`."""
+        made_by = makers(new.conda)
+        names = own_names(new)
+        # A limit that follows the disk stays as it was found at the start.
+        limit = self.store.limit
+        if new.store.limit != old.store.limit:
+            in_memory = filesystem_type(new.state_directory) in MEMORY_FILESYSTEMS
+            limit = new.store_limit(self.store.size, in_memory=in_memory)
+
+        def apply() -> None:
+            self.store.limit = limit
+            self.records.keep_for(new.records.lifetime)
+            self.resolver.makers = made_by
+            self.answers.retention = new.store.retention
+            self.requests.lifetime = new.records.lifetime
+            self.scopes.lease = new.store.lease
+            self.rules.engine_uids = frozenset(new.engine_uids)
+            self.guard.names = names
+
+        return apply
+
+
+def prepare_log(old: Settings, new: Settings) -> Apply:
+    """See `Prepare`."""
+
+    def apply() -> None:
+        if (old.log_format, old.log_level) != (new.log_format, new.log_level):
+            configure(new.log_format, new.log_level)
+
+    return apply
