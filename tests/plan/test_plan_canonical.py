@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
@@ -145,8 +145,13 @@ def test_of_a_tag_and_a_digest_the_digest_decides() -> None:
 BODIES = ["null", "[]", "{}", '{"from":1}', '{"from":"A"}', '{"index":[]}', '{"base":{}}']
 BODIES += ['{"from":"a","platform":' + text + "}" for text in ('"a"', '"a/b/c/d"', "1")]
 BODIES += ['{"base":{"from":"a"},"config":' + text + "}" for text in ("[]", '{"layers":[{}]}', '{"cmd":1}')]
-GARBAGE = ["", "{", "null", "[]", "{}", '{"version":1}', '{"version":2,"plan":{"from":"a"}}']
+GARBAGE = ["", "{", "null", "[]", "{}", '{"version":1}', '{"version":0,"plan":{"from":"a"}}']
 GARBAGE += ['{"version":1,"plan":' + body + "}" for body in BODIES]
+
+
+def test_the_form_of_a_newer_version_is_named() -> None:
+    with pytest.raises(NewerForm, match=r"newer wavelet \(form 2; this one reads up to form 1\)"):
+        decode(b'{"version":2,"plan":{"whatever":1}}')
 
 
 @pytest.mark.parametrize("text", GARBAGE)

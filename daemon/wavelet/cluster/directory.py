@@ -24,7 +24,7 @@ from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, p
 from wavelet.cluster.recent import Recent
 from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
 from wavelet.config import ConfigError
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.plan.tokens import well_formed
 
@@ -59,7 +59,6 @@ class DirectoryRecords:
             raise ConfigError(message, field="records.directory") from None
         self._root = path
         self._key = key
-        self._lifetime = lifetime
         self._clock = clock
         self._recent = Recent(lifetime, clock)
         self._io = DirectoryIo(path)
@@ -74,7 +73,7 @@ class DirectoryRecords:
             if pause:
                 await asyncio.sleep(pause)
                 await self._io.run(self._look_afresh, token)
-            if (seen := await self._io.run(self._read, token)) is not None:
+            if (seen := await self._io.run(self._read, token, patient)) is not None:
                 return self._remember(token, *seen)
         return None
 
@@ -124,6 +123,10 @@ class DirectoryRecords:
         shards = await self._io.run(self._shards)
         return sum([await self._io.run(self._expire, shard) for shard in shards])
 
+    def keep_for(self, lifetime: float) -> None:
+        """See `Records.keep_for`."""
+        self._recent.lifetime = lifetime
+
     async def close(self) -> None:
         """See `Records.close`."""
         self._io.close()
@@ -141,17 +144,24 @@ class DirectoryRecords:
             sync_directory(self._root)
             sync_directory(self._path(token).parent)
 
-    def _read(self, token: str) -> tuple[Stored | None, int] | None:
-        """Return a record, or None for one that is of no use, with its size; nothing at all where there is no file."""
+    def _read(self, token: str, named: bool = False) -> tuple[Stored | None, int] | None:
+        """Return a record, or None for one that is of no use, with its size; nothing at all where there is no file.
+
+        One that a newer version has made is of no use, unless somebody has `named` it, who is told so.
+        """
         try:
             content, used_at = _read_file(self._path(token))
         except FileNotFoundError:
             return None
-        if used_at + self._lifetime <= self._clock():
+        if used_at + self._recent.lifetime <= self._clock():
             return None, 0
         head, _, data = content.partition(b"\n")
         try:
             return Stored(authenticate(token, data, self._key), float(head), used_at), len(data)
+        except NewerForm:
+            if named:
+                raise
+            return None, 0
         except (InvalidRequest, ValueError) as error:
             log.warning("a record is not authentic", token=token, directory=str(self._root), reason=str(error))
             return None, 0
@@ -217,7 +227,7 @@ class DirectoryRecords:
             with contextlib.suppress(FileNotFoundError):
                 age = now - path.stat().st_mtime
                 if well_formed(path.name):
-                    if age >= self._lifetime:
+                    if age >= self._recent.lifetime:
                         path.unlink()
                         expired += 1
                 elif age >= LEFTOVER_AGE and _is_leftover(path):

@@ -19,12 +19,15 @@ _USES_KEPT = 4096
 
 
 class Recent:
-    """A bounded memory of records (the longest unused leaves first), for the event loop's thread."""
+    """A bounded memory of records (the longest unused leaves first), for the event loop's thread.
+
+    Attributes:
+        lifetime: seconds that a record is kept after its last use; may be set at any time.
+    """
 
     def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self._clock = clock
-        self._interval = min(USE_INTERVAL, lifetime / 24)
         self._records: OrderedDict[str, tuple[float, Stored]] = OrderedDict()
         self._uses: OrderedDict[str, float] = OrderedDict()
 
@@ -32,7 +35,7 @@ class Recent:
         """Return a record that is fresh and within its lifetime."""
         read_at, stored = self._records.get(token, (0.0, None))
         now = self._clock()
-        if stored is None or not 0 <= now - read_at < FRESH or stored.used_at + self._lifetime <= now:
+        if stored is None or not 0 <= now - read_at < FRESH or stored.used_at + self.lifetime <= now:
             return None
         self._records.move_to_end(token)
         return stored
@@ -52,7 +55,8 @@ class Recent:
 
     def use_is_due(self, token: str) -> bool:
         """Tell whether a use now is to be written down."""
-        return not 0 <= self._clock() - self._uses.get(token, -self._interval) < self._interval
+        interval = min(USE_INTERVAL, self.lifetime / 24)
+        return not 0 <= self._clock() - self._uses.get(token, -interval) < interval
 
     def used(self, token: str) -> None:
         """Remember that a use is written down."""

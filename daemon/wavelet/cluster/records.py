@@ -41,6 +41,7 @@ class Record:
         """Read what `encode` wrote.
 
         Raises:
+            NewerForm: a newer version has written it.
             InvalidRequest: it is something else.
         """
         head, _, body = data.partition(b"\n")
@@ -73,6 +74,9 @@ class Records(Protocol):
         """Return the record, or None: unknown, past its lifetime since its last use, or not authentic (then logged).
 
         A patient look waits for what another node may have written just now; it is for names that somebody was given.
+
+        Raises:
+            NewerForm: on a patient look, a record that a newer version has made.
         """
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
@@ -97,6 +101,9 @@ class Records(Protocol):
     async def expire(self) -> int:
         """Forget what is past its lifetime; return how many records."""
 
+    def keep_for(self, lifetime: float) -> None:
+        """Count another lifetime, in seconds, from now on."""
+
     async def close(self) -> None:
         """Write what is waiting and let go of the place."""
 
@@ -105,6 +112,7 @@ def authenticate(token: str, data: bytes, key: bytes) -> Record:
     """Read a kept record and check that it is the one its token names.
 
     Raises:
+        NewerForm: a newer version's; nothing can be said of it.
         InvalidRequest: not a record, or another's.
     """
     record = Record.decode(data)

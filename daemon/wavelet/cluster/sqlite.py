@@ -14,7 +14,7 @@ import structlog
 from wavelet.cluster.publish import make_directory
 from wavelet.cluster.recent import Recent
 from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
-from wavelet.errors import InvalidRequest, NoSpace, OurError
+from wavelet.errors import InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
 from wavelet.store.database import Database, Statement
 
@@ -48,7 +48,6 @@ class SqliteRecords:
         make_directory(path.parent)
         self._path = path
         self._key = key
-        self._lifetime = lifetime
         self._clock = clock
         self._recent = Recent(lifetime, clock)
         try:
@@ -61,11 +60,15 @@ class SqliteRecords:
         if (stored := self._recent.get(token)) is not None:
             return stored
         row = self._row(token)
-        if row is None or row[2] + self._lifetime <= self._clock():
+        if row is None or row[2] + self._recent.lifetime <= self._clock():
             return None
         data, created, used = row
         try:
             stored = Stored(authenticate(token, data, self._key), created, used)
+        except NewerForm:
+            if patient:
+                raise
+            return None
         except InvalidRequest as error:
             log.warning("a record is not authentic", token=token, reason=error.message)
             return None
@@ -78,7 +81,7 @@ class SqliteRecords:
         if inline:
             await asyncio.to_thread(check_bytes, inline)
         token = record.token(self._key)
-        known = await self.get(token) is not None
+        known = await self.get(token, patient=False) is not None
         if known and not inline and not self._recent.use_is_due(token):
             return token
         useless = None if known else self._row(token)
@@ -128,7 +131,7 @@ class SqliteRecords:
         """See `Records.touch`. Written soon, without waiting."""
         if self._recent.use_is_due(token):
             now = self._clock()
-            living = now - self._lifetime
+            living = now - self._recent.lifetime
             self._database.write_later("UPDATE records SET used = ? WHERE token = ? AND used > ?", now, token, living)
             self._recent.used(token)
 
@@ -146,10 +149,14 @@ class SqliteRecords:
 
     async def expire(self) -> int:
         """See `Records.expire`."""
-        gone = await self._write([("DELETE FROM records WHERE used <= ?", (self._clock() - self._lifetime,))])
+        gone = await self._write([("DELETE FROM records WHERE used <= ?", (self._clock() - self._recent.lifetime,))])
         if gone:
             await self._write([("DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)", ())])
         return gone
+
+    def keep_for(self, lifetime: float) -> None:
+        """See `Records.keep_for`."""
+        self._recent.lifetime = lifetime
 
     async def close(self) -> None:
         """See `Records.close`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from wavelet.errors import InvalidName, InvalidRequest
+from wavelet.errors import InvalidName, InvalidRequest, NewerForm
 from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.plan.conda_form import filled, read_conda, read_platform, read_source, write_conda, write_source
@@ -21,6 +21,8 @@ from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Layer, Plan, WithC
 from wavelet.plan.source import FromRegistry
 
 VERSION = 1
+"""The form. It changes with what equal requests are, or with what a reader has to know; then the plans that the older
+form can say keep that form and so their names, and only those that it cannot say get the newer one."""
 
 
 def canonical(plan: Plan) -> bytes:
@@ -53,12 +55,19 @@ def decode(data: bytes) -> Plan:
     """Read what `encode` wrote.
 
     Raises:
-        InvalidRequest: another version's form, or not a plan at all.
+        NewerForm: a newer version's.
+        InvalidRequest: not a plan at all.
     """
     try:
         document = msgspec.json.decode(data)
-        if document["version"] != VERSION:
-            raise InvalidRequest(f"a plan of form {document['version']}; this version reads form {VERSION}")
+        form = int(document["version"])
+        if form > VERSION:
+            raise NewerForm(
+                f"it was made by a newer wavelet (form {form}; this one reads up to form {VERSION}); bring this node"
+                " to the version of the others"
+            )
+        if form != VERSION:
+            raise InvalidRequest(f"there is no form {form} of plans")
         return _plan(document["plan"])
     except (InvalidName, msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidRequest(f"not a plan: {error!r}") from None
