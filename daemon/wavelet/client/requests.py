@@ -1,0 +1,271 @@
+"""Makes the requests. Each function is the signature of the clients' method of the same name, and its documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
+
+
+def resolve(
+    request: containers_pb2.ResolveRequest | None = None,
+    *,
+    container_image: str | None = None,
+    container_file: str | None = None,
+    packages: containers_pb2.Packages | Iterable[str] | None = None,
+    name: str | None = None,
+    conda_file: str = "",
+    platforms: Iterable[str] = (),
+    container_config: containers_pb2.ContainerConfig | None = None,
+    container_includes: Iterable[str] = (),
+    auth: containers_pb2.AuthConfig | None = None,
+    dry_run: bool = False,
+    refresh: bool = False,
+    wait: float | None = None,
+) -> containers_pb2.ResolveRequest:
+    """Name a container and start to make it.
+
+    Args:
+        request: a request to start from, which has members without a keyword here too; the keywords are merged into it
+            as protobuf merges messages: lists are joined, all else replaced.
+        container_image: what it is made of: a reference of a registry.
+        container_file: or the text of a container file that installs conda packages.
+        packages: or match specs; or the message, which has channels and options too.
+        name: or a name as engines would pull it, without the authority, e.g. `conda/samtools:1.17`.
+        conda_file: the text of the environment file that `container_file` installs.
+        platforms: e.g. `linux/amd64`, which is also the default; several make an index.
+        container_config: what is added to the image.
+        container_includes: references of images whose layers are added, in order.
+        auth: a login for the upstream registry.
+        dry_run: only the name is wanted; nothing is made.
+        refresh: packages are solved for anew.
+        wait: seconds that the answer may wait until everything is fixed; None: 2 s.
+
+    Raises:
+        ValueError: more than one of the four sources is given.
+    """
+    if sum(source is not None for source in (container_image, container_file, packages, name)) > 1:
+        raise ValueError("one of container_image, container_file, packages and name can be given")
+    made = containers_pb2.ResolveRequest()
+    if request is not None:
+        made.CopyFrom(request)
+    if container_image is not None:
+        made.container_image = container_image
+    if container_file is not None:
+        made.container_file = container_file
+    if name is not None:
+        made.name = name
+    made.MergeFrom(
+        containers_pb2.ResolveRequest(
+            packages=None if packages is None else _packages(packages),
+            conda_file=conda_file,
+            platforms=_list(platforms),
+            container_config=container_config,
+            container_includes=_list(container_includes),
+            auth=auth,
+            dry_run=dry_run,
+            refresh=refresh,
+            wait=_duration(wait),
+        )
+    )
+    return made
+
+
+def watch(token: str) -> containers_pb2.WatchRequest:
+    """Yield how the work for a container goes, from its start; the last event is `ready`.
+
+    Ending the iteration early ends the work too, if nobody else has asked for it.
+    """
+    return containers_pb2.WatchRequest(token=token)
+
+
+def describe(token: str) -> containers_pb2.DescribeRequest:
+    """Return what a token stands for."""
+    return containers_pb2.DescribeRequest(token=token)
+
+
+def evict_token(token: str) -> containers_pb2.EvictRequest:
+    """Forget a token: its name is no longer served."""
+    return containers_pb2.EvictRequest(token=token)
+
+
+def log(token: str) -> containers_pb2.LogRequest:
+    """Return the log of what is, or was, made for a token."""
+    return containers_pb2.LogRequest(token=token)
+
+
+def inspect(
+    image: str, *, platform: str = "", auth: containers_pb2.AuthConfig | None = None
+) -> images_pb2.InspectRequest:
+    """Return an image's documents as its registry has them.
+
+    Args:
+        image: a reference of a registry, or a name that the daemon serves.
+        platform: which one of an index, e.g. `linux/amd64`; empty: the index itself.
+        auth: a login for its registry.
+    """
+    return images_pb2.InspectRequest(image=image, platform=platform, auth=auth)
+
+
+def prefetch(
+    images: Iterable[str],
+    *,
+    platforms: Iterable[str] = (),
+    target: images_pb2.PrefetchTarget.ValueType = images_pb2.PREFETCH_TARGET_STORE,
+    engine_address: str = "",
+    concurrency: int = 0,
+    auth: containers_pb2.AuthConfig | None = None,
+    lease: float | None = None,
+) -> images_pb2.PrefetchRequest:
+    """Take images into the store, or on into an engine, and yield how far each one is.
+
+    An image that fails has an `error` in its last event, and does not stop the others.
+
+    Args:
+        images: references, or names that the daemon serves.
+        platforms: which ones of an index; none: linux/amd64.
+        target: the daemon's store, Docker or podman.
+        engine_address: the engine's socket; empty: its usual place.
+        concurrency: images at one time; 0: 3.
+        auth: a login for their registry.
+        lease: seconds for which they are safe from eviction; None: the daemon's usual lease.
+    """
+    return images_pb2.PrefetchRequest(
+        images=_list(images),
+        platforms=_list(platforms),
+        target=target,
+        engine_address=engine_address,
+        concurrency=concurrency,
+        auth=auth,
+        lease=_duration(lease),
+    )
+
+
+def solve(
+    packages: containers_pb2.Packages | Iterable[str], *, platform: str = "", refresh: bool = False
+) -> conda_pb2.SolveRequest:
+    """Solve for packages, or return the solution that was settled before.
+
+    Args:
+        packages: match specs; or the message, which has channels and options too.
+        platform: e.g. `linux/arm64`; empty: linux/amd64.
+        refresh: solve anew.
+    """
+    return conda_pb2.SolveRequest(packages=_packages(packages), platform=platform, refresh=refresh)
+
+
+def lock(
+    *,
+    token: str | None = None,
+    packages: containers_pb2.Packages | Iterable[str] | None = None,
+    format: conda_pb2.LockFormat.ValueType = conda_pb2.LOCK_FORMAT_EXPLICIT,  # noqa: A002 - the member's name
+    platform: str = "",
+    refresh: bool = False,
+) -> conda_pb2.LockRequest:
+    """Return the exact packages as a lock file.
+
+    Args:
+        token: those of a container request;
+        packages: or these, solved for if need be.
+        format: the form of the file.
+        platform: e.g. `linux/arm64`; empty: the request's first one, else linux/amd64.
+        refresh: solve anew.
+
+    Raises:
+        ValueError: not exactly one of `token` and `packages` is given.
+    """
+    if (token is None) == (packages is None):
+        raise ValueError("one of token and packages has to be given")
+    made = conda_pb2.LockRequest(format=format, platform=platform, refresh=refresh)
+    if token is not None:
+        made.token = token
+    if packages is not None:
+        made.packages.CopyFrom(_packages(packages))
+    return made
+
+
+def cache_list(*, blobs: bool = False) -> cache_pb2.ListRequest:
+    """Yield the images of the store, or its blobs; the last used first."""
+    return cache_pb2.ListRequest(blobs=blobs)
+
+
+def cache_stats() -> cache_pb2.StatsRequest:
+    """Return how full the store is."""
+    return cache_pb2.StatsRequest()
+
+
+def pin(names: Iterable[str]) -> cache_pb2.PinRequest:
+    """Keep images or blobs from eviction until they are unpinned."""
+    return cache_pb2.PinRequest(names=_list(names))
+
+
+def unpin(names: Iterable[str]) -> cache_pb2.UnpinRequest:
+    """Let images or blobs be evicted again."""
+    return cache_pb2.UnpinRequest(names=_list(names))
+
+
+def collect(names: Iterable[str] = (), *, keep: int = 0) -> cache_pb2.CollectRequest:
+    """Remove these images or blobs; without names, the least recently used ones until `keep` bytes are left."""
+    return cache_pb2.CollectRequest(names=_list(names), keep=keep)
+
+
+def status() -> daemon_pb2.StatusRequest:
+    """Return what the daemon is and does."""
+    return daemon_pb2.StatusRequest()
+
+
+def settings() -> daemon_pb2.SettingsRequest:
+    """Return the settings in force, as YAML without secrets."""
+    return daemon_pb2.SettingsRequest()
+
+
+def reload() -> daemon_pb2.ReloadRequest:
+    """Let the daemon read its settings again."""
+    return daemon_pb2.ReloadRequest()
+
+
+def login(
+    registry: str, username: str, secret: str, *, lifetime: float | None = None, unchecked: bool = False
+) -> daemon_pb2.LoginRequest:
+    """Hand a registry login to the daemon, which keeps it in memory for the caller alone.
+
+    Args:
+        registry: its host, or `host/path`.
+        username: empty where the secret is an OAuth2 refresh token.
+        secret: password, access token or refresh token.
+        lifetime: seconds for which it is kept; None: 12 hours.
+        unchecked: do not ask the registry first whether it takes the login.
+    """
+    return daemon_pb2.LoginRequest(
+        registry=registry, username=username, secret=secret, lifetime=_duration(lifetime), unchecked=unchecked
+    )
+
+
+def logout(registry: str = "") -> daemon_pb2.LogoutRequest:
+    """Take back the caller's login for a registry; without one, all of them."""
+    return daemon_pb2.LogoutRequest(registry=registry)
+
+
+def logins() -> daemon_pb2.ListLoginsRequest:
+    """Return the caller's logins, without their secrets."""
+    return daemon_pb2.ListLoginsRequest()
+
+
+def _packages(given: containers_pb2.Packages | Iterable[str]) -> containers_pb2.Packages:
+    return given if isinstance(given, containers_pb2.Packages) else containers_pb2.Packages(entries=_list(given))
+
+
+def _list(given: Iterable[str]) -> list[str]:
+    """Return the members of a list; a string alone, which has letters for members, is a list of one."""
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    if seconds is None:
+        return None
+    made = Duration()
+    made.FromTimedelta(timedelta(seconds=seconds))
+    return made
