@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wavelet.config import Settings
 from wavelet.errors import ForeignRequest
-from wavelet.front.guard import guard, host_of, is_own, own_names
+from wavelet.front.guard import Guard, host_of, is_own, own_names
 
 SETTINGS = Settings(authority="wave.example:9090", hosts=("Node1.Cluster", "alias:80"))
 OWN = """\
@@ -48,7 +48,7 @@ async def answer(headers: dict[str, str], settings: Settings = SETTINGS) -> web.
     async def handler(_: web.Request) -> web.StreamResponse:
         return web.Response(text="served")
 
-    return await guard(settings)(make_mocked_request("GET", "/", headers), handler)
+    return await Guard(settings).refuse_foreign(make_mocked_request("GET", "/", headers), handler)
 
 
 async def test_what_is_ours_is_served_without_cors_headers() -> None:

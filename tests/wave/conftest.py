@@ -87,7 +87,7 @@ class DoubleRequests:
         self.asked.append((form, platform))
         return self.lock_text
 
-    async def evict(self, token: str, identity: Identity) -> None:
+    async def evict(self, token: str, identity: Identity, *, door: str) -> None:
         if (await self.find(token, identity)).principal != identity.principal:
             raise AccessRefused("this container request belongs to somebody else")
         del self.records[token]
@@ -146,7 +146,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, requests, AUTHORITY, SITE)  # type: ignore[arg-type]
+    add_routes(app, requests, AUTHORITY, lambda: SITE)  # type: ignore[arg-type]
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from wavelet.errors import ImageNotFound, MethodRefused, WaveletError
+from wavelet.errors import AccessRefused, ImageNotFound, MethodRefused, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
@@ -20,6 +20,7 @@ from wavelet.image.image import Content
 from wavelet.image.manifest import INDEX_TYPES, OCI_INDEX, Index, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM
 from wavelet.image.reference import valid_tag
+from wavelet.resolve.audit import Audit, decision_of
 
 _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 
@@ -27,8 +28,9 @@ _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 class RegistryDoor:
     """Handlers for everything under `/v2/`."""
 
-    def __init__(self, scopes: Scopes, *, reserved: bool, own_hosts: frozenset[str]) -> None:
+    def __init__(self, scopes: Scopes, audit: Audit, *, reserved: bool, own_hosts: frozenset[str]) -> None:
         self._scopes = scopes
+        self._audit = audit
         self._reserved = reserved
         self._own_hosts = own_hosts
 
@@ -40,6 +42,7 @@ class RegistryDoor:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; errors in the form of the distribution-spec ("Error Codes")."""
         kind = "ping"
+        route: Route | None = None
         try:
             if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
                 raise MethodRefused(
@@ -52,6 +55,7 @@ class RegistryDoor:
             kind = route.kind
             response = await self._dispatch(request, route)
         except WaveletError as error:
+            self._refused(request, route, error)
             response = error_response(error)
         except (ConnectionError, web.HTTPException):
             raise
@@ -59,6 +63,18 @@ class RegistryDoor:
             response = error_response(defect(request))
         answered("registry", kind, response.status).inc()
         return response
+
+    def _refused(self, request: web.Request, route: Route | None, error: WaveletError) -> None:
+        """Write down that a manifest was not given, or that a caller may not have what it asks for."""
+        if route is None or (route.kind != "manifests" and not isinstance(error, AccessRefused)):
+            return
+        self._audit.note(
+            decision_of(error),
+            door="registry",
+            uid=request[CALLER].uid,
+            name=f"{route.name}{'@' if ':' in route.reference else ':'}{route.reference}",
+            reason=error.message,
+        )
 
     async def _dispatch(self, request: web.Request, route: Route) -> web.StreamResponse:
         namespace = request.query.get("ns")
@@ -94,10 +110,24 @@ class RegistryDoor:
             hdrs.ETAG: f'"{descriptor.digest}"',
             hdrs.CONTENT_TYPE: descriptor.media_type,
         } | extra
-        if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest):
+        is_known = headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest)
+        data = None if is_known else await self._scopes.document(scope, content)
+        self._granted(request, scope, descriptor.digest)
+        if data is None:
             return web.Response(status=304, headers=answer)
-        data = await self._scopes.document(scope, content)
         return web.Response(body=data, headers=answer)
+
+    def _granted(self, request: web.Request, scope: Scope, digest: Digest) -> None:
+        self._audit.note(
+            "granted",
+            door="registry",
+            uid=request[CALLER].uid,
+            principal=scope.identity.principal,
+            name=scope.name,
+            plan=scope.plan,
+            digest=str(digest),
+            upstreams=(scope.repository.host,) if scope.repository else (),
+        )
 
     async def _blob(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName
 from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
+from wavelet.front.registry.plans import plan_of
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import ACCEPTED_TYPES, OCI_MANIFEST
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda_names import LATEST, read_name
+from wavelet.plan.conda_names import LATEST
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import Plan
@@ -40,16 +42,24 @@ class Scope:
         identity: who reads.
         plan: what a token stands for; None for all other names.
         tag: the one tag that a token answers; None where any may be asked for.
-        repository: the upstream's repository of a near-cache name; None for all other names.
-        packages: the path of a name that is the request for packages; None for all other names.
+        named: what a name without a token stands for.
     """
 
     name: str
     identity: Identity
     plan: Plan | None
     tag: str | None
-    repository: Repository | None
-    packages: str | None = None
+    named: CondaName | UpstreamName | None = None
+
+    @property
+    def repository(self) -> Repository | None:
+        """The upstream's repository of a near-cache name; None for all other names."""
+        return self.named.repository if isinstance(self.named, UpstreamName) else None
+
+    def pulled(self, tag: str | None, image: Image) -> str:
+        """Return by which reference, without the authority, an image of the name is pulled: a tag, else its digest."""
+        path = self.name if self.plan is None else f"{self.name}/{path_of(self.plan)}"
+        return f"{path}@{image.descriptor.digest}" if tag is None else f"{path}:{tag}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,10 @@ class Located:
 
 
 class Scopes:
-    """Opens names. The registry's routes ask it, and turn what it returns into HTTP."""
+    """Opens names. The registry's routes ask it, and turn what it returns into HTTP.
+
+    `site` returns the site's defaults of now; `lease`, in seconds, may be set at any time.
+    """
 
     def __init__(
         self,
@@ -72,7 +85,7 @@ class Scopes:
         store: ContentStore,
         upstream: Upstream,
         rules: AccessRules,
-        site: CondaDefaults,
+        site: Callable[[], CondaDefaults],
         *,
         lease: float,
     ) -> None:
@@ -83,7 +96,7 @@ class Scopes:
         self._upstream = upstream
         self._rules = rules
         self._site = site
-        self._lease = lease
+        self.lease = lease
         self._referrers: OrderedDict[tuple[str, Digest], Repository] = OrderedDict()
 
     async def open(self, name: TokenName | CondaName | UpstreamName, caller: Caller) -> Scope:
@@ -95,15 +108,15 @@ class Scopes:
             InvalidName: the path behind the token is not the request's.
         """
         if isinstance(name, UpstreamName):
-            return Scope(str(name.repository), self._rules.pulling(caller), None, None, name.repository)
+            return Scope(str(name.repository), self._rules.pulling(caller), None, None, name)
         if isinstance(name, CondaName):
-            return Scope(f"conda/{name.path}", self._rules.pulling(caller), None, None, None, name.path)
+            return Scope(f"conda/{name.path}", self._rules.pulling(caller), None, None, name)
         request = await self._requests.request(name.token)
         path, tag = path_of(request.plan), served_as(request.plan)
         if path != name.path:
             raise InvalidName(f"the token is for {path}, not for {name.path}")
         identity = self._rules.pulling_token(caller, request.principal)
-        return Scope(answer_name(name.token), identity, request.plan, None if isinstance(tag, Digest) else tag, None)
+        return Scope(answer_name(name.token), identity, request.plan, None if isinstance(tag, Digest) else tag)
 
     # -- manifests ----------------------------------------------------------------------------------------------------
 
@@ -113,11 +126,9 @@ class Scopes:
         Raises:
             WaveletError: why there is none.
         """
-        if scope.repository is not None:
-            return await self._answer(scope, FromRegistry(Reference(scope.repository, tag)))
-        if scope.packages is not None:
-            return await self._answer(scope, read_name(scope.packages, tag, self._site))
-        assert scope.plan is not None
+        if scope.plan is None:
+            assert scope.named is not None
+            return await self._answer(scope, plan_of(scope.named, tag, self._site()), tag)
         if tag != scope.tag:
             raise ImageNotFound(f"this name has the tag {scope.tag or '(none, only a digest)'}, not {tag[:128]!r}")
         return await self._answer(scope, scope.plan)
@@ -140,9 +151,9 @@ class Scopes:
         self._touch(image)
         return content
 
-    async def _answer(self, scope: Scope, plan: Plan) -> Content:
+    async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
         key, image = await self._resolver.realise(plan, scope.identity)
-        self._answers.put(scope.name, key)
+        self._answers.put(scope.name, key, scope.pulled(tag or scope.tag, image))
         self._touch(image)
         return image.closure[image.descriptor.digest]
 
@@ -153,7 +164,7 @@ class Scopes:
         plan = FromRegistry(Reference(repository, digest=content.descriptor.digest))
         key = key_of(plan)
         image = await self._resolver.make(plan, key, scope.identity)
-        self._answers.put(scope.name, key)
+        self._answers.put(scope.name, key, scope.pulled(None, image))
         self._touch(image)
         return image.closure[image.descriptor.digest]
 
@@ -172,7 +183,7 @@ class Scopes:
         return found
 
     def _touch(self, image: Image) -> None:
-        self._store.lease(image.closure, time.time() + self._lease)
+        self._store.lease(image.closure, time.time() + self.lease)
 
     async def document(self, scope: Scope, content: Content) -> bytes:
         """Return a manifest's bytes.
@@ -223,7 +234,7 @@ class Scopes:
             return await self._upstream.tags(scope.repository, scope.identity, n, last)
         if scope.plan is not None:
             await self._resolver.realise(scope.plan, scope.identity)
-        own_tag = LATEST if scope.packages is not None else scope.tag
+        own_tag = LATEST if isinstance(scope.named, CondaName) else scope.tag
         own = [] if own_tag is None or (last is not None and own_tag <= last) else [own_tag]
         return (own[:n], len(own) > n) if n is not None else (own, False)
 

@@ -56,7 +56,7 @@ def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnsw
         container_token=request.token,
         target_image=pull_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
-        container_image=_source_image(request),
+        container_image=source_image(request),
     )
 
 
@@ -110,8 +110,8 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
     about = request.about
     return models.ContainerAnswer(
         id=request.token,
-        container_image=_source_image(request),
-        source_image=_source_image(request),
+        container_image=source_image(request),
+        source_image=source_image(request),
         wave_image=pull_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
         freeze=False,
@@ -150,7 +150,7 @@ def page(request: ContainerRequest, state: State, authority: str) -> str:
     """Return what a person wants to know of a request, as plain text."""
     lines = [
         f"container request {request.token}",
-        f"image:   {_source_image(request)}",
+        f"image:   {source_image(request)}",
         f"name:    {pull_name(authority, request.token, request.plan)}",
         f"created: {instant(request.created_at)}",
         f"expires: {instant(request.expires_at)}",
@@ -180,8 +180,11 @@ def build_of(request: ContainerRequest) -> str | None:
 def conda_file(plan: Plan) -> str | None:
     """Return the environment that a plan asks for, as an environment file shows it."""
     asked = next((part for part in parts(plan) if isinstance(part, FromConda)), None)
-    if asked is None:
-        return None
+    return None if asked is None else environment(asked)
+
+
+def environment(asked: FromConda) -> str:
+    """Return what is asked for as an environment file shows it."""
     lines = ["channels:", *(f"- {channel}" for channel in asked.channels), "dependencies:"]
     lines += [f"- {spec}" for spec in asked.specs]
     lines += [f"- {package.url}" for package in asked.locked]
@@ -224,7 +227,8 @@ def _text(digest: Digest | None) -> str | None:
     return None if digest is None else str(digest)
 
 
-def _source_image(request: ContainerRequest) -> str:
+def source_image(request: ContainerRequest) -> str:
+    """Return what the request's image is called: the source image in full, or what its packages are called."""
     if request.about:
         return request.about.image
     part = next(parts(request.plan))

@@ -55,7 +55,7 @@ class CondaOptsBody(_Body, frozen=True):
 
 
 class PackagesBody(_Body, frozen=True):
-    """`packages`. `environment` is a file's text in base64."""
+    """`packages`. `environment` is a file's text in base64; `asOf` is wavelet's own, a date or a time in RFC 3339."""
 
     type: str | None = None
     environment: str | None = None
@@ -63,6 +63,7 @@ class PackagesBody(_Body, frozen=True):
     channels: list[str] | None = None
     conda_opts: CondaOptsBody | None = None
     pixi_opts: CondaOptsBody | None = None
+    as_of: str | None = None
 
 
 class SubmitBody(_Body, frozen=True):

@@ -9,6 +9,7 @@ counts as not chosen, so that a site's settings stand.
 
 from __future__ import annotations
 
+import datetime
 import re
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
@@ -67,7 +68,19 @@ def read_packages(body: PackagesBody, template: str | None) -> Asked:
         _base(options, chosen, f"packages.{tool}"),
         base_packages(options.base_packages, f"packages.{tool}.basePackages"),
         location,
+        _as_of(body.as_of, "packages.asOf") if body.as_of else None,
     )
+
+
+def _as_of(text: str, field: str) -> str:
+    """Return a time in the one form that plans have, in UTC and to the second; of a date its first moment."""
+    try:
+        when = datetime.datetime.fromisoformat(text)
+        when = when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+        return when.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        message = f"{field}: {text[:60]!r} is not a date or a time, 2026-01-31 or 2026-01-31T12:30:00Z"
+        raise InvalidRequest(message, field=field) from None
 
 
 def _check_type(kind: str | None) -> None:

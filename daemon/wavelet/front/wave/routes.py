@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
-from wavelet.front.wave.translate import Api, Submission, translate
+from wavelet.front.wave.translate import Api, Submission, about_of, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
 from wavelet.plan.asked import CondaDefaults
@@ -48,8 +49,10 @@ Container engines: pull <this address>/<registry host>/<path>:<tag>.
 _Body = TypeVar("_Body", models.SubmitBody, models.InspectBody, models.CredentialsBody)
 
 
-def add_routes(app: web.Application, requests: ContainerRequests, authority: str, site: CondaDefaults) -> None:
-    """Register the door on `app`. `authority` is host and port in image names, `site` what packages get by default.
+def add_routes(
+    app: web.Application, requests: ContainerRequests, authority: str, site: Callable[[], CondaDefaults]
+) -> None:
+    """Register the door on `app`. `authority` is host and port in image names, `site` gives the site's defaults of now.
 
     Every request is expected to carry the caller's `Identity` under `IDENTITY`.
     """
@@ -82,7 +85,7 @@ def add_routes(app: web.Application, requests: ContainerRequests, authority: str
 class _WaveDoor:
     """The handlers that ask the resolver's side."""
 
-    def __init__(self, requests: ContainerRequests, authority: str, site: CondaDefaults) -> None:
+    def __init__(self, requests: ContainerRequests, authority: str, site: Callable[[], CondaDefaults]) -> None:
         self._requests = requests
         self._authority = authority
         self._site = site
@@ -109,8 +112,8 @@ class _WaveDoor:
     async def _submission(self, request: web.Request, api: Api) -> tuple[Submission, About]:
         def read(data: bytes) -> tuple[Submission, About]:
             body = _decode(data, models.SubmitBody)
-            asked = translate(body, api, self._site)
-            return asked, _about(body, api, asked.image, request.remote or "")
+            asked = translate(body, api, self._site())
+            return asked, about_of(body, api, asked.image, request.remote or "")
 
         data = await self._read(request)
         if len(data) <= SMALL_BODY:
@@ -146,7 +149,7 @@ class _WaveDoor:
         return _json(answers.token(await self._requests.find(_token(request), _identity(request)), self._authority))
 
     async def evict_token(self, request: web.Request) -> web.Response:
-        await self._requests.evict(_token(request), _identity(request))
+        await self._requests.evict(_token(request), _identity(request), door="v1")
         return web.Response()
 
     async def describe_build(self, request: web.Request) -> web.Response:
@@ -250,17 +253,6 @@ def _decode(data: bytes, kind: type[_Body]) -> _Body:
         raise InvalidRequest(f"the body is not JSON in UTF-8: {error}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
-
-
-def _about(body: models.SubmitBody, api: Api, image: str, address: str) -> About:
-    timestamp = body.timestamp if isinstance(body.timestamp, str) else None
-    return About(
-        api=api,
-        image=image,
-        fingerprint=(body.fingerprint or "")[:_TEXT_LIMIT] or None,
-        timestamp=(timestamp or "")[:_TEXT_LIMIT] or None,
-        address=address,
-    )
 
 
 def _flag(request: web.Request, name: str) -> bool:

@@ -24,15 +24,19 @@ from wavelet.plan.asked import Asked, CondaDefaults
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
+from wavelet.resolve.requests import About
 
-Api = Literal["v1", "v1alpha2"]
-"""`POST /container-token` and `POST /v1alpha2/container`."""
+Api = Literal["v1", "v1alpha2", "grpc"]
+"""`POST /container-token`, `POST /v1alpha2/container`, and `ContainerService/Resolve`."""
 
 INCLUDES_LIMIT = 10
 """Images whose layers a request can add, as in Wave."""
 
 TEXT_LIMIT = 256 * 1024
 """Characters of environment and commands together; a process gets a few megabytes at the most, records stay small."""
+
+SHOWN_LIMIT = 64
+"""Characters of a member that is only kept to be shown again."""
 
 _NAME_STRATEGIES = ("none", "tagPrefix", "imageSuffix")
 _SCAN_MODES = ("none", "async", "required")
@@ -87,6 +91,18 @@ def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
     plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
     return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run))
+
+
+def about_of(body: SubmitBody, api: Api, image: str, address: str) -> About:
+    """Return what is kept of a body to be shown again; `address` is the client's."""
+    timestamp = body.timestamp if isinstance(body.timestamp, str) else None
+    return About(
+        api=api,
+        image=image,
+        fingerprint=(body.fingerprint or "")[:SHOWN_LIMIT] or None,
+        timestamp=(timestamp or "")[:SHOWN_LIMIT] or None,
+        address=address,
+    )
 
 
 def _asked(body: SubmitBody) -> Asked | None:
@@ -182,7 +198,7 @@ def _contradictions(body: SubmitBody, api: Api) -> Iterator[tuple[str, str]]:
         for field, present in _v2_members(body):
             if present:
                 yield field, "is not part of POST /container-token; use POST /v1alpha2/container"
-    elif body.conda_file:
+    elif body.conda_file and api == "v1alpha2":
         yield "condaFile", "is not part of POST /v1alpha2/container; put the environment into packages.environment"
     for field, repository in (("buildRepository", body.build_repository), ("cacheRepository", body.cache_repository)):
         if "://" in (repository or ""):

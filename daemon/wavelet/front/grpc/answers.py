@@ -1,0 +1,165 @@
+"""From the resolver's values to messages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from wavelet.front.wave import answers as wave
+from wavelet.image.digest import Digest
+from wavelet.plan.conda import FromConda, FromLock, subdir_of
+from wavelet.plan.names import pull_name
+from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
+from wavelet.plan.source import FromRegistry
+from wavelet.resolve.progress import Failed, Ready, State
+from wavelet.resolve.requests import ContainerRequest
+from wavelet.v1 import conda_pb2
+from wavelet.v1 import containers_pb2 as pb
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """Return unix seconds as a message."""
+    made = Timestamp()
+    made.FromMilliseconds(round(seconds * 1000))
+    return made
+
+
+def resolved(
+    request: ContainerRequest, state: State | None, authority: str, name: str | None = None
+) -> pb.ResolveResponse:
+    """Return the name of a container.
+
+    Args:
+        request: with its digests, as far as they are known.
+        state: how far it is; None if nothing is made for it.
+        authority: host and port in image names.
+        name: the name, without the authority, under which it was asked for; None for the token's.
+    """
+    return pb.ResolveResponse(
+        token=request.token,
+        target_image=pull_name(authority, request.token, request.plan) if name is None else f"{authority}/{name}",
+        container_image=wave.source_image(request),
+        expiration=timestamp(request.expires_at),
+        state=_state(state),
+        reason=(None if state is None else wave.reason(state)) or "",
+        source_digest=_digest(request.source_digest),
+        target_digest=_digest(request.made_digest),
+        build_id=wave.build_of(request) or "",
+    )
+
+
+def described(request: ContainerRequest, state: State, authority: str) -> pb.DescribeResponse:
+    """Return what a token stands for."""
+    return pb.DescribeResponse(
+        container=resolved(request, state, authority),
+        creation_time=timestamp(request.created_at),
+        request=_asked(request),
+        principal=request.principal,
+    )
+
+
+def solved(lock: FromLock) -> conda_pb2.SolveResponse:
+    """Return a solution."""
+    return conda_pb2.SolveResponse(
+        packages=[
+            conda_pb2.CondaPackage(
+                name=package.name,
+                version=package.version,
+                build=package.build,
+                subdir=package.subdir,
+                url=package.url,
+                sha256=package.sha256 or "",
+                size=package.size or 0,
+            )
+            for package in sorted(lock.packages, key=lambda package: package.name)
+        ],
+        base_image=str(lock.base.reference),
+        subdir=subdir_of(lock.platform),
+        wheels=[
+            conda_pb2.Wheel(name=wheel.name, version=wheel.version, url=wheel.url, sha256=wheel.sha256)
+            for wheel in sorted(lock.wheels, key=lambda wheel: wheel.name)
+        ],
+    )
+
+
+def _state(state: State | None) -> pb.ContainerState.ValueType:
+    match state:
+        case None:
+            return pb.CONTAINER_STATE_UNSPECIFIED
+        case Ready():
+            return pb.CONTAINER_STATE_READY
+        case Failed():
+            return pb.CONTAINER_STATE_FAILED
+    return pb.CONTAINER_STATE_PENDING
+
+
+def _digest(digest: Digest | None) -> str:
+    return "" if digest is None else str(digest)
+
+
+def _asked(request: ContainerRequest) -> pb.ResolveRequest:
+    """Return a request that has the same plan, but for what is left out: inline bytes, the queries of locations."""
+    members = list(_members(request.plan))
+    first = members[0]
+    base = first.base if isinstance(first, WithConfig) else first
+    about = request.about
+    asked = pb.ResolveRequest(
+        platforms=[str(platform) for member in members if (platform := _platform(member)) is not None],
+        fingerprint=(about.fingerprint if about else None) or "",
+        timestamp=(about.timestamp if about else None) or "",
+    )
+    if isinstance(base, FromConda):
+        asked.packages.CopyFrom(_packages(base))
+    elif isinstance(base, FromRegistry):
+        asked.container_image = str(base.reference)
+    if isinstance(first, WithConfig):
+        if first.config:
+            asked.container_config.CopyFrom(_config(first.config))
+        asked.container_includes.extend(str(include.reference) for include in first.includes)
+    return asked
+
+
+def _members(plan: Plan) -> Iterator[Base | WithConfig]:
+    match plan:
+        case AsIndex(members):
+            yield from (member for _, member in members)
+        case FromRegistry() | FromConda() | FromLock() | WithConfig():
+            yield plan
+
+
+def _platform(member: Base | WithConfig) -> object:
+    return (member.base if isinstance(member, WithConfig) else member).platform
+
+
+def _packages(asked: FromConda) -> pb.Packages:
+    packages = pb.Packages(type="CONDA", channels=asked.channels, as_of=asked.as_of or "")
+    packages.conda_opts.base_image = str(asked.base.reference)
+    packages.conda_opts.base_packages = ""
+    if asked.pip or asked.locked:
+        packages.environment = wave.environment(asked)
+    elif asked.lock_location:
+        packages.entries.append(asked.lock_location.partition("?")[0])
+    else:
+        packages.entries.extend(asked.specs)
+    return packages
+
+
+def _config(config: ContainerConfig) -> pb.ContainerConfig:
+    return pb.ContainerConfig(
+        entrypoint=config.entrypoint,
+        cmd=config.cmd,
+        env=config.env,
+        working_dir=config.working_dir,
+        layers=map(_layer, config.layers),
+    )
+
+
+def _layer(layer: Layer) -> pb.Layer:
+    return pb.Layer(
+        # The query may hold a signature: whoever reads this answer need not be who may fetch.
+        location="" if layer.location.startswith(INLINE) else layer.location.partition("?")[0],
+        gzip_digest=str(layer.digest),
+        gzip_size=layer.size or 0,
+        tar_digest=str(layer.diff_id),
+    )

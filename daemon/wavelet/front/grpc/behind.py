@@ -1,0 +1,59 @@
+"""What lies behind the door: the rooms that the servicers call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from wavelet.config import Settings
+from wavelet.front.activity import Activity
+from wavelet.front.operations import State
+from wavelet.plan.asked import CondaDefaults
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.audit import Audit
+from wavelet.resolve.cache import Cache
+from wavelet.resolve.prefetch import Prefetcher
+from wavelet.resolve.requests import ContainerRequests
+from wavelet.resolve.resolver import Resolver
+from wavelet.upstream.credentials import Logins
+
+
+class Reloads(Protocol):
+    """The settings of the daemon; see `wavelet.reload.reloader.Reloader`."""
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+
+    @property
+    def file(self) -> str:
+        """Where they are read; empty for nowhere."""
+
+    async def reload(self) -> list[str]:
+        """Read them again, and return the keys that have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """See the module.
+
+    Attributes:
+        requests, resolver, cache, prefetcher, logins, rules, activity: the rooms.
+        site: the site's defaults of now.
+        state: what `GET /statusz` tells.
+        reloads: the settings.
+        audit: takes what is decided here.
+    """
+
+    requests: ContainerRequests
+    resolver: Resolver
+    cache: Cache
+    prefetcher: Prefetcher
+    logins: Logins
+    rules: AccessRules
+    activity: Activity
+    site: Callable[[], CondaDefaults]
+    state: Callable[[], State]
+    reloads: Reloads
+    audit: Audit

@@ -1,0 +1,77 @@
+"""CacheService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from wavelet.errors import InvalidRequest
+from wavelet.front.grpc.answers import timestamp
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.grpc.peer import Context, Peers
+from wavelet.resolve.cache import Kept
+from wavelet.v1 import cache_pb2 as pb
+from wavelet.v1.cache_pb2_grpc import CacheServiceServicer
+
+
+class Caches(CacheServiceServicer):
+    """The content store, for administration."""
+
+    def __init__(self, behind: Behind, peers: Peers) -> None:
+        self._cache = behind.cache
+        self._audit = behind.audit
+        self._peers = peers
+
+    async def List(self, request: pb.ListRequest, _context: Context) -> AsyncIterator[pb.ListResponse]:
+        """Tell what is in the store."""
+        for kept in self._cache.blobs() if request.blobs else self._cache.images():
+            yield _message(kept)
+
+    async def Stats(self, _request: pb.StatsRequest, _context: Context) -> pb.StatsResponse:
+        """Return how full the store is."""
+        stats = await self._cache.stats()
+        return pb.StatsResponse(
+            size=stats.size,
+            reserved=stats.reserved,
+            limit=stats.limit,
+            free=stats.free,
+            blobs=stats.blobs,
+            pinned=stats.pinned,
+            leased=stats.leased,
+        )
+
+    async def Pin(self, request: pb.PinRequest, _context: Context) -> pb.PinResponse:
+        """Keep content from eviction."""
+        counted = await self._cache.pin(_named(request.names))
+        return pb.PinResponse(blobs=counted.blobs, size=counted.size)
+
+    async def Unpin(self, request: pb.UnpinRequest, _context: Context) -> pb.UnpinResponse:
+        """Let content be evicted again."""
+        counted = await self._cache.unpin(_named(request.names))
+        return pb.UnpinResponse(blobs=counted.blobs, size=counted.size)
+
+    async def Collect(self, request: pb.CollectRequest, context: Context) -> pb.CollectResponse:
+        """Remove content."""
+        counted = await self._cache.collect(list(request.names), request.keep)
+        for name in request.names or [""]:
+            self._audit.note("evicted", door="grpc", uid=self._peers.of(context).uid, name=name)
+        return pb.CollectResponse(blobs=counted.blobs, size=counted.size)
+
+
+def _named(names: Iterable[str]) -> list[str]:
+    found = list(names)
+    if not found:
+        raise InvalidRequest("names: is missing; `cache ls` shows what can be named", field="names")
+    return found
+
+
+def _message(kept: Kept) -> pb.ListResponse:
+    leased = None if kept.leased_until is None else timestamp(kept.leased_until)
+    return pb.ListResponse(
+        name=kept.name,
+        digest=str(kept.digest),
+        size=kept.size,
+        full_size=kept.full_size,
+        last_used=timestamp(kept.last_used),
+        pinned=kept.pinned,
+        leased_until=leased,
+    )

@@ -1,0 +1,137 @@
+"""What every call goes through: who may make it, its deadline, and its errors. One interceptor for all services."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from wavelet.errors import AccessRefused, Internal, WaitExpired, WaveletError
+from wavelet.front.activity import Activity
+from wavelet.front.grpc.errors import code_of, ending
+from wavelet.front.grpc.peer import Context, Peers
+from wavelet.front.metrics import REQUESTS
+
+ADMIN = frozenset(
+    {
+        "CacheService/List",
+        "CacheService/Pin",
+        "CacheService/Unpin",
+        "CacheService/Collect",
+        "DaemonService/Reload",
+    }
+)
+"""The methods for administration."""
+
+ANSWER_MARGIN = 0.05
+"""Seconds before a call's deadline by which its answer leaves, so that it arrives; at most a tenth of the time."""
+
+PREFIX = "/wavelet.v1."
+
+log = structlog.get_logger()
+
+_Unary = Callable[[Any, Context], Awaitable[Any]]
+_Stream = Callable[[Any, Context], AsyncIterator[Any]]
+_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
+
+
+def time_left(context: Context) -> float | None:
+    """Return the seconds within which a call's answer has to leave; None where it has no deadline."""
+    left = context.time_remaining()
+    return None if left is None else max(0.0, left - min(ANSWER_MARGIN, left / 10))
+
+
+class Calls(grpc.aio.ServerInterceptor):
+    """See the module. Services of gRPC itself (health, reflection) pass unchanged.
+
+    Args:
+        admin_path: the socket that is named where a call was made over the other one.
+    """
+
+    def __init__(self, peers: Peers, activity: Activity, admin_path: str) -> None:
+        self._peers = peers
+        self._activity = activity
+        self._admin_path = admin_path
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Return the handler of a method, with all of this around it."""
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(PREFIX):
+            return handler
+        self._handlers[method] = wrapped = self._around(method.removeprefix(PREFIX), handler)
+        return wrapped
+
+    def _around(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        codec = handler.request_deserializer, handler.response_serializer
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
+
+    def _unary(self, method: str, behaviour: _Unary) -> Any:
+        async def call(request: Any, context: Context) -> Any:
+            async with self._answering(method, context):
+                try:
+                    async with asyncio.timeout(time_left(context)):
+                        return await behaviour(request, context)
+                except TimeoutError:
+                    raise WaitExpired(
+                        "the call's deadline came before its answer; ask again, or with more time"
+                    ) from None
+
+        return call
+
+    def _stream(self, method: str, behaviour: _Stream) -> Any:
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with self._answering(method, context), contextlib.aclosing(behaviour(request, context)) as answers:  # type: ignore[type-var]
+                async for answer in answers:
+                    yield answer
+
+        return call
+
+    @contextlib.asynccontextmanager
+    async def _answering(self, method: str, context: Context) -> AsyncIterator[None]:
+        status = grpc.StatusCode.OK
+        try:
+            with self._activity.request():
+                self._admit(method, context)
+                yield
+        except WaveletError as error:
+            status = code_of(error)
+            await context.abort(*ending(error))
+        except (asyncio.CancelledError, GeneratorExit):
+            status = grpc.StatusCode.CANCELLED
+            raise
+        except Exception:  # noqa: BLE001 - the last resort of the door: it is logged, and the client gets its id
+            status = grpc.StatusCode.INTERNAL
+            await context.abort(*ending(_defect(method)))
+        finally:
+            REQUESTS.labels("grpc", method, status.name).inc()
+
+    def _admit(self, method: str, context: Context) -> None:
+        peer = self._peers.of(context)
+        if method in ADMIN and not peer.admin:
+            raise AccessRefused(
+                f"{method} is for administration: call it over the socket {self._admin_path}, which is open to root, "
+                "the daemon's own user and the group of `grpc.admin_group`"
+            )
+
+
+def _defect(method: str) -> Internal:
+    error_id = secrets.token_hex(6)
+    # Without the values of variables, which may be secrets.
+    log.error("defect", id=error_id, method=method, traceback=traceback.format_exc())
+    return Internal(f"wavelet has a defect; its log says more under the error id {error_id}")

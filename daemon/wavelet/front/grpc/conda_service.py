@@ -1,0 +1,58 @@
+"""CondaService."""
+
+from __future__ import annotations
+
+from wavelet.errors import InvalidRequest, NotFound
+from wavelet.front.grpc import answers
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.grpc.bodies import packages_plan
+from wavelet.front.grpc.peer import Context, Peers
+from wavelet.image.platform import Platform
+from wavelet.resolve.lock_files import LockForm
+from wavelet.v1 import conda_pb2 as pb
+from wavelet.v1.conda_pb2_grpc import CondaServiceServicer
+
+_FORMS: dict[int, LockForm] = {
+    pb.LOCK_FORMAT_UNSPECIFIED: "explicit",
+    pb.LOCK_FORMAT_EXPLICIT: "explicit",
+    pb.LOCK_FORMAT_PIXI: "pixi",
+    pb.LOCK_FORMAT_CONDA_LOCK: "conda-lock",
+}
+_NO_LOCK = "there is no lock: this request has no packages, or they are not solved for yet"
+
+
+class Conda(CondaServiceServicer):
+    """Solves for packages."""
+
+    def __init__(self, behind: Behind, peers: Peers) -> None:
+        self._behind = behind
+        self._peers = peers
+
+    async def Solve(self, request: pb.SolveRequest, context: Context) -> pb.SolveResponse:
+        """Return the packages that a request comes to."""
+        identity = self._peers.of(context).identity
+        plan = packages_plan(request.packages, request.platform, self._behind.site())
+        return answers.solved(await self._behind.resolver.solved(plan, identity, refresh=request.refresh))
+
+    async def Lock(self, request: pb.LockRequest, context: Context) -> pb.LockResponse:
+        """Return exact packages as a lock file."""
+        identity = self._peers.of(context).identity
+        form = _FORMS.get(request.format)
+        if form is None:
+            raise InvalidRequest(f"format: {request.format} is none that is known", field="format")
+        match request.WhichOneof("of"):
+            case "token":
+                if request.refresh:
+                    message = "refresh: counts for packages only; ask for the container again to refresh it"
+                    raise InvalidRequest(message, field="refresh")
+                platform = Platform.parse(request.platform, "platform") if request.platform else None
+                text = await self._behind.requests.lock(request.token, identity, form, platform)
+            case "packages":
+                plan = packages_plan(request.packages, request.platform, self._behind.site())
+                lock = await self._behind.resolver.solved(plan, identity, refresh=request.refresh)
+                text = await self._behind.resolver.lock_file(lock, identity, form, None)
+            case _:
+                raise InvalidRequest("token: is missing; give a token, or packages", field="token")
+        if text is None:
+            raise NotFound(_NO_LOCK)
+        return pb.LockResponse(text=text)

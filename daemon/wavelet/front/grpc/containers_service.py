@@ -1,0 +1,161 @@
+"""ContainerService and TokenService."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from wavelet.front.grpc import answers, auth
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.grpc.bodies import body_of, check_name_alone, submission
+from wavelet.front.grpc.calls import time_left
+from wavelet.front.grpc.names import Names
+from wavelet.front.grpc.peer import Context, Peer, Peers
+from wavelet.front.registry.names import TokenName
+from wavelet.front.registry.plans import Named, plan_of
+from wavelet.front.wave.translate import Submission, about_of
+from wavelet.plan.names import check_length, path_of, served_as
+from wavelet.plan.source import FromRegistry
+from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
+from wavelet.resolve.job import HELD
+from wavelet.resolve.progress import Pending, Ready, State
+from wavelet.resolve.requests import PIN_WAIT, ContainerRequest
+from wavelet.v1 import containers_pb2 as pb
+from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
+
+SMALL_REQUEST = 64 * 1024
+"""Bytes of a request that is read in the loop; a larger one is hashed in a thread."""
+
+LARGE_REQUESTS = 4
+"""Large requests that are read at one time: each takes several times its size."""
+
+LOOK = 0.1
+"""Seconds between two looks at a request that somebody else's work is for."""
+
+_PHASES: dict[Phase, pb.Phase.ValueType] = {
+    "pinning": pb.PHASE_PINNING,
+    "solving": pb.PHASE_SOLVING,
+    "making": pb.PHASE_MAKING,
+    "verifying": pb.PHASE_VERIFYING,
+}
+
+
+class Containers(ContainerServiceServicer):
+    """Names containers, and tells how far they are."""
+
+    def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
+        self._behind = behind
+        self._requests = behind.requests
+        self._names = names
+        self._peers = peers
+        self._large_requests = asyncio.Semaphore(LARGE_REQUESTS)
+
+    async def Resolve(self, request: pb.ResolveRequest, context: Context) -> pb.ResolveResponse:
+        """Name a container and start to make it."""
+        peer = self._peers.of(context)
+        wait = _wait(request, context)
+        if request.WhichOneof("source") != "name":
+            asked = await self._read(request)
+            check_length(self._names.authority, asked.plan)
+            return await self._submit(request, asked, peer, wait, None)
+        check_name_alone(request)
+        named = self._names.read(request.name, "name")
+        if isinstance(named.name, TokenName):
+            return await self._known(named, named.name, peer, wait)
+        plan = plan_of(named.name, named.reference, self._behind.site())
+        image = str(plan.reference) if isinstance(plan, FromRegistry) else f"{path_of(plan)}:{served_as(plan)}"
+        return await self._submit(request, Submission(plan, image, {}, request.dry_run), peer, wait, named.text)
+
+    async def _read(self, request: pb.ResolveRequest) -> Submission:
+        if request.ByteSize() <= SMALL_REQUEST:
+            return submission(request, self._behind.site())
+        async with self._large_requests:
+            return await asyncio.to_thread(submission, request, self._behind.site())
+
+    async def _submit(
+        self, request: pb.ResolveRequest, asked: Submission, peer: Peer, wait: float, name: str | None
+    ) -> pb.ResolveResponse:
+        if request.HasField("auth"):
+            await auth.keep(request.auth, asked.plan, peer, self._behind.logins)
+        shown = pb.ResolveRequest(fingerprint=request.fingerprint, timestamp=request.timestamp)
+        about = about_of(body_of(shown, ()), "grpc", asked.image, "")
+        record, state = await self._requests.submit(
+            asked.plan,
+            peer.identity,
+            asked.inline,
+            about,
+            dry_run=asked.dry_run,
+            refresh=request.refresh,
+            wait=wait,
+            keep=False,
+        )
+        if isinstance(state, Ready):
+            record = await self._requests.find(record.token, peer.identity)
+        return answers.resolved(record, None if asked.dry_run else state, self._names.authority, name)
+
+    async def _known(self, named: Named, token: TokenName, peer: Peer, wait: float) -> pb.ResolveResponse:
+        """Answer for a name that has been a request already, whose work belongs to that."""
+        await self._names.request(token, peer.identity)
+        until = time.monotonic() + wait
+        _, state, _ = await self._requests.status(token.token, peer.identity)
+        while isinstance(state, Pending) and time.monotonic() < until:
+            await asyncio.sleep(LOOK)
+            _, state, _ = await self._requests.status(token.token, peer.identity)
+        record = await self._requests.find(token.token, peer.identity)
+        return answers.resolved(record, state, self._names.authority, named.text)
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
+        """Tell how the work for a container goes."""
+        peer = self._peers.of(context)
+        async with contextlib.aclosing(self._requests.watch(request.token, peer.identity)) as events:
+            async for event in events:
+                yield _message(event)
+        record = await self._requests.find(request.token, peer.identity)
+        yield pb.WatchResponse(ready=answers.resolved(record, Ready(), self._names.authority))
+
+
+class Tokens(TokenServiceServicer):
+    """Tells of container requests, and forgets them."""
+
+    def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
+        self._requests = behind.requests
+        self._authority = names.authority
+        self._peers = peers
+
+    async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
+        """Return what a token stands for."""
+        record, state = await self._found(request.token, self._peers.of(context))
+        return answers.described(record, state, self._authority)
+
+    async def _found(self, token: str, peer: Peer) -> tuple[ContainerRequest, State]:
+        _, state, _ = await self._requests.status(token, peer.identity)
+        return await self._requests.find(token, peer.identity), state
+
+    async def Evict(self, request: pb.EvictRequest, context: Context) -> pb.EvictResponse:
+        """Forget a token."""
+        await self._requests.evict(request.token, self._peers.of(context).identity, door="grpc")
+        return pb.EvictResponse()
+
+    async def Log(self, request: pb.LogRequest, context: Context) -> pb.LogResponse:
+        """Return the log of what is, or was, made for a token."""
+        return pb.LogResponse(text=await self._requests.log(request.token, self._peers.of(context).identity))
+
+
+def _wait(request: pb.ResolveRequest, context: Context) -> float:
+    wait = request.wait.ToNanoseconds() / 1e9 if request.HasField("wait") else PIN_WAIT
+    left = time_left(context)
+    return max(0.0, min(wait, HELD, HELD if left is None else left))
+
+
+def _message(event: Event) -> pb.WatchResponse:
+    match event:
+        case PhaseBegan(phase):
+            return pb.WatchResponse(phase=_PHASES[phase])
+        case PackagesDone(done, total):
+            return pb.WatchResponse(packages=pb.Progress(done=done, total=total))
+        case BytesDone(done, total):
+            return pb.WatchResponse(bytes=pb.Progress(done=done, total=total))
+        case LogLine(text):
+            return pb.WatchResponse(log_line=text)

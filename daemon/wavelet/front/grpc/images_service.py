@@ -1,0 +1,146 @@
+"""ImageService."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaveletError
+from wavelet.front.grpc import auth
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.grpc.errors import code_of, text_of
+from wavelet.front.grpc.names import Names
+from wavelet.front.grpc.peer import Context, Peer, Peers
+from wavelet.image.manifest import Manifest, parse_document
+from wavelet.image.platform import DEFAULT_PLATFORM, Platform
+from wavelet.plan.plan import Plan
+from wavelet.resolve.engine_pull import Engine, into_engine, socket_of
+from wavelet.resolve.requests import Documents
+from wavelet.resolve.taking import Taken
+from wavelet.v1 import images_pb2 as pb
+from wavelet.v1.containers_pb2 import Progress
+from wavelet.v1.images_pb2_grpc import ImageServiceServicer
+
+IMAGES_LIMIT = 1000
+"""Images of one request."""
+
+CONCURRENCY = 3
+"""Images that are taken in at one time where the request does not say."""
+
+CONCURRENCY_LIMIT = 32
+
+_STORE = (pb.PREFETCH_TARGET_UNSPECIFIED, pb.PREFETCH_TARGET_STORE)
+_ENGINES: dict[int, Engine] = {pb.PREFETCH_TARGET_DOCKER: "docker", pb.PREFETCH_TARGET_PODMAN: "podman"}
+
+
+class Images(ImageServiceServicer):
+    """Shows images, and takes them in before they are pulled."""
+
+    def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
+        self._behind = behind
+        self._names = names
+        self._peers = peers
+
+    async def Inspect(self, request: pb.InspectRequest, context: Context) -> pb.InspectResponse:
+        """Return an image's documents."""
+        peer = self._peers.of(context)
+        if not request.image:
+            raise InvalidRequest("image: is missing; it is the image to inspect", field="image")
+        platforms = (Platform.parse(request.platform, "platform"),) if request.platform else ()
+        plan, name = await self._names.plan(request.image, "image", platforms, peer.identity)
+        if request.HasField("auth"):
+            await auth.keep(request.auth, plan, peer, self._behind.logins)
+        found = await self._behind.requests.documents_of(plan, name, peer.identity)
+        return pb.InspectResponse(
+            reference=name,
+            digest=str(found.descriptor.digest),
+            media_type=found.descriptor.media_type,
+            manifest=found.manifest,
+            config=found.config or b"",
+            size=_size(found),
+        )
+
+    async def Prefetch(self, request: pb.PrefetchRequest, context: Context) -> AsyncIterator[pb.PrefetchResponse]:
+        """Take images in, and tell how that goes."""
+        peer = self._peers.of(context)
+        self._check(request, peer)
+        texts = [f"platforms[{index}]" for index in range(len(request.platforms))]
+        platforms = tuple(map(Platform.parse, request.platforms, texts)) or (DEFAULT_PLATFORM,)
+        plans: dict[int, tuple[Plan, str]] = {}
+        for index, image in enumerate(request.images):
+            try:
+                plans[index] = await self._names.plan(image, f"images[{index}]", platforms, peer.identity)
+                if request.HasField("auth"):
+                    await auth.keep(request.auth, plans[index][0], peer, self._behind.logins)
+            except WaveletError as error:
+                yield pb.PrefetchResponse(index=index, image=image)
+                yield pb.PrefetchResponse(index=index, image=image, error=_error(error))
+        places = list(plans)
+        async with contextlib.aclosing(self._take(request, list(plans.values()), peer)) as taking:
+            async for taken in taking:
+                yield _message(taken, places[taken.index], request)
+
+    def _check(self, request: pb.PrefetchRequest, peer: Peer) -> None:
+        if not request.images:
+            raise InvalidRequest("images: is missing; it names the images to take in", field="images")
+        if len(request.images) > IMAGES_LIMIT:
+            raise TooLarge(f"images: more than {IMAGES_LIMIT} images; ask for them in parts", field="images")
+        if request.concurrency > CONCURRENCY_LIMIT:
+            raise InvalidRequest(f"concurrency: {CONCURRENCY_LIMIT} are the most", field="concurrency")
+        if request.target in _STORE:
+            if request.engine_address:
+                message = "engineAddress: counts only where target is an engine; give a target, or leave it out"
+                raise InvalidRequest(message, field="engineAddress")
+            return
+        if request.target not in _ENGINES:
+            raise InvalidRequest(f"target: {request.target} is none that is known", field="target")
+        # The daemon speaks to an engine as itself, so nobody may let it who could not do so by themselves.
+        if not peer.admin and peer.uid not in (0, self._behind.rules.daemon_uid):
+            message = (
+                "target: the engine is not yours, as far as the daemon can tell; call this over the socket for "
+                "administration, or prefetch into the store and let the engine pull from there"
+            )
+            raise AccessRefused(message, field="target")
+        if len(request.platforms) > 1:
+            message = "platforms: an engine takes an image for one platform; name a single one"
+            raise InvalidRequest(message, field="platforms")
+
+    def _take(
+        self, request: pb.PrefetchRequest, plans: list[tuple[Plan, str]], peer: Peer
+    ) -> AsyncGenerator[Taken, None]:
+        concurrency = request.concurrency or CONCURRENCY
+        names = [name for _, name in plans]
+        engine = _ENGINES.get(request.target)
+        if engine is not None:
+            pulled = [f"{self._names.authority}/{name}" for name in names]
+            platform = next(iter(request.platforms), "")
+            socket = socket_of(engine, request.engine_address)
+            return into_engine(pulled, engine, socket, concurrency=concurrency, platform=platform)
+        seconds = request.lease.ToNanoseconds() / 1e9 if request.HasField("lease") else None
+        lease = self._behind.reloads.settings.store.lease if seconds is None else max(0.0, seconds)
+        return self._behind.prefetcher.take(
+            [plan for plan, _ in plans], peer.identity, concurrency=concurrency, lease=lease, names=names
+        )
+
+
+def _size(found: Documents) -> int:
+    view = parse_document(found.manifest, found.descriptor.media_type)
+    if not isinstance(view, Manifest):
+        return 0
+    return found.descriptor.size + sum(descriptor.size for descriptor in view.descriptors)
+
+
+def _message(taken: Taken, place: int, request: pb.PrefetchRequest) -> pb.PrefetchResponse:
+    return pb.PrefetchResponse(
+        index=place,
+        image=request.images[place],
+        bytes=Progress(done=taken.done_bytes, total=taken.total_bytes) if taken.total_bytes else None,
+        done=taken.done,
+        digest="" if taken.digest is None else str(taken.digest),
+        error=None if taken.error is None else _error(taken.error),
+    )
+
+
+def _error(error: WaveletError) -> pb.PrefetchError:
+    number: int = code_of(error).value[0]
+    return pb.PrefetchError(message=text_of(error), fault=error.fault.value, code=number)

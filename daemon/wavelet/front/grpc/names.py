@@ -1,0 +1,99 @@
+"""What images are called in requests: references of registries, and names that this daemon serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wavelet.errors import InvalidName, InvalidRequest
+from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, TokenName
+from wavelet.front.registry.plans import Named, plan_of, read_named
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
+from wavelet.plan.asked import CondaDefaults
+from wavelet.plan.conda_names import PREFIX as CONDA_PREFIX
+from wavelet.plan.identity import Identity
+from wavelet.plan.names import path_of
+from wavelet.plan.plan import AsIndex, Plan
+from wavelet.plan.source import FromRegistry
+from wavelet.resolve.requests import ContainerRequest, ContainerRequests
+
+_OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Reads names.
+
+    Attributes:
+        requests: knows what tokens stand for.
+        site: the site's defaults of now.
+        authority: host and port in image names; a name may begin with it.
+        reserved: whether the special first components are in force.
+    """
+
+    requests: ContainerRequests
+    site: Callable[[], CondaDefaults]
+    authority: str
+    reserved: bool
+
+    def read(self, text: str, field: str) -> Named:
+        """Take apart a name as engines pull it.
+
+        Raises:
+            InvalidName: it follows no grammar.
+            NotServed: a reserved name that this version does not serve.
+        """
+        return read_named(text.removeprefix(f"{self.authority}/"), field, reserved=self.reserved)
+
+    async def request(self, token: TokenName, identity: Identity) -> ContainerRequest:
+        """Return the container request that a name is of.
+
+        Raises:
+            TokenNotFound: no such request.
+            AccessRefused: it is another user's.
+            InvalidName: the path behind the token is not the request's.
+        """
+        request = await self.requests.find(token.token, identity)
+        path = path_of(request.plan)
+        if path != token.path:
+            raise InvalidName(f"the token is for {path}, not for {token.path}")
+        return request
+
+    async def plan(
+        self, text: str, field: str, platforms: tuple[Platform, ...], identity: Identity
+    ) -> tuple[Plan, str]:
+        """Return the plan of a reference or of a name, and how engines call it, without the authority.
+
+        Of an index `platforms` are chosen: none of them means the index itself. A name of this daemon's own says its
+        platforms by itself; of a request's several, one can be chosen.
+
+        Raises:
+            WaveletError: there is no such name.
+        """
+        bare = text.removeprefix(f"{self.authority}/")
+        if not (self.reserved and bare.partition("/")[0] in _OWN):
+            reference = Reference.parse(bare, field)
+            return _of_registry(reference, platforms), str(reference)
+        named = self.read(bare, field)
+        if isinstance(named.name, TokenName):
+            plan = (await self.request(named.name, identity)).plan
+            return _chosen(plan, platforms), named.text
+        return plan_of(named.name, named.reference, self.site()), named.text
+
+
+def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Plan:
+    fixed = reference if reference.digest is None else reference.at(reference.digest)
+    if len(platforms) > 1:
+        return AsIndex(tuple((platform, FromRegistry(fixed, platform)) for platform in sorted(platforms)))
+    return FromRegistry(fixed, platforms[0] if platforms else None)
+
+
+def _chosen(plan: Plan, platforms: tuple[Platform, ...]) -> Plan:
+    if not isinstance(plan, AsIndex) or len(platforms) != 1:
+        return plan
+    members = dict(plan.members)
+    if platforms[0] not in members:
+        message = f"platform: the request is for {', '.join(map(str, members))}, not for {platforms[0]}"
+        raise InvalidRequest(message, field="platform")
+    return members[platforms[0]]

@@ -1,0 +1,72 @@
+"""The plans of names that are no container request's: what a name and a tag, or a digest, stand for. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wavelet.errors import InvalidName
+from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, parse_name
+from wavelet.image.digest import Digest
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference, valid_tag
+from wavelet.plan.asked import CondaDefaults
+from wavelet.plan.conda import FromConda
+from wavelet.plan.conda_names import LATEST, read_name
+from wavelet.plan.source import FromRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A name as engines pull it, taken apart.
+
+    Attributes:
+        name: what its repository means.
+        reference: the tag or the digest.
+        path: the repository as it was written.
+    """
+
+    name: TokenName | CondaName | UpstreamName
+    reference: str | Digest
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The name in full, without an authority."""
+        mark = "@" if isinstance(self.reference, Digest) else ":"
+        return f"{self.path}{mark}{self.reference}"
+
+
+def read_named(text: str, field: str, *, reserved: bool) -> Named:
+    """Take a name apart, `<path>[:<tag>]` or `<path>[:<tag>]@<digest>`; without either, the tag is `latest`.
+
+    Raises:
+        InvalidName: it follows no grammar.
+        NotServed: a reserved name that this version does not serve.
+    """
+    rest, at, digest = text.partition("@")
+    path, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        path, tag = rest, LATEST
+    if not valid_tag(tag):
+        raise InvalidName(f"{field}: {tag[:128]!r} is not a tag", field=field)
+    try:
+        return Named(parse_name(path, None, reserved=reserved), Digest(digest) if at else tag, path)
+    except InvalidName as error:
+        raise error.saying(f"{field}: {error.message}", field=field) from None
+
+
+def plan_of(
+    name: CondaName | UpstreamName, reference: str | Digest, site: CondaDefaults, platform: Platform | None = None
+) -> FromRegistry | FromConda:
+    """Return the plan of a name. `platform` chooses from an index; packages are chosen for one by their name.
+
+    Raises:
+        InvalidName: packages are named in no form that is known, or by a digest.
+    """
+    if isinstance(name, UpstreamName):
+        if isinstance(reference, Digest):
+            return FromRegistry(Reference(name.repository, digest=reference), platform)
+        return FromRegistry(Reference(name.repository, reference), platform)
+    if isinstance(reference, Digest):
+        raise InvalidName(f"conda/{name.path[:200]}: packages are named by a tag, not by a digest")
+    return read_name(name.path, reference, site)

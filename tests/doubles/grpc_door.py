@@ -1,0 +1,131 @@
+"""An open gRPC door with doubles of the rooms behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from wavelet.config import Grpc, Settings
+from wavelet.errors import TokenNotFound
+from wavelet.front.activity import Activity
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.grpc.server import Serving, serve
+from wavelet.image.platform import Platform
+from wavelet.plan.asked import CondaDefaults
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import Plan
+from wavelet.plan.tokens import token_of
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.events import Event
+from wavelet.resolve.progress import Ready, State
+from wavelet.resolve.requests import About, ContainerRequest
+
+AUTHORITY = "127.0.0.1:9090"
+CREATED = 1_767_323_045.25
+SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=Platform("linux", "amd64"))
+
+
+@dataclass
+class DoubleRequests:
+    """Keeps requests in memory, and does what the test has set when it is asked for one."""
+
+    state: State = field(default_factory=Ready)
+    on_submit: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+    on_watch: Callable[[], AsyncGenerator[Event, None]] | None = None
+    records: dict[str, ContainerRequest] = field(default_factory=dict)
+    identities: list[Identity] = field(default_factory=list)
+
+    async def submit(
+        self, plan: Plan, identity: Identity, inline: Any, about: About, **more: Any
+    ) -> tuple[ContainerRequest, State]:
+        self.identities.append(identity)
+        if self.on_submit is not None:
+            await self.on_submit({"inline": inline, **more})
+        token = token_of(b"k" * 32, plan, identity.principal)
+        record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about)
+        self.records[token] = record
+        return record, self.state
+
+    async def find(self, token: str, identity: Identity) -> ContainerRequest:
+        if token not in self.records:
+            raise TokenNotFound(f"no container request is known as {token}")
+        return self.records[token]
+
+    async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
+        return await self.find(token, identity), self.state, 1.0
+
+    async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
+        await self.find(token, identity)
+        assert self.on_watch is not None
+        async with contextlib.aclosing(self.on_watch()) as events:
+            async for event in events:
+                yield event
+
+
+@dataclass
+class Door:
+    """An open door."""
+
+    settings: Settings
+    serving: Serving
+    requests: DoubleRequests
+    rooms: Any
+
+    @property
+    def user(self) -> str:
+        """The target of the socket for users."""
+        return f"unix:{self.settings.grpc.socket}"
+
+    @property
+    def admin(self) -> str:
+        """The target of the socket for administration."""
+        return f"unix:{Path(self.settings.grpc.socket).with_name('admin.sock')}"
+
+
+@contextlib.asynccontextmanager
+async def open_door(
+    directory: Path, *, daemon_uid: int | None = None, grace: float = 0.0, **more: Any
+) -> AsyncIterator[Door]:
+    """Open a door in `directory`, with the further settings of section `grpc`."""
+    state = directory / "state"
+    state.mkdir(exist_ok=True)
+    grpc = Grpc(socket=str(directory / "wavelet.sock"), **more)
+    settings = Settings(state=str(state), grpc=grpc)
+    requests = DoubleRequests()
+    rooms = SimpleNamespace(
+        reloads=SimpleNamespace(settings=settings, file="", reload=_reload), cache=SimpleNamespace()
+    )
+    rules = AccessRules(os.geteuid() if daemon_uid is None else daemon_uid)
+    behind: Any = Behind(
+        requests,  # type: ignore[arg-type]
+        SimpleNamespace(),  # type: ignore[arg-type]
+        rooms.cache,
+        SimpleNamespace(),  # type: ignore[arg-type]
+        SimpleNamespace(),  # type: ignore[arg-type]
+        rules,
+        Activity(lambda: False),
+        lambda: SITE,
+        _state,  # type: ignore[arg-type]
+        rooms.reloads,
+        SimpleNamespace(note=lambda *_, **__: None),  # type: ignore[arg-type]
+    )
+    serving = await serve(settings, behind, {})
+    assert serving is not None
+    try:
+        yield Door(settings, serving, requests, rooms)
+    finally:
+        await serving.close(grace)
+
+
+async def _reload() -> list[str]:
+    return ["upstream.tag_ttl"]
+
+
+def _state() -> dict[str, Any]:
+    shown = {"version": "1", "pid": 7, "uid": 0, "started": CREATED, "address": AUTHORITY, "authority": AUTHORITY}
+    return shown | {"state": "/state", "records": "", "jobs": 2, "store": {"size": 0, "limit": 0}}

@@ -1,0 +1,139 @@
+"""Forwarders: bytes both ways, half-closes, slow sides, and no descriptors left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from wavelet.front.grpc.forward import BUFFERED, Forwarder
+from wavelet.front.grpc.sockets import open_listener
+
+LIMIT = 10.0
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def forwarding(directory: Path, handler: Handler) -> AsyncIterator[Path]:
+    """Forward to a server whose connections `handler` serves; give the public socket's path."""
+    inner, public = directory / "inner.sock", directory / "public.sock"
+    served: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        served.add(task)
+        with contextlib.suppress(ConnectionError):
+            await handler(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(inner))
+    forwarder = Forwarder(open_listener(public, 0o666, "", "grpc.socket"), "user", str(inner))
+    await forwarder.start()
+    try:
+        async with asyncio.timeout(LIMIT):
+            yield public
+    finally:
+        await forwarder.close()
+        server.close()
+        await asyncio.gather(*served, return_exceptions=True)
+        assert not forwarder._ends
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def test_bytes_go_both_ways_and_a_half_close_is_passed_on(tmp_path: Path) -> None:
+    sent = os.urandom(3_000_000)
+    async with forwarding(tmp_path, echo) as path:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(sent)
+        writer.write_eof()
+        assert await reader.read() == sent
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_inner_connections_address_says_who_calls(tmp_path: Path) -> None:
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(writer.get_extra_info("socket").getpeername())
+
+    async with forwarding(tmp_path, tell) as path:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        name = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+    assert re.fullmatch(rf"\0wavelet-{os.getpid()}-user-uid{os.geteuid()}-[0-9a-f]{{16}}", name)
+
+
+async def test_an_end_on_either_side_ends_the_other_one(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        assert await reader.read() == b"hello"
+        ended.set()
+
+    async with forwarding(tmp_path, wait) as path:
+        _, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"hello")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        await ended.wait()
+
+
+async def test_a_side_that_does_not_read_stops_the_other_one(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        writer.write(str(len(await reader.read())).encode())
+
+    async with forwarding(tmp_path, slow) as path:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, str(path))
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    async with asyncio.timeout(0.3):
+                        await loop.sock_sendall(client, b"x" * 65536)
+                    sent += 65536
+            # Buffers of the system's two connections, of the forwarder, and of this test's server.
+            assert sent < BUFFERED + 2_000_000
+            release.set()
+            client.shutdown(socket.SHUT_WR)
+            assert int(await loop.sock_recv(client, 100)) >= sent
+
+
+async def test_without_descriptors_a_connection_ends_and_the_next_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = Forwarder._inner_connection
+
+    async def fail(self: Forwarder, uid: int) -> socket.socket:
+        monkeypatch.setattr(Forwarder, "_inner_connection", taken)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with forwarding(tmp_path, echo) as path:
+        monkeypatch.setattr(Forwarder, "_inner_connection", fail)
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"again")
+        assert await reader.readexactly(5) == b"again"
+        writer.close()
+        await writer.wait_closed()
