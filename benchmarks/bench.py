@@ -26,11 +26,13 @@ import conda_shared  # noqa: E402
 import crowd  # noqa: E402
 import memory  # noqa: E402
 import post  # noqa: E402
+import private_daemon  # noqa: E402
 import ready  # noqa: E402
 import results  # noqa: E402
 import status  # noqa: E402
 import warm_blobs  # noqa: E402
 import warm_manifests  # noqa: E402
+import who_asks  # noqa: E402
 from field import Field  # noqa: E402
 from report import Row, table  # noqa: E402
 
@@ -44,6 +46,12 @@ PARTS = {
         "post": post,
         "status": status,
         "memory": memory,
+    },
+    "command": {
+        "private-daemon": private_daemon,
+    },
+    "access": {
+        "who-asks": who_asks,
     },
     "conda": {
         "conda-images": conda_images,

@@ -15,7 +15,12 @@ Written by `make bench`. A ratio is the median of the rounds' ratios, with its l
 its peers alternate. Everything runs on one machine over loopback: clients and peers share its cores.
 """
 
-TITLES = {"serving": "Serving images", "conda": "Images of conda packages"}
+TITLES = {
+    "serving": "Serving images",
+    "command": "The command",
+    "access": "Who asks",
+    "conda": "Images of conda packages",
+}
 
 
 def with_part(text: str, part: str, rows: Sequence[Row], measures: Mapping[str, ModuleType]) -> str:

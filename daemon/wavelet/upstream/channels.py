@@ -11,7 +11,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -101,6 +101,22 @@ class Channels:
         """
         self._trust = await asyncio.to_thread(load_trust, self._settings)
 
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Read what settings name, and return what makes them count. Blocking.
+
+        Raises:
+            ConfigError: a setting of `conda` is wrong, or an authority cannot be read.
+        """
+        site = channel_site.load(settings.conda, os.environ, self._admitted, alone=self._alone)
+        trust = load_trust(settings)
+        named = AddressPolicy(private=private_allowed(settings))
+
+        def adopt() -> None:
+            self._settings, self._site, self._trust, self._named = settings, site, trust, named
+            self._slots.adopt(settings)
+
+        return adopt
+
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.close()
@@ -189,8 +205,11 @@ class Channels:
             return
         self._looked = now
         if await asyncio.to_thread(channel_site.fingerprint, os.environ) != self._site.version:
-            arguments = self._settings.conda, os.environ, self._admitted
-            self._site = await asyncio.to_thread(channel_site.load, *arguments, alone=self._alone)
+            settings = self._settings
+            arguments = settings.conda, os.environ, self._admitted
+            site = await asyncio.to_thread(channel_site.load, *arguments, alone=self._alone)
+            if self._settings is settings:  # else others have come meanwhile, with a site of theirs
+                self._site = site
 
     async def _from_anywhere(self, url: str, offset: int, known: Version | None) -> Fetched | None:
         missing: NotFound | None = None

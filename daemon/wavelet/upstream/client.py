@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
@@ -75,7 +75,7 @@ class Upstream:
         check_mirrors(settings)
         self._settings = settings
         self._transport = Transport()
-        slots = Slots(settings)
+        self._slots = slots = Slots(settings)
         self._exchange = Exchange(settings, self._transport, slots, FOR_REGISTRIES)
         self._ladder = Ladder(settings, logins, self._exchange)
         named = AddressPolicy(private=private_allowed(settings))
@@ -88,9 +88,27 @@ class Upstream:
         Raises:
             ConfigError: one cannot be read.
         """
-        contexts = await asyncio.to_thread(load_trust, self._settings)
-        self._exchange.trust(contexts)
-        self._named_exchange.trust(contexts)
+        put_into_force = await asyncio.to_thread(self.prepare, self._settings)
+        put_into_force()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Read what settings name, and return what makes them count. Blocking.
+
+        Raises:
+            ConfigError: a mirror is no URL, or an authority cannot be read.
+        """
+        check_mirrors(settings)
+        contexts = load_trust(settings)
+        named = AddressPolicy(private=private_allowed(settings))
+
+        def adopt() -> None:
+            self._slots.adopt(settings)
+            self._exchange.adopt(settings, contexts, FOR_REGISTRIES)
+            self._named_exchange.adopt(settings, contexts, named)
+            self._ladder.settings = settings
+            self._locations.policy = named
+
+        return adopt
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,6 +1,7 @@
-"""Whose logins there are for a repository: the site's, from the settings, and a user's own, from the user's auth files.
+"""Whose logins there are for a repository: the site's, from the settings, and a user's own.
 
-A user's files are read as that user. A helper that they name runs only where the daemon is that user's own: a daemon of
+A user's own are what the user has handed over (`wavelet.upstream.handed`), then what the user's auth files have. These
+files are read as that user. A helper that they name runs only where the daemon is that user's own: a daemon of
 root never runs what somebody else's file says.
 """
 
@@ -19,15 +20,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 
+from wavelet.cluster.sealed import SealedLogins
 from wavelet.config import Credential, Settings
 from wavelet.image.reference import DOCKER_HUB, Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream import auth_files, helpers, read_auth_files
 from wavelet.upstream.auth_files import HUB_KEY, AskHelper, AuthFile, AuthFileError
+from wavelet.upstream.handed import DEFAULT_LIFETIME, Handed, Held, parse_registry
 
 READ_TIMEOUT = 10.0
 """Seconds that looking at or reading a user's files may take; a home directory can be on a network."""
@@ -60,33 +63,77 @@ class _Asked:
 
 
 class Logins:
-    """All logins that this daemon may use, and for whom."""
+    """All logins that this daemon may use, and for whom.
 
-    def __init__(self, settings: Settings) -> None:
-        self._credentials = settings.upstream.credentials
+    Attributes:
+        credentials: the site's; may be set at any time.
+        told: called when a user hands over or takes back logins, with the user and the registry ("" for all).
+    """
+
+    def __init__(self, settings: Settings, sealed: SealedLogins | None = None) -> None:
+        """With `sealed`, what users hand over is shared with other nodes."""
+        self.credentials = settings.upstream.credentials
+        self.told: Callable[[Literal["login", "logout"], int, str], None] = lambda _what, _uid, _registry: None
+        self._sealed = sealed
+        self._handed = Handed(sealed)
         self._known: dict[int, _Known] = {}
         self._asked: dict[AskHelper, _Asked] = {}
         self._threads = ThreadPoolExecutor(THREADS, "logins")
         self._looking: dict[tuple[object, int], asyncio.Future[Any]] = {}
         self._warned: set[tuple[str, str]] = set()
 
+    # -- what users hand over -----------------------------------------------------------------------------------------
+
+    async def hand_over(self, uid: int, registry: str, login: Login, lifetime: float = DEFAULT_LIFETIME) -> float:
+        """Keep a login of `uid` for `lifetime` seconds; see `Handed.hand_over`."""
+        until = await self._handed.hand_over(uid, registry, login, lifetime)
+        self.told("login", uid, parse_registry(registry))
+        return until
+
+    async def take_back(self, uid: int, registry: str) -> int:
+        """Forget a login of `uid`, or all if `registry` is empty; see `Handed.take_back`."""
+        count = await self._handed.take_back(uid, registry)
+        self.told("logout", uid, registry)
+        return count
+
+    async def held(self, uid: int) -> list[Held]:
+        """Return what `uid` has handed over, without the secrets."""
+        return await self._handed.held(uid)
+
+    async def expire(self) -> int:
+        """Forget what was handed over and has ended; return how many sealed logins.
+
+        Raises:
+            OurError: the shared directory cannot be used.
+        """
+        self._handed.expire()
+        return 0 if self._sealed is None else await self._sealed.expire()
+
+    async def close(self) -> None:
+        """Let go of the shared directory."""
+        if self._sealed is not None:
+            await self._sealed.close()
+
+    # -- what there is for a repository -------------------------------------------------------------------------------
+
     async def site(self, repository: Repository, identity: Identity) -> list[tuple[Login, bool]]:
         """Return the site's logins for `repository` and whether they are for all, those for all first.
 
         Of those for all, and of those for this identity's uid, the one with the longest match counts.
         """
-        public = _longest((c for c in self._credentials if not c.users), repository)
-        listed = _longest((c for c in self._credentials if identity.uid in c.users), repository)
+        public = _longest((c for c in self.credentials if not c.users), repository)
+        listed = _longest((c for c in self.credentials if identity.uid in c.users), repository)
         found = [(await self._from_site(chosen, repository), chosen is public) for chosen in (public, listed) if chosen]
         return [(login, for_all) for login, for_all in found if login is not None]
 
     async def own(self, repository: Repository, identity: Identity) -> list[Login]:
-        """Return the identity's own logins: the one that the client sent, else what the user's auth files have."""
+        """Return the identity's own logins: the one that the client sent, else what the user has on this machine."""
         if identity.login is not None:
             return [identity.login]
         if identity.uid is None:
             return []
-        logins: dict[Login, None] = {}
+        handed = await self._handed.find(repository, identity.uid)
+        logins: dict[Login, None] = {} if handed is None else {handed: None}
         for file in await self._files(identity.uid):
             login = await self._from_file(file.look_up(repository), identity.uid)
             if login is not None:
@@ -98,10 +145,11 @@ class Logins:
         return bool(await self.own(repository, identity))
 
     async def version(self, identity: Identity) -> str:
-        """Return a fingerprint that changes when the user's auth files do; empty if there are none."""
-        if identity.login is not None or identity.uid is None or not _is_readable(identity.uid):
+        """Return a fingerprint that changes when the user's logins do; empty if there are none."""
+        if identity.login is not None or identity.uid is None:
             return ""
-        return await self._look(_fingerprint, identity.uid, "")
+        files = await self._look(_fingerprint, identity.uid, "") if _is_readable(identity.uid) else ""
+        return files + await self._handed.version(identity.uid)
 
     async def _files(self, uid: int) -> tuple[AuthFile, ...]:
         if not _is_readable(uid):

@@ -58,6 +58,11 @@ class Slots:
         self._settings = settings
         self._held: weakref.WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = weakref.WeakValueDictionary()
 
+    def adopt(self, settings: Settings) -> None:
+        """Count by other settings; what runs keeps the slots that it has, besides."""
+        self._settings = settings
+        self._held = weakref.WeakValueDictionary()
+
     async def take(self, host: str, *, transfer: bool) -> asyncio.Semaphore:
         """Wait for a slot and return what to release.
 
@@ -135,9 +140,11 @@ class Exchange:
         self._trials: dict[str, asyncio.Task[str]] = {}
         self._trust: dict[str, ssl.SSLContext] = {}
 
-    def trust(self, contexts: dict[str, ssl.SSLContext]) -> None:
-        """Use these TLS contexts for the registries that have their own authority."""
+    def adopt(self, settings: Settings, contexts: dict[str, ssl.SSLContext], policy: AddressPolicy) -> None:
+        """Ask by these settings from now on; `contexts` are for the registries that have their own authority."""
+        self._settings = settings
         self._trust = contexts
+        self._policy = policy
 
     async def endpoint(self, host: str) -> Endpoint:
         """Return the registry's own address; whether one on loopback speaks http is tried out and remembered.

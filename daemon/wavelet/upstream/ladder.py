@@ -60,10 +60,10 @@ _ANONYMOUS = _Step(None, Granted(public=True, by="anonymous"))
 
 
 class Ladder:
-    """Asks for something of a repository until a server and a login give it."""
+    """Asks for something of a repository until a server and a login give it; `settings` may be set at any time."""
 
     def __init__(self, settings: Settings, logins: Logins, exchange: Exchange) -> None:
-        self._settings = settings
+        self.settings = settings
         self._logins = logins
         self._exchange = exchange
         self._resting: dict[URL, float] = {}
@@ -84,7 +84,7 @@ class Ladder:
             AccessRefused: refused with each login there is.
             UpstreamError: see `Exchange.send`.
         """
-        for mirror in mirrors_of(self._settings, repository.host):
+        for mirror in mirrors_of(self.settings, repository.host):
             if self._resting.get(mirror.base, 0.0) > time.monotonic():
                 continue
             try:
@@ -135,12 +135,12 @@ class Ladder:
                     self._remember_refusal(endpoint, repository)
         if busy is not None:
             raise busy
-        raise AccessRefused(_refusal(endpoint, repository, tried), declined=declined)
+        raise AccessRefused(_refusal(endpoint, repository, identity, tried), declined=declined)
 
     async def _steps(
         self, endpoint: Endpoint, repository: Repository, identity: Identity
     ) -> AsyncGenerator[_Step, None]:
-        always = settings_for(self._settings, endpoint.host).credentials == "always"
+        always = settings_for(self.settings, endpoint.host).credentials == "always"
         if not always and self._refused.get((endpoint.base, repository.path), 0.0) < time.monotonic():
             yield _ANONYMOUS
             anonymous_first = True
@@ -186,9 +186,11 @@ async def _read(answer: Answer, granted: Granted, read: Callable[[Answer, Grante
         raise
 
 
-def _refusal(endpoint: Endpoint, repository: Repository, tried: list[str]) -> str:
+def _refusal(endpoint: Endpoint, repository: Repository, identity: Identity, tried: list[str]) -> str:
     asked = ", ".join(tried)
+    is_user = identity.login is None and identity.uid is not None
+    command = f"wavelet login {repository.host}" if is_user else f"docker login {repository.host}"
     return (
         f"{endpoint.host} refuses access to {repository} (asked as: {asked}); it is private or not there. "
-        f"Log in with `docker login {repository.host}`, or let the site add a login to upstream.credentials"
+        f"Log in with `{command}`, or let the site add a login to upstream.credentials"
     )

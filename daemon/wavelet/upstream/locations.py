@@ -20,12 +20,12 @@ _URL_LIMIT = 8192
 
 
 class Locations:
-    """Opens URLs of requests."""
+    """Opens URLs of requests; `policy` may be set at any time."""
 
     def __init__(self, transport: Transport, slots: Slots, policy: AddressPolicy) -> None:
         self._transport = transport
         self._slots = slots
-        self._policy = policy
+        self.policy = policy
 
     @asynccontextmanager
     async def open(self, text: str, offset: int) -> AsyncIterator[Stream]:
@@ -42,7 +42,7 @@ class Locations:
             yield open_stream(answer, offset, _GRANTED, lambda: None)
 
     async def _send(self, url: URL, offset: int) -> Answer:
-        request = Request("location", "GET", url, self._policy, wanted(offset))
+        request = Request("location", "GET", url, self.policy, wanted(offset))
         return await transfers.get(self._transport, self._slots, lambda: request)
 
 
