@@ -29,13 +29,20 @@ def private_port(uid: int) -> int:
     return PRIVATE_PORTS[uid % len(PRIVATE_PORTS)]
 
 
+def node_directory(uid: int) -> str:
+    """Return where a user's private daemon keeps what it has on this node, whatever the environment of who asks."""
+    return f"/tmp/wavelet-{uid}"  # noqa: S108
+
+
 def private_directory(uid: int, environment: Mapping[str, str]) -> str:
     """Return where the sockets of a user's own daemon are: node-local, and never a home directory.
 
     It is the caller's to make sure that the directory is the user's and nobody else can write to it.
     """
     runtime = environment.get("XDG_RUNTIME_DIR", "")
-    return os.path.join(runtime, "wavelet") if os.path.isabs(runtime) else f"/tmp/wavelet-{uid}"  # noqa: PTH117, PTH118, S108
+    # A job takes the variable along from the node where it was sent off, and the directory stays there.
+    there = os.path.isabs(runtime) and os.path.isdir(runtime)  # noqa: PTH112, PTH117
+    return os.path.join(runtime, "wavelet") if there else node_directory(uid)  # noqa: PTH118
 
 
 def find_socket(environment: Mapping[str, str], *, admin: bool = False) -> str:

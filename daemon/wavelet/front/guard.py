@@ -10,7 +10,7 @@ import ipaddress
 import re
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from wavelet.config import Settings
 from wavelet.errors import ForeignRequest
@@ -18,23 +18,24 @@ from wavelet.errors import ForeignRequest
 _AUTHORITY = re.compile(r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 
 
-def guard(settings: Settings) -> Middleware:
-    """Return a middleware that raises ForeignRequest; one that answers errors has to stand before it."""
-    names = own_names(settings)
+class Guard:
+    """Knows by which names the daemon may be called; `names` may be set at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.names = own_names(settings)
 
     @web.middleware
-    async def refuse_foreign(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Raise ForeignRequest, or let a request pass; a middleware that answers errors has to stand before it."""
         if hdrs.ORIGIN in request.headers:
             raise ForeignRequest("requests of web pages (those with an Origin header) are not served")
         # Without a Host it is HTTP/1.0, which no browser speaks; HTTP/1.1 without one is malformed.
         host = request.headers.get(hdrs.HOST)
-        if host is not None and not is_own(host, names):
+        if host is not None and not is_own(host, self.names):
             raise ForeignRequest(
                 f"{host[:100]!a} is not a name of this daemon; call it by its address, or add the name to `hosts`"
             )
         return await handler(request)
-
-    return refuse_foreign
 
 
 def own_names(settings: Settings) -> frozenset[str]:

@@ -15,7 +15,7 @@ from typing import cast
 import structlog
 from aiohttp import hdrs, web
 
-from wavelet.config import ConfigError, Settings, Tls, split_address
+from wavelet.config import ConfigError, Settings, Tls, is_loopback, join_address, split_address
 from wavelet.errors import InvalidRequest, TooLarge, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.peers import Peers
@@ -33,6 +33,7 @@ BACKLOG = 1024
 """Connections that wait to be accepted."""
 
 _TLS_HANDSHAKE = b"\x16"
+_PROTOCOL = "http/1.1"
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -91,36 +92,70 @@ class Connection(web.RequestHandler):
         return answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listening:
     """Open doors.
 
     Attributes:
         address: host and port of the plain listener, the real port where 0 was asked for.
         tls_address: the same of the TLS listener, if there is one.
+        grace_period: seconds that `close` waits for running requests; may be set at any time.
     """
 
     address: tuple[str, int]
     tls_address: tuple[str, int] | None
+    grace_period: float
     _runner: web.AppRunner
     _servers: tuple[asyncio.Server, ...]
     _peers: Peers
+    _certificate: _Certificate | None
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """Read the certificate that settings name, and return what makes them count for new connections. Blocking.
+
+        Raises:
+            ConfigError: the certificate cannot be used.
+        """
+        context = None if settings.tls is None else tls_context(settings.tls)
+
+        def adopt() -> None:
+            self.grace_period = settings.grace_period
+            if self._certificate is not None and context is not None:
+                self._certificate.context = context
+
+        return adopt
 
     async def close(self) -> None:
         """Accept no more, wait for running requests (at most the grace period), and end the application."""
         for server in self._servers:
             server.close()
+        connections = cast(web.Server, self._runner.server)
+        connections.pre_shutdown()
+        await connections.shutdown(self.grace_period)
         await self._runner.cleanup()
         self._peers.close()
 
 
-async def open_plain(settings: Settings) -> socket.socket:
+async def open_plain(settings: Settings, handed: socket.socket | None = None) -> socket.socket:
     """Open the plain listener's socket, so that its port is known before anything is named after it.
 
+    `handed` is one that a service manager has opened: its unit then decides on the address, and not the settings.
+
     Raises:
-        ConfigError: the address is in use (its owner is named) or not this machine's.
+        ConfigError: the address is in use (its owner is named) or not this machine's, or one that other machines reach.
     """
-    return await _open(settings.listen, "listen")
+    if handed is None:
+        return await _open(settings.listen, "listen")
+    address = join_address(*handed.getsockname()[:2])
+    if not (is_loopback(address, "listen") or settings.allow_remote):
+        raise ConfigError(
+            f"listen: the service manager hands over a socket on {address}, which other machines reach; have it listen"
+            " on a loopback address, or say `allow_remote: true`",
+            field="listen",
+        )
+    if address != settings.listen:
+        log.warning("the service manager decides where to listen", address=address, listen=settings.listen)
+    return handed
 
 
 async def listen(app: web.Application, settings: Settings, plain: socket.socket | None = None) -> Listening:
@@ -129,12 +164,12 @@ async def listen(app: web.Application, settings: Settings, plain: socket.socket 
     Raises:
         ConfigError: an address is in use (its owner is named) or not this machine's, or the certificate cannot be used.
     """
-    context = None if settings.tls is None else await asyncio.to_thread(_tls_context, settings.tls)
+    certificate = None if settings.tls is None else _Certificate(await asyncio.to_thread(tls_context, settings.tls))
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(plain or await open_plain(settings))]
         if settings.tls is not None:
             sockets.append(opened.enter_context(await _open(settings.tls.listen, "tls.listen")))
-        runner = await _start(app, settings)
+        runner = await _start(app)
         opened.pop_all()
     # AppRunner's sites make connections of aiohttp's own class. What accepts connections needs a factory and nothing
     # of aiohttp's insides, so the sockets are served from here; the runner's server still knows every connection (each
@@ -147,14 +182,15 @@ async def listen(app: web.Application, settings: Settings, plain: socket.socket 
     loop = asyncio.get_running_loop()
     servers = [
         await loop.create_server(factory, sock=each, ssl=secure, backlog=BACKLOG)
-        for each, secure in zip(sockets, (None, context), strict=False)
+        for each, secure in zip(sockets, (None, certificate.door if certificate else None), strict=False)
     ]
     addresses = [each.getsockname()[:2] for each in sockets]
-    return Listening(addresses[0], addresses[1] if context else None, runner, tuple(servers), peers)
+    tls_address = addresses[1] if certificate else None
+    return Listening(addresses[0], tls_address, settings.grace_period, runner, tuple(servers), peers, certificate)
 
 
-async def _start(app: web.Application, settings: Settings) -> web.AppRunner:
-    runner = web.AppRunner(app, shutdown_timeout=settings.grace_period)
+async def _start(app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(app)
     try:
         await runner.setup()
     except BaseException:
@@ -222,9 +258,33 @@ async def _why(error: OSError, address: str, port: int, key: str) -> str:
             return f"{key}: cannot listen on {address}: {error.strerror}"
 
 
-def _tls_context(tls: Tls) -> ssl.SSLContext:
+class _Certificate:
+    """The certificate that new connections are shown. A server keeps its context, and that hands over to this one.
+
+    Attributes:
+        context: the certificate's; may be set at any time.
+        door: the server's.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+        self.door = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.door.set_alpn_protocols([_PROTOCOL])
+        # Asked at each handshake, also where the client names no server.
+        self.door.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str, _door: ssl.SSLContext) -> None:
+        connection.context = self.context
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Read a listener's certificate and key. Blocking.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([_PROTOCOL])
     try:
         # Without a password given, OpenSSL would ask the terminal for that of a key that has one.
         context.load_cert_chain(tls.certificate, tls.key, password="")

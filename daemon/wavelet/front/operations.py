@@ -1,6 +1,9 @@
-"""Health, readiness and metrics, for systemd, Kubernetes and Prometheus."""
+"""Health, readiness and metrics, for systemd, Kubernetes and Prometheus; the state, for the command."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict
 
 from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -8,11 +11,42 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 READY = web.AppKey("ready", dict[str, bool])
 
 
+class StoreState(TypedDict):
+    """The content store, in bytes."""
+
+    size: int
+    limit: int
+
+
+class State(TypedDict):
+    """What `GET /statusz` answers: `started` in unix seconds; `jobs` that run now; `records` shared by nodes, or ""."""
+
+    version: str
+    pid: int
+    uid: int
+    started: float
+    address: str
+    authority: str
+    state: str
+    records: str
+    jobs: int
+    store: StoreState
+
+
 def add_routes(app: web.Application) -> None:
     """Register the routes."""
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
+
+
+def add_status(app: web.Application, tell: Callable[[], State]) -> None:
+    """Register `/statusz`, which answers what `tell` returns."""
+
+    async def statusz(_: web.Request) -> web.Response:
+        return web.json_response(tell())
+
+    app.router.add_get("/statusz", statusz)
 
 
 async def _healthz(_: web.Request) -> web.Response:

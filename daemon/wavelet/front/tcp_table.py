@@ -1,6 +1,7 @@
 """The kernel's table of TCP sockets as text (proc(5), `/proc/net/tcp`, `/proc/net/tcp6`): who owns a socket.
 
-It is long where there are many connections, and is read as a whole: for rare questions only.
+It is long where there are many connections, and is read as a whole: for rare questions only. The command asks it too,
+in milliseconds, so little is imported.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
-TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 ESTABLISHED = 1
 LISTEN = 10
@@ -19,16 +19,14 @@ LISTEN = 10
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Who owns a socket: the user, and the socket's inode (0: no process has it any more)."""
 
     uid: int
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """An address, 4 or 16 bytes in network order, and a port."""
 
     address: bytes
@@ -51,10 +49,13 @@ def listening(port: int) -> list[Owner]:
 def _find(ends: str, state: int) -> Iterator[Owner]:
     row = re.compile(rf": (?:{ends}) {state:02X} \S+ \S+ \S+ +(?P<uid>\d+) +\d+ +(?P<inode>\d+)")
     for table in TABLES:
-        # A kernel without IPv6 has no second table.
-        if table.exists():
-            for found in row.finditer(table.read_text("ascii")):
-                yield Owner(int(found["uid"]), int(found["inode"]))
+        try:
+            with open(table, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes milliseconds to import
+                text = file.read()
+        except FileNotFoundError:
+            continue  # a kernel without IPv6 has no second table
+        for found in row.finditer(text):
+            yield Owner(int(found["uid"]), int(found["inode"]))
 
 
 def _mapped(end: Endpoint) -> Endpoint:
