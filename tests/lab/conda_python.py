@@ -24,7 +24,7 @@ SITE_PACKAGES = f"lib/python{MINOR}/site-packages"
 
 _LEFT_OUT = {
     "test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "distutils", "pydoc_data", "curses", "dbm",
-    "site-packages", "dist-packages", "lib-dynload", "__pycache__", "turtle.py", "venv", "msilib", "wsgiref", "tests",
+    "site-packages", "dist-packages", "lib-dynload", "__pycache__", "turtle.py", "venv", "msilib", "tests",
 }  # fmt: skip
 _MODULES = [
     "_asyncio",
