@@ -1,0 +1,104 @@
+"""The files of nextflow-config/: each parses, and what it names is what wavelet serves."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from groups import program
+from lab.processes import run
+from wavelet import __version__
+from wavelet.config import load
+from wavelet.front import operations
+from wavelet.places import PORT
+
+DIRECTORY = Path(__file__).parents[2] / "nextflow-config"
+FILES = sorted(DIRECTORY.glob("*.config"))
+ENDPOINT = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Return what each file sets, by its name, as Groovy reads it."""
+    groovy = program("groovy")
+    assert groovy is not None
+    script = Path(__file__).with_name("read.groovy")
+    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path_factory.mktemp("home"))}
+    done = run([groovy, script, *FILES], environment=clean)
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for line in done.stdout.splitlines():
+        name, key, value = line.split("\t")
+        found[name][key] = value
+    return dict(found)
+
+
+@pytest.mark.groovy
+def test_every_file_parses_and_turns_wave_on(settings: dict[str, dict[str, str]]) -> None:
+    assert set(settings) == {path.name for path in FILES}
+    assert all(each["wave.enabled"] == "true" for each in settings.values())
+
+
+@pytest.mark.groovy
+def test_every_endpoint_is_the_daemons(settings: dict[str, dict[str, str]]) -> None:
+    endpoints = {name: each.get("wave.endpoint") for name, each in settings.items()}
+    # `wavelet run` exports the endpoint of a user's own daemon: a file that names one would override it.
+    assert endpoints.pop("slurm-user.config") is None
+    assert set(endpoints.values()) == {ENDPOINT}
+
+
+@pytest.mark.groovy
+def test_every_rate_is_higher_than_one_a_second(settings: dict[str, dict[str, str]]) -> None:
+    assert {each["wave.httpClient.maxRate"] for each in settings.values()} == {"50/1sec"}
+
+
+@pytest.mark.groovy
+def test_engines_that_convert_are_given_docker_names(settings: dict[str, dict[str, str]]) -> None:
+    converting = [name for name, each in settings.items() if {"apptainer.enabled", "singularity.enabled"} & each.keys()]
+    assert len(converting) == 6
+    for name in converting:
+        assert settings[name]["process.ext.singularity_pull_docker_container"] == "true"
+        # Nextflow up to 25.04 makes an option of it that `pull` does not know.
+        assert not any(key.endswith(".noHttps") for key in settings[name])
+
+
+def test_the_daemon_set_is_one_of_this_version() -> None:
+    kinds = {each["kind"]: each for each in _documents()}
+    assert set(kinds) == {"Namespace", "ConfigMap", "DaemonSet", "PersistentVolumeClaim"}
+    container = _container(kinds["DaemonSet"])
+    assert container["image"].endswith(f"/wavelet:{__version__}")
+    assert {"containerPort": PORT, "hostPort": PORT, "protocol": "TCP"} in container["ports"]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {"/etc/wavelet", "/var/lib/wavelet", "/var/lib/wavelet-records", "/tmp"} <= mounted
+
+
+def test_the_daemon_sets_probes_are_routes_of_the_daemon() -> None:
+    from aiohttp import web
+
+    app = web.Application()
+    operations.add_routes(app)
+    routes = {resource.canonical for resource in app.router.resources()}
+    container = _container(next(each for each in _documents() if each["kind"] == "DaemonSet"))
+    probes = {container[name]["httpGet"]["path"] for name in ("readinessProbe", "livenessProbe")}
+    assert probes <= routes
+
+
+def test_the_daemon_sets_settings_are_settings(tmp_path: Path) -> None:
+    config_map = next(each for each in _documents() if each["kind"] == "ConfigMap")
+    path = tmp_path / "config.yaml"
+    path.write_text(config_map["data"]["config.yaml"])
+    settings = load(path, {}, {})
+    assert settings.name_authority == f"127.0.0.1:{PORT}"
+
+
+def _documents() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DIRECTORY / "kubernetes-daemonset.yaml").read_text()))
+
+
+def _container(daemon_set: dict[str, Any]) -> dict[str, Any]:
+    (container,) = daemon_set["spec"]["template"]["spec"]["containers"]
+    return dict(container)
