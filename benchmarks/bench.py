@@ -24,6 +24,7 @@ import conda_images  # noqa: E402
 import conda_memory  # noqa: E402
 import conda_shared  # noqa: E402
 import crowd  # noqa: E402
+import grpc_resolve  # noqa: E402
 import memory  # noqa: E402
 import post  # noqa: E402
 import private_daemon  # noqa: E402
@@ -49,6 +50,7 @@ PARTS = {
     },
     "command": {
         "private-daemon": private_daemon,
+        "grpc-resolve": grpc_resolve,
     },
     "access": {
         "who-asks": who_asks,
