@@ -9,7 +9,10 @@ PROTOS  := $(wildcard protos/wavelet/v1/*.proto)
 # Rounds of the fault tests, each with other moments to die at; a round takes a minute or two.
 SOAK_ROUNDS ?= 30
 
-.PHONY: run test check bench soak clean
+# Settings of the wavelet that makes wavelet's image, e.g. a site's mirrors: a file as for `wavelet serve`.
+CONFIG ?=
+
+.PHONY: run test check bench soak docs wheel tarball image clean
 
 run: $(RUNTIME)
 	$(BIN)/wavelet demo
@@ -31,6 +34,22 @@ soak: $(DEV)
 	for seed in $$(seq $(SOAK_ROUNDS)); do \
 	  WAVELET_SEED=$$seed $(BIN)/python -m pytest -q tests/faults || exit 1; \
 	done
+
+docs: $(DEV)
+	$(BIN)/mkdocs build --strict
+
+wheel: $(DEV)
+	rm -f dist/wavelet-*.whl dist/wavelet-*.tar.gz
+	$(BIN)/python -m build --outdir dist .
+
+tarball: wheel
+	rm -rf build/bundle
+	$(BIN)/python -m venv --without-pip build/bundle
+	$(BIN)/python -m pip --python build/bundle/bin/python install --quiet dist/wavelet-*.whl
+	build/bundle/bin/python packaging/tarball.py
+
+image: wheel
+	$(BIN)/python packaging/image.py $(if $(CONFIG),--config '$(CONFIG)') dist/wavelet-*.whl
 
 clean:
 	rm -rf $(VENV) daemon/wavelet/v1 build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -41,10 +41,19 @@ PARTS = {
     "containerd": Part(("containerd", "ctr", "unshare"), "apt-get install docker.io", root=True),
     "conformance": Part(("conformance",), "go install github.com/opencontainers/distribution-spec/conformance@latest"),
     "crane": Part(("crane",), "go install github.com/google/go-containerregistry/cmd/crane@latest"),
+    "cwltool": Part(("cwltool",), "pip install cwltool, into an environment of its own that PATH has"),
+    "groovy": Part(("groovy", "java"), "mvn dependency:get -Dartifact=org.apache.groovy:groovy:4.0.28; see .ci/run"),
+    "go": Part(
+        ("go", "protoc-gen-go", "protoc-gen-go-grpc"),
+        "go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11; "
+        "go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1",
+    ),
     "users": Part(("useradd", "userdel", "setpriv"), "apt-get install passwd util-linux", root=True),
     "conda": Part(("busybox", "ps", "ldd"), "apt-get install busybox-static procps libc-bin"),
     "qemu": Part(("qemu-x86_64",), "apt-get install qemu-user"),
     "netns": Part(("ip",), "apt-get install iproute2", root=True),
+    "chroot": Part(("chroot", "unshare", "busybox"), "apt-get install util-linux busybox-static", root=True),
+    "systemd": Part(("systemd-analyze",), "apt-get install systemd"),
 }
 
 REQUIRED = tuple(PARTS)

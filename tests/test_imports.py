@@ -11,14 +11,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "daemon" / "wavelet"
 
 LEVELS = (
-    {"cli", "app"},
+    {"cli", "app", "reload"},
     {"front"},
     {"resolve"},
     {"pin", "make"},
-    {"upstream", "store", "cluster", "scan"},
+    {"upstream", "store", "cluster", "scan", "systemd"},
     {"plan", "image"},
     {"config"},
-    {"errors", "places", "v1"},
+    {"errors", "bounded_yaml", "places", "v1"},
 )
 """The rooms from the top down. A room imports its own level and those below it."""
 
@@ -31,7 +31,7 @@ APART = {"client"}
 SHARED = {"places", "v1"}
 """What the daemon and its client both have: where they meet, and the generated messages."""
 
-PURE = {"image", "plan"}
+PURE = {"image", "plan", "bounded_yaml"}
 PURE_LIBRARIES = {
     "__future__",
     "abc",

@@ -7,12 +7,12 @@ import contextlib
 import fcntl
 import gc
 import os
-import platform
 import signal
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -24,18 +24,20 @@ from wavelet.cluster.claims import Claims, DirectoryClaims, SqliteClaims
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.key import key_path, load_key
 from wavelet.cluster.records import Records
+from wavelet.cluster.sealed import SealedLogins
 from wavelet.cluster.sqlite import SqliteRecords
-from wavelet.config import Conda, ConfigError, Settings, join_address, parse_size
-from wavelet.errors import CallerError, WaveletError
+from wavelet.config import ConfigError, Settings, Source, join_address, parse_size
+from wavelet.errors import WaveletError
 from wavelet.front import operations
+from wavelet.front.activity import Activity, counting
 from wavelet.front.caller import caller_middleware
-from wavelet.front.guard import guard
-from wavelet.front.listener import listen, open_plain
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.guard import Guard
+from wavelet.front.listener import Listening, listen, open_plain
 from wavelet.front.refusals import refusals
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import Scopes
 from wavelet.front.wave.routes import add_routes as add_wave_routes
-from wavelet.image.platform import Platform
 from wavelet.pin import access, tags
 from wavelet.pin.access import Access
 from wavelet.pin.conda import index_files, locks, pip_config
@@ -44,16 +46,20 @@ from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import Solver
 from wavelet.pin.tags import Pinner
-from wavelet.plan.asked import CondaDefaults
+from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
+from wavelet.reload.reloader import Reloader
 from wavelet.resolve import archives, journal, layers, memo, requests
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.archives import Archives
+from wavelet.resolve.audit import Audit
+from wavelet.resolve.cache import Cache
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.naming import Naming
+from wavelet.resolve.prefetch import Prefetcher
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
@@ -62,9 +68,14 @@ from wavelet.store import content
 from wavelet.store.content import ContentStore, bytes_held
 from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.systemd import liveness
+from wavelet.systemd.service import Service, take_over
 from wavelet.upstream.channels import Channels
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
+
+if TYPE_CHECKING:
+    from wavelet.front.grpc.server import Serving
 
 log = structlog.get_logger()
 
@@ -72,10 +83,13 @@ GARBAGE_THRESHOLDS = 700, 10, 1_000
 """When young, middle and old objects are looked at for reference cycles. The last is rare: with thousands of requests
 pending, one look at everything stops the loop for a second."""
 
+CLOSING_LIMIT = 30.0
+"""Seconds that a stop takes at most once the transfers have ended: work is stopped, and what is known is written."""
+
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
 
-_ROOMS = (content, memo, tags, access, layers, requests, archives, journal, index_files, locks)
+_ROOMS = (content, memo, tags, access, layers, requests, archives, journal, index_files, locks, liveness)
 _SCHEMA = "".join(room.SCHEMA for room in _ROOMS)
 
 
@@ -87,19 +101,33 @@ class Expires(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[str]:
+async def running(
+    settings: Settings,
+    idle: asyncio.Event | None = None,
+    source: Source | None = None,
+    service: Service | None = None,
+) -> AsyncIterator[str]:
     """Start a daemon and give its address; at the end of the context stop it, with the grace period for transfers.
+
+    `idle` is set when nobody has had need of it for `idle_exit` seconds; `source` is where the settings were read, and
+    are read again; `service` is what a service manager has given it, and hears what becomes of it.
 
     Raises:
         ConfigError: it cannot run with these settings, and why.
     """
+    service = service or Service()
     async with AsyncExitStack() as stack:
         state = settings.state_directory
         stack.enter_context(_owned(state))
-        plain = await open_plain(settings)
+        audit = await asyncio.to_thread(Audit.of, settings)
+        stack.callback(audit.close)
+        plain = await open_plain(settings, service.sockets.http)
         stack.callback(plain.close)
         address = join_address(*plain.getsockname()[:2])
-        settings = msgspec.structs.replace(settings, listen=address)
+        asked, settings = settings, msgspec.structs.replace(settings, listen=address)
+        reloader = Reloader(source, asked, settings)
+        if source is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
         database = Database(state / "node.db", _SCHEMA, synchronous="NORMAL")
         stack.callback(database.close)
         key = await asyncio.to_thread(load_key, key_path(settings))
@@ -111,32 +139,79 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         stack.push_async_callback(claims.close)
         store = ContentStore(state, database, limit)
         stack.push_async_callback(store.close)
-        logins = Logins(settings)
+        logins = _logins(settings, key, audit)
+        stack.push_async_callback(logins.close)
         upstream = await stack.enter_async_context(Upstream(settings, logins))
         app = web.Application(client_max_size=0)
-        await _furnish(app, settings, database, store, records, claims, logins, upstream, key, stack)
-        listening = await listen(app, settings, plain)
-        stack.push_async_callback(listening.close)
+        rooms = database, store, records, claims, logins, upstream, audit
+        behind = await _furnish(app, settings, reloader, *rooms, key, stack)
+        grpc = await _open_grpc(settings, behind, service)
+        try:
+            listening = await listen(app, settings, plain)
+        except BaseException:
+            await _close_grpc(grpc, 0.0)
+            raise
+        stack.push_async_callback(_close_doors, listening, grpc)
+        reloader.add(lambda _, new: listening.prepare(new))
         ready = app[operations.READY]
         ready["ready"] = True
         stack.callback(ready.clear)
+        _report_to(service, database, listening, reloader, stack)
+        if idle is not None and settings.idle_exit:
+            stack.callback(asyncio.create_task(_announce_idle(behind.activity, settings.idle_exit, idle)).cancel)
         log.info("serving", address=address, state=str(state), limit=limit, version=__version__)
-        yield address
+        async with reloader.running():
+            reloader.announce(False)
+            yield address
         log.info("stopping")
+
+
+def _report_to(
+    service: Service, database: Database, listening: Listening, reloader: Reloader, stack: AsyncExitStack
+) -> None:
+    """Have the service manager hear of reloads, of the stop, and that the daemon is alive."""
+    if service.watchdog:
+        watched = liveness.database_writes(database), liveness.listener_answers(*listening.address)
+        stack.callback(asyncio.create_task(liveness.keep_alive(service, *watched)).cancel)
+    stack.callback(lambda: service.stopping(listening.grace_period + CLOSING_LIMIT))
+    reloader.announce = service.announcer(f"serving {join_address(*listening.address)}")
+
+
+async def _open_grpc(settings: Settings, behind: Behind, service: Service) -> Serving | None:
+    """Open the gRPC door, whose libraries take long to import, where the settings want it."""
+    if not settings.grpc.enabled:
+        return None
+    from wavelet.front.grpc.server import serve as serve_grpc  # noqa: PLC0415
+
+    return await serve_grpc(settings, behind, {"user": service.sockets.grpc, "admin": service.sockets.admin})
+
+
+async def _close_grpc(grpc: Serving | None, grace: float) -> None:
+    if grpc is not None:
+        await grpc.close(grace)
+
+
+async def _close_doors(listening: Listening, grpc: Serving | None) -> None:
+    """Close both doors, at one time: they share the grace period."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(listening.close())
+        group.create_task(_close_grpc(grpc, listening.grace_period))
 
 
 async def _furnish(
     app: web.Application,
     settings: Settings,
+    reloader: Reloader,
     database: Database,
     store: ContentStore,
     records: Records,
     claims: Claims,
     logins: Logins,
     upstream: Upstream,
+    audit: Audit,
     key: bytes,
     stack: AsyncExitStack,
-) -> None:
+) -> Behind:
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     asking = settings.upstream
     grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
@@ -146,7 +221,8 @@ async def _furnish(
     named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
     stack.callback(named.close)
     images = Memo(database)
-    conda, archives = await _conda(settings, database, store, claims, upstream, stack)
+    site = Site(settings.conda)
+    conda, archives = await _conda(settings, reloader, site, database, store, claims, upstream, stack)
     workers = Workers(settings.conda.workers)
     stack.push_async_callback(workers.close)
     journals = Journals(database)
@@ -165,22 +241,65 @@ async def _furnish(
         upstream,
         Naming(records, logins, named, key),
         rules,
+        audit,
         lifetime=settings.records.lifetime,
     )
-    site = _conda_defaults(settings.conda)
     scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, lease=settings.store.lease)
     own_hosts = frozenset({settings.name_authority, settings.listen})
-    expiry = asyncio.create_task(_expire((records, claims), (grants, pinner, images, answers, conda, journals)))
+    expiry = asyncio.create_task(_expire((records, claims, logins), (grants, pinner, images, answers, conda, journals)))
     stack.callback(expiry.cancel)
+    activity = Activity(lambda: store.fetching or resolver.running > 0)
     app[operations.READY] = {}
-    app.middlewares.extend([refusals, guard(settings), caller_middleware(rules, key)])
+    guard = Guard(settings)
+    reloader.add(Upstreams(upstream, logins, grants, pinner, opened, named).prepare)
+    reloader.add(House(store, records, resolver, answers, container_requests, scopes, rules, guard).prepare)
+    reloader.add(prepare_log)
+    reloader.told = lambda decision, reason: audit.note(decision, reason=reason)
+    app.middlewares.extend([refusals, guard.refuse_foreign, caller_middleware(rules, key), counting(activity)])
     operations.add_routes(app)
-    RegistryDoor(scopes, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
+    state = _state_teller(settings, resolver, store)
+    operations.add_status(app, state)
+    RegistryDoor(scopes, audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
     add_wave_routes(app, container_requests, settings.name_authority, site)
+    return Behind(
+        container_requests,
+        resolver,
+        Cache(store, answers),
+        Prefetcher(resolver, store, answers),
+        logins,
+        rules,
+        activity,
+        site,
+        state,
+        reloader,
+        audit,
+    )
+
+
+def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -> Callable[[], operations.State]:
+    started = time.time()
+
+    def tell() -> operations.State:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uid": os.geteuid(),
+            "started": started,
+            "address": settings.listen,
+            "authority": settings.name_authority,
+            "state": str(settings.state_directory),
+            "records": settings.records.directory,
+            "jobs": resolver.running,
+            "store": {"size": store.size, "limit": store.limit},
+        }
+
+    return tell
 
 
 async def _conda(
     settings: Settings,
+    reloader: Reloader,
+    site: Site,
     database: Database,
     store: ContentStore,
     claims: Claims,
@@ -211,19 +330,17 @@ async def _conda(
         tuple(indexes.directories),
     )
     stack.push_async_callback(conda.close)
+    reloader.add(Packages(channels, relay, solver, locks, conda, site).prepare)
     return conda, archives
 
 
-def _conda_defaults(settings: Conda) -> CondaDefaults:
-    try:
-        return CondaDefaults.of(
-            settings.base_image,
-            settings.base_packages,
-            settings.channels,
-            platform=Platform.of("linux", platform.machine()),
-        )
-    except CallerError as error:
-        raise ConfigError(error.message, field=error.field) from None
+def _logins(settings: Settings, key: bytes, audit: Audit) -> Logins:
+    shared = settings.records.directory if settings.records.share_logins else ""
+    logins = Logins(settings, SealedLogins(Path(shared), key) if shared else None)
+    logins.told = lambda decision, uid, registry: audit.note(
+        decision, door="grpc", uid=uid, upstreams=(registry,) if registry else ()
+    )
+    return logins
 
 
 def _claims(settings: Settings, state: Path, key: bytes, stack: AsyncExitStack) -> Claims:
@@ -268,7 +385,7 @@ def _owned(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-async def _expire(shared: tuple[Records | Claims, ...], others: tuple[Expires, ...]) -> None:
+async def _expire(shared: tuple[Records | Claims | Logins, ...], others: tuple[Expires, ...]) -> None:
     while True:
         for room in others:
             room.expire()
@@ -282,8 +399,14 @@ async def _expire(shared: tuple[Records | Claims, ...], others: tuple[Expires, .
         await asyncio.sleep(EXPIRY_INTERVAL)
 
 
-async def serve(settings: Settings) -> None:
-    """Run a daemon until SIGTERM or SIGINT.
+async def _announce_idle(activity: Activity, seconds: float, idle: asyncio.Event) -> None:
+    await activity.wait_idle(seconds)
+    log.info("nobody has had need of this daemon for a while", seconds=seconds)
+    idle.set()
+
+
+async def serve(settings: Settings, source: Source) -> None:
+    """Run a daemon until SIGTERM or SIGINT, or until it is idle where `idle_exit` is set; SIGHUP reads `source` again.
 
     Raises:
         ConfigError: it cannot run with these settings, and why.
@@ -292,7 +415,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings):
+    async with running(settings, stop, source, take_over(os.environ)):
         # What lives as long as the daemon is not looked at again, which would hold up requests for milliseconds.
         gc.collect()
         gc.freeze()

@@ -18,6 +18,7 @@
     │   ├── AccessRefused      403  this caller may not read it
     │   ├── ForeignRequest     421  a Host that is not ours, or a browser's Origin
     │   └── NotServed          501  part of the protocol, not of this version
+    │       └── NewerForm      501  kept by a newer wavelet, in a form that this one cannot read
     ├── UpstreamError          a registry or URL that wavelet asks
     │   ├── UpstreamUnreachable 502  it does not answer
     │   ├── UpstreamBusy        503  it answers "not now" (429, 503)
@@ -25,6 +26,7 @@
     └── OurError               wavelet itself
         ├── NoSpace            507  the store's limit or the disk is reached
         ├── EngineFailed       500  a container engine that is there does not do its part
+        ├── NotStarted         500  no daemon of this user runs, or what is in its place cannot be trusted
         ├── WaitExpired        503  a bounded wait ended first; asking again is right
         └── Internal           500  a defect; its id is in the log
 
@@ -196,6 +198,10 @@ class NotServed(CallerError):
     status = 501
 
 
+class NewerForm(NotServed):
+    """What a newer wavelet has kept, in a form that this one does not know. It is left as it is."""
+
+
 class UpstreamError(WaveletError):
     """A registry or another server that wavelet asks does not do its part."""
 
@@ -231,6 +237,10 @@ class NoSpace(OurError):
 
 class EngineFailed(OurError):
     """A container engine that is there does not do its part; the message says which, and what it said."""
+
+
+class NotStarted(OurError):
+    """A user's own daemon does not start, or its port or directory is somebody else's."""
 
 
 class WaitExpired(OurError):

@@ -62,7 +62,7 @@ def test_ask_a_node_across_the_network(
         tmp_path / "there",
         address=namespace.inner,
         before=namespace.prefix(),
-        settings=settings | {"authority": here.authority},
+        settings=settings | {"authority": here.authority, "allow_remote": True},
         **records,
     )
     name = nextflow.target(there, f"{host}/lab/busybox:1", **CONFIG)

@@ -30,6 +30,7 @@ class Daemon:
         address: str = "127.0.0.1",
         settings: Mapping[str, Any] | None = None,
         before: tuple[str, ...] = (),
+        program: tuple[str, ...] = (sys.executable, "-m", "wavelet.cli.main"),
         **variables: object,
     ) -> None:
         """Prepare a daemon.
@@ -39,6 +40,7 @@ class Daemon:
             address: where it listens, at a free port.
             settings: content of its settings file.
             before: a command that starts it, e.g. `ip netns exec NAME`.
+            program: the `wavelet` command, where it is not this environment's.
             variables: settings by environment, e.g. `WAVELET_STORE_LIMIT`.
         """
         self.port = free_port()
@@ -47,7 +49,7 @@ class Daemon:
         self.state = state
         self.log_path = state.with_name(state.name + ".log")
         self._environment = environment({name: str(value) for name, value in variables.items()})
-        self._command = [*before, sys.executable, "-m", "wavelet.cli.main", "serve"]
+        self._command = [*before, *program, "serve"]
         self._command += ["--listen", self.authority, "--state", str(state)]
         if settings is not None:
             path = state.with_name(state.name + ".yaml")

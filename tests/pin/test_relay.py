@@ -327,7 +327,7 @@ async def test_an_evicted_index_is_fetched_again(opened: Callable[..., Any], ser
     assert "if-none-match" not in server.requests[-1].headers
     await door.store.evict([content.Digest.of(data)])
     door.relay.expire()
-    assert door.relay._files._rows == {}
+    assert door.relay.files._rows == {}
 
 
 async def test_the_store_can_be_too_small(opened: Callable[..., Any], server: ChannelServer) -> None:

@@ -20,6 +20,7 @@ class Clock:
         self.now = 1000.0
         self.begun = 0
         self.done = True
+        self.given_up = False
         self.error: WaveletError | None = None
 
     def monotonic(self) -> float:

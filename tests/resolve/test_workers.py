@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,6 +19,14 @@ import pytest
 from wavelet.errors import Internal, NoSpace, Unsolvable, WaitExpired
 from wavelet.resolve import workers
 from wavelet.resolve.workers import Workers
+
+IDLE = 3
+"""IOPRIO_CLASS_IDLE of ioprio_get(2)."""
+
+
+def disk_class() -> int:
+    number = {"x86_64": 252, "aarch64": 31}[platform.machine()]
+    return int(ctypes.CDLL(None).syscall(number, 1, 0)) >> 13
 
 
 @pytest.fixture
@@ -31,6 +41,7 @@ async def test_a_function_runs_in_another_process(pool: Workers) -> None:
     assert first != os.getpid()
     assert await pool.run(os.getpid) == first
     assert await pool.run(os.nice, 0) >= workers.NICENESS
+    assert await pool.run(disk_class) == IDLE
 
 
 async def test_errors_of_the_tree_come_back_as_they_are(pool: Workers) -> None:
@@ -153,3 +164,29 @@ def die_the_first_time(mark: str) -> str:
         Path(mark).touch()
         die()
     return "alive"
+
+
+async def test_a_caller_that_goes_away_leaves_no_writer_behind(pool: Workers, tmp_path: Path) -> None:
+    """What the function writes to may be removed once the call is over."""
+    mark = tmp_path / "mark"
+    await pool.run(os.getpid)
+    calling = asyncio.create_task(pool.run(write_after, str(mark), 0.5))
+    queued = asyncio.create_task(pool.run(write_after, str(tmp_path / "never"), 0.0))
+    await asyncio.sleep(0.2)
+    for task in (queued, calling):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert mark.exists()
+    assert not (tmp_path / "never").exists()
+    ending = asyncio.create_task(pool.run(time.sleep, 600))
+    await asyncio.sleep(0.1)
+    ending.cancel()
+    pool.end()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+
+
+def write_after(path: str, seconds: float) -> None:
+    time.sleep(seconds)
+    Path(path).touch()

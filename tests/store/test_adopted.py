@@ -73,12 +73,13 @@ async def test_a_crash_leaves_no_scratch_directory(open_store: Callable[..., Ope
     assert store.partials() == []
 
 
-async def test_a_lease_can_be_given_back(open_store: Callable[..., Opened]) -> None:
+async def test_what_is_held_stays_until_the_last_holder_lets_go(open_store: Callable[..., Opened]) -> None:
     store = open_store(100)
     digest = await adopt(store, b"a" * 100)
-    store.lease([digest], 4e9)
+    with store.safe.holding([digest]):
+        store.safe.hold([digest])
     with pytest.raises(NoSpace):
         await store.keep(b"b" * 100)
-    store.unlease([digest])
+    store.safe.let_go([digest])
     await store.keep(b"b" * 100)
     assert not store.has(digest)

@@ -313,7 +313,7 @@ async def test_what_cannot_be_put_into_place_is_not_kept(store: Opened, monkeypa
     def full(partial: Path, final: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(content, "_move_into_place", full)
+    monkeypatch.setattr(content, "move_into_place", full)
     await store.add(DATA, Digest.of(DATA), ORIGIN)  # its readers have had all of it, verified
     assert not store.has(Digest.of(DATA))
     assert store.account() == (0, 0)

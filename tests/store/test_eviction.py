@@ -39,21 +39,21 @@ async def test_the_least_recently_used_makes_room(open_store: Callable[..., Open
 async def test_what_is_leased_or_pinned_stays(open_store: Callable[..., Opened]) -> None:
     store, (a, b, c) = await filled(open_store)
     store.lease([a], time.time() + HOUR)
-    store.pin([b], pinned=True)
+    await store.safe.pins.add(("", b), {b: 100})
     await store.keep(b"d" * 100)
     assert [store.has(each) for each in (a, b, c)] == [True, True, False]
     store.lease([Digest.of(b"d" * 100)], time.time() + HOUR)
     with pytest.raises(NoSpace, match=r"100 bytes short.*leased or pinned"):
         await store.keep(b"e" * 100)
     assert store.account() == (300, 0)
-    store.pin([b], pinned=False)
+    await store.safe.pins.remove([("", b)])
     await store.keep(b"e" * 100)
     assert not store.has(b)
 
 
 async def test_where_room_cannot_be_made_nothing_is_evicted(open_store: Callable[..., Opened]) -> None:
     store, (a, b, c) = await filled(open_store)
-    store.pin([c], pinned=True)
+    await store.safe.pins.add(("", c), {c: 100})
     source = Source.of(b"x" * 250, size=250)
     with pytest.raises(NoSpace):
         await (await store.fetch(source, b"x" * 250, 250)).wait_committed()
@@ -85,7 +85,7 @@ async def test_a_lease_may_come_before_its_blob(open_store: Callable[..., Opened
 async def test_leases_pins_and_use_survive_a_restart(open_store: Callable[..., Opened]) -> None:
     first, (a, b, c) = await filled(open_store)
     first.lease([a], time.time() + HOUR)
-    first.pin([b], pinned=True)
+    await first.safe.pins.add(("", b), {b: 100})
     await first.shut()
     again = open_store(300)
     assert again.account() == (300, 0)
@@ -195,10 +195,10 @@ async def test_the_disks_own_end_makes_room_too(
     open_store: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, (a, b, c) = await filled(open_store, 10**9)
-    monkeypatch.setattr(content, "_free_bytes", lambda path: DISK_MARGIN + 50)
+    monkeypatch.setattr(content, "free_bytes", lambda path: DISK_MARGIN + 50)
     await store.keep(b"d" * 60)
     assert [store.has(each) for each in (a, b, c)] == [False, True, True]
-    monkeypatch.setattr(content, "_free_bytes", lambda path: 0)
+    monkeypatch.setattr(content, "free_bytes", lambda path: 0)
     with pytest.raises(NoSpace):
         await store.keep(b"e" * 60)
 

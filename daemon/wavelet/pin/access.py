@@ -60,13 +60,13 @@ def holder_of(granted: Granted, identity: Identity) -> str:
 
 
 class Access:
-    """The grants of one node, in its database; times in seconds."""
+    """The grants of one node, in its database; `ttl` and `grace` are in seconds and may be set at any time."""
 
     def __init__(self, database: Database, upstream: Asks, *, ttl: float, grace: float) -> None:
         self._database = database
         self._upstream = upstream
-        self._ttl = ttl
-        self._grace = grace
+        self.ttl = ttl
+        self.grace = grace
         self._known: dict[tuple[Repository, str], _Grant] = {}
         self._resting: dict[Repository, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -77,7 +77,7 @@ class Access:
 
     def expire(self) -> None:
         """Forget grants that are past the grace time: nothing could come of them any more."""
-        horizon = time.time() - self._grace
+        horizon = time.time() - self.grace
         for key in [key for key, grant in self._known.items() if grant.at < horizon]:
             del self._known[key]
         self._resting = {key: until for key, until in self._resting.items() if until > time.monotonic()}
@@ -95,7 +95,7 @@ class Access:
 
     def standing(self, repository: Repository, identity: Identity) -> list[str]:
         """Return the holders for which `identity` may read without asking anybody."""
-        return self._holders(repository, identity, self._grace if self.rests(repository) else self._ttl)
+        return self._holders(repository, identity, self.grace if self.rests(repository) else self.ttl)
 
     def rests(self, repository: Repository) -> bool:
         """Tell whether the upstream has just failed to answer for this repository, and is left in peace."""
@@ -103,7 +103,7 @@ class Access:
 
     def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[str]:
         """Return the holders whose earlier grant holds in spite of `error`, and let the upstream rest."""
-        holders = self._holders(repository, identity, self._grace)
+        holders = self._holders(repository, identity, self.grace)
         if isinstance(error, UpstreamError):
             if holders:
                 rest = min(LONGEST_REST, max(error.remembered, error.retry_after or 0.0))

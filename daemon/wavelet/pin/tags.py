@@ -54,7 +54,7 @@ class _Pin:
 
 
 class Pinner:
-    """The pins of one node, in its database."""
+    """The pins of one node, in its database; `aliases`, `tag_ttl` and `grace` may be set at any time."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Pinner:
     ) -> None:
         self._database = database
         self._access = access
-        self._aliases = tuple(aliases)
-        self._tag_ttl = tag_ttl
-        self._grace = grace
+        self.aliases = tuple(aliases)
+        self.tag_ttl = tag_ttl
+        self.grace = grace
         self._lately: dict[tuple[FromRegistry, str], tuple[Pinned, float]] = {}
         self._known: dict[tuple[Reference, str], _Pin] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
@@ -79,7 +79,7 @@ class Pinner:
 
     def expire(self) -> None:
         """Forget pins that are past the grace time: nothing could come of them any more."""
-        horizon = time.time() - self._grace
+        horizon = time.time() - self.grace
         for key in [key for key, pin in self._known.items() if pin.at < horizon]:
             del self._known[key]
         self._database.write_later("DELETE FROM pins WHERE at < ?", horizon)
@@ -96,7 +96,7 @@ class Pinner:
         if pinned is not None:
             if len(self._lately) >= LATELY_HELD:
                 self._lately.clear()
-            self._lately[key] = pinned, time.monotonic() + min(LATELY, self._tag_ttl)
+            self._lately[key] = pinned, time.monotonic() + min(LATELY, self.tag_ttl)
         return pinned
 
     def _all_fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
@@ -124,7 +124,7 @@ class Pinner:
         pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))
         if pin is None or leaf.digest is not None or self._access.rests(pin.reference.repository):
             return pin  # a digest does not move; a tag's answer ages, unless nobody can be asked
-        return pin if pin.at >= time.time() - self._tag_ttl else None
+        return pin if pin.at >= time.time() - self.tag_ttl else None
 
     def _newest(
         self, leaf: Reference, identity: Identity, holders: Callable[[Repository], Iterable[str]]
@@ -145,7 +145,7 @@ class Pinner:
         except (UpstreamError, AccessRefused) as failure:
             error: WaveletError = failure
             stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
-            if stale is None or stale.at < time.time() - self._grace:
+            if stale is None or stale.at < time.time() - self.grace:
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
             return stale
@@ -172,7 +172,7 @@ class Pinner:
 
     def _aliased(self, leaf: Reference) -> Reference | None:
         name = str(leaf.repository)
-        for alias in self._aliases:
+        for alias in self.aliases:
             if name == alias.prefix or name.startswith(alias.prefix + "/"):
                 moved = Reference.parse(alias.instead + name[len(alias.prefix) :])
                 return replace(leaf, repository=moved.repository)

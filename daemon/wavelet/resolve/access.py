@@ -29,9 +29,9 @@ class Caller:
         return otherwise if self.login is None else Identity(None, self.login, self.login_key)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccessRules:
-    """The rules of one daemon, which runs as `daemon_uid`; `engine_uids` pull for others, as 0 does."""
+    """The rules of one daemon, which runs as `daemon_uid`; `engine_uids` pull for others, as 0 does, and may be set."""
 
     daemon_uid: int
     engine_uids: Collection[int] = ()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from wavelet.errors import DigestMismatch, NoSpace, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.plan.conda import Package
+from wavelet.resolve.events import Download
+from wavelet.resolve.job import account
 from wavelet.resolve.resume import resuming
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
-from wavelet.store.ingest import Opener
+from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.channels import Channels
 
 SCHEMA = """
@@ -30,9 +30,6 @@ ORIGIN = "archive"
 CHANNEL = "channel"
 """What metrics call where archives come from."""
 
-HELD = 900.0
-"""Seconds for which an archive is kept from eviction while something is made of it; then it is asked for again."""
-
 DOWNLOAD_LIMIT = 8 * 1024**3
 """Most bytes of a file whose size nobody says."""
 
@@ -44,20 +41,19 @@ class Archives:
         self._store = store
         self._channels = channels
         self._database = database
-        self._holders: Counter[Digest] = Counter()
 
     async def get(self, url: str, digest: Digest, size: int | None) -> Path:
-        """Return the verified file of an archive; it stays for `HELD` seconds, or until `let_go`.
+        """Return the verified file of an archive. Whoever asks holds it in the store, so that it stays.
 
         Raises:
             UpstreamBroken: the bytes there have another digest or size.
             WaveletError: they cannot be had.
         """
-        self._store.lease([digest], time.time() + HELD)
         blob = self._store.find(digest, ORIGIN)
         if blob is None:
             blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
         if isinstance(blob, Growing):
+            account().take_in(blob)
             try:
                 await blob.wait_committed()
             except NotFound as error:
@@ -69,18 +65,6 @@ class Archives:
 
     def _opener(self, url: str) -> Opener:
         return resuming(lambda offset: self._channels.open(url, offset), CHANNEL)
-
-    def hold(self, digest: Digest) -> None:
-        """Keep an archive for one more making, until that lets it go."""
-        self._holders[digest] += 1
-
-    def let_go(self, digests: Collection[Digest]) -> None:
-        """Let archives be evicted again that nobody else holds."""
-        self._holders.subtract(digests)
-        free = [digest for digest in digests if self._holders[digest] <= 0]
-        for digest in free:
-            del self._holders[digest]
-        self._store.unlease(free)
 
     async def complete(self, package: Package) -> Package:
         """Return a package with the SHA-256 and size of its file, which is verified by the MD5 if there is one.
@@ -98,6 +82,8 @@ class Archives:
     async def download(self, urls: Sequence[str], md5: str | None) -> Committed:
         """Return the file that one of `urls` has, verified by its MD5 (in hexadecimal) where that is known.
 
+        It may be evicted as soon as something is awaited, unless it is held.
+
         Raises:
             UpstreamError: none of them answers.
             DigestMismatch: none of them has this file.
@@ -105,7 +91,6 @@ class Archives:
         rows = self._database.read("SELECT digest FROM downloads WHERE md5 = ?", md5)
         blob = self._store.find(Digest(rows[0][0]), ORIGIN) if rows else None
         if isinstance(blob, Committed):
-            self._store.lease([blob.digest], time.time() + HELD)
             return blob
         failures: list[WaveletError] = []
         for url in urls:
@@ -118,28 +103,38 @@ class Archives:
         raise failures[-1].saying("; ".join(failure.message for failure in failures))
 
     async def _download(self, url: str, md5: str | None) -> Committed:
-        checks = hashlib.md5(usedforsecurity=False), hashlib.sha256()
         async with self._opener(url)(0) as incoming:
             limit = DOWNLOAD_LIMIT if incoming.size is None else incoming.size
             async with self._store.scratch(limit, url) as directory:
                 file = directory / "download"
-                with file.open("wb") as target:
-                    async for chunk in incoming.chunks:
-                        if target.tell() + len(chunk) > limit:
-                            raise TooLarge(f"{url} has more than the {limit} bytes that are accepted")
-                        await asyncio.to_thread(_take, chunk, target.write, *(check.update for check in checks))
-                    size = target.tell()
-                if md5 not in (None, checks[0].hexdigest()):
-                    raise DigestMismatch(f"{url} has the MD5 {checks[0].hexdigest()} instead of {md5}")
-                digest = Digest(f"sha256:{checks[1].hexdigest()}")
-                self._store.lease([digest], time.time() + HELD)
-                await self._store.adopt(file, digest, size, ORIGIN, public=True)
-        row = (checks[0].hexdigest(), digest)
-        await self._database.write([("INSERT OR REPLACE INTO downloads VALUES (?, ?)", row)])
-        blob = self._store.find(digest, ORIGIN)
+                own_md5, digest, size = await _write(incoming, file, limit, url)
+                if md5 not in (None, own_md5):
+                    raise DigestMismatch(f"{url} has the MD5 {own_md5} instead of {md5}")
+                with self._store.safe.holding([digest]):
+                    await self._store.adopt(file, digest, size, ORIGIN, public=True)
+                    await self._database.write([("INSERT OR REPLACE INTO downloads VALUES (?, ?)", (own_md5, digest))])
+                    blob = self._store.find(digest, ORIGIN)
         if not isinstance(blob, Committed):
             raise NoSpace(f"{url} was evicted before it could be used; the store is too small")
         return blob
+
+
+async def _write(incoming: Incoming, file: Path, limit: int, url: str) -> tuple[str, Digest, int]:
+    """Write what comes into a file; return its MD5 in hexadecimal, its digest and its bytes."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    download = Download(incoming.size)
+    account().take_in(download)
+    try:
+        with file.open("wb") as target:
+            async for chunk in incoming.chunks:
+                if download.received + len(chunk) > limit:
+                    raise TooLarge(f"{url} has more than the {limit} bytes that are accepted")
+                await asyncio.to_thread(_take, chunk, target.write, md5.update, sha256.update)
+                download.received += len(chunk)
+    except BaseException:
+        download.failed = True
+        raise
+    return md5.hexdigest(), Digest(f"sha256:{sha256.hexdigest()}"), download.received
 
 
 def _blaming(url: str) -> Callable[[str], WaveletError]:

@@ -13,6 +13,7 @@ from wavelet.image.manifest import ACCEPTED_TYPES
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE
+from wavelet.resolve.job import account
 from wavelet.resolve.metrics import CONTENT, LOCATION
 from wavelet.resolve.resume import resuming
 from wavelet.store.content import Blob, ContentStore
@@ -23,17 +24,18 @@ from wavelet.upstream.metrics import label_of
 
 
 class Contents:
-    """Opens members of closures whose bytes come from outside. `layer_limit` bounds named layers, in bytes."""
+    """Opens members of closures whose bytes come from outside. `layer_limit`, in bytes, bounds named layers."""
 
     def __init__(self, store: ContentStore, upstream: Upstream, records: Records, *, layer_limit: int) -> None:
         self._store = store
         self._upstream = upstream
         self._records = records
-        self._layer_limit = layer_limit
+        self.layer_limit = layer_limit
 
     def find(self, content: Content) -> Blob | None:
         """Return a member of a closure if the store has it from its source."""
-        return self._store.find(content.descriptor.digest, content.source.origin)
+        blob = self._store.find(content.descriptor.digest, content.source.origin)
+        return _counted(blob) if isinstance(blob, Growing) else blob
 
     async def fetch(self, content: Content, identity: Identity) -> Growing:
         """Start to fetch a member of a closure from its upstream or location, or join the fetch that runs."""
@@ -43,7 +45,7 @@ class Contents:
             is_manifest = descriptor.media_type in ACCEPTED_TYPES
             opens = self._manifest_from_upstream if is_manifest else self._from_upstream
             opener = opens(source.repository, descriptor.digest, identity)
-            return await self._store.ingest(descriptor.digest, descriptor.size, source.origin, opener)
+            return _counted(await self._store.ingest(descriptor.digest, descriptor.size, source.origin, opener))
         assert isinstance(source, FromLocation)
         return await self.fetch_layer(source, descriptor.digest, descriptor.size)
 
@@ -58,7 +60,7 @@ class Contents:
         """Fetch a layer that a request names; `size` is what it says, if anything."""
         location = source.location
         opener = self._inline(location, digest) if location.startswith(INLINE) else self._at(location)
-        return await self._store.ingest(digest, size, source.origin, opener, _mismatch(location))
+        return _counted(await self._store.ingest(digest, size, source.origin, opener, _mismatch(location)))
 
     def _from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
         return resuming(lambda offset: self._upstream.blob(repository, digest, identity, offset), repository.host)
@@ -76,7 +78,7 @@ class Contents:
         return opener
 
     def _at(self, url: str) -> Opener:
-        return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, self._layer_limit)
+        return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, self.layer_limit)
 
     def _inline(self, location: str, digest: Digest) -> Opener:
         @contextlib.asynccontextmanager
@@ -91,6 +93,11 @@ class Contents:
             yield Incoming(offset, len(data), chunks(), public=False)
 
         return opener
+
+
+def _counted(growing: Growing) -> Growing:
+    account().take_in(growing)
+    return growing
 
 
 def count(source: Source, outcome: str) -> None:

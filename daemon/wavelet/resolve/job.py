@@ -1,20 +1,26 @@
-"""Work that is shared and belongs to nobody: one job per key however many wait for it.
+"""Work that is shared: one job per key however many wait for it.
 
-A waiter that goes away stops nothing; a job ends by its own time limit. A failure answers for a while without a new
-attempt, for as long as its kind of fault says (`WaveletError.remembered`).
+A job that is *kept* belongs to nobody: a waiter that goes away stops nothing, and it ends by its own time limit. One
+that nobody has asked to keep (see `asking`) ends when the last waiter is cancelled; a wait that is over ends nothing. A
+job that asks for another one is a waiter like any other, and what it asks for is kept if it is kept itself.
+
+A failure answers for a while without a new attempt, for as long as its kind of fault says (`WaveletError.remembered`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 import structlog
 
 from wavelet.errors import Internal, WaitExpired, WaveletError
+from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.metrics import JOBS, WAITS
 
 log = structlog.get_logger()
@@ -29,17 +35,71 @@ RETRY_AFTER = 5.0
 REMEMBERED_FAILURES = 10_000
 """Most failures kept; the oldest go first."""
 
+LOOK = 0.1
+"""Seconds between two looks of a watcher."""
+
+_WORKING: ContextVar[Job[Any] | None] = ContextVar("working", default=None)
+"""The job that the running task belongs to."""
+
+_KEEPING: ContextVar[bool] = ContextVar("keeping", default=True)
+
+
+@contextlib.contextmanager
+def asking(*, keep: bool) -> Iterator[None]:
+    """Say whether what is asked for inside is kept. It changes nothing for what jobs ask for."""
+    token = _KEEPING.set(keep)
+    try:
+        yield
+    finally:
+        _KEEPING.reset(token)
+
+
+def account() -> Account:
+    """Return the account of the job that runs, or one that nobody sees."""
+    job = _WORKING.get()
+    return Account() if job is None else job.account
+
 
 class Job(Generic[T]):
-    """Running or finished work."""
+    """Running or finished work.
 
-    def __init__(self, task: asyncio.Task[T]) -> None:
+    Attributes:
+        account: how far it is.
+        kept: whether it goes on when nobody waits any more.
+        given_up: whether it was ended for nobody waited any more; asking again is a new attempt.
+    """
+
+    def __init__(self, give_up: Callable[[Job[T]], None]) -> None:
+        self.account = Account()
+        self.kept = self.given_up = False
+        self._give_up = give_up
+        self._waiters = 0
+        self._parts: list[Job[Any]] = []
+        self._task: asyncio.Task[T]
+
+    def begin(self, task: asyncio.Task[T]) -> None:
+        """Have `task` do the work."""
         self._task = task
+        task.add_done_callback(_consume)
 
     @property
     def done(self) -> bool:
         """True when there is a result or an error."""
         return self._task.done()
+
+    def keep(self) -> None:
+        """Go on whether or not anybody waits, with all that this work waits for."""
+        if not self.kept:
+            self.kept = True
+            for part in self._parts:
+                part.keep()
+
+    def takes_part(self, part: Job[Any]) -> None:
+        """Wait for another job as a part of this one."""
+        self._parts.append(part)
+        self.account.join(part.account)
+        if self.kept:
+            part.keep()
 
     async def result(self, wait: float = HELD) -> T:
         """Return the result, or raise the error. `wait` bounds the waiting (seconds), not the job.
@@ -47,10 +107,50 @@ class Job(Generic[T]):
         Raises:
             WaitExpired: the wait ended first; the job goes on.
         """
-        with WAITS.time():
+        with WAITS.time(), self._waiting():
             done, _ = await asyncio.wait({self._task}, timeout=wait)
         if not done:
             raise WaitExpired("this is still being worked on; ask again", retry_after=RETRY_AFTER)
+        return self._outcome()
+
+    async def watch(self) -> AsyncGenerator[Event, None]:
+        """Yield how the work goes, from its start to its end; whoever watches waits for it. Close it at the end.
+
+        Raises:
+            WaveletError: the work has failed; all events come before that.
+        """
+        view = View(self.account)
+        with self._waiting():
+            while not self.done:
+                for event in view.news():
+                    yield event
+                await asyncio.wait({self._task}, timeout=LOOK)
+        for event in view.news():
+            yield event
+        self._outcome()
+
+    def forget(self) -> None:
+        """Let go of how it went: whoever watches has it, and what lives longer may keep a finished job."""
+        self.account = Account()
+        self._parts.clear()
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self._waiters += 1
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._waiters == 1 and not self.kept and not self.done:
+                self.given_up = True
+                self._give_up(self)
+                self._task.cancel()
+            raise
+        finally:
+            self._waiters -= 1
+
+    def _outcome(self) -> T:
+        if self.given_up:
+            raise WaitExpired("the work was given up, as nobody waited for it; ask again", retry_after=0.0)
         if self._task.cancelled():
             raise WaitExpired("wavelet is stopping; ask again", retry_after=RETRY_AFTER)
         return self._task.result()
@@ -61,6 +161,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._running: dict[Hashable, Job[Any]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._failed: dict[Hashable, tuple[WaveletError, float]] = {}
 
     def join(self, kind: str, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
@@ -70,10 +171,21 @@ class Jobs:
             WaveletError: the job has failed, lately enough for that to stand.
         """
         key = (kind, key)
-        running = self._running.get(key)
-        if running is not None:
+        job = self._running.get(key)
+        if job is not None:
             JOBS.labels(kind, "joined").inc()
-            return running
+        else:
+            self._refuse(kind, key)
+            JOBS.labels(kind, "started").inc()
+            job = self._start(key, work, limit)
+        asking = _WORKING.get()
+        if asking is not None:
+            asking.takes_part(job)
+        elif _KEEPING.get():
+            job.keep()
+        return job
+
+    def _refuse(self, kind: str, key: Hashable) -> None:
         failure = self._failed.get(key)
         if failure is not None:
             error, until = failure
@@ -81,12 +193,22 @@ class Jobs:
                 JOBS.labels(kind, "remembered").inc()
                 raise error.with_traceback(None)
             del self._failed[key]
-        JOBS.labels(kind, "started").inc()
-        job = Job(asyncio.create_task(self._run(key, work, limit), name=f"job {key}"))
+
+    def _start(self, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
+        job: Job[T] = Job(lambda job: self._leave(key, job))
+        task = asyncio.create_task(self._run(key, job, work, limit), name=f"job {key}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        job.begin(task)
         self._running[key] = job
         return job
 
-    async def _run(self, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> T:
+    def __len__(self) -> int:
+        """Return how many run now."""
+        return len(self._running)
+
+    async def _run(self, key: Hashable, job: Job[T], work: Callable[[], Awaitable[T]], limit: float) -> T:
+        _WORKING.set(job)
         try:
             async with asyncio.timeout(limit):
                 return await work()
@@ -99,10 +221,13 @@ class Jobs:
             log.exception("a job failed by a defect", job=str(key), id=number)
             raise Internal(f"a defect in wavelet; its log has the details under {number}") from error
         finally:
-            self._running.pop(key, None)
-            task = asyncio.current_task()
-            if task is not None:
-                task.add_done_callback(_consume)
+            self._leave(key, job)
+            job.forget()
+
+    def _leave(self, key: Hashable, job: Job[Any]) -> None:
+        # A job that was given up may still be tidying up when the next attempt has taken its place.
+        if self._running.get(key) is job:
+            del self._running[key]
 
     def _remember(self, key: Hashable, error: WaveletError) -> WaveletError:
         if error.remembered:
@@ -113,7 +238,7 @@ class Jobs:
 
     async def close(self) -> None:
         """End all jobs."""
-        tasks = [job._task for job in self._running.values()]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wavelet.plan.canonical import key as key_of
@@ -64,6 +64,10 @@ class Journals:
         if len(self._held) > HELD:
             self._held.popitem(last=False)
         return journal.add
+
+    def lines(self, key: str) -> Sequence[str]:
+        """Return the lines of a journal that has just begun; there are more of them as it goes on."""
+        return self._held[key].lines
 
     def end(self, key: str) -> None:
         """Write a journal down: nothing is added any more."""

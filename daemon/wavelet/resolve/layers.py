@@ -14,6 +14,7 @@ from wavelet.image.manifest import Descriptor, Family
 from wavelet.plan.plan import Layer
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.inflate import diff_id_of, file_blocks
+from wavelet.resolve.job import account
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
@@ -35,13 +36,13 @@ INLINE_INFLATED_LIMIT = 512 * 1024 * 1024
 
 
 class Layers:
-    """Verifies named layers, and remembers which were. `inflated_limit` bounds their tars, in bytes."""
+    """Verifies named layers, and remembers which were. `inflated_limit` bounds their tars, in bytes, and may be set."""
 
     def __init__(self, store: ContentStore, contents: Contents, database: Database, *, inflated_limit: int) -> None:
         self._store = store
         self._contents = contents
         self._database = database
-        self._inflated_limit = inflated_limit
+        self.inflated_limit = inflated_limit
         self._recent: OrderedDict[tuple[str, Digest], tuple[Digest, int]] = OrderedDict()
         # Threads of its own: a layer that inflates for a minute must not hold up what is hashed and written meanwhile.
         self._threads = ThreadPoolExecutor(INFLATING, "inflate")
@@ -68,17 +69,17 @@ class Layers:
         return Content(Descriptor(Family.OCI.layer(), layer.digest, size), _source(layer))
 
     async def _verify(self, layer: Layer) -> int:
+        account().begin("verifying")
         source = _source(layer)
         blob = self._store.find(layer.digest, source.origin)
-        if blob is None:
+        if blob is None or isinstance(blob, Growing):
             blob = await self._contents.fetch_layer(source, layer.digest, layer.size)
-        if isinstance(blob, Growing):
             await blob.wait_committed()
             blob = self._store.find(layer.digest, source.origin)
         if not isinstance(blob, Committed):
             raise NoSpace(f"the layer {layer.digest} was evicted before it could be verified; the store is too small")
         path = blob.path
-        self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self._inflated_limit)))
+        self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self.inflated_limit)))
         self.remember(layer, blob.size)
         return blob.size
 
@@ -89,7 +90,7 @@ class Layers:
             DigestMismatch: `tarDigest` is wrong.
             TooLarge: it inflates to more than the limit.
         """
-        limit = min(INLINE_INFLATED_LIMIT, self._inflated_limit)
+        limit = min(INLINE_INFLATED_LIMIT, self.inflated_limit)
         self._check(layer, await self._inflate(lambda: diff_id_of((data,), limit)))
 
     async def _inflate(self, work: Callable[[], Digest]) -> Digest:

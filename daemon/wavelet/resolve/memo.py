@@ -9,12 +9,13 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import structlog
 
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
 from wavelet.image.manifest import Descriptor
@@ -28,11 +29,15 @@ log = structlog.get_logger()
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (key TEXT PRIMARY KEY, plan BLOB, image BLOB, used REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (name TEXT, key TEXT, at REAL, PRIMARY KEY (name, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pulled (name TEXT, key TEXT, reference TEXT, PRIMARY KEY (name, key)) WITHOUT ROWID;
 """
 
 UNUSED_LIFETIME = 90 * 86400
 IMAGES_IN_MEMORY = 1024
 NAMES_IN_MEMORY = 4096
+LATEST_ANSWERS = 1024
+"""Answers that are listed though their rows may not be written yet."""
+
 IMAGES_OF_A_NAME = 256
 """Images that are looked through for a digest; of a repository's older ones the upstream is asked again."""
 
@@ -52,25 +57,31 @@ class Memo:
         if image is not None:
             self._hot.move_to_end(key)
             return image
+        image, used = self._read(key)
+        if image is not None:
+            self._keep_hot(key, image)
+            if time.time() - used > USE_GRAIN:
+                self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)
+        return image
+
+    def peek(self, key: str) -> Image | None:
+        """Return the same as `get`, which does not count as a use."""
+        return self._hot.get(key) or self._read(key)[0]
+
+    def _read(self, key: str) -> tuple[Image | None, float]:
         rows = self._database.read("SELECT image, used FROM images WHERE key = ?", key)
-        if not rows:
-            return None
         try:
-            image = decode_image(rows[0][0])
+            return (decode_image(rows[0][0]), rows[0][1]) if rows else (None, 0.0)
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
             log.warning("an image's row cannot be read; it is made again", key=key, reason=repr(error))
-            return None
-        self._keep_hot(key, image)
-        if time.time() - rows[0][1] > USE_GRAIN:
-            self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)
-        return image
+            return None, 0.0
 
     def plan(self, key: str) -> Plan | None:
         """Return the pinned plan with `key`."""
         rows = self._database.read("SELECT plan FROM images WHERE key = ?", key)
         try:
             return decode(rows[0][0]) if rows else None
-        except InvalidRequest:  # another version wrote it: as good as not there
+        except (InvalidRequest, NewerForm):  # another version wrote it: as good as not there
             return None
 
     async def put(self, key: str, plan: Plan, image: Image) -> None:
@@ -89,21 +100,37 @@ class Memo:
             self._hot.popitem(last=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An image that `name` has answered at a time (unix seconds), last when `reference` was pulled."""
+
+    name: str
+    reference: str
+    image: Image
+    at: float
+
+
 class Answers:
-    """Which images each name has answered within the retention time; together they are what the name may hand out."""
+    """Which images each name has answered within `retention` seconds; together they are what the name may hand out."""
 
     def __init__(self, database: Database, memo: Memo, retention: float) -> None:
         self._database = database
         self._memo = memo
-        self._retention = retention
+        self.retention = retention
         self._hot: OrderedDict[str, dict[str, float]] = OrderedDict()
+        self._latest: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
 
-    def put(self, name: str, key: str) -> None:
-        """Remember that `name` has answered the image with `key`."""
+    def put(self, name: str, key: str, reference: str = "") -> None:
+        """Remember that `name` has answered the image with `key`, when `reference` was pulled (without authority)."""
         now = time.time()
         keys = self._keys(name)
-        if now - keys.get(key, 0.0) > self._retention / 100:
+        if now - keys.get(key, 0.0) > self.retention / 100:
             self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
+            if reference:
+                self._database.write_later("INSERT OR REPLACE INTO pulled VALUES (?, ?, ?)", name, key, reference)
+            self._latest[name, key] = now, reference
+            if len(self._latest) > LATEST_ANSWERS:
+                self._latest.popitem(last=False)
             keys.pop(key, None)  # the latest is kept last
             keys[key] = now
             if len(keys) > IMAGES_OF_A_NAME:
@@ -111,12 +138,24 @@ class Answers:
 
     def images(self, name: str) -> Iterator[Image]:
         """Yield the images, latest first."""
-        horizon = time.time() - self._retention
+        horizon = time.time() - self.retention
         keys = self._keys(name)
         for key, at in reversed(keys.items()):
             image = self._memo.get(key) if at >= horizon else None
             if image is not None:
                 yield image
+
+    def all(self) -> Iterator[Answered]:
+        """Yield every answer, the latest first."""
+        rows = self._database.read(
+            "SELECT name, key, at, reference FROM answers LEFT JOIN pulled USING (name, key) WHERE at > ?",
+            time.time() - self.retention,
+        )
+        known = {(name, key): (at, reference) for name, key, at, reference in rows} | self._latest
+        for (name, key), (at, reference) in sorted(known.items(), key=lambda item: -item[1][0]):
+            image = self._memo.peek(key)
+            if image is not None:
+                yield Answered(name, reference or f"{name}@{image.descriptor.digest}", image, at)
 
     def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
         """Return what `digest` is in the closure of `name`, and the image that it belongs to."""
@@ -129,11 +168,15 @@ class Answers:
     def forget(self, name: str) -> None:
         """Forget all that a name has answered."""
         self._hot.pop(name, None)
+        for answer in [answer for answer in self._latest if answer[0] == name]:
+            del self._latest[answer]
         self._database.write_later("DELETE FROM answers WHERE name = ?", name)
+        self._database.write_later("DELETE FROM pulled WHERE name = ?", name)
 
     def expire(self) -> None:
         """Forget answers that are past the retention time."""
-        self._database.write_later("DELETE FROM answers WHERE at < ?", time.time() - self._retention)
+        self._database.write_later("DELETE FROM answers WHERE at < ?", time.time() - self.retention)
+        self._database.write_later("DELETE FROM pulled WHERE (name, key) NOT IN (SELECT name, key FROM answers)")
 
     def _keys(self, name: str) -> dict[str, float]:
         keys = self._hot.get(name)

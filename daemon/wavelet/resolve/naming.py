@@ -7,11 +7,13 @@ no part of the name; what must not happen is that one request, by merely naming 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wavelet.cluster.records import Record, Records
 from wavelet.errors import InvalidRequest
 from wavelet.pin.tags import Pinned
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import INLINE, Plan, layers, sources
+from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.layers import Layers
 from wavelet.upstream.credentials import Logins
@@ -67,3 +69,17 @@ class Naming:
         # The bytes of inline layers came with the request and were compared with their digests.
         named = (layer for layer in layers(plan) if not layer.location.startswith(INLINE))
         return all(self._layers.known_size(layer) is not None for layer in named)
+
+
+def localised(plan: Plan, token: str) -> Plan:
+    """Return the plan with its inline layers located beside the record of `token`."""
+
+    def locate(layer: Layer) -> Layer:
+        return replace(layer, location=INLINE + token) if layer.location.startswith(INLINE) else layer
+
+    match plan:
+        case WithConfig():
+            return replace(plan, config=replace(plan.config, layers=tuple(map(locate, plan.config.layers))))
+        case AsIndex():
+            return AsIndex(tuple((platform, localised(member, token)) for platform, member in plan.members))  # type: ignore[misc]
+    return plan

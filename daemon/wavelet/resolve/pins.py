@@ -16,7 +16,7 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.libc import Libc
 from wavelet.plan.plan import Base, Plan, map_parts, parts
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.job import Jobs
+from wavelet.resolve.job import Jobs, account
 from wavelet.resolve.journal import Journals, solve_key
 
 SOLVE_LIMIT = 600.0
@@ -58,6 +58,7 @@ class Pins:
         Raises:
             WaveletError: why it cannot be fixed.
         """
+        account().begin("pinning")
         pinned = await self._images.pin(plan, identity)
         locks: dict[FromConda, FromLock] = {}
         for asked, fixed in zip(parts(plan), parts(pinned.plan), strict=True):
@@ -77,6 +78,8 @@ class Pins:
 
         async def solve() -> FromLock:
             report = self._journals.begin(solve_key(asked))
+            account().begin("solving")
+            account().log(self._journals.lines(solve_key(asked)))
             try:
                 return await self._conda.pin(asked, base, libc_of_base, report, refresh=refresh)
             except WaveletError as error:

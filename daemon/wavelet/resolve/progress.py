@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from wavelet.errors import Fault, WaveletError
 from wavelet.pin.tags import Pinned
+from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job
 
 PATIENCE = 30.0
@@ -79,7 +82,7 @@ class Progress:
         if self.failed is not None and time.monotonic() < self.again:
             return self._failure(self.failed)
         try:
-            if self.job is None:
+            if self.job is None or self.job.given_up:
                 self.job = await begin()
             if not self.job.done:
                 return Pending()
@@ -87,8 +90,27 @@ class Progress:
         except WaveletError as error:
             self.job, self.failed, self.again = None, error, time.monotonic() + AGAIN
             return self._failure(error)
-        self.took = time.monotonic() - self.first_asked
+        self.job, self.took = None, time.monotonic() - self.first_asked
         return Ready()
+
+    async def watch(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> AsyncGenerator[Event, None]:
+        """Yield how the work goes, from its start until it is ready; `begin` starts or joins it. Close it at the end.
+
+        What is tried again after a failure of somebody else's is told of anew.
+
+        Raises:
+            WaveletError: there will be no image, for this reason.
+        """
+        while not isinstance(state := await self.state(begin), Ready):
+            if isinstance(state, Failed):
+                raise state.error
+            if self.job is None:
+                await asyncio.sleep(AGAIN)
+                continue
+            with contextlib.suppress(WaveletError):  # the state tells what it means
+                async with contextlib.aclosing(self.job.watch()) as events:
+                    async for event in events:
+                        yield event
 
     def _failure(self, error: WaveletError) -> Pending | Failed:
         patient = error.fault is not Fault.CALLER and time.monotonic() - self.first_asked < PATIENCE

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -30,16 +30,20 @@ from wavelet.image.image import Image
 from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.pin.tags import digest_of
+from wavelet.pin.tags import Pinned, digest_of
 from wavelet.plan.identity import Identity, Login
-from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers
+from wavelet.plan.names import path_of
+from wavelet.plan.plan import INLINE, Plan, layers
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.access import AccessRules
+from wavelet.resolve.audit import Audit
+from wavelet.resolve.events import Event
+from wavelet.resolve.job import Job, asking
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Answers
-from wavelet.resolve.naming import Naming
+from wavelet.resolve.naming import Naming, localised
 from wavelet.resolve.progress import Pending, Progress, Ready, State
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.database import Database
@@ -107,7 +111,7 @@ def answer_name(token: str) -> str:
 
 
 class ContainerRequests:
-    """All container requests, as this node sees them."""
+    """All container requests, as this node sees them; `lifetime`, in seconds, may be set at any time."""
 
     def __init__(
         self,
@@ -119,6 +123,7 @@ class ContainerRequests:
         upstream: Upstream,
         naming: Naming,
         rules: AccessRules,
+        audit: Audit,
         *,
         lifetime: float,
     ) -> None:
@@ -130,7 +135,8 @@ class ContainerRequests:
         self._upstream = upstream
         self._naming = naming
         self._rules = rules
-        self._lifetime = lifetime
+        self._audit = audit
+        self.lifetime = lifetime
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._known_bytes = 0
 
@@ -145,27 +151,64 @@ class ContainerRequests:
         *,
         dry_run: bool,
         refresh: bool = False,
+        wait: float = PIN_WAIT,
+        keep: bool = True,
     ) -> tuple[ContainerRequest, State]:
-        """Name a plan, keep it, and start on it. With `refresh` its packages are solved for anew.
+        """Name a plan, keep it, and start on it.
+
+        Args:
+            plan: what is asked for.
+            identity: who asks.
+            inline: bytes of layers that came with the request.
+            about: facts that are shown again.
+            dry_run: whether only the name is wanted.
+            refresh: whether its packages are solved for anew.
+            wait: seconds that this waits for the pin at the most; then the work goes on.
+            keep: whether the work goes on too if this is cancelled; else only where somebody else wants it.
 
         Raises:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
-        deadline = time.monotonic() + PIN_WAIT
+        with self._audit.refusals(door=about.api, uid=identity.uid, name=path_of(plan), plan=plan):
+            request, state = await self._submit(plan, identity, inline, about, dry_run, refresh, wait, keep)
+        name = f"{answer_name(request.token)}/{path_of(plan)}"
+        self._audit.note(
+            "granted" if isinstance(state, Ready) else "pending",
+            door=about.api,
+            uid=identity.uid,
+            principal=request.principal,
+            name=name,
+            plan=plan,
+        )
+        return request, state
+
+    async def _submit(
+        self,
+        plan: Plan,
+        identity: Identity,
+        inline: Mapping[Digest, bytes],
+        about: About,
+        dry_run: bool,
+        refresh: bool,
+        wait: float,
+        keep: bool,
+    ) -> tuple[ContainerRequest, State]:
+        began = time.monotonic()
         state: State = Pending()
-        pinned = None
-        with contextlib.suppress(TimeoutError, UpstreamError, OurError):
+        pinned = job = None
+        with contextlib.suppress(TimeoutError, UpstreamError, OurError), asking(keep=keep):
             async with asyncio.timeout(PIN_WAIT):
                 await self._take_inline(plan, inline)
             if refresh:
                 renewing = await self._resolver.pin(plan, identity, refresh=True)
-                await renewing.result(max(0.0, deadline - time.monotonic()))
+                await renewing.result(_left(began, wait))
             # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
             light = dry_run and all(layer.location == INLINE for layer in layers(plan))
             begin = self._resolver.pin if light else self._resolver.prepare
             pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
             if pinned is None:
-                pinned = await (await begin(plan, identity)).result(max(0.0, deadline - time.monotonic()))
+                job = await begin(plan, identity)
+                pinned = await job.result(_left(began, wait))
             state = Ready()
         if pinned is None:
             pinned = self._resolver.fresh(plan, identity)
@@ -173,7 +216,10 @@ class ContainerRequests:
         if refresh:
             known.progress.forget()
         done = isinstance(state, Ready) and not dry_run
-        known.progress.submitted(time.monotonic() - deadline + PIN_WAIT if done else None)
+        known.progress.submitted(time.monotonic() - began if done else None)
+        if job is not None and not job.done and not dry_run and known.progress.job is None:
+            # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
+            known.progress.job = job
         return known.request, state
 
     async def _take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
@@ -189,7 +235,7 @@ class ContainerRequests:
             known.request = replace(known.request, about=about)
             row = (token, msgspec.json.encode(about), time.time())
             self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
-        plan = _localised(record.plan, token)
+        plan = localised(record.plan, token)
         if known.request.plan != plan and known.progress.took is None:
             # The same layers from other places: of two requests the later one knows better where they are now.
             known.request, known.progress.job = replace(known.request, plan=plan), None
@@ -266,24 +312,54 @@ class ContainerRequests:
         about = msgspec.json.decode(rows[0][0], type=About) if rows else None
         return ContainerRequest(
             token,
-            _localised(record.plan, token),
+            localised(record.plan, token),
             record.principal,
             stored.created_at,
-            stored.used_at + self._lifetime,
+            stored.used_at + self.lifetime,
             about,
         )
 
-    async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
+    async def status(
+        self, token: str, identity: Identity, *, keep: bool = True
+    ) -> tuple[ContainerRequest, State, float]:
         """Return a request's state and for how many seconds it has been worked on; start the work if need be.
+
+        `keep` is as `submit` has it.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
             AccessRefused: it is another user's.
         """
         known = await self._visible(token, identity)
-        identity = self._rules.identity_of(known.request.principal)
-        state = await known.progress.state(lambda: self._resolver.prepare(known.request.plan, identity))
+        state = await known.progress.state(self._beginner(known, keep=keep))
+        if keep and known.progress.job is not None:
+            known.progress.job.keep()
         return known.request, state, known.progress.seconds
+
+    async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
+        """Yield how the work for a request goes, from its start until it is ready; start it if need be.
+
+        Whoever watches waits for it: when the last one goes away, the work ends, unless somebody asked to keep it.
+        Close this at the end (`contextlib.aclosing`), or it counts as watching for a while longer.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+            WaveletError: there will be no image, for this reason.
+        """
+        known = await self._visible(token, identity)
+        async with contextlib.aclosing(known.progress.watch(self._beginner(known, keep=False))) as events:
+            async for event in events:
+                yield event
+
+    def _beginner(self, known: _Known, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
+        async def begin() -> Job[Pinned]:
+            with asking(keep=keep):
+                return await self._resolver.prepare(
+                    known.request.plan, self._rules.identity_of(known.request.principal)
+                )
+
+        return begin
 
     async def log(self, token: str, identity: Identity) -> str:
         """Return the log of what is, or was, made for a request; empty if nothing was.
@@ -307,19 +383,22 @@ class ContainerRequests:
         owner = self._rules.identity_of(request.principal)
         return await self._resolver.lock_file(request.plan, owner, form, platform)
 
-    async def evict(self, token: str, identity: Identity) -> None:
-        """Forget a request.
+    async def evict(self, token: str, identity: Identity, *, door: str) -> None:
+        """Forget a request. `door` is by which it is asked, for the audit log.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
             AccessRefused: it is not the caller's.
         """
-        known = await self._look_up(token)
-        if not self._rules.may_evict(identity, known.request.principal):
-            raise AccessRefused("only who made a request, root, or the daemon's own user may evict it")
+        name = answer_name(token)
+        with self._audit.refusals(door=door, uid=identity.uid, name=name):
+            known = await self._look_up(token)
+            if not self._rules.may_evict(identity, known.request.principal):
+                raise AccessRefused("only who made a request, root, or the daemon's own user may evict it")
         await self._records.evict(token)
         self._drop(token)
-        self._answers.forget(answer_name(token))
+        self._answers.forget(name)
+        self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=known.request.plan)
 
     # -- other questions of the API ----------------------------------------------------------------------------------
 
@@ -329,12 +408,35 @@ class ContainerRequests:
         Raises:
             WaveletError: why they cannot be had.
         """
-        _, image = await self._resolver.realise(FromRegistry(reference, platform), identity)
+        return await self.documents_of(FromRegistry(reference, platform), str(reference), identity)
+
+    async def documents_of(self, plan: Plan, name: str, identity: Identity) -> Documents:
+        """Return the documents of the image of a plan that is called `name`.
+
+        Raises:
+            WaveletError: why they cannot be had.
+        """
+        with self._audit.refusals(door="inspect", uid=identity.uid, name=name, plan=plan):
+            documents = await self._documents(plan, name, identity)
+        digest = str(documents.descriptor.digest)
+        self._audit.note(
+            "granted",
+            door="inspect",
+            uid=identity.uid,
+            principal=identity.principal,
+            name=name,
+            plan=plan,
+            digest=digest,
+        )
+        return documents
+
+    async def _documents(self, plan: Plan, name: str, identity: Identity) -> Documents:
+        _, image = await self._resolver.realise(plan, identity)
         manifest = await self._read(image, image.descriptor.digest, identity)
         try:
             view = parse_document(manifest, image.descriptor.media_type)
         except MalformedManifest as error:
-            raise UpstreamBroken(f"{reference}: {error}") from None
+            raise UpstreamBroken(f"{name}: {error}") from None
         if not isinstance(view, Manifest) or view.config is None:
             return Documents(image.descriptor, manifest, None)
         return Documents(image.descriptor, manifest, await self._read(image, view.config.digest, identity))
@@ -352,15 +454,5 @@ class ContainerRequests:
         return await self._upstream.check_login(host, login)
 
 
-def _localised(plan: Plan, token: str) -> Plan:
-    """Return the plan with its inline layers located beside the record of `token`."""
-
-    def locate(layer: Layer) -> Layer:
-        return replace(layer, location=INLINE + token) if layer.location.startswith(INLINE) else layer
-
-    match plan:
-        case WithConfig():
-            return replace(plan, config=replace(plan.config, layers=tuple(map(locate, plan.config.layers))))
-        case AsIndex():
-            return AsIndex(tuple((platform, _localised(member, token)) for platform, member in plan.members))  # type: ignore[misc]
-    return plan
+def _left(began: float, wait: float) -> float:
+    return max(0.0, began + wait - time.monotonic())

@@ -32,7 +32,7 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan, layers, parts, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
-from wavelet.resolve.job import HELD, Job, Jobs
+from wavelet.resolve.job import HELD, Job, Jobs, account
 from wavelet.resolve.journal import Journals, make_key, solve_key
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.lock_files import LockForm, written
@@ -91,13 +91,19 @@ class Resolver:
         self._memo = memo
         self._journals = journals
         self._tools = tools
-        self._makers = makers
+        self.makers = makers
         self._jobs = Jobs()
         self._in_vain: dict[str, float] = {}
         self._pins = Pins(self, pinner, conda, journals, self._jobs)
 
+    @property
+    def running(self) -> int:
+        """How many jobs run now."""
+        return len(self._jobs)
+
     async def close(self) -> None:
         """End all jobs."""
+        self._tools.workers.end()
         await self._jobs.close()
 
     # -- pin ----------------------------------------------------------------------------------------------------------
@@ -235,7 +241,7 @@ class Resolver:
             with self._journal(plan, key, report or _unread) as line:
                 work = ResolverWork(self, self._tools, key, identity, public, line)
                 try:
-                    image = await self._makers[type(plan)](plan, work)
+                    image = await self.makers[type(plan)](plan, work)
                 finally:
                     work.close()
                 await self._memo.put(key, plan, image)
@@ -250,6 +256,11 @@ class Resolver:
             yield report
             return
         line = self._journals.begin(make_key(key))
+        doing = account()
+        doing.begin("making")
+        doing.log(self._journals.lines(make_key(key)))
+        doing.want({each.sha256 or each.url: each.size or 0 for each in plan.packages})
+        doing.want({each.sha256: each.size or 0 for each in plan.wheels})
         try:
             yield line
         except WaveletError as error:
@@ -267,6 +278,18 @@ class Resolver:
         keys = [solve_key(part) for part in parts(plan) if isinstance(part, FromConda)]
         keys += self._journals.referred(key_of(plan))
         return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
+
+    async def solved(self, plan: FromConda, identity: Identity, *, refresh: bool = False) -> FromLock:
+        """Return the lock of packages, on their pinned base, solving if need be; with `refresh`, in any case.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        pinned = None if refresh else self.fresh(plan, identity)
+        if pinned is None:
+            pinned = await (await self.pin(plan, identity, refresh=refresh)).result()
+        assert isinstance(pinned.plan, FromLock)
+        return pinned.plan
 
     async def lock_file(self, plan: Plan, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
         """Return the packages that a plan is pinned to as a lock file; None if it has none, or is not pinned.

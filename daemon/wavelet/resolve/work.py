@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,14 @@ from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference
 from wavelet.plan.canonical import key as key_of
+from wavelet.plan.conda import PackageLayer, WheelLayer
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import pull_name
 from wavelet.plan.plan import Layer, Plan
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.archives import Archives
+from wavelet.resolve.events import Download
+from wavelet.resolve.job import account
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.workers import Workers
 from wavelet.store.content import Blob, Committed, ContentStore
@@ -32,9 +34,6 @@ T = TypeVar("T")
 
 WORK_LIMIT = 3600.0
 """Seconds that one making waits for another that it is part of; each has its own limit besides."""
-
-PATH_LEASE = 3600.0
-"""Seconds for which the file of a closure's member stays, once a maker has asked for it."""
 
 
 class Resolves(Protocol):
@@ -95,16 +94,27 @@ class ResolverWork:
         self._identity = identity
         self._public = public
         self._held: set[Digest] = set()
+        self._account = account()
 
     def close(self) -> None:
         """Let go of what was held for this making."""
-        self._tools.archives.let_go(self._held)
+        self._tools.store.safe.let_go(self._held)
+
+    def _hold(self, digest: Digest) -> None:
+        if digest not in self._held:
+            self._held.add(digest)
+            self._tools.store.safe.hold([digest])
 
     async def realise(self, plan: Plan) -> Image:
         """See `Work`."""
-        return await self._resolver.make(
+        image = await self._resolver.make(
             plan, key_of(plan), self._identity, self._public, wait=WORK_LIMIT, report=self.report
         )
+        if isinstance(plan, PackageLayer):
+            self._account.ready(plan.package.sha256 or plan.package.url)
+        elif isinstance(plan, WheelLayer):
+            self._account.ready(plan.wheel.sha256)
+        return image
 
     def known(self, plan: Plan) -> bool:
         """See `Work`."""
@@ -118,6 +128,7 @@ class ResolverWork:
         if data is not None:
             return data, ""
         fetched = await self._tools.upstream.manifest(reference, self._identity)
+        self._account.take_in(Download(len(fetched.data), len(fetched.data)))
         await self._tools.store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
         return fetched.data, fetched.media_type
 
@@ -138,19 +149,19 @@ class ResolverWork:
 
     async def archive(self, location: str, digest: Digest, size: int | None) -> Path:
         """See `Work`."""
-        if digest not in self._held:
-            self._held.add(digest)
-            self._tools.archives.hold(digest)
+        self._hold(digest)
         return await self._tools.archives.get(location, digest, size)
 
     async def download(self, urls: Sequence[str], md5: str) -> Path:
         """See `Work`."""
-        return (await self._tools.archives.download(urls, md5)).path
+        blob = await self._tools.archives.download(urls, md5)
+        self._hold(blob.digest)
+        return blob.path
 
     async def path(self, content: Content) -> Path:
         """See `Work`."""
         digest = content.descriptor.digest
-        self._tools.store.lease([digest], time.time() + PATH_LEASE)
+        self._hold(digest)
         blob = await self._resolver.open(content, self._identity)
         if isinstance(blob, Growing):
             await blob.wait_committed()

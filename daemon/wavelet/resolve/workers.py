@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import multiprocessing
 import os
+import platform
 import resource
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import structlog
@@ -34,6 +36,11 @@ IDLE_LIFETIME = 300.0
 
 NICENESS = 5
 """How far workers stand back behind the process that serves pulls (nice(2))."""
+
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
+_IOPRIO_WHO_PROCESS = 1
+_IOPRIO_CLASS_IDLE = 3 << 13
+"""The disk is theirs when nobody else wants it (ioprio_set(2), which no library has)."""
 
 MEMORY_LIMIT = 4 * 1024**3
 """Bytes of address space of a worker: what is made streams, and takes tens of megabytes."""
@@ -57,6 +64,7 @@ class Workers:
         self._ended: WeakSet[ProcessPoolExecutor] = WeakSet()
         self._running = 0
         self._idle: asyncio.TimerHandle | None = None
+        self._ending = asyncio.Event()
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Return what `function` returns in a worker; function, arguments and result are pickled.
@@ -88,8 +96,7 @@ class Workers:
         while deaths < ATTEMPTS:
             pool = self._pool or self._start()
             try:
-                async with asyncio.timeout(FUNCTION_LIMIT):
-                    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+                return await self._to_its_end(pool.submit(function, *arguments))
             except TimeoutError:
                 # Nothing else ends a process in the middle; what others had in this pool is begun again.
                 self._ended.add(pool)
@@ -100,6 +107,37 @@ class Workers:
                 deaths += pool not in self._ended
                 self._drop(pool)
         raise Internal(f"the worker process died over {function.__name__}; is there enough memory?")
+
+    async def _to_its_end(self, running: Future[T]) -> T:
+        """Return a function's result. If the caller goes away, wait all the same until it no longer writes anywhere.
+
+        Raises:
+            TimeoutError: it takes longer than `FUNCTION_LIMIT`.
+        """
+        ended = asyncio.wrap_future(running)
+        ended.add_done_callback(_consume)
+        try:
+            done, _ = await asyncio.wait({ended}, timeout=FUNCTION_LIMIT)
+        except asyncio.CancelledError:
+            if running.cancel() or await self._ends(ended):
+                raise
+            raise TimeoutError from None
+        if not done:
+            raise TimeoutError
+        return ended.result()
+
+    async def _ends(self, running: asyncio.Future[Any]) -> bool:
+        ending = asyncio.create_task(self._ending.wait())
+        try:
+            either = {running, ending}
+            done, _ = await asyncio.wait(either, timeout=FUNCTION_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+        return bool(done)
+
+    def end(self) -> None:
+        """Wait no longer for functions whose callers have gone away: `close` is next."""
+        self._ending.set()
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
@@ -132,10 +170,18 @@ class Workers:
             await asyncio.gather(*(asyncio.to_thread(process.join) for process in processes))
 
 
+def _consume(ended: asyncio.Future[T]) -> None:
+    # What nobody waits for any more need not be warned of.
+    if not ended.cancelled():
+        ended.exception()
+
+
 def _begin() -> None:
     """Prepare a worker process."""
     with contextlib.suppress(OSError, ValueError):
         os.nice(NICENESS)
+        if number := _IOPRIO_SET.get(platform.machine()):
+            ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_CLASS_IDLE)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         # Where memory runs out all the same, it is not the daemon that has to go.
         Path("/proc/self/oom_score_adj").write_text("500")

@@ -3,7 +3,7 @@
 Life of a blob: `ingest` starts one detached fetch and gives a `Growing` to everybody who asks meanwhile. Bytes are
 written aside and hashed while they stream; size and digest are compared; readers get the last bytes; the file is
 fsynced, renamed into place and its directory fsynced; only then the blob is `Committed`. Partial files are dropped at
-start. A blob leaves by eviction, which takes the least recently used first and nothing that is leased or pinned.
+start. A blob leaves by eviction, which takes the least recently used first and nothing that is held, leased or pinned.
 
 Holding bytes is not being allowed to hand them out: `find` gives a blob only for an origin that has delivered these
 very bytes, or if they are public. A digest that somebody merely names opens nothing.
@@ -26,25 +26,27 @@ import structlog
 
 from wavelet.errors import UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
+from wavelet.store import pins, safe
 from wavelet.store.database import Database, Statement
+from wavelet.store.files import free_bytes, has_size, move_into_place
 from wavelet.store.growing import Growing
 from wavelet.store.hot import HotBytes
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
 from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
-from wavelet.store.space import Space, victims
+from wavelet.store.safe import Safe
+from wavelet.store.space import Counted, Space, victims
 
 log = structlog.get_logger()
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL, pinned INTEGER DEFAULT 0)
-WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS leases (digest TEXT PRIMARY KEY, until REAL) WITHOUT ROWID;
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS origins (digest TEXT, origin TEXT, PRIMARY KEY (digest, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS derived (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+SCHEMA = _SCHEMA + safe.SCHEMA + pins.SCHEMA
 
 USE_GRAIN = 60.0
-"""Seconds within which a further use or lease of a blob is not written down again."""
+"""Seconds within which a further use of a blob is not written down again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,6 @@ Blob = Committed | Growing
 class _Entry:
     size: int
     used: float
-    pinned: bool = False
     derived: bool = False
     origins: set[str] = field(default_factory=set)
 
@@ -78,7 +79,7 @@ class ContentStore:
         self._database = database
         self._space = Space(limit)
         self._entries: OrderedDict[Digest, _Entry] = OrderedDict()
-        self._leases: dict[Digest, float] = {}
+        self.safe = Safe(database)
         self._growing: dict[tuple[Digest, str], Growing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._making_room = asyncio.Lock()
@@ -96,21 +97,54 @@ class ContentStore:
         for digest, origin in self._database.read("SELECT digest, origin FROM origins"):
             origins.setdefault(digest, set()).add(origin)
         derived = {digest for (digest,) in self._database.read("SELECT digest FROM derived")}
-        for text, until in self._database.read("SELECT digest, until FROM leases WHERE until > ?", time.time()):
-            self._leases[Digest(text)] = until
-        self._database.write_later("DELETE FROM leases WHERE until <= ?", time.time())
-        for text, size, used, pinned in self._database.read(
-            "SELECT digest, size, used, pinned FROM blobs ORDER BY used"
-        ):
+        for text, size, used in self._database.read("SELECT digest, size, used FROM blobs ORDER BY used"):
             digest = Digest(text)
             if on_disk.pop(digest, None) is None:
                 self._forget(digest)
             else:
-                self._entries[digest] = _Entry(size, used, bool(pinned), text in derived, origins.get(text, set()))
+                self._entries[digest] = _Entry(size, used, text in derived, origins.get(text, set()))
                 self._space.committed += size
         for orphan in on_disk.values():
             orphan.unlink()
         STORE_BYTES.set(self._space.committed)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs in place."""
+        return self._space.committed
+
+    @property
+    def limit(self) -> int:
+        """Most bytes of blobs."""
+        return self._space.limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        """Count another limit from now on; what is over it goes when room is needed next."""
+        self._space.limit = limit
+
+    @property
+    def reserved(self) -> int:
+        """Bytes set aside for what is on its way."""
+        return self._space.reserved
+
+    async def free(self) -> int:
+        """Return how many bytes are free on the file system."""
+        return await asyncio.to_thread(free_bytes, self._partial)
+
+    def listing(self) -> list[tuple[Digest, int, float]]:
+        """Return the blobs in place with their bytes and last use (seconds since the epoch), the last used first."""
+        return [(digest, entry.size, entry.used) for digest, entry in reversed(self._entries.items())]
+
+    def size_of(self, digest: Digest) -> int:
+        """Return the bytes of a blob in place, wherever it came from; 0 if it is not here."""
+        entry = self._entries.get(digest)
+        return 0 if entry is None else entry.size
+
+    @property
+    def fetching(self) -> bool:
+        """True while content is on its way into the store."""
+        return bool(self._growing)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -119,7 +153,7 @@ class ContentStore:
         entry = self._entries.get(digest)
         if entry is not None and (PUBLIC in entry.origins or origin in entry.origins):
             path = self._path(digest)
-            if _has_size(path, entry.size):
+            if has_size(path, entry.size):
                 self._use(digest, entry)
                 return Committed(digest, entry.size, path)
             self._drop(digest)
@@ -208,14 +242,11 @@ class ContentStore:
             NoSpace: not even eviction makes that much room.
         """
         async with self._making_room:
-            free = await asyncio.to_thread(_free_bytes, self._partial)
+            free = await asyncio.to_thread(free_bytes, self._partial)
             shortage = self._space.shortage(size, free)
             if shortage:
-                self._expire_leases()
-                # What can be put together again from other content goes before all of that; the order stays else.
-                entries = sorted(self._entries.items(), key=lambda item: not item[1].derived)
-                by_use = [(digest, entry.size) for digest, entry in entries]
-                await self._evict(victims(by_use, shortage, self._is_safe, what))
+                self.safe.expire()
+                await self._evict(victims(self._by_use(), shortage, self.safe.__contains__, what))
             self._space.reserved += size
 
     def arrive(self, size: int) -> None:
@@ -238,7 +269,7 @@ class ContentStore:
 
     async def _place(self, digest: Digest, size: int, path: Path) -> None:
         if digest not in self._entries:
-            await asyncio.to_thread(_move_into_place, path, self._path(digest))
+            await asyncio.to_thread(move_into_place, path, self._path(digest))
         if digest not in self._entries:  # looked up again: another origin's fetch may have come first
             self._entries[digest] = _Entry(size, time.time())
             self._space.committed += size
@@ -291,41 +322,34 @@ class ContentStore:
     # -- keeping and evicting -----------------------------------------------------------------------------------------
 
     def lease(self, digests: Iterable[Digest], until: float) -> None:
-        """Keep blobs from eviction until a time (seconds since the epoch), also those that are yet to come."""
-        for digest in digests:
-            if until - self._leases.get(digest, 0.0) > USE_GRAIN:
-                self._leases[digest] = until
-                self._database.write_later("INSERT OR REPLACE INTO leases VALUES (?, ?)", digest, until)
+        """See `Safe.lease`."""
+        self.safe.lease(digests, until)
 
-    def unlease(self, digests: Iterable[Digest]) -> None:
-        """Let blobs be evicted again, whoever has leased them."""
-        for digest in digests:
-            if self._leases.pop(digest, None) is not None:
-                self._database.write_later("DELETE FROM leases WHERE digest = ?", digest)
-
-    def _expire_leases(self) -> None:
-        now = time.time()
-        for digest in [digest for digest, until in self._leases.items() if until <= now]:
-            del self._leases[digest]
-        self._database.write_later("DELETE FROM leases WHERE until <= ?", now)
-
-    def pin(self, digests: Iterable[Digest], *, pinned: bool) -> None:
-        """Keep blobs from eviction for good, or no longer."""
-        for digest in digests:
-            entry = self._entries.get(digest)
-            if entry is not None and entry.pinned is not pinned:
-                entry.pinned = pinned
-                self._database.write_later("UPDATE blobs SET pinned = ? WHERE digest = ?", int(pinned), digest)
-
-    def _is_safe(self, digest: Digest) -> bool:
-        return self._entries[digest].pinned or digest in self._leases
-
-    async def evict(self, digests: Iterable[Digest]) -> None:
-        """Remove blobs now, safe or not; readers that have them open keep their file."""
+    async def evict(self, digests: Iterable[Digest]) -> Counted:
+        """Remove blobs now, leased or not, but for what is held or pinned; readers that have them open keep theirs."""
         async with self._making_room:
-            await self._evict([digest for digest in digests if digest in self._entries])
+            gone = [each for each in dict.fromkeys(digests) if each in self._entries and not self.safe.stays(each)]
+            return await self._evict(gone)
 
-    async def _evict(self, digests: list[Digest]) -> None:
+    async def shrink(self, keep: int) -> Counted:
+        """Remove the least recently used until `keep` bytes are left, or only what is held, leased or pinned."""
+        async with self._making_room:
+            self.safe.expire()
+            chosen: list[Digest] = []
+            excess = self._space.committed - keep
+            for digest, size in self._by_use():
+                if excess > 0 and digest not in self.safe:
+                    chosen.append(digest)
+                    excess -= size
+            return await self._evict(chosen)
+
+    def _by_use(self) -> list[tuple[Digest, int]]:
+        # What can be put together again from other content goes before all of that; the order stays else.
+        entries = sorted(self._entries.items(), key=lambda item: not item[1].derived)
+        return [(digest, entry.size) for digest, entry in entries]
+
+    async def _evict(self, digests: list[Digest]) -> Counted:
+        gone = Counted(len(digests), sum(self._entries[digest].size for digest in digests))
         for digest in digests:
             EVICTIONS.inc()
             EVICTED_BYTES.inc(self._entries[digest].size)
@@ -339,6 +363,7 @@ class ContentStore:
             await asyncio.to_thread(self._doomed.pop().unlink, missing_ok=True)
         if digests:
             log.info("evicted", blobs=len(digests), committed=self._space.committed, limit=self._space.limit)
+        return gone
 
     def _drop(self, digest: Digest) -> None:
         self._space.committed -= self._entries.pop(digest).size
@@ -363,28 +388,3 @@ class ContentStore:
 def bytes_held(database: Database) -> int:
     """Return the bytes of the blobs that a store's database knows."""
     return int(database.read("SELECT COALESCE(SUM(size), 0) FROM blobs")[0][0])
-
-
-def _has_size(path: Path, size: int) -> bool:
-    # A file system that was mended after a crash may have cut a file off.
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
-
-
-def _free_bytes(path: Path) -> int:
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize
-
-
-def _move_into_place(partial: Path, final: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial.rename(final)
-    directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -21,12 +21,13 @@ class Growing:
         digest: what the whole has to be.
         size: bytes of the whole, or None while nobody knows.
         readable: how many bytes readers may have now.
+        received: how many bytes have come and are in the file.
     """
 
     def __init__(self, digest: Digest, size: int | None, fd: int) -> None:
         self.digest = digest
         self.size = size
-        self.readable = 0
+        self.readable = self.received = 0
         self._fd = fd
         self._grown = asyncio.Event()
         self._failure: BaseException | None = None
@@ -37,6 +38,11 @@ class Growing:
     def verified(self) -> bool:
         """True once all bytes are there and have the digest."""
         return self._verified
+
+    @property
+    def failed(self) -> bool:
+        """True once it is known that the whole will not come."""
+        return self._failure is not None
 
     def open(self) -> BinaryIO:
         """Return the file for reading, at its own position. Call while the writer runs (before awaiting anything)."""
@@ -76,12 +82,13 @@ class Growing:
 
     def grow(self, written: int) -> None:
         """Tell readers that `written` bytes are in the file."""
+        self.received = written
         self.readable = max(0, (written if self.size is None else min(written + HOLD_BACK, self.size)) - HOLD_BACK)
         self._wake()
 
     def verify(self, size: int) -> None:
         """Tell readers that the whole is there."""
-        self.size = self.readable = size
+        self.size = self.readable = self.received = size
         self._verified = True
         self._wake()
 

@@ -12,6 +12,14 @@ DISK_MARGIN = 64 * 1024 * 1024
 """Bytes of the file system that are left alone, for the databases and the log."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """So many blobs, of so many bytes in all."""
+
+    blobs: int
+    size: int
+
+
 @dataclass(slots=True)
 class Space:
     """The account of the store: committed plus reserved bytes stay within the limit.

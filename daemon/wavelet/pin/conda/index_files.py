@@ -88,13 +88,13 @@ class _Row:
 
 
 class IndexFiles:
-    """The index files of one node. `ttl` is in seconds."""
+    """The index files of one node. `ttl` is in seconds and may be set at any time."""
 
     def __init__(self, channels: Channels, store: ContentStore, database: Database, ttl: float) -> None:
         self._channels = channels
         self._store = store
         self._database = database
-        self._ttl = ttl
+        self.ttl = ttl
         self._asked_since = 0.0
         self._resting: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[IndexFile]] = {}
@@ -185,7 +185,7 @@ class IndexFiles:
     def _is_fresh(self, url: str, row: _Row) -> bool:
         if self._rests(url):
             return True
-        return row.checked > self._asked_since and row.checked > time.time() - self._ttl
+        return row.checked > self._asked_since and row.checked > time.time() - self.ttl
 
     def _rests(self, url: str) -> bool:
         return max(self._resting.get(url, 0.0), self._resting.get(_server(url), 0.0)) > time.monotonic()

@@ -14,7 +14,7 @@ from dataclasses import replace
 import structlog
 
 from wavelet.cluster.claims import Claims
-from wavelet.errors import InvalidRequest, OurError
+from wavelet.errors import InvalidRequest, NewerForm, OurError
 from wavelet.image.reference import Reference
 from wavelet.plan import canonical
 from wavelet.plan.conda import FromConda, FromLock
@@ -49,7 +49,7 @@ class Locks:
         """Use a database with `SCHEMA`; `renew_after` is in seconds, `clock` gives unix seconds."""
         self._database = database
         self._claims = claims
-        self._renew_after = renew_after
+        self.renew_after = renew_after
         self._clock = clock
         self._held: dict[str, tuple[FromLock, float]] = {}
         self._proved: set[str] = set()
@@ -89,10 +89,11 @@ class Locks:
         """Share a lock; return the one that stands: that of whoever was first, unless this is a refresh."""
         key = self._key(leaf)
         data = canonical.encode(replace(lock, base=leaf.base))
-        standing = _decoded(await self._claims.claim(key, data, replace=refresh))
-        if standing is None:  # of another version, or damaged
-            standing = _decoded(await self._claims.claim(key, data, replace=True)) or lock
-        return self._remember(leaf, standing)
+        said = await self._claims.claim(key, data, replace=refresh)
+        standing = _decoded(said)
+        if standing is None and not _is_newer(said):  # damaged
+            standing = _decoded(await self._claims.claim(key, data, replace=True))
+        return self._remember(leaf, standing or lock)
 
     async def earlier(self, leaf: FromConda) -> FromLock | None:
         """Return the lock of an earlier time, where the request's lock is renewed by age; for a while it is certain."""
@@ -145,7 +146,7 @@ class Locks:
         return lock, at
 
     def _key(self, leaf: FromConda, ago: int = 0) -> str:
-        window = f"/{int(self._clock() // self._renew_after) - ago}" if leaf.renewed else ""
+        window = f"/{int(self._clock() // self.renew_after) - ago}" if leaf.renewed else ""
         return f"conda-lock/{_family(leaf)}{window}"
 
 
@@ -161,7 +162,18 @@ def _family(leaf: FromConda) -> str:
 def _decoded(data: bytes) -> FromLock | None:
     try:
         plan = canonical.decode(data)
-    except InvalidRequest as error:
+    except (InvalidRequest, NewerForm) as error:
         log.warning("a lock cannot be read, and is made anew", reason=error.message)
         return None
     return plan if isinstance(plan, FromLock) else None
+
+
+def _is_newer(data: bytes) -> bool:
+    """Tell whether a lock is one of a newer version: it stays, and this node has its own."""
+    try:
+        canonical.decode(data)
+    except NewerForm:
+        return True
+    except InvalidRequest:
+        return False
+    return False

@@ -89,7 +89,7 @@ class CondaPinner:
             pip_cache: directory for what package indexes said.
             wheel_directories: where wheels may lie on this machine.
         """
-        self._settings = settings
+        self.settings = settings
         self._locks = locks
         self._solver = solver
         self._channels = channels
@@ -190,7 +190,7 @@ class CondaPinner:
         """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
         for package in packages:
             self._channels.check(package.url)
-        pip.check_places(wheels, self._settings.allowed_indexes, self._wheel_directories)
+        pip.check_places(wheels, self.settings.allowed_indexes, self._wheel_directories)
 
     def _plain(self, error: WaveletError, urls: tuple[str, ...]) -> WaveletError:
         """Return an error of the solver in words for users: the relay knows best why an index could not be had."""
@@ -266,9 +266,9 @@ class CondaPinner:
             glibc=libc.version,
             present={name: versions[name] for name in versions if _is_python_package(depends.get(name, ()))},
             as_of=leaf.as_of,
-            allowed_hosts=self._settings.allowed_indexes,
+            allowed_hosts=self.settings.allowed_indexes,
             cache=self._pip_cache,
-            limit=self._settings.solve_limit,
+            limit=self.settings.solve_limit,
             report=job.report,
         )
 

@@ -46,7 +46,7 @@ class Relay:
     def __init__(self, channels: Channels, store: ContentStore, database: Database, *, ttl: float) -> None:
         """`ttl` is for how many seconds an index is not asked for again."""
         self._channels = channels
-        self._files = IndexFiles(channels, store, database, ttl)
+        self.files = IndexFiles(channels, store, database, ttl)
         self._secret = secrets.token_urlsafe(32)
         self._base = ""
         self._failures: dict[str, tuple[WaveletError, float]] = {}
@@ -68,7 +68,7 @@ class Relay:
     async def close(self) -> None:
         """Stop listening, and end what is being fetched."""
         # What is being fetched first: answers that wait for it would hold up the end.
-        await self._files.close()
+        await self.files.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -93,11 +93,11 @@ class Relay:
 
     def refresh(self) -> None:
         """Let the next solve ask for every index again, however lately it was asked for."""
-        self._files.refresh()
+        self.files.refresh()
 
     def expire(self) -> None:
         """Forget what is of no more use."""
-        self._files.expire()
+        self.files.expire()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         url = self._asked(request.rel_url.raw_path)
@@ -106,7 +106,7 @@ class Relay:
         try:
             self._channels.check_below(shard_index.origin_of(url)[1])
             if request.method == "HEAD":
-                return web.Response(status=200 if await self._files.is_there(url) else 404)
+                return web.Response(status=200 if await self.files.is_there(url) else 404)
             file, opened = await self._open(url)
         except WaveletError as error:
             self._failed(url, error)
@@ -129,11 +129,11 @@ class Relay:
             return None
 
     async def _open(self, url: str) -> tuple[IndexFile, BinaryIO]:
-        file = await self._files.get(url)
+        file = await self.files.get(url)
         try:
             return file, await asyncio.to_thread(file.blob.path.open, "rb")
         except FileNotFoundError:  # evicted a moment ago
-            file = await self._files.get(url)
+            file = await self.files.get(url)
             return file, await asyncio.to_thread(file.blob.path.open, "rb")
 
     def _failed(self, url: str, error: WaveletError) -> None:

@@ -118,8 +118,8 @@ class Solver:
             mirror: where the process asks for what is under an http(s) URL.
         """
         self._directory = directory
-        self._limit = limit
-        self._max_age = max_age
+        self.limit = limit
+        self.max_age = max_age
         self._mirror = mirror
         self._numbers = itertools.count(1)
         self._starting = asyncio.Lock()
@@ -149,12 +149,12 @@ class Solver:
             virtual=question.virtual,
             newest=question.newest,
             locked=question.locked,
-            limit=self._limit,
-            max_age=0 if anew else self._max_age,
+            limit=self.limit,
+            max_age=0 if anew else self.max_age,
         )
-        answer = await self._ask(request, self._limit + INDEX_LIMIT)
+        answer = await self._ask(request, self.limit + INDEX_LIMIT)
         if isinstance(answer, Failed):
-            raise _solve_error(answer, question, self._limit)
+            raise _solve_error(answer, question, self.limit)
         return answer.records
 
     async def lookup(self, urls: tuple[str, ...]) -> tuple[Record, ...]:
@@ -165,7 +165,7 @@ class Solver:
         """
         channels = sorted({url.rsplit("/", 2)[0] for url in urls})
         mirrors = self._mirrors(channels)
-        request = Lookup(number=next(self._numbers), urls=urls, mirrors=mirrors, max_age=self._max_age)
+        request = Lookup(number=next(self._numbers), urls=urls, mirrors=mirrors, max_age=self.max_age)
         answer = await self._ask(request, INDEX_LIMIT)
         if isinstance(answer, Failed):
             raise _channel_error(answer, channels)

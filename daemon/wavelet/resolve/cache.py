@@ -1,0 +1,198 @@
+"""The store as an administrator sees it: images by the names that have answered them, blobs, pins, and what may go.
+
+A pin is of an image: every member of its closure is kept from eviction, those that are in the store and those that
+are yet to come. An index's closure has the manifests of its platforms; the images of those that its name has answered
+are pinned with it, others are not until they were pulled and it is pinned again. The same holds for a name: what it
+answers later, when a tag has moved, is another image. A blob may be pinned by its digest alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from wavelet.errors import CallerError, InvalidDigest, NotFound
+from wavelet.image.digest import Digest
+from wavelet.image.image import Image
+from wavelet.image.reference import Reference
+from wavelet.resolve.memo import Answered, Answers
+from wavelet.store.content import ContentStore
+from wavelet.store.pins import Pinned
+from wavelet.store.space import Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image or a blob in the store.
+
+    Attributes:
+        name: by which engines pull an image, without the authority; empty for a blob.
+        digest: of the image's manifest, or of the blob.
+        size: bytes of it in the store.
+        full_size: bytes of it in all; of an image, its closure.
+        last_used: in unix seconds.
+        pinned: whether all of it is kept from eviction until it is unpinned.
+        leased_until: until when all of it that is here is kept from eviction, in unix seconds, if it is.
+    """
+
+    name: str
+    digest: Digest
+    size: int
+    full_size: int
+    last_used: float
+    pinned: bool
+    leased_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How full the store is; all but `blobs` in bytes."""
+
+    size: int
+    reserved: int
+    limit: int
+    free: int
+    blobs: int
+    pinned: int
+    leased: int
+
+
+class Cache:
+    """See the module. All methods are called in the loop's thread."""
+
+    def __init__(self, store: ContentStore, answers: Answers) -> None:
+        self._store = store
+        self._answers = answers
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def images(self) -> Iterator[Kept]:
+        """Yield the images of which something is in the store, and those that are pinned; the last used first."""
+        seen: set[tuple[str, Digest]] = set()
+        for answered in self._answers.all():
+            digest = answered.image.descriptor.digest
+            kept = self._kept(answered.reference, digest, _sizes(answered.image), answered.at)
+            if (kept.size or kept.pinned) and (kept.name, digest) not in seen:
+                seen.add((kept.name, digest))
+                yield kept
+        shown = {digest for _, digest in seen}
+        for (name, digest), sizes in self._store.safe.pins:
+            # What has answered nothing for a long time is not known by its name any more, but for its pin.
+            if digest not in shown and name:
+                yield self._kept(name, digest, sizes, self._last_use(digest))
+
+    def blobs(self) -> Iterator[Kept]:
+        """Yield all blobs, the last used first."""
+        safe = self._store.safe
+        for digest, size, used in self._store.listing():
+            yield Kept("", digest, size, size, used, digest in safe.pins, safe.leased_until(digest))
+
+    async def stats(self) -> Stats:
+        """Return how full the store is."""
+        store, blobs = self._store, self._store.listing()
+        pinned = sum(size for digest, size, _ in blobs if digest in store.safe.pins)
+        leased = sum(size for digest, size, _ in blobs if store.safe.leased_until(digest) is not None)
+        return Stats(store.size, store.reserved, store.limit, await store.free(), len(blobs), pinned, leased)
+
+    def _kept(self, name: str, digest: Digest, sizes: Mapping[Digest, int], used: float) -> Kept:
+        here = [each for each in sizes if self._store.size_of(each)]
+        leases = [self._store.safe.leased_until(each) for each in here]
+        until = min(filter(None, leases), default=None) if None not in leases else None
+        pinned = all(each in self._store.safe.pins for each in sizes)
+        return Kept(name, digest, sum(map(self._store.size_of, here)), sum(sizes.values()), used, pinned, until)
+
+    def _last_use(self, digest: Digest) -> float:
+        return next((used for each, _, used in self._store.listing() if each == digest), 0.0)
+
+    # -- keeping and removing -----------------------------------------------------------------------------------------
+
+    async def pin(self, names: Collection[str]) -> Counted:
+        """Keep what is named until it is unpinned; return the blobs of it that are here.
+
+        Raises:
+            NotFound: there is nothing of one of these names; then nothing is pinned.
+        """
+        named = [each for name in names for each in self._named(name)]
+        for each, sizes in named:
+            await self._store.safe.pins.add(each, sizes)
+        return self._count({digest for _, sizes in named for digest in sizes})
+
+    async def unpin(self, names: Collection[str]) -> Counted:
+        """Let be evicted again what was pinned by these names; return the blobs that are here and pinned no longer.
+
+        An image that was pinned by several names is unpinned by its digest, or by all of them.
+
+        Raises:
+            NotFound: nothing was pinned by one of these names; then nothing is unpinned.
+        """
+        pins = self._store.safe.pins
+        pinned = dict(pins)
+        named = {name: [each for each in pinned if _is_called(each, name)] for name in names}
+        for name, found in named.items():
+            if not found:
+                raise NotFound(f"nothing is pinned that is called {name[:300]!r}; `wavelet cache ls` says what is")
+        gone = {each for found in named.values() for each in found}
+        await pins.remove(gone)
+        return self._count({digest for each in gone for digest in pinned[each] if digest not in pins})
+
+    async def collect(self, names: Collection[str] = (), keep: int = 0) -> Counted:
+        """Remove what is named, leased or not; of no names, the least recently used until `keep` bytes are left.
+
+        What is pinned stays, and what something is being made of. Without names what is leased stays too.
+
+        Raises:
+            NotFound: there is nothing of one of these names; then nothing is removed.
+        """
+        if not names:
+            return await self._store.shrink(keep)
+        named = [sizes for name in names for _, sizes in self._named(name)]
+        return await self._store.evict(digest for sizes in named for digest in sizes)
+
+    def _named(self, name: str) -> list[tuple[Pinned, Mapping[Digest, int]]]:
+        """Return the images that a name or digest means, with their members' sizes; or the blob."""
+        answers = list(self._answers.all())
+        digest = _digest(name)
+        found = [each for each in answers if _means(each, name, digest)]
+        # With an index go those of its platforms that were pulled by the same name.
+        members = {(each.name, digest) for each in found for digest in each.image.closure}
+        found += [each for each in answers if (each.name, each.image.descriptor.digest) in members]
+        called = "" if digest else name
+        images = {(called, each.image.descriptor.digest): _sizes(each.image) for each in found}
+        if not images and digest is not None and self._store.size_of(digest):
+            images = {("", digest): {digest: self._store.size_of(digest)}}
+        if not images:
+            raise NotFound(f"there is nothing here that is called {name[:300]!r}; `wavelet cache ls` says what is")
+        return list(images.items())
+
+    def _count(self, digests: Collection[Digest]) -> Counted:
+        sizes = [size for digest in digests if (size := self._store.size_of(digest))]
+        return Counted(len(sizes), sum(sizes))
+
+
+def _sizes(image: Image) -> dict[Digest, int]:
+    return {content.descriptor.digest: content.descriptor.size for content in image.contents}
+
+
+def _digest(name: str) -> Digest | None:
+    try:
+        return Digest.parse(name)
+    except InvalidDigest:
+        return None
+
+
+def _means(answered: Answered, name: str, digest: Digest | None) -> bool:
+    if digest is not None:
+        return answered.image.descriptor.digest == digest
+    own = answered.image.descriptor.digest
+    return bool({name, _in_full(name)} & {answered.name, answered.reference, f"{answered.name}@{own}"})
+
+
+def _is_called(pinned: Pinned, name: str) -> bool:
+    return name in pinned or (pinned[0] != "" and _in_full(name) == _in_full(pinned[0]))
+
+
+def _in_full(name: str) -> str:
+    try:
+        return str(Reference.parse(name))
+    except CallerError:
+        return name

@@ -1,0 +1,127 @@
+"""Images taken in before anybody pulls them: every blob of their closures, in the store and kept there for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from wavelet.errors import NoSpace, WaveletError
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, Image
+from wavelet.make.conda.together import together
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import Plan
+from wavelet.plan.source import FromRegistry
+from wavelet.resolve.job import asking
+from wavelet.resolve.memo import Answers
+from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.taking import Taken, follow
+from wavelet.store.content import ContentStore
+from wavelet.store.growing import Growing
+
+__all__ = ["Prefetcher", "Taken"]
+
+BLOBS_AT_ONCE = 3
+"""Blobs of one image that are fetched at one time, as container engines do it."""
+
+
+class Prefetcher:
+    """See the module."""
+
+    def __init__(self, resolver: Resolver, store: ContentStore, answers: Answers) -> None:
+        self._resolver = resolver
+        self._store = store
+        self._answers = answers
+
+    def take(
+        self,
+        plans: Sequence[Plan],
+        identity: Identity,
+        *,
+        concurrency: int,
+        lease: float,
+        names: Sequence[str] = (),
+    ) -> AsyncGenerator[Taken, None]:
+        """Take images in, and yield how far they are: each at its start, as it goes, and at its end.
+
+        One that fails stops no other. Close it at the end; what nobody else waits for ends then, but for fetches of
+        single blobs that run already.
+
+        Args:
+            plans: what they are; of an index that names no platform, only its manifests are taken in.
+            identity: who asks.
+            concurrency: images at one time.
+            lease: seconds for which what was taken in is kept from eviction.
+            names: by which engines pull them, without the authority, one for each plan: of `conda/…` and `wt/…`;
+                images of registries have their own.
+        """
+        images = [
+            _Image(self._resolver, self._store, self._answers, index, plan, identity, lease, name)
+            for index, (plan, name) in enumerate(zip(plans, names or [""] * len(plans), strict=True))
+        ]
+        return follow(images, concurrency)
+
+
+@dataclass(slots=True)
+class _Image:
+    resolver: Resolver
+    store: ContentStore
+    answers: Answers
+    index: int
+    plan: Plan
+    identity: Identity
+    lease: float
+    name: str
+    image: Image | None = None
+    blobs: dict[Digest, Growing | int] = field(default_factory=dict)
+    done: bool = False
+    error: WaveletError | None = None
+
+    def now(self) -> Taken:
+        """See `Taking`."""
+        if self.image is None:
+            return Taken(self.index, error=self.error)
+        total = sum(content.descriptor.size for content in self.image.contents)
+        done = sum(each.received if isinstance(each, Growing) else each for each in self.blobs.values())
+        return Taken(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
+
+    async def take(self) -> None:
+        """See `Taking`."""
+        with asking(keep=False):
+            key, image = await self.resolver.realise(self.plan, self.identity)
+            await self.resolver.may_read(image, self.identity)
+            self.image = image
+            with self.store.safe.holding(image.closure):
+                rest = iter(image.contents)
+                await together(self._open_each(rest) for _ in range(BLOBS_AT_ONCE))
+                for content in image.contents:
+                    self._check(content)
+                self.store.lease(image.closure, time.time() + self.lease)
+        answered = _answered(self.plan, self.name)
+        if answered is not None:
+            self.answers.put(answered[0], key, answered[1])
+
+    async def _open_each(self, contents: Iterator[Content]) -> None:
+        for content in contents:
+            blob = await self.resolver.open(content, self.identity)
+            self.blobs[content.descriptor.digest] = blob if isinstance(blob, Growing) else blob.size
+            if isinstance(blob, Growing):
+                await blob.wait_committed()
+
+    def _check(self, content: Content) -> None:
+        if self.store.find(content.descriptor.digest, content.source.origin) is None:
+            raise NoSpace(f"{content.descriptor.digest} was evicted at once; the store is too small")
+
+
+def _answered(plan: Plan, name: str) -> tuple[str, str] | None:
+    """Return under which name `Answers` keeps what is pulled by `name` (without authority), and that name."""
+    if isinstance(plan, FromRegistry):
+        return str(plan.reference.repository), str(plan.reference)
+    path, _, _ = name.partition("@")
+    head, colon, tag = path.rpartition(":")
+    path = head if colon and "/" not in tag else path
+    first, slash, _ = path.partition("/")
+    if not slash:
+        return None
+    return "/".join(path.split("/")[:2]) if first == "wt" else path, name

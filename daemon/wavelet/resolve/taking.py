@@ -1,0 +1,98 @@
+"""Several images on their way at once, and what is told of them: each by itself, the latest only, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from wavelet.errors import Internal, WaveletError
+from wavelet.image.digest import Digest
+
+log = structlog.get_logger()
+
+LOOK = 0.2
+"""Seconds between two looks at how far images are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How far one image is.
+
+    Attributes:
+        index: its place in what was asked for, from 0.
+        done_bytes, total_bytes: bytes in place, of how many; of 0 while that is not known.
+        digest: of its manifest, once that is known.
+        done: it is complete.
+        error: why it is not, and will not be.
+    """
+
+    index: int
+    done_bytes: int = 0
+    total_bytes: int = 0
+    digest: Digest | None = None
+    done: bool = False
+    error: WaveletError | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether this is the last that is said of the image."""
+        return self.done or self.error is not None
+
+
+class Taking(Protocol):
+    """One image on its way."""
+
+    done: bool
+    error: WaveletError | None
+
+    def now(self) -> Taken:
+        """Return how far it is."""
+
+    async def take(self) -> None:
+        """Take it in.
+
+        Raises:
+            WaveletError: why it cannot be had.
+        """
+
+
+async def follow(images: Sequence[Taking], concurrency: int) -> AsyncGenerator[Taken, None]:
+    """Take images in, at most `concurrency` at one time; yield each at its start, as it goes, and at its end.
+
+    One that fails stops no other. When this is closed, all that has not ended is cancelled.
+    """
+    places = asyncio.Semaphore(concurrency)
+    tasks = [asyncio.create_task(_attempt(each, places), name="prefetch") for each in images]
+    said = [Taken(index) for index in range(len(images))]
+    try:
+        for first in said[:]:
+            yield first
+        while waiting := [index for index, last in enumerate(said) if not last.ended]:
+            await asyncio.wait([tasks[index] for index in waiting], timeout=LOOK)
+            for index in waiting:
+                now = images[index].now()
+                if now != said[index]:
+                    said[index] = now
+                    yield now
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _attempt(image: Taking, places: asyncio.Semaphore) -> None:
+    try:
+        async with places:
+            await image.take()
+        image.done = True
+    except WaveletError as error:
+        image.error = error
+    except Exception:
+        number = secrets.token_hex(4)
+        log.exception("prefetching failed by a defect", id=number)
+        image.error = Internal(f"a defect in wavelet; its log has the details under {number}")

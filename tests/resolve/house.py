@@ -1,0 +1,218 @@
+"""The rooms behind the doors, in the test's process: a real store, packages solved for and made by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from wavelet.app import _SCHEMA
+from wavelet.cluster import claims
+from wavelet.cluster.claims import SqliteClaims
+from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.config import Settings
+from wavelet.errors import WaveletError
+from wavelet.image.digest import Digest
+from wavelet.image.image import Image
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
+from wavelet.make.work import Work
+from wavelet.pin.access import Access
+from wavelet.pin.tags import Pinner
+from wavelet.plan.conda import FromConda, FromLock, Package, PackageLayer
+from wavelet.plan.identity import NOBODY
+from wavelet.plan.plan import Plan
+from wavelet.plan.source import FromRegistry
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.archives import Archives
+from wavelet.resolve.audit import Audit
+from wavelet.resolve.contents import Contents
+from wavelet.resolve.journal import Journals
+from wavelet.resolve.layers import Layers
+from wavelet.resolve.makers import makers
+from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.naming import Naming
+from wavelet.resolve.requests import About, ContainerRequest, ContainerRequests
+from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.work import Tools
+from wavelet.resolve.workers import Workers
+from wavelet.store.content import ContentStore
+from wavelet.store.database import Database
+from wavelet.upstream.channels import Channels
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credentials import Logins
+
+AMD64 = Platform.parse("linux/amd64")
+KEY = b"k" * 32
+ABOUT = About(api="v1alpha2", image="")
+
+
+@dataclass
+class Conda:
+    """Stands in for the pinner of packages: a solve reports, waits until the test lets it go on, and has one answer."""
+
+    packages: tuple[Package, ...]
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: int = 0
+    cancelled: int = 0
+    error: WaveletError | None = None
+    locks: dict[FromConda, FromLock] = field(default_factory=dict)
+
+    async def pin(
+        self, leaf: FromConda, base: FromRegistry, libc: object, report: Callable[[str], None], *, refresh: bool
+    ) -> FromLock:
+        self.begun += 1
+        report(f"solving {' '.join(leaf.specs)}")
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        report(f"solved: {len(self.packages)} packages")
+        self.locks[leaf] = FromLock(self.packages, (), leaf.platform, base)
+        return self.locks[leaf]
+
+    def fresh(self, leaf: FromConda) -> FromLock | None:
+        lock = self.locks.get(leaf)
+        return None if lock is None else replace(lock, base=leaf.base)
+
+    def latest(self, leaf: FromConda) -> FromLock | None:
+        return self.locks.get(leaf)
+
+    async def prove(self, lock: FromLock) -> None:
+        pass
+
+    async def is_proved(self, lock: FromLock) -> bool:
+        return False
+
+
+class House:
+    """All rooms of a node. `conda` and `makers` are the test's to set."""
+
+    def __init__(self, state: Path, stack: contextlib.AsyncExitStack, limit: int) -> None:
+        self._stack = stack
+        self.state = state
+        state.mkdir(exist_ok=True)
+        self.settings = msgspec.convert({"state": str(state)}, Settings)
+        self.database = Database(state / "node.db", _SCHEMA, synchronous="NORMAL")
+        stack.callback(self.database.close)
+        self.store = ContentStore(state, self.database, limit)
+        stack.push_async_callback(self.store.close)
+        self.conda = Conda(())
+
+    async def build(self) -> House:
+        stack, settings, database, store = self._stack, self.settings, self.database, self.store
+        records = SqliteRecords(self.state / "records.db", KEY, 3600)
+        stack.push_async_callback(records.close)
+        shared = Database(self.state / "claims.db", claims.SCHEMA, synchronous="NORMAL")
+        stack.callback(shared.close)
+        logins = Logins(settings)
+        upstream = await stack.enter_async_context(Upstream(settings, logins))
+        channels = await stack.enter_async_context(Channels(settings))
+        grants = Access(database, upstream, ttl=300, grace=300)
+        stack.push_async_callback(grants.close)
+        pinner = Pinner(database, grants, (), tag_ttl=300, grace=300)
+        contents = Contents(store, upstream, records, layer_limit=10**9)
+        named = Layers(store, contents, database, inflated_limit=10**9)
+        stack.callback(named.close)
+        memo, journals = Memo(database), Journals(database)
+        self.workers = Workers(1)
+        stack.push_async_callback(self.workers.close)
+        archives = Archives(store, channels, database)
+        tools = Tools(
+            store, upstream, named, archives, SqliteClaims(shared, KEY), self.workers, records, "127.0.0.1:9090"
+        )
+        self.makers: dict[Any, Any] = dict(makers(settings.conda))
+        conda = cast(Any, self.conda)
+        self.resolver = Resolver(
+            store, upstream, logins, pinner, grants, contents, named, memo, conda, journals, tools, self.makers
+        )
+        stack.push_async_callback(self.resolver.close)
+        self.answers = Answers(database, memo, 3600)
+        self.requests = ContainerRequests(
+            self.resolver,
+            records,
+            named,
+            self.answers,
+            database,
+            upstream,
+            Naming(records, logins, named, KEY),
+            AccessRules(0),
+            Audit(None),
+            lifetime=3600,
+        )
+        return self
+
+    async def submit(self, plan: Plan, **more: Any) -> ContainerRequest:
+        """Submit a plan as nobody in particular."""
+        return (await self.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, **more))[0]
+
+    @property
+    def tidy(self) -> bool:
+        """Whether nothing is reserved, held, leased or half written."""
+        safe = self.store.safe
+        left = list((self.state / "partial").iterdir())
+        return not (self.store.reserved or safe._holds or safe._leases or left or self.resolver.running)
+
+    async def until_tidy(self) -> None:
+        """Wait until all that was given up has ended."""
+        async with asyncio.timeout(5):
+            while not self.tidy:
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def house(state: Path, limit: int = 10**9) -> AsyncIterator[House]:
+    """Build a node's rooms, and shut them at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield await House(state, stack, limit).build()
+
+
+def registry_plan(host: str, repository: str, tag: str = "1") -> FromRegistry:
+    """Return the plan of an image of a registry."""
+    return FromRegistry(Reference.parse(f"{host}/{repository}:{tag}"), AMD64)
+
+
+def package(name: str, size: int = 100) -> Package:
+    """Return a package of a channel that is nowhere."""
+    sha256 = Digest.of(name.encode()).hex
+    return Package.of(f"https://packages.test/lab/linux-64/{name}-1.0-h0_0.conda", sha256, None, size)
+
+
+class Making:
+    """Makers of packages and their images that go on when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_end: dict[str, asyncio.Event] = {}
+        self.begun: list[str] = []
+
+    def let(self, *names: str) -> None:
+        """Let packages be ready."""
+        for name in names:
+            self.may_end.setdefault(name, asyncio.Event()).set()
+
+    async def layer(self, plan: PackageLayer, work: Work) -> Image:
+        name = plan.package.name
+        self.begun.append(name)
+        async with work.scratch(1000) as directory:
+            (directory / "half").write_bytes(b"half")
+            await self.may_end.setdefault(name, asyncio.Event()).wait()
+        work.report(f"{name}: made")
+        document = await work.keep(name.encode(), "text/plain")
+        return Image.of(document.descriptor, [document])
+
+    async def image(self, plan: FromLock, work: Work) -> Image:
+        made = await asyncio.gather(*(work.realise(PackageLayer(each)) for each in plan.packages))
+        own = await work.keep(b"".join(each.descriptor.digest.encode() for each in made), "text/plain")
+        return Image.of(own.descriptor, [own, *(content for each in made for content in each.contents)])
+
+    @property
+    def makers(self) -> dict[Any, Callable[[Any, Any], Awaitable[Image]]]:
+        return {PackageLayer: self.layer, FromLock: self.image}

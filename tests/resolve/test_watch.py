@@ -1,0 +1,196 @@
+"""Watching a container request: phases, packages, bytes and logs from the start, and who ends the work by leaving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from house import AMD64, House, Making, house, package, registry_plan
+
+from doubles.registry import Registry
+from wavelet.errors import ImageNotFound, Unsolvable
+from wavelet.image.digest import Digest
+from wavelet.plan.conda import FromConda
+from wavelet.plan.identity import NOBODY
+from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
+from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, PhaseBegan
+from wavelet.resolve.progress import Ready
+
+PACKAGES = tuple(package(name) for name in ("a", "b", "c"))
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    async with Registry() as running:
+        running.add_image("lab/base", "1")
+        yield running
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path / "state") as built:
+        built.conda.packages = PACKAGES
+        yield built
+
+
+@pytest.fixture
+def making(node: House) -> Making:
+    made = Making()
+    node.makers.update(made.makers)
+    return made
+
+
+def asked(registry: Registry, *specs: str) -> FromConda:
+    return FromConda(specs, ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
+
+
+class Watcher:
+    """Watches a request in a task, and has what it was told."""
+
+    def __init__(self, node: House, token: str) -> None:
+        self.events: list[Event] = []
+        self.task = asyncio.create_task(self._watch(node, token))
+
+    async def _watch(self, node: House, token: str) -> None:
+        async with aclosing(node.requests.watch(token, NOBODY)) as events:
+            async for event in events:
+                self.events.append(event)
+
+    async def until(self, event: Event) -> None:
+        async with asyncio.timeout(5):
+            while event not in self.events:
+                await asyncio.sleep(0.01)
+                if self.task.done():
+                    self.task.result()
+                    assert event in self.events
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    @property
+    def phases(self) -> list[str]:
+        return [event.phase for event in self.events if isinstance(event, PhaseBegan)]
+
+    @property
+    def lines(self) -> list[str]:
+        return [event.text.split(" s  ")[-1] for event in self.events if isinstance(event, LogLine)]
+
+
+async def test_two_requests_with_a_package_in_common(node: House, making: Making, registry: Registry) -> None:
+    plans = [asked(registry, "one"), asked(registry, "two")]
+    one = Watcher(node, (await node.submit(plans[0], wait=0.0, keep=False)).token)
+    await one.until(PhaseBegan("solving"))
+    assert one.phases == ["pinning", "solving"]
+    assert one.lines == ["solving one"]
+    node.conda.go_on.set()
+    await one.until(PackagesDone(0, 3))
+    making.let("a")
+    await one.until(PackagesDone(1, 3))
+    # The second one comes when the first is at work: the same packages, but a request of its own.
+    node.conda.packages = PACKAGES[:2]
+    two = Watcher(node, (await node.submit(plans[1], wait=0.0, keep=False)).token)
+    await two.until(PackagesDone(1, 2))
+    late = Watcher(node, (await node.submit(plans[0], wait=0.0, keep=False)).token)
+    await late.until(PackagesDone(1, 3))
+    assert late.phases == one.phases == ["pinning", "solving", "making"]
+    assert late.lines == one.lines
+    making.let("b", "c")
+    await asyncio.gather(one.task, two.task, late.task)
+    assert sorted(making.begun) == ["a", "b", "c"]
+    assert PackagesDone(3, 3) in one.events
+    assert PackagesDone(2, 2) in two.events
+    assert one.lines[:2] == ["solving one", "solved: 3 packages"]
+    assert "b: made" in one.lines
+    assert [event for event in one.events if isinstance(event, BytesDone)][-1].done > 0
+    again = Watcher(node, (await node.submit(plans[0])).token)
+    await again.task
+    assert again.events == []
+
+
+async def test_a_layer_is_verified_and_its_bytes_count(node: House, registry: Registry) -> None:
+    blob = b"\x1f\x8b" + b"x" * 200_000
+    digest = registry.add_blob("lab/base", blob)
+    fault = registry.fault(digest, stall=100_000)
+    where = f"{registry.url}/v2/lab/base/blobs/{digest}"
+    layer = Layer(Digest(digest), len(blob), Digest.of(b"tar"), where)
+    plan = WithConfig(registry_plan(registry.host, "lab/base"), ContainerConfig(layers=(layer,)))
+    watcher = Watcher(node, (await node.submit(plan, wait=0.0, keep=False)).token)
+    await watcher.until(PhaseBegan("verifying"))
+    async with asyncio.timeout(5):
+        while not any(isinstance(event, BytesDone) and event.total >= len(blob) for event in watcher.events):
+            await asyncio.sleep(0.01)
+    fault.lift()
+    registry.clear_faults()
+    await watcher.leave()
+
+
+async def test_a_failure_is_the_end_of_the_watch(node: House, registry: Registry) -> None:
+    node.conda.error = Unsolvable("no such package")
+    watcher = Watcher(node, (await node.submit(asked(registry, "absent"), wait=0.0, keep=False)).token)
+    await watcher.until(PhaseBegan("solving"))
+    node.conda.go_on.set()
+    with pytest.raises(Unsolvable, match="no such package"):
+        await watcher.task
+    assert watcher.lines[-1] == "failed: no such package"
+    absent = await node.submit(registry_plan(registry.host, "lab/absent"), wait=0.0, keep=False)
+    with pytest.raises(ImageNotFound):
+        await Watcher(node, absent.token).task
+    await node.until_tidy()
+
+
+async def test_who_leaves_last_ends_it_and_nothing_is_left(node: House, making: Making, registry: Registry) -> None:
+    node.conda.go_on.set()
+    plan = asked(registry, "one")
+    token = (await node.submit(plan, wait=0.0, keep=False)).token
+    one, other = Watcher(node, token), Watcher(node, token)
+    for watcher in (one, other):
+        await watcher.until(PackagesDone(0, 3))
+    await one.leave()
+    making.let("a")
+    await other.until(PackagesDone(1, 3))
+    assert not node.tidy
+    await other.leave()
+    await node.until_tidy()
+    assert sorted(making.begun) == ["a", "b", "c"]
+    making.let("b", "c")
+    again = Watcher(node, token)
+    await again.task
+    assert sorted(making.begun) == ["a", "b", "b", "c", "c"]  # what was ready stays ready
+
+
+async def test_a_kept_one_goes_on(node: House, making: Making, registry: Registry) -> None:
+    plan = asked(registry, "one")
+    token = (await node.submit(plan, wait=0.0, keep=False)).token
+    watcher = Watcher(node, token)
+    await watcher.until(PhaseBegan("solving"))
+    await node.submit(plan, wait=0.0)  # as an HTTP post
+    await watcher.leave()
+    node.conda.go_on.set()
+    making.let("a", "b", "c")
+    async with asyncio.timeout(5):
+        while not isinstance((await node.requests.status(token, NOBODY))[1], Ready):
+            await asyncio.sleep(0.01)
+    assert (node.conda.begun, node.conda.cancelled) == (1, 0)
+
+
+async def test_a_caller_that_goes_away_while_it_waits(node: House, registry: Registry) -> None:
+    plan = asked(registry, "one")
+    for keep in (False, True):
+        asking = asyncio.create_task(node.submit(plan, wait=60.0, keep=keep))
+        async with asyncio.timeout(5):
+            while node.conda.begun <= keep:
+                await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await asyncio.sleep(0.01)
+        assert node.conda.cancelled == 1
+    node.conda.go_on.set()
+    lock = await node.resolver.solved(plan, NOBODY)
+    assert (lock.packages, node.conda.begun) == (PACKAGES, 2)
+    assert lock.base.reference.digest is not None
+    assert (await node.resolver.solved(plan, NOBODY, refresh=True)).packages == PACKAGES
+    assert node.conda.begun == 3
