@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "daemon" / "wavelet"
 
 LEVELS = (
-    {"cli", "app", "reload"},
+    {"cli", "app", "house", "reload"},
     {"front"},
     {"resolve"},
     {"pin", "make"},

@@ -22,8 +22,8 @@ from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import token_of
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.events import Event
+from wavelet.resolve.known import About, ContainerRequest
 from wavelet.resolve.progress import Ready, State
-from wavelet.resolve.requests import About, ContainerRequest
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25

@@ -1,4 +1,4 @@
-"""Another workflow engine, unchanged: cwltool runs a tool whose DockerRequirement is an image that its name asks for."""
+"""Another workflow engine, unchanged: cwltool runs a tool on an image that its DockerRequirement asks for by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.registry, pytest.mark.docker, pytest.mark.conda, pytes
 RUN_SECONDS = 90.0
 
 
-def test_a_tool_runs_on_an_image_that_nobody_has_made_before(conda_node: Daemon, docker: Docker, tmp_path: Path) -> None:
+def test_a_tool_runs_on_an_image_nobody_has_made(conda_node: Daemon, docker: Docker, tmp_path: Path) -> None:
     tool = {
         "cwlVersion": "v1.2",
         "class": "CommandLineTool",

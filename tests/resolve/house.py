@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import msgspec
 
-from wavelet.app import _SCHEMA
 from wavelet.cluster import claims
 from wavelet.cluster.claims import SqliteClaims
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.config import Settings
 from wavelet.errors import WaveletError
+from wavelet.house import SCHEMA
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.platform import Platform
@@ -33,11 +33,12 @@ from wavelet.resolve.archives import Archives
 from wavelet.resolve.audit import Audit
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.journal import Journals
+from wavelet.resolve.known import About, ContainerRequest, KnownRequests
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.naming import Naming
-from wavelet.resolve.requests import About, ContainerRequest, ContainerRequests
+from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
@@ -101,7 +102,7 @@ class House:
         self.state = state
         state.mkdir(exist_ok=True)
         self.settings = msgspec.convert({"state": str(state)}, Settings)
-        self.database = Database(state / "node.db", _SCHEMA, synchronous="NORMAL")
+        self.database = Database(state / "node.db", SCHEMA, synchronous="NORMAL")
         stack.callback(self.database.close)
         self.store = ContentStore(state, self.database, limit)
         stack.push_async_callback(self.store.close)
@@ -139,14 +140,13 @@ class House:
         self.requests = ContainerRequests(
             self.resolver,
             records,
+            KnownRequests(records, database, lifetime=3600),
             named,
             self.answers,
-            database,
             upstream,
             Naming(records, logins, named, KEY),
             AccessRules(0),
             Audit(None),
-            lifetime=3600,
         )
         return self
 

@@ -25,9 +25,10 @@ from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import token_of
+from wavelet.resolve.known import About, ContainerRequest
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.progress import Ready, State
-from wavelet.resolve.requests import About, ContainerRequest, Documents
+from wavelet.resolve.requests import Documents
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25

@@ -28,10 +28,10 @@ from wavelet.pin.tags import Pinner
 from wavelet.plan.asked import CondaDefaults
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.contents import Contents
+from wavelet.resolve.known import KnownRequests
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers
-from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
@@ -156,7 +156,7 @@ class House:
     records: Records
     resolver: Resolver
     answers: Answers
-    requests: ContainerRequests
+    known: KnownRequests
     scopes: Scopes
     rules: AccessRules
     guard: Guard
@@ -176,7 +176,7 @@ class House:
             self.records.keep_for(new.records.lifetime)
             self.resolver.makers = made_by
             self.answers.retention = new.store.retention
-            self.requests.lifetime = new.records.lifetime
+            self.known.lifetime = new.records.lifetime
             self.scopes.lease = new.store.lease
             self.rules.engine_uids = frozenset(new.engine_uids)
             self.guard.names = names

@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-import msgspec
 import structlog
 
-from wavelet.cluster.records import Record, Records, Stored
+from wavelet.cluster.records import Record, Records
 from wavelet.errors import (
     AccessRefused,
     OurError,
-    TokenNotFound,
     UpstreamBroken,
     UpstreamError,
     WaveletError,
@@ -35,57 +32,23 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import path_of
 from wavelet.plan.plan import INLINE, Plan, layers
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.tokens import well_formed
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.audit import Audit
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
+from wavelet.resolve.known import About, ContainerRequest, Known, KnownRequests
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.naming import Naming, localised
-from wavelet.resolve.progress import Pending, Progress, Ready, State
+from wavelet.resolve.progress import Pending, Ready, State
 from wavelet.resolve.resolver import Resolver
-from wavelet.store.database import Database
 from wavelet.upstream.client import Upstream
 
 log = structlog.get_logger()
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
-"""
-
 PIN_WAIT = 2.0
 """Seconds that a POST waits for its pin."""
-
-KNOWN_IN_MEMORY = 20_000
-KNOWN_BYTES = 64 * 1024 * 1024
-KNOWN_TTL = 30.0
-"""Seconds after which a request in memory is looked up again: another node may have evicted it."""
-
-
-class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a request that the node which got it shows again. They take no part in names."""
-
-    api: str
-    image: str
-    fingerprint: str | None = None
-    timestamp: str | None = None
-    address: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRequest:
-    """A request as it is known on this node; times in unix seconds."""
-
-    token: str
-    plan: Plan
-    principal: str
-    created_at: float
-    expires_at: float
-    about: About | None = None
-    source_digest: Digest | None = None
-    made_digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,48 +60,35 @@ class Documents:
     config: bytes | None
 
 
-@dataclass(slots=True)
-class _Known:
-    request: ContainerRequest
-    until: float
-    size: int
-    progress: Progress = field(default_factory=Progress)
-
-
 def answer_name(token: str) -> str:
     """Return the name under which `Answers` keeps what a token has answered."""
     return f"wt/{token}"
 
 
 class ContainerRequests:
-    """All container requests, as this node sees them; `lifetime`, in seconds, may be set at any time."""
+    """All container requests, as this node sees them."""
 
     def __init__(
         self,
         resolver: Resolver,
         records: Records,
+        known: KnownRequests,
         named: Layers,
         answers: Answers,
-        database: Database,
         upstream: Upstream,
         naming: Naming,
         rules: AccessRules,
         audit: Audit,
-        *,
-        lifetime: float,
     ) -> None:
         self._resolver = resolver
         self._records = records
+        self._known = known
         self._layers = named
         self._answers = answers
-        self._database = database
         self._upstream = upstream
         self._naming = naming
         self._rules = rules
         self._audit = audit
-        self.lifetime = lifetime
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._known_bytes = 0
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -228,13 +178,10 @@ class ContainerRequests:
                 await self._layers.check_inline(layer, inline[layer.digest])
                 self._layers.remember(layer, len(inline[layer.digest]))
 
-    async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> _Known:
+    async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> Known:
         token = await self._records.put(record, inline)
-        known = await self._look_up(token)
-        if known.request.about is None:
-            known.request = replace(known.request, about=about)
-            row = (token, msgspec.json.encode(about), time.time())
-            self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
+        known = await self._known.look_up(token)
+        self._known.describe(known, about)
         plan = localised(record.plan, token)
         if known.request.plan != plan and known.progress.took is None:
             # The same layers from other places: of two requests the later one knows better where they are now.
@@ -269,55 +216,18 @@ class ContainerRequests:
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
         """
-        known = await self._look_up(token)
+        known = await self._known.look_up(token)
         try:
             await self._records.touch(token)
         except WaveletError as error:
             log.warning("the use of a request could not be noted", token=token, because=error.message)
         return known.request
 
-    async def _visible(self, token: str, identity: Identity) -> _Known:
-        known = await self._look_up(token)
+    async def _visible(self, token: str, identity: Identity) -> Known:
+        known = await self._known.look_up(token)
         if not self._rules.may_see(identity, known.request.principal):
             raise AccessRefused("this container request belongs to another user")
         return known
-
-    async def _look_up(self, token: str) -> _Known:
-        known = self._known.get(token)
-        if known is not None and known.until > time.monotonic():
-            self._known.move_to_end(token)
-            return known
-        stored = await self._records.get(token) if well_formed(token) else None
-        if stored is None:
-            self._drop(token)
-            raise TokenNotFound(
-                f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
-            )
-        if known is None:
-            known = _Known(self._from_record(token, stored), 0.0, len(stored.record.encode()))
-            self._known[token] = known
-            self._known_bytes += known.size
-            while len(self._known) > KNOWN_IN_MEMORY or self._known_bytes > KNOWN_BYTES:
-                self._known_bytes -= self._known.popitem(last=False)[1].size
-        known.until = time.monotonic() + KNOWN_TTL
-        return known
-
-    def _drop(self, token: str) -> None:
-        known = self._known.pop(token, None)
-        self._known_bytes -= 0 if known is None else known.size
-
-    def _from_record(self, token: str, stored: Stored) -> ContainerRequest:
-        record = stored.record
-        rows = self._database.read("SELECT about FROM requests WHERE token = ?", token)
-        about = msgspec.json.decode(rows[0][0], type=About) if rows else None
-        return ContainerRequest(
-            token,
-            localised(record.plan, token),
-            record.principal,
-            stored.created_at,
-            stored.used_at + self.lifetime,
-            about,
-        )
 
     async def status(
         self, token: str, identity: Identity, *, keep: bool = True
@@ -352,7 +262,7 @@ class ContainerRequests:
             async for event in events:
                 yield event
 
-    def _beginner(self, known: _Known, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
+    def _beginner(self, known: Known, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
         async def begin() -> Job[Pinned]:
             with asking(keep=keep):
                 return await self._resolver.prepare(
@@ -392,11 +302,11 @@ class ContainerRequests:
         """
         name = answer_name(token)
         with self._audit.refusals(door=door, uid=identity.uid, name=name):
-            known = await self._look_up(token)
+            known = await self._known.look_up(token)
             if not self._rules.may_evict(identity, known.request.principal):
                 raise AccessRefused("only who made a request, root, or the daemon's own user may evict it")
         await self._records.evict(token)
-        self._drop(token)
+        self._known.forget(token)
         self._answers.forget(name)
         self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=known.request.plan)
 

@@ -12,8 +12,8 @@ from wavelet.plan.conda import FromConda, FromLock, subdir_of
 from wavelet.plan.names import pull_name
 from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
+from wavelet.resolve.known import ContainerRequest
 from wavelet.resolve.progress import Failed, Ready, State
-from wavelet.resolve.requests import ContainerRequest
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb
 

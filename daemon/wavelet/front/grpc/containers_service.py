@@ -20,8 +20,9 @@ from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.resolve.job import HELD
+from wavelet.resolve.known import ContainerRequest
 from wavelet.resolve.progress import Pending, Ready, State
-from wavelet.resolve.requests import PIN_WAIT, ContainerRequest
+from wavelet.resolve.requests import PIN_WAIT
 from wavelet.v1 import containers_pb2 as pb
 from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
 

@@ -16,7 +16,8 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.names import path_of
 from wavelet.plan.plan import AsIndex, Plan
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.requests import ContainerRequest, ContainerRequests
+from wavelet.resolve.known import ContainerRequest
+from wavelet.resolve.requests import ContainerRequests
 
 _OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
 

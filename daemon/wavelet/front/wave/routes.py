@@ -23,8 +23,9 @@ from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
+from wavelet.resolve.known import About
 from wavelet.resolve.lock_files import LOCK_FORMS
-from wavelet.resolve.requests import About, ContainerRequests
+from wavelet.resolve.requests import ContainerRequests
 
 BODY_WAIT = 60.0
 """Seconds within which a body has to arrive."""

@@ -24,7 +24,7 @@ from wavelet.plan.asked import Asked, CondaDefaults
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.requests import About
+from wavelet.resolve.known import About
 
 Api = Literal["v1", "v1alpha2", "grpc"]
 """`POST /container-token`, `POST /v1alpha2/container`, and `ContainerService/Resolve`."""

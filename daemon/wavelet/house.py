@@ -1,0 +1,282 @@
+"""The rooms of a daemon, built and joined: from its state directory up to its doors, which `app` opens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+
+from wavelet import __version__
+from wavelet.cluster import claims as cluster_claims
+from wavelet.cluster.claims import Claims, DirectoryClaims, SqliteClaims
+from wavelet.cluster.directory import DirectoryRecords
+from wavelet.cluster.key import key_path, load_key
+from wavelet.cluster.records import Records
+from wavelet.cluster.sealed import SealedLogins
+from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.config import Settings, parse_size
+from wavelet.errors import WaveletError
+from wavelet.front import operations
+from wavelet.front.activity import Activity, counting
+from wavelet.front.caller import caller_middleware
+from wavelet.front.grpc.behind import Behind
+from wavelet.front.guard import Guard
+from wavelet.front.refusals import refusals
+from wavelet.front.registry.routes import RegistryDoor
+from wavelet.front.registry.scope import Scopes
+from wavelet.front.wave.routes import add_routes as add_wave_routes
+from wavelet.pin import access, tags
+from wavelet.pin.access import Access
+from wavelet.pin.conda import index_files, locks, pip_config
+from wavelet.pin.conda.locks import Locks
+from wavelet.pin.conda.pinner import CondaPinner
+from wavelet.pin.conda.relay import Relay
+from wavelet.pin.conda.solver import Solver
+from wavelet.pin.tags import Pinner
+from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
+from wavelet.reload.reloader import Reloader
+from wavelet.resolve import archives, journal, known, layers, memo
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.archives import Archives
+from wavelet.resolve.audit import Audit
+from wavelet.resolve.cache import Cache
+from wavelet.resolve.contents import Contents
+from wavelet.resolve.journal import Journals
+from wavelet.resolve.known import KnownRequests
+from wavelet.resolve.layers import Layers
+from wavelet.resolve.makers import makers
+from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.naming import Naming
+from wavelet.resolve.prefetch import Prefetcher
+from wavelet.resolve.requests import ContainerRequests
+from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.work import Tools
+from wavelet.resolve.workers import Workers
+from wavelet.store import content
+from wavelet.store.content import ContentStore, bytes_held
+from wavelet.store.database import Database
+from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.systemd import liveness
+from wavelet.upstream.channels import Channels
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credentials import Logins
+
+log = structlog.get_logger()
+
+EXPIRY_INTERVAL = 3600.0
+"""Seconds between two looks for what is past its lifetime."""
+
+_ROOMS = (content, memo, tags, access, layers, known, archives, journal, index_files, locks, liveness)
+SCHEMA = "".join(room.SCHEMA for room in _ROOMS)
+"""The tables of a node's own database."""
+
+
+class Expires(Protocol):
+    """What forgets by age."""
+
+    def expire(self) -> None:
+        """Forget what is too old to be of use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all rooms stand on: the settings, what is kept, and the way to other servers. `key` is the cluster's."""
+
+    settings: Settings
+    key: bytes
+    database: Database
+    records: Records
+    claims: Claims
+    store: ContentStore
+    logins: Logins
+    upstream: Upstream
+    audit: Audit
+
+
+async def lay_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
+    """Open what is kept in the state directory, which is this process's, and in that of the cluster.
+
+    Raises:
+        ConfigError: it cannot be opened, and why.
+    """
+    state = settings.state_directory
+    audit = await asyncio.to_thread(Audit.of, settings)
+    stack.callback(audit.close)
+    database = Database(state / "node.db", SCHEMA, synchronous="NORMAL")
+    stack.callback(database.close)
+    key = await asyncio.to_thread(load_key, key_path(settings))
+    records = _records(settings, state, key)
+    stack.push_async_callback(records.close)
+    in_memory = filesystem_type(state) in MEMORY_FILESYSTEMS
+    limit = settings.store_limit(bytes_held(database), in_memory=in_memory)
+    claims = _claims(settings, state, key, stack)
+    stack.push_async_callback(claims.close)
+    store = ContentStore(state, database, limit)
+    stack.push_async_callback(store.close)
+    logins = _logins(settings, key, audit)
+    stack.push_async_callback(logins.close)
+    upstream = await stack.enter_async_context(Upstream(settings, logins))
+    return Ground(settings, key, database, records, claims, store, logins, upstream, audit)
+
+
+async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stack: AsyncExitStack) -> Behind:
+    """Build the rooms between the doors and the store, and put the doors into `app`."""
+    settings, database, store, upstream = ground.settings, ground.database, ground.store, ground.upstream
+    records, claims, logins, audit = ground.records, ground.claims, ground.logins, ground.audit
+    asking = settings.upstream
+    grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
+    stack.push_async_callback(grants.close)
+    pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
+    opened = Contents(store, upstream, records, layer_limit=parse_size(asking.layer_limit, "upstream.layer_limit"))
+    named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
+    stack.callback(named.close)
+    images = Memo(database)
+    site = Site(settings.conda)
+    conda, archives = await _conda(ground, reloader, site, stack)
+    workers = Workers(settings.conda.workers)
+    stack.push_async_callback(workers.close)
+    journals = Journals(database)
+    tools = Tools(store, upstream, named, archives, claims, workers, records, settings.name_authority)
+    made_by = makers(settings.conda)
+    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools, made_by)
+    stack.push_async_callback(resolver.close)
+    answers = Answers(database, images, settings.store.retention)
+    rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
+    looked_up = KnownRequests(records, database, lifetime=settings.records.lifetime)
+    container_requests = ContainerRequests(
+        resolver,
+        records,
+        looked_up,
+        named,
+        answers,
+        upstream,
+        Naming(records, logins, named, ground.key),
+        rules,
+        audit,
+    )
+    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, lease=settings.store.lease)
+    own_hosts = frozenset({settings.name_authority, settings.listen})
+    expiry = asyncio.create_task(_expire((records, claims, logins), (grants, pinner, images, answers, conda, journals)))
+    stack.callback(expiry.cancel)
+    activity = Activity(lambda: store.fetching or resolver.running > 0)
+    app[operations.READY] = {}
+    guard = Guard(settings)
+    reloader.add(Upstreams(upstream, logins, grants, pinner, opened, named).prepare)
+    reloader.add(House(store, records, resolver, answers, looked_up, scopes, rules, guard).prepare)
+    reloader.add(prepare_log)
+    reloader.told = lambda decision, reason: audit.note(decision, reason=reason)
+    app.middlewares.extend([refusals, guard.refuse_foreign, caller_middleware(rules, ground.key), counting(activity)])
+    operations.add_routes(app)
+    state = _state_teller(settings, resolver, store)
+    operations.add_status(app, state)
+    RegistryDoor(scopes, audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
+    add_wave_routes(app, container_requests, settings.name_authority, site)
+    return Behind(
+        container_requests,
+        resolver,
+        Cache(store, answers),
+        Prefetcher(resolver, store, answers),
+        logins,
+        rules,
+        activity,
+        site,
+        state,
+        reloader,
+        audit,
+    )
+
+
+def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -> Callable[[], operations.State]:
+    started = time.time()
+
+    def tell() -> operations.State:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uid": os.geteuid(),
+            "started": started,
+            "address": settings.listen,
+            "authority": settings.name_authority,
+            "state": str(settings.state_directory),
+            "records": settings.records.directory,
+            "jobs": resolver.running,
+            "store": {"size": store.size, "limit": store.limit},
+        }
+
+    return tell
+
+
+async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExitStack) -> tuple[CondaPinner, Archives]:
+    """Build what solves for packages and fetches them."""
+    settings, database, store = ground.settings, ground.database, ground.store
+    channels = await stack.enter_async_context(Channels(settings))
+    indexes = await asyncio.to_thread(pip_config.read, os.environ)
+    await asyncio.to_thread(channels.admit, indexes.urls)
+    relay = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
+    await relay.start()
+    stack.push_async_callback(relay.close)
+    state = settings.state_directory
+    limit, max_age = settings.conda.solve_limit, settings.conda.repodata_ttl
+    solver = Solver(state / "solver", limit=limit, max_age=max_age, mirror=relay.url_for)
+    archives = Archives(store, channels, database)
+    locks = Locks(database, ground.claims, settings.conda.renew_names)
+    conda = CondaPinner(
+        settings.conda,
+        locks,
+        solver,
+        channels,
+        relay,
+        archives.complete,
+        ground.upstream.location,
+        state / "pip",
+        tuple(indexes.directories),
+    )
+    stack.push_async_callback(conda.close)
+    reloader.add(Packages(channels, relay, solver, locks, conda, site).prepare)
+    return conda, archives
+
+
+def _logins(settings: Settings, key: bytes, audit: Audit) -> Logins:
+    shared = settings.records.directory if settings.records.share_logins else ""
+    logins = Logins(settings, SealedLogins(Path(shared), key) if shared else None)
+    logins.told = lambda decision, uid, registry: audit.note(
+        decision, door="grpc", uid=uid, upstreams=(registry,) if registry else ()
+    )
+    return logins
+
+
+def _claims(settings: Settings, state: Path, key: bytes, stack: AsyncExitStack) -> Claims:
+    if settings.records.directory:
+        return DirectoryClaims(Path(settings.records.directory), key)
+    database = Database(state / "records.db", cluster_claims.SCHEMA, synchronous="FULL")
+    stack.callback(database.close)
+    return SqliteClaims(database, key)
+
+
+def _records(settings: Settings, state: Path, key: bytes) -> Records:
+    lifetime = settings.records.lifetime
+    if settings.records.directory:
+        return DirectoryRecords(Path(settings.records.directory), key, lifetime)
+    return SqliteRecords(state / "records.db", key, lifetime)
+
+
+async def _expire(shared: tuple[Records | Claims | Logins, ...], others: tuple[Expires, ...]) -> None:
+    while True:
+        for room in others:
+            room.expire()
+        for keeper in shared:
+            try:
+                count = await keeper.expire()
+                if count:
+                    log.info("expired", records=count)
+            except WaveletError as error:
+                log.warning("what has expired could not be removed", because=error.message)
+        await asyncio.sleep(EXPIRY_INTERVAL)

@@ -1,0 +1,122 @@
+"""Container requests that this node knows: looked up among the records, with what only this node keeps beside them."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from wavelet.cluster.records import Records, Stored
+from wavelet.errors import TokenNotFound
+from wavelet.image.digest import Digest
+from wavelet.plan.plan import Plan
+from wavelet.plan.tokens import well_formed
+from wavelet.resolve.naming import localised
+from wavelet.resolve.progress import Progress
+from wavelet.store.database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
+"""
+
+IN_MEMORY = 20_000
+BYTES = 64 * 1024 * 1024
+TTL = 30.0
+"""Seconds after which a request in memory is looked up again: another node may have evicted it."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about a request that the node which got it shows again. They take no part in names."""
+
+    api: str
+    image: str
+    fingerprint: str | None = None
+    timestamp: str | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """A request as it is known on this node; times in unix seconds."""
+
+    token: str
+    plan: Plan
+    principal: str
+    created_at: float
+    expires_at: float
+    about: About | None = None
+    source_digest: Digest | None = None
+    made_digest: Digest | None = None
+
+
+@dataclass(slots=True)
+class Known:
+    """A request in memory, and how far it is; `size` is that of its record, in bytes."""
+
+    request: ContainerRequest
+    until: float
+    size: int
+    progress: Progress = field(default_factory=Progress)
+
+
+class KnownRequests:
+    """The requests of one node; `lifetime` (of a token since its last use, in seconds) may be set at any time."""
+
+    def __init__(self, records: Records, database: Database, *, lifetime: float) -> None:
+        self.lifetime = lifetime
+        self._records = records
+        self._database = database
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._bytes = 0
+
+    async def look_up(self, token: str) -> Known:
+        """Return a request.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+        """
+        known = self._known.get(token)
+        if known is not None and known.until > time.monotonic():
+            self._known.move_to_end(token)
+            return known
+        stored = await self._records.get(token) if well_formed(token) else None
+        if stored is None:
+            self.forget(token)
+            raise TokenNotFound(
+                f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
+            )
+        if known is None:
+            known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()))
+            self._known[token] = known
+            self._bytes += known.size
+            while len(self._known) > IN_MEMORY or self._bytes > BYTES:
+                self._bytes -= self._known.popitem(last=False)[1].size
+        known.until = time.monotonic() + TTL
+        return known
+
+    def describe(self, known: Known, about: About) -> None:
+        """Keep what the first one who has asked for a request here says about it."""
+        if known.request.about is None:
+            known.request = replace(known.request, about=about)
+            row = (known.request.token, msgspec.json.encode(about), time.time())
+            self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
+
+    def forget(self, token: str) -> None:
+        """Take a request out of memory."""
+        known = self._known.pop(token, None)
+        self._bytes -= 0 if known is None else known.size
+
+    def _from_record(self, token: str, stored: Stored) -> ContainerRequest:
+        record = stored.record
+        rows = self._database.read("SELECT about FROM requests WHERE token = ?", token)
+        about = msgspec.json.decode(rows[0][0], type=About) if rows else None
+        return ContainerRequest(
+            token,
+            localised(record.plan, token),
+            record.principal,
+            stored.created_at,
+            stored.used_at + self.lifetime,
+            about,
+        )

@@ -1,0 +1,140 @@
+"""`wavelet doctor`: what facts mean, fact by fact; and one report of a real machine with a real daemon."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from lab.private import Private, parse
+from wavelet.cli import doctor_checks as checks
+from wavelet.cli.batch import batch_job, job_of_group
+from wavelet.cli.doctor_checks import Finding
+from wavelet.cli.doctor_engines import Docker, Engines, Podman, Sif, podman
+from wavelet.cli.doctor_facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials
+
+STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}
+GB = 1000**3
+ROOMY = Disk("/s", "ext4", 100 * GB, 50 * GB, 10**6, in_memory=False, shared=False, writable=True)
+PODMAN = Podman("5.0", "127.0.0.1:9090", insecure=True, drop_in="/d/wavelet.conf")
+OLD = Sif("singularity", "3.8", (3, 8), "SINGULARITY_NOHTTPS", plain_http=False)
+REACHED = Server("a", "https://a/", 0.01, skew=1.0)
+AWAY = Server("b", "https://b/", error="no route")
+
+
+def levels(findings: Iterable[Finding]) -> list[str]:
+    found = list(findings)
+    assert all(finding.remedy for finding in found if finding.level != "ok")
+    return [finding.level for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        (checks.daemon(Daemon(STATUS, ("x",), (), 5, "1")), ["ok"]),
+        (checks.daemon(Daemon(STATUS, ("x",), (), 5, "2")), ["ok", "warning"]),
+        (checks.daemon(Daemon(None, ("x", "y"), (), 5, "1")), ["problem"]),
+        (checks.socket(Socket("/s", "")), ["ok"]),
+        (checks.socket(Socket("/s", "absent")), ["warning"]),
+        (checks.socket(Socket("/s", "Permission denied")), ["problem"]),
+        (checks.disk(ROOMY), ["ok"]),
+        (checks.disk(dataclasses.replace(ROOMY, free=10 * GB)), ["warning"]),
+        (checks.disk(dataclasses.replace(ROOMY, free=GB)), ["problem"]),
+        (checks.disk(dataclasses.replace(ROOMY, files=10)), ["problem"]),
+        (checks.disk(dataclasses.replace(ROOMY, in_memory=True)), ["warning"]),
+        (checks.disk(dataclasses.replace(ROOMY, shared=True)), ["problem"]),
+        (checks.disk(dataclasses.replace(ROOMY, writable=False)), ["problem"]),
+        (checks.engines(Engines(None, None, ())), ["warning"]),
+        (checks.engines(Engines(Docker("27"), None, ())), ["ok"]),
+        (checks.docker(Docker(error="permission denied while trying to connect")), ["warning"]),
+        (checks.docker(Docker("27", dead_mirrors=("http://127.0.0.1:1",))), ["ok", "warning"]),
+        (checks.podman(PODMAN), ["ok"]),
+        (checks.podman(dataclasses.replace(PODMAN, insecure=False)), ["warning"]),
+        (checks.podman(dataclasses.replace(PODMAN, unreadable=(("/f", "not TOML"),))), ["problem", "ok"]),
+        (checks.sif([OLD]), ["warning"]),
+        (checks.sif([dataclasses.replace(OLD, plain_http=True)]), ["ok"]),
+        (checks.sif([dataclasses.replace(OLD, name="apptainer", release=(1, 4))]), ["ok"]),
+        (checks.sif([dataclasses.replace(OLD, release=(4, 1), dead_mirror="cache:5000")]), ["ok", "problem"]),
+        (checks.credentials([]), ["ok"]),
+        (checks.credentials([AuthFile("/f", 2, open=True)]), ["warning"]),
+        (checks.credentials([AuthFile("/f", missing_helpers=("ecr",))]), ["ok", "problem"]),
+        (checks.credentials([AuthFile("/f", error="not JSON"), AuthFile("/g", foreign=True)]), ["problem", "problem"]),
+        (checks.upstream([REACHED, AWAY]), ["ok", "problem"]),
+        (checks.upstream([AWAY]), ["warning"]),
+        (checks.clock([AWAY]), ["ok"]),
+        (checks.clock([dataclasses.replace(REACHED, skew=900.0), REACHED]), ["ok"]),
+        (checks.clock([dataclasses.replace(REACHED, skew=-90.0)]), ["warning"]),
+        (checks.clock([dataclasses.replace(REACHED, skew=900.0)]), ["problem"]),
+        (checks.jobs(Jobs(True, "Slurm job 7", "", manager=False, lingers=False)), ["warning"]),
+        (checks.jobs(Jobs(False, "", "Slurm job 7", manager=False, lingers=False)), ["warning"]),
+        (checks.jobs(Jobs(False, "", "Slurm job 7", manager=True, lingers=True)), ["ok"]),
+        (checks.jobs(Jobs(True, "", "", manager=True, lingers=False)), ["warning"]),
+        (checks.records(None), []),
+        (checks.records(Records("/r", "nfs4", shared=True, error="")), ["ok"]),
+        (checks.records(Records("/r", "ext4", shared=False, error="")), ["warning"]),
+        (checks.records(Records("/r", "nfs4", shared=True, error="this user cannot write to it")), ["problem"]),
+    ],
+)
+def test_what_facts_mean(findings: Iterable[Finding], expected: list[str]) -> None:
+    assert levels(findings) == expected
+
+
+def test_batch_jobs_are_known_by_variables_and_control_groups() -> None:
+    assert batch_job({"SLURM_JOB_ID": "12"}) == "Slurm job 12"
+    assert batch_job({"PBS_JOBID": "9.head"}) == "PBS job 9.head"
+    assert batch_job({"JOB_ID": "none"}) == ""
+    first = "12:memory:/slurm/uid_1000/job_55/step_0/task_0\n"
+    second = "0::/system.slice/slurmstepd.scope/job_66/step_batch/user/task_0\n"
+    named = "0::/system.slice/node7_slurmstepd.scope/job_67/step_0\n"
+    jobs = ["Slurm job 55", "Slurm job 66", "Slurm job 67", ""]
+    assert [job_of_group(text) for text in (first, second, named, "0::/user.slice/job_1\n")] == jobs
+
+
+def test_login_files_and_registries_conf_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / ".docker" / "config.json"
+    docker.parent.mkdir()
+    docker.write_text('{"auths": {"r.example": {"auth": "YTpi"}}, "credHelpers": {"q.example": "no-such"}}')
+    docker.chmod(0o644)
+    environment = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "none")}
+    assert credentials(environment) == [AuthFile(str(docker), 1, open=True, missing_helpers=("no-such",))]
+
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "podman").write_text("#!/bin/sh\necho podman version 5.4.1\n")
+    (programs / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    conf = tmp_path / "registries.conf"
+    environment["CONTAINERS_REGISTRIES_CONF"] = str(conf)
+    conf.write_text('[[registry]]\nlocation = "127.0.0.1:21005"\ninsecure = true\n')
+    seen = podman(environment, "127.0.0.1:21005")
+    assert seen is not None
+    assert (seen.version, seen.insecure) == ("5.4.1", True)
+    conf.write_text("[[registry]\n")
+    broken = podman(environment, "127.0.0.1:21005")
+    assert broken is not None
+    assert (broken.insecure, broken.unreadable[0][0]) == (False, str(conf))
+
+
+def test_a_machine_with_a_daemon_and_without_a_network(tmp_path: Path) -> None:
+    private = Private(tmp_path / "node")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        'conda: {base_image: "127.0.0.1:9/a/b:1", channels: ["http://127.0.0.1:9/channel"]}\n'
+        'upstream: {aliases: []}\nlisten: "127.0.0.1:9"\n'
+    )
+    missing = private.call("doctor", "--config", str(settings), "--output", "json")
+    assert missing.returncode == 1
+    found = {finding["check"]: finding for finding in parse(missing.stdout)}
+    assert found["daemon"]["level"] == "problem"
+    assert found["upstream"]["level"] == "warning"
+    assert "offline" in found["upstream"]["message"]
+    try:
+        private.ensure()
+        done = private.call("doctor", "--config", str(settings))
+    finally:
+        private.end()
+    assert done.returncode == 0, done.stdout
+    assert f"serves http://127.0.0.1:{private.port}" in done.stdout
+    assert f"for {private.directory}/state" in done.stdout

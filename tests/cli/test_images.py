@@ -1,0 +1,92 @@
+"""`inspect`, `pull` and `prefetch`, `conda`, `cache`: as a person would call them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.conftest import Wavelet
+from lab.grpc_site import Site
+from wavelet.cli.image_lists import names_in
+
+pytestmark = [pytest.mark.registry, pytest.mark.conda]
+
+
+def test_inspecting(wavelet: Wavelet, site: Site) -> None:
+    text = wavelet("inspect", site.image).out
+    assert site.busybox.digest in text
+    assert "linux/amd64" in text
+    found = wavelet("inspect", site.image, "-o", "json").json()
+    assert found["manifest"] == site.busybox.json()
+    assert found["config"]["os"] == "linux"
+    assert wavelet("inspect", f"{site.registry.host}/lab/absent:1").code == 4
+
+
+def test_pulling_goes_on_after_an_image_that_fails(wavelet: Wavelet, site: Site) -> None:
+    absent = f"{site.registry.host}/lab/absent:1"
+    said = wavelet("pull", absent, site.image)
+    assert said.code == 1
+    assert said.out == f"{site.image}  {site.busybox.digest}\n"
+    assert f"{absent}: refused" in said.err
+    assert f"1 of 2 failed: {absent}" in said.err
+
+
+def test_lists_of_images(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:
+    (tmp_path / "images").write_text(f"# those of the course\n{site.image}\n\n")
+    assert [each["image"] for each in wavelet("prefetch", "--file", str(tmp_path / "images"), "-o", "json").json()] == [
+        site.image
+    ]
+    inspected = {"processes": [{"name": "A", "container": f"docker://{site.image}"}, {"name": "B", "container": None}]}
+    said = wavelet("pull", "--file", "-", "conda/htslib:1.17", "-o", "yaml", stdin=json.dumps(inspected))
+    assert [each["image"] for each in yaml.safe_load(said.out)] == ["conda/htslib:1.17", site.image]
+    assert all(each["digest"] and not each["error"] for each in yaml.safe_load(said.out))
+
+
+def test_what_lists_leave_out() -> None:
+    processes = [{"name": name, "container": name} for name in ("/images/a.sif", "https://x.org/b.img", "c:1", "c:1")]
+    assert names_in(json.dumps({"processes": processes}), "x") == ["c:1"]
+
+
+@pytest.mark.parametrize(("arguments", "words"), [([], "no image"), (["--file", "-"], "nextflow inspect")])
+def test_nothing_to_pull(wavelet: Wavelet, arguments: list[str], words: str) -> None:
+    said = wavelet("pull", *arguments, stdin='{"process": []}')
+    assert said.code == 2
+    assert words in said.err
+
+
+def test_solving_locking_and_making(wavelet: Wavelet, site: Site) -> None:
+    assert [line.split()[:2] for line in wavelet("conda", "solve", "samtools=1.17").out.splitlines()] == [
+        ["package", "version"],
+        ["htslib", "1.17"],
+        ["samtools", "1.17"],
+    ]
+    assert "@EXPLICIT" in wavelet("conda", "lock", "samtools=1.17").out
+    pixi = wavelet("conda", "lock", "samtools=1.17", "--format", "pixi", "-o", "json").json()
+    assert yaml.safe_load(pixi["text"])["environments"]
+    assert wavelet("conda", "image", "samtools=1.17").out.startswith(f"{site.node.authority}/wt/")
+    assert wavelet("conda", "solve").code == 2
+    assert wavelet("conda", "lock", "--token", "0" * 32).code == 4
+
+
+def test_the_store(wavelet: Wavelet, site: Site) -> None:
+    wavelet("pull", site.image)
+    listed = {each["name"]: each for each in wavelet("cache", "ls", "-o", "json").json()}
+    assert listed[site.image]["digest"] == site.busybox.digest
+    assert site.image in wavelet("cache", "ls").out
+    assert len(wavelet("cache", "ls", "--blobs", "-o", "json").json()) == _stats(wavelet)["blobs"]
+    pinned = wavelet("cache", "pin", site.image, "-o", "json").json()
+    assert _stats(wavelet)["pinned"] == pinned["size"] > 0
+    assert "pinned" in next(line for line in wavelet("cache", "ls").out.splitlines() if site.image in line)
+    assert wavelet("cache", "unpin", site.image).out.startswith(f"unpinned {pinned['blobs']} blobs")
+    assert wavelet("cache", "gc", "--keep", "50GB").out == "removed 0 blobs, 0 B\n"
+    assert wavelet("cache", "gc", site.image).code == 0
+    assert site.image not in wavelet("cache", "ls").out
+    assert wavelet("cache", "gc").code == 2
+    assert "blobs" in wavelet("cache", "stats").out
+
+
+def _stats(wavelet: Wavelet) -> dict[str, int]:
+    return dict(wavelet("cache", "stats", "-o", "json").json())

@@ -1,0 +1,156 @@
+"""`wavelet resolve` and what shows what it has named."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cli.conftest import Wavelet
+from lab import conda_asks
+from lab.grpc_site import Site
+
+pytestmark = [pytest.mark.registry, pytest.mark.conda]
+
+
+def test_a_name_is_all_that_is_printed(wavelet: Wavelet, site: Site) -> None:
+    said = wavelet("resolve", "--image", site.image, "--config-env", "GREETING=hello", "--config-working-dir", "/data")
+    assert (said.code, said.err) == (0, "")
+    name = said.out.removesuffix("\n")
+    assert name.startswith(f"{site.node.authority}/wt/")
+    config = conda_asks.config(site.node, name)["config"]
+    assert "GREETING=hello" in config["Env"]
+    assert config["WorkingDir"] == "/data"
+
+
+def test_the_same_in_json_and_yaml(wavelet: Wavelet, site: Site) -> None:
+    asked = "resolve", "-i", site.image, "--config-cmd", "echo", "--config-cmd", "a b", "-o"
+    found = wavelet(*asked, "json").json()
+    assert found["state"] == "ready"
+    assert found["sourceDigest"] == site.busybox.digest
+    assert yaml.safe_load(wavelet(*asked, "yaml").out) == found | {"expiration": _any_text()}
+    assert conda_asks.config(site.node, found["targetImage"])["config"]["Cmd"] == ["echo", "a b"]
+
+
+def test_a_configuration_from_a_file_and_options_over_it(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"entrypoint": ["/from-file"], "env": ["A=file"], "workingDir": "/file"}))
+    name = wavelet("resolve", "-i", site.image, "--config-file", str(file), "--config-entrypoint", "/mine").out.strip()
+    config = conda_asks.config(site.node, name)["config"]
+    assert config["Entrypoint"] == ["/mine"]
+    assert config["WorkingDir"] == "/file"
+    file.write_text('{"entrypoit": []}')
+    said = wavelet("resolve", "-i", site.image, "--config-file", str(file))
+    assert said.code == 2
+    assert "entrypoit" in said.err
+
+
+def test_a_directory_becomes_a_layer_that_time_does_not_change(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:
+    program = tmp_path / "usr" / "bin" / "hello"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    (tmp_path / "usr" / "bin" / "again").symlink_to("hello")
+    name = wavelet("resolve", "-i", site.image, "--layer", str(tmp_path)).out.strip()
+    os.utime(program, (1, 1))
+    assert wavelet("resolve", "-i", site.image, "--layer", str(tmp_path)).out.strip() == name
+    with tarfile.open(fileobj=io.BytesIO(conda_asks.layers(site.node, name)[-1])) as tar:
+        members = {member.name: member for member in tar}
+    assert list(members) == ["usr", "usr/bin", "usr/bin/again", "usr/bin/hello"]
+    assert members["usr/bin/again"].linkname == "hello"
+    assert members["usr/bin/hello"].mode == 0o755
+    assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 0)}
+
+
+def test_a_layer_that_is_too_large_or_none(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(os.urandom(10_600_000))
+    said = wavelet("resolve", "-i", site.image, "--layer", str(tmp_path))
+    assert said.code == 2
+    assert "fit into a request" in said.err
+    os.mkfifo(tmp_path / "a-pipe")
+    assert "a-pipe is no file" in wavelet("resolve", "-i", site.image, "--layer", str(tmp_path)).err
+    assert wavelet("resolve", "-i", site.image, "--layer", str(tmp_path / "noise")).code == 2
+
+
+def test_awaiting_packages_shows_how_it_goes(wavelet: Wavelet, site: Site) -> None:
+    said = wavelet("resolve", "--conda-package", "awaited", "--conda-package", "htslib", "--await", "30s")
+    assert said.code == 0
+    assert said.out.endswith("\n")
+    assert said.out.count("\n") == 1
+    assert "solving for packages" in said.err
+    assert "awaited-1.0-h0_0.conda" in said.err
+    shown = wavelet("show", said.out.strip())
+    assert "awaited-1.0-h0_0.conda" in shown.out
+    token = said.out.split("/")[2]
+    assert f"wavelet conda lock --token {token}" in shown.out
+    assert "/awaited-1.0-h0_0.conda" in wavelet("conda", "lock", "--token", token).out
+    asked = wavelet("token", "describe", token, "-o", "json").json()["request"]
+    assert asked["packages"]["entries"] == ["awaited", "htslib"]
+
+
+def test_files_of_packages(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:
+    environment = "channels: [conda-forge]\ndependencies: [htslib=1.17]\n"
+    (tmp_path / "environment.yml").write_text(environment)
+    from_file = wavelet("resolve", "--conda-file", str(tmp_path / "environment.yml"))
+    assert from_file.code == 0, from_file.err
+    assert wavelet("resolve", "--conda-file", "-", stdin=environment).out == from_file.out
+    absent = wavelet("resolve", "--conda-file", str(tmp_path / "absent.yml"))
+    assert (absent.code, "absent.yml cannot be read" in absent.err) == (2, True)
+
+
+def test_a_name_by_itself(wavelet: Wavelet, site: Site) -> None:
+    assert wavelet("resolve", "--name", "conda/htslib:1.17").out.strip() == f"{site.node.authority}/conda/htslib:1.17"
+
+
+def test_a_token_is_forgotten(wavelet: Wavelet, site: Site) -> None:
+    token = wavelet("resolve", "-i", site.image, "--config-env", "FOR=getting", "-o", "json").json()["token"]
+    assert wavelet("token", "evict", token).code == 0
+    said = wavelet("token", "describe", token)
+    assert said.code == 4
+    assert said.err.startswith("wavelet: refused")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["-i", "UPPER/Case"], 4, "refused (--image): containerImage"),
+        (["-i", "busybox", "--freeze"], 4, "refused (--freeze)"),
+        (["--conda-package", "no-such-package"], 4, "no-such-package"),
+        (["-i", "busybox", "--name", "x"], 2, "give one of --image"),
+        ([], 2, "give one of --image"),
+        (["-i", "busybox", "--await", "soon"], 2, "'soon' is not a time"),
+        (["-i", "busybox", "--dry-run", "--await"], 2, "--dry-run"),
+        (["-i", "busybox", "--socket", "/absent/wavelet.sock"], 3, "no wavelet daemon answers at /absent/wavelet.sock"),
+    ],
+)
+def test_errors_are_a_sentence_and_a_code(wavelet: Wavelet, arguments: list[str], code: int, words: str) -> None:
+    said = wavelet("resolve", *arguments)
+    assert (said.code, said.out) == (code, "")
+    assert words in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_registry_that_does_not_answer(wavelet: Wavelet) -> None:
+    absent = "127.0.0.1:1/lab/busybox:1"
+    named = wavelet("resolve", "-i", absent)
+    assert named.code == 0
+    assert "wavelet: not ready yet" in named.err
+    awaited = wavelet("resolve", "-i", absent, "--await", "20s")
+    assert (awaited.code, awaited.out) == (1, "")
+    assert "upstream fails" in awaited.err
+
+
+def _any_text() -> Any:
+    class AnyText:
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, str)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    return AnyText()
