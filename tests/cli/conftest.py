@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from lab import images
+from lab.command import Said, Wavelet
 from lab.conda_asks import CHANNEL, CondaSite
 from lab.conda_channel import ChannelServer, make_channel
 from lab.conda_packages import Package
@@ -52,23 +50,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         registry.stop()
         private.stop()
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command has printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Return its output, which is JSON."""
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Wavelet = Callable[..., Said]
 
 
 @pytest.fixture

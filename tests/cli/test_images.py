@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.conftest import Wavelet
+from lab.command import Wavelet
 from lab.grpc_site import Site
 from wavelet.cli.image_lists import names_in
 
@@ -32,6 +32,13 @@ def test_pulling_goes_on_after_an_image_that_fails(wavelet: Wavelet, site: Site)
     assert said.out == f"{site.image}  {site.busybox.digest}\n"
     assert f"{absent}: refused" in said.err
     assert f"1 of 2 failed: {absent}" in said.err
+
+
+def test_an_engine_that_is_not_there(wavelet: Wavelet, site: Site) -> None:
+    said = wavelet("pull", site.image, "--into", "podman", "--engine-socket", "unix:///absent/podman.sock")
+    assert (said.code, said.out) == (4, "")
+    assert "refused (--engine-socket): there is no podman here: no socket at /absent/podman.sock" in said.err
+    assert wavelet("pull", site.image, "--engine-socket", "unix:///absent/podman.sock").code == 4
 
 
 def test_lists_of_images(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:

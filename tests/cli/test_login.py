@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Wavelet
+from lab.command import Wavelet
 from lab.grpc_site import Site
 from lab.registry import PASSWORDS
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.conftest import Wavelet
 from lab import conda_asks
+from lab.command import Wavelet
 from lab.grpc_site import Site
 
 pytestmark = [pytest.mark.registry, pytest.mark.conda]
@@ -79,6 +79,7 @@ def test_a_layer_that_is_too_large_or_none(wavelet: Wavelet, site: Site, tmp_pat
 
 
 def test_awaiting_packages_shows_how_it_goes(wavelet: Wavelet, site: Site) -> None:
+    site.channel.fault(r"awaited-.*\.conda", delay=0.5)
     said = wavelet("resolve", "--conda-package", "awaited", "--conda-package", "htslib", "--await", "30s")
     assert said.code == 0
     assert said.out.endswith("\n")
@@ -89,6 +90,7 @@ def test_awaiting_packages_shows_how_it_goes(wavelet: Wavelet, site: Site) -> No
     assert "awaited-1.0-h0_0.conda" in shown.out
     token = said.out.split("/")[2]
     assert f"wavelet conda lock --token {token}" in shown.out
+    assert wavelet("show", f"bd-{token}_0").out == shown.out
     assert "/awaited-1.0-h0_0.conda" in wavelet("conda", "lock", "--token", token).out
     asked = wavelet("token", "describe", token, "-o", "json").json()["request"]
     assert asked["packages"]["entries"] == ["awaited", "htslib"]
@@ -141,9 +143,9 @@ def test_a_registry_that_does_not_answer(wavelet: Wavelet) -> None:
     named = wavelet("resolve", "-i", absent)
     assert named.code == 0
     assert "wavelet: not ready yet" in named.err
-    awaited = wavelet("resolve", "-i", absent, "--await", "20s")
+    awaited = wavelet("resolve", "-i", absent, "--await", "3s")
     assert (awaited.code, awaited.out) == (1, "")
-    assert "upstream fails" in awaited.err
+    assert "the time is over, and so far: cannot reach 127.0.0.1:1" in awaited.err
 
 
 def _any_text() -> Any:

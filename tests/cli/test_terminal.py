@@ -13,8 +13,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 
@@ -48,14 +49,19 @@ class Shown:
     code: int
 
 
-def on_terminal(site: Site, *arguments: str, keys: Callable[[str], str] = lambda _: "", **variables: str) -> Shown:
+def on_terminal(
+    site: Site,
+    *arguments: str,
+    keys: Callable[[str], str] = lambda _: "",
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Shown:
     """Run a command with a terminal as its standard input and error.
 
     Args:
         site: whose daemon it calls.
         arguments: the command's.
         keys: returns what is typed next, from what is on the screen.
-        variables: of its environment.
+        variables: of its environment, besides those it needs.
     """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
@@ -64,7 +70,9 @@ def on_terminal(site: Site, *arguments: str, keys: Callable[[str], str] = lambda
         stdin=slave,
         stdout=subprocess.PIPE,
         stderr=slave,
-        env=environment({"WAVELET_SOCKET": site.user.removeprefix("unix:"), "TERM": "xterm-256color"} | variables),
+        env=environment(
+            {"WAVELET_SOCKET": site.user.removeprefix("unix:"), "TERM": "xterm-256color"} | dict(variables)
+        ),
         start_new_session=True,
     )
     os.close(slave)
@@ -91,7 +99,7 @@ def _read(master: int, keys: Callable[[str], str]) -> str:
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_bars_on_a_terminal_with_colours_unless_they_are_unwanted(site: Site, plain: bool) -> None:
-    shown = on_terminal(site, "pull", site.image, "conda/htslib:1.17", **({"NO_COLOR": "1"} if plain else {}))
+    shown = on_terminal(site, "pull", site.image, "conda/htslib:1.17", variables={"NO_COLOR": "1"} if plain else {})
     assert shown.code == 0
     assert BAR in shown.screen
     assert "2 of 2" in shown.screen
@@ -101,6 +109,7 @@ def test_bars_on_a_terminal_with_colours_unless_they_are_unwanted(site: Site, pl
 
 
 def test_bars_of_packages(site: Site) -> None:
+    site.channel.fault(r"shown-.*\.conda", delay=0.5)
     shown = on_terminal(site, "resolve", "--conda-package", "shown", "--await")
     assert shown.code == 0
     assert "making layers" in shown.screen
@@ -109,7 +118,7 @@ def test_bars_of_packages(site: Site) -> None:
 
 
 def test_no_bars_on_a_terminal_that_has_none(site: Site) -> None:
-    shown = on_terminal(site, "pull", site.image, TERM="dumb")
+    shown = on_terminal(site, "pull", site.image, variables={"TERM": "dumb"})
     assert BAR not in shown.screen
     assert "\x1b" not in shown.screen
     assert f"{site.image}: there" in shown.screen

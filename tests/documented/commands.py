@@ -17,7 +17,7 @@ _PROGRAMS = re.compile(
     r"(?:[A-Z_]+=\S+ )*"
     r"(?:wavelet|docker|podman|skopeo|crane|apptainer|singularity|nextflow|curl|make|pip|pipx|python3?|systemctl|"
     r"systemd-analyze|systemd-sysusers|systemd-tmpfiles|install|kubectl|sbatch|srun|git|tar|mkdir|cp|ln|export|buf|"
-    r"grpcurl|ctr|cwltool|useradd|usermod|loginctl)\b"
+    r"grpcurl|ctr|cwltool|pass|useradd|usermod|loginctl)\b"
 )
 
 

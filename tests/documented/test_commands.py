@@ -36,14 +36,21 @@ ELSEWHERE = {
     r"make (wheel|tarball|image)": "packaging",
     r"pip install": "packaging",
     r"tar -xzf|ln -s /opt": "packaging",
-    r"docker (load|run)": "packaging",
+    r"docker (load|run -d)": "packaging",
+    r"wavelet login (?!--)|pass ": "cli/test_login.py",
     r"install |systemd-sysusers|systemctl|systemd-analyze": "systemd",
     r"grpcurl": "front/grpc",
     r"apptainer\.": "nextflow_config",
 }
 """Commands that other tests run, or what they do: a pattern of their beginning, and where in `tests/`."""
 
-STAND_INS = {"nextflow": 'echo "nextflow asks $WAVE_API_ENDPOINT"\n'}
+STAND_INS = {
+    "nextflow": """case "$1" in
+inspect) echo '{"processes": [{"name": "A", "container": "docker.io/library/busybox:1.36"}]}' ;;
+*) echo "nextflow asks $WAVE_API_ENDPOINT" ;;
+esac
+"""
+}
 """Programs of others that a command starts. Real Nextflow is run by tests/end_to_end."""
 
 COMMANDS = list(dict.fromkeys(command.text for command in documented()))
@@ -100,7 +107,7 @@ def test_the_command_runs(text: str, node: Daemon, tmp_path: Path, request: pyte
         _serves(text, tmp_path)
         return
     variables = _variables(node, tmp_path)
-    if re.match(r"docker |podman ", text) or "--into docker" in text:
+    if re.match(r"docker ", text) or "--into docker" in text:
         variables |= request.getfixturevalue("docker").variables
     adapted = _adapted(text, node, tmp_path)
     if re.search(r"<token>|TOKEN", adapted):

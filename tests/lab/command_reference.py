@@ -28,8 +28,8 @@ def reference() -> Iterator[str]:
     """Yield the reference, a part for each command that does something by itself."""
     common_parser = argparse.ArgumentParser(add_help=False)
     add_options(common_parser)
-    rows = "".join(_row(common_parser, action) for action in common_parser._actions)
-    yield f"All commands that call the daemon have these:\n{_HEAD}{rows}"
+    described = [_row(common_parser, action) for action in common_parser._actions]
+    yield f"All commands that call the daemon have these:\n{_HEAD}{''.join(described)}"
     for name, parser in _commands(whole_parser(), "wavelet"):
         actions = [action for action in parser._actions if action.dest != "help"]
         common = [action for action in actions if action.dest in COMMON]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import contextlib
@@ -15,7 +16,9 @@ from typing import Any
 import aiohttp
 
 from wavelet.app import running
+from wavelet.cli import serve
 from wavelet.cli.engine import Engine, EngineFailed, find_engine
+from wavelet.cli.logs import configure
 from wavelet.cli.puller import pull
 from wavelet.cli.sample import SampleRegistry, pack
 from wavelet.config import Settings
@@ -27,6 +30,24 @@ REQUEST_LIMIT = 30.0
 
 ADDED_FILE = "added/by-request.txt"
 ADDED_TEXT = b"this file was not in the image: the request has added it\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    serve.add_arguments(parser)
+    parser.add_argument("--once", action="store_true", help="end after the show")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the show.
+
+    Raises:
+        WaveletError: what went wrong in it, or why the daemon cannot run.
+    """
+    settings = serve.source_of(options).read()
+    configure(settings.log_format, "warning")
+    asyncio.run(demo(settings, once=options.once))
+    return 0
 
 
 async def demo(settings: Settings, *, once: bool) -> None:

@@ -41,7 +41,6 @@ def configure(form: Literal["text", "json"], level: Literal["debug", "info", "wa
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Forgiving(sys.stderr))),
-        cache_logger_on_first_use=True,
     )
     # Libraries log through the standard library; of these only what is wrong is of interest.
     logging.basicConfig(

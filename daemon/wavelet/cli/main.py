@@ -1,119 +1,123 @@
 """Entry point of the `wavelet` command: arguments in, exit code out.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or settings (as argparse has it), 70 a defect.
+Exit codes: 0 done, 1 failed (the daemon's part, or a registry's or channel's), 2 wrong arguments or settings (as
+argparse has it), 3 no daemon answers, 4 the request is refused as it stands, 70 a defect, 130 interrupted, 141 nobody
+reads the output any more (the last two as shells count the end by SIGINT and SIGPIPE).
+
+A command is a module, imported when it is called and not before: what `wavelet ensure` imports counts for every task.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import importlib
 import os
 import sys
-import traceback
-from pathlib import Path
-from typing import Any
 
 from wavelet import __version__
-from wavelet.config import ConfigError, Settings, load
-from wavelet.errors import WaveletError
+from wavelet.errors import CallerError, WaveletError
 
+EXIT_ARGUMENTS = 2
 EXIT_DEFECT = 70
 """sysexits.h: EX_SOFTWARE."""
+EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
+
+DESCRIPTION = "The node agent of Wave: container images on demand, served by the compute node itself."
+
+EPILOG = (
+    "Exit codes: 0 done; 1 failed, by the daemon or what it asks; 2 wrong arguments or settings; 3 no daemon answers; "
+    "4 the request is refused as it stands; 70 a defect; 130 interrupted. `wavelet COMMAND --help` says more."
+)
+
+COMMANDS = {
+    "serve": ("serve", "run the daemon"),
+    "demo": ("demo", "run the daemon and show its main job"),
+    "resolve": ("resolve", "name a container that is made of what the options say"),
+    "show": ("show", "show a container request, its state and its log"),
+    "inspect": ("inspection", "show an image's documents"),
+    "pull": ("prefetch", "take images into the store, or on into an engine of this node"),
+    "prefetch": ("prefetch", "the same as pull"),
+    "conda": ("conda", "solve for packages, write lock files, make images"),
+    "cache": ("cache", "list, pin and remove what the store has"),
+    "token": ("tokens", "describe or forget the token of a container request"),
+    "login": ("login", "hand a registry login to the daemon, for a while"),
+    "logout": ("logout", "take a registry login back"),
+    "status": ("status", "say what the daemon is and does"),
+    "run": ("run", "run a command with this user's own daemon beside it"),
+    "ensure": ("ensure", "start this user's own daemon on this node, unless it runs"),
+    "doctor": ("doctor", "say what is wrong on this machine, and the command that mends it"),
+    "uninstall": ("uninstall", "show or remove what wavelet has written on this machine"),
+    "config": ("config", "show the settings, or check them"),
+    "settings": ("reference", "print the reference of all settings, as Markdown"),
+    "completion": ("completion", "print a script that completes commands in a shell"),
+    "version": ("version", "print the version"),
+}
+"""The commands: the module in `wavelet.cli` that has `add_arguments(parser)` and `run(options)`, and what they do."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib takes time to import, and fails here
+        os.environ["HOME"] = "/"  # a uid that nobody has named, in a container: as container engines set it
     try:
-        return int(options.run(options))
-    except ConfigError as error:
-        print(f"wavelet: {error.message}", file=sys.stderr)  # noqa: T201
-        return 2
+        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        return _run(options)
     except WaveletError as error:
+        from wavelet.config import ConfigError  # noqa: PLC0415
+
         print(f"wavelet: {error.message}", file=sys.stderr)  # noqa: T201
-        return 1
+        return EXIT_ARGUMENTS if isinstance(error, (ConfigError, CallerError)) else 1
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left cannot fail when the process ends
+        return EXIT_UNREAD
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "wavelet":
+            raise
+        remedy = "pip install 'wavelet[daemon]'"
+        print(f"wavelet: {error.name} is not installed, which this command needs: {remedy}", file=sys.stderr)  # noqa: T201
+        return EXIT_ARGUMENTS
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the details where they were asked for
         if os.environ.get("WAVELET_LOG_LEVEL") == "debug":
+            import traceback  # noqa: PLC0415
+
             traceback.print_exc()
         print(f"wavelet: a defect: {error!r}; WAVELET_LOG_LEVEL=debug shows where", file=sys.stderr)  # noqa: T201
         return EXIT_DEFECT
 
 
-def _parser() -> argparse.ArgumentParser:
+def _run(options: argparse.Namespace) -> int:
+    code = int(options.run(options))
+    sys.stdout.flush()  # while it can still be seen that nobody reads
+    return code
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    name = next(iter(arguments), "")
+    if name not in COMMANDS:
+        return _overview().parse_args(arguments)
+    module, summary = COMMANDS[name]
+    room = importlib.import_module(f"wavelet.cli.{module}")
+    parser = argparse.ArgumentParser(prog=f"wavelet {name}", description=summary)
+    room.add_arguments(parser)
+    parser.set_defaults(run=room.run)
+    return parser.parse_args(arguments[1:])
+
+
+def _overview() -> argparse.ArgumentParser:
+    """Return what answers where no command is named: `--help`, `--version`, and errors."""
     parser = argparse.ArgumentParser(
         prog="wavelet",
-        description="The node agent of Wave: container images on demand, served by the compute node itself.",
+        description=DESCRIPTION,
+        epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"wavelet {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="run the daemon", description="Run the daemon until SIGTERM or Ctrl-C.")
-    _add_daemon_options(serve)
-    serve.set_defaults(run=_serve)
-    demo = commands.add_parser(
-        "demo",
-        help="run the daemon and show its main job",
-        description="Run the daemon and show its main job on an embedded registry, then go on serving until Ctrl-C.",
-    )
-    _add_daemon_options(demo)
-    demo.add_argument("--once", action="store_true", help="end after the show")
-    demo.set_defaults(run=_demo)
-    settings = commands.add_parser("settings", help="print the reference of all settings, as Markdown")
-    settings.set_defaults(run=_settings)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (_, summary) in COMMANDS.items():
+        commands.add_parser(name, help=summary)
     return parser
-
-
-def _add_daemon_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--listen", metavar="HOST:PORT", help="address of the HTTP API and registry (127.0.0.1:9090)")
-    parser.add_argument("--state", metavar="DIR", help="directory for content and records, on a local disk")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="YAML file of settings; each is also WAVELET_<KEY>")
-
-
-def settings_of(options: argparse.Namespace) -> Settings:
-    """Return the settings that the command line, the environment and the file give, in this order of precedence."""
-    overrides: dict[str, Any] = {}
-    for key in ("listen", "state"):
-        if getattr(options, key) is not None:
-            overrides[key] = getattr(options, key)
-    return load(options.config or _default_file(), os.environ, overrides)
-
-
-def _default_file() -> Path | None:
-    if os.environ.get("WAVELET_CONFIG"):
-        return Path(os.environ["WAVELET_CONFIG"])
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "wavelet" / "config.yaml"
-    for path in (user, Path("/etc/wavelet/config.yaml")):
-        if path.is_file():
-            return path
-    return None
-
-
-def _serve(options: argparse.Namespace) -> int:
-    from wavelet.app import serve  # noqa: PLC0415 - the daemon's libraries are loaded by what needs them only
-    from wavelet.cli.logs import configure  # noqa: PLC0415
-
-    settings = settings_of(options)
-    configure(settings.log_format, settings.log_level)
-    asyncio.run(serve(settings))
-    return 0
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from wavelet.cli.demo import demo  # noqa: PLC0415
-    from wavelet.cli.logs import configure  # noqa: PLC0415
-
-    settings = settings_of(options)
-    configure(settings.log_format, "warning")
-    asyncio.run(demo(settings, once=options.once))
-    return 0
-
-
-def _settings(_: argparse.Namespace) -> int:
-    from wavelet.cli.reference import reference  # noqa: PLC0415
-
-    print(reference(), end="")  # noqa: T201
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import types
 import typing
 from typing import Any
@@ -10,17 +11,31 @@ import msgspec
 from msgspec import Struct
 
 from wavelet.config import ENV_PREFIX, Settings
+from wavelet.config.changes import is_live
 
 _HEAD = """# Settings
 
 One YAML file: `--config FILE`, else `$WAVELET_CONFIG`, else `~/.config/wavelet/config.yaml`, else
-`/etc/wavelet/config.yaml`. The environment overrides the file, and the command line overrides both. Every key is
-optional. A key that does not exist is an error, and the message names the near one.
+`/etc/wavelet/config.yaml`. Beside it there can be drop-ins: the files `*.yaml` in `config.d` (for `config.yaml`) are
+read after it, in the order of their names. The environment overrides the files, and the command line overrides all.
+
+What is read later counts, key by key: mappings are joined, lists take each other's place, and a variable takes the
+place of the whole value. Lists and mappings in variables are JSON. Every key is optional. A key that does not exist is
+an error, and the message names the near one and the file. Aliases (`*name`) are not read.
+
+Seconds may have fractions. Sizes are bytes with or without a unit: `500MB`, `50GiB`.
+
+A running daemon reads the files again when they change (`watch`), on SIGHUP, and when asked over gRPC; *live* says
+which keys then count at once. A change of another key is refused with its name, and all of the old settings stay:
+[operations.md](operations.md#changing-settings).
+
+Everyone who reaches `listen` may ask for images, without TLS and without a login: an address that is not loopback is
+refused unless `allow_remote` says that it is meant. `tls.listen` and `grpc.tls.listen` may be any address.
 
 This page is made by `wavelet settings`; a test holds it to the code.
 
-| key | variable | default | meaning |
-|---|---|---|---|
+| key | variable | default | live | meaning |
+|---|---|---|---|---|
 """
 
 _LISTS = """
@@ -33,6 +48,16 @@ _LISTS = """
 `upstream.credentials` is a list of these:
 
 {credentials}"""
+
+
+def add_arguments(_: argparse.ArgumentParser) -> None:
+    """Declare that there are no arguments."""
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print the page."""
+    print(reference(), end="")  # noqa: T201 - this is what the command is for
+    return 0
 
 
 def reference() -> str:
@@ -53,7 +78,8 @@ def _rows(section: type[Struct], prefix: str) -> list[str]:
             rows += _rows(inner, f"{key}.")
             continue
         variable = f"`{ENV_PREFIX}{key.upper().replace('.', '_')}`"
-        rows.append(f"| `{key}` | {variable} | {_default(field)} | {description} |\n")
+        live = "yes" if is_live(key) else ""
+        rows.append(f"| `{key}` | {variable} | {_default(field)} | {live} | {description} |\n")
     return rows
 
 

@@ -1,0 +1,137 @@
+"""From the options of `wavelet resolve` to a request. They are named as those of wave-cli where it has them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from google.protobuf.json_format import ParseDict, ParseError
+
+from wavelet.cli import packages
+from wavelet.cli.given import text_of
+from wavelet.cli.layer_files import pack_all
+from wavelet.errors import InvalidRequest
+from wavelet.v1.containers_pb2 import ContainerConfig, ResolveRequest
+
+FLAGS = packages.FLAGS | {
+    "containerImage": "--image",
+    "containerFile": "--containerfile",
+    "condaFile": "--conda-file",
+    "name": "--name",
+    "platforms": "--platform",
+    "containerIncludes": "--include",
+    "containerConfig.layers": "--layer",
+    "containerConfig.env": "--config-env",
+    "containerConfig.cmd": "--config-cmd",
+    "containerConfig.entrypoint": "--config-entrypoint",
+    "containerConfig.workingDir": "--config-working-dir",
+    "buildRepository": "--build-repo",
+    "freeze": "--freeze",
+    "mirror": "--mirror",
+    "format": "--singularity",
+    "packages": "--conda-package",
+}
+"""The options that members of the request come from."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what a request is made of."""
+    what = parser.add_argument_group("what the container is made of")
+    what.add_argument("-i", "--image", metavar="NAME", help="an image of a registry")
+    what.add_argument("-f", "--containerfile", metavar="FILE", help="a container file that installs conda packages")
+    what.add_argument("--name", metavar="NAME", help="a name as engines would pull it, e.g. conda/samtools:1.17")
+    packages.add_options(what, entries=True)
+    added = parser.add_argument_group("what is added to it")
+    added.add_argument(
+        "--layer", metavar="DIR", type=Path, action="append", default=[], help="the files below DIR; repeat"
+    )
+    added.add_argument("--include", metavar="NAME", action="append", default=[], help="the layers of an image; repeat")
+    added.add_argument("--config-env", metavar="NAME=VALUE", action="append", default=[], help="a variable; repeat")
+    added.add_argument(
+        "--config-cmd", metavar="WORD", action="append", default=[], help="the command; repeat for each word"
+    )
+    added.add_argument(
+        "--config-entrypoint", metavar="WORD", action="append", default=[], help="the entry point; repeat for each word"
+    )
+    added.add_argument("--config-working-dir", metavar="PATH", help="the working directory")
+    added.add_argument("--config-file", metavar="FILE", help="all of that as JSON: Wave's ContainerConfig")
+    how = parser.add_argument_group("how it is made")
+    how.add_argument(
+        "--platform",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="e.g. linux/arm64 (linux/amd64); several make an index",
+    )
+    how.add_argument("--refresh", action="store_true", help="solve for packages anew, whatever was settled before")
+    how.add_argument("--dry-run", action="store_true", help="only say the name; nothing is made")
+    how.add_argument("--build-repo", metavar="NAME", help="where to push the image; not served by this version")
+    how.add_argument("--freeze", action="store_true", help="push the image; not served by this version")
+    how.add_argument("--mirror", action="store_true", help="copy the image unchanged; not served by this version")
+    how.add_argument("-s", "--singularity", action="store_true", help="make a SIF file; not served by this version")
+
+
+def request_of(options: argparse.Namespace) -> ResolveRequest:
+    """Return the request.
+
+    Raises:
+        InvalidRequest: there is nothing to make a container from, or more than one thing; a file cannot be used.
+        TooLarge: a layer does not fit.
+    """
+    request = ResolveRequest(
+        platforms=[name.strip() for text in options.platform for name in text.split(",") if name.strip()],
+        container_includes=options.include,
+        dry_run=options.dry_run,
+        refresh=options.refresh,
+        build_repository=options.build_repo or "",
+        freeze=options.freeze,
+        mirror=options.mirror,
+        format="sif" if options.singularity else "",
+    )
+    _set_source(request, options)
+    config = _config(options)
+    if config.ByteSize():
+        request.container_config.CopyFrom(config)
+    return request
+
+
+def _set_source(request: ResolveRequest, options: argparse.Namespace) -> None:
+    wants_packages = bool(options.conda_package or (options.conda_file and not options.containerfile))
+    named = [options.image, options.containerfile, options.name, wants_packages]
+    if sum(map(bool, named)) != 1:
+        message = "give one of --image, --containerfile, --name and --conda-package or --conda-file"
+        raise InvalidRequest(f"{message}: that is what the container is made of")
+    if options.image:
+        request.container_image = options.image
+    elif options.name:
+        request.name = options.name
+    elif options.containerfile:
+        request.container_file = text_of(options.containerfile, "--containerfile")
+        if options.conda_file:
+            request.conda_file = text_of(options.conda_file, "--conda-file")
+    else:
+        request.packages.CopyFrom(packages.packages_of(options))
+
+
+def _config(options: argparse.Namespace) -> ContainerConfig:
+    config = _config_file(options.config_file) if options.config_file else ContainerConfig()
+    given = ContainerConfig(
+        entrypoint=options.config_entrypoint, cmd=options.config_cmd, working_dir=options.config_working_dir or ""
+    )
+    for field, _ in given.ListFields():
+        config.ClearField(field.name)  # type: ignore[arg-type]
+    config.MergeFrom(given)
+    config.env.extend(options.config_env)
+    try:
+        config.layers.extend(pack_all(options.layer))
+    except OSError as error:
+        raise InvalidRequest(f"--layer: {error.filename} cannot be read: {error.strerror}") from None
+    return config
+
+
+def _config_file(name: str) -> ContainerConfig:
+    try:
+        return ParseDict(json.loads(text_of(name, "--config-file")), ContainerConfig())
+    except (ValueError, ParseError, RecursionError) as error:
+        raise InvalidRequest(f"--config-file: {name} is not a container configuration: {error}") from None

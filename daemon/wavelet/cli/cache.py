@@ -1,0 +1,95 @@
+"""`wavelet cache`: what the store of this node holds, what stays, and what goes."""
+
+from __future__ import annotations
+
+import argparse
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from wavelet.cli import calling
+from wavelet.cli.output import emit, plain, size, table
+from wavelet.cli.quantities import byte_count
+from wavelet.client import Client
+from wavelet.errors import InvalidRequest
+from wavelet.v1.cache_pb2 import CollectResponse, ListResponse, PinResponse, UnpinResponse
+
+FLAGS = {"names": "NAME", "keep": "--keep"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands below this one, and their arguments."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    ls = commands.add_parser("ls", help="list the images, the last used first")
+    ls.add_argument("--blobs", action="store_true", help="list single blobs instead")
+    stats = commands.add_parser("stats", help="say how full the store is")
+    pin = commands.add_parser("pin", help="keep images or blobs from eviction")
+    unpin = commands.add_parser("unpin", help="let them be evicted again")
+    gc = commands.add_parser("gc", help="remove what is neither pinned nor leased, the least recently used first")
+    gc.add_argument("--keep", metavar="SIZE", type=byte_count, help="bytes that may stay, e.g. 50GB; 0: nothing")
+    for each, count in ((pin, "+"), (unpin, "+"), (gc, "*")):
+        each.add_argument("names", metavar="NAME", nargs=count, help="an image as `cache ls` names it, or a digest")
+    for each, act in ((ls, _ls), (stats, _stats), (pin, _pin), (unpin, _unpin), (gc, _gc)):
+        calling.add_options(each, admin=each is not stats)
+        each.set_defaults(act=act)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is asked.
+
+    Raises:
+        InvalidRequest: `gc` does not say what may go.
+    """
+    if options.act is _gc and bool(options.names) == (options.keep is not None):
+        raise InvalidRequest("say what may go: NAMEs, or --keep SIZE (--keep 0: all that is neither pinned nor leased)")
+    return calling.call(options, lambda client: int(options.act(client, options)), FLAGS)
+
+
+def _ls(client: Client, options: argparse.Namespace) -> int:
+    found = list(client.cache_list(blobs=options.blobs))
+    heads = (
+        ("digest", "size", "last used", "kept") if options.blobs else ("image", "size", "last used", "kept", "digest")
+    )
+    emit([plain(each) for each in found], options.output, table(heads, [_row(each) for each in found]))
+    return calling.DONE
+
+
+def _row(each: ListResponse) -> tuple[str, ...]:
+    whole = each.size == each.full_size
+    amount = size(each.size) if whole else f"{size(each.size)} of {size(each.full_size)}"
+    kept = "pinned" if each.pinned else f"to {_time(each.leased_until)}" if each.HasField("leased_until") else ""
+    rest = (amount, _time(each.last_used), kept)
+    return (each.name, *rest, each.digest) if each.name else (each.digest, *rest)
+
+
+def _stats(client: Client, options: argparse.Namespace) -> int:
+    found = client.cache_stats()
+    text = [
+        f"store     {size(found.size)} of {size(found.limit)}, in {found.blobs} blobs",
+        f"pinned    {size(found.pinned)}",
+        f"leased    {size(found.leased)}",
+        f"arriving  {size(found.reserved)}",
+        f"free      {size(found.free)} on the disk",
+    ]
+    emit(plain(found), options.output, text)
+    return calling.DONE
+
+
+def _pin(client: Client, options: argparse.Namespace) -> int:
+    return _counted(client.pin(options.names), "pinned", options)
+
+
+def _unpin(client: Client, options: argparse.Namespace) -> int:
+    return _counted(client.unpin(options.names), "unpinned", options)
+
+
+def _gc(client: Client, options: argparse.Namespace) -> int:
+    return _counted(client.collect(options.names, keep=options.keep or 0), "removed", options)
+
+
+def _counted(answer: PinResponse | UnpinResponse | CollectResponse, did: str, options: argparse.Namespace) -> int:
+    emit(plain(answer), options.output, [f"{did} {answer.blobs} blobs, {size(answer.size)}"])
+    return calling.DONE
+
+
+def _time(found: Timestamp) -> str:
+    return found.ToDatetime().strftime("%Y-%m-%d %H:%M")

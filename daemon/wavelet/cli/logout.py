@@ -1,0 +1,34 @@
+"""`wavelet logout`: take back logins that were handed to the daemon."""
+
+from __future__ import annotations
+
+import argparse
+
+from wavelet.cli import calling
+from wavelet.cli.output import emit, plain
+from wavelet.client import Client
+from wavelet.errors import InvalidRequest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("registry", metavar="REGISTRY", nargs="?", default="", help="as in `wavelet login`")
+    parser.add_argument("--all", action="store_true", help="all of your logins")
+    calling.add_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Take them back; 1 if there was none.
+
+    Raises:
+        InvalidRequest: the arguments do not say which.
+    """
+    if bool(options.registry) == options.all:
+        raise InvalidRequest("say which login to take back: REGISTRY, or --all")
+
+    def act(client: Client) -> int:
+        gone = client.logout(options.registry)
+        emit(plain(gone), options.output, [f"logins taken back: {gone.count}"])
+        return calling.DONE if gone.count or options.all else calling.FAILED
+
+    return calling.call(options, act, {"registry": "REGISTRY"})

@@ -1,0 +1,55 @@
+"""`wavelet resolve`: name a container that is made of what the options say, and print the name to pull."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from wavelet.cli import asking, calling
+from wavelet.cli.output import emit, plain
+from wavelet.cli.progress import progress
+from wavelet.cli.quantities import duration
+from wavelet.cli.watching import follow
+from wavelet.client import Client
+from wavelet.errors import InvalidRequest
+from wavelet.v1.containers_pb2 import CONTAINER_STATE_PENDING, ResolveRequest, ResolveResponse
+
+AWAIT_LIMIT = "15m"
+"""For how long `--await` waits if it says nothing, as wave-cli does."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    asking.add_options(parser)
+    parser.add_argument(
+        "--await", metavar="TIME", type=duration, nargs="?", const=duration(AWAIT_LIMIT), dest="limit",
+        help=f"wait until it is ready, at most TIME ({AWAIT_LIMIT}), and show how that goes",
+    )  # fmt: skip
+    calling.add_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the name.
+
+    Raises:
+        InvalidRequest: the options contradict each other, or a file cannot be used.
+    """
+    if options.dry_run and options.limit:
+        raise InvalidRequest("--dry-run makes nothing that --await could wait for; leave one of them out")
+    request = asking.request_of(options)
+
+    def act(client: Client) -> int:
+        made = _awaited(client, request, options) if options.limit else client.resolve(request)
+        emit(plain(made), options.output, [made.target_image])
+        if made.state == CONTAINER_STATE_PENDING and not options.dry_run:
+            note = f"not ready yet; a pull waits, and `wavelet show {made.token}` says how far it is"
+            sys.stderr.write(f"wavelet: {note}\n")
+        return calling.DONE
+
+    return calling.call(options, act, asking.FLAGS)
+
+
+def _awaited(client: Client, request: ResolveRequest, options: argparse.Namespace) -> ResolveResponse:
+    with progress() as shown:
+        token = client.resolve(request, wait=0.0).token
+        return follow(client.within(options.timeout or options.limit), token, shown)

@@ -1,0 +1,46 @@
+"""`wavelet show`: a container request as Wave's pages show it: what was asked for, how far it is, and the log."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from wavelet.cli import calling
+from wavelet.cli.output import emit, lines, plain
+from wavelet.client import Client
+
+FLAGS = {"token": "ID"}
+
+_TOKEN = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("id", metavar="ID", help="the token of the request, its name, or the id of its build")
+    calling.add_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the request."""
+    found = _TOKEN.search(options.id)
+    token = found[0] if found else options.id
+
+    def act(client: Client) -> int:
+        told = plain(client.describe(token))
+        told["log"] = client.log(token).text
+        emit(told, options.output, _lines(told))
+        return calling.DONE
+
+    return calling.call(options, act, FLAGS)
+
+
+def _lines(told: dict[str, Any]) -> Iterator[str]:
+    container, asked = told["container"], told.get("request", {})
+    yield from lines(container | {"requested": told.get("creationTime", ""), "for": told["principal"]})
+    yield from ("", "request", *(f"  {line}" for line in lines(asked)))
+    if told["log"]:
+        yield from ("", "log", *(f"  {line}" for line in told["log"].splitlines()))
+    if "packages" in asked or "containerFile" in asked:
+        yield from ("", f"the exact packages: wavelet conda lock --token {container['token']}")

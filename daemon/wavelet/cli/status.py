@@ -1,0 +1,84 @@
+"""`wavelet status`: what the daemon is and does, in plain HTTP. The standard library only: it is asked often."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from wavelet.cli.private import HOST, ask, place_of
+from wavelet.places import PORT
+
+NOBODY = 3
+"""Exit code: no daemon answers."""
+
+ANSWER_LIMIT = 5.0
+"""Seconds for the answer."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--address", metavar="HOST:PORT", help="the daemon (yours if it runs, else 127.0.0.1:9090)")
+    parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form (text)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the state of the daemon; 3 if none answers."""
+    addresses = [options.address] if options.address else [place_of(os.environ).address, f"{HOST}:{PORT}"]
+    state = next((found for address in addresses if (found := _state(address))), None)
+    if state is None:
+        where = " or ".join(addresses)
+        sys.stderr.write(f"wavelet: no daemon answers at {where}; start one: wavelet serve, or wavelet ensure\n")
+        return NOBODY
+    if options.output == "json":
+        sys.stdout.write(json.dumps(state, indent=2) + "\n")
+    elif options.output == "yaml":
+        import yaml  # noqa: PLC0415 - only where it is asked for
+
+        sys.stdout.write(yaml.safe_dump(state, sort_keys=False))
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in _lines(state, time.time()))
+    return 0
+
+
+def _state(address: str) -> dict[str, Any] | None:
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return None
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_LIMIT) as connection:
+            state = ask(connection)
+    except OSError:
+        return None
+    return state if state and "authority" in state else None
+
+
+def _lines(state: dict[str, Any], now: float) -> Iterator[str]:
+    for_long = _span(now - state["started"])
+    yield f"wavelet {state['version']}, process {state['pid']} of uid {state['uid']}, for {for_long}"
+    yield f"serves   http://{state['address']}, names begin with {state['authority']}"
+    yield f"state    {state['state']}"
+    if state.get("records"):
+        yield f"records  {state['records']}"
+    yield f"store    {_size(state['store']['size'])} of {_size(state['store']['limit'])}"
+    yield f"jobs     {state['jobs']}"
+
+
+def _span(seconds: float) -> str:
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else f"{int(seconds)} s"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"

@@ -1,0 +1,38 @@
+"""`wavelet token`: what a token of a container request stands for, and forgetting it."""
+
+from __future__ import annotations
+
+import argparse
+
+from wavelet.cli import calling
+from wavelet.cli.output import emit, plain
+from wavelet.client import Client
+
+FLAGS = {"token": "TOKEN"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands below this one, and their arguments."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    describe = commands.add_parser("describe", help="say what a token stands for")
+    evict = commands.add_parser("evict", help="forget a token: its name is no longer served")
+    for each, act in ((describe, _describe), (evict, _evict)):
+        each.add_argument("token", metavar="TOKEN", help="32 hex digits, as in 127.0.0.1:9090/wt/TOKEN/...")
+        each.set_defaults(act=act)
+        calling.add_options(each)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is asked."""
+    return calling.call(options, lambda client: int(options.act(client, options)), FLAGS)
+
+
+def _describe(client: Client, options: argparse.Namespace) -> int:
+    emit(plain(client.describe(options.token)), options.output)
+    return calling.DONE
+
+
+def _evict(client: Client, options: argparse.Namespace) -> int:
+    client.evict_token(options.token)
+    emit({"token": options.token, "evicted": True}, options.output, [f"{options.token} is forgotten"])
+    return calling.DONE

@@ -1,0 +1,57 @@
+"""Forms of what is printed, and quantities in arguments."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from wavelet.cli.output import lines, plain, table, visible
+from wavelet.cli.quantities import byte_count, duration
+from wavelet.v1.cache_pb2 import ListResponse
+from wavelet.v1.containers_pb2 import CONTAINER_STATE_READY, Layer, ResolveResponse
+
+
+def test_messages_become_plain_values() -> None:
+    kept = ListResponse(name="a", size=2**60)
+    kept.last_used.FromJsonString("2025-01-31T00:00:00Z")
+    found = plain(kept)
+    assert found["size"] == 2**60
+    assert found["lastUsed"] == "2025-01-31T00:00:00Z"
+    assert found["pinned"] is False
+    assert "leasedUntil" not in found
+    assert plain(ResolveResponse(state=CONTAINER_STATE_READY))["state"] == "ready"
+    assert plain(Layer(data=b"abc"), whole=False) == {"data": "(3 bytes)"}
+
+
+def test_values_for_people() -> None:
+    assert lines({"a": 1, "long": True, "none": None, "inner": {"list": ["x"], "empty": []}}) == [
+        "a     1",
+        "long  yes",
+        "inner",
+        "  list",
+        "    x",
+    ]
+    assert table(("name", "b"), [("x", "1")]) == ["name  b", "x     1"]
+    assert table(("name",), []) == []
+
+
+def test_words_of_others_do_not_steer_the_terminal() -> None:
+    assert visible("a\x1b[2Jb\tc\n\r") == "a\\x1b[2Jb\tc\n\\r"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("1h30m", 5400), ("2d", 172800)])
+def test_times(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1w", "m", "1 h"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        duration(text)
+
+
+def test_sizes() -> None:
+    assert byte_count("50GB") == 50_000_000_000
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a size"):
+        byte_count("much")
