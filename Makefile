@@ -18,7 +18,7 @@ run: $(RUNTIME)
 	$(BIN)/wavelet demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(DEV)
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code

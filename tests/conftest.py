@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,10 +13,28 @@ from groups import Groups
 from lab import processes
 from lab.daemon import Daemon, logs_of_running
 
+LONG = ("package", "clone", "nextflow")
+"""Groups of tests that take a minute each."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the plugin that knows the groups."""
     config.pluginmanager.register(Groups(), "wavelet-groups")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one process more than there are CPUs, for tests wait a lot, and no more than four."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests that take longest begin first, so that no process is left with them at the end."""
+    items.sort(key=lambda item: not _is_long(item))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) is not None for name in LONG)
 
 
 @pytest.hookimpl(wrapper=True)

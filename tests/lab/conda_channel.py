@@ -150,12 +150,13 @@ class ChannelServer:
     def clear_faults(self) -> None:
         """End all faults, also for requests that they hold up."""
 
-        def clear() -> None:
-            for fault in self._faults:
-                fault.lift()
-            self._faults.clear()
+        ended, self._faults[:] = list(self._faults), []  # now: the loop may be busy, and a next fault is to stay
 
-        self._loop.call_soon_threadsafe(clear)
+        def lift() -> None:
+            for fault in ended:
+                fault.lift()
+
+        self._loop.call_soon_threadsafe(lift)
 
     def count(self, part: str = "", method: str = "GET") -> int:
         """Count the requests so far whose path contains `part`."""

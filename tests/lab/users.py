@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import pwd
@@ -16,6 +17,9 @@ from pathlib import Path
 
 from lab.http import Answer
 from lab.processes import RUN_SECONDS, LabError, run
+
+_NUMBERS = itertools.count()
+"""To tell the users of one process apart."""
 
 _REQUEST = """
 import base64, http.client, json, sys
@@ -41,7 +45,7 @@ class User:
     @classmethod
     def create(cls, suffix: str) -> User:
         """Make a user whose home everyone may pass through and only it may read."""
-        name = f"wl{os.getpid()}{suffix}"
+        name = f"wl{os.getpid()}{suffix}{next(_NUMBERS)}"
         home = Path(tempfile.mkdtemp(prefix=f"{name}-")) / "home"
         # A number that no user had before: files of a former one may lie where credentials are looked for.
         uid = str(random.randrange(20_000, 60_000))

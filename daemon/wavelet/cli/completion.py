@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from wavelet.cli.parsers import whole_parser
+
+FILES, DIRECTORIES = {"FILE", "PATH"}, {"DIR"}
+"""What stands for a file's name in the arguments, and for a directory's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,5 +21,17 @@ def run(options: argparse.Namespace) -> int:
     """Print the script."""
     import shtab  # noqa: PLC0415 - the parser of this command is built for documentation too
 
-    sys.stdout.write(shtab.complete(whole_parser(), shell=options.shell) + "\n")
+    parser = whole_parser()
+    _mark(parser, shtab.FILE, shtab.DIRECTORY)
+    sys.stdout.write(shtab.complete(parser, shell=options.shell) + "\n")
     return 0
+
+
+def _mark(parser: argparse.ArgumentParser, file: dict[str, Any], directory: dict[str, Any]) -> None:
+    """Say of all arguments that name files or directories that they do, in shtab's way: a member of the action."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                _mark(child, file, directory)
+        elif action.metavar in FILES | DIRECTORIES:
+            vars(action)["complete"] = file if action.metavar in FILES else directory

@@ -55,7 +55,7 @@ def pack(directory: Path) -> Layer:
             if raw.tell() > CONTENT_LIMIT:
                 raise TooLarge(f"--layer: {directory} has more than {CONTENT_LIMIT} bytes; {_REMEDY}")
     content = raw.getvalue()
-    data = gzip.compress(content, mtime=0)
+    data = _compressed(content)
     if len(data) > LAYER_LIMIT:
         message = f"--layer: {directory} has {len(data)} bytes compressed, and {LAYER_LIMIT} fit into a request"
         raise TooLarge(f"{message}; {_REMEDY}")
@@ -89,6 +89,14 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
         tar.addfile(member, io.BytesIO(content))
     else:
         raise InvalidRequest(f"--layer: {path} is no file, directory or link, so no layer can have it; remove it")
+
+
+def _compressed(content: bytes) -> bytes:
+    """Return bytes as gzip. `gzip.compress` has another header in Python 3.13 than in 3.11, so another digest."""
+    raw = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+        file.write(content)
+    return raw.getvalue()
 
 
 def _sha256(data: bytes) -> str:

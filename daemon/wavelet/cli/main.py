@@ -10,6 +10,7 @@ A command is a module, imported when it is called and not before: what `wavelet 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -22,6 +23,9 @@ EXIT_DEFECT = 70
 """sysexits.h: EX_SOFTWARE."""
 EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+"""What writing to standard output fails with, where it is a file."""
 
 DESCRIPTION = "The node agent of Wave: container images on demand, served by the compute node itself."
 
@@ -60,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib takes time to import, and fails here
         os.environ["HOME"] = "/"  # a uid that nobody has named, in a container: as container engines set it
+    _open_missing()
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
         return _run(options)
@@ -70,9 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_ARGUMENTS if isinstance(error, (ConfigError, CallerError)) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left cannot fail when the process ends
-        return EXIT_UNREAD
+    except (BrokenPipeError, UnicodeEncodeError, OSError) as error:
+        return _stream_trouble(error)
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == "wavelet":
             raise
@@ -80,12 +84,49 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"wavelet: {error.name} is not installed, which this command needs: {remedy}", file=sys.stderr)  # noqa: T201
         return EXIT_ARGUMENTS
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the details where they were asked for
-        if os.environ.get("WAVELET_LOG_LEVEL") == "debug":
-            import traceback  # noqa: PLC0415
+        return _defect(error)
 
-            traceback.print_exc()
-        print(f"wavelet: a defect: {error!r}; WAVELET_LOG_LEVEL=debug shows where", file=sys.stderr)  # noqa: T201
-        return EXIT_DEFECT
+
+def _open_missing() -> None:
+    """Open the standard streams that this process was started without: else the next file has their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _write_no_more() -> None:
+    """Let what is still to be written fail no more when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stream_trouble(error: UnicodeEncodeError | OSError) -> int:
+    """Return the exit code for what cannot be written, or can be no text of a message."""
+    if isinstance(error, BrokenPipeError):
+        _write_no_more()
+        return EXIT_UNREAD
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        print("wavelet: an argument, or what was read, is not UTF-8; write it in UTF-8", file=sys.stderr)  # noqa: T201
+        return EXIT_ARGUMENTS
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+        _write_no_more()
+        print(f"wavelet: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
+    return _defect(error)
+
+
+def _defect(error: Exception) -> int:
+    """Say that there is a defect, and where. The error's own words may have a secret in them."""
+    if os.environ.get("WAVELET_LOG_LEVEL") == "debug":
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" in {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""  # noqa: PTH119
+    said = f"{type(error).__name__}{where}; WAVELET_LOG_LEVEL=debug says more"
+    print(f"wavelet: a defect: {said}", file=sys.stderr)  # noqa: T201
+    return EXIT_DEFECT
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from wavelet.cli.given import text_of
 from wavelet.cli.image_lists import names_in, unique
 from wavelet.cli.output import emit, size
 from wavelet.cli.progress import Progress, progress
-from wavelet.cli.quantities import duration
+from wavelet.cli.quantities import count, duration
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.v1 import images_pb2 as pb
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--platform", metavar="NAME", action="append", default=[], help="which ones of an index (linux/amd64); repeat"
     )
-    parser.add_argument("--concurrency", metavar="N", type=int, default=0, help="images at one time (3)")
+    parser.add_argument("--concurrency", metavar="N", type=count, default=0, help="images at one time (3)")
     parser.add_argument("--keep", metavar="TIME", type=duration, help="not evicted within this time (the site's lease)")
     calling.add_options(parser)
 

@@ -6,6 +6,9 @@ import argparse
 import re
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME_LIMIT = 10 * 365 * 86400.0
+_SIZE_LIMIT = 2**63 - 1
+_COUNT_LIMIT = 2**31 - 1
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _TIME = re.compile(rf"(?:{_PART.pattern})+")
 
@@ -14,14 +17,27 @@ def duration(text: str) -> float:
     """Return seconds, of e.g. `90`, `90s`, `1.5m` or `1h30m`.
 
     Raises:
-        argparse.ArgumentTypeError: not of that form, or no time at all.
+        argparse.ArgumentTypeError: not of that form, no time at all, or more than ten years.
     """
     if _TIME.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time, e.g. 90s, 10m or 1h30m")
     seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in _PART.findall(text))
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
+    if seconds > _TIME_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than ten years")
     return seconds
+
+
+def count(text: str) -> int:
+    """Return how many, at least one.
+
+    Raises:
+        argparse.ArgumentTypeError: no such number.
+    """
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:20]) <= _COUNT_LIMIT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of things, e.g. 3")
+    return int(text)
 
 
 def byte_count(text: str) -> int:
@@ -33,6 +49,9 @@ def byte_count(text: str) -> int:
     from wavelet.config import ConfigError, parse_size  # noqa: PLC0415 - most commands have no sizes
 
     try:
-        return parse_size(text, "size")
+        found = parse_size(text, "size")
     except ConfigError as error:
         raise argparse.ArgumentTypeError(error.message) from None
+    if found > _SIZE_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than any disk has")
+    return found

@@ -18,6 +18,9 @@ from wavelet.places import SOCKET_VARIABLE, find_socket
 RECONNECT_LIMIT = 1.0
 """The most seconds between two attempts to connect; a daemon that restarts is there again within a second."""
 
+CONNECT_LIMIT = 20.0
+"""Seconds for one attempt to connect, the daemon's first words included: a busy one is slow."""
+
 MESSAGE_LIMIT = 64 << 20
 """The most bytes of an answer: logs, and lock files of large environments."""
 
@@ -28,7 +31,7 @@ OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a daemon is of this node or cluster; no web proxy stands before it
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_LIMIT * 1000)),  # by its name a pause; it bounds the attempt itself
     ("grpc.max_reconnect_backoff_ms", int(RECONNECT_LIMIT * 1000)),
 )
 _NETWORK_OPTIONS = (*OPTIONS, ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)))
