@@ -6,6 +6,9 @@ RUNTIME := $(VENV)/.installed
 DEV     := $(VENV)/.installed-dev
 PROTOS  := $(wildcard protos/wavelet/v1/*.proto)
 
+# Where it is set, each of the hundreds of processes that tests start compiles all of wavelet, for half a second.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Rounds of the fault tests, each with other moments to die at; a round takes a minute or two.
 SOAK_ROUNDS ?= 30
 

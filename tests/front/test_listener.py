@@ -115,7 +115,9 @@ async def test_the_peer_is_known_to_a_handler(listening: Listening) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="acting as other users takes root")
 async def test_each_user_is_known(listening: Listening) -> None:
     uids = [0, 1, 54321, 54322] * 3
-    answers = await asyncio.gather(*(run("curl", "-s", url(listening, "/who"), user=uid, cwd="/") for uid in uids))
+    answers = await asyncio.gather(
+        *(run("setpriv", f"--reuid={uid}", "--clear-groups", "curl", "-s", url(listening, "/who")) for uid in uids)
+    )
     assert [json.loads(answer)["uid"] for answer in answers] == uids
 
 

@@ -157,10 +157,10 @@ def test_the_first_question_may_fall_back_on_the_table() -> None:
 def test_other_users_and_the_unknown_one(peers: Peers, host: str) -> None:
     for uid, seen in ((54321, 54321), (1, 1), (65534, None)):
         with listen(host) as server:
-            command = f"exec 3<>/dev/tcp/{host}/{server.getsockname()[1]}; echo; read"
-            with subprocess.Popen(
-                ["bash", "-c", command], user=uid, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            ) as client:
+            connects = f"exec 3<>/dev/tcp/{host}/{server.getsockname()[1]}; echo; read"
+            # Not Popen's `user`: it forks, and where grpc has threads in this process the child may never get to run.
+            command = ["setpriv", f"--reuid={uid}", "--clear-groups", "bash", "-c", connects]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
                 accepted, _ = server.accept()
                 with accepted:
                     assert peers.uid_of(Accepted.of(accepted)) == seen

@@ -75,11 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_ARGUMENTS if isinstance(error, (ConfigError, CallerError)) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except (BrokenPipeError, UnicodeEncodeError, OSError) as error:
+    except (UnicodeEncodeError, OSError) as error:
         return _stream_trouble(error)
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == "wavelet":
-            raise
+            return _defect(error)
         remedy = "pip install 'wavelet[daemon]'"
         print(f"wavelet: {error.name} is not installed, which this command needs: {remedy}", file=sys.stderr)  # noqa: T201
         return EXIT_ARGUMENTS
