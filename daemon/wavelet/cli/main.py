@@ -78,11 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (UnicodeEncodeError, OSError) as error:
         return _stream_trouble(error)
     except ModuleNotFoundError as error:
-        if not error.name or error.name.partition(".")[0] == "wavelet":
-            return _defect(error)
-        remedy = "pip install 'wavelet[daemon]'"
-        print(f"wavelet: {error.name} is not installed, which this command needs: {remedy}", file=sys.stderr)  # noqa: T201
-        return EXIT_ARGUMENTS
+        return _missing(error)
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the details where they were asked for
         return _defect(error)
 
@@ -112,6 +108,15 @@ def _stream_trouble(error: UnicodeEncodeError | OSError) -> int:
         print(f"wavelet: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
     return _defect(error)
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    """Say which library is not there, and how to get it; a module of wavelet itself is a defect."""
+    if not error.name or error.name.partition(".")[0] == "wavelet":
+        return _defect(error)
+    remedy = "pip install 'wavelet[daemon]'"
+    print(f"wavelet: {error.name} is not installed, which this command needs: {remedy}", file=sys.stderr)  # noqa: T201
+    return EXIT_ARGUMENTS
 
 
 def _defect(error: Exception) -> int:
