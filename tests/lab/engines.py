@@ -6,16 +6,17 @@ Each has `pull(name)` and `run(name, *command)`, which runs a container from wha
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.processes import Background, run
+from lab.processes import Background, run, stopping
 
 ENGINE_SECONDS = 30.0
 PULL_SECONDS = 55.0
@@ -88,6 +89,11 @@ class Docker:
         """The environment by which other programs' docker client finds this engine."""
         return {"DOCKER_HOST": f"unix://{self._socket}", "DOCKER_CONFIG": self._environment["DOCKER_CONFIG"]}
 
+    @property
+    def socket(self) -> Path:
+        """The socket of its API."""
+        return self._socket
+
     def pull(self, name: str) -> None:
         """Pull an image."""
         self._client("pull", "--quiet", name)
@@ -138,6 +144,15 @@ class Podman:
         command = shlex.join(["env", *given, *with_own_cgroups("podman", *self._storage)])
         path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         path.chmod(0o755)
+
+    @contextlib.contextmanager
+    def service(self, socket: Path) -> Iterator[None]:
+        """Serve podman's API at a socket."""
+        command = with_own_cgroups("podman", *self._storage, "system", "service", "--time=0", f"unix://{socket}")
+        process = Background(command, socket.with_suffix(".log"), self._environment)
+        process.wait_until(socket.is_socket, ENGINE_SECONDS)
+        with stopping(process):
+            yield
 
     def _podman(self, *arguments: str) -> str:
         command = with_own_cgroups("podman", *self._storage, *arguments)

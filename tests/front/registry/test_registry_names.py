@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidName, NotFound, NotServed
-from wavelet.front.registry.names import CondaName, Route, TokenName, UpstreamName, parse_name, parse_route
+from wavelet.front.registry.names import CondaName, Route, TokenName, UpstreamName, as_pulled, parse_name, parse_route
 from wavelet.image.reference import Reference
 
 TOKEN = "0" * 32
@@ -172,3 +172,17 @@ def test_any_name_means_something_that_reads_back_or_is_the_callers_fault(
     if isinstance(found, UpstreamName) and namespace is None:
         reference = Reference(found.repository, "1")
         assert Reference.parse(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    ("name", "pulled"),
+    [
+        ("localhost:5000/a/b:1", "localhost_5000/a/b:1"),
+        ("10.0.0.1:443/a@sha256:" + "0" * 64, "10.0.0.1_443/a@sha256:" + "0" * 64),
+        ("quay.io/a/b:1", "quay.io/a/b:1"),
+        ("busybox:1", "busybox:1"),
+        ("conda/samtools:1.17", "conda/samtools:1.17"),
+    ],
+)
+def test_engines_take_no_colon_in_a_path(name: str, pulled: str) -> None:
+    assert as_pulled(name) == pulled

@@ -11,6 +11,7 @@ from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.errors import code_of, text_of
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
+from wavelet.front.registry.names import as_pulled
 from wavelet.image.manifest import Manifest, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.plan.plan import Plan
@@ -112,7 +113,7 @@ class Images(ImageServiceServicer):
         names = [name for _, name in plans]
         engine = _ENGINES.get(request.target)
         if engine is not None:
-            pulled = [f"{self._names.authority}/{name}" for name in names]
+            pulled = [f"{self._names.authority}/{as_pulled(name)}" for name in names]
             platform = next(iter(request.platforms), "")
             socket = socket_of(engine, request.engine_address)
             return into_engine(pulled, engine, socket, concurrency=concurrency, platform=platform)

@@ -73,6 +73,13 @@ def parse_route(path: str) -> Route:
     raise NotFound(f"no such route: /v2/{path[:300]}")
 
 
+def as_pulled(name: str) -> str:
+    """Return a name in the form that engines take behind an authority: `host_5000/path:tag`, not `host:5000/…`."""
+    first, slash, rest = name.partition("/")
+    host, colon, port = first.rpartition(":")
+    return f"{host}_{port}{slash}{rest}" if slash and colon and port.isdecimal() else name
+
+
 @functools.lru_cache(maxsize=4096)
 def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName | CondaName | UpstreamName:
     """Say what a repository name means. `reserved` is whether the special first components are in force.

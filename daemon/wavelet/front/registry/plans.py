@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wavelet.errors import InvalidName
-from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, parse_name
+from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, as_pulled, parse_name
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_tag
@@ -31,9 +31,9 @@ class Named:
 
     @property
     def text(self) -> str:
-        """The name in full, without an authority."""
+        """The name in full as engines pull it, without an authority."""
         mark = "@" if isinstance(self.reference, Digest) else ":"
-        return f"{self.path}{mark}{self.reference}"
+        return as_pulled(f"{self.path}{mark}{self.reference}")
 
 
 def read_named(text: str, field: str, *, reserved: bool) -> Named:
