@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
+from lab.daemon import Daemon
 from lab.private import Private, alive
 
 
@@ -51,3 +52,10 @@ def test_a_state_directory_that_a_daemon_holds_is_not_touched(tmp_path: Path) ->
     assert done.returncode == 1
     assert f"a daemon runs with {state}" in done.stderr
     assert (state / "blobs").exists()
+
+
+def test_nothing_is_left_of_a_daemons_state(daemon: Daemon, tmp_path: Path) -> None:
+    assert daemon.stop() == 0
+    done = Private(tmp_path / "node").call("uninstall", "--yes", "--state", str(daemon.state))
+    assert done.returncode == 0, done.stderr
+    assert not daemon.state.exists()

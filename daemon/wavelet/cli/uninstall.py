@@ -29,6 +29,7 @@ from wavelet.places import ADMIN_SOCKET, SYSTEM_DIRECTORY, USER_SOCKET
 
 IN_STATE = (
     "blobs",
+    "grpc",
     "partial",
     "solver",
     "pip",
