@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from wavelet.app import running
-from wavelet.cli.logs import configure
 from wavelet.config import load
+from wavelet.logs import configure
 
 PYTHON = "python >=3.11,<3.14"
 """Interpreters for which everything that wavelet needs is on the package index as a wheel."""

@@ -17,7 +17,7 @@ LEVELS = (
     {"pin", "make"},
     {"upstream", "store", "cluster", "scan", "systemd"},
     {"plan", "image"},
-    {"config"},
+    {"config", "defects", "logs"},
     {"errors", "bounded_yaml", "places", "v1"},
 )
 """The rooms from the top down. A room imports its own level and those below it."""

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import images
 from lab.command import Said, Wavelet
-from lab.conda_asks import CHANNEL, CondaSite
-from lab.conda_channel import ChannelServer, make_channel
 from lab.conda_packages import Package
-from lab.daemon import Daemon
-from lab.grpc_site import Site
-from lab.registry import Registry
+from lab.grpc_site import Site, running_site
 from wavelet.cli.main import main
 
 PACKAGES = (
@@ -30,26 +25,8 @@ PACKAGES = (
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return a running daemon with a public registry, a private one, and a small channel."""
-    registry = Registry(tmp_path_factory.mktemp("registry"))
-    private = Registry(tmp_path_factory.mktemp("private"), accounts=("ann",))
-    busybox = images.busybox()
-    channel = tmp_path_factory.mktemp("channel")
-    make_channel(channel, PACKAGES)
-    registry.start()
-    private.start()
-    try:
-        registry.push("lab/busybox", "1", busybox)
-        private.push("lab/secret", "1", busybox)
-        with ChannelServer({CHANNEL: channel}) as server:
-            settings = CondaSite(registry, server, f"{registry.host}/lab/busybox:1").settings()
-            node = Daemon(tmp_path_factory.mktemp("node") / "state", settings=settings)
-            try:
-                yield Site(node.start(), registry, private, server, busybox)
-            finally:
-                node.stop()
-    finally:
-        registry.stop()
-        private.stop()
+    with running_site(tmp_path_factory.mktemp, PACKAGES, ["lab/secret"]) as running:
+        yield running
 
 
 @pytest.fixture

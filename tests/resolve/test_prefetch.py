@@ -17,7 +17,8 @@ from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Plan, WithConfig
-from wavelet.resolve.prefetch import Prefetcher, Taken
+from wavelet.resolve.prefetch import Prefetcher
+from wavelet.resolve.taking import Taken
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from wavelet.errors import AccessRefused, TokenNotFound
+from wavelet.errors import AccessRefused, NotFound, TokenNotFound
 from wavelet.front.keys import IDENTITY
 from wavelet.front.wave.routes import BODY_LIMIT, add_routes
 from wavelet.image.digest import Digest
@@ -83,9 +83,11 @@ class DoubleRequests:
         await self.find(token, identity)
         return self.log_text
 
-    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
+    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str:
         await self.find(token, identity)
         self.asked.append((form, platform))
+        if self.lock_text is None:
+            raise NotFound("there is no lock")
         return self.lock_text
 
     async def evict(self, token: str, identity: Identity, *, door: str) -> None:

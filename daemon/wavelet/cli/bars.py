@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from wavelet.cli.output import size, visible
+from wavelet.cli.output import visible
+from wavelet.cli.quantities import size
 
 
 class _Amount(ProgressColumn):

@@ -7,8 +7,8 @@ import argparse
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.cli import calling
-from wavelet.cli.output import emit, plain, size, table
-from wavelet.cli.quantities import byte_count
+from wavelet.cli.output import emit, plain, table
+from wavelet.cli.quantities import byte_count, size
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.v1.cache_pb2 import CollectResponse, ListResponse, PinResponse, UnpinResponse

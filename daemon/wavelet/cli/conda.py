@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from wavelet.cli import calling, packages
-from wavelet.cli.output import emit, plain, size, table
+from wavelet.cli.output import emit, plain, table
 from wavelet.cli.progress import progress
+from wavelet.cli.quantities import size
 from wavelet.cli.watching import follow
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest

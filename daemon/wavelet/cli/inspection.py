@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from wavelet.cli import calling
-from wavelet.cli.output import emit, size, table
+from wavelet.cli.output import emit, table
+from wavelet.cli.quantities import size
 from wavelet.client import Client
 from wavelet.v1.images_pb2 import InspectResponse
 

@@ -85,15 +85,6 @@ def plain(message: Message, *, whole: bool = True) -> dict[str, Any]:
     return found
 
 
-def size(count: float) -> str:
-    """Return bytes as people read them, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
-
-
 def _plain(field: Any, value: Any) -> Any:
     if isinstance(value, Timestamp):
         return value.ToJsonString()

@@ -10,9 +10,9 @@ from typing import Any
 from wavelet.cli import calling
 from wavelet.cli.given import text_of
 from wavelet.cli.image_lists import names_in, unique
-from wavelet.cli.output import emit, size
+from wavelet.cli.output import emit
 from wavelet.cli.progress import Progress, progress
-from wavelet.cli.quantities import count, duration
+from wavelet.cli.quantities import count, duration, size
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.v1 import images_pb2 as pb

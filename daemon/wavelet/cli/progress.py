@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from wavelet.cli.output import size, visible
+from wavelet.cli.output import visible
+from wavelet.cli.quantities import size
 
 LINE_EVERY = 5.0
 """Seconds between two lines about the same thing, where there are no bars."""

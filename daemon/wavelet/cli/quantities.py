@@ -1,4 +1,4 @@
-"""Quantities in arguments: times and sizes with units. For `type=` of argparse."""
+"""Quantities as people write and read them: times and sizes with units. Standard library only."""
 
 from __future__ import annotations
 
@@ -55,3 +55,12 @@ def byte_count(text: str) -> int:
     if found > _SIZE_LIMIT:
         raise argparse.ArgumentTypeError(f"{text!r} is more than any disk has")
     return found
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"

@@ -13,8 +13,8 @@ from typing import Any, cast
 sys.modules.setdefault("rich", cast(Any, None))
 
 from wavelet.app import serve  # noqa: E402
-from wavelet.cli.logs import configure  # noqa: E402
 from wavelet.config import Source  # noqa: E402
+from wavelet.logs import configure  # noqa: E402
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

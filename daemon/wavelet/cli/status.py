@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wavelet.cli.private import HOST, ask, place_of
+from wavelet.cli.quantities import size
 from wavelet.places import PORT
 
 NOBODY = 3
@@ -65,7 +66,7 @@ def _lines(state: dict[str, Any], now: float) -> Iterator[str]:
     yield f"state    {state['state']}"
     if state.get("records"):
         yield f"records  {state['records']}"
-    yield f"store    {_size(state['store']['size'])} of {_size(state['store']['limit'])}"
+    yield f"store    {size(state['store']['size'])} of {size(state['store']['limit'])}"
     yield f"jobs     {state['jobs']}"
 
 
@@ -74,11 +75,3 @@ def _span(seconds: float) -> str:
     if hours >= 48:
         return f"{hours // 24} days"
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else f"{int(seconds)} s"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from wavelet.cli.ensure import RUN_MARK
 from wavelet.cli.private import Place, place_of, running
+from wavelet.cli.quantities import size
 from wavelet.cli.run import USERS, end_daemon
 from wavelet.cli.starting import FAILURE, LOCK, LOG, STATE, VARIABLES
 from wavelet.cluster.key import KEY_NAME
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     for directory in (place.directory, place.sockets, str(settings.state_directory), SYSTEM_DIRECTORY):
         with contextlib.suppress(OSError):  # something else is in it, or it was never there
             Path(directory).rmdir()
-    _say(f"removed {_size(sum(item.size for item in written))}")
+    _say(f"removed {size(sum(item.size for item in written))}")
     return 0
 
 
@@ -219,15 +220,7 @@ def _show(title: str, items: list[Item]) -> None:
         return
     _say(title)
     for item in items:
-        _say(f"  {_size(item.size):>9}  {item.path}" + (f"    ({item.why})" if item.why else ""))
-
-
-def _size(size: int) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size} {unit}"
-        size //= 1000
-    return f"{size} TB"
+        _say(f"  {size(item.size):>9}  {item.path}" + (f"    ({item.why})" if item.why else ""))
 
 
 def _say(line: str, end: str = "\n") -> None:

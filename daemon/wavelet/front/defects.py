@@ -1,21 +1,13 @@
-"""Defects: an exception that no room has foreseen is logged under an id, and the client is told the id."""
+"""Defects in answering an HTTP request."""
 
 from __future__ import annotations
 
-import secrets
-import traceback
-
-import structlog
 from aiohttp import web
 
+from wavelet import defects
 from wavelet.errors import Internal
-
-log = structlog.get_logger()
 
 
 def defect(request: web.Request) -> Internal:
     """Log the exception that is being handled, and return what to answer."""
-    error_id = secrets.token_hex(6)
-    # Without the values of variables, which may be secrets.
-    log.error("defect", id=error_id, method=request.method, path=request.path, traceback=traceback.format_exc())
-    return Internal(f"wavelet has a defect; its log says more under the error id {error_id}")
+    return defects.defect("defect", method=request.method, path=request.path)

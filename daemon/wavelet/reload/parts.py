@@ -11,7 +11,6 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wavelet.cli.logs import configure
 from wavelet.cluster.records import Records
 from wavelet.config import Conda, ConfigError, Settings, parse_size
 from wavelet.errors import CallerError
@@ -19,6 +18,7 @@ from wavelet.front.guard import Guard, own_names
 from wavelet.front.listener import tls_context
 from wavelet.front.registry.scope import Scopes
 from wavelet.image.platform import Platform
+from wavelet.logs import configure
 from wavelet.pin.access import Access
 from wavelet.pin.conda.locks import Locks
 from wavelet.pin.conda.pinner import CondaPinner

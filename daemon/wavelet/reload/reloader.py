@@ -147,8 +147,8 @@ class Reloader:
             while True:
                 await watcher.changed()
                 await self._try()
-        except TimeoutError:
-            log.warning("files of settings do not answer; their changes are not seen any more, send SIGHUP after one")
+        except OSError as error:  # or the time is over
+            log.warning("changes of files are not seen any more; send SIGHUP after one", because=repr(error))
         finally:
             await watcher.close()
 

@@ -100,7 +100,7 @@ class Watcher:
 
     def _look_now(self) -> State:
         files = list(self._files())
-        directories = {place: place.stat().st_ino for path in files for place in _places(path)}
+        directories = {place: _inode(place) for path in files for place in _places(path)}
         if directories != self._watched:
             # First watched, then looked at: nothing is lost in between.
             self._watch(directories)
@@ -142,6 +142,13 @@ def _state_of(path: Path) -> tuple[str, str, int, int, int]:
     if stat.S_ISDIR(status.st_mode):
         return str(path), "", 0, 0, 0  # its files are there in their own right
     return str(path), os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _inode(place: Path) -> int:
+    try:
+        return place.stat().st_ino
+    except OSError:  # gone a moment ago: the next look has what is there then
+        return 0
 
 
 def _places(path: Path) -> Iterator[Path]:

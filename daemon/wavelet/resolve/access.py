@@ -52,6 +52,21 @@ class AccessRules:
                 f"you are uid {caller.uid}: start your own, or ask for one that runs as root"
             )
 
+    def fill_engine(self, uid: int | None, *, admin: bool) -> None:
+        """Return if a caller may have the daemon fill a container engine of this node.
+
+        The daemon speaks to the engine as itself, so nobody may who could not do so by themselves.
+
+        Raises:
+            AccessRefused: it may not.
+        """
+        if not admin and uid not in (0, self.daemon_uid):
+            message = (
+                "target: the engine is not yours, as far as the daemon can tell; call this over the socket for "
+                "administration, or prefetch into the store and let the engine pull from there"
+            )
+            raise AccessRefused(message, field="target")
+
     def asking(self, caller: Caller) -> Identity:
         """Return the identity of one who requests a container: the user; root's request is root's own."""
         if caller.uid is None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextvars import ContextVar
@@ -19,7 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from wavelet.errors import Internal, WaitExpired, WaveletError
+from wavelet.defects import defect
+from wavelet.errors import WaitExpired, WaveletError
 from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.metrics import JOBS, WAITS
 
@@ -217,9 +217,7 @@ class Jobs:
         except WaveletError as error:
             raise self._remember(key, error) from None
         except Exception as error:
-            number = secrets.token_hex(4)
-            log.exception("a job failed by a defect", job=str(key), id=number)
-            raise Internal(f"a defect in wavelet; its log has the details under {number}") from error
+            raise defect("a job failed by a defect", job=str(key)) from error
         finally:
             self._leave(key, job)
             job.forget()

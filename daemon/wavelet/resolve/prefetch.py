@@ -20,8 +20,6 @@ from wavelet.resolve.taking import Taken, follow
 from wavelet.store.content import ContentStore
 from wavelet.store.growing import Growing
 
-__all__ = ["Prefetcher", "Taken"]
-
 BLOBS_AT_ONCE = 3
 """Blobs of one image that are fetched at one time, as container engines do it."""
 

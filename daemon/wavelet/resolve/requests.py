@@ -17,6 +17,7 @@ import structlog
 from wavelet.cluster.records import Record, Records
 from wavelet.errors import (
     AccessRefused,
+    NotFound,
     OurError,
     UpstreamBroken,
     UpstreamError,
@@ -281,17 +282,21 @@ class ContainerRequests:
         request = (await self._visible(token, identity)).request
         return self._resolver.log(request.plan)
 
-    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
-        """Return the exact packages of a request as a lock file; None while they are not decided.
+    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str:
+        """Return the exact packages of a request as a lock file.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
             AccessRefused: it is another user's.
+            NotFound: it has no packages, or they are not decided yet.
             WaveletError: they cannot be had.
         """
         request = (await self._visible(token, identity)).request
         owner = self._rules.identity_of(request.principal)
-        return await self._resolver.lock_file(request.plan, owner, form, platform)
+        lock = await self._resolver.lock_file(request.plan, owner, form, platform)
+        if lock is None:
+            raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
+        return lock
 
     async def evict(self, token: str, identity: Identity, *, door: str) -> None:
         """Forget a request. `door` is by which it is asked, for the audit log.

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
-from wavelet.errors import Internal, WaveletError
+from wavelet.defects import defect
+from wavelet.errors import WaveletError
 from wavelet.image.digest import Digest
-
-log = structlog.get_logger()
 
 LOOK = 0.2
 """Seconds between two looks at how far images are."""
@@ -92,7 +88,5 @@ async def _attempt(image: Taking, places: asyncio.Semaphore) -> None:
         image.done = True
     except WaveletError as error:
         image.error = error
-    except Exception:
-        number = secrets.token_hex(4)
-        log.exception("prefetching failed by a defect", id=number)
-        image.error = Internal(f"a defect in wavelet; its log has the details under {number}")
+    except Exception:  # noqa: BLE001 - whoever asked for the image is told
+        image.error = defect("prefetching failed by a defect")

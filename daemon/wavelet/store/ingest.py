@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
+from wavelet.defects import defect
 from wavelet.errors import Internal, NoSpace, WaveletError
 from wavelet.store.growing import Growing
 
-log = structlog.get_logger()
+_DEFECT = "a fetch failed by a defect"
 
 PUBLIC = "public"
 """The origin of bytes that were readable anonymously, or by a site login that is for all."""
@@ -97,11 +96,10 @@ class Ingest:
             self._growing.fail(error)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            self._growing.fail(
-                NoSpace(f"the disk of the state directory is full ({error})") if full else _defect(error)
-            )
-        except Exception as error:  # noqa: BLE001 - the readers are the ones to hear of it
-            self._growing.fail(_defect(error))
+            failure = NoSpace(f"the disk of the state directory is full ({error})") if full else defect(_DEFECT)
+            self._growing.fail(failure)
+        except Exception:  # noqa: BLE001 - the readers are the ones to hear of it
+            self._growing.fail(defect(_DEFECT))
         finally:
             self._keeper.finish(self._growing, self._origin)
             self._keeper.release(self._reserved, self._written)
@@ -177,8 +175,3 @@ class Ingest:
         if not self._growing.digest.matches(self._hasher):
             got = f"{self._growing.digest.algorithm}:{self._hasher.hexdigest()}"
             raise self._blame(f"the bytes have the digest {got} instead of {self._growing.digest}")
-
-
-def _defect(error: Exception) -> Internal:
-    log.error("a fetch failed by a defect", exc_info=error)
-    return Internal(f"keeping the content failed: {error}")

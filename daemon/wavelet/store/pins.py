@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from wavelet.image.digest import Digest
-from wavelet.store.database import Database, Statement
+from wavelet.store.database import Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept_names (
@@ -45,17 +45,14 @@ class Pins:
         self._members[pinned] = self._members.get(pinned, {}) | dict(members)
         self._count()
         rows = [(*pinned, digest, size) for digest, size in members.items()]
-        await self._write([("INSERT OR REPLACE INTO kept_names VALUES (?, ?, ?, ?)", row) for row in rows])
+        await self._database.write([("INSERT OR REPLACE INTO kept_names VALUES (?, ?, ?, ?)", row) for row in rows])
 
     async def remove(self, pinned: Collection[Pinned]) -> None:
         """Pin these no longer."""
         for each in pinned:
             self._members.pop(each, None)
         self._count()
-        await self._write([("DELETE FROM kept_names WHERE name = ? AND image = ?", each) for each in pinned])
+        await self._database.write([("DELETE FROM kept_names WHERE name = ? AND image = ?", each) for each in pinned])
 
     def _count(self) -> None:
         self._digests = {digest for members in self._members.values() for digest in members}
-
-    async def _write(self, statements: list[Statement]) -> None:
-        await self._database.write(statements)

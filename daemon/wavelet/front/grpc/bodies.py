@@ -28,13 +28,7 @@ def submission(request: pb.ResolveRequest, site: CondaDefaults) -> Submission:
     if request.WhichOneof("source") is None:
         message = "containerImage: nothing to make a container from; give it, containerFile, packages or name"
         raise InvalidRequest(message, field="containerImage")
-    platforms = _platforms(request.platforms)
-    try:
-        return translate(body_of(request, platforms), "grpc", site)
-    except CallerError as error:
-        if error.field != _THEIRS:
-            raise
-        raise error.saying(error.message.replace(_THEIRS, _OURS), field=_OURS) from None
+    return _translated(body_of(request, _platforms(request.platforms)), site, _OURS)
 
 
 def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> FromConda:
@@ -45,15 +39,19 @@ def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> 
     """
     Platform.parse(platform or "linux/amd64", "platform")
     body = models.SubmitBody(packages=_packages(packages), container_platform=platform or None)
+    found = next(parts(_translated(body, site, "platform").plan))
+    assert isinstance(found, FromConda), "that is what packages are"
+    return found
+
+
+def _translated(body: models.SubmitBody, site: CondaDefaults, platforms: str) -> Submission:
+    """Translate a body; `platforms` is what the member is called here that says the platforms."""
     try:
-        plan = translate(body, "grpc", site).plan
+        return translate(body, "grpc", site)
     except CallerError as error:
         if error.field != _THEIRS:
             raise
-        raise error.saying(error.message.replace(_THEIRS, "platform"), field="platform") from None
-    found = next(parts(plan))
-    assert isinstance(found, FromConda), "that is what packages are"
-    return found
+        raise error.saying(error.message.replace(_THEIRS, platforms), field=platforms) from None
 
 
 def check_name_alone(request: pb.ResolveRequest) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
-import structlog
 
-from wavelet.errors import AccessRefused, Internal, WaitExpired, WaveletError
+from wavelet.defects import defect
+from wavelet.errors import AccessRefused, WaitExpired, WaveletError
 from wavelet.front.activity import Activity
 from wavelet.front.grpc.errors import code_of, ending
 from wavelet.front.grpc.peer import Context, Peers
@@ -34,8 +32,6 @@ ANSWER_MARGIN = 0.05
 """Seconds before a call's deadline by which its answer leaves, so that it arrives; at most a tenth of the time."""
 
 PREFIX = "/wavelet.v1."
-
-log = structlog.get_logger()
 
 _Unary = Callable[[Any, Context], Awaitable[Any]]
 _Stream = Callable[[Any, Context], AsyncIterator[Any]]
@@ -117,7 +113,7 @@ class Calls(grpc.aio.ServerInterceptor):
             raise
         except Exception:  # noqa: BLE001 - the last resort of the door: it is logged, and the client gets its id
             status = grpc.StatusCode.INTERNAL
-            await context.abort(*ending(_defect(method)))
+            await context.abort(*ending(defect("defect", method=method)))
         finally:
             REQUESTS.labels("grpc", method, status.name).inc()
 
@@ -128,10 +124,3 @@ class Calls(grpc.aio.ServerInterceptor):
                 f"{method} is for administration: call it over the socket {self._admin_path}, which is open to root, "
                 "the daemon's own user and the group of `grpc.admin_group`"
             )
-
-
-def _defect(method: str) -> Internal:
-    error_id = secrets.token_hex(6)
-    # Without the values of variables, which may be secrets.
-    log.error("defect", id=error_id, method=method, traceback=traceback.format_exc())
-    return Internal(f"wavelet has a defect; its log says more under the error id {error_id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wavelet.errors import InvalidRequest, NotFound
+from wavelet.errors import InvalidRequest
 from wavelet.front.grpc import answers
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.bodies import packages_plan
@@ -18,7 +18,6 @@ _FORMS: dict[int, LockForm] = {
     pb.LOCK_FORMAT_PIXI: "pixi",
     pb.LOCK_FORMAT_CONDA_LOCK: "conda-lock",
 }
-_NO_LOCK = "there is no lock: this request has no packages, or they are not solved for yet"
 
 
 class Conda(CondaServiceServicer):
@@ -50,9 +49,9 @@ class Conda(CondaServiceServicer):
             case "packages":
                 plan = packages_plan(request.packages, request.platform, self._behind.site())
                 lock = await self._behind.resolver.solved(plan, identity, refresh=request.refresh)
-                text = await self._behind.resolver.lock_file(lock, identity, form, None)
+                written = await self._behind.resolver.lock_file(lock, identity, form, None)
+                assert written is not None, "a lock is what it is made of"
+                text = written
             case _:
                 raise InvalidRequest("token: is missing; give a token, or packages", field="token")
-        if text is None:
-            raise NotFound(_NO_LOCK)
         return pb.LockResponse(text=text)

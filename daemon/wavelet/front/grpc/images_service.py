@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaveletError
+from wavelet.errors import InvalidRequest, TooLarge, WaveletError
 from wavelet.front.grpc import auth
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.errors import code_of, text_of
@@ -95,13 +95,7 @@ class Images(ImageServiceServicer):
             return
         if request.target not in _ENGINES:
             raise InvalidRequest(f"target: {request.target} is none that is known", field="target")
-        # The daemon speaks to an engine as itself, so nobody may let it who could not do so by themselves.
-        if not peer.admin and peer.uid not in (0, self._behind.rules.daemon_uid):
-            message = (
-                "target: the engine is not yours, as far as the daemon can tell; call this over the socket for "
-                "administration, or prefetch into the store and let the engine pull from there"
-            )
-            raise AccessRefused(message, field="target")
+        self._behind.rules.fill_engine(peer.uid, admin=peer.admin)
         if len(request.platforms) > 1:
             message = "platforms: an engine takes an image for one platform; name a single one"
             raise InvalidRequest(message, field="platforms")

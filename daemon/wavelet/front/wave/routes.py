@@ -177,10 +177,7 @@ class _WaveDoor:
         if form not in LOCK_FORMS:
             raise InvalidRequest(f"format: {form[:60]!r} is not one of {', '.join(LOCK_FORMS)}", field="format")
         platform = _single_platform(request.query.get("platform"))
-        lock = await self._requests.lock(token, _identity(request), form, platform)
-        if lock is None:
-            raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
-        return _text(lock)
+        return _text(await self._requests.lock(token, _identity(request), form, platform))
 
     async def view_container(self, request: web.Request) -> web.Response:
         record, state, _ = await self._requests.status(_token(request), _identity(request))
