@@ -17,7 +17,7 @@ from field import Field
 from report import Row
 
 from lab import conda_asks, engines
-from lab.processes import free_port
+from lab.ports import free_port
 
 MOST = 0.12
 engines.PULL_SECONDS = 240.0

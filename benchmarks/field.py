@@ -18,7 +18,8 @@ from lab import images
 from lab.daemon import Daemon
 from lab.http import answers, get
 from lab.images import Image, Layer
-from lab.processes import Background, LabError, free_port
+from lab.ports import free_port
+from lab.processes import Background, LabError
 from lab.registry import Registry
 
 T = TypeVar("T")

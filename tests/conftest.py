@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from groups import Groups
-from lab import processes
+from lab import ports
 from lab.daemon import Daemon, logs_of_running
 
 LONG = ("package", "clone", "nextflow")
@@ -55,7 +55,7 @@ def state_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on."""
-    return processes.free_port()
+    return ports.free_port()
 
 
 @pytest.fixture

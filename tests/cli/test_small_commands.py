@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lab.daemon import Daemon, environment
-from lab.processes import free_port
+from lab.ports import free_port
 from wavelet.cli.main import main
 
 WAVELET = [sys.executable, "-m", "wavelet.cli.main"]

@@ -11,7 +11,8 @@ import yaml
 
 from lab import images, nextflow
 from lab.grpc_site import Run, Site
-from lab.processes import free_port, wait_for
+from lab.ports import free_port
+from lab.processes import wait_for
 from lab.registry import PASSWORDS
 from wavelet.client import Client, WaveletRpcError
 from wavelet.v1 import conda_pb2

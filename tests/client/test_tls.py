@@ -12,7 +12,7 @@ import pytest
 from lab.certificates import Authority, Issued
 from lab.daemon import Daemon
 from lab.grpc_site import Run
-from lab.processes import free_port
+from lab.ports import free_port
 from wavelet.client import Client, NoDaemon, Tls, WaveletRpcError
 
 

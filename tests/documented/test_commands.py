@@ -22,7 +22,8 @@ from lab.conda_channel import ChannelServer, make_channel
 from lab.conda_packages import Package
 from lab.daemon import Daemon, environment
 from lab.engines import Docker
-from lab.processes import Background, free_port, wait_for
+from lab.ports import free_port
+from lab.processes import Background, wait_for
 from lab.registry import Registry
 from lab.task_image import task_image
 

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from lab.http import Answer, get, request
-from lab.processes import Background, free_port
+from lab.ports import free_port
+from lab.processes import Background
 
 READY_SECONDS = 20.0
 NO_HOME = "/nonexistent"

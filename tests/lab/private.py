@@ -13,7 +13,8 @@ from typing import Any
 
 from lab.daemon import environment
 from lab.http import get
-from lab.processes import free_port, wait_for
+from lab.ports import free_port
+from lab.processes import wait_for
 
 WAVELET = (sys.executable, "-m", "wavelet.cli.main")
 END_SECONDS = 10.0

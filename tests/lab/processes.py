@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +19,6 @@ RUN_SECONDS = 50.0
 
 class LabError(AssertionError):
     """Something in the lab did not do its part; the message holds what it printed."""
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port of `host` that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def run(

@@ -10,7 +10,8 @@ import yaml
 
 from lab import images
 from lab.http import answers
-from lab.processes import Background, free_port
+from lab.ports import free_port
+from lab.processes import Background
 
 READY_SECONDS = 20.0
 
