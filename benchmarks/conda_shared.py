@@ -62,9 +62,5 @@ def _engine(name: str, field: Field) -> Iterator[engines.Engine]:
     if name == "podman":
         yield engines.Podman(directory)
         return
-    engine = engines.Docker(directory) if name == "docker" else engines.Containerd(directory)
-    engine.start()
-    try:
+    with (engines.Docker if name == "docker" else engines.Containerd)(directory).running() as engine:
         yield engine
-    finally:
-        engine.stop()

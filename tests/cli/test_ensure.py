@@ -176,13 +176,9 @@ time.sleep(60)
 @pytest.mark.users
 def test_a_port_of_somebody_else_and_a_squatted_directory_are_refused(private: Private, tmp_path: Path) -> None:
     nobody = 65534
-    with subprocess.Popen(
-        ["/usr/bin/python3", "-c", _SQUATTER, str(private.port)],
-        user=nobody,
-        group=nobody,
-        stdout=subprocess.PIPE,
-        cwd="/",
-    ) as foreign:
+    squatter = ["/usr/bin/python3", "-c", _SQUATTER, str(private.port)]
+    as_nobody = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", *squatter]
+    with subprocess.Popen(as_nobody, stdout=subprocess.PIPE, cwd="/") as foreign:
         try:
             assert foreign.stdout is not None
             foreign.stdout.readline()

@@ -54,13 +54,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    docker = Docker(tmp_path_factory.mktemp("docker"))
-    docker.start()
-    with pytest.MonkeyPatch.context() as patch:
+    with Docker(tmp_path_factory.mktemp("docker")).running() as docker, pytest.MonkeyPatch.context() as patch:
         for name, value in docker.variables.items():
             patch.setenv(name, str(value))
         yield DOCKER
-    docker.stop()
 
 
 @pytest.fixture(scope="module")

@@ -88,10 +88,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     """Return a Docker engine."""
-    engine = Docker(tmp_path_factory.mktemp("docker"))
-    engine.start()
-    yield engine
-    engine.stop()
+    with Docker(tmp_path_factory.mktemp("docker")).running() as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")

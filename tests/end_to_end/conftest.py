@@ -55,10 +55,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     """Return a running Docker engine."""
-    engine = Docker(tmp_path_factory.mktemp("docker"))
-    engine.start()
-    yield engine
-    engine.stop()
+    with Docker(tmp_path_factory.mktemp("docker")).running() as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +68,8 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
 @pytest.fixture(scope="session")
 def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
     """Return a running containerd."""
-    engine = Containerd(tmp_path_factory.mktemp("containerd"))
-    engine.start()
-    yield engine
-    engine.stop()
+    with Containerd(tmp_path_factory.mktemp("containerd")).running() as engine:
+        yield engine
 
 
 @pytest.fixture(params=ENGINES)

@@ -57,10 +57,10 @@ class Docker:
         self._directory = directory
         self._socket = directory / "docker.sock"
         self._environment = environment(DOCKER_CONFIG=directory / "client", HOME=directory)
-        self._daemon: Background | None = None
 
-    def start(self) -> None:
-        """Start dockerd and wait until it answers."""
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Docker]:
+        """Run dockerd within the block, from when it answers; its containerd goes with it."""
         own = self._directory
         (own / "daemon.json").write_text(json.dumps({}))
         command: list[str | Path] = [
@@ -72,13 +72,9 @@ class Docker:
         ]
         command += ["-H", f"unix://{self._socket}", "--data-root", own / "data", "--exec-root", own / "exec"]
         command += ["--pidfile", own / "docker.pid", "--storage-driver", "overlay2"]
-        self._daemon = Background(with_own_cgroups(*command), own / "dockerd.log", self._environment)
-        self._daemon.wait_until(lambda: self._client("version", check=False).returncode == 0, ENGINE_SECONDS)
-
-    def stop(self) -> None:
-        """Stop dockerd (its containerd goes with it)."""
-        if self._daemon is not None:
-            self._daemon.stop()
+        with stopping(Background(with_own_cgroups(*command), own / "dockerd.log", self._environment)) as daemon:
+            daemon.wait_until(lambda: self._client("version", check=False).returncode == 0, ENGINE_SECONDS)
+            yield self
 
     def _client(self, *arguments: str, check: bool = True) -> Any:
         command = ["docker", "-H", f"unix://{self._socket}", *arguments]
@@ -180,11 +176,11 @@ class Containerd:
         self._directory = directory
         self._socket = directory / "containerd.sock"
         self._environment = environment(HOME=directory)
-        self._daemon: Background | None = None
         self._runs = 0
 
-    def start(self) -> None:
-        """Start containerd and wait until it answers."""
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Containerd]:
+        """Run containerd within the block, from when it answers."""
         own = self._directory
         settings = (
             "version = 2\n"
@@ -194,13 +190,9 @@ class Containerd:
         )
         (own / "config.toml").write_text(settings)
         command = with_own_cgroups("containerd", "--config", own / "config.toml")
-        self._daemon = Background(command, own / "containerd.log", self._environment)
-        self._daemon.wait_until(lambda: self._ctr("version", check=False).returncode == 0, ENGINE_SECONDS)
-
-    def stop(self) -> None:
-        """Stop containerd."""
-        if self._daemon is not None:
-            self._daemon.stop()
+        with stopping(Background(command, own / "containerd.log", self._environment)) as daemon:
+            daemon.wait_until(lambda: self._ctr("version", check=False).returncode == 0, ENGINE_SECONDS)
+            yield self
 
     def _ctr(self, *arguments: str, check: bool = True) -> Any:
         command = with_own_cgroups("ctr", "--address", self._socket, *arguments)

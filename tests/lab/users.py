@@ -9,17 +9,18 @@ import os
 import pwd
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from lab.http import Answer
-from lab.processes import RUN_SECONDS, LabError, run
+from lab.processes import run
 
 _NUMBERS = itertools.count()
 """To tell the users of one process apart."""
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 _REQUEST = """
 import base64, http.client, json, sys
@@ -76,8 +77,11 @@ class User:
 
         It keeps the right to read files: the Python that runs the tests may lie in somebody else's home.
         """
-        rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-        return ("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", *rights)
+        return (*self._becoming(), "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+
+    def _becoming(self) -> tuple[str, ...]:
+        # subprocess's own `user` forks, and a fork may hang in a process in which grpc has threads.
+        return ("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups")
 
     def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Send a request from a process of this user."""
@@ -96,22 +100,8 @@ class User:
         return self._run(list(argv), "")
 
     def _run(self, argv: list[str], text: str) -> str:
-        done = subprocess.run(
-            argv,
-            check=False,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=RUN_SECONDS,
-            user=self.uid,
-            group=self.gid,
-            extra_groups=[],
-            cwd="/",
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home)},
-        )
-        if done.returncode != 0:
-            raise LabError(f"{argv[0]} as {self.name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done.stdout
+        variables = {"PATH": _PATH, "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home)}
+        return run([*self._becoming(), "env", "--chdir=/", *argv], environment=variables, text=text).stdout
 
 
 def _python() -> str:

@@ -236,16 +236,12 @@ def test_the_image_is_made_by_wavelet_and_serves(
     command = [sys.executable, REPOSITORY / "packaging" / "image.py", wheel_in(built), "--directory", work]
     run([*command, "--config", work / "wavelet.yaml"], environment=clean(), seconds=BUILD_SECONDS)
     archive = next(work.glob("wavelet-*-linux-amd64.oci.tar"))
-    engine = Docker(work / "docker")
-    engine.start()
-    try:
+    with Docker(work / "docker").running() as engine:
         engine._client("load", "--input", str(archive))
         config = json.loads(engine._client("image", "inspect", IMAGE).stdout)[0]["Config"]
         assert (config["Entrypoint"], config["Cmd"]) == (["wavelet"], ["serve"])
         serves_in_the_hosts_network(engine, free_port)
         serves_where_an_engine_publishes_its_port(engine)
-    finally:
-        engine.stop()
 
 
 IMAGE = f"wavelet:{__version__}"

@@ -29,8 +29,8 @@ class Awaiting(Protocol):
     def _many(self, path: str, request: Message, answer: type[A]) -> AsyncGenerator[A, None]: ...
 
 
-class One(Generic[P, A]):
-    """A call with one answer.
+class _Call(Generic[P, A]):
+    """What both kinds of calls are made of.
 
     Attributes:
         path: the name of the call in its protocol.
@@ -49,6 +49,10 @@ class One(Generic[P, A]):
         self._answer = answer
         self.__doc__ = build.__doc__
 
+
+class One(_Call[P, A]):
+    """A call with one answer."""
+
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
@@ -66,19 +70,8 @@ class One(Generic[P, A]):
         return call
 
 
-class Many(Generic[P, A]):
-    """A call with a stream of answers. What iterates over it may close it, which cancels the call.
-
-    Attributes:
-        path: the name of the call in its protocol.
-    """
-
-    def __init__(self, build: Callable[P, Message], name: str, answer: type[A]) -> None:
-        """Make the method, as One is made."""
-        self._build = build
-        self.path = _PACKAGE + name
-        self._answer = answer
-        self.__doc__ = build.__doc__
+class Many(_Call[P, A]):
+    """A call with a stream of answers. What iterates over it may close it, which cancels the call."""
 
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...

@@ -144,12 +144,7 @@ async def test_a_watcher_that_goes_away_is_noticed(door: Door) -> None:
 
     door.requests.on_watch = events
     async with grpc.aio.insecure_channel(door.user) as channel:
-        token = (await _resolve(channel)(pb.ResolveRequest(container_image=IMAGE))).token
-        call = channel.unary_stream(
-            "/wavelet.v1.ContainerService/Watch",
-            request_serializer=pb.WatchRequest.SerializeToString,
-            response_deserializer=pb.WatchResponse.FromString,
-        )(pb.WatchRequest(token=token))
+        call = await _watch(channel)
         await call.read()
         call.cancel()
         async with asyncio.timeout(LIMIT):
@@ -163,12 +158,7 @@ async def test_a_failure_of_the_work_is_the_streams_end(door: Door) -> None:
 
     door.requests.on_watch = events
     async with grpc.aio.insecure_channel(door.user) as channel:
-        token = (await _resolve(channel)(pb.ResolveRequest(container_image=IMAGE))).token
-        call = channel.unary_stream(
-            "/wavelet.v1.ContainerService/Watch",
-            request_serializer=pb.WatchRequest.SerializeToString,
-            response_deserializer=pb.WatchResponse.FromString,
-        )(pb.WatchRequest(token=token))
+        call = await _watch(channel)
         with pytest.raises(grpc.aio.AioRpcError, match="quay\\.io does not answer") as raised:
             async for _ in call:
                 pass
@@ -229,3 +219,12 @@ def _resolve(channel: grpc.aio.Channel) -> Any:
         request_serializer=pb.ResolveRequest.SerializeToString,
         response_deserializer=pb.ResolveResponse.FromString,
     )
+
+
+async def _watch(channel: grpc.aio.Channel) -> Any:
+    token = (await _resolve(channel)(pb.ResolveRequest(container_image=IMAGE))).token
+    return channel.unary_stream(
+        "/wavelet.v1.ContainerService/Watch",
+        request_serializer=pb.WatchRequest.SerializeToString,
+        response_deserializer=pb.WatchResponse.FromString,
+    )(pb.WatchRequest(token=token))
