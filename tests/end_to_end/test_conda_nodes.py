@@ -63,7 +63,7 @@ def test_a_shared_directory_does_not_hold_up_new_requests(
     made(node, "samtools=1.17")
     began = time.monotonic()
     made(node, "samtools=1.17", "which")
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 3.0, "for so long a name that no node has recorded is looked for"
 
 
 def test_a_daemon_that_starts_again_keeps_its_locks(

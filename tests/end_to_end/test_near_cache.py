@@ -95,7 +95,7 @@ def test_a_killed_daemon_serves_again_without_the_registry(
     fields = {"config": {"layers": [layer.in_request()]}}
     before = nextflow.target(node, source, **fields)
     digest = pull_by_http(node, before)
-    time.sleep(1)  # readers have the last byte a moment before the blob is fsynced, in its place, and written down
+    node.settle()
     node.kill()
     upstream.stop()
     again = start_daemon(state_dir)

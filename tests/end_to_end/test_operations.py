@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,12 +39,6 @@ def test_what_it_says_about_itself(daemon: Daemon) -> None:
     assert b"wavelet_" in metrics.body
 
 
-def test_it_is_ready_at_once(state_dir: Path, start_daemon: Callable[..., Daemon]) -> None:
-    started = time.monotonic()
-    start_daemon(state_dir)
-    assert time.monotonic() - started < 5, "a second on a quiet machine"
-
-
 def test_it_stops_when_told(daemon: Daemon) -> None:
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.log()
@@ -73,10 +66,8 @@ def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
 def test_tls_on_the_plain_port_is_closed_at_once(daemon: Daemon) -> None:
     with socket.create_connection(("127.0.0.1", daemon.port), timeout=5) as connection:
         connection.sendall(bytes.fromhex("16030100c8010000c40303") + bytes(200))
-        began = time.monotonic()
         while connection.recv(4096):
             pass
-        assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +15,10 @@ import yaml
 
 from lab.http import Answer, get, request
 from lab.ports import free_port
-from lab.processes import Background
+from lab.processes import Background, wait_for
 
 READY_SECONDS = 20.0
+SETTLE_SECONDS = 15.0
 NO_HOME = "/nonexistent"
 
 _STARTED: list[Daemon] = []
@@ -78,6 +81,20 @@ class Daemon:
         if self in _STARTED:
             _STARTED.remove(self)
         return self._process.stop()
+
+    def settle(self) -> None:
+        """Return once all that was begun is in its place and written down.
+
+        Who pulls has the last byte of a blob once it is verified; the file is made durable after that.
+        """
+        wait_for(self._settled, "the end of unfinished files", SETTLE_SECONDS)
+
+    def _settled(self) -> bool:
+        if any((self.state / "partial").iterdir()):
+            return False
+        with contextlib.closing(sqlite3.connect(self.state / "node.db", timeout=SETTLE_SECONDS)) as database:
+            (known,) = database.execute("SELECT COUNT(*) FROM blobs").fetchone()
+        return int(known) >= sum(1 for _ in (self.state / "blobs").glob("*/*/*"))
 
     @property
     def pid(self) -> int:

@@ -132,7 +132,7 @@ def test_nobody_waits_and_drops_are_counted(
     write = module._File._write
 
     def slow(self: module._File, batch: list[module.Line]) -> None:
-        held.wait(5)
+        held.wait(30)
         write(self, batch)
 
     monkeypatch.setattr(module._File, "_write", slow)
@@ -140,7 +140,7 @@ def test_nobody_waits_and_drops_are_counted(
     began = time.monotonic()
     for number in range(100):
         audit.note("login", uid=number)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     held.set()
     audit.close()
     assert count("dropped") - dropped == 100 - len(lines(path)) >= 80

@@ -132,6 +132,25 @@ async def test_a_failure_stands_as_long_as_its_fault_says(
     assert work.begun == begun + 1
 
 
+async def test_what_fails_because_of_a_remembered_failure_is_remembered_no_longer(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Work(UpstreamUnreachable("x"))
+    part.go_on.set()
+
+    async def whole() -> str:
+        return await jobs.join("make", "part", part, 5).result()
+
+    now = time.monotonic()
+    with pytest.raises(UpstreamUnreachable):
+        await jobs.join("make", "part", part, 5).result()
+    for later, begun in ((4.5, 1), (5.5, 2)):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        with pytest.raises(UpstreamUnreachable):
+            await jobs.join("make", "whole", whole, 5).result()
+        assert part.begun == begun
+
+
 async def test_a_defect_is_ours_and_is_not_remembered(jobs: Jobs) -> None:
     work = Work(ValueError("a defect"))
     work.go_on.set()

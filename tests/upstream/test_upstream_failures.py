@@ -53,7 +53,7 @@ async def test_retry_after_is_waited_for(registry: Registry, upstream: Upstream,
     registry.fault("/manifests/", status=429, headers={"Retry-After": "1"}, times=1)
     started = time.monotonic()
     await upstream.head(tool, NOBODY)
-    assert 1 <= time.monotonic() - started < 3
+    assert 1 <= time.monotonic() - started < 5
 
 
 async def test_long_retry_after_is_passed_on(registry: Registry, upstream: Upstream, tool: Reference) -> None:

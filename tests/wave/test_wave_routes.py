@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import re
-import time
 from typing import Any
 
 import pytest
@@ -365,19 +364,6 @@ async def test_text_pages(door: Any, path: str, words: str) -> None:
         assert response.content_type == "text/plain"
         assert words in await response.text()
     assert "message" in await door.get("/favicon.ico", status=404)
-
-
-async def test_status_is_answered_in_milliseconds_with_many_pending(door: Any) -> None:
-    door.requests.state = Pending()
-    token = await token_of_post(door)
-    record = door.requests.records[token]
-    door.requests.records |= {f"{number:032x}": record for number in range(5000)}
-    times = []
-    for number in range(300):
-        start = time.perf_counter()
-        await door.get(f"/v1alpha2/container/{number:032x}/status")
-        times.append(time.perf_counter() - start)
-    assert sorted(times)[len(times) // 2] < 0.02
 
 
 async def test_the_state_is_asked_for_anew(door: Any) -> None:

