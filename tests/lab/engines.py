@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,7 +177,6 @@ class Containerd:
         self._directory = directory
         self._socket = directory / "containerd.sock"
         self._environment = environment(HOME=directory)
-        self._runs = 0
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Containerd]:
@@ -217,10 +217,8 @@ class Containerd:
 
     def run(self, name: str, *command: str) -> str:
         """Run a container."""
-        self._runs += 1
-        return str(
-            self._ctr("run", "--rm", "--net-host", "--cpu-shares", "0", name, f"lab{self._runs}", *command).stdout
-        )
+        container = uuid.uuid4().hex  # runc keeps the containers of all containerds in one place
+        return str(self._ctr("run", "--rm", "--net-host", "--cpu-shares", "0", name, container, *command).stdout)
 
     def digest(self, name: str) -> str:
         """Return the digest under which containerd knows the image."""

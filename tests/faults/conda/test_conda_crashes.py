@@ -101,10 +101,10 @@ def test_told_to_stop_in_the_middle_of_work(start: StartNode, site: CondaSite, c
     """In the middle of solving, fetching and making: it ends within its grace, with all of its processes."""
     expected = calm("heavy", "part001")
     node = start(workers=2, more={"grace_period": 1})
-    for stalls in ("/linux-64/repodata", "/part001-", ""):
-        fault = site.server.fault(stalls or "(?!)", stall=0)
+    for stalls, package in (("/linux-64/repodata", "part001"), ("/part001-", "part001"), ("(?!)", "heavy")):
+        fault = site.server.fault(stalls, stall=0)
         with ThreadPoolExecutor(1) as threads:
-            threads.submit(ask_quietly, node, "heavy", "part001")
+            threads.submit(ask_quietly, node, package)
             wait_for(lambda fault=fault: fault.hits > 0 or node.is_making(), "work", 10)  # type: ignore[misc]
             began = time.monotonic()
             assert node.daemon.stop() == 0
