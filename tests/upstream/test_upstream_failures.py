@@ -20,6 +20,7 @@ from wavelet.errors import (
     UpstreamBroken,
     UpstreamBusy,
     UpstreamUnreachable,
+    WaitExpired,
 )
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
@@ -102,6 +103,18 @@ async def test_answer_that_trickles(
     registry.fault("/manifests/", rate=100)
     with pytest.raises(UpstreamUnreachable):
         await upstream.manifest(tool, NOBODY)
+
+
+async def test_nothing_is_opened_after_its_end(registry: Registry, client, tool: Reference) -> None:
+    """A fetch that its end has cut off takes itself up again for as long as nobody ends it."""
+    upstream = await client()
+    await upstream.head(tool, NOBODY)
+    asked = len(registry.requests)
+    await upstream.close()
+    for ask in (upstream.head, upstream.manifest):
+        with pytest.raises(WaitExpired, match="stopping"):
+            await ask(tool, NOBODY)
+    assert len(registry.requests) == asked
 
 
 async def test_not_http(upstream: Upstream) -> None:

@@ -20,7 +20,7 @@ import structlog
 from yarl import URL
 
 from wavelet import __version__
-from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamError, UpstreamUnreachable
+from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamError, UpstreamUnreachable, WaitExpired
 from wavelet.upstream import metrics
 from wavelet.upstream.addresses import AddressError, AddressPolicy, is_loopback
 
@@ -38,6 +38,9 @@ SMALL_BODY_TIMEOUT = 60.0
 
 READ_BUFFER = 1024 * 1024
 """Bytes of a body that wait to be taken before its connection is read no further."""
+
+RETRY_AFTER = 5.0
+"""Seconds after which one should ask again who was turned away as wavelet is stopping."""
 
 REDIRECT_LIMIT = 10
 """Redirects that one request follows."""
@@ -88,9 +91,11 @@ class Transport:
 
     def __init__(self) -> None:
         self._sessions: dict[AddressPolicy | None, aiohttp.ClientSession] = {}
+        self._closed = False
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; whoever sends later, as a fetch does that is cut off, is refused."""
+        self._closed = True
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
@@ -102,6 +107,7 @@ class Transport:
             UpstreamUnreachable: no connection or no answer in time; the sentence names the host and the cause.
             UpstreamBroken: not HTTP, or redirects that are not followed.
             InvalidRequest: the address policy forbids the address.
+            WaitExpired: it is closed.
         """
         url, authorization = request.url, request.authorization
         for _ in range(REDIRECT_LIMIT + 1):
@@ -145,6 +151,8 @@ class Transport:
         return response
 
     def _session(self, policy: AddressPolicy | None) -> aiohttp.ClientSession:
+        if self._closed:
+            raise WaitExpired("wavelet is stopping; ask again", retry_after=RETRY_AFTER)
         if policy not in self._sessions:
             self._sessions[policy] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
