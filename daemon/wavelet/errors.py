@@ -28,6 +28,7 @@
         ├── EngineFailed       500  a container engine that is there does not do its part
         ├── NotStarted         500  no daemon of this user runs, or what is in its place cannot be trusted
         ├── WaitExpired        503  a bounded wait ended first; asking again is right
+        ├── Stopping           503  wavelet is being stopped; asking again is right once it runs again
         └── Internal           500  a defect; its id is in the log
 
 The room holds values only and imports nothing of wavelet.
@@ -250,6 +251,22 @@ class WaitExpired(OurError):
 
     status = 503
     code = "TOOMANYREQUESTS"
+
+
+class Stopping(OurError):
+    """wavelet is being stopped before it could answer."""
+
+    status = 503
+    code = "TOOMANYREQUESTS"
+
+    def __init__(
+        self,
+        message: str = "wavelet is stopping; ask again",
+        *,
+        field: str | None = None,
+        retry_after: float | None = 5.0,
+    ) -> None:
+        super().__init__(message, field=field, retry_after=retry_after)
 
 
 class Internal(OurError):

@@ -67,7 +67,7 @@ async def test_another_nodes_record_is_waited_for(tmp_path: Path, monkeypatch: p
     assert await looking is not None
     started = time.monotonic()
     assert await here.get(UNKNOWN) is None
-    assert time.monotonic() - started > 0.6
+    assert 0.6 < time.monotonic() - started < 10
     await here.close()
     await there.close()
 

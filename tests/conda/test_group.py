@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import timeit
 
 import pytest
 from hypothesis import given, settings
@@ -125,7 +126,6 @@ def test_a_hundred_packages_are_grouped_at_once() -> None:
     packages = [
         paths(*(f"lib/python3.12/site-packages/p{n}/d{k % 9}/{k}" for k in range(500)), weight=n) for n in range(100)
     ]
-    started = time.thread_time()
-    groups = group(packages, range(100), 100)
-    assert time.thread_time() - started < 1.0
-    assert len(groups) == OWN_LIMIT + 1
+    assert len(group(packages, range(100), 100)) == OWN_LIMIT + 1
+    spent = timeit.repeat(lambda: group(packages, range(100), 100), timer=time.thread_time, repeat=5, number=1)
+    assert min(spent) < 0.05

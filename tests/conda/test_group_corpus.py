@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import timeit
 from typing import Any
 
 import pytest
@@ -98,6 +99,4 @@ def reachable(packages: list[Part], roots: set[str]) -> set[str]:
 @pytest.mark.parametrize("name", ["vuegen.linux-64"])
 def test_the_largest_environment_is_grouped_at_once(name: str) -> None:
     packages = parts(locks()[name])
-    started = time.thread_time()
-    chain(packages)
-    assert time.thread_time() - started < 1.0
+    assert min(timeit.repeat(lambda: chain(packages), timer=time.thread_time, repeat=5, number=1)) < 0.1

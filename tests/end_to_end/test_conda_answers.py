@@ -154,16 +154,12 @@ def test_a_large_package_is_made_without_stopping_others(
     large = Package("large", files={"share/large": Noise(64 * 1024 * 1024, None)})
     own_site.server.channels["large"] = make_channel(tmp_path_factory.mktemp("large") / "c", [large])
     node = start_daemon(settings=own_site.settings())
-
-    def is_making() -> bool:
-        return any((node.state / "partial").glob("*/layer"))
-
     answers = 0
     with ThreadPoolExecutor(1) as threads:
         work = threads.submit(lambda: done(node, ask(node, "large", channels=("large", CHANNEL))["requestId"]))
         while not work.done():
-            before = is_making()
+            before = node.is_making()
             assert node.get("/healthz").status == 200
-            answers += before and is_making()
+            answers += before and node.is_making()
     assert work.result()["succeeded"] is True
     assert answers > 3

@@ -64,7 +64,7 @@ def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
 
 
 def test_tls_on_the_plain_port_is_closed_at_once(daemon: Daemon) -> None:
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=3) as connection:
         connection.sendall(bytes.fromhex("16030100c8010000c40303") + bytes(200))
         while connection.recv(4096):
             pass

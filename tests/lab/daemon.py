@@ -96,6 +96,10 @@ class Daemon:
             (known,) = database.execute("SELECT COUNT(*) FROM blobs").fetchone()
         return int(known) >= sum(1 for _ in (self.state / "blobs").glob("*/*/*"))
 
+    def is_making(self) -> bool:
+        """Tell whether a worker writes a layer."""
+        return any((self.state / "partial").glob("*/layer"))
+
     @property
     def pid(self) -> int:
         """Its process id."""

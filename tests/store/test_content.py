@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 from opened import ORIGIN, Opened, Source
 
-from wavelet.errors import CallerError, Internal, NoSpace, UpstreamBroken, UpstreamUnreachable, WaveletError
+from wavelet.errors import CallerError, Internal, NoSpace, Stopping, UpstreamBroken, UpstreamUnreachable, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.store import content
 from wavelet.store.content import Committed
@@ -256,7 +256,7 @@ async def test_closing_ends_running_fetches_with_an_error_for_their_readers(stor
     reader = asyncio.create_task(growing.wait_beyond(0))
     await asyncio.sleep(0.01)
     await store.close()
-    with pytest.raises(Internal, match="stopping"):
+    with pytest.raises(Stopping):
         await reader
     assert store.account() == (0, 0)
 

@@ -17,10 +17,10 @@ from wavelet.errors import (
     AccessRefused,
     ImageNotFound,
     InvalidRequest,
+    Stopping,
     UpstreamBroken,
     UpstreamBusy,
     UpstreamUnreachable,
-    WaitExpired,
 )
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
@@ -112,7 +112,7 @@ async def test_nothing_is_opened_after_its_end(registry: Registry, client, tool:
     asked = len(registry.requests)
     await upstream.close()
     for ask in (upstream.head, upstream.manifest):
-        with pytest.raises(WaitExpired, match="stopping"):
+        with pytest.raises(Stopping):
             await ask(tool, NOBODY)
     assert len(registry.requests) == asked
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from wavelet.defects import defect
-from wavelet.errors import WaitExpired, WaveletError
+from wavelet.errors import Stopping, WaitExpired, WaveletError
 from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.metrics import JOBS, WAITS
 
@@ -153,7 +153,7 @@ class Job(Generic[T]):
         if self.given_up:
             raise WaitExpired("the work was given up, as nobody waited for it; ask again", retry_after=0.0)
         if self._task.cancelled():
-            raise WaitExpired("wavelet is stopping; ask again", retry_after=RETRY_AFTER)
+            raise Stopping
         return self._task.result()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wavelet.defects import defect
-from wavelet.errors import Internal, NoSpace, WaveletError
+from wavelet.errors import NoSpace, Stopping, WaveletError
 from wavelet.store.growing import Growing
 
 _DEFECT = "a fetch failed by a defect"
@@ -90,7 +90,7 @@ class Ingest:
             reserved, self._reserved, self._written = self._reserved, 0, 0
             await self._keeper.commit(self._growing, self._path, origins, reserved)
         except asyncio.CancelledError:
-            self._growing.fail(Internal("wavelet is stopping"))
+            self._growing.fail(Stopping())
             raise
         except WaveletError as error:
             self._growing.fail(error)

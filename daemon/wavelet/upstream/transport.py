@@ -20,7 +20,7 @@ import structlog
 from yarl import URL
 
 from wavelet import __version__
-from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamError, UpstreamUnreachable, WaitExpired
+from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
 from wavelet.upstream import metrics
 from wavelet.upstream.addresses import AddressError, AddressPolicy, is_loopback
 
@@ -38,9 +38,6 @@ SMALL_BODY_TIMEOUT = 60.0
 
 READ_BUFFER = 1024 * 1024
 """Bytes of a body that wait to be taken before its connection is read no further."""
-
-RETRY_AFTER = 5.0
-"""Seconds after which one should ask again who was turned away as wavelet is stopping."""
 
 REDIRECT_LIMIT = 10
 """Redirects that one request follows."""
@@ -107,7 +104,7 @@ class Transport:
             UpstreamUnreachable: no connection or no answer in time; the sentence names the host and the cause.
             UpstreamBroken: not HTTP, or redirects that are not followed.
             InvalidRequest: the address policy forbids the address.
-            WaitExpired: it is closed.
+            Stopping: it is closed.
         """
         url, authorization = request.url, request.authorization
         for _ in range(REDIRECT_LIMIT + 1):
@@ -152,7 +149,7 @@ class Transport:
 
     def _session(self, policy: AddressPolicy | None) -> aiohttp.ClientSession:
         if self._closed:
-            raise WaitExpired("wavelet is stopping; ask again", retry_after=RETRY_AFTER)
+            raise Stopping
         if policy not in self._sessions:
             self._sessions[policy] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(

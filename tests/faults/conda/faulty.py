@@ -117,7 +117,7 @@ class Node:
 
     def is_making(self) -> bool:
         """Tell whether a worker writes a layer."""
-        return any((self.state / "partial").glob("*/layer"))
+        return self.daemon.is_making()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return what a query of the node's database gives."""

@@ -23,6 +23,7 @@ CODES: dict[Callable[[str], WaveletError], grpc.StatusCode] = {
     errors.UpstreamUnreachable: grpc.StatusCode.UNAVAILABLE,
     errors.UpstreamBusy: grpc.StatusCode.UNAVAILABLE,
     errors.NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Stopping: grpc.StatusCode.UNAVAILABLE,
     errors.WaitExpired: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Internal: grpc.StatusCode.INTERNAL,
     ConfigError: grpc.StatusCode.FAILED_PRECONDITION,
