@@ -160,9 +160,13 @@ class Podman:
         self._podman("pull", "--quiet", "--tls-verify=false", name)
 
     def run(self, name: str, *command: str) -> str:
-        """Run a container in the host's network namespace, without cgroups."""
+        """Run a container in the host's network namespace, without cgroups.
+
+        It writes to podman's own output: what podman copies from a container that ends at once has been lost once.
+        """
         limits = ["--network=host", "--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
-        return self._podman("run", "--rm", "--pull=never", *limits, name, *command)
+        options = ["--rm", "--pull=never", "--log-driver=passthrough", *limits]
+        return self._podman("run", *options, name, *command)
 
     def remove(self, name: str) -> None:
         """Forget an image."""
