@@ -98,6 +98,15 @@ def test_an_unknown_key_suggests_a_near_one(tmp_path: Path, text: str, near: str
         ("zzzz: 1", "unknown key `zzzz`$"),
         ("engine_uids: 5", r"engine_uids: expected a list"),
         ("engine_uids: [-5]", r"engine_uids: a uid"),
+        ("engine_uids: [4294967295]", r"engine_uids: a uid"),
+        (
+            "upstream: {credentials: [{registry: a, helper: b, users: [-1]}]}",
+            r"upstream\.credentials\[0\]\.users: a uid",
+        ),
+        (
+            "grpc: {tls: {listen: '127.0.0.1:1', certificate: c, key: k, client_ca: a, uid: 4294967295}}",
+            r"grpc\.tls\.uid: a uid",
+        ),
         ("reserved_names: maybe", r"reserved_names: expected true or false"),
         ("grace_period: inf", r"grace_period: has to be a finite number"),
         ("authority: http://x", r"authority: 'http://x' is not HOST:PORT"),

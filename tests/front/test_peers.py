@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from wavelet.errors import AccessRefused
 from wavelet.front import tcp_table
 from wavelet.front.peers import Peers
 
@@ -130,14 +131,15 @@ def test_others_are_nobody(name: Any) -> None:
     peers.close()
 
 
-def test_a_machine_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_does_not_say_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object) -> None:
         raise PermissionError("closed")
 
     peers = Peers()
     peers.close()
     monkeypatch.setattr(tcp_table, "connected", read)
-    assert peers.uid_of(Accepted(("127.0.0.1", 1), ("127.0.0.1", 2))) is None
+    with pytest.raises(AccessRefused, match=r"the kernel does not say who calls.*closed"):
+        peers.uid_of(Accepted(("127.0.0.1", 1), ("127.0.0.1", 2)))
 
 
 def test_the_first_question_may_fall_back_on_the_table() -> None:
@@ -153,7 +155,7 @@ def test_the_first_question_may_fall_back_on_the_table() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="acting as other users takes root")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_other_users_and_the_unknown_one(peers: Peers, host: str) -> None:
-    for uid, seen in ((54321, 54321), (1, 1), (65534, None)):
+    for uid, seen in ((54321, 54321), (1, 1), (65534, None), (2**31, 2**31), (2**32 - 2, 2**32 - 2)):
         with listen(host) as server:
             connects = f"exec 3<>/dev/tcp/{host}/{server.getsockname()[1]}; echo; read"
             # Not Popen's `user`: it forks, and where grpc has threads in this process the child may never get to run.

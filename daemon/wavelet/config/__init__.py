@@ -8,10 +8,11 @@ from wavelet.config.keys import ENV_PREFIX
 from wavelet.config.settings import Alias, Conda, Credential, Grpc, GrpcTls, Registry, Settings, Tls
 from wavelet.config.show import settings_yaml
 from wavelet.config.source import Source, load
-from wavelet.config.values import ConfigError, is_loopback, join_address, parse_size, split_address
+from wavelet.config.values import HIGHEST_UID, ConfigError, is_loopback, join_address, parse_size, split_address
 
 __all__ = [
     "ENV_PREFIX",
+    "HIGHEST_UID",
     "Alias",
     "Conda",
     "ConfigError",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct, structs
 
 from wavelet.config.settings import Credential, Settings
-from wavelet.config.values import ConfigError, is_loopback, parse_size, split_address
+from wavelet.config.values import HIGHEST_UID, ConfigError, is_loopback, parse_size, split_address
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a unix socket's path (`sun_path` in unix(7), without its last NUL)."""
@@ -86,8 +86,18 @@ def _names(settings: Settings) -> None:
     for host in settings.hosts:
         if not _HOST.fullmatch(host):
             raise ConfigError(f"hosts: {host!r} is not a host name", field="hosts")
-    if any(uid < 0 for uid in settings.engine_uids):
-        raise ConfigError("engine_uids: a uid is not negative", field="engine_uids")
+
+
+def _uids(settings: Settings) -> None:
+    named = {"engine_uids": settings.engine_uids}
+    if settings.grpc.tls is not None and settings.grpc.tls.uid is not None:
+        named["grpc.tls.uid"] = (settings.grpc.tls.uid,)
+    for number, each in enumerate(settings.upstream.credentials):
+        named[f"upstream.credentials[{number}].users"] = each.users
+    for key, uids in named.items():
+        for uid in uids:
+            if not 0 <= uid <= HIGHEST_UID:
+                raise ConfigError(f"{key}: a uid is a number from 0 to {HIGHEST_UID}, not {uid}", field=key)
 
 
 def _sizes(settings: Settings) -> None:
@@ -118,4 +128,4 @@ def _why_no_login(credential: Credential) -> str:
     return ""
 
 
-_RULES: tuple[Callable[[Settings], None], ...] = (_finite, _listeners, _grpc, _names, _sizes, _logins)
+_RULES: tuple[Callable[[Settings], None], ...] = (_finite, _listeners, _grpc, _names, _uids, _sizes, _logins)

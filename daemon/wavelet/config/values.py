@@ -8,6 +8,9 @@ import re
 from wavelet.errors import InvalidRequest
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+HIGHEST_UID = 2**32 - 2
+"""The highest uid there can be: it is unsigned and has 32 bits, and (uid_t) -1 stands for none (setresuid(2))."""
+
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 
 

@@ -9,6 +9,7 @@ import hmac
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from wavelet.front.activity import WATCHERS
 from wavelet.front.keys import CALLER, IDENTITY
 from wavelet.front.listener import Connection
 from wavelet.plan.identity import Login
@@ -21,7 +22,7 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        uid = request.protocol.peer_uid if isinstance(request.protocol, Connection) else None
+        uid = _owner(request)
         if comes_from_wavelet(request.headers.getall(hdrs.VIA, [])):
             # Whoever makes a daemon ask itself, or another one, must not thereby speak as the daemon's uid.
             uid = None
@@ -33,6 +34,21 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
         return await handler(request)
 
     return middleware
+
+
+def _owner(request: web.Request) -> int | None:
+    """Return the local user at the other end of the connection.
+
+    Raises:
+        AccessRefused: the kernel does not say who it is.
+    """
+    connection = request.protocol
+    if not isinstance(connection, Connection):
+        return None
+    # Watchers ask for what everybody may know, and have to learn of a daemon whose kernel says nothing.
+    if connection.refusal is not None and request.path not in WATCHERS:
+        raise connection.refusal.with_traceback(None)
+    return connection.peer_uid
 
 
 def comes_from_wavelet(via: list[str]) -> bool:

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from wavelet.config import ConfigError, Settings, Tls, is_loopback, join_address, split_address
-from wavelet.errors import InvalidRequest, TooLarge, WaveletError
+from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.peers import Peers
 from wavelet.front.port_owner import describe_owner
@@ -43,21 +43,27 @@ class Connection(web.RequestHandler):
 
     Attributes:
         peer_uid: the local user at the other end, looked up when it was accepted; None: nobody in particular.
+        refusal: why nobody on this connection is served: the kernel does not say who it is.
     """
 
-    __slots__ = ("_begun", "_peers", "peer_uid")
+    __slots__ = ("_begun", "_peers", "peer_uid", "refusal")
 
     def __init__(self, server: web.Server, peers: Peers) -> None:
         loop = asyncio.get_running_loop()
         # No access log: aiohttp takes None for that, only its annotation does not.
         super().__init__(server, loop=loop, access_log=None, lingering_time=LINGER)  # type: ignore[arg-type]
         self.peer_uid: int | None = None
+        self.refusal: AccessRefused | None = None
         self._peers = peers
         self._begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look up who connects."""
-        self.peer_uid = self._peers.uid_of(transport)
+        try:
+            self.peer_uid = self._peers.uid_of(transport)
+        except AccessRefused as error:
+            log.warning("the owner of a connection cannot be looked up", reason=error.message)
+            self.refusal = error
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

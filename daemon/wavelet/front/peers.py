@@ -13,15 +13,9 @@ import socket
 import struct
 from typing import Any
 
-import structlog
-
 from wavelet.front import tcp_table
 from wavelet.front.tcp_table import Endpoint, Owner
-
-log = structlog.get_logger()
-
-UNKNOWN_UID = 65534
-"""What the kernel says for users that the daemon's user namespace does not have: several people may hide behind it."""
+from wavelet.front.uids import unreadable, user_of
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -42,7 +36,7 @@ _LOOPBACK_6 = bytes(15) + b"\x01"
 
 
 class Peers:
-    """Looks up the owners of loopback connections, in microseconds. For the event loop's thread; never raises."""
+    """Looks up the owners of loopback connections, in microseconds. For the event loop's thread."""
 
     def __init__(self) -> None:
         self._sequence = 0
@@ -56,7 +50,10 @@ class Peers:
     def uid_of(self, transport: asyncio.BaseTransport) -> int | None:
         """Return the uid at the other end of an accepted connection.
 
-        None: not a loopback connection, or the other end is not open any more, or nobody can say whose it is.
+        None: not a loopback connection, or the other end is not open any more, or it is nobody's in particular.
+
+        Raises:
+            AccessRefused: the kernel does not say.
         """
         client = _endpoint(transport.get_extra_info("peername"))
         server = _endpoint(transport.get_extra_info("sockname"))
@@ -65,12 +62,9 @@ class Peers:
         try:
             owner = self._owner(client, server)
         except (OSError, ValueError) as error:
-            log.warning("the owner of a connection cannot be looked up", reason=str(error))
-            return None
+            raise unreadable(str(error)) from None
         # A socket whose process has gone reads as uid 0 without an inode.
-        if owner is None or owner.inode == 0 or owner.uid == UNKNOWN_UID:
-            return None
-        return owner.uid
+        return None if owner is None or owner.inode == 0 else user_of(owner.uid)
 
     def close(self) -> None:
         """Close the netlink socket."""

@@ -10,8 +10,10 @@ from typing import Any, Literal, cast
 
 import structlog
 
+from wavelet.errors import AccessRefused
 from wavelet.front.grpc.peer import Door, address_of
 from wavelet.front.grpc.sockets import Listener, peer_of
+from wavelet.front.uids import user_of
 
 BUFFERED = 256 * 1024
 """Bytes that wait on one side for a slow other side, at the most; then its sender is not read any more."""
@@ -74,12 +76,12 @@ class Forwarder:
         self._ends.discard(end)
 
     async def _connect(self, end: End, transport: asyncio.Transport) -> None:
-        _, uid = peer_of(cast(socket.socket, transport.get_extra_info("socket")))
         other = End(self)
         try:
-            inner = await self._inner_connection(uid)
-        except OSError as error:
-            log.warning("a gRPC connection could not be taken on", because=error.strerror, uid=uid)
+            _, number = peer_of(cast(socket.socket, transport.get_extra_info("socket")))
+            inner = await self._inner_connection(user_of(number))
+        except (OSError, AccessRefused) as error:
+            log.warning("a gRPC connection could not be taken on", because=str(error))
             end.abort()
             return
         other.join(end)
@@ -90,7 +92,7 @@ class Forwarder:
         else:
             transport.resume_reading()
 
-    async def _inner_connection(self, uid: int) -> socket.socket:
+    async def _inner_connection(self, uid: int | None) -> socket.socket:
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             inner.setblocking(False)

@@ -23,8 +23,8 @@ USER_MODE = 0o666
 ADMIN_MODE = 0o660
 PRIVATE_MODE = 0o600
 
-_CREDENTIALS = struct.Struct("3i")
-"""`struct ucred` of unix(7): process, user, group."""
+_CREDENTIALS = struct.Struct("=iII")
+"""`struct ucred` of unix(7): process, user, group; only the first is signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,52 @@
+"""The caller of an HTTP request, behind a real listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from wavelet.config import Settings
+from wavelet.errors import AccessRefused
+from wavelet.front import operations
+from wavelet.front.caller import caller_middleware
+from wavelet.front.keys import IDENTITY
+from wavelet.front.listener import Listening, listen
+from wavelet.front.peers import Peers
+from wavelet.front.refusals import refusals
+from wavelet.front.uids import unreadable
+from wavelet.resolve.access import AccessRules
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[Listening]:
+    async def who(request: web.Request) -> web.Response:
+        return web.json_response({"uid": request[IDENTITY].uid})
+
+    app = web.Application(middlewares=[refusals, caller_middleware(AccessRules(0), b"key")])
+    app.router.add_get("/who", who)
+    operations.add_routes(app)
+    listening = await listen(app, Settings(listen="127.0.0.1:0"))
+    yield listening
+    await listening.close()
+
+
+async def test_a_caller_of_whom_the_kernel_says_nothing_is_refused_and_watchers_are_answered(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault G2: an identity that cannot be read is refused, at this door too."""
+
+    def fail(_peers: Peers, _transport: asyncio.BaseTransport) -> int | None:
+        raise unreadable("it is closed")
+
+    monkeypatch.setattr(Peers, "uid_of", fail)
+    base = "http://{}:{}".format(*listening.address)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{base}/who") as response:
+            assert response.status == AccessRefused.status
+            assert "the kernel does not say who calls" in (await response.json())["message"]
+        async with session.get(f"{base}/healthz") as response:
+            assert response.status == 200
