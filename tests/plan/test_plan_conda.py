@@ -9,6 +9,7 @@ import pytest
 from wavelet.errors import InvalidRequest, NotServed
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.plan import conda_form
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.conda import (
     FromConda,
@@ -32,6 +33,8 @@ PACKAGE = Package(URL, "a" * 64, "b" * 32, 12)
 WHEEL = Wheel("https://files.example/x/six-1.16-py3-none-any.whl", "c" * 64, 5)
 ASKED = FromConda(("python=3.11", "samtools=1.17"), ("conda-forge", "bioconda"), AMD64, BASE, pip=("six",))
 LOCK = FromLock((PACKAGE,), (WHEEL,), AMD64, BASE)
+SCRIPTS_KEY = "c5f7123b43571f1c0573ccbf50751a3b5e18cd71d0351975320412eda050ab7e"
+"""The key of what the scripts of `LOCK`'s package change, as the first version wrote it."""
 PLANS: list[Plan] = [
     ASKED,
     replace(ASKED, as_of="2026-01-31T00:00:00Z", renewed=True, locked=(PACKAGE,), wheels=(WHEEL,), lock_location="u"),
@@ -51,6 +54,19 @@ PLANS: list[Plan] = [
 def test_what_is_written_is_read_again(plan: Plan) -> None:
     assert decode(encode(plan)) == plan
     assert encode(decode(encode(plan))) == encode(plan)
+
+
+def test_an_image_is_as_its_makers_version_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = ScriptsLayer((PACKAGE,), LOCK.without_scripts())
+    first: list[tuple[str, bytes]] = []
+    for version in (1, 2, 3):
+        monkeypatch.setattr(conda_form, "IMAGE_MAKER", version)
+        assert decode(encode(LOCK)) == LOCK
+        assert (b"maker" in canonical(LOCK)) == (version > 1)
+        first.append((key(LOCK), encode(LOCK)))
+        assert key(scripts) == SCRIPTS_KEY, "what scripts have changed stays claimed"
+    assert len({made for made, _ in first}) == 3
+    assert {decode(data) for _, data in first} == {LOCK}, "what older and newer versions have kept can be read"
 
 
 def test_every_plan_has_a_key_of_its_own() -> None:

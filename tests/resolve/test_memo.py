@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
 from wavelet.image.manifest import Descriptor
+from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
+from wavelet.plan import conda_form
 from wavelet.plan.canonical import key as key_of
+from wavelet.plan.conda import FromLock
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve import memo as module
 from wavelet.resolve.memo import SCHEMA, Answers, Memo, decode_image, encode_image
@@ -96,6 +99,18 @@ async def test_a_plan_of_another_version_is_as_good_as_not_there(start: Callable
     await node.database.write([("UPDATE images SET plan = ?", (b'{"version":99}',))])
     assert node.memo.plan(key) is None
     assert node.memo.get(key) is not None
+
+
+async def test_a_plan_of_another_maker_is_made_by_nobody(
+    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memo, plan = start().memo, FromLock((), (), Platform.parse("amd64"), FromRegistry(Reference.parse("a/b")))
+    key = key_of(plan)
+    await memo.put(key, plan, image("one"))
+    assert memo.plan(key) == plan
+    monkeypatch.setattr(conda_form, "IMAGE_MAKER", 99)
+    assert memo.plan(key) is None, "what this version makes of it has other bytes"
+    assert memo.get(key) == image("one"), "what is there goes on being served"
 
 
 async def test_images_that_nobody_asks_for_are_forgotten_in_the_end(

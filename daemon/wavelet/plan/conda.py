@@ -19,6 +19,11 @@ PREFIX = "/opt/conda"
 LINKER = 1
 """The version of what becomes of an archive's files: other bytes need another one, for old layers stay as they are."""
 
+IMAGE_MAKER = 1
+"""The version of how an image is put together of a lock: its own layer, its configuration, the order and grouping of
+layers. Whoever changes a byte of images that older versions have made counts it up. It is part of the keys of locks,
+and is left out of them while it is 1."""
+
 _SUBDIRS = {Platform("linux", "amd64"): "linux-64", Platform("linux", "arm64"): "linux-aarch64"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")

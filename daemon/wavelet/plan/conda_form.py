@@ -10,6 +10,7 @@ from typing import Any
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.plan.conda import (
+    IMAGE_MAKER,
     LINKER,
     CondaPart,
     FromConda,
@@ -52,7 +53,7 @@ def write_conda(plan: FromConda | FromLock | CondaPart, *, sizes: bool) -> dict[
         case FromConda():
             return {"conda": filled(_asked(plan, sizes=sizes))}
         case FromLock():
-            return {"lock": filled(_locked(plan, sizes=sizes))}
+            return {"lock": filled(_locked(plan, sizes=sizes)) | ({"maker": IMAGE_MAKER} if IMAGE_MAKER > 1 else {})}
         case PackageLayer(package, python, site_packages):
             made_by = {"python": python, "sitePackages": site_packages, "linker": LINKER}
             return {"package": _package(package, sizes=sizes) | filled(made_by)}
@@ -61,7 +62,8 @@ def write_conda(plan: FromConda | FromLock | CondaPart, *, sizes: bool) -> dict[
             return {"wheel": _wheel(wheel, sizes=sizes) | made_by}
         case ScriptsLayer(packages, image):
             scripts = [_package(package, sizes=sizes) for package in packages]
-            return {"scripts": scripts, "image": write_conda(image, sizes=sizes)}
+            # What scripts run in is their packages and base, however these are put together: a layer stays claimed.
+            return {"scripts": scripts, "image": {"lock": filled(_locked(image, sizes=sizes))}}
         case LibcOf(base):
             return {"libc": write_source(base)}
 

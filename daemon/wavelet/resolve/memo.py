@@ -21,6 +21,7 @@ from wavelet.image.image import Content, FromLocation, FromUpstream, Image, Made
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Repository
 from wavelet.plan.canonical import decode, encode
+from wavelet.plan.canonical import key as key_of
 from wavelet.plan.plan import Plan
 from wavelet.store.database import Database
 
@@ -77,12 +78,13 @@ class Memo:
             return None, 0.0
 
     def plan(self, key: str) -> Plan | None:
-        """Return the pinned plan with `key`."""
+        """Return the pinned plan with `key`; None if it is not known, or if this version makes something else of it."""
         rows = self._database.read("SELECT plan FROM images WHERE key = ?", key)
         try:
-            return decode(rows[0][0]) if rows else None
+            plan = decode(rows[0][0]) if rows else None
         except (InvalidRequest, NewerForm):  # another version wrote it: as good as not there
             return None
+        return plan if plan is not None and key_of(plan) == key else None
 
     async def put(self, key: str, plan: Plan, image: Image) -> None:
         """Remember an image."""
