@@ -17,7 +17,7 @@ LEVELS = (
     {"pin", "make"},
     {"upstream", "store", "cluster", "scan", "systemd"},
     {"plan", "image"},
-    {"config", "defects", "logs"},
+    {"config", "defects", "gather_all", "logs"},
     {"errors", "bounded_yaml", "places", "v1"},
 )
 """The rooms from the top down. A room imports its own level and those below it."""

@@ -131,3 +131,16 @@ async def test_a_layer_fails_its_request_and_the_status_says_why(registry: Regis
     found = await until(daemon, asked["requestId"])
     assert found["succeeded"] is False
     assert "tarDigest" in found["reason"]
+
+
+async def test_an_absent_image_is_said_at_once_though_a_layer_stalls(registry: Registry, daemon: Daemon) -> None:
+    """Fault A5: the definite no of one part stands, whatever the others are still waiting for."""
+    blob = small_layer({"slow": b"bytes"})
+    digest = registry.add_blob("lab/tool", blob)
+    stall = registry.fault(digest, delay=30)
+    layer = Layer(gzip.decompress(blob), blob).in_request(f"{registry.url}/v2/lab/tool/blobs/{digest}")
+    body = {"containerImage": f"{registry.host}/lab/absent:1", "containerConfig": {"layers": [layer]}}
+    answer = await ask(daemon, "POST", SUBMIT, body)
+    assert answer.status == 404, answer.body
+    assert "lab/absent" in answer.json()["message"]
+    assert stall.hits

@@ -6,7 +6,6 @@ may read it there, and whether it is there at all.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ import structlog
 
 from wavelet.config import Alias
 from wavelet.errors import AccessRefused, ImageNotFound, InvalidName, NotFound, UpstreamError, WaveletError
+from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
 from wavelet.pin.access import Access
@@ -112,13 +112,8 @@ class Pinner:
             UpstreamError: an upstream does not answer, and nothing remembered stands in for it.
         """
         leaves = list(dict.fromkeys(leaf.reference for leaf in sources(plan)))
-        answers = await asyncio.gather(*(self._pin(leaf, identity) for leaf in leaves), return_exceptions=True)
-        pins: dict[Reference, _Pin] = {}
-        for leaf, answer in zip(leaves, answers, strict=True):
-            if isinstance(answer, BaseException):
-                raise answer
-            pins[leaf] = answer
-        return _pinned(plan, pins)
+        answers = await gather_all(self._pin(leaf, identity) for leaf in leaves)
+        return _pinned(plan, dict(zip(leaves, answers, strict=True)))
 
     def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
         pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))

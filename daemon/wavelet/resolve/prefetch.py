@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wavelet.errors import NoSpace, WaveletError
+from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
-from wavelet.make.conda.together import together
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
@@ -92,7 +92,7 @@ class _Image:
             self.image = image
             with self.store.safe.holding(image.closure):
                 rest = iter(image.contents)
-                await together(self._open_each(rest) for _ in range(BLOBS_AT_ONCE))
+                await gather_all(self._open_each(rest) for _ in range(BLOBS_AT_ONCE))
                 for content in image.contents:
                     self._check(content)
                 self.store.lease(image.closure, time.time() + self.lease)

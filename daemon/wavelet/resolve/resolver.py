@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +10,13 @@ import structlog
 
 from wavelet.errors import (
     BlobNotFound,
-    CallerError,
     Internal,
     NoSpace,
     UpstreamBroken,
     UpstreamError,
     WaveletError,
 )
+from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import MANIFEST_LIMIT
@@ -29,7 +28,7 @@ from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan, layers, parts, sources
+from wavelet.plan.plan import Layer, Plan, layers, parts, sources
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs, account
@@ -135,20 +134,22 @@ class Resolver:
         return self._jobs.join("prepare", key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
 
     async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
-        verifying = (self._layers.verified(layer) for layer in layers(plan))
-        pinned, *rest = await asyncio.gather(self._looked_at(plan, identity), *verifying, return_exceptions=True)
-        errors = [each for each in (pinned, *rest) if isinstance(each, BaseException)]
-        # A definite no of one part stands, whatever the others are still waiting for.
-        for error in sorted(errors, key=lambda each: not isinstance(each, CallerError)):
-            raise error
-        assert isinstance(pinned, Pinned)
-        return pinned
+        pinned: list[Pinned] = []
+
+        async def look() -> None:
+            pinned.append(await self._looked_at(plan, identity))
+
+        async def verify(layer: Layer) -> None:
+            await self._layers.verified(layer)
+
+        await gather_all([look(), *(verify(layer) for layer in layers(plan))])
+        return pinned[0]
 
     async def _looked_at(self, plan: Plan, identity: Identity) -> Pinned:
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
-        for leaf in sources(pinned.plan):
-            # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
-            await self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT)
+        # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
+        leaves = dict.fromkeys(sources(pinned.plan))
+        await gather_all(self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in leaves)
         if is_built(pinned):
             pinned, _, _ = await self._built(plan, pinned, identity, MAKE_LIMIT)
         return pinned

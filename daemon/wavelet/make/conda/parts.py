@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from wavelet.errors import InvalidRequest
+from wavelet.gather_all import gather_all
 from wavelet.image.image import Content, Image
 from wavelet.make.conda.group import Paths
 from wavelet.make.conda.info import LayerInfo
 from wavelet.make.conda.order import Node, topological
-from wavelet.make.conda.together import together
 from wavelet.make.work import Work
 from wavelet.plan.conda import FromLock, Package, PackageLayer, ScriptsLayer, Wheel, WheelLayer
 
@@ -147,7 +147,7 @@ async def _realise(wanted: Iterable[tuple[Package | Wheel, PackageLayer | WheelL
                 work.report(f"{of.file_name}: {part.info.size} bytes, cached")
             return part
 
-    return await together(one(of, plan) for of, plan in wanted)
+    return await gather_all(one(of, plan) for of, plan in wanted)
 
 
 async def _part(of: Package | Wheel | None, image: Image, work: Work) -> Part:

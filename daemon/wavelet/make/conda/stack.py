@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content
 from wavelet.image.manifest import Descriptor, Family
@@ -14,7 +15,6 @@ from wavelet.make.conda import activation, bill, group, meta, tail
 from wavelet.make.conda.documents import Environment, Placed
 from wavelet.make.conda.order import heaviest_first
 from wavelet.make.conda.parts import Part
-from wavelet.make.conda.together import together
 from wavelet.make.work import Work
 from wavelet.plan.conda import FromLock, Package, subdir_of
 
@@ -59,7 +59,7 @@ async def layers(plan: FromLock, parts: Parts, base_layers: int, work: Work) -> 
     room = group.budget(base_layers, 1 if parts.scripts is None else 2)
     every = [part for part in (*parts.packages, *parts.wheels) if part.has_paths]
     groups = await asyncio.to_thread(_group, every, room)
-    own, *made = await together(
+    own, *made = await gather_all(
         [_own(plan, parts, work), *(_layer([every[n] for n in each.members], each.lost, work) for each in groups)]
     )
     scripts = parts.scripts

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from wavelet.errors import DigestMismatch, NotFound, UpstreamError
+from wavelet.gather_all import gather_all
 from wavelet.pin.conda.messages import Record
 from wavelet.pin.conda.solver import Solver
 from wavelet.plan.conda import Package
@@ -42,15 +43,7 @@ class Completion:
         unknown = [url for url in lacking if url not in records]
         if unknown:
             report(f"fetching {len(unknown)} archives for their sha256, which no index has")
-        answers = await asyncio.gather(
-            *(self._completed(package, records.get(package.url)) for package in packages), return_exceptions=True
-        )
-        completed: list[Package] = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-            completed.append(answer)
-        return completed
+        return await gather_all(self._completed(package, records.get(package.url)) for package in packages)
 
     async def _records(self, urls: tuple[str, ...]) -> dict[str, Record]:
         try:
