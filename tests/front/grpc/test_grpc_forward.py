@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.front.grpc.forward import BUFFERED, Forwarder
+from wavelet.front.grpc.forward import BUFFERED, End, Forwarder
 from wavelet.front.grpc.sockets import open_listener
 
 LIMIT = 10.0
@@ -117,12 +117,44 @@ async def test_a_side_that_does_not_read_stops_the_other_one(tmp_path: Path) -> 
             assert int(await loop.sock_recv(client, 100)) >= sent
 
 
+@pytest.mark.parametrize("ends", ["half-closed", "open"])
+async def test_what_comes_before_there_is_an_inner_connection_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Fault D1: Pythons before 3.11.4 begin to read after `connection_made`, whatever that has said."""
+    connect, accepted = Forwarder._inner_connection, Forwarder.accepted
+    release = asyncio.Event()
+
+    async def late(self: Forwarder, uid: int | None) -> socket.socket:
+        await release.wait()
+        return await connect(self, uid)
+
+    def begins_to_read(self: Forwarder, end: End, transport: asyncio.Transport) -> None:
+        accepted(self, end, transport)
+        asyncio.get_running_loop().call_soon(transport.resume_reading)
+
+    monkeypatch.setattr(Forwarder, "_inner_connection", late)
+    monkeypatch.setattr(Forwarder, "accepted", begins_to_read)
+    sent = os.urandom(500_000)
+    async with forwarding(tmp_path, echo) as path:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(sent)
+        if ends == "half-closed":
+            writer.write_eof()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        release.set()
+        assert await reader.readexactly(len(sent)) == sent
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_without_descriptors_a_connection_ends_and_the_next_one_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = Forwarder._inner_connection
 
-    async def fail(self: Forwarder, uid: int) -> socket.socket:
+    async def fail(self: Forwarder, uid: int | None) -> socket.socket:
         monkeypatch.setattr(Forwarder, "_inner_connection", taken)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 

@@ -62,7 +62,6 @@ class Forwarder:
 
     def accepted(self, end: End, transport: asyncio.Transport) -> None:
         """Take in the caller's end of a connection."""
-        transport.pause_reading()
         task = asyncio.create_task(self._connect(end, transport))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -80,17 +79,12 @@ class Forwarder:
         try:
             _, number = peer_of(cast(socket.socket, transport.get_extra_info("socket")))
             inner = await self._inner_connection(user_of(number))
+            other.join(end)
+            end.join(other)
+            await asyncio.get_running_loop().create_unix_connection(lambda: other, sock=inner)
         except (OSError, AccessRefused) as error:
             log.warning("a gRPC connection could not be taken on", because=str(error))
             end.abort()
-            return
-        other.join(end)
-        end.join(other)
-        await asyncio.get_running_loop().create_unix_connection(lambda: other, sock=inner)
-        if transport.is_closing():
-            other.close()
-        else:
-            transport.resume_reading()
 
     async def _inner_connection(self, uid: int | None) -> socket.socket:
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -116,29 +110,53 @@ class End(asyncio.BufferedProtocol):
         self._forwarder = forwarder
         self._transport: asyncio.Transport | None = None
         self._other: End | None = None
+        self._early = bytearray()
         self._finished = False
 
     def join(self, other: End) -> None:
-        """Say which end the bytes go to."""
+        """Say which end the bytes go to; this one may have begun already."""
         self._other = other
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; the caller's end waits until it has another one."""
+        """Begin, with what the other end has read already."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(BUFFERED)
         self._forwarder.began(self)
         if self._other is None:
             self._forwarder.accepted(self, self._transport)
+        else:
+            self._other._pass_on(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where to read into."""
         return self._taken_in
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Pass bytes on."""
+        """Pass bytes on; until there is another end they are kept, and no more are read.
+
+        A transport cannot be kept from reading before: Python 3.11 up to 3.11.3 and older ones begin to read after
+        `connection_made`, whatever that has said.
+        """
         other = self._other
         if other is not None and other._transport is not None:
             other._transport.write(bytes(self._taken_in[:nbytes]))
+        elif self._transport is not None:
+            self._early += self._taken_in[:nbytes]
+            self._transport.pause_reading()
+
+    def _pass_on(self, other: End) -> None:
+        """Give the other end, which has begun only now, all that this one has seen before."""
+        if other._transport is None or self._transport is None:
+            return
+        if self._early:
+            other._transport.write(bytes(self._early))
+            self._early.clear()
+        if self._transport.is_closing():
+            other.close()
+        elif self._finished:
+            other._transport.write_eof()
+        else:
+            self._transport.resume_reading()
 
     def eof_received(self) -> Literal[True]:
         """Pass a half-close on, and stay open for the other direction."""
