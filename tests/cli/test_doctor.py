@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from doubles.registry import Registry
 from lab.private import Private, parse
 from wavelet.cli import doctor_checks as checks
 from wavelet.cli.batch import batch_job, job_of_group
 from wavelet.cli.doctor_checks import Finding
 from wavelet.cli.doctor_engines import Docker, Engines, Podman, Sif, podman
-from wavelet.cli.doctor_facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials
+from wavelet.cli.doctor_facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials, server
 
 STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}
 GB = 1000**3
@@ -115,6 +117,21 @@ def test_login_files_and_registries_conf_are_read(tmp_path: Path, monkeypatch: p
     broken = podman(environment, "127.0.0.1:21005")
     assert broken is not None
     assert (broken.insecure, broken.unreadable[0][0]) == (False, str(conf))
+
+
+async def test_servers_are_asked_as_the_daemon_asks_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault B1: the report follows the same rules for proxies as the daemon."""
+    async with Registry() as registry:
+        monkeypatch.setenv("HTTP_PROXY", registry.url)
+        seen = await asyncio.to_thread(server, "a", "http://10.99.0.1/v2/", "")
+        assert (seen.error, registry.requests[0].headers["Host"]) == ("", "10.99.0.1")
+        assert abs(seen.skew or 99) < 5
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        away = await asyncio.to_thread(server, "a", "http://10.99.0.1/v2/", "")
+        assert away.error == "its proxy: connection refused"
+        monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+        direct = await asyncio.to_thread(server, "a", registry.url, "")
+        assert direct.error == ""
 
 
 def test_a_machine_with_a_daemon_and_without_a_network(tmp_path: Path) -> None:

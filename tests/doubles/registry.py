@@ -95,7 +95,7 @@ class Registry:
         app = web.Application(middlewares=[self._watch], client_max_size=2**24)
         app.router.add_route("*", "/token", self._token)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, max_line_size=2**16)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._address, port or self._port, ssl_context=self._tls, reuse_address=True)
         await site.start()

@@ -153,8 +153,8 @@ async def test_the_byte_is_only_looked_for_at_the_start(listening: Listening) ->
         b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -348,3 +348,12 @@ def test_the_listener_takes_what_the_door_takes() -> None:
     from wavelet.front.wave import routes
 
     assert listener.BODY_LIMIT >= routes.BODY_LIMIT
+
+
+@pytest.mark.parametrize("size", [9_000, 20_000, 60_000])
+async def test_long_headers_and_addresses_are_taken(listening: Listening, size: int) -> None:
+    """Fault B8: tokens of clouds are long, and so are the addresses that a proxy or browser adds to."""
+    async with aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bearer {'t' * size}", "Cookie": "c" * size}
+        async with session.get(url(listening, f"/who?x={'x' * size}"), headers=headers) as response:
+            assert response.status == 200

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,8 +25,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Retry without long waits, with no proxy and no auth files of whoever runs the tests."""
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(ladder, "REFUSAL_MEMORY", 0.0)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr("wavelet.upstream.credentials.paths_of", lambda uid: [])
 
 
@@ -36,6 +40,34 @@ async def registry() -> AsyncIterator[Registry]:
 @pytest.fixture
 async def second() -> AsyncIterator[Registry]:
     async with Registry(host="127.0.0.2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost, 127.0.0.1 and reg.example that signs itself: its key, and itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:reg.example"]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    return key, certificate
+
+
+@pytest.fixture
+def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """What a server on this machine speaks TLS with."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate[1], certificate[0])
+    return context
+
+
+@pytest.fixture
+async def secure(server_tls: ssl.SSLContext) -> AsyncIterator[Registry]:
+    """A registry that speaks TLS, and has an image `lab/tool:1`."""
+    async with Registry(tls=server_tls) as running:
+        running.add_image("lab/tool", "1")
         yield running
 
 

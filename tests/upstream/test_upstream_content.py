@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import os
+import zlib
 
 import pytest
 
 from doubles.registry import Registry
 from wavelet.errors import BlobNotFound, ImageNotFound, UpstreamBroken, UpstreamUnreachable
 from wavelet.image.digest import Digest
+from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import NOBODY
 from wavelet.upstream import transport
-from wavelet.upstream.client import Upstream
+from wavelet.upstream.client import Granted, Upstream
 
 MISSING = Digest("sha256:" + "0" * 64)
 
@@ -233,3 +237,78 @@ async def test_referrers(registry: Registry, upstream: Upstream, tool: Reference
         registry.add_manifest("lab/tool", index, "application/vnd.oci.image.index.v1+json", subject.replace(":", "-"))
     found = await upstream.referrers(tool.repository, subject, NOBODY)
     assert [(entry["digest"], entry["artifactType"]) for entry in found] == [(digest, "a/b")]
+
+
+@pytest.mark.parametrize("header", ["gzip", "GZIP", "x-gzip", "identity, gzip", "deflate"])
+async def test_manifest_with_an_encoding_that_was_not_asked_for(
+    registry: Registry, upstream: Upstream, tool: Reference, header: str
+) -> None:
+    """Fault B7: it is undone, by tag and by digest, and HEAD's length of the encoded bytes counts for nothing."""
+    plain = await upstream.manifest(tool, NOBODY)
+    data = zlib.compress(plain.data) if header == "deflate" else gzip.compress(plain.data)
+    registry.fault("/manifests/", body=data, headers={"Content-Encoding": header})
+    for reference in (tool, tool.at(plain.digest)):
+        assert await upstream.manifest(reference, NOBODY) == plain
+        found = await upstream.head(reference, NOBODY)
+        assert (found.digest, found.size) == (plain.digest, len(plain.data))
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "said"),
+    [
+        ("gzip", gzip.compress(bytes(50 * MANIFEST_LIMIT)), "more than"),
+        ("gzip, gzip", gzip.compress(gzip.compress(bytes(50 * MANIFEST_LIMIT))), "more than"),
+        ("gzip", gzip.compress(b"{}")[:-9], "breaks off"),
+        ("gzip", b"{}", "damaged"),
+        ("br", b"{}", "encoded by 'br'"),
+    ],
+)
+async def test_encodings_are_bounded_and_explained(
+    registry: Registry, upstream: Upstream, tool: Reference, header: str, body: bytes, said: str
+) -> None:
+    """Fault B7: what a few bytes inflate to has the same limit as if it had come so."""
+    registry.fault("/manifests/", body=body, headers={"Content-Encoding": header})
+    with pytest.raises(UpstreamBroken, match=said):
+        await upstream.manifest(tool, NOBODY)
+
+
+async def test_configuration_and_layers_with_an_encoding(registry: Registry, upstream: Upstream) -> None:
+    """Fault B7: of blobs, the digest says which bytes are meant."""
+    document = b'{"architecture": "amd64"}' * 100
+    repository, digest = blob_of(registry, document)
+    encoded = {"Content-Encoding": "gzip"}
+    registry.fault("/blobs/", body=gzip.compress(document), headers=encoded)
+    assert await read(upstream, repository, digest) == document
+    assert await upstream.blob_size(repository, digest, NOBODY) == (len(document), Granted(True, "anonymous"))
+    for size in (1000, MANIFEST_LIMIT + 1000):
+        layer = gzip.compress(os.urandom(size))
+        repository, digest = blob_of(registry, layer)
+        registry.clear_faults()
+        registry.fault("/blobs/", body=layer, headers=encoded)
+        assert await read(upstream, repository, digest) == layer
+
+
+async def test_tags_and_errors_with_an_encoding(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    """Fault B7: lists, and the words of a refusal."""
+    encoded = {"Content-Encoding": "gzip"}
+    registry.fault("/tags/", body=gzip.compress(b'{"name": "lab/tool", "tags": ["9"]}'), headers=encoded)
+    assert await upstream.tags(tool.repository, NOBODY, None, None) == (["9"], False)
+    words = gzip.compress(b'{"errors": [{"code": "X", "message": "too many teapots"}]}')
+    registry.fault("/manifests/", status=418, body=words, headers=encoded)
+    with pytest.raises(UpstreamBroken, match="too many teapots"):
+        await upstream.manifest(tool, NOBODY)
+
+
+@pytest.mark.parametrize("size", [9_000, 20_000, 60_000])
+async def test_long_headers_are_taken(
+    registry: Registry, second: Registry, upstream: Upstream, tool: Reference, size: int
+) -> None:
+    """Fault B8: a content security policy, and an address that a storage service has signed."""
+    plain = await upstream.manifest(tool, NOBODY)
+    many = {f"X-Header-{number}": "x" for number in range(180)}
+    registry.fault("/manifests/", body=plain.data, headers={"Content-Security-Policy": "x" * size} | many)
+    assert (await upstream.manifest(tool, NOBODY)).data == plain.data
+    repository, digest = blob_of(registry, b"bytes")
+    second.add_blob("lab/tool", b"bytes")
+    registry.fault("/blobs/", redirect=f"{second.url}/v2/lab/tool/blobs/{digest}?signature={'s' * size}")
+    assert await read(upstream, repository, digest) == b"bytes"

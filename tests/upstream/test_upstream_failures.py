@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-import subprocess
 import time
 from pathlib import Path
 
@@ -233,27 +231,6 @@ async def test_not_found_needs_the_registry_itself(registry: Registry, second: R
 async def test_mirror_that_is_no_url(client, mirror: str) -> None:
     with pytest.raises(ConfigError, match=r"upstream\.registries\.x\.example\.mirrors"):
         await client(registries={"x.example": {"mirrors": [mirror]}})
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost and 127.0.0.1 that signs itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:reg.example"]
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
-    return key, certificate
-
-
-@pytest.fixture
-async def secure(certificate: tuple[Path, Path]):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate[1], certificate[0])
-    async with Registry(tls=context) as running:
-        running.add_image("lab/tool", "1")
-        yield running
 
 
 async def test_own_authority(secure: Registry, client, certificate: tuple[Path, Path]) -> None:

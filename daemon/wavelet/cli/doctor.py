@@ -26,6 +26,7 @@ from wavelet.cli.starting import STATE
 from wavelet.config import ConfigError, Settings, Source
 from wavelet.errors import WaveletError
 from wavelet.image.reference import Reference, normalise
+from wavelet.logs import configure
 from wavelet.places import find_socket
 from wavelet.upstream import channel_site
 from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, settings_for
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         findings.append(Finding("settings", "problem", error.message, "wavelet config check"))
         settings = Settings()
+    configure(settings.log_format, "warning")  # standard output is the report's
     findings += examine(place_of(os.environ, options.directory, options.port), settings)
     sys.stdout.write(_written(findings, options.output))
     return int(any(finding.level == "problem" for finding in findings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email.utils
 import json
@@ -11,23 +12,26 @@ import socket as sockets
 import ssl
 import stat
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yarl import URL
+
 from wavelet import __version__
 from wavelet.cli.batch import batch_job, job_of_group
 from wavelet.cli.private import Place, running
 from wavelet.cli.starting import user_manager
 from wavelet.config import ConfigError, Settings, split_address
-from wavelet.errors import NotStarted
+from wavelet.errors import NotStarted, WaveletError
 from wavelet.front.port_owner import describe_owner
 from wavelet.front.tcp_table import listening
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type, refuse_network_filesystem
+from wavelet.upstream.addresses import FOR_REGISTRIES
 from wavelet.upstream.auth_files import AuthFileError, parse
+from wavelet.upstream.transport import Request, Transport, server_of
 
 ANSWER_LIMIT = 4.0
 """Seconds for one server's answer."""
@@ -176,20 +180,28 @@ class Server:
 
 
 def server(name: str, url: str, ca_file: str) -> Server:
-    """Ask a server anything: each answer, refusals too, says that it can be reached."""
+    """Ask a server anything, as the daemon would ask it: each answer, refusals too, says that it can be reached."""
     started = time.monotonic()
-    request = urllib.request.Request(url, headers={"User-Agent": "wavelet-doctor"}, method="GET")  # noqa: S310
     try:
-        context = ssl.create_default_context(cafile=ca_file or None) if url.startswith("https:") else None
-        with urllib.request.urlopen(request, timeout=ANSWER_LIMIT, context=context) as answer:  # noqa: S310
-            date = answer.headers.get("Date")
-    except urllib.error.HTTPError as error:
-        date = error.headers.get("Date")
-        error.close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        return Server(name, url, error=getattr(reason, "strerror", None) or str(reason))
+        date = asyncio.run(_date_of(URL(url), ca_file))
+    except (TimeoutError, ValueError, OSError) as error:
+        words = f"no answer within {ANSWER_LIMIT:g} s" if isinstance(error, TimeoutError) else str(error)
+        return Server(name, url, error=getattr(error, "strerror", None) or words)
+    except WaveletError as error:
+        return Server(name, url, error=error.message.removeprefix(f"cannot reach {server_of(URL(url))}: "))
     return Server(name, url, time.monotonic() - started, skew=_skew(date, time.time()))
+
+
+async def _date_of(url: URL, ca_file: str) -> str | None:
+    tls = ssl.create_default_context(cafile=ca_file or None) if url.scheme == "https" else True
+    transport = Transport()
+    try:
+        async with asyncio.timeout(ANSWER_LIMIT):
+            response = await transport.send(Request("doctor", "GET", url, FOR_REGISTRIES, tls=tls))
+        response.close()
+        return response.headers.get("Date")
+    finally:
+        await transport.close()
 
 
 def _skew(date: str | None, now: float) -> float | None:

@@ -26,6 +26,9 @@ log = structlog.get_logger()
 BODY_LIMIT = 32 * 1024 * 1024
 """Most bytes of a request's body; Nextflow sends up to some 20 MB. Larger ones are refused before they are read."""
 
+HEADER_LIMIT = 64 * 1024
+"""Bytes of one header or request line: tokens of clouds have many thousands."""
+
 LINGER = 5.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender gets to read the answer."""
 
@@ -51,7 +54,10 @@ class Connection(web.RequestHandler):
     def __init__(self, server: web.Server, peers: Peers) -> None:
         loop = asyncio.get_running_loop()
         # No access log: aiohttp takes None for that, only its annotation does not.
-        super().__init__(server, loop=loop, access_log=None, lingering_time=LINGER)  # type: ignore[arg-type]
+        super().__init__(
+            server, loop=loop, access_log=None, lingering_time=LINGER,  # type: ignore[arg-type]
+            max_line_size=HEADER_LIMIT, max_field_size=HEADER_LIMIT,
+        )  # fmt: skip
         self.peer_uid: int | None = None
         self.refusal: AccessRefused | None = None
         self._peers = peers

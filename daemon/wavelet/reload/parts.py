@@ -35,7 +35,7 @@ from wavelet.resolve.memo import Answers
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
-from wavelet.upstream import channel_site
+from wavelet.upstream import channel_site, proxies
 from wavelet.upstream.channels import Channels
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
@@ -84,6 +84,7 @@ def check(settings: Settings) -> None:
         ConfigError: a file that they name cannot be used, or a name is none.
     """
     check_mirrors(settings)
+    proxies.check(os.environ)
     load_trust(settings)
     conda_defaults(settings.conda)
     channel_site.load(settings.conda, os.environ, (), alone=False)

@@ -7,11 +7,15 @@ be reached, it refuses, it has no such thing.
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
+
+import structlog
 
 from wavelet.config import Settings
 from wavelet.errors import (
@@ -25,7 +29,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import ACCEPTED_TYPES, MANIFEST_LIMIT, Descriptor, MalformedManifest, parse_document
 from wavelet.image.reference import Reference, Repository, valid_host
 from wavelet.plan.identity import Identity, Login
-from wavelet.upstream import listing
+from wavelet.upstream import listing, proxies
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credentials import Logins
@@ -34,13 +38,15 @@ from wavelet.upstream.exchange import Answer, Call, Exchange, Slots, load_trust,
 from wavelet.upstream.ladder import Granted, Ladder
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.retry import ATTEMPTS
-from wavelet.upstream.streams import Stream, open_stream, wanted
+from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
 from wavelet.upstream.transport import Transport, server_of
 
 __all__ = ["FetchedManifest", "Found", "Granted", "Stream", "Upstream"]
 
 _ACCEPT = {"Accept": ", ".join(ACCEPTED_TYPES)}
 _LARGEST_PAGE = 1000
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +92,21 @@ class Upstream:
         """Read the authorities that the settings name.
 
         Raises:
-            ConfigError: one cannot be read.
+            ConfigError: see `prepare`.
         """
         put_into_force = await asyncio.to_thread(self.prepare, self._settings)
+        if unread := proxies.check(os.environ):
+            _log.warning("a proxy is not used", because=unread)
         put_into_force()
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
         """Read what settings name, and return what makes them count. Blocking.
 
         Raises:
-            ConfigError: a mirror is no URL, or an authority cannot be read.
+            ConfigError: a mirror is no URL, an authority cannot be read, or the environment's proxy cannot be used.
         """
         check_mirrors(settings)
+        proxies.check(os.environ)
         contexts = load_trust(settings)
         named = AddressPolicy(private=private_allowed(settings))
 
@@ -171,7 +180,13 @@ class Upstream:
                 return None
             if answer.status not in (200, 206):
                 await _raise_for(answer, _no_blob(answer, repository, digest))
-            return open_stream(answer, offset, granted, lambda: self._ladder.rest(answer.endpoint))
+            failed = functools.partial(self._ladder.rest, answer.endpoint)
+            if not answer.is_encoded or offset > MANIFEST_LIMIT:
+                return open_stream(answer, offset, granted, failed)
+            if answer.status == 200:
+                return await open_encoded(answer, digest, granted, failed)
+            answer.close()  # a part of something encoded says nothing of where it is in the content
+            return None
 
         call = Call("blob", "GET", f"blobs/{digest}", headers=wanted(offset))
         stream = await self._ladder.ask(repository, identity, call, read)
@@ -348,7 +363,7 @@ def _stated_digest(answer: Answer) -> Digest | None:
 
 
 def _length(answer: Answer) -> int | None:
-    text = answer.headers.get("Content-Length", "")
+    text = "" if answer.is_encoded else answer.headers.get("Content-Length", "")
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 

@@ -22,6 +22,7 @@ from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, Upstream
 from wavelet.plan.identity import Login
 from wavelet.upstream.addresses import AddressPolicy
 from wavelet.upstream.auth import Door, Tokens, basic
+from wavelet.upstream.encodings import codings
 from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
 from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
 from wavelet.upstream.transport import (
@@ -97,6 +98,11 @@ class Answer:
     def is_own(self) -> bool:
         """Whether the registry itself has answered, and not a server that it redirected to."""
         return self.response.url.origin() == self.endpoint.base
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether its body has a content coding, though none was asked for; its length is then that of other bytes."""
+        return bool(codings(self.headers.get("Content-Encoding", "")))
 
     def close(self) -> None:
         """Give the connection and the slot back."""

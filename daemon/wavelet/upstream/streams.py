@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from wavelet.errors import UpstreamBroken
+from wavelet.image.digest import Digest
+from wavelet.image.manifest import MANIFEST_LIMIT
+from wavelet.upstream import encodings
 from wavelet.upstream.exchange import Answer
 from wavelet.upstream.ladder import Granted
 from wavelet.upstream.transport import read_stream, server_of
@@ -58,3 +62,34 @@ def open_stream(answer: Answer, offset: int, granted: Granted, failed: Callable[
     size = None if found[3] == "*" else int(found[3])
     rest = size - offset if size is not None else int(found[2]) + 1 - offset
     return Stream(offset, size, read_stream(answer.response, rest, failed), granted, answer)
+
+
+async def open_encoded(answer: Answer, digest: Digest, granted: Granted, failed: Callable[[], None]) -> Stream:
+    """Make a stream of a 200 that has a content coding which nobody asked for.
+
+    A small one is decoded where `digest` says that these are the bytes: a document that a server in between has
+    compressed. All else stays as it came: of archives that header mostly tells what they are.
+
+    Raises:
+        UpstreamUnreachable: see `Stream.chunks`.
+    """
+    stream = open_stream(answer, 0, granted, failed)
+    begun: list[bytes] = []
+    async for chunk in stream.chunks:
+        begun.append(chunk)
+        if sum(map(len, begun)) > MANIFEST_LIMIT:
+            return replace(stream, chunks=_joined(begun, stream.chunks))
+    data = b"".join(begun)
+    if Digest.of(data, digest.algorithm) != digest:
+        with contextlib.suppress(encodings.EncodingError):
+            plain = encodings.undone(data, answer.headers["Content-Encoding"], MANIFEST_LIMIT)
+            data = plain if Digest.of(plain, digest.algorithm) == digest else data
+    return Stream(0, len(data), _joined([data]), granted, answer)
+
+
+async def _joined(begun: Sequence[bytes], rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
+    for chunk in begun:
+        yield chunk
+    if rest is not None:
+        async for chunk in rest:
+            yield chunk

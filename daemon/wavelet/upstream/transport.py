@@ -11,7 +11,6 @@ import re
 import socket
 import ssl
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,8 +20,8 @@ from yarl import URL
 
 from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
-from wavelet.upstream import metrics
-from wavelet.upstream.addresses import AddressError, AddressPolicy, is_loopback
+from wavelet.upstream import encodings, metrics, proxies
+from wavelet.upstream.addresses import AddressError, AddressPolicy
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name, connection and TLS handshake together."""
@@ -38,6 +37,12 @@ SMALL_BODY_TIMEOUT = 60.0
 
 READ_BUFFER = 1024 * 1024
 """Bytes of a body that wait to be taken before its connection is read no further."""
+
+HEADER_LIMIT = 64 * 1024
+"""Bytes of one header or status line: content security policies and signed addresses have many thousands."""
+
+HEADERS_LIMIT = 256
+"""Headers of one answer."""
 
 REDIRECT_LIMIT = 10
 """Redirects that one request follows."""
@@ -129,7 +134,7 @@ class Transport:
         started = time.monotonic()
         outcome = "unreachable"
         try:
-            proxy = proxy_for(url)
+            proxy = proxies.chosen().proxy_for(url)
             if proxy is not None:
                 request.policy.check_host(url.host or "")
             session = self._session(request.policy if proxy is None else None)
@@ -166,33 +171,20 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # bytes are kept as they came
                 read_bufsize=READ_BUFFER,
+                max_line_size=HEADER_LIMIT,
+                max_field_size=HEADER_LIMIT,
+                max_headers=HEADERS_LIMIT,
             )
         return self._sessions[policy]
-
-
-def proxy_for(url: URL) -> URL | None:
-    """Return the proxy that the environment names for `url` (`https_proxy`, `no_proxy`...); never for loopback."""
-    host = url.host or ""
-    if is_loopback(host):
-        return None
-    proxies = urllib.request.getproxies_environment()
-    found = proxies.get(url.scheme)
-    if not found or _bypassed(server_of(url), proxies):
-        return None
-    proxy = URL(found if "://" in found else f"http://{found}")
-    return proxy if proxy.scheme in ("http", "https") else None
-
-
-def _bypassed(authority: str, proxies: Mapping[str, str]) -> bool:
-    # In the library, but not in its type stubs.
-    return bool(urllib.request.proxy_bypass_environment(authority, proxies))  # type: ignore[attr-defined]
 
 
 async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
     """Read a body of at most `limit` bytes and close the answer; with `cut`, leave out what is beyond.
 
+    Content codings are undone: some servers apply them though they were asked not to.
+
     Raises:
-        UpstreamBroken: the body is larger.
+        UpstreamBroken: the body is larger, or cannot be decoded.
         UpstreamUnreachable: the connection broke, or the body does not come in time.
     """
     body = bytearray()
@@ -202,16 +194,27 @@ async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool 
                 body += chunk
                 if len(body) > limit:
                     response.close()
-                    if cut:
-                        return bytes(body[:limit])
-                    raise UpstreamBroken(
-                        f"{server_of(response.url)} sends more than {limit} bytes, too many for its kind"
-                    )
+                    if not cut:
+                        raise _too_many(response, limit)
+                    break
     except (aiohttp.ClientError, OSError) as error:
         raise _explain(response.url, error) from None
     finally:
         response.release()
-    return bytes(body)
+    return _decoded(response, bytes(body[:limit]), limit, cut=cut)
+
+
+def _decoded(response: aiohttp.ClientResponse, body: bytes, limit: int, *, cut: bool) -> bytes:
+    try:
+        return encodings.undone(body, response.headers.get("Content-Encoding", ""), limit, cut=cut)
+    except encodings.TooLong:
+        raise _too_many(response, limit) from None
+    except encodings.EncodingError as error:
+        raise UpstreamBroken(f"what {server_of(response.url)} answers cannot be read: {error}") from None
+
+
+def _too_many(response: aiohttp.ClientResponse, limit: int) -> UpstreamBroken:
+    return UpstreamBroken(f"{server_of(response.url)} sends more than {limit} bytes, too many for its kind")
 
 
 async def read_stream(
