@@ -60,10 +60,11 @@ from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
-from wavelet.store import content
+from wavelet.store import content, scrub
 from wavelet.store.content import ContentStore, bytes_held
 from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.store.scrub import Scrub
 from wavelet.systemd import liveness
 from wavelet.upstream.channels import Channels
 from wavelet.upstream.client import Upstream
@@ -74,7 +75,7 @@ log = structlog.get_logger()
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
 
-_ROOMS = (content, memo, tags, access, layers, known, archives, journal, index_files, locks, liveness)
+_ROOMS = (content, scrub, memo, tags, access, layers, known, archives, journal, index_files, locks, liveness)
 SCHEMA = "".join(room.SCHEMA for room in _ROOMS)
 """The tables of a node's own database."""
 
@@ -166,11 +167,15 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     own_hosts = frozenset({settings.name_authority, settings.listen})
     expiry = asyncio.create_task(_expire((records, claims, logins), (grants, pinner, images, answers, conda, journals)))
     stack.callback(expiry.cancel)
+    scrubbing = Scrub(store.integrity, database, settings.store.scrub)
+    stack.callback(scrubbing.stopped)
+    scrubber = asyncio.create_task(scrubbing.run())
+    stack.callback(scrubber.cancel)
     activity = Activity(lambda: store.fetching or resolver.running > 0)
     app[operations.READY] = {}
     guard = Guard(settings)
     reloader.add(Upstreams(upstream, logins, grants, pinner, opened, named).prepare)
-    reloader.add(House(store, records, resolver, answers, looked_up, scopes, rules, guard).prepare)
+    reloader.add(House(store, scrubbing, records, resolver, answers, looked_up, scopes, rules, guard).prepare)
     reloader.add(prepare_log)
     reloader.told = lambda decision, reason: audit.note(decision, reason=reason)
     app.middlewares.extend([refusals, guard.refuse_foreign, caller_middleware(rules, ground.key), counting(activity)])

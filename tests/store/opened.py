@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from wavelet.image.digest import Digest
+from wavelet.store import scrub
 from wavelet.store.content import SCHEMA, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
@@ -62,7 +63,7 @@ class Opened(ContentStore):
 
     def __init__(self, directory: Path, limit: int = LIMIT) -> None:
         self.directory = directory
-        self.database = Database(directory / "node.db", SCHEMA, synchronous="NORMAL")
+        self.database = Database(directory / "node.db", SCHEMA + scrub.SCHEMA, synchronous="NORMAL")
         super().__init__(directory, self.database, limit)
 
     async def shut(self) -> None:

@@ -37,6 +37,10 @@ class Store(Section, frozen=True):
     ] = ""
     lease: Annotated[float, Meta(description="seconds for which an answered image is safe from eviction", gt=0)] = 3600
     retention: Annotated[float, Meta(description="seconds for which a name keeps what it once answered", gt=0)] = 86400
+    scrub: Annotated[
+        float,
+        Meta(description="seconds within which every blob is read and compared with its digest once; 0: never", ge=0),
+    ] = 30 * 86400
 
 
 class Records(Section, frozen=True):

@@ -35,6 +35,7 @@ from wavelet.resolve.memo import Answers
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.store.scrub import Scrub
 from wavelet.upstream import channel_site, proxies
 from wavelet.upstream.channels import Channels
 from wavelet.upstream.client import Upstream
@@ -154,6 +155,7 @@ class House:
     """The rooms that answer, and the store."""
 
     store: ContentStore
+    scrub: Scrub
     records: Records
     resolver: Resolver
     answers: Answers
@@ -174,6 +176,7 @@ class House:
 
         def apply() -> None:
             self.store.limit = limit
+            self.scrub.interval = new.store.scrub
             self.records.keep_for(new.records.lifetime)
             self.resolver.makers = made_by
             self.answers.retention = new.store.retention

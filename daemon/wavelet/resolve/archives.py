@@ -49,7 +49,7 @@ class Archives:
             UpstreamBroken: the bytes there have another digest or size.
             WaveletError: they cannot be had.
         """
-        blob = self._store.find(digest, ORIGIN)
+        blob = await self._store.open(digest, ORIGIN, thorough=True)
         if blob is None:
             blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
         if isinstance(blob, Growing):
@@ -89,7 +89,7 @@ class Archives:
             DigestMismatch: none of them has this file.
         """
         rows = self._database.read("SELECT digest FROM downloads WHERE md5 = ?", md5)
-        blob = self._store.find(Digest(rows[0][0]), ORIGIN) if rows else None
+        blob = await self._store.open(Digest(rows[0][0]), ORIGIN, thorough=True) if rows else None
         if isinstance(blob, Committed):
             return blob
         failures: list[WaveletError] = []

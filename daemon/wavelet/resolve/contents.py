@@ -32,9 +32,9 @@ class Contents:
         self._records = records
         self.layer_limit = layer_limit
 
-    def find(self, content: Content) -> Blob | None:
-        """Return a member of a closure if the store has it from its source."""
-        blob = self._store.find(content.descriptor.digest, content.source.origin)
+    async def find(self, content: Content, *, thorough: bool = False) -> Blob | None:
+        """Return a member of a closure if the store has it, undamaged, from its source; `thorough` as the store's."""
+        blob = await self._store.open(content.descriptor.digest, content.source.origin, thorough=thorough)
         return _counted(blob) if isinstance(blob, Growing) else blob
 
     async def fetch(self, content: Content, identity: Identity) -> Growing:

@@ -71,7 +71,7 @@ class Layers:
     async def _verify(self, layer: Layer) -> int:
         account().begin("verifying")
         source = _source(layer)
-        blob = self._store.find(layer.digest, source.origin)
+        blob = await self._store.open(layer.digest, source.origin, thorough=True)
         if blob is None or isinstance(blob, Growing):
             blob = await self._contents.fetch_layer(source, layer.digest, layer.size)
             await blob.wait_committed()

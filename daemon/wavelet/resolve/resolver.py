@@ -322,13 +322,13 @@ class Resolver:
             if not self._access.standing(repository, identity):
                 await self._access.require(repository, identity)
 
-    async def open(self, content: Content, identity: Identity) -> Blob:
-        """Return a member of a closure: from the store, or on its way from its source, or made again.
+    async def open(self, content: Content, identity: Identity, *, thorough: bool = False) -> Blob:
+        """Return a member of a closure: from the store (see its `open`), or on its way from its source, or made again.
 
         Raises:
             WaveletError: it cannot be had.
         """
-        blob = self._contents.find(content)
+        blob = await self._contents.find(content, thorough=thorough)
         if blob is not None:
             count(content.source, "hit" if isinstance(blob, Committed) else "joined")
             return blob
@@ -337,7 +337,7 @@ class Resolver:
             return await self._contents.fetch(content, identity)
         count(content.source, "made")
         await self._remake(content.source.key, identity)
-        blob = self._contents.find(content)
+        blob = await self._contents.find(content, thorough=thorough)
         if blob is None:
             raise Internal(f"making {content.source.key} again did not give {content.descriptor.digest}")
         return blob
@@ -361,7 +361,7 @@ class Resolver:
 
     async def open_unnamed(self, repository: Repository, digest: Digest, size: int | None, identity: Identity) -> Blob:
         """Return a blob that `size_unnamed` has found."""
-        blob = self._store.find(digest, FromUpstream(repository).origin)
+        blob = await self._store.open(digest, FromUpstream(repository).origin)
         return blob or await self._contents.fetch_unnamed(repository, digest, size, identity)
 
     async def read(self, content: Content, identity: Identity) -> bytes:

@@ -57,7 +57,7 @@ class Resolves(Protocol):
     async def read(self, content: Content, identity: Identity) -> bytes:
         """See `wavelet.resolve.resolver.Resolver.read`."""
 
-    async def open(self, content: Content, identity: Identity) -> Blob:
+    async def open(self, content: Content, identity: Identity, *, thorough: bool = False) -> Blob:
         """See `wavelet.resolve.resolver.Resolver.open`."""
 
 
@@ -162,10 +162,10 @@ class ResolverWork:
         """See `Work`."""
         digest = content.descriptor.digest
         self._hold(digest)
-        blob = await self._resolver.open(content, self._identity)
+        blob = await self._resolver.open(content, self._identity, thorough=True)
         if isinstance(blob, Growing):
             await blob.wait_committed()
-            blob = await self._resolver.open(content, self._identity)
+            blob = await self._resolver.open(content, self._identity, thorough=True)
         if not isinstance(blob, Committed):
             raise NoSpace(f"{digest} was evicted before it could be used; the store is too small")
         return blob.path
@@ -201,7 +201,7 @@ class ResolverWork:
     async def shared(self, descriptor: Descriptor) -> Content | None:
         """See `Work`."""
         content = Content(descriptor, MadeBy(self.key))
-        if self._tools.store.find(descriptor.digest, content.source.origin) is not None:
+        if await self._tools.store.open(descriptor.digest, content.source.origin, thorough=True) is not None:
             return content
         async with self.scratch(descriptor.size) as directory:
             size = await self._tools.claims.fetch(descriptor.digest, directory / "shared")

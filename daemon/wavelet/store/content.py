@@ -3,7 +3,8 @@
 Life of a blob: `ingest` starts one detached fetch and gives a `Growing` to everybody who asks meanwhile. Bytes are
 written aside and hashed while they stream; size and digest are compared; readers get the last bytes; the file is
 fsynced, renamed into place and its directory fsynced; only then the blob is `Committed`. Partial files are dropped at
-start. A blob leaves by eviction, which takes the least recently used first and nothing that is held, leased or pinned.
+start. A blob leaves by eviction, which takes the least recently used first and nothing that is held, leased or pinned;
+or because its bytes no longer have its digest (see `integrity.py`): whoever asks then gets it from its source again.
 
 Holding bytes is not being allowed to hand them out: `find` gives a blob only for an origin that has delivered these
 very bytes, or if they are public. A digest that somebody merely names opens nothing.
@@ -13,40 +14,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from wavelet.errors import UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.store import pins, safe
-from wavelet.store.database import Database, Statement
-from wavelet.store.files import free_bytes, has_size, move_into_place
+from wavelet.store import entries, pins, safe
+from wavelet.store.database import Database
+from wavelet.store.entries import Entries, Entry
+from wavelet.store.files import changed_at, create, empty, free_bytes, make_private, move_aside, move_into_place
 from wavelet.store.growing import Growing
 from wavelet.store.hot import HotBytes
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
+from wavelet.store.integrity import Integrity, needs_comparison
 from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
 from wavelet.store.safe import Safe
 from wavelet.store.space import Counted, Space, victims
 
 log = structlog.get_logger()
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS origins (digest TEXT, origin TEXT, PRIMARY KEY (digest, origin)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS derived (digest TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-SCHEMA = _SCHEMA + safe.SCHEMA + pins.SCHEMA
-
-USE_GRAIN = 60.0
-"""Seconds within which a further use of a blob is not written down again."""
+SCHEMA = entries.SCHEMA + safe.SCHEMA + pins.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +54,13 @@ class Committed:
 Blob = Committed | Growing
 
 
-@dataclass(slots=True)
-class _Entry:
-    size: int
-    used: float
-    derived: bool = False
-    origins: set[str] = field(default_factory=set)
-
-
 class ContentStore:
-    """See the module. One per state directory; all methods are called in the loop's thread."""
+    """See the module. One per state directory; all methods are called in the loop's thread.
+
+    Attributes:
+        safe: what may not be evicted.
+        integrity: whether the bytes on disk are what they should be.
+    """
 
     def __init__(self, directory: Path, database: Database, limit: int) -> None:
         """Take over `directory`; forget partial files, and files that the database does not know."""
@@ -78,34 +68,25 @@ class ContentStore:
         self._partial = directory / "partial"
         self._database = database
         self._space = Space(limit)
-        self._entries: OrderedDict[Digest, _Entry] = OrderedDict()
+        self._entries = Entries(database)
         self.safe = Safe(database)
         self._growing: dict[tuple[Digest, str], Growing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._making_room = asyncio.Lock()
         self._doomed: list[Path] = []
         self._hot = HotBytes()
+        self.integrity = Integrity(self._entries, self._path, self._remove)
         for each in (self._blobs, self._partial):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(each)
         self._load()
 
     def _load(self) -> None:
-        for path in self._partial.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        empty(self._partial)
         on_disk = {Digest(f"{p.parent.parent.name}:{p.name}"): p for p in self._blobs.glob("*/*/*")}
-        origins: dict[str, set[str]] = {}
-        for digest, origin in self._database.read("SELECT digest, origin FROM origins"):
-            origins.setdefault(digest, set()).add(origin)
-        derived = {digest for (digest,) in self._database.read("SELECT digest FROM derived")}
-        for text, size, used in self._database.read("SELECT digest, size, used FROM blobs ORDER BY used"):
-            digest = Digest(text)
-            if on_disk.pop(digest, None) is None:
-                self._forget(digest)
-            else:
-                self._entries[digest] = _Entry(size, used, text in derived, origins.get(text, set()))
-                self._space.committed += size
-        for orphan in on_disk.values():
-            orphan.unlink()
+        self._entries.load(on_disk.keys())
+        self._space.committed = sum(entry.size for entry in self._entries.values())
+        for orphan in on_disk.keys() - self._entries.keys():
+            on_disk[orphan].unlink()
         STORE_BYTES.set(self._space.committed)
 
     @property
@@ -130,7 +111,11 @@ class ContentStore:
 
     async def free(self) -> int:
         """Return how many bytes are free on the file system."""
-        return await asyncio.to_thread(free_bytes, self._partial)
+        return await asyncio.to_thread(self._free)
+
+    def _free(self) -> int:
+        make_private(self._partial)
+        return free_bytes(self._partial)
 
     def listing(self) -> list[tuple[Digest, int, float]]:
         """Return the blobs in place with their bytes and last use (seconds since the epoch), the last used first."""
@@ -149,18 +134,40 @@ class ContentStore:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def find(self, digest: Digest, origin: str) -> Blob | None:
-        """Return the blob if these bytes are known to come from `origin` or to be public; a running fetch counts."""
+        """Return the blob if these bytes are known to come from `origin` or to be public; a running fetch counts.
+
+        Whoever reads the bytes calls `open` instead.
+        """
+        return self._look(digest, origin)[0]
+
+    def _look(self, digest: Digest, origin: str) -> tuple[Blob | None, int]:
+        """Return the blob, and when its file was last changed if it is in place."""
         entry = self._entries.get(digest)
         if entry is not None and (PUBLIC in entry.origins or origin in entry.origins):
             path = self._path(digest)
-            if has_size(path, entry.size):
-                self._use(digest, entry)
-                return Committed(digest, entry.size, path)
+            changed = changed_at(path, entry.size)
+            if changed is not None:
+                self._entries.use(digest, entry)
+                return Committed(digest, entry.size, path), changed
             self._drop(digest)
-        return self._growing.get((digest, origin))
+        return self._growing.get((digest, origin)), 0
+
+    async def open(self, digest: Digest, origin: str, *, thorough: bool = False) -> Blob | None:
+        """Return the blob as `find` does, but not one that is damaged: that is taken out, as if it had never come.
+
+        `thorough` is for those who make something new of it; see `needs_comparison`. Nothing is awaited between the
+        last look at the file and the return, so that a caller who opens it at once opens what was looked at.
+        """
+        while True:
+            blob, changed = self._look(digest, origin)
+            if not isinstance(blob, Committed):
+                return blob
+            if not needs_comparison(self._entries[digest], changed, thorough=thorough):
+                return blob
+            await self.integrity.compare(digest)
 
     async def read(self, digest: Digest, origin: str) -> bytes | None:
-        """Return small content whole, waiting for a running fetch; None if it is not here.
+        """Return small content whole, verified, waiting for a running fetch; None if it is not here, or is damaged.
 
         Raises:
             WaveletError: the running fetch has failed.
@@ -168,25 +175,21 @@ class ContentStore:
         hot = self._hot.get(digest, origin)
         if hot is not None:
             return hot
-        blob = self.find(digest, origin)
+        blob = await self.open(digest, origin)
         if isinstance(blob, Growing):
             await blob.wait_committed()
-            blob = self.find(digest, origin)
+            blob = await self.open(digest, origin)
         if not isinstance(blob, Committed):
             return None
         try:
-            data = await asyncio.to_thread(blob.path.read_bytes)
+            data, good = await asyncio.to_thread(_read_and_compare, blob)
         except FileNotFoundError:  # evicted a moment ago
+            return None
+        if not good:
+            await self.integrity.take_out(digest, "use")
             return None
         self._hot.put(digest, origin, data)
         return data
-
-    def _use(self, digest: Digest, entry: _Entry) -> None:
-        self._entries.move_to_end(digest)
-        now = time.time()
-        if now - entry.used > USE_GRAIN:
-            entry.used = now
-            self._database.write_later("UPDATE blobs SET used = ? WHERE digest = ?", now, digest)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -209,7 +212,7 @@ class ContentStore:
         if running is not None:
             return running
         path = self._partial / uuid.uuid4().hex
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = create(path)
         growing = Growing(digest, size, fd)
         self._growing[digest, origin] = growing
         job = Ingest(self, growing, path, fd, origin, opener, blame)
@@ -242,11 +245,11 @@ class ContentStore:
             NoSpace: not even eviction makes that much room.
         """
         async with self._making_room:
-            free = await asyncio.to_thread(free_bytes, self._partial)
+            free = await asyncio.to_thread(self._free)
             shortage = self._space.shortage(size, free)
             if shortage:
                 self.safe.expire()
-                await self._evict(victims(self._by_use(), shortage, self.safe.__contains__, what))
+                await self._evict(victims(self._entries.by_use(), shortage, self.safe.__contains__, what))
             self._space.reserved += size
 
     def arrive(self, size: int) -> None:
@@ -271,22 +274,17 @@ class ContentStore:
         if digest not in self._entries:
             await asyncio.to_thread(move_into_place, path, self._path(digest))
         if digest not in self._entries:  # looked up again: another origin's fetch may have come first
-            self._entries[digest] = _Entry(size, time.time())
+            entry = self._entries[digest] = Entry(size, time.time())
+            entry.hold_good(changed_at(self._path(digest), size) or 0)
             self._space.committed += size
             STORE_BYTES.set(self._space.committed)
 
     async def _write_row(self, digest: Digest, origins: set[str], *, derived: bool = False) -> None:
         entry = self._entries.get(digest)
-        if entry is None:  # evicted at once, for there is no room
-            return
-        entry.origins |= origins
-        entry.derived |= derived
-        statements: list[Statement] = [
-            ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, entry.size, entry.used))
-        ]
-        statements += [("INSERT OR IGNORE INTO origins VALUES (?, ?)", (digest, origin)) for origin in origins]
-        statements += [("INSERT OR IGNORE INTO derived VALUES (?)", (digest,))] if derived else []
-        await self._database.write(statements)
+        if entry is not None:  # else evicted at once, for there is no room
+            entry.origins |= origins
+            entry.derived |= derived
+            await self._entries.write_rows(digest, entry, origins)
 
     @contextlib.asynccontextmanager
     async def scratch(self, size: int, what: str) -> AsyncIterator[Path]:
@@ -298,7 +296,7 @@ class ContentStore:
         await self.reserve(size, what)
         directory = self._partial / uuid.uuid4().hex
         try:
-            await asyncio.to_thread(directory.mkdir, mode=0o700)
+            await asyncio.to_thread(make_private, directory)
             yield directory
         finally:
             self.release(size)
@@ -337,49 +335,42 @@ class ContentStore:
             self.safe.expire()
             chosen: list[Digest] = []
             excess = self._space.committed - keep
-            for digest, size in self._by_use():
+            for digest, size in self._entries.by_use():
                 if excess > 0 and digest not in self.safe:
                     chosen.append(digest)
                     excess -= size
             return await self._evict(chosen)
 
-    def _by_use(self) -> list[tuple[Digest, int]]:
-        # What can be put together again from other content goes before all of that; the order stays else.
-        entries = sorted(self._entries.items(), key=lambda item: not item[1].derived)
-        return [(digest, entry.size) for digest, entry in entries]
-
     async def _evict(self, digests: list[Digest]) -> Counted:
         gone = Counted(len(digests), sum(self._entries[digest].size for digest in digests))
-        for digest in digests:
-            EVICTIONS.inc()
-            EVICTED_BYTES.inc(self._entries[digest].size)
-            self._drop(digest)
-            # Renamed at once, so that a new fetch of the same blob is never hit by the slow removal of the old one.
-            doomed = self._partial / uuid.uuid4().hex
-            with contextlib.suppress(FileNotFoundError):
-                self._path(digest).rename(doomed)
-            self._doomed.append(doomed)
-        while self._doomed:
-            await asyncio.to_thread(self._doomed.pop().unlink, missing_ok=True)
+        EVICTIONS.inc(gone.blobs)
+        EVICTED_BYTES.inc(gone.size)
+        await self._remove(digests)
         if digests:
             log.info("evicted", blobs=len(digests), committed=self._space.committed, limit=self._space.limit)
         return gone
 
+    async def _remove(self, digests: list[Digest]) -> None:
+        for digest in digests:
+            self._drop(digest)
+            # Renamed at once, so that a new fetch of the same blob is never hit by the slow removal of the old one.
+            doomed = self._partial / uuid.uuid4().hex
+            move_aside(self._path(digest), doomed)
+            self._doomed.append(doomed)
+        while self._doomed:
+            await asyncio.to_thread(self._doomed.pop().unlink, missing_ok=True)
+
     def _drop(self, digest: Digest) -> None:
         self._space.committed -= self._entries.pop(digest).size
         STORE_BYTES.set(self._space.committed)
-        self._forget(digest)
-
-    def _forget(self, digest: Digest) -> None:
-        self._database.write_later("DELETE FROM blobs WHERE digest = ?", digest)
-        self._database.write_later("DELETE FROM origins WHERE digest = ?", digest)
-        self._database.write_later("DELETE FROM derived WHERE digest = ?", digest)
+        self._entries.forget_rows(digest)
 
     def _path(self, digest: Digest) -> Path:
         return self._blobs / digest.algorithm / digest.hex[:2] / digest.hex
 
     async def close(self) -> None:
         """End running fetches; what they have written is dropped at the next start."""
+        self.integrity.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -388,3 +379,8 @@ class ContentStore:
 def bytes_held(database: Database) -> int:
     """Return the bytes of the blobs that a store's database knows."""
     return int(database.read("SELECT COALESCE(SUM(size), 0) FROM blobs")[0][0])
+
+
+def _read_and_compare(blob: Committed) -> tuple[bytes, bool]:
+    data = blob.path.read_bytes()
+    return data, Digest.of(data, blob.digest.algorithm) == blob.digest

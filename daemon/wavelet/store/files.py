@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 
-def has_size(path: Path, size: int) -> bool:
-    """Tell whether a file is there and has `size` bytes."""
+def changed_at(path: Path, size: int) -> int | None:
+    """Return when a file was last changed, in nanoseconds of its inode's time; None if it is not there, or cut off.
+
+    Nothing but a clock that is set can give a file that was written to an earlier time again (inode(7), st_ctime).
+    """
     # A file system that was mended after a crash may have cut a file off.
     try:
-        return path.stat().st_size == size
+        status = path.stat()
     except FileNotFoundError:
-        return False
+        return None
+    return status.st_ctime_ns if status.st_size == size else None
 
 
 def free_bytes(path: Path) -> int:
@@ -21,14 +27,52 @@ def free_bytes(path: Path) -> int:
     return info.f_bavail * info.f_frsize
 
 
+def make_private(path: Path) -> None:
+    """Make a directory, and those above it, for the owner alone, where they are not there."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        make_private(path.parent)
+        make_private(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+
+
+def create(path: Path) -> int:
+    """Make a file that is not there yet, for reading and writing, and return its descriptor.
+
+    Its directory is made again if something has tidied it away, as is done with `/tmp`.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        make_private(path.parent)
+        return os.open(path, flags, 0o600)
+
+
 def move_into_place(partial: Path, final: Path) -> None:
     """Rename a file, durably, into a directory that is made if need be."""
     with partial.open("rb") as file:
         os.fsync(file.fileno())
-    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(final.parent)
     partial.rename(final)
     directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def move_aside(path: Path, aside: Path) -> None:
+    """Rename a file, if it is there, into a directory that is made if need be."""
+    make_private(aside.parent)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+
+
+def empty(directory: Path) -> None:
+    """Remove all that is in a directory."""
+    for path in directory.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

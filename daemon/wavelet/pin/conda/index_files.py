@@ -127,13 +127,19 @@ class IndexFiles:
                 self._database.write_later("DELETE FROM channel_files WHERE url = ?", url)
 
     async def get(self, url: str) -> IndexFile:
-        """Return an index file or a shard.
+        """Return an index file or a shard, undamaged.
 
         Raises:
             NotFound, AccessRefused, InvalidRequest: definite answers.
             UpstreamError: no answer, and no earlier one.
             NoSpace: the store has no room for it.
         """
+        file = await self._get(url)
+        if await self._store.open(file.blob.digest, ORIGIN, thorough=True) is None:
+            return await self._get(url)  # what was damaged is no longer there, and comes again
+        return file
+
+    async def _get(self, url: str) -> IndexFile:
         shard = _SHARD.fullmatch(url)
         if shard is not None:
             return await self._shard(url, Digest(f"sha256:{shard[1]}"))

@@ -1,0 +1,109 @@
+"""What is known of each blob in place: in memory, and as rows of the node's database."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from wavelet.ages import is_within
+from wavelet.image.digest import Digest
+from wavelet.store.database import Database, Statement
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS origins (digest TEXT, origin TEXT, PRIMARY KEY (digest, origin)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS derived (digest TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checks (digest TEXT PRIMARY KEY, changed INTEGER, at REAL) WITHOUT ROWID;
+"""
+
+USE_GRAIN = 60.0
+"""Seconds within which a further use of a blob is not written down again."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A blob in place.
+
+    Attributes:
+        size: its bytes.
+        used: when it was used last, in unix seconds.
+        derived: whether it can be put together again from other content.
+        origins: where these very bytes are known to have come from.
+        changed: the file's time of change (see `files.changed_at`) when its bytes last had the digest; 0 if unknown.
+        checked: when that was, in unix seconds; 0.0 if it is not known, or no longer relied upon.
+        lately: when that was in the life of this process, by the monotonic clock.
+    """
+
+    size: int
+    used: float
+    derived: bool = False
+    origins: set[str] = field(default_factory=set)
+    changed: int = 0
+    checked: float = 0.0
+    lately: float = -math.inf
+
+    def hold_good(self, changed: int) -> None:
+        """Note that the bytes of the file, last changed at `changed`, have just been seen to have the digest."""
+        self.changed, self.checked, self.lately = changed, time.time(), time.monotonic()
+
+
+class Entries(OrderedDict[Digest, Entry]):
+    """The blobs in place, the one used longest ago first. The `*_row` methods write; the others only remember."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def load(self, on_disk: Collection[Digest]) -> None:
+        """Read the rows of the blobs that are on disk; those of others go."""
+        origins: dict[str, set[str]] = {}
+        for digest, origin in self._database.read("SELECT digest, origin FROM origins"):
+            origins.setdefault(digest, set()).add(origin)
+        derived = {digest for (digest,) in self._database.read("SELECT digest FROM derived")}
+        checks = {row[0]: row[1:] for row in self._database.read("SELECT digest, changed, at FROM checks")}
+        now = time.time()
+        rows = self._database.read("SELECT digest, size, used FROM blobs ORDER BY MIN(used, ?)", now)
+        for text, size, used in rows:
+            digest = Digest(text)
+            if digest in on_disk:
+                found = origins.get(text, set())
+                self[digest] = Entry(size, min(used, now), text in derived, found, *checks.get(text, (0, 0.0)))
+            else:
+                self.forget_rows(digest)
+
+    def by_use(self) -> list[tuple[Digest, int]]:
+        """Return the blobs with their bytes, in the order in which they give way."""
+        # What can be put together again from other content goes before all of that; the order stays else.
+        entries = sorted(self.items(), key=lambda item: not item[1].derived)
+        return [(digest, entry.size) for digest, entry in entries]
+
+    def use(self, digest: Digest, entry: Entry) -> None:
+        """Count a use."""
+        self.move_to_end(digest)
+        now = time.time()
+        if not is_within(entry.used, now, USE_GRAIN):
+            entry.used = now
+            self._database.write_later("UPDATE blobs SET used = ? WHERE digest = ?", now, digest)
+
+    async def write_rows(self, digest: Digest, entry: Entry, origins: set[str]) -> None:
+        """Write a blob down, with further origins."""
+        statements: list[Statement] = [
+            ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, entry.size, entry.used)),
+            ("INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", (digest, entry.changed, entry.checked)),
+        ]
+        statements += [("INSERT OR IGNORE INTO origins VALUES (?, ?)", (digest, origin)) for origin in origins]
+        statements += [("INSERT OR IGNORE INTO derived VALUES (?)", (digest,))] if entry.derived else []
+        await self._database.write(statements)
+
+    def write_check(self, digest: Digest, entry: Entry) -> None:
+        """Write down when the bytes were last seen to have the digest."""
+        row = (digest, entry.changed, entry.checked)
+        self._database.write_later("INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", *row)
+
+    def forget_rows(self, digest: Digest) -> None:
+        """Remove the rows of a blob."""
+        for table in ("blobs", "origins", "derived", "checks"):
+            self._database.write_later(f"DELETE FROM {table} WHERE digest = ?", digest)  # noqa: S608 - constants
