@@ -69,5 +69,18 @@ async def _verified(session: aiohttp.ClientSession, base: str, descriptor: Descr
 
 
 def _unpack(layer: bytes, directory: Path) -> None:
+    """Write the files of a layer. Links are left out, so that nothing leads out of `directory`.
+
+    `tarfile`'s own filters for that are younger (3.11.4) than the Python that distributions have.
+    """
+    inside = directory.resolve()
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer))) as archive:
-        archive.extractall(directory, filter="data")
+        for member in archive:
+            path = (inside / member.name.lstrip("/")).resolve()
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None:
+                continue
+            if not path.is_relative_to(inside):
+                raise UpstreamBroken(f"a layer has the path {member.name[:100]!a}, which leads out of it")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.read())
