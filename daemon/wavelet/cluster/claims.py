@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable
@@ -20,9 +21,11 @@ from typing import Protocol
 
 import structlog
 
+from wavelet import plain_files
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish
 from wavelet.image.digest import Digest
+from wavelet.plain_files import NotPlainError
 from wavelet.store.database import Database
 
 log = structlog.get_logger()
@@ -35,6 +38,12 @@ USE_GRAIN = 86400.0
 
 LEFTOVER_AGE = 86400.0
 """Seconds after which a temporary file is taken for one that a crash has left."""
+
+CLAIM_LIMIT = 64 * 1024 * 1024
+"""Bytes of a file above which it is no claim. A lock has one million, the listing of what a script made some."""
+
+BLOB_LIMIT = 64 * 1024**3
+"""Bytes of a blob of which nothing says how many it has."""
 
 BLOB_WAIT = 600.0
 """Seconds that the copy of a blob may take."""
@@ -63,8 +72,11 @@ class Claims(Protocol):
     async def share(self, file: Path, digest: Digest) -> None:
         """Let other nodes have a blob: the bytes of `file`, which have this digest."""
 
-    async def fetch(self, digest: Digest, file: Path) -> int | None:
-        """Write a blob that was shared into `file` and return its size; None if there is none, or a damaged one."""
+    async def fetch(self, digest: Digest, file: Path, limit: int = BLOB_LIMIT) -> int | None:
+        """Write a blob that was shared, of at most `limit` bytes, into `file` and return its size.
+
+        None if there is none, or a damaged one.
+        """
 
     async def expire(self) -> int:
         """Forget what was not used in `UNUSED_LIFETIME`; return how many claims."""
@@ -126,7 +138,7 @@ class SqliteClaims:
     async def share(self, file: Path, digest: Digest) -> None:
         """See `Claims.share`."""
 
-    async def fetch(self, digest: Digest, file: Path) -> int | None:
+    async def fetch(self, digest: Digest, file: Path, limit: int = BLOB_LIMIT) -> int | None:
         """See `Claims.fetch`."""
         return None
 
@@ -160,7 +172,7 @@ class DirectoryClaims:
         path = self._path(key)
         make_directory(path.parent)
         # What is there before a look that finds nothing authentic may go; what comes after it is another's claim.
-        known = path.exists()
+        known = os.path.lexists(path)
         standing = None if replace else self._read(key)
         if standing is not None:
             return standing
@@ -175,11 +187,14 @@ class DirectoryClaims:
     def _read(self, key: str) -> bytes | None:
         path = self._path(key)
         try:
-            content = path.read_bytes()
-            if self._clock() - path.stat().st_mtime > USE_GRAIN:
+            content, status = plain_files.read(path, CLAIM_LIMIT)
+            if self._clock() - status.st_mtime > USE_GRAIN:
                 with contextlib.suppress(PermissionError):
-                    os.utime(path, (self._clock(), self._clock()))
+                    os.utime(path, (self._clock(), self._clock()), follow_symlinks=False)
         except FileNotFoundError:
+            return None
+        except NotPlainError as error:
+            log.warning("a claim is none", claim=key[:200], where=str(self._root), reason=error.strerror)
             return None
         return _opened(self._secret, key, content, str(self._root))
 
@@ -196,8 +211,9 @@ class DirectoryClaims:
 
     def _share(self, file: Path, digest: Digest) -> None:
         path = self._blob_path(digest)
-        if path.exists():
-            return
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(path.lstat().st_mode):
+                return
         make_directory(path.parent)
         temporary = path.with_name(f"{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
         try:
@@ -208,22 +224,25 @@ class DirectoryClaims:
         finally:
             temporary.unlink(missing_ok=True)
 
-    async def fetch(self, digest: Digest, file: Path) -> int | None:
+    async def fetch(self, digest: Digest, file: Path, limit: int = BLOB_LIMIT) -> int | None:
         """See `Claims.fetch`."""
-        return await self._io.run(self._fetch, digest, file, wait=BLOB_WAIT)
+        return await self._io.run(self._fetch, digest, file, limit, wait=BLOB_WAIT)
 
-    def _fetch(self, digest: Digest, file: Path) -> int | None:
+    def _fetch(self, digest: Digest, file: Path, limit: int) -> int | None:
         path = self._blob_path(digest)
         hasher = digest.hasher()
         size = 0
         try:
-            with path.open("rb") as source, file.open("wb") as copy:
-                os.utime(path)
-                while block := source.read(_COPY_SIZE):
+            with plain_files.opened(path) as source, file.open("wb") as copy:
+                os.utime(path, follow_symlinks=False)
+                while size <= limit and (block := os.read(source, _COPY_SIZE)):
                     hasher.update(block)
                     copy.write(block)
                     size += len(block)
         except FileNotFoundError:
+            return None
+        except NotPlainError as error:
+            log.warning("a shared blob is none", digest=digest, directory=str(self._root), reason=error.strerror)
             return None
         if not digest.matches(hasher):
             log.warning("a shared blob is damaged", digest=digest, directory=str(self._root))
@@ -238,7 +257,10 @@ class DirectoryClaims:
         expired = 0
         for path in [*(self._root / "claims").glob("*/*"), *(self._root / "blobs").glob("*")]:
             with contextlib.suppress(FileNotFoundError):
-                age = self._clock() - path.stat().st_mtime
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                age = self._clock() - status.st_mtime
                 leftover = path.name.endswith(TEMPORARY_SUFFIX) and age >= LEFTOVER_AGE
                 if leftover or age >= UNUSED_LIFETIME:
                     path.unlink()

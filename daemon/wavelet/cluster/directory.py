@@ -13,12 +13,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 
+from wavelet import plain_files
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, publish_over, sync_directory
 from wavelet.cluster.recent import Recent
@@ -26,12 +28,16 @@ from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, c
 from wavelet.config import ConfigError
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
+from wavelet.plain_files import NotPlainError
 from wavelet.plan.tokens import well_formed
 
 log = structlog.get_logger()
 
 LOOK_AGAIN = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Seconds between looks for an unknown token: NFS caches absences, and the name may be another node's of just now."""
+
+FILE_LIMIT = 64 * 1024 * 1024
+"""Bytes of a file above which it is none of ours: a request with all that comes with it has less than half of that."""
 
 LEFTOVER_AGE = 3600.0
 """Seconds after which a file without a record is taken for one that a crash has left."""
@@ -153,6 +159,9 @@ class DirectoryRecords:
             content, used_at = _read_file(self._path(token))
         except FileNotFoundError:
             return None
+        except NotPlainError as error:
+            log.warning("a record is none", token=token, directory=str(self._root), reason=error.strerror)
+            return None, 0
         if used_at + self._recent.lifetime <= self._clock():
             return None, 0
         head, _, data = content.partition(b"\n")
@@ -170,6 +179,9 @@ class DirectoryRecords:
         try:
             content, _ = _read_file(self._inline_path(token, digest))
         except FileNotFoundError:
+            return None
+        except NotPlainError as error:
+            log.warning("an inline layer is none", token=token, digest=digest, reason=error.strerror)
             return None
         if not holds(digest, content):
             log.warning("an inline layer is damaged", token=token, digest=digest, directory=str(self._root))
@@ -225,7 +237,10 @@ class DirectoryRecords:
         # A record's name sorts before those of its layers, which then go with it.
         for path in sorted(shard.iterdir()):
             with contextlib.suppress(FileNotFoundError):
-                age = now - path.stat().st_mtime
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    continue  # nobody's record, and not ours to remove
+                age = now - status.st_mtime
                 if well_formed(path.name):
                     if age >= self._recent.lifetime:
                         path.unlink()
@@ -253,21 +268,18 @@ def _read_file(path: Path) -> tuple[bytes, float]:
 
 
 def _read_once(path: Path) -> tuple[bytes, float]:
-    with path.open("rb") as file:
-        return file.read(), os.fstat(file.fileno()).st_mtime
+    content, status = plain_files.read(path, FILE_LIMIT)
+    return content, status.st_mtime
 
 
 def _set_time(path: Path, now: float) -> bool:
     """Set the modification time, durably; False if the file has gone."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+        with plain_files.opened(path) as descriptor:
+            os.utime(descriptor, (now, now))
+            os.fsync(descriptor)
+    except (FileNotFoundError, NotPlainError):
         return False
-    try:
-        os.utime(descriptor, (now, now))
-        os.fsync(descriptor)
     except PermissionError:
         log.warning("a record belongs to another user and cannot be renewed", path=str(path))
-    finally:
-        os.close(descriptor)
     return True

@@ -43,7 +43,8 @@ class DirectoryIo:
             raise WaitExpired(message) from None
         except OSError as error:
             kind = NoSpace if error.errno in _NO_ROOM else OurError
-            raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}") from error
+            where = f" ({error.filename})" if error.filename else ""
+            raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}{where}") from error
 
     def close(self) -> None:
         """Begin no more."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import stat
 import time
 from pathlib import Path
 
+from wavelet import plain_files
 from wavelet.cluster.publish import make_directory, publish_new
 from wavelet.config import ConfigError, Settings
+from wavelet.plain_files import NotPlainError
 from wavelet.plan.tokens import KEY_BYTES
 
 KEY_NAME = "cluster.key"
+
+KEY_LIMIT = 4096
+"""Bytes of a file that are looked at to say how many it has."""
 
 _ATTEMPTS = 20
 _PAUSE = 0.1
@@ -52,18 +56,15 @@ def load_key(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path}: the cluster key has to be a plain file", field="records.key_file")
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            message = f"{path}: others can use the cluster key (mode {mode:04o}); run `chmod 600 {path}`"
-            raise ConfigError(message, field="records.key_file")
-        key = os.read(descriptor, KEY_BYTES + 1)
-    finally:
-        os.close(descriptor)
+        key, status = plain_files.read(path, KEY_LIMIT, follow=True)
+    except NotPlainError as error:
+        message = f"{path}: the cluster key has to be a plain file of {KEY_BYTES} bytes, but {error.strerror}"
+        raise ConfigError(message, field="records.key_file") from None
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        message = f"{path}: others can use the cluster key (mode {mode:04o}); run `chmod 600 {path}`"
+        raise ConfigError(message, field="records.key_file")
     if len(key) != KEY_BYTES:
         raise ConfigError(
             f"{path}: a cluster key has {KEY_BYTES} bytes, not {status.st_size}; put the right file back, or remove it "

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import hmac
-import os
 import secrets
 import stat
 import time
@@ -28,8 +26,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from wavelet import plain_files
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import make_directory, publish_over, sync_directory
+from wavelet.plain_files import NotPlainError
 from wavelet.plan.identity import Login
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ _FORM = b"1"
 _INFO = b"wavelet sealed logins, form 1"
 _NONCE_BYTES = 12
 _WARNED = 1000
-_NO_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
-"""None there, a link, a socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +145,12 @@ class SealedLogins:
     def _open(self, path: Path, uid: int) -> tuple[str, Kept] | None:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see `_keys`
 
-        data = _read(path)
-        if data is None:
+        try:
+            data, _ = plain_files.read(path, SIZE_LIMIT)
+        except FileNotFoundError:
+            return None
+        except NotPlainError:
+            self._warn(path)
             return None
         head, _, body = data.partition(b"\n")
         try:
@@ -181,7 +183,8 @@ class SealedLogins:
         gone = 0
         for path in self._root.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
-                if path.lstat().st_mtime <= self._clock():
+                status = path.lstat()
+                if not stat.S_ISDIR(status.st_mode) and status.st_mtime <= self._clock():
                     path.unlink()
                     gone += 1
         return gone
@@ -210,20 +213,3 @@ def _keys(cluster_key: bytes) -> tuple[AESGCM, bytes]:
 
     derived = HKDF(algorithm=SHA256(), length=64, salt=None, info=_INFO).derive(cluster_key)
     return AESGCM(derived[:32]), derived[32:]
-
-
-def _read(path: Path) -> bytes | None:
-    """Return the content of a plain file of a modest size, nothing of what is none; None if nothing is there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            return None if error.errno == errno.ENOENT else b""
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > SIZE_LIMIT:
-            return b""
-        return os.read(descriptor, SIZE_LIMIT)
-    finally:
-        os.close(descriptor)

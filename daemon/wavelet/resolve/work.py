@@ -204,7 +204,7 @@ class ResolverWork:
         if await self._tools.store.open(descriptor.digest, content.source.origin, thorough=True) is not None:
             return content
         async with self.scratch(descriptor.size) as directory:
-            size = await self._tools.claims.fetch(descriptor.digest, directory / "shared")
+            size = await self._tools.claims.fetch(descriptor.digest, directory / "shared", descriptor.size)
             return None if size != descriptor.size else await self.adopt(directory / "shared", descriptor)
 
     async def pullable(self, plan: Plan) -> str:

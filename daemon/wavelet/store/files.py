@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from pathlib import Path
 
 
 def changed_at(path: Path, size: int) -> int | None:
-    """Return when a file was last changed, in nanoseconds of its inode's time; None if it is not there, or cut off.
+    """Return when a file was last changed, in nanoseconds of its inode's time.
+
+    None if there is no regular file of that many bytes.
 
     Nothing but a clock that is set can give a file that was written to an earlier time again (inode(7), st_ctime).
     """
     # A file system that was mended after a crash may have cut a file off.
     try:
-        status = path.stat()
+        status = path.lstat()
     except FileNotFoundError:
         return None
-    return status.st_ctime_ns if status.st_size == size else None
+    return status.st_ctime_ns if stat.S_ISREG(status.st_mode) and status.st_size == size else None
 
 
 def free_bytes(path: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from wavelet import plain_files
 from wavelet.config import Conda
 from wavelet.errors import InvalidRequest
 from wavelet.upstream import condarc
@@ -109,12 +110,7 @@ def _read(path: Path) -> str | None:
     try:
         if not path.is_file():
             return None
-        with path.open("rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
-        if len(data) > SIZE_LIMIT:
-            _unusable(path, "it is too large")
-            return None
-        return data.decode("utf-8")
+        return plain_files.read(path, SIZE_LIMIT, follow=True)[0].decode("utf-8")
     except OSError as error:
         _unusable(path, error.strerror or "it cannot be read")
     except UnicodeDecodeError:

@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
+from wavelet import plain_files
 from wavelet.cluster.sealed import SealedLogins
 from wavelet.config import Credential, Settings
 from wavelet.image.reference import DOCKER_HUB, Repository
@@ -199,9 +200,9 @@ class Logins:
             server = HUB_KEY if repository.host == DOCKER_HUB else repository.host
             return await self._ask(AskHelper(credential.helper, server))
         try:
-            secret = await asyncio.to_thread(Path(credential.password_file).read_text, "utf-8")
+            secret = await asyncio.to_thread(_secret_in, Path(credential.password_file))
         except (OSError, UnicodeDecodeError) as error:
-            why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is not text"
+            why = "it is not text" if isinstance(error, UnicodeDecodeError) else error.strerror or "it cannot be read"
             self._warn(credential.password_file or f"the password_file for {credential.registry}", why)
             return None
         return Login(credential.username, secret.strip())
@@ -293,3 +294,8 @@ def _read(uid: int) -> list[dict[str, str]]:
         why = "it took too long" if isinstance(error, subprocess.TimeoutExpired) else "the reader failed"
         return [{"path": f"the auth files of uid {uid}", "error": why}]
     return entries
+
+
+def _secret_in(path: Path) -> str:
+    """Return the text of a file that holds a password. Blocks, but never waits for somebody to write one."""
+    return plain_files.read(path, read_auth_files.SIZE_LIMIT, follow=True)[0].decode()

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from wavelet import plain_files
 from wavelet.config import ConfigError, GrpcTls, Settings, join_address, split_address
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.cache_service import Caches
@@ -62,6 +63,9 @@ Given = Mapping[Door, socket.socket | None]
 _DOCUMENTS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2)
 
 log = structlog.get_logger()
+
+PEM_LIMIT = 1024 * 1024
+"""Bytes of a file of certificates, or of a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ def _read(tls: GrpcTls) -> tuple[bytes, bytes, bytes]:
     for key in ("key", "certificate", "client_ca"):
         path = Path(getattr(tls, key))
         try:
-            found.append(path.read_bytes())
+            found.append(plain_files.read(path, PEM_LIMIT, follow=True)[0])
         except OSError as error:
             message = f"grpc.tls.{key}: {path} cannot be read: {error.strerror}"
             raise ConfigError(message, field=f"grpc.tls.{key}") from None

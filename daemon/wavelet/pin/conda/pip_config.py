@@ -15,7 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from wavelet import plain_files
 from wavelet.config import ConfigError
+
+SIZE_LIMIT = 1024 * 1024
+"""Bytes of a file of settings; real ones have a few hundred."""
 
 _PREFIX = "PIP_"
 _SECTIONS = ("global", "install")
@@ -109,7 +113,7 @@ def _read_file(path: Path) -> dict[str, dict[str, str]]:
     try:
         if not path.is_file():
             return {}
-        parser.read_string(path.read_text("utf-8"), str(path))
+        parser.read_string(plain_files.read(path, SIZE_LIMIT, follow=True)[0].decode(), str(path))
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         # The error's own words can quote a line, and with it a login.
         raise ConfigError(f"{path}: pip's configuration cannot be read ({type(error).__name__})") from None
