@@ -57,6 +57,21 @@ async def test_own_login_is_ones_own(registry: Registry, upstream: Upstream, too
     assert not caught.value.declined
 
 
+@pytest.mark.parametrize("challenge", ['Negotiate, Basic realm="r"', 'Bearer, Basic realm="r"', "NTLM,basic"])
+async def test_a_login_is_shown_to_one_of_several_challenges(
+    registry: Registry, client, tool: Reference, site, monkeypatch: pytest.MonkeyPatch, challenge: str
+) -> None:
+    """Fault B10: a registry behind a server that would rather have Kerberos."""
+    doors = registry.require_login("basic", USERS)
+    refusal = doors.refusal
+    monkeypatch.setattr(
+        doors, "refusal", lambda *asked: seen and (seen[0], {"WWW-Authenticate": challenge})
+        if (seen := refusal(*asked)) is None or seen[0] == 401 else seen,
+    )  # fmt: skip
+    upstream = await client(credentials=[site()])
+    assert (await upstream.head(tool, NOBODY)).granted.by.startswith("site login")
+
+
 async def test_site_login_for_all_goes_before_ones_own(registry: Registry, client, tool: Reference, site) -> None:
     registry.require_login("bearer", USERS)
     upstream = await client(credentials=[site()])

@@ -139,6 +139,33 @@ def test_challenges() -> None:
     assert [c.scheme for c in realm.parse_challenges(["Negotiate", "BASIC realm=x, foo=1"])] == ["negotiate", "basic"]
 
 
+BEARER = realm.Challenge("bearer", "https://a/t", "s, x")
+BASIC = realm.Challenge("basic", "r")
+NEGOTIATE = realm.Challenge("negotiate")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (['Negotiate, Basic realm="r"'], [NEGOTIATE, BASIC]),
+        (["Negotiate", 'Basic realm="r"'], [NEGOTIATE, BASIC]),
+        (['Basic realm="r", Negotiate'], [BASIC, NEGOTIATE]),
+        (['Negotiate YWJj==, Basic realm="r"'], [NEGOTIATE, BASIC]),
+        (['NTLM,Negotiate , ,Basic  realm = "r"'], [realm.Challenge("ntlm"), NEGOTIATE, BASIC]),
+        (['Basic realm="r",Bearer realm="https://a/t",service="s, x"'], [BASIC, BEARER]),
+        (['Basic realm="r"', 'Bearer service="s, x" , realm=https://a/t'], [BASIC, BEARER]),
+        (['Digest qop="auth, auth-int", nonce="a\\"b,c", Basic realm="r"'], [realm.Challenge("digest"), BASIC]),
+        (['Basic charset="UTF-8", realm="r"'], [BASIC]),
+        (['realm="lost"', 'Basic realm="r"'], [BASIC]),
+        (['Basic realm="r'], [realm.Challenge("basic")]),
+        ([""], []),
+    ],
+)
+def test_several_challenges(fields: list[str], expected: list[realm.Challenge]) -> None:
+    """Fault B10: in one field or in several, with token68s and parameters of all kinds (RFC 9110, 11.6.1)."""
+    assert realm.parse_challenges(fields) == expected
+
+
 @given(st.lists(st.text(), max_size=3))
 def test_any_header_can_be_read(headers: list[str]) -> None:
     for challenge in realm.parse_challenges(headers):

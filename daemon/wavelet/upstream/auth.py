@@ -97,7 +97,8 @@ class Tokens:
             LoginError, UpstreamError: as `known`.
         """
         challenges = realms.parse_challenges(headers)
-        chosen = next((c for scheme in ("bearer", "basic") for c in challenges if c.scheme == scheme), None)
+        known = [c for c in challenges if c.scheme in ("bearer", "basic")]
+        chosen = min(known, key=lambda c: ("bearer", "basic").index(c.scheme) if c.realm else 2, default=None)
         held = self._tokens.get((door, login))
         if held is not None and held.header == failed:
             del self._tokens[door, login]

@@ -14,8 +14,12 @@ from yarl import URL
 
 from wavelet.upstream.addresses import is_loopback, literal
 
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9!#$&*+.^_`|~-]*)(?:\s+|$)")
-_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*\\?(?:"|\Z))+', re.DOTALL)
+"""An element of a list (RFC 9110, 5.6.1): commas within quotes end none. It reads any text in one go."""
+
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"=][^\s"]*))')
+_SCHEME = re.compile(rf"({_WORD})(?:\s+(.*))?", re.DOTALL)
 
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "mil", "ne", "net", "or", "org"})
 _SHARED_DOMAINS = frozenset(
@@ -39,20 +43,23 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Read `WWW-Authenticate` values. What does not follow the grammar ends the reading of that value."""
-    found: list[Challenge] = []
+    """Read `WWW-Authenticate` values (RFC 9110, 11.6.1), of which each may have several challenges.
+
+    An element that is neither a challenge's beginning nor a parameter is left out.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
     for text in headers:
-        position = 0
-        while (scheme := _SCHEME.match(text, position)) is not None:
-            position = scheme.end()
-            parameters: dict[str, str] = {}
-            while (parameter := _PARAMETER.match(text, position)) is not None:
+        first = len(found)
+        for element in (each.strip() for each in _ELEMENT.findall(text)):
+            parameter = _PARAMETER.fullmatch(element)
+            if parameter is None and (scheme := _SCHEME.fullmatch(element)) is not None:
+                found.append((scheme[1].lower(), {}))
+                parameter = _PARAMETER.fullmatch((scheme[2] or "").strip())  # else a token68, of which we have no use
+            if parameter is not None and len(found) > first:
                 value = parameter[3] if parameter[2] is None else re.sub(r"\\(.)", r"\1", parameter[2])
-                parameters.setdefault(parameter[1].lower(), value)
-                position = parameter.end()
-            known = {name: parameters.get(name, "") for name in ("realm", "service", "scope")}
-            found.append(Challenge(scheme[1].lower(), **known))
-    return found
+                found[-1][1].setdefault(parameter[1].lower(), value)
+    named = ("realm", "service", "scope")
+    return [Challenge(scheme, *(given.get(name, "") for name in named)) for scheme, given in found]
 
 
 def pull_scope(challenge: Challenge, path: str) -> str:
