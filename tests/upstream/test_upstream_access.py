@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 from pathlib import Path
 
@@ -70,6 +71,35 @@ async def test_a_login_is_shown_to_one_of_several_challenges(
     )  # fmt: skip
     upstream = await client(credentials=[site()])
     assert (await upstream.head(tool, NOBODY)).granted.by.startswith("site login")
+
+
+async def test_what_could_not_be_used_is_in_the_refusal(
+    registry: Registry, client, tool: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faults C1 and C3: an auth file, a helper that prints a line first, and a password file of the site."""
+    registry.require_login("bearer", USERS)
+    program = tmp_path / "docker-credential-chatty"
+    program.write_text('#!/bin/sh\necho log: my-secret\necho \'{"Username":"a","Secret":"b"}\'\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "good").write_text(json.dumps({"credHelpers": {registry.host: "chatty"}}))
+    (tmp_path / "bad").write_text("{my-secret")
+    files = [str(tmp_path / name) for name in ("good", "bad", "none")]
+    monkeypatch.setattr("wavelet.upstream.credentials.paths_of", lambda uid: files)
+    site = {"registry": registry.host, "username": "x", "password_file": str(tmp_path / "gone")}
+    upstream = await client(credentials=[site])
+    with pytest.raises(AccessRefused) as caught:
+        await upstream.head(tool, Identity(uid=os.geteuid()))
+    for words in (
+        "asked as: anonymous", "could not be used", f"{tmp_path}/bad: it is not an auth file",
+        "docker-credential-chatty answers something that is not a login",
+        f"the site's password_file for {registry.host}: No such file",
+    ):  # fmt: skip
+        assert words in caught.value.message
+    assert "my-secret" not in caught.value.message
+    with pytest.raises(AccessRefused) as other:
+        await upstream.head(tool, NOBODY)
+    assert "bad" not in other.value.message and "chatty" not in other.value.message
 
 
 async def test_site_login_for_all_goes_before_ones_own(registry: Registry, client, tool: Reference, site) -> None:

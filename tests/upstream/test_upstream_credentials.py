@@ -195,13 +195,119 @@ async def test_all_files_count_once(
     assert await own.version(ME) != first
     logged = capsys.readouterr().out
     warnings = [line for line in logged.splitlines() if "warning" in line]
-    assert len(warnings) == 3 and "my-secret" not in logged
+    assert len(warnings) == 2 and "my-secret" not in logged
+    problems = await own.problems(QUAY, ME)
+    assert len(problems) == 2 and problems[0].startswith(f"{files[1]}: it is not an auth file")
+    assert problems[1] == f"{files[4]}: it is not a regular file"
+
+
+async def test_a_mounted_secret_is_read_and_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C1: Kubernetes mounts a secret as a link to `..data/config.json`, and renews it by moving `..data`."""
+    monkeypatch.setattr(credentials, "paths_of", PATHS_OF)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "mount"))
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"auths": {"quay.io": entry(name, "s")}}))
+    (tmp_path / "mount").mkdir()
+    (tmp_path / "mount" / "config.json").symlink_to("..data/config.json")
+    data = tmp_path / "mount" / "..data"
+    data.symlink_to("../first")
+    own = logins()
+    assert Login("first", "s") in await own.own(QUAY, ME)
+    before = await own.version(ME)
+    data.unlink()
+    data.symlink_to("../second")
+    assert await own.version(ME) != before
+    assert Login("second", "s") in await own.own(QUAY, ME)
+    data.unlink()
+    assert not {Login("first", "s"), Login("second", "s")} & set(await own.own(QUAY, ME))
+    assert any("link to a file that is not there" in problem for problem in await own.problems(QUAY, ME))
+
+
+def test_paths_of_a_uid_without_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C2: what the environment says counts, whether or not the user database knows the uid."""
+    for name in ("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert PATHS_OF(54321) == ["/run/user/54321/containers/auth.json"]
+    monkeypatch.setenv("DOCKER_CONFIG", "/d")
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", "/r/auth.json")
+    assert PATHS_OF(54321)[:2] == ["/r/auth.json", "/d/config.json"]
+    monkeypatch.delenv("DOCKER_CONFIG")
+    monkeypatch.setenv("HOME", "/h")
+    assert "/h/.docker/config.json" in PATHS_OF(54321)
+    assert PATHS_OF(54320) == []
+
+
+@pytest.mark.users
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to act as another user")
+@pytest.mark.parametrize("variable", ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE"])
+def test_a_uid_without_an_entry_has_logins(variable: str) -> None:
+    """Fault C2: as a container runs with a uid of no name."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    program = (
+        "import asyncio;from wavelet.config import Settings;from wavelet.image.reference import Repository;"
+        "from wavelet.plan.identity import Identity;from wavelet.upstream.credentials import Logins;"
+        "print(asyncio.run(Logins(Settings()).own(Repository('quay.io','x'),Identity(uid=54321)))[0].username)"
+    )
+    try:
+        file = folder / "config.json"
+        file.write_text(json.dumps({"auths": {"quay.io": entry("found", "s")}}))
+        for path in (folder, file):
+            os.chown(path, 54321, 54321)
+        environment = {variable: str(folder if variable == "DOCKER_CONFIG" else file), "PATH": os.environ["PATH"]}
+        command = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--inh-caps=+dac_read_search"]
+        command += ["--ambient-caps=+dac_read_search", sys.executable, "-c", program]  # the interpreter may be root's
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, check=False)
+        assert done.stdout == "found\n", done.stderr
+    finally:
+        shutil.rmtree(folder)
+
+
+async def test_a_helper_that_sleeps_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: Callable[[str, str], None]
+) -> None:
+    """Fault C3: it is run once for all who wait, not again for a while, and named; others' files are read meanwhile."""
+    monkeypatch.setattr(helpers, "HELPER_TIMEOUT", 1.0)
+    monkeypatch.setattr(credentials, "HELPER_PATIENCE", 0.1)
+    helper("slow", f"echo x >> {tmp_path}/runs; sleep 30")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"credsStore": "slow", "auths": {"quay.io/org": entry("a", "b")}}))
+    monkeypatch.setattr(credentials, "paths_of", lambda uid: [str(file)])
+    own = logins()
+    slow = Repository("slow.example", "x")
+    waiting = [asyncio.create_task(own.own(slow, ME)) for _ in range(40)]
+    started = time.monotonic()
+    assert await own.knows(slow, ME), "there may be a login"
+    assert await own.own(QUAY, ME) == [Login("a", "b")]
+    assert time.monotonic() - started < 0.9
+    assert await asyncio.gather(*waiting) == [[]] * 40
+    started = time.monotonic()
+    assert await own.own(slow, ME) == []
+    assert await own.problems(slow, ME) == ["docker-credential-slow does not answer within 1 s"]
+    assert time.monotonic() - started < 0.5
+    assert (tmp_path / "runs").read_text() == "x\n"
+    await own.close()
+
+
+async def test_a_helper_that_failed_is_asked_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: Callable[[str, str], None]
+) -> None:
+    monkeypatch.setattr(helpers, "FAILURE_LIFETIME", 0.0)
+    helper("cloud", "exit 1")
+    asking = helpers.Helpers()
+    with pytest.raises(helpers.HelperError, match="exit 1"):
+        await asking.ask("cloud", "quay.io")
+    helper("cloud", 'echo \'{"Username":"h","Secret":"s"}\'')
+    assert await asking.ask("cloud", "quay.io") == Login("h", "s")
+    asking.close()
 
 
 def test_paths_of_the_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE"):
         monkeypatch.delenv(name, raising=False)
     home = pwd.getpwuid(os.geteuid()).pw_dir
+    monkeypatch.setenv("HOME", home)
     usual = PATHS_OF(os.geteuid())
     assert usual == [
         f"{home}/.docker/config.json",
@@ -224,7 +330,11 @@ def test_large_and_foreign_files_are_refused(tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.write_bytes(b" " * (read_auth_files.SIZE_LIMIT + 1))
     assert read_auth_files.read(str(large), os.geteuid()) == {"path": str(large), "error": "it is too large"}
+    os.truncate(large, 2)
+    if os.geteuid() == 0:
+        os.chown(large, 1234, -1)
     assert "another user" in (read_auth_files.read(str(large), os.geteuid() + 1) or {})["error"]
+    os.chown(large, os.geteuid(), -1)
     assert "regular" in (read_auth_files.read(str(tmp_path), os.geteuid()) or {})["error"]
     large.write_bytes(b"\xff")
     assert "text" in (read_auth_files.read(str(large), os.geteuid()) or {})["error"]
@@ -272,11 +382,33 @@ class TestAnotherUser:
     async def test_links_to_roots_files_give_nothing(self, home: Path, tmp_path: Path) -> None:
         secret = tmp_path / "roots"
         secret.write_text(json.dumps({"auths": {"quay.io": entry("root", "s")}}))
+        secret.chmod(0o600)
         file = home / "config.json"
         for make in (file.symlink_to, file.hardlink_to):
             file.unlink()
             make(secret)
-            assert await logins().own(QUAY, self.identity) == []
+            own = logins()
+            assert await own.own(QUAY, self.identity) == []
+            assert await own.problems(QUAY, self.identity) == [f"{file}: Permission denied"]
+
+    async def test_links_are_followed_with_the_users_rights(self, home: Path) -> None:
+        """Fault C1: to the user's own files and to root's, which Kubernetes mounts; never to another user's."""
+        file, target = home / "config.json", home / "..data"
+        file.rename(target)
+        file.symlink_to("..data")
+        own = logins()
+        before = await own.version(self.identity)
+        assert await own.own(QUAY, self.identity) == [Login("theirs", "s")]
+        target.write_text(json.dumps({"auths": {"quay.io": entry("new", "s")}}))
+        assert await own.version(self.identity) != before
+        assert await own.own(QUAY, self.identity) == [Login("new", "s")]
+        os.chown(target, 0, USER.pw_gid)
+        target.chmod(0o640)
+        assert await logins().own(QUAY, self.identity) == [Login("new", "s")]
+        os.chown(target, 1234, USER.pw_gid)
+        own = logins()
+        assert await own.own(QUAY, self.identity) == []
+        assert await own.problems(QUAY, self.identity) == [f"{file}: it belongs to another user"]
 
     async def test_link_above_the_file_opens_nothing_new(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         roots = Path(tempfile.mkdtemp(dir="/tmp"))

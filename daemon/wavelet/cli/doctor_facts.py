@@ -157,14 +157,15 @@ def credentials(environment: Mapping[str, str]) -> list[AuthFile]:
 def _auth_file(path: str) -> AuthFile:
     try:
         status = os.stat(path)  # noqa: PTH116
-        if status.st_uid != os.getuid():
+        if status.st_uid not in (os.getuid(), 0):
             return AuthFile(path, foreign=True)
         parsed = parse(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, AuthFileError) as error:
         return AuthFile(path, error=getattr(error, "strerror", None) or str(error))
     helpers = {each.name for each in parsed.helpers.values()} | ({parsed.store} - {""})
     missing = tuple(sorted(each for each in helpers if shutil.which(f"docker-credential-{each}") is None))
-    readable = bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    # Root's own, in a user's place, is one that Kubernetes or an administrator has put there.
+    readable = status.st_uid == os.getuid() and bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
     return AuthFile(path, len(parsed.logins), open=readable and bool(parsed.logins), missing_helpers=missing)
 
 

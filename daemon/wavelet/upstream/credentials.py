@@ -8,6 +8,7 @@ root never runs what somebody else's file says.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -16,9 +17,10 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -29,21 +31,22 @@ from wavelet.cluster.sealed import SealedLogins
 from wavelet.config import Credential, Settings
 from wavelet.image.reference import DOCKER_HUB, Repository
 from wavelet.plan.identity import Identity, Login
-from wavelet.upstream import auth_files, helpers, read_auth_files
+from wavelet.upstream import auth_files, read_auth_files
 from wavelet.upstream.auth_files import HUB_KEY, AskHelper, AuthFile, AuthFileError
 from wavelet.upstream.handed import DEFAULT_LIFETIME, Handed, Held, parse_registry
+from wavelet.upstream.helpers import HelperError, Helpers
 
 READ_TIMEOUT = 10.0
 """Seconds that looking at or reading a user's files may take; a home directory can be on a network."""
 
-THREADS = 4
-"""Threads of their own for files and helpers: a home that hangs must not hold up the daemon's other work."""
+THREADS = 32
+"""Threads of their own for files: homes of some users that hang must not hold up others, nor the daemon's work."""
 
 UNSEEN_LIFETIME = 60
 """Seconds after which files are read again that the daemon itself cannot look at (homes on NFS, closed to root)."""
 
-HELPER_LIFETIME = 300.0
-"""Seconds for which a helper's answer is used again."""
+HELPER_PATIENCE = 1.0
+"""Seconds for which a helper is waited for where it matters only whether there may be a login."""
 
 _HELD = 1000
 
@@ -53,14 +56,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """A user's files in one version, and the words on those that cannot be used."""
+
     version: str
-    files: tuple[AuthFile, ...]
+    files: tuple[AuthFile, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    login: Login | None
-    at: float
+class _Unusable(Exception):
+    """A login that may be there cannot be had; the message names the file or program, and the reason."""
 
 
 class Logins:
@@ -78,10 +82,10 @@ class Logins:
         self._sealed = sealed
         self._handed = Handed(sealed)
         self._known: dict[int, _Known] = {}
-        self._asked: dict[AskHelper, _Asked] = {}
+        self._helpers = Helpers()
         self._threads = ThreadPoolExecutor(THREADS, "logins")
         self._looking: dict[tuple[object, int], asyncio.Future[Any]] = {}
-        self._warned: set[tuple[str, str]] = set()
+        self._warned: set[str] = set()
 
     # -- what users hand over -----------------------------------------------------------------------------------------
 
@@ -111,7 +115,9 @@ class Logins:
         return 0 if self._sealed is None else await self._sealed.expire()
 
     async def close(self) -> None:
-        """Let go of the shared directory."""
+        """Let go of the shared directory, and begin nothing more."""
+        self._helpers.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._sealed is not None:
             await self._sealed.close()
 
@@ -122,10 +128,16 @@ class Logins:
 
         Of those for all, and of those for this identity's uid, the one with the longest match counts.
         """
+        found: list[tuple[Login, bool]] = []
+        for chosen, for_all in self._chosen(repository, identity):
+            login = await self._or_warning(self._from_site(chosen, repository))
+            found += [] if login is None else [(login, for_all)]
+        return found
+
+    def _chosen(self, repository: Repository, identity: Identity) -> list[tuple[Credential, bool]]:
         public = _longest((c for c in self.credentials if not c.users), repository)
         listed = _longest((c for c in self.credentials if identity.uid in c.users), repository)
-        found = [(await self._from_site(chosen, repository), chosen is public) for chosen in (public, listed) if chosen]
-        return [(login, for_all) for login, for_all in found if login is not None]
+        return [(chosen, for_all) for chosen, for_all in ((public, True), (listed, False)) if chosen is not None]
 
     async def own(self, repository: Repository, identity: Identity) -> list[Login]:
         """Return the identity's own logins: the one that the client sent, else what the user has on this machine."""
@@ -135,15 +147,34 @@ class Logins:
             return []
         handed = await self._handed.find(repository, identity.uid)
         logins: dict[Login, None] = {} if handed is None else {handed: None}
-        for file in await self._files(identity.uid):
-            login = await self._from_file(file.look_up(repository), identity.uid)
+        for file in (await self._files(identity.uid)).files:
+            login = await self._or_warning(self._from_file(file.look_up(repository), identity.uid))
             if login is not None:
                 logins[login] = None
         return list(logins)
 
+    async def problems(self, repository: Repository, identity: Identity) -> list[str]:
+        """Return which logins there may be for a repository and cannot be used, each with the reason."""
+        asked = [partial(self._from_site, chosen, repository) for chosen, _ in self._chosen(repository, identity)]
+        found: list[str] = []
+        if identity.login is None and identity.uid is not None:
+            known = await self._files(identity.uid)
+            found += known.problems
+            asked += [partial(self._from_file, file.look_up(repository), identity.uid) for file in known.files]
+        for question in asked:
+            try:
+                await question()
+            except _Unusable as error:
+                found.append(str(error))
+        return list(dict.fromkeys(found))
+
     async def knows(self, repository: Repository, identity: Identity) -> bool:
-        """Tell whether the identity has a login of its own for `repository`."""
-        return bool(await self.own(repository, identity))
+        """Tell whether the identity may have a login of its own for `repository`; a slow helper may have one."""
+        try:
+            async with asyncio.timeout(HELPER_PATIENCE):
+                return bool(await self.own(repository, identity))
+        except TimeoutError:
+            return True
 
     async def version(self, identity: Identity) -> str:
         """Return a fingerprint that changes when the user's logins do; empty if there are none."""
@@ -152,16 +183,19 @@ class Logins:
         files = await self._look(_fingerprint, identity.uid, "") if _is_readable(identity.uid) else ""
         return files + await self._handed.version(identity.uid)
 
-    async def _files(self, uid: int) -> tuple[AuthFile, ...]:
+    async def _files(self, uid: int) -> _Known:
         if not _is_readable(uid):
-            return ()
-        version = await self._look(_fingerprint, uid, "")
+            return _Known("")
+        late = "\0"
+        version = await self._look(_fingerprint, uid, late)
+        if version == late:
+            return _Known("", problems=(self._warn(f"the auth files of uid {uid} cannot be looked at in time"),))
         known = self._known.get(uid)
         if known is None or known.version != version:
-            nothing: list[dict[str, str]] = []
-            entries = await self._look(_read, uid, nothing) if version else nothing
-            known = self._known[uid] = _Known(version, tuple(self._parse(entries)))
-        return known.files
+            slow = [{"path": f"the auth files of uid {uid}", "error": "they cannot be read in time"}]
+            known = self._parse(version, await self._look(_read, uid, slow) if version else [])
+            self._known[uid] = known
+        return known
 
     async def _look(self, function: Callable[[int], _Value], uid: int, otherwise: _Value) -> _Value:
         """Run `function` in a thread, one for each user at a time; `otherwise` if it takes too long."""
@@ -174,26 +208,30 @@ class Logins:
             async with asyncio.timeout(READ_TIMEOUT):
                 found: _Value = await asyncio.shield(running)
         except TimeoutError:
-            self._warn(f"the auth files of uid {uid}", "they cannot be looked at in time")
             return otherwise
         return found
 
-    def _parse(self, entries: list[dict[str, str]]) -> Iterable[AuthFile]:
+    def _parse(self, version: str, entries: list[dict[str, str]]) -> _Known:
+        files: list[AuthFile] = []
+        problems: list[str] = []
         for entry in entries:
             try:
                 if "error" in entry:
                     raise AuthFileError(entry["error"])
-                yield auth_files.parse(entry["text"])
+                files.append(auth_files.parse(entry["text"]))
             except AuthFileError as error:
-                self._warn(entry["path"], str(error))
+                problems.append(self._warn(f"{entry['path']}: {error}"))
+        return _Known(version, tuple(files), tuple(problems))
 
     async def _from_file(self, found: Login | AskHelper | None, uid: int) -> Login | None:
-        if isinstance(found, AskHelper):
-            if uid != os.geteuid():
-                self._warn(f"docker-credential-{found.name}", "a user's helper is not run by another user's daemon")
-                return None
-            return await self._ask(found)
-        return found
+        if not isinstance(found, AskHelper):
+            return found
+        if uid != os.geteuid():
+            raise _Unusable(
+                f"docker-credential-{found.name}: a user's helper is not run by another user's daemon; "
+                "`wavelet login` runs it"
+            )
+        return await self._ask(found)
 
     async def _from_site(self, credential: Credential, repository: Repository) -> Login | None:
         if credential.helper:
@@ -203,30 +241,30 @@ class Logins:
             secret = await asyncio.to_thread(_secret_in, Path(credential.password_file))
         except (OSError, UnicodeDecodeError) as error:
             why = "it is not text" if isinstance(error, UnicodeDecodeError) else error.strerror or "it cannot be read"
-            self._warn(credential.password_file or f"the password_file for {credential.registry}", why)
-            return None
+            raise _Unusable(f"the site's password_file for {credential.registry}: {why}") from None
         return Login(credential.username, secret.strip())
 
     async def _ask(self, question: AskHelper) -> Login | None:
-        asked = self._asked.get(question)
-        if asked is None or asked.at < time.monotonic() - HELPER_LIFETIME:
-            try:
-                loop = asyncio.get_running_loop()
-                login = await loop.run_in_executor(self._threads, helpers.ask, question.name, question.server)
-            except helpers.HelperError as error:
-                self._warn(f"docker-credential-{question.name}", str(error))
-                return None
-            if len(self._asked) >= _HELD:
-                self._asked.clear()
-            asked = self._asked[question] = _Asked(login, time.monotonic())
-        return asked.login
+        try:
+            return await self._helpers.ask(question.name, question.server)
+        except HelperError as error:
+            raise _Unusable(str(error)) from None
 
-    def _warn(self, file: str, why: str) -> None:
+    async def _or_warning(self, question: Awaitable[Login | None]) -> Login | None:
+        try:
+            return await question
+        except _Unusable as error:
+            self._warn(str(error))
+            return None
+
+    def _warn(self, words: str) -> str:
+        """Log a sentence, once, and return it."""
         if len(self._warned) >= _HELD:
             self._warned.clear()
-        if (file, why) not in self._warned:
-            self._warned.add((file, why))
-            _log.warning("a login cannot be used", file=file, because=why)
+        if words not in self._warned:
+            self._warned.add(words)
+            _log.warning("a login cannot be used", because=words)
+        return words
 
 
 def _longest(credentials: Iterable[Credential], repository: Repository) -> Credential | None:
@@ -240,41 +278,47 @@ def _is_readable(uid: int) -> bool:
 
 
 def paths_of(uid: int) -> list[str]:
-    """Return where `uid` may have auth files, first those that go first. Blocks: it asks the user database."""
-    try:
-        home = Path(pwd.getpwuid(uid).pw_dir)
-    except KeyError:
-        return []
+    """Return where `uid` may have auth files, first those that go first. Blocks: it asks the user database.
+
+    What this process's own environment says (HOME, DOCKER_CONFIG, ...) counts for its own user, also for a uid that the
+    user database does not know, as containers have them.
+    """
     own = os.environ if uid == os.geteuid() else {}
-    config = Path(own.get("XDG_CONFIG_HOME") or home / ".config")
+    homes = [Path(own["HOME"])] if own.get("HOME") else []
+    with contextlib.suppress(KeyError):
+        homes.append(Path(pwd.getpwuid(uid).pw_dir))
+    if not homes and not own:
+        return []
     runtime = Path(own.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}")
-    docker = Path(own.get("DOCKER_CONFIG") or home / ".docker")
-    named = [Path(own["REGISTRY_AUTH_FILE"])] if own.get("REGISTRY_AUTH_FILE") else []
     places = [
-        *named,
-        docker / "config.json",
+        *_set_or(own, "REGISTRY_AUTH_FILE", [], ""),
+        *_set_or(own, "DOCKER_CONFIG", [home / ".docker" for home in homes], "config.json"),
         runtime / "containers/auth.json",
-        config / "containers/auth.json",
-        home / ".apptainer/docker-config.json",
-        home / ".singularity/docker-config.json",
+        *_set_or(own, "XDG_CONFIG_HOME", [home / ".config" for home in homes], "containers/auth.json"),
+        *(home / f".{name}/docker-config.json" for home in homes for name in ("apptainer", "singularity")),
     ]
-    return [str(place) for place in places if place.is_absolute()]
+    return [str(place) for place in dict.fromkeys(places) if place.is_absolute()]
+
+
+def _set_or(own: Mapping[str, str], variable: str, usual: list[Path], inside: str) -> list[Path]:
+    return [directory / inside for directory in ([Path(own[variable])] if own.get(variable) else usual)]
 
 
 def _fingerprint(uid: int) -> str:
     seen: list[str] = []
     for path in paths_of(uid):
-        try:
-            status = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            # It may be there for the user: what cannot be seen counts as changed after a while.
-            seen.append(f"{path} {time.time() // UNSEEN_LIFETIME}")
-        else:
+        for look in (os.lstat, os.stat):  # a link changes with what it leads to, in Kubernetes by a link on its way
+            try:
+                status = look(path)
+            except (FileNotFoundError, NotADirectoryError):
+                break
+            except OSError:
+                # It may be there for the user: what cannot be seen counts as changed after a while.
+                seen.append(f"{path} {time.time() // UNSEEN_LIFETIME}")
+                break
             kind = stat.S_IFMT(status.st_mode)
             times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-            seen.append(f"{path} {kind} {status.st_uid} {status.st_ino} {status.st_size} {times}")
+            seen.append(f"{path} {kind} {status.st_uid} {status.st_dev} {status.st_ino} {status.st_size} {times}")
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:32] if seen else ""
 
 

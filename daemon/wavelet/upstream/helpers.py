@@ -1,12 +1,19 @@
-"""Credential helpers: programs `docker-credential-NAME` that are asked for a login (docker-credential-helpers)."""
+"""Credential helpers: programs `docker-credential-NAME` that are asked for a login (docker-credential-helpers).
+
+One that hangs or fails holds up nobody but who needs its answer, and is not run again for a while.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import signal
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,6 +22,16 @@ from wavelet.plan.identity import Login
 HELPER_TIMEOUT = 15.0
 """Seconds that a helper may take; those of clouds ask a server."""
 
+ANSWER_LIFETIME = 300.0
+"""Seconds for which a helper's answer is used again."""
+
+FAILURE_LIFETIME = 60.0
+"""Seconds for which a helper that failed is not run again with the same question."""
+
+THREADS = 16
+"""Helpers that run at one time; each waits for another program."""
+
+_HELD = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
 _IDENTITY_TOKEN = "<token>"  # noqa: S105 - the protocol's word, not a secret
@@ -27,6 +44,56 @@ class HelperError(Exception):
 class _Answer(msgspec.Struct, rename="pascal"):
     username: str = ""
     secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    login: Login | None
+    failure: str
+    until: float
+
+
+class Helpers:
+    """Asks helpers off the event loop, each question once at a time, and remembers answers and failures."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "helpers")
+        self._remembered: dict[tuple[str, str], _Remembered] = {}
+        self._running: dict[tuple[str, str], asyncio.Task[_Remembered]] = {}
+
+    async def ask(self, name: str, server: str) -> Login | None:
+        """Return the login that the helper has for `server`, None if it has none.
+
+        Raises:
+            HelperError: see there; also for a while after it failed.
+        """
+        key = name, server
+        known = self._remembered.get(key)
+        if known is None or known.until < time.monotonic():
+            if key not in self._running:
+                self._running[key] = task = asyncio.create_task(self._run(name, server))
+                task.add_done_callback(lambda _: self._running.pop(key, None))
+            known = await asyncio.shield(self._running[key])
+        if known.failure:
+            raise HelperError(known.failure)
+        return known.login
+
+    async def _run(self, name: str, server: str) -> _Remembered:
+        loop = asyncio.get_running_loop()
+        try:
+            login = await loop.run_in_executor(self._threads, ask, name, server)
+            found = _Remembered(login, "", time.monotonic() + ANSWER_LIFETIME)
+        except HelperError as error:
+            found = _Remembered(None, str(error), time.monotonic() + FAILURE_LIFETIME)
+        while len(self._remembered) >= _HELD:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered.pop((name, server), None)
+        self._remembered[name, server] = found
+        return found
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def ask(name: str, server: str) -> Login | None:

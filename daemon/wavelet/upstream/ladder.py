@@ -135,7 +135,8 @@ class Ladder:
                     self._remember_refusal(endpoint, repository)
         if busy is not None:
             raise busy
-        raise AccessRefused(_refusal(endpoint, repository, identity, tried), declined=declined)
+        problems = await self._logins.problems(repository, identity)
+        raise AccessRefused(_refusal(endpoint, repository, identity, tried, problems), declined=declined)
 
     async def _steps(
         self, endpoint: Endpoint, repository: Repository, identity: Identity
@@ -186,11 +187,14 @@ async def _read(answer: Answer, granted: Granted, read: Callable[[Answer, Grante
         raise
 
 
-def _refusal(endpoint: Endpoint, repository: Repository, identity: Identity, tried: list[str]) -> str:
+def _refusal(
+    endpoint: Endpoint, repository: Repository, identity: Identity, tried: list[str], problems: list[str]
+) -> str:
     asked = ", ".join(tried)
     is_user = identity.login is None and identity.uid is not None
     command = f"wavelet login {repository.host}" if is_user else f"docker login {repository.host}"
+    unused = f". Logins that could not be used: {'; '.join(problems)}" if problems else ""
     return (
-        f"{endpoint.host} refuses access to {repository} (asked as: {asked}); it is private or not there. "
+        f"{endpoint.host} refuses access to {repository} (asked as: {asked}); it is private or not there{unused}. "
         f"Log in with `{command}`, or let the site add a login to upstream.credentials"
     )
