@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import http.client
 import os
@@ -20,6 +21,9 @@ from doubles.registry import Registry
 from lab.http import get
 from lab.private import WAVELET, Private, alive
 from lab.processes import wait_for
+from wavelet import __version__
+from wavelet.cli import ensure
+from wavelet.cli.private import place_of
 
 CALLS = 200
 
@@ -43,6 +47,34 @@ def private(tmp_path: Path) -> Iterator[Private]:
     place = Private(tmp_path / "node")
     yield place
     place.end()
+
+
+def test_one_of_another_version_is_named_and_can_be_ended(private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault D15: a newer `wavelet ensure` was content with an older daemon, and nothing but `kill` ended it."""
+    pid = private.ensure()["pid"]
+    options = argparse.Namespace(shared_records="", verbose=False, quiet=False)
+    said: list[str] = []
+    monkeypatch.setattr(ensure, "_say", said.append)
+    place = place_of(private.variables, str(private.directory), private.port)
+    ensure.found(place, options, manager=False)
+    assert said == []
+    monkeypatch.setattr(ensure, "__version__", "99.0.0")
+    ensure.found(place, options, manager=False)
+    assert "`wavelet stop && wavelet ensure` replaces it" in said[0]
+    assert __version__ in said[0]
+
+    ended = private.call("stop")
+    assert (ended.returncode, f"process {pid} (wavelet {__version__}) has ended" in ended.stdout) == (0, True), ended
+    assert not private.runs()
+    again = private.call("stop")
+    assert (again.returncode, "none of your daemons runs" in again.stdout) == (0, True)
+
+
+def test_stop_leaves_alone_what_is_no_daemon_of_this_user(private: Private) -> None:
+    with socket.create_server(("127.0.0.1", private.port)):
+        said = private.call("stop")
+    assert said.returncode == 1
+    assert f"has port {private.port}" in said.stderr
 
 
 @pytest.mark.timeout(90)

@@ -89,6 +89,8 @@ def test_the_store(wavelet: Wavelet, site: Site) -> None:
     assert "pinned" in next(line for line in wavelet("cache", "ls").out.splitlines() if site.image in line)
     assert wavelet("cache", "unpin", site.image).out.startswith(f"unpinned {pinned['blobs']} blobs")
     assert wavelet("cache", "gc", "--keep", "50GB").out == "removed 0 blobs, 0 B\n"
+    kept = wavelet("cache", "gc", "--keep", "0").out
+    assert "store.lease" in kept, "Fault F7: that leases keep what is there was not said"
     assert wavelet("cache", "gc", site.image).code == 0
     assert site.image not in wavelet("cache", "ls").out
     assert wavelet("cache", "gc").code == 2

@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from wavelet.cli.output import lines, plain, table, visible
-from wavelet.cli.quantities import byte_count, duration
+from wavelet.cli.quantities import byte_count, duration, progress_of
 from wavelet.v1.cache_pb2 import ListResponse
 from wavelet.v1.containers_pb2 import CONTAINER_STATE_READY, Layer, ResolveResponse
 
@@ -49,6 +49,13 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         duration(text)
+
+
+def test_how_far_things_are() -> None:
+    """Fault F7: images that were finished, or waited, had a bar of `0 B`."""
+    assert progress_of(0, 0, in_bytes=True) == ""
+    assert progress_of(5, 0, in_bytes=False) == "5"
+    assert progress_of(0, 2_000, in_bytes=True) == "0 B of 2 kB"
 
 
 def test_sizes() -> None:

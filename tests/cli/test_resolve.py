@@ -93,6 +93,8 @@ def test_awaiting_packages_shows_how_it_goes(wavelet: Wavelet, site: Site) -> No
     assert wavelet("show", f"bd-{token}_0").out == shown.out
     assert "/awaited-1.0-h0_0.conda" in wavelet("conda", "lock", "--token", token).out
     asked = wavelet("token", "describe", token, "-o", "json").json()["request"]
+    for same in (f"bd-{token}_0", f"127.0.0.1:9090/wt/{token}/library/busybox:1"):  # Fault F7: only `show` took these
+        assert wavelet("token", "describe", same, "-o", "json").json()["request"] == asked
     assert asked["packages"]["entries"] == ["awaited", "htslib"]
 
 

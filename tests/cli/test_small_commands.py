@@ -36,6 +36,21 @@ def test_status_of_a_daemon(daemon: Daemon) -> None:
     assert yaml.safe_load(call("status", "--address", daemon.authority, "-o", "yaml").stdout)["pid"] == daemon.pid
 
 
+def test_a_socket_that_is_named_is_the_daemon_that_is_asked(daemon: Daemon) -> None:
+    """Fault D10: with `WAVELET_SOCKET` set, `status` and `doctor` asked another address."""
+    socket = str(daemon.state / "wavelet.sock")
+    plain = json.loads(call("status", "--address", daemon.authority, "-o", "json").stdout)
+    named = json.loads(call("status", "-o", "json", WAVELET_SOCKET=socket).stdout)
+    assert named.keys() == plain.keys()
+    assert (named["pid"], named["address"], named["store"]) == (daemon.pid, daemon.authority, plain["store"])
+    found = {each["check"]: each for each in json.loads(call("doctor", "-o", "json", WAVELET_SOCKET=socket).stdout)}
+    assert f"process {daemon.pid} " in found["daemon"]["message"]
+    assert socket in found["socket"]["message"]
+    absent = call("status", WAVELET_SOCKET=f"{socket}.absent")
+    assert absent.returncode == 3
+    assert f"{socket}.absent" in absent.stderr
+
+
 def test_status_without_a_daemon() -> None:
     said = call("status", "--address", f"127.0.0.1:{free_port()}")
     assert said.returncode == 3
@@ -81,10 +96,26 @@ def test_completion_completes(tmp_path: Path) -> None:
     assert "status" in done.stdout.split()
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    said = call("stauts")
-    assert said.returncode == 2
-    assert "status" in said.stderr
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [(["stauts"], "status"), (["cache", "lst"], "ls"), (["status", "-o", "jsn"], "json")],
+)
+def test_what_is_mistyped_gets_the_near_word(
+    arguments: list[str], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault F7: a mistyped command got no suggestion; nor did values of options."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert f"did you mean {near}?" in capsys.readouterr().err
+
+
+def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Fault F7: bare `wavelet` said that COMMAND is missing."""
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 0
+    assert "doctor" in capsys.readouterr().out
 
 
 def test_a_uid_that_has_no_name_and_no_home(monkeypatch: pytest.MonkeyPatch) -> None:

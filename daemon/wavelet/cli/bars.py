@@ -11,16 +11,14 @@ from rich.table import Column
 from rich.text import Text
 
 from wavelet.cli.output import visible
-from wavelet.cli.quantities import size
+from wavelet.cli.quantities import progress_of
 
 
 class _Amount(ProgressColumn):
     """How much is done, of how much, each with its unit."""
 
     def render(self, task: Task) -> Text:
-        show = size if task.fields["in_bytes"] else str
-        total = f" of {show(task.total)}" if task.total else ""
-        return Text(show(int(task.completed)) + total)
+        return Text(progress_of(int(task.completed), int(task.total or 0), in_bytes=task.fields["in_bytes"]))
 
 
 class Bars:

@@ -11,9 +11,11 @@ from wavelet.cli.output import emit, plain, table
 from wavelet.cli.quantities import byte_count, size
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.v1.cache_pb2 import CollectResponse, ListResponse, PinResponse, UnpinResponse
+from wavelet.v1.cache_pb2 import ListResponse, PinResponse, UnpinResponse
 
 FLAGS = {"names": "NAME", "keep": "--keep"}
+
+_KEPT = "a lease ends `store.lease` after the last pull, and `cache gc NAME` removes an image in spite of it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +85,17 @@ def _unpin(client: Client, options: argparse.Namespace) -> int:
 
 
 def _gc(client: Client, options: argparse.Namespace) -> int:
-    return _counted(client.collect(options.names, keep=options.keep or 0), "removed", options)
+    answer = client.collect(options.names, keep=options.keep or 0)
+    left = client.cache_stats()
+    text = [f"removed {answer.blobs} blobs, {size(answer.size)}"]
+    if options.keep is not None and left.size > options.keep:
+        text.append(f"kept    {size(left.size)}: {size(left.leased)} leased, {size(left.pinned)} pinned; {_KEPT}")
+    stays = {"left": left.size, "leased": left.leased, "pinned": left.pinned}
+    emit(plain(answer) | stays, options.output, text)
+    return calling.DONE
 
 
-def _counted(answer: PinResponse | UnpinResponse | CollectResponse, did: str, options: argparse.Namespace) -> int:
+def _counted(answer: PinResponse | UnpinResponse, did: str, options: argparse.Namespace) -> int:
     emit(plain(answer), options.output, [f"{did} {answer.blobs} blobs, {size(answer.size)}"])
     return calling.DONE
 

@@ -27,7 +27,7 @@ from wavelet.config import ConfigError, Settings, Source
 from wavelet.errors import WaveletError
 from wavelet.image.reference import Reference, normalise
 from wavelet.logs import configure
-from wavelet.places import find_socket
+from wavelet.places import SOCKET_VARIABLE, find_socket
 from wavelet.upstream import channel_site
 from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, settings_for
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", type=Path, help="the daemon's file of settings")
     parser.add_argument("--port", type=int, metavar="PORT", help="port of this user's own daemon (from the uid)")
     parser.add_argument("--directory", metavar="DIR", help="directory of this user's own daemon (/tmp/wavelet-UID)")
-    parser.add_argument("--output", choices=("text", "json", "yaml"), default="text", help="form of the report")
+    parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form of the report")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,13 +65,14 @@ def run(options: argparse.Namespace) -> int:
 
 def examine(place: Place, settings: Settings) -> list[Finding]:
     """Return what there is to say, a check after the other. Blocks, for some seconds at the most."""
-    daemon = doctor_facts.daemon(place, doctor_facts.node_address(settings))
+    daemon = doctor_facts.daemon(place, doctor_facts.node_address(settings), os.environ)
     status = daemon.status
     authority = status["authority"] if status else settings.name_authority
     state = Path(status["state"]) if status else _state_directory(place, settings)
     environment = dict(os.environ)
     pid = int(status["pid"]) if status else None
-    path = place.socket if status and status["address"] == place.address else find_socket(environment)
+    is_own = status is not None and status["address"] == place.address and SOCKET_VARIABLE not in environment
+    path = place.socket if is_own else find_socket(environment)
     questions: list[tuple[str, Callable[[], Any], Callable[[Any], Iterator[Finding]]]] = [
         ("socket", lambda: doctor_facts.socket(path), checks.socket),
         ("disk", lambda: doctor_facts.disk(state), checks.disk),

@@ -53,7 +53,7 @@ def daemon(seen: Daemon) -> Iterator[Finding]:
             "daemon",
             "warning",
             f"it is version {said['version']}, and this command {seen.version}",
-            "systemctl restart wavelet" if said["uid"] == 0 else f"kill {said['pid']} && wavelet ensure",
+            "systemctl restart wavelet" if said["uid"] == 0 else "wavelet stop && wavelet ensure",
         )
 
 

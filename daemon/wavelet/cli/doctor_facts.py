@@ -23,11 +23,13 @@ from yarl import URL
 from wavelet import __version__
 from wavelet.cli.batch import batch_job, job_of_group
 from wavelet.cli.private import Place, running
+from wavelet.cli.socket_status import state_of
 from wavelet.cli.starting import user_manager
 from wavelet.config import ConfigError, Settings, split_address
 from wavelet.errors import NotStarted, WaveletError
 from wavelet.front.port_owner import describe_owner
 from wavelet.front.tcp_table import listening
+from wavelet.places import SOCKET_VARIABLE
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type, refuse_network_filesystem
 from wavelet.upstream.addresses import FOR_REGISTRIES
 from wavelet.upstream.auth_files import AuthFileError, parse
@@ -48,8 +50,10 @@ class Daemon:
     version: str = __version__
 
 
-def daemon(place: Place, listen: str) -> Daemon:
-    """Look for the user's own daemon, then for the node's."""
+def daemon(place: Place, listen: str, environment: Mapping[str, str]) -> Daemon:
+    """Look for the daemon whose socket is named; where none is, for the user's own, then for the node's."""
+    if named := environment.get(SOCKET_VARIABLE):
+        return Daemon(state_of(environment, ANSWER_LIMIT), (named,), (), place.uid)
     errors: list[str] = []
     looked = [place.address]
     found: Mapping[str, Any] | None = None

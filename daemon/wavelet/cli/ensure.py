@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any
 
+from wavelet import __version__
 from wavelet.cli.private import Place, place_of, running
 from wavelet.errors import NotStarted
 
@@ -82,6 +83,11 @@ def found(place: Place, options: argparse.Namespace, *, manager: bool) -> tuple[
     if options.verbose and not started:
         _say(f"process {status['pid']} (wavelet {status['version']}) runs already")
     _check_records(status, options.shared_records)
+    if status["version"] != __version__ and not getattr(options, "quiet", False):
+        _say(
+            f"the daemon that runs (process {status['pid']}) is wavelet {status['version']}, and this is "
+            f"{__version__}; `wavelet stop && wavelet ensure` replaces it"
+        )
     return status, started
 
 
@@ -90,7 +96,7 @@ def _check_records(status: dict[str, Any], wanted: str) -> None:
     if wanted and os.path.realpath(wanted) != os.path.realpath(has or "."):
         raise NotStarted(
             f"the daemon that runs (process {status['pid']}) keeps its records in {has or 'its own directory'}, not in "
-            f"{wanted}, so that other nodes would not know its names; end it (kill {status['pid']}) and try again"
+            f"{wanted}, so that other nodes would not know its names; end it (wavelet stop) and try again"
         )
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from wavelet.errors import InvalidRequest
 
 STDIN = "-"
+
+_TOKEN = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+
+
+def token_in(text: str) -> str:
+    """Return the token of a container request in its name or its pages' address; else the text as it is."""
+    found = _TOKEN.search(text)
+    return found[0] if found else text
 
 
 def text_of(name: str, option: str) -> str:

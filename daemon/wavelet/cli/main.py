@@ -14,6 +14,7 @@ import errno
 import importlib
 import os
 import sys
+from typing import Any
 
 from wavelet import __version__
 from wavelet.errors import CallerError, WaveletError
@@ -50,6 +51,7 @@ COMMANDS = {
     "status": ("status", "say what the daemon is and does"),
     "run": ("run", "run a command with this user's own daemon beside it"),
     "ensure": ("ensure", "start this user's own daemon on this node, unless it runs"),
+    "stop": ("stop", "end this user's own daemon on this node"),
     "doctor": ("doctor", "say what is wrong on this machine, and the command that mends it"),
     "uninstall": ("uninstall", "show or remove what wavelet has written on this machine"),
     "config": ("config", "show the settings, or check them"),
@@ -58,6 +60,21 @@ COMMANDS = {
     "version": ("version", "print the version"),
 }
 """The commands: the module in `wavelet.cli` that has `add_arguments(parser)` and `run(options)`, and what they do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments, with the near word where a command, or a value of an option, is mistyped.
+
+    From Python 3.14 on argparse does that itself (`suggest_on_error`), in other words.
+    """
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = [str(choice) for choice in action.choices or ()]
+        if choices and str(value) not in choices:
+            import difflib  # noqa: PLC0415 - only for a mistake
+
+            near = "".join(f"; did you mean {word}?" for word in difflib.get_close_matches(str(value), choices, 1))
+            raise argparse.ArgumentError(action, f"{str(value)!r} is none of {', '.join(choices)}{near}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -143,10 +160,10 @@ def _run(options: argparse.Namespace) -> int:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     name = next(iter(arguments), "")
     if name not in COMMANDS:
-        return _overview().parse_args(arguments)
+        return _overview().parse_args(arguments or ["--help"])
     module, summary = COMMANDS[name]
     room = importlib.import_module(f"wavelet.cli.{module}")
-    parser = argparse.ArgumentParser(prog=f"wavelet {name}", description=summary)
+    parser = Parser(prog=f"wavelet {name}", description=summary)
     room.add_arguments(parser)
     parser.set_defaults(run=room.run)
     return parser.parse_args(arguments[1:])
@@ -154,7 +171,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _overview() -> argparse.ArgumentParser:
     """Return what answers where no command is named: `--help`, `--version`, and errors."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="wavelet",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -6,12 +6,12 @@ import argparse
 import importlib
 
 from wavelet import __version__
-from wavelet.cli.main import COMMANDS, DESCRIPTION
+from wavelet.cli.main import COMMANDS, DESCRIPTION, Parser
 
 
 def whole_parser() -> argparse.ArgumentParser:
     """Return the parser of `wavelet` with all commands. It imports every command's module."""
-    parser = argparse.ArgumentParser(prog="wavelet", description=DESCRIPTION)
+    parser = Parser(prog="wavelet", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"wavelet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, (module, summary) in COMMANDS.items():

@@ -109,10 +109,10 @@ def _follow(events: Iterable[pb.PrefetchResponse], shown: Progress, before: int,
 def _became(event: pb.PrefetchResponse) -> dict[str, Any]:
     failed = event.HasField("error")
     error = {"message": event.error.message, "fault": event.error.fault} if failed else None
-    return {"image": event.image, "digest": event.digest, "size": event.bytes.total, "error": error}
+    return {"image": event.image, "digest": event.digest, "size": event.bytes.total or None, "error": error}
 
 
 def _said(event: pb.PrefetchResponse) -> str:
     if event.HasField("error"):
         return f"{calling.WHO[event.error.fault]}: {event.error.message}"
-    return f"there, {size(event.bytes.total)}"
+    return f"there, {size(event.bytes.total)}" if event.bytes.total else "there"  # engines do not tell how much

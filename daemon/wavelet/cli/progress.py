@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from wavelet.cli.output import visible
-from wavelet.cli.quantities import size
+from wavelet.cli.quantities import progress_of
 
 LINE_EVERY = 5.0
 """Seconds between two lines about the same thing, where there are no bars."""
@@ -57,13 +57,12 @@ class Lines:
 
     def update(self, what: str, done: int, total: int, *, in_bytes: bool) -> None:
         """Print it, unless that was done a moment ago."""
+        how_far = progress_of(done, total, in_bytes=in_bytes)
         now = time.monotonic()
-        if now - self._said.setdefault(what, now) < LINE_EVERY:
+        if not how_far or now - self._said.setdefault(what, now) < LINE_EVERY:
             return
         self._said[what] = now
-        self.say(
-            f"{what}: {size(done) if in_bytes else done}" + (f" of {size(total) if in_bytes else total}" * bool(total))
-        )
+        self.say(f"{what}: {how_far}")
 
     def end(self, what: str) -> None:
         """Forget it."""

@@ -57,6 +57,14 @@ def byte_count(text: str) -> int:
     return found
 
 
+def progress_of(done: int, total: int, *, in_bytes: bool) -> str:
+    """Return how much is done, of how much; nothing where neither is known yet."""
+    show = size if in_bytes else str
+    if total:
+        return f"{show(done)} of {show(total)}"
+    return show(done) if done else ""
+
+
 def size(count: float) -> str:
     """Return bytes as people read them, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -10,14 +10,14 @@ import argparse
 import contextlib
 import fcntl
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator
 
+from wavelet.cli.ending import end_daemon
 from wavelet.cli.ensure import RUN_MARK, add_place_options, found
 from wavelet.cli.exports import exports
-from wavelet.cli.private import Place, own_directory, place_of, running
+from wavelet.cli.private import Place, own_directory, place_of
 from wavelet.errors import NotStarted
 
 USERS = "run.lock"
@@ -25,9 +25,6 @@ USERS = "run.lock"
 
 LOOK_INTERVAL = 30.0
 """Seconds between two looks at the daemon."""
-
-STOP_LIMIT = 40.0
-"""Seconds for the daemon to end: more than its grace period for transfers."""
 
 EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE = 127, 126
 """As shells have them."""
@@ -138,22 +135,3 @@ def _end(place: Place) -> None:
             pid = int(file.read())
         os.unlink(mark)  # noqa: PTH108
         end_daemon(place, pid)
-
-
-def end_daemon(place: Place, pid: int) -> bool:
-    """End the daemon if it is this process, and wait for it; tell whether it has ended.
-
-    Raises:
-        OSError: there is no such process, or it is not ours.
-        NotStarted: the port is somebody else's.
-    """
-    process = os.pidfd_open(pid)
-    try:
-        # Asked only now: the number cannot become another process's any more.
-        status = running(place)
-        if status is None or status["pid"] != pid:
-            return False
-        signal.pidfd_send_signal(process, signal.SIGTERM)
-        return bool(select.select([process], [], [], STOP_LIMIT)[0])
-    finally:
-        os.close(process)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from wavelet.cli import calling
+from wavelet.cli.given import token_in
 from wavelet.cli.output import emit, lines, plain
 from wavelet.client import Client
 
 FLAGS = {"token": "ID"}
-
-_TOKEN = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the request."""
-    found = _TOKEN.search(options.id)
-    token = found[0] if found else options.id
+    token = token_in(options.id)
 
     def act(client: Client) -> int:
         told = plain(client.describe(token))

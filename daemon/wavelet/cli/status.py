@@ -1,4 +1,7 @@
-"""`wavelet status`: what the daemon is and does, in plain HTTP. The standard library only: it is asked often."""
+"""`wavelet status`: what the daemon is and does, in plain HTTP, or over its socket where one is named.
+
+In plain HTTP the standard library is all that it takes: it is asked often.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any
 
 from wavelet.cli.private import HOST, ask, place_of
 from wavelet.cli.quantities import size
-from wavelet.places import PORT
+from wavelet.places import PORT, SOCKET_VARIABLE
 
 NOBODY = 3
 """Exit code: no daemon answers."""
@@ -24,14 +27,22 @@ ANSWER_LIMIT = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--address", metavar="HOST:PORT", help="the daemon (yours if it runs, else 127.0.0.1:9090)")
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="the daemon ($WAVELET_SOCKET, yours if it runs, else 127.0.0.1:9090)"
+    )
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form (text)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the state of the daemon; 3 if none answers."""
-    addresses = [options.address] if options.address else [place_of(os.environ).address, f"{HOST}:{PORT}"]
-    state = next((found for address in addresses if (found := _state(address))), None)
+    if os.environ.get(SOCKET_VARIABLE) and not options.address:
+        from wavelet.cli.socket_status import state_of  # noqa: PLC0415 - it loads gRPC
+
+        addresses = [os.environ[SOCKET_VARIABLE]]
+        state = state_of(os.environ, ANSWER_LIMIT)
+    else:
+        addresses = [options.address] if options.address else [place_of(os.environ).address, f"{HOST}:{PORT}"]
+        state = next((found for address in addresses if (found := _state(address))), None)
     if state is None:
         where = " or ".join(addresses)
         sys.stderr.write(f"wavelet: no daemon answers at {where}; start one: wavelet serve, or wavelet ensure\n")

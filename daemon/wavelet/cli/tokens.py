@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from wavelet.cli import calling
+from wavelet.cli.given import token_in
 from wavelet.cli.output import emit, plain
 from wavelet.client import Client
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe = commands.add_parser("describe", help="say what a token stands for")
     evict = commands.add_parser("evict", help="forget a token: its name is no longer served")
     for each, act in ((describe, _describe), (evict, _evict)):
-        each.add_argument("token", metavar="TOKEN", help="32 hex digits, as in 127.0.0.1:9090/wt/TOKEN/...")
+        each.add_argument("token", metavar="TOKEN", help="the token of the request, its name, or the id of its build")
         each.set_defaults(act=act)
         calling.add_options(each)
 
@@ -28,11 +29,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _describe(client: Client, options: argparse.Namespace) -> int:
-    emit(plain(client.describe(options.token)), options.output)
+    emit(plain(client.describe(token_in(options.token))), options.output)
     return calling.DONE
 
 
 def _evict(client: Client, options: argparse.Namespace) -> int:
-    client.evict_token(options.token)
-    emit({"token": options.token, "evicted": True}, options.output, [f"{options.token} is forgotten"])
+    token = token_in(options.token)
+    client.evict_token(token)
+    emit({"token": token, "evicted": True}, options.output, [f"{token} is forgotten"])
     return calling.DONE

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wavelet.cli.ending import end_daemon
 from wavelet.cli.ensure import RUN_MARK
 from wavelet.cli.private import Place, place_of, running
 from wavelet.cli.quantities import size
-from wavelet.cli.run import USERS, end_daemon
+from wavelet.cli.run import USERS
 from wavelet.cli.starting import FAILURE, LOCK, LOG, STATE, VARIABLES
 from wavelet.cluster.key import KEY_NAME
 from wavelet.config import Settings, Source

@@ -35,6 +35,9 @@ class Daemon(DaemonServiceServicer):
             config_file=self._behind.reloads.file,
             caller=peer.uid,
             admin=peer.admin,
+            records=state["records"],
+            store_size=state["store"]["size"],
+            store_limit=state["store"]["limit"],
         )
 
     async def Settings(self, _request: pb.SettingsRequest, _context: Context) -> pb.SettingsResponse:
