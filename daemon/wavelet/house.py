@@ -43,12 +43,13 @@ from wavelet.pin.conda.solver import Solver
 from wavelet.pin.tags import Pinner
 from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
 from wavelet.reload.reloader import Reloader
-from wavelet.resolve import archives, journal, known, layers, memo
+from wavelet.resolve import archives, history, journal, known, layers, memo
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.audit import Audit
 from wavelet.resolve.cache import Cache
 from wavelet.resolve.contents import Contents
+from wavelet.resolve.history import History
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.known import KnownRequests
 from wavelet.resolve.layers import Layers
@@ -75,7 +76,7 @@ log = structlog.get_logger()
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
 
-_ROOMS = (content, scrub, memo, tags, access, layers, known, archives, journal, index_files, locks, liveness)
+_ROOMS = (content, scrub, memo, tags, access, layers, known, history, archives, journal, index_files, locks, liveness)
 SCHEMA = "".join(room.SCHEMA for room in _ROOMS)
 """The tables of a node's own database."""
 
@@ -151,11 +152,13 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     stack.push_async_callback(resolver.close)
     answers = Answers(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
-    looked_up = KnownRequests(records, database, lifetime=settings.records.lifetime)
+    past = History(database)
+    looked_up = KnownRequests(records, past, database, lifetime=settings.records.lifetime)
     container_requests = ContainerRequests(
         resolver,
         records,
         looked_up,
+        past,
         named,
         answers,
         upstream,
@@ -165,7 +168,9 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     )
     scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, lease=settings.store.lease)
     own_hosts = frozenset({settings.name_authority, settings.listen})
-    expiry = asyncio.create_task(_expire((records, claims, logins), (grants, pinner, images, answers, conda, journals)))
+    expiry = asyncio.create_task(
+        _expire((records, claims, logins), (grants, pinner, images, answers, conda, journals, past))
+    )
     stack.callback(expiry.cancel)
     scrubbing = Scrub(store.integrity, database, settings.store.scrub)
     stack.callback(scrubbing.stopped)
@@ -183,7 +188,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     state = _state_teller(settings, resolver, store)
     operations.add_status(app, state)
     RegistryDoor(scopes, audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
-    add_wave_routes(app, container_requests, settings.name_authority, site)
+    add_wave_routes(app, container_requests, settings.name_authority, site, audit)
     return Behind(
         container_requests,
         resolver,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from wavelet.config import Grpc, Settings
-from wavelet.errors import TokenNotFound
+from wavelet.errors import TokenNotFound, WaveletError
 from wavelet.front.activity import Activity
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.server import Serving, serve
@@ -39,6 +39,7 @@ class DoubleRequests:
     on_watch: Callable[[], AsyncGenerator[Event, None]] | None = None
     records: dict[str, ContainerRequest] = field(default_factory=dict)
     identities: list[Identity] = field(default_factory=list)
+    refusals: list[tuple[WaveletError, About]] = field(default_factory=list)
 
     async def submit(
         self, plan: Plan, identity: Identity, inline: Any, about: About, **more: Any
@@ -58,6 +59,13 @@ class DoubleRequests:
 
     async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
         return await self.find(token, identity), self.state, 1.0
+
+    async def ask_again(self, token: str, identity: Identity, *, refresh: bool = False) -> State:
+        await self.find(token, identity)
+        return self.state
+
+    def refused(self, error: WaveletError, about: About, identity: Identity) -> None:
+        self.refusals.append((error, about))
 
     async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
         await self.find(token, identity)

@@ -32,6 +32,7 @@ from wavelet.resolve.access import AccessRules
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.audit import Audit
 from wavelet.resolve.contents import Contents
+from wavelet.resolve.history import History
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.known import About, ContainerRequest, KnownRequests
 from wavelet.resolve.layers import Layers
@@ -137,10 +138,12 @@ class House:
         )
         stack.push_async_callback(self.resolver.close)
         self.answers = Answers(database, memo, 3600)
+        self.history = History(database)
         self.requests = ContainerRequests(
             self.resolver,
             records,
-            KnownRequests(records, database, lifetime=3600),
+            KnownRequests(records, self.history, database, lifetime=3600),
+            self.history,
             named,
             self.answers,
             upstream,

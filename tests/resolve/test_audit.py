@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog.testing
 from prometheus_client import REGISTRY
 
 from wavelet.config import ConfigError, Settings
@@ -104,6 +105,26 @@ def test_refusals_and_failures(path: Path, opened: Callable[[], Audit]) -> None:
     assert (refused["decision"], refused["reason"]) == ("refused", "see https://x.example/a for why")
     assert (failed["decision"], failed["uid"], len(failed["name"])) == ("failed", 7, module.TEXT_LIMIT)
     assert "my-secret" not in path.read_text()
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_what_is_refused_is_said_in_the_log_once(path: Path, file: bool) -> None:
+    """Fault D14: one line at info, whether or not there is an audit log; nothing secret in it."""
+    audit = Audit(path if file else None)
+    with structlog.testing.capture_logs() as said:
+        for _ in range(3):
+            audit.note("refused", door="v1alpha2", uid=7, name="wt/0/org/tool", reason="at https://x.example/a?token=s")
+        audit.note("granted", door="v1alpha2", uid=7, name="wt/0/org/tool")
+    audit.close()
+    [line] = said
+    assert line == {
+        "event": "refused",
+        "log_level": "info",
+        "door": "v1alpha2",
+        "uid": 7,
+        "name": "wt/0/org/tool",
+        "reason": "at https://x.example/a",
+    }
 
 
 def test_queries_are_left_out() -> None:

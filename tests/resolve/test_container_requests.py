@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -144,3 +145,43 @@ async def test_an_absent_image_is_said_at_once_though_a_layer_stalls(registry: R
     assert answer.status == 404, answer.body
     assert "lab/absent" in answer.json()["message"]
     assert stall.hits
+
+
+async def test_the_reason_of_a_failure_is_there_afterwards(
+    registry: Registry, start_daemon: Callable[..., Daemon]
+) -> None:
+    """Faults A3 and A7: the last outcome and its reason stand until it is asked for again, after a restart too."""
+    daemon = start_daemon()
+    ready = (await submit(daemon, f"{registry.host}/lab/tool:1"))["requestId"]
+    slow = registry.fault("/lab/absent/", delay=2.2)
+    failed = (await submit(daemon, f"{registry.host}/lab/absent:1"))["requestId"]
+    reason = (await until(daemon, failed))["reason"]
+    assert "lab/absent" in reason
+    await asyncio.to_thread(daemon.stop)
+    await asyncio.to_thread(daemon.start)
+    hits = slow.hits
+    page = (await ask(daemon, "GET", f"/view/containers/{failed}")).body.decode()
+    assert "status:  failed" in page
+    assert reason in page
+    found = await status(daemon, failed)
+    assert (found["status"], found["succeeded"], found["reason"]) == ("DONE", False, reason)
+    assert slow.hits == hits  # a definite no is asked for again by a request alone
+    assert "status:  ready" in (await ask(daemon, "GET", f"/view/containers/{ready}")).body.decode()
+    registry.add_image("lab/absent", "1")
+    slow.times = 0
+    again = await submit(daemon, f"{registry.host}/lab/absent:1")
+    assert (again["requestId"], again["succeeded"]) == (failed, True)
+    assert "status:  ready" in (await ask(daemon, "GET", f"/view/containers/{failed}")).body.decode()
+
+
+async def test_a_refusal_is_in_the_log_and_found_by_its_token(registry: Registry, daemon: Daemon) -> None:
+    """Fault D14: one line at info for what was refused, with the token and the sentence."""
+    answer = await ask(daemon, "POST", SUBMIT, {"containerImage": f"{registry.host}/lab/absent:1"})
+    assert answer.status == 404
+    line = next(line for line in daemon.log().splitlines() if "lab/absent" in line and "refused" in line)
+    found = re.search(r"wt/([0-9a-f]{32})/lab/absent", line)
+    assert found is not None, line
+    assert answer.json()["message"] in line
+    later = await ask(daemon, "GET", f"{SUBMIT}/{found[1]}/status")
+    assert later.status == 404
+    assert answer.json()["message"] in later.json()["message"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from wavelet.errors import ImageNotFound, UpstreamUnreachable, WaveletError
+from wavelet.errors import ImageNotFound, Stopping, UpstreamUnreachable, WaveletError
 from wavelet.pin.tags import Pinned
 from wavelet.resolve import progress
+from wavelet.resolve.history import Outcome, Why
 from wavelet.resolve.job import Job
-from wavelet.resolve.progress import AGAIN, PATIENCE, Failed, Pending, Progress, Ready
+from wavelet.resolve.progress import AGAIN, LATER, PATIENCE, Failed, Pending, Progress, Ready
 
 
 class Clock:
@@ -25,6 +27,12 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now
+
+    def when_ended(self, tell: Callable[[WaveletError | None], None]) -> None:
+        self.end = tell
 
     async def begin(self) -> Job[Pinned]:
         self.begun += 1
@@ -69,6 +77,73 @@ async def test_an_upstream_is_tried_again_until_patience_ends(clock: Clock) -> N
     assert await attempts.state(clock.begin) == Failed(clock.error)
     attempts.submitted(None)
     assert await attempts.state(clock.begin) == Pending(clock.error)
+
+
+async def test_a_failure_stands_until_an_attempt_succeeds(clock: Clock) -> None:
+    """Fault A3: the last outcome and its reason stand, whoever looks how often."""
+    attempts = Progress(clock.now)
+    clock.error = away = UpstreamUnreachable("no answer")
+    clock.now += PATIENCE
+    for _ in range(100):
+        assert await attempts.state(clock.begin) == Failed(away)
+        clock.now += AGAIN
+    assert clock.begun <= 1 + 100 * AGAIN / LATER  # now and then it is tried again, unseen
+    clock.done = False
+    clock.now += LATER
+    assert await attempts.state(clock.begin) == Failed(away)
+    clock.done, clock.error = True, None
+    assert await attempts.state(clock.begin) == Ready()
+
+
+async def test_a_definite_no_is_asked_for_again_by_a_request_alone(clock: Clock) -> None:
+    attempts = Progress(clock.now)
+    clock.error = no = ImageNotFound("no such image")
+    assert await attempts.state(clock.begin) == Failed(no)
+    clock.now += 7 * 86400
+    assert await attempts.state(clock.begin) == Failed(no)
+    assert clock.begun == 1
+    clock.error = None
+    attempts.submitted(None)
+    assert await attempts.state(clock.begin) == Ready()
+
+
+async def test_the_end_of_work_is_noted_though_nobody_looks(clock: Clock) -> None:
+    kept: list[Outcome] = []
+    attempts = Progress(clock.now, settled=kept.append)
+    attempts.attach(await clock.begin())
+    clock.end(ImageNotFound("no such image"))
+    assert kept[-1].why == Why("ImageNotFound", "no such image")
+    attempts.submitted(None)
+    attempts.attach(await clock.begin())
+    clock.end(Stopping())  # that says nothing of the request
+    assert kept[-1].why is None
+    clock.end(None)
+    assert kept[-1].took == 0.0
+
+
+async def test_an_outcome_is_the_same_after_a_restart(clock: Clock) -> None:
+    kept: list[Outcome] = []
+    attempts = Progress(clock.now, settled=kept.append)
+    clock.error = ImageNotFound("no such image", field="containerImage")
+    await attempts.state(clock.begin)
+    clock.begun = 0
+    again = Progress.restored(kept[-1], kept.append)
+    state = await again.state(clock.begin)
+    assert isinstance(state, Failed)
+    assert isinstance(state.error, ImageNotFound)
+    assert (state.error.message, state.error.field, clock.begun) == ("no such image", "containerImage", 0)
+    ready = Progress.restored(Outcome(clock.time(), took=2.5), kept.append)
+    assert (await ready.state(clock.begin), ready.seconds, clock.begun) == (Ready(), 2.5, 0)
+
+
+async def test_what_failed_long_ago_or_by_a_wrong_clock_is_no_longer_waited_for(clock: Clock) -> None:
+    why = Why("UpstreamUnreachable", "no answer")
+    clock.done = False
+    for at in (clock.time() - PATIENCE, clock.time() + 400 * 86400):
+        state = await Progress.restored(Outcome(at, why=why), lambda _: None).state(clock.begin)
+        assert isinstance(state, Failed)
+    state = await Progress.restored(Outcome(clock.time() - 1, why=why), lambda _: None).state(clock.begin)
+    assert isinstance(state, Pending)
 
 
 async def test_the_callers_fault_is_no_matter_of_patience(clock: Clock) -> None:

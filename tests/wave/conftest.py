@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from wavelet.errors import AccessRefused, NotFound, TokenNotFound
+from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.wave.routes import BODY_LIMIT, add_routes
 from wavelet.image.digest import Digest
@@ -25,10 +25,11 @@ from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import token_of
+from wavelet.resolve.audit import Audit
+from wavelet.resolve.documents import Documents
 from wavelet.resolve.known import About, ContainerRequest
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.progress import Ready, State
-from wavelet.resolve.requests import Documents
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25
@@ -52,6 +53,7 @@ class DoubleRequests:
     log_text: str = ""
     lock_text: str | None = None
     asked: list[Any] = field(default_factory=list)
+    refusals: list[tuple[WaveletError, About]] = field(default_factory=list)
 
     async def submit(
         self,
@@ -69,6 +71,9 @@ class DoubleRequests:
         record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about, None, None)
         self.records[token] = record
         return record, self.state
+
+    def refused(self, error: WaveletError, about: About, identity: Identity) -> None:
+        self.refusals.append((error, about))
 
     async def find(self, token: str, identity: Identity) -> ContainerRequest:
         self._fail()
@@ -149,7 +154,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, requests, AUTHORITY, lambda: SITE)  # type: ignore[arg-type]
+    add_routes(app, requests, AUTHORITY, lambda: SITE, Audit(None))  # type: ignore[arg-type]
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -56,6 +57,34 @@ async def test_why_there_is_no_set_of_packages_is_in_the_status(door: Any) -> No
     assert status["status"] == "DONE"
     assert status["succeeded"] is False
     assert "nothing provides x" in status["reason"]
+
+
+@pytest.mark.parametrize("path", ["/v1alpha2/container", "/container-token"])
+async def test_an_error_looks_the_same_early_and_late(door: Any, path: str) -> None:
+    """Fault A6: Nextflow shows a body, and a reason, as they come: a line that says it, then the tree, in both."""
+    lines = ["samtools=9.9 cannot be had; the solver says:", "├─ samtools 9.9, for which", "│  └─ there is nothing"]
+    token = (await submitted(door))["requestId"]
+    door.requests.state = Failed(Unsolvable("\n".join(lines)))
+    late = await (await door.client.get(f"/v1alpha2/container/{token}/status")).json()
+    assert late["reason"].splitlines() == lines
+    door.requests.error = Unsolvable("\n".join(lines))
+    response = await door.client.post(path, json={"containerImage": "busybox:1"})
+    body = await response.text()
+    assert response.status == 400
+    assert "\\n" not in body
+    assert [line for line in lines if any(line in shown for shown in body.splitlines())] == lines
+    assert lines[0] in body.splitlines()[0]
+    assert json.loads(body) == {"message": lines[0], "details": lines[1:]}
+
+
+async def test_a_long_error_is_cut_to_the_same_whole_lines(door: Any) -> None:
+    door.requests.error = Unsolvable("it cannot be had:\n" + "\n".join(f"├─ number {n}" for n in range(1000)))
+    answer = await (await door.client.post("/v1alpha2/container", json={"containerImage": "busybox:1"})).json()
+    assert answer["details"][-1] == "…"
+    door.requests.state, door.requests.error = Failed(door.requests.error), None
+    token = (await submitted(door))["requestId"]
+    late = await (await door.client.get(f"/v1alpha2/container/{token}/status")).json()
+    assert late["reason"].splitlines() == [answer["message"], *answer["details"]]
 
 
 async def test_the_record_of_a_build_shows_what_was_asked(door: Any) -> None:

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NOT_SERVED = ("freeze", "mirror")
 
 
@@ -90,3 +92,19 @@ async def test_a_bundle_goes_on_as_inline_bytes(door: Any) -> None:
             "tarDigest": layer["tarDigest"],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "shown"),
+    [
+        (b"{", 400, ""),
+        ({"containerImage": "UPPER:1"}, 400, "UPPER:1"),
+        ({"containerImage": "busybox:1", "freeze": True}, 501, "busybox:1"),
+        ({"packages": {"type": "CRAN", "entries": ["r-ggplot2"]}}, 501, "r-ggplot2"),
+    ],
+)
+async def test_what_is_refused_as_it_stands_is_written_down(door: Any, body: Any, status: int, shown: str) -> None:
+    """Fault D14: the sentence of any 400 or 501, and what was asked for."""
+    answer = await door.post(body, status=status)
+    [(error, about)] = door.requests.refusals
+    assert (error.message, about.image, about.api) == (answer["message"], shown, "v1alpha2")

@@ -16,8 +16,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.resolve.documents import Documents
 from wavelet.resolve.progress import Failed, Pending, Ready
-from wavelet.resolve.requests import Documents
 
 IMAGE = {"containerImage": "busybox:1.36"}
 UNKNOWN = "0" * 32

@@ -60,6 +60,8 @@ Decision = Literal["granted", "pending", "refused", "failed", "evicted", "login"
 
 _REPEATING = frozenset[Decision]({"granted", "pending", "refused", "failed"})
 
+_SAID = frozenset[Decision]({"refused", "failed"})
+
 log = structlog.get_logger()
 
 
@@ -120,10 +122,18 @@ class Audit:
         upstreams: tuple[str, ...] = (),
         reason: str = "",
     ) -> None:
-        """Write a decision down. See `Line`; the plan's upstreams are added to `upstreams`."""
-        if self._file is None:
+        """Write a decision down. See `Line`; the plan's upstreams are added to `upstreams`.
+
+        What is refused, or fails, is said in the daemon's own log as well, whether or not there is an audit log.
+        """
+        says = decision in _SAID
+        if self._file is None and not says:
             return
         if decision in _REPEATING and self._is_repeated((decision, door, uid, principal, name, digest, reason)):
+            return
+        if says:
+            log.info(decision, door=door, uid=uid, name=_shown(name), reason=_shown(without_queries(reason)))
+        if self._file is None:
             return
         hosts = {*upstreams, *(() if plan is None else hosts_of(plan))}
         self._file.add(

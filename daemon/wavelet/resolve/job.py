@@ -130,6 +130,16 @@ class Job(Generic[T]):
             yield event
         self._outcome()
 
+    def when_ended(self, tell: Callable[[WaveletError | None], None]) -> None:
+        """Have `tell` called once this has a result (with None) or has failed (with why), unless it was broken off."""
+
+        def ended(task: asyncio.Task[T]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if not task.cancelled() and (error is None or isinstance(error, WaveletError)):
+                tell(error)
+
+        self._task.add_done_callback(ended)
+
     def forget(self) -> None:
         """Let go of how it went: whoever watches has it, and what lives longer may keep a finished job."""
         self.account = Account()

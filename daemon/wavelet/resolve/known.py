@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -13,6 +13,7 @@ from wavelet.errors import TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import well_formed
+from wavelet.resolve.history import Entry, History, Why
 from wavelet.resolve.naming import localised
 from wavelet.resolve.progress import Progress
 from wavelet.store.database import Database
@@ -21,6 +22,9 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
 """
 
+IMAGE_LIMIT = 500
+"""Characters of what a request asked for that the history has."""
+
 IN_MEMORY = 20_000
 BYTES = 64 * 1024 * 1024
 TTL = 30.0
@@ -28,13 +32,18 @@ TTL = 30.0
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a request that the node which got it shows again. They take no part in names."""
+    """Facts about a request that the node which got it shows again. They take no part in names.
+
+    Attributes:
+        notes: what was asked for and has no effect here, or another one than it says.
+    """
 
     api: str
     image: str
     fingerprint: str | None = None
     timestamp: str | None = None
     address: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +67,16 @@ class Known:
     request: ContainerRequest
     until: float
     size: int
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress
 
 
 class KnownRequests:
     """The requests of one node; `lifetime` (of a token since its last use, in seconds) may be set at any time."""
 
-    def __init__(self, records: Records, database: Database, *, lifetime: float) -> None:
+    def __init__(self, records: Records, history: History, database: Database, *, lifetime: float) -> None:
         self.lifetime = lifetime
         self._records = records
+        self._history = history
         self._database = database
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._bytes = 0
@@ -88,7 +98,10 @@ class KnownRequests:
                 f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
             )
         if known is None:
-            known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()))
+            progress = Progress.restored(
+                self._history.outcome(token), lambda outcome: self._history.settle(token, outcome)
+            )
+            known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known
             self._bytes += known.size
             while len(self._known) > IN_MEMORY or self._bytes > BYTES:
@@ -97,8 +110,10 @@ class KnownRequests:
         return known
 
     def describe(self, known: Known, about: About) -> None:
-        """Keep what the first one who has asked for a request here says about it."""
-        if known.request.about is None:
+        """Keep what the first one who has asked for a request here says about it, and the notes on the last one."""
+        first = known.request.about
+        if first is None or first.notes != about.notes:
+            about = about if first is None else msgspec.structs.replace(first, notes=about.notes)
             known.request = replace(known.request, about=about)
             row = (known.request.token, msgspec.json.encode(about), time.time())
             self._database.write_later("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", *row)
@@ -120,3 +135,21 @@ class KnownRequests:
             stored.used_at + self.lifetime,
             about,
         )
+
+
+def notes_of(request: ContainerRequest) -> str:
+    """Return the notes on a request as lines of its log."""
+    return "".join(f"note: {note}\n" for note in (request.about.notes if request.about else ()))
+
+
+def entry_of(about: About, uid: int | None, token: str, refused: Why | None = None) -> Entry:
+    """Return what the history has of a request that a user makes now."""
+    return Entry(
+        token=token,
+        uid=uid,
+        door=about.api,
+        image=about.image[:IMAGE_LIMIT],
+        at=time.time(),
+        notes=about.notes,
+        refused=refused,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wavelet.cluster.records import Record, Records
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.pin.tags import Pinned
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
@@ -45,6 +45,14 @@ class Naming:
                 field="containerConfig.layers",
             )
         return Record(plan, identity.principal)
+
+    async def token_if_refused(self, plan: Plan, identity: Identity) -> str:
+        """Return the token of a request that gets no record: the one that it would have, as far as can be told."""
+        try:
+            record = await self.record(plan, identity, None)
+        except WaveletError:
+            record = Record(plan, identity.principal)
+        return record.token(self._key)
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:

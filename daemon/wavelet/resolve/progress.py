@@ -8,9 +8,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from wavelet.errors import Fault, WaveletError
+from wavelet.errors import Fault, Stopping, WaveletError
 from wavelet.pin.tags import Pinned
 from wavelet.resolve.events import Event
+from wavelet.resolve.history import Outcome, Why
 from wavelet.resolve.job import Job
 
 PATIENCE = 30.0
@@ -18,6 +19,9 @@ PATIENCE = 30.0
 
 AGAIN = 1.0
 """Seconds after a failure until somebody who looks at the state makes it be tried again."""
+
+LATER = 30.0
+"""The same once the state is failed: it stays that unless the attempt succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,16 @@ State = Pending | Ready | Failed
 class Progress:
     """The attempts at one request on this node.
 
+    The last outcome stands until it is asked for again. Who looks at a failure that may pass begins another attempt,
+    now and then, and is told that failure until the attempt has succeeded.
+
     Attributes:
         first_asked: when the attempt that counts began, by the monotonic clock.
         took: seconds until it was ready; None before that.
         job: what is being done.
         failed: why the last job has failed.
         again: when the next one may begin, by the monotonic clock.
+        settled: takes note of each outcome.
     """
 
     first_asked: float = field(default_factory=time.monotonic)
@@ -59,6 +67,18 @@ class Progress:
     job: Job[Pinned] | None = None
     failed: WaveletError | None = None
     again: float = 0.0
+    settled: Callable[[Outcome], None] = lambda _: None
+
+    @classmethod
+    def restored(cls, outcome: Outcome | None, settled: Callable[[Outcome], None]) -> Progress:
+        """Return what is known of a request from earlier, before a restart too; `settled` keeps it."""
+        if outcome is None:
+            return cls(settled=settled)
+        age = time.time() - outcome.asked_at
+        # A time in the future is one of a clock that was wrong.
+        first_asked = time.monotonic() - (age if age >= 0 else PATIENCE)
+        error = None if outcome.why is None else outcome.why.error
+        return cls(first_asked, outcome.took, failed=error, settled=settled)
 
     @property
     def seconds(self) -> float:
@@ -69,28 +89,52 @@ class Progress:
         """Count nothing that was done before."""
         self.took = self.job = self.failed = None
 
-    def submitted(self, took: float | None) -> None:
-        """Note that it was asked for, and how many seconds it took if it is ready."""
+    def submitted(self, took: float | None, error: WaveletError | None = None) -> None:
+        """Note that it was asked for: how many seconds it took if it is ready, or what has gone wrong at first."""
         if self.took is None:
             # A new request is a new attempt, with new patience.
-            self.first_asked, self.failed, self.took = time.monotonic(), None, took
+            self.first_asked, self.failed, self.took = time.monotonic(), error, took
+            self.again = self.first_asked + AGAIN
+            self._keep()
+
+    def pulled(self) -> None:
+        """Note that its image was pulled: then it is ready, whatever went wrong before."""
+        if self.took is None:
+            self._ready()
+
+    def attach(self, job: Job[Pinned]) -> None:
+        """Have a job do the work; its end is noted, whether or not anybody looks."""
+
+        def ended(error: WaveletError | None) -> None:
+            if self.job is not job or isinstance(error, Stopping):
+                return
+            if error is None:
+                self._ready()
+            else:
+                self._fail(error)
+
+        self.job = job
+        job.when_ended(ended)
 
     async def state(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> State:
         """Return the state; `begin` starts or joins the work, where that is due."""
         if self.took is not None:
             return Ready()
-        if self.failed is not None and time.monotonic() < self.again:
+        if self.failed is not None and not self._due(self.failed):
             return self._failure(self.failed)
         try:
             if self.job is None or self.job.given_up:
-                self.job = await begin()
+                self.attach(await begin())
+            assert self.job is not None
             if not self.job.done:
-                return Pending()
+                return Pending() if self.failed is None else self._failure(self.failed)
             await self.job.result()
+        except Stopping as error:
+            return Pending(error)
         except WaveletError as error:
-            self.job, self.failed, self.again = None, error, time.monotonic() + AGAIN
+            self._fail(error)
             return self._failure(error)
-        self.job, self.took = None, time.monotonic() - self.first_asked
+        self._ready()
         return Ready()
 
     async def watch(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> AsyncGenerator[Event, None]:
@@ -112,6 +156,25 @@ class Progress:
                     async for event in events:
                         yield event
 
+    def _due(self, error: WaveletError) -> bool:
+        """Tell whether a look is a reason for another attempt: a definite no stands until it is asked for again."""
+        return error.fault is not Fault.CALLER and time.monotonic() >= self.again
+
+    def _ready(self) -> None:
+        self.job, self.failed, self.took = None, None, time.monotonic() - self.first_asked
+        self._keep()
+
+    def _fail(self, error: WaveletError) -> None:
+        self.job, self.failed = None, error
+        self.again = time.monotonic() + (AGAIN if self._is_patient(error) else LATER)
+        self._keep()
+
+    def _keep(self) -> None:
+        why = None if self.failed is None else Why.of(self.failed)
+        self.settled(Outcome(time.time() - (time.monotonic() - self.first_asked), self.took, why))
+
+    def _is_patient(self, error: WaveletError) -> bool:
+        return error.fault is not Fault.CALLER and time.monotonic() - self.first_asked < PATIENCE
+
     def _failure(self, error: WaveletError) -> Pending | Failed:
-        patient = error.fault is not Fault.CALLER and time.monotonic() - self.first_asked < PATIENCE
-        return Pending(error) if patient else Failed(error)
+        return Pending(error) if self._is_patient(error) else Failed(error)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -19,13 +19,13 @@ from wavelet.errors import (
     AccessRefused,
     NotFound,
     OurError,
-    UpstreamBroken,
+    Stopping,
+    TokenNotFound,
     UpstreamError,
+    WaitExpired,
     WaveletError,
 )
 from wavelet.image.digest import Digest
-from wavelet.image.image import Image
-from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.pin.tags import Pinned, digest_of
@@ -34,10 +34,12 @@ from wavelet.plan.names import path_of
 from wavelet.plan.plan import INLINE, Plan, layers
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules
-from wavelet.resolve.audit import Audit
+from wavelet.resolve.audit import Audit, decision_of
+from wavelet.resolve.documents import Documents, read_documents
 from wavelet.resolve.events import Event
+from wavelet.resolve.history import History, Told, Why
 from wavelet.resolve.job import Job, asking
-from wavelet.resolve.known import About, ContainerRequest, Known, KnownRequests
+from wavelet.resolve.known import About, ContainerRequest, Known, KnownRequests, entry_of, notes_of
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Answers
@@ -50,15 +52,6 @@ log = structlog.get_logger()
 
 PIN_WAIT = 2.0
 """Seconds that a POST waits for its pin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """An image's own documents; an index has no configuration."""
-
-    descriptor: Descriptor
-    manifest: bytes
-    config: bytes | None
 
 
 def answer_name(token: str) -> str:
@@ -74,6 +67,7 @@ class ContainerRequests:
         resolver: Resolver,
         records: Records,
         known: KnownRequests,
+        history: History,
         named: Layers,
         answers: Answers,
         upstream: Upstream,
@@ -84,6 +78,7 @@ class ContainerRequests:
         self._resolver = resolver
         self._records = records
         self._known = known
+        self._history = history
         self._layers = named
         self._answers = answers
         self._upstream = upstream
@@ -120,8 +115,13 @@ class ContainerRequests:
         Raises:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
-        with self._audit.refusals(door=about.api, uid=identity.uid, name=path_of(plan), plan=plan):
+        try:
             request, state = await self._submit(plan, identity, inline, about, dry_run, refresh, wait, keep)
+        except WaveletError as error:
+            token = await self._naming.token_if_refused(plan, identity)
+            self.refused(error, about, identity, token, plan)
+            raise
+        self._history.note(entry_of(about, identity.uid, request.token))
         name = f"{answer_name(request.token)}/{path_of(plan)}"
         self._audit.note(
             "granted" if isinstance(state, Ready) else "pending",
@@ -147,31 +147,44 @@ class ContainerRequests:
         began = time.monotonic()
         state: State = Pending()
         pinned = job = None
-        with contextlib.suppress(TimeoutError, UpstreamError, OurError), asking(keep=keep):
-            async with asyncio.timeout(PIN_WAIT):
-                await self._take_inline(plan, inline)
-            if refresh:
-                renewing = await self._resolver.pin(plan, identity, refresh=True)
-                await renewing.result(_left(began, wait))
-            # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
-            light = dry_run and all(layer.location == INLINE for layer in layers(plan))
-            begin = self._resolver.pin if light else self._resolver.prepare
-            pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
-            if pinned is None:
-                job = await begin(plan, identity)
-                pinned = await job.result(_left(began, wait))
-            state = Ready()
+        failed: WaveletError | None = None
+        try:
+            with contextlib.suppress(TimeoutError), asking(keep=keep):
+                async with asyncio.timeout(PIN_WAIT):
+                    await self._take_inline(plan, inline)
+                if refresh:
+                    renewing = await self._resolver.pin(plan, identity, refresh=True)
+                    await renewing.result(_left(began, wait))
+                # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
+                light = dry_run and all(layer.location == INLINE for layer in layers(plan))
+                begin = self._resolver.pin if light else self._resolver.prepare
+                pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
+                if pinned is None:
+                    job = await begin(plan, identity)
+                    pinned = await job.result(_left(began, wait))
+                state = Ready()
+        except (UpstreamError, OurError) as error:
+            failed = None if isinstance(error, WaitExpired | Stopping) else error
         if pinned is None:
             pinned = self._resolver.fresh(plan, identity)
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
         if refresh:
             known.progress.forget()
         done = isinstance(state, Ready) and not dry_run
-        known.progress.submitted(time.monotonic() - began if done else None)
+        known.progress.submitted(time.monotonic() - began if done else None, failed)
         if job is not None and not job.done and not dry_run and known.progress.job is None:
             # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
-            known.progress.job = job
-        return known.request, state
+            known.progress.attach(job)
+        return known.request, Pending(failed) if failed is not None else state
+
+    def refused(
+        self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Plan | None = None
+    ) -> None:
+        """Write down that a request was refused; of one that cannot be read there is no token and no plan."""
+        name = about.image if plan is None else f"{answer_name(token)}/{path_of(plan)}"
+        decision = decision_of(error)
+        self._audit.note(decision, door=about.api, uid=identity.uid, name=name, plan=plan, reason=error.message)
+        self._history.note(entry_of(about, identity.uid, token, Why.of(error)))
 
     async def _take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
         for layer in layers(plan):
@@ -224,8 +237,22 @@ class ContainerRequests:
             log.warning("the use of a request could not be noted", token=token, because=error.message)
         return known.request
 
+    async def pulled(self, token: str) -> None:
+        """Note that the image of a request was pulled."""
+        (await self._known.look_up(token)).progress.pulled()
+
+    def history(self, identity: Identity, *, everybody: bool, limit: int) -> Iterator[Told]:
+        """Yield what a user, or everybody, has asked this node for, the latest first."""
+        return self._history.entries(identity.uid, everybody=everybody, limit=limit)
+
     async def _visible(self, token: str, identity: Identity) -> Known:
-        known = await self._known.look_up(token)
+        try:
+            known = await self._known.look_up(token)
+        except TokenNotFound as error:
+            why = self._history.refusal(token, identity.uid)
+            if why is None:
+                raise
+            raise error.saying(f"this container request was refused: {why.message}") from None
         if not self._rules.may_see(identity, known.request.principal):
             raise AccessRefused("this container request belongs to another user")
         return known
@@ -246,6 +273,22 @@ class ContainerRequests:
         if keep and known.progress.job is not None:
             known.progress.job.keep()
         return known.request, state, known.progress.seconds
+
+    async def ask_again(self, token: str, identity: Identity, *, refresh: bool = False) -> State:
+        """Ask anew for what a token stands for, if it is not ready; with `refresh` its packages are solved for anew.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+            WaveletError: its packages cannot be solved for.
+        """
+        known = await self._visible(token, identity)
+        if refresh:
+            owner = self._rules.identity_of(known.request.principal)
+            await (await self._resolver.pin(known.request.plan, owner, refresh=True)).result()
+            known.progress.forget()
+        known.progress.submitted(None)
+        return (await self.status(token, identity))[1]
 
     async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
         """Yield how the work for a request goes, from its start until it is ready; start it if need be.
@@ -273,14 +316,14 @@ class ContainerRequests:
         return begin
 
     async def log(self, token: str, identity: Identity) -> str:
-        """Return the log of what is, or was, made for a request; empty if nothing was.
+        """Return the notes on a request, and the log of what is, or was, made for it; empty if there is neither.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
             AccessRefused: it is another user's.
         """
         request = (await self._visible(token, identity)).request
-        return self._resolver.log(request.plan)
+        return notes_of(request) + self._resolver.log(request.plan)
 
     async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str:
         """Return the exact packages of a request as a lock file.
@@ -312,6 +355,7 @@ class ContainerRequests:
                 raise AccessRefused("only who made a request, root, or the daemon's own user may evict it")
         await self._records.evict(token)
         self._known.forget(token)
+        self._history.forget(token)
         self._answers.forget(name)
         self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=known.request.plan)
 
@@ -332,32 +376,12 @@ class ContainerRequests:
             WaveletError: why they cannot be had.
         """
         with self._audit.refusals(door="inspect", uid=identity.uid, name=name, plan=plan):
-            documents = await self._documents(plan, name, identity)
-        digest = str(documents.descriptor.digest)
+            documents = await read_documents(self._resolver, plan, name, identity)
+        digest, principal = str(documents.descriptor.digest), identity.principal
         self._audit.note(
-            "granted",
-            door="inspect",
-            uid=identity.uid,
-            principal=identity.principal,
-            name=name,
-            plan=plan,
-            digest=digest,
+            "granted", door="inspect", uid=identity.uid, principal=principal, name=name, plan=plan, digest=digest
         )
         return documents
-
-    async def _documents(self, plan: Plan, name: str, identity: Identity) -> Documents:
-        _, image = await self._resolver.realise(plan, identity)
-        manifest = await self._read(image, image.descriptor.digest, identity)
-        try:
-            view = parse_document(manifest, image.descriptor.media_type)
-        except MalformedManifest as error:
-            raise UpstreamBroken(f"{name}: {error}") from None
-        if not isinstance(view, Manifest) or view.config is None:
-            return Documents(image.descriptor, manifest, None)
-        return Documents(image.descriptor, manifest, await self._read(image, view.config.digest, identity))
-
-    async def _read(self, image: Image, digest: Digest, identity: Identity) -> bytes:
-        return await self._resolver.read(image.closure[digest], identity)
 
     async def check_login(self, host: str, login: Login) -> bool:
         """Tell whether a registry takes a login.

@@ -11,11 +11,12 @@ import grpc
 import grpc.aio
 
 from wavelet.defects import defect
-from wavelet.errors import AccessRefused, WaitExpired, WaveletError
+from wavelet.errors import AccessRefused, CallerError, WaitExpired, WaveletError
 from wavelet.front.activity import Activity
 from wavelet.front.grpc.errors import code_of, ending
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.metrics import REQUESTS
+from wavelet.resolve.audit import Audit, decision_of
 
 ADMIN = frozenset(
     {
@@ -27,6 +28,9 @@ ADMIN = frozenset(
     }
 )
 """The methods for administration."""
+
+WRITTEN_DOWN = frozenset({"ContainerService/Resolve", "TokenService/Evict", "ImageService/Inspect"})
+"""The methods whose refusals those write down that refuse: they know what it is about."""
 
 ANSWER_MARGIN = 0.05
 """Seconds before a call's deadline by which its answer leaves, so that it arrives; at most a tenth of the time."""
@@ -51,9 +55,10 @@ class Calls(grpc.aio.ServerInterceptor):
         admin_path: the socket that is named where a call was made over the other one.
     """
 
-    def __init__(self, peers: Peers, activity: Activity, admin_path: str) -> None:
+    def __init__(self, peers: Peers, activity: Activity, audit: Audit, admin_path: str) -> None:
         self._peers = peers
         self._activity = activity
+        self._audit = audit
         self._admin_path = admin_path
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -101,12 +106,15 @@ class Calls(grpc.aio.ServerInterceptor):
     @contextlib.asynccontextmanager
     async def _answering(self, method: str, context: Context) -> AsyncIterator[None]:
         status = grpc.StatusCode.OK
+        uid: int | None = None
         try:
             with self._activity.request():
-                self._admit(method, context)
+                uid = self._admit(method, context)
                 yield
         except WaveletError as error:
             status = code_of(error)
+            if isinstance(error, CallerError) and method not in WRITTEN_DOWN:
+                self._audit.note(decision_of(error), door="grpc", uid=uid, name=method, reason=error.message)
             await context.abort(*ending(error))
         except (asyncio.CancelledError, GeneratorExit):
             status = grpc.StatusCode.CANCELLED
@@ -117,10 +125,12 @@ class Calls(grpc.aio.ServerInterceptor):
         finally:
             REQUESTS.labels("grpc", method, status.name).inc()
 
-    def _admit(self, method: str, context: Context) -> None:
+    def _admit(self, method: str, context: Context) -> int | None:
+        """Return the uid of who calls, who may."""
         peer = self._peers.of(context)
         if method in ADMIN and not peer.admin:
             raise AccessRefused(
                 f"{method} is for administration: call it over the socket {self._admin_path}, which is open to root, "
                 "the daemon's own user and the group of `grpc.admin_group`"
             )
+        return peer.uid

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+from wavelet.errors import WaveletError
 from wavelet.front.grpc import answers, auth
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.bodies import body_of, check_name_alone, submission
@@ -15,7 +16,7 @@ from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
-from wavelet.front.wave.translate import Submission, about_of
+from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
@@ -57,31 +58,40 @@ class Containers(ContainerServiceServicer):
         """Name a container and start to make it."""
         peer = self._peers.of(context)
         wait = _wait(request, context)
-        if request.WhichOneof("source") != "name":
-            asked = await self._read(request)
+        try:
+            named, asked = await self._read(request)
+            if named is not None and asked is None:
+                return await self._known(request, named, peer, wait)
+            assert asked is not None, "what is named has a plan, or was asked for already"
             check_length(self._names.authority, asked.plan)
-            return await self._submit(request, asked, peer, wait, None)
-        check_name_alone(request)
-        named = self._names.read(request.name, "name")
-        if isinstance(named.name, TokenName):
-            return await self._known(named, named.name, peer, wait)
-        plan = plan_of(named.name, named.reference, self._behind.site())
-        image = str(plan.reference) if isinstance(plan, FromRegistry) else f"{path_of(plan)}:{served_as(plan)}"
-        return await self._submit(request, Submission(plan, image, {}, request.dry_run), peer, wait, named.text)
+            if request.HasField("auth"):
+                await auth.keep(request.auth, asked.plan, peer, self._behind.logins)
+        except WaveletError as error:
+            body = body_of(request, request.platforms)
+            self._requests.refused(error, about_of(body, "grpc", request.name or named_in(body), ""), peer.identity)
+            raise
+        return await self._submit(request, asked, peer, wait, None if named is None else named.text)
 
-    async def _read(self, request: pb.ResolveRequest) -> Submission:
+    async def _read(self, request: pb.ResolveRequest) -> tuple[Named | None, Submission | None]:
+        """Return the name that is asked for, if one is, and what is asked for, if that is no request already."""
+        if request.WhichOneof("source") == "name":
+            check_name_alone(request)
+            named = self._names.read(request.name, "name")
+            if isinstance(named.name, TokenName):
+                return named, None
+            plan = plan_of(named.name, named.reference, self._behind.site())
+            image = str(plan.reference) if isinstance(plan, FromRegistry) else f"{path_of(plan)}:{served_as(plan)}"
+            return named, Submission(plan, image, {}, request.dry_run)
         if request.ByteSize() <= SMALL_REQUEST:
-            return submission(request, self._behind.site())
+            return None, submission(request, self._behind.site())
         async with self._large_requests:
-            return await asyncio.to_thread(submission, request, self._behind.site())
+            return None, await asyncio.to_thread(submission, request, self._behind.site())
 
     async def _submit(
         self, request: pb.ResolveRequest, asked: Submission, peer: Peer, wait: float, name: str | None
     ) -> pb.ResolveResponse:
-        if request.HasField("auth"):
-            await auth.keep(request.auth, asked.plan, peer, self._behind.logins)
         shown = pb.ResolveRequest(fingerprint=request.fingerprint, timestamp=request.timestamp)
-        about = about_of(body_of(shown, ()), "grpc", asked.image, "")
+        about = about_of(body_of(shown, ()), "grpc", asked.image, "", asked.notes)
         record, state = await self._requests.submit(
             asked.plan,
             peer.identity,
@@ -96,15 +106,17 @@ class Containers(ContainerServiceServicer):
             record = await self._requests.find(record.token, peer.identity)
         return answers.resolved(record, None if asked.dry_run else state, self._names.authority, name)
 
-    async def _known(self, named: Named, token: TokenName, peer: Peer, wait: float) -> pb.ResolveResponse:
-        """Answer for a name that has been a request already, whose work belongs to that."""
-        await self._names.request(token, peer.identity)
+    async def _known(self, request: pb.ResolveRequest, named: Named, peer: Peer, wait: float) -> pb.ResolveResponse:
+        """Answer for a name that has been a request already: it is asked for again."""
+        assert isinstance(named.name, TokenName)
+        token = named.name.token
+        await self._names.request(named.name, peer.identity)
         until = time.monotonic() + wait
-        _, state, _ = await self._requests.status(token.token, peer.identity)
+        state = await self._requests.ask_again(token, peer.identity, refresh=request.refresh)
         while isinstance(state, Pending) and time.monotonic() < until:
             await asyncio.sleep(LOOK)
-            _, state, _ = await self._requests.status(token.token, peer.identity)
-        record = await self._requests.find(token.token, peer.identity)
+            _, state, _ = await self._requests.status(token, peer.identity)
+        record = await self._requests.find(token, peer.identity)
         return answers.resolved(record, state, self._names.authority, named.text)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:

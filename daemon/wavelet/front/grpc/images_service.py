@@ -15,8 +15,8 @@ from wavelet.front.registry.names import as_pulled
 from wavelet.image.manifest import Manifest, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.plan.plan import Plan
+from wavelet.resolve.documents import Documents
 from wavelet.resolve.engine_pull import Engine, into_engine, socket_of
-from wavelet.resolve.requests import Documents
 from wavelet.resolve.taking import Taken
 from wavelet.v1 import images_pb2 as pb
 from wavelet.v1.containers_pb2 import Progress

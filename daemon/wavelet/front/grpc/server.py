@@ -158,7 +158,7 @@ def _inner_path(state: Path, opened: contextlib.ExitStack) -> str:
 async def _server(settings: Settings, behind: Behind, states: HealthServicer, admin: Path) -> grpc.aio.Server:
     peers = Peers(behind.rules, settings.grpc.tls.uid if settings.grpc.tls else None)
     names = Names(behind.requests, behind.site, settings.name_authority, settings.reserved_names)
-    server = grpc.aio.server(interceptors=(Calls(peers, behind.activity, str(admin)),), options=_OPTIONS)
+    server = grpc.aio.server(interceptors=(Calls(peers, behind.activity, behind.audit, str(admin)),), options=_OPTIONS)
     add_ContainerServiceServicer_to_server(Containers(behind, names, peers), server)
     add_TokenServiceServicer_to_server(Tokens(behind, names, peers), server)
     add_ImageServiceServicer_to_server(Images(behind, names, peers), server)

@@ -65,14 +65,15 @@ class RegistryDoor:
         return response
 
     def _refused(self, request: web.Request, route: Route | None, error: WaveletError) -> None:
-        """Write down that a manifest was not given, or that a caller may not have what it asks for."""
-        if route is None or (route.kind != "manifests" and not isinstance(error, AccessRefused)):
+        """Write down that something was not given; of a blob, if the caller may not have it: clients look for those."""
+        if route is None or (route.kind == "blobs" and not isinstance(error, AccessRefused)):
             return
+        asked = f"{'@' if ':' in route.reference else ':'}{route.reference}" if route.reference else ""
         self._audit.note(
             decision_of(error),
             door="registry",
             uid=request[CALLER].uid,
-            name=f"{route.name}{'@' if ':' in route.reference else ':'}{route.reference}",
+            name=f"{route.name}{asked}",
             reason=error.message,
         )
 

@@ -43,6 +43,7 @@ class Scope:
         plan: what a token stands for; None for all other names.
         tag: the one tag that a token answers; None where any may be asked for.
         named: what a name without a token stands for.
+        token: of the container request, where it is one's.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Scope:
     plan: Plan | None
     tag: str | None
     named: CondaName | UpstreamName | None = None
+    token: str | None = None
 
     @property
     def repository(self) -> Repository | None:
@@ -116,7 +118,8 @@ class Scopes:
         if path != name.path:
             raise InvalidName(f"the token is for {path}, not for {name.path}")
         identity = self._rules.pulling_token(caller, request.principal)
-        return Scope(answer_name(name.token), identity, request.plan, None if isinstance(tag, Digest) else tag)
+        only = None if isinstance(tag, Digest) else tag
+        return Scope(answer_name(name.token), identity, request.plan, only, token=name.token)
 
     # -- manifests ----------------------------------------------------------------------------------------------------
 
@@ -154,6 +157,8 @@ class Scopes:
     async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
         key, image = await self._resolver.realise(plan, scope.identity)
         self._answers.put(scope.name, key, scope.pulled(tag or scope.tag, image))
+        if scope.token is not None and plan is scope.plan:
+            await self._requests.pulled(scope.token)
         self._touch(image)
         return image.closure[image.descriptor.digest]
 

@@ -13,6 +13,7 @@ import msgspec
 from wavelet import __version__
 from wavelet.errors import WaveletError
 from wavelet.front.wave import models
+from wavelet.front.wave.errors import text_of
 from wavelet.image.digest import Digest
 from wavelet.plan.conda import FromConda
 from wavelet.plan.names import path_of, pull_name, served_as
@@ -159,7 +160,9 @@ def page(request: ContainerRequest, state: State, authority: str) -> str:
     build_id = build_of(request)
     lines += [] if build_id is None else [f"build:   {build_id}, see /view/builds/{build_id}"]
     why = reason(state)
-    return "\n".join(lines + ([] if why is None else [f"reason:  {why}"])) + "\n"
+    lines += [] if why is None else ["reason:  " + why.replace("\n", "\n         ")]
+    lines += [f"note:    {note}" for note in (request.about.notes if request.about else ())]
+    return "\n".join(lines) + "\n"
 
 
 def build_page(request: ContainerRequest, state: State, authority: str, build: str, log: str) -> str:
@@ -204,7 +207,7 @@ def reason(state: State) -> str | None:
     """Return why a request has failed, or is not decided yet; clients show it to their users verbatim."""
     match state:
         case Failed(error) | Pending(WaveletError() as error):
-            return error.message
+            return text_of(error)
     return None
 
 

@@ -8,21 +8,22 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from wavelet.errors import InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired
+from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
-from wavelet.front.wave.translate import Api, Submission, about_of, translate
+from wavelet.front.wave.translate import Api, Submission, about_of, named_in, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
 from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
+from wavelet.resolve.audit import Audit, decision_of
 from wavelet.resolve.known import About
 from wavelet.resolve.lock_files import LOCK_FORMS
 from wavelet.resolve.requests import ContainerRequests
@@ -51,9 +52,16 @@ _Body = TypeVar("_Body", models.SubmitBody, models.InspectBody, models.Credentia
 
 
 def add_routes(
-    app: web.Application, requests: ContainerRequests, authority: str, site: Callable[[], CondaDefaults]
+    app: web.Application, requests: ContainerRequests, authority: str, site: Callable[[], CondaDefaults], audit: Audit
 ) -> None:
-    """Register the door on `app`. `authority` is host and port in image names, `site` gives the site's defaults of now.
+    """Register the door on `app`.
+
+    Args:
+        app: where the routes go.
+        requests: all container requests.
+        authority: host and port in image names.
+        site: gives the site's defaults of now.
+        audit: takes what is refused. What a POST asks for is written down by `requests`.
 
     Every request is expected to carry the caller's `Identity` under `IDENTITY`.
     """
@@ -80,7 +88,13 @@ def add_routes(
         (web.get, "/robots.txt", _robots),
         (web.get, "/favicon.ico", _no_icon),
     ]
-    app.add_routes([method(path, answering(handler)) for method, path, handler in routes])
+
+    def refused(request: web.Request, error: WaveletError) -> None:
+        if request.method == hdrs.METH_GET and isinstance(error, CallerError):
+            door, _, name = request.path.lstrip("/").partition("/")
+            audit.note(decision_of(error), door=door, uid=_identity(request).uid, name=name, reason=error.message)
+
+    app.add_routes([method(path, answering(handler, refused)) for method, path, handler in routes])
 
 
 class _WaveDoor:
@@ -100,21 +114,32 @@ class _WaveDoor:
         return await self._submit(request, "v1")
 
     async def _submit(self, request: web.Request, api: Api) -> web.Response:
+        identity = _identity(request)
         asked, about = await self._submission(request, api)
-        check_length(self._authority, asked.plan)
-        refresh = _flag(request, "refresh")
+        if isinstance(asked, WaveletError):
+            self._requests.refused(asked, about, identity)
+            raise asked
         record, state = await self._requests.submit(
-            asked.plan, _identity(request), asked.inline, about, dry_run=asked.dry_run, refresh=refresh
+            asked.plan, identity, asked.inline, about, dry_run=asked.dry_run, refresh=_flag(request, "refresh")
         )
         if api == "v1":
             return _json(answers.submitted_v1(record, self._authority))
         return _json(answers.submitted(record, state, self._authority, dry_run=asked.dry_run))
 
-    async def _submission(self, request: web.Request, api: Api) -> tuple[Submission, About]:
-        def read(data: bytes) -> tuple[Submission, About]:
-            body = _decode(data, models.SubmitBody)
-            asked = translate(body, api, self._site())
-            return asked, about_of(body, api, asked.image, request.remote or "")
+    async def _submission(self, request: web.Request, api: Api) -> tuple[Submission | WaveletError, About]:
+        """Return what is asked for, or why it is refused as it stands, and what is kept of the body."""
+
+        def read(data: bytes) -> tuple[Submission | WaveletError, About]:
+            about = about_of(models.SubmitBody(), api, "", request.remote or "")
+            try:
+                body = _decode(data, models.SubmitBody)
+                about = about_of(body, api, named_in(body), request.remote or "")
+                asked = translate(body, api, self._site())
+                check_length(self._authority, asked.plan)
+                _flag(request, "refresh")
+            except WaveletError as error:
+                return error, about
+            return asked, about_of(body, api, asked.image, request.remote or "", asked.notes)
 
         data = await self._read(request)
         if len(data) <= SMALL_BODY:

@@ -53,12 +53,14 @@ class Submission:
         image: the source image, normalised, as it was asked for; of packages, what the plan is called.
         inline: the bytes of the plan's inline layers.
         dry_run: whether only the name is wanted.
+        notes: what is asked for and has no effect here, or another one than it says.
     """
 
     plan: Plan
     image: str
     inline: Mapping[Digest, bytes]
     dry_run: bool
+    notes: tuple[str, ...] = ()
 
 
 def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
@@ -93,7 +95,14 @@ def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
     return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run))
 
 
-def about_of(body: SubmitBody, api: Api, image: str, address: str) -> About:
+def named_in(body: SubmitBody) -> str:
+    """Return in a few words what a body asks for, right or wrong."""
+    if body.packages is not None:
+        return " ".join(body.packages.entries or ()) or "packages"
+    return body.container_image or ("a container file" if body.container_file else "")
+
+
+def about_of(body: SubmitBody, api: Api, image: str, address: str, notes: tuple[str, ...] = ()) -> About:
     """Return what is kept of a body to be shown again; `address` is the client's."""
     timestamp = body.timestamp if isinstance(body.timestamp, str) else None
     return About(
@@ -102,6 +111,7 @@ def about_of(body: SubmitBody, api: Api, image: str, address: str) -> About:
         fingerprint=(body.fingerprint or "")[:SHOWN_LIMIT] or None,
         timestamp=(timestamp or "")[:SHOWN_LIMIT] or None,
         address=address,
+        notes=notes,
     )
 
 

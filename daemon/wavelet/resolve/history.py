@@ -1,0 +1,174 @@
+"""Who has asked this node for what, and how it ended: kept, so that an outcome is explained next week as well.
+
+Of a request that was refused before it got a name there is an entry too, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import msgspec
+
+from wavelet.errors import OurError, WaveletError
+from wavelet.store.database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS outcomes (token TEXT PRIMARY KEY, outcome BLOB, at REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (id TEXT, uid INTEGER, entry BLOB, at REAL, PRIMARY KEY (id, uid)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
+"""
+
+LIFETIME = 90 * 86400.0
+"""Seconds for which an outcome, or an entry, is kept."""
+
+ENTRIES_KEPT = 20_000
+"""Entries that are kept; the oldest go first."""
+
+_NOBODY = -1
+
+_K = TypeVar("_K")
+
+
+class Why(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error as it is kept: the name of its class, its message, the request's member at fault."""
+
+    kind: str
+    message: str
+    field: str | None = None
+
+    @classmethod
+    def of(cls, error: WaveletError) -> Self:
+        """Return what is kept of an error."""
+        return cls(type(error).__name__, error.message, error.field)
+
+    @property
+    def error(self) -> WaveletError:
+        """The error again; one of a class that is no longer known is the daemon's."""
+        kind = next((each for each in _kinds(WaveletError) if each.__name__ == self.kind), OurError)
+        error = kind.__new__(kind)
+        WaveletError.__init__(error, self.message, field=self.field)
+        return error
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a container request has come on this node.
+
+    Attributes:
+        asked_at: when it was last asked for, in unix seconds.
+        took: seconds until it was ready; None if it is not.
+        why: what has gone wrong last, if something has.
+    """
+
+    asked_at: float
+    took: float | None = None
+    why: Why | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What one user has asked for.
+
+    Attributes:
+        token: of the container request; empty where it was refused before it could have one.
+        uid: who has asked; None: nobody in particular.
+        door: by which, as in the audit log.
+        image: what was asked for: an image's name, or what its packages are called.
+        at: when it was asked for last, in unix seconds.
+        notes: what of it has no effect here, or another one than it says.
+        refused: why it was refused at once, if it was.
+    """
+
+    token: str
+    uid: int | None
+    door: str
+    image: str
+    at: float
+    notes: tuple[str, ...] = ()
+    refused: Why | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An entry, and how far the request is as far as this node knows."""
+
+    entry: Entry
+    outcome: Outcome | None
+
+
+class History:
+    """The history of one node, in its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def outcome(self, token: str) -> Outcome | None:
+        """Return how far a request has come."""
+        rows = self._database.read("SELECT outcome FROM outcomes WHERE token = ?", token)
+        return _decoded(rows[0][0], Outcome) if rows else None
+
+    def settle(self, token: str, outcome: Outcome) -> None:
+        """Keep how far a request has come."""
+        row = (token, msgspec.json.encode(outcome), time.time())
+        self._database.write_later("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", *row)
+
+    def note(self, entry: Entry) -> None:
+        """Keep what somebody has asked for, in place of the same of earlier."""
+        uid = _NOBODY if entry.uid is None else entry.uid
+        # What has no token is told apart by what was asked, and by what was said to that.
+        text = f"{entry.image}\n{entry.refused.message if entry.refused else ''}"
+        name = entry.token or "refused " + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        row = (name, uid, msgspec.json.encode(entry), entry.at)
+        self._database.write_later("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", *row)
+
+    def entries(self, uid: int | None, *, everybody: bool, limit: int) -> Iterator[Told]:
+        """Yield what a user, or everybody, has asked for, the latest first."""
+        mine = _NOBODY if uid is None else uid
+        rows = self._database.read(
+            "SELECT entry, outcome FROM entries LEFT JOIN outcomes ON id = token WHERE ? OR uid = ? "
+            "ORDER BY entries.at DESC LIMIT ?",
+            everybody,
+            mine,
+            limit,
+        )
+        for data, outcome in rows:
+            entry = _decoded(data, Entry)
+            if entry is not None:
+                yield Told(entry, None if outcome is None else _decoded(outcome, Outcome))
+
+    def refusal(self, token: str, uid: int | None) -> Why | None:
+        """Return why the request of a user that would have this token was refused, if it was."""
+        mine = _NOBODY if uid is None else uid
+        rows = self._database.read("SELECT entry FROM entries WHERE id = ? AND uid = ?", token, mine)
+        entry = _decoded(rows[0][0], Entry) if rows else None
+        return None if entry is None else entry.refused
+
+    def forget(self, token: str) -> None:
+        """Forget a request."""
+        self._database.write_later("DELETE FROM outcomes WHERE token = ?", token)
+        self._database.write_later("DELETE FROM entries WHERE id = ?", token)
+
+    def expire(self) -> None:
+        """Forget what is past its lifetime, or too much."""
+        horizon = time.time() - LIFETIME
+        self._database.write_later("DELETE FROM outcomes WHERE at < ?", horizon)
+        self._database.write_later("DELETE FROM entries WHERE at < ?", horizon)
+        self._database.write_later(
+            "DELETE FROM entries WHERE at < (SELECT at FROM entries ORDER BY at DESC LIMIT 1 OFFSET ?)", ENTRIES_KEPT
+        )
+
+
+def _kinds(root: type[WaveletError]) -> Iterator[type[WaveletError]]:
+    yield root
+    for each in root.__subclasses__():
+        yield from _kinds(each)
+
+
+def _decoded(data: bytes, kind: type[_K]) -> _K | None:
+    """Read a row; one that another version has written is as good as not there."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError:
+        return None
