@@ -5,6 +5,7 @@ written aside and hashed while they stream; size and digest are compared; reader
 fsynced, renamed into place and its directory fsynced; only then the blob is `Committed`. Partial files are dropped at
 start. A blob leaves by eviction, which takes the least recently used first and nothing that is held, leased or pinned;
 or because its bytes no longer have its digest (see `integrity.py`): whoever asks then gets it from its source again.
+Small content that can be fetched again may be written without fsync (`add_small`): that look finds what a crash left.
 
 Holding bytes is not being allowed to hand them out: `find` gives a blob only for an origin that has delivered these
 very bytes, or if they are public. A digest that somebody merely names opens nothing.
@@ -17,7 +18,7 @@ import contextlib
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,20 @@ from wavelet.image.digest import Digest
 from wavelet.store import entries, pins, safe
 from wavelet.store.database import Database
 from wavelet.store.entries import Entries, Entry
-from wavelet.store.files import changed_at, create, empty, free_bytes, make_private, move_aside, move_into_place
+from wavelet.store.files import (
+    changed_at,
+    create,
+    empty,
+    free_bytes,
+    make_private,
+    move_aside,
+    move_into_place,
+    write_into_place,
+)
 from wavelet.store.growing import Growing
 from wavelet.store.hot import HotBytes
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
-from wavelet.store.integrity import Integrity, needs_comparison
+from wavelet.store.integrity import SMALL, Integrity, needs_comparison
 from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
 from wavelet.store.safe import Safe
 from wavelet.store.space import Counted, Space, victims
@@ -238,6 +248,31 @@ class ContentStore:
         if not isinstance(self.find(digest, origin), Committed):
             await (await self.ingest(digest, len(data), origin, opener)).wait_committed()
 
+    async def add_small(self, contents: Mapping[Digest, bytes], origin: str, *, public: bool = False) -> None:
+        """Keep verified small content that can be fetched again, much of it at a time, without waiting for the disk.
+
+        A crash of the machine may take it, or leave something else in its place. That is noticed when it is opened,
+        since all small content is compared with its digest then.
+
+        Raises:
+            NoSpace: as `ingest`.
+            OSError: the disk does not take it.
+            ValueError: some of it is not small.
+        """
+        if any(len(data) > SMALL for data in contents.values()):
+            raise ValueError(f"content of more than {SMALL} bytes is written durably")
+        new = {digest: data for digest, data in contents.items() if digest not in self._entries}
+        size = sum(map(len, new.values()))
+        await self.reserve(size, f"{len(new)} small blobs ({size} bytes)")
+        try:
+            files = {self._path(digest): data for digest, data in new.items()}
+            await asyncio.to_thread(write_into_place, self._partial, files)
+        finally:
+            self.release(size)
+        for digest, data in new.items():
+            self._count(digest, len(data))
+        await self._entries.write_rows(new, {PUBLIC, origin} if public else {origin})
+
     async def reserve(self, size: int, what: str) -> None:
         """Set `size` bytes aside, evicting what has to go.
 
@@ -273,6 +308,9 @@ class ContentStore:
     async def _place(self, digest: Digest, size: int, path: Path) -> None:
         if digest not in self._entries:
             await asyncio.to_thread(move_into_place, path, self._path(digest))
+        self._count(digest, size)
+
+    def _count(self, digest: Digest, size: int) -> None:
         if digest not in self._entries:  # looked up again: another origin's fetch may have come first
             entry = self._entries[digest] = Entry(size, time.time())
             entry.hold_good(changed_at(self._path(digest), size) or 0)
@@ -282,9 +320,8 @@ class ContentStore:
     async def _write_row(self, digest: Digest, origins: set[str], *, derived: bool = False) -> None:
         entry = self._entries.get(digest)
         if entry is not None:  # else evicted at once, for there is no room
-            entry.origins |= origins
             entry.derived |= derived
-            await self._entries.write_rows(digest, entry, origins)
+            await self._entries.write_rows([digest], origins)
 
     @contextlib.asynccontextmanager
     async def scratch(self, size: int, what: str) -> AsyncIterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
 from wavelet.ages import is_within
@@ -88,14 +88,14 @@ class Entries(OrderedDict[Digest, Entry]):
             entry.used = now
             self._database.write_later("UPDATE blobs SET used = ? WHERE digest = ?", now, digest)
 
-    async def write_rows(self, digest: Digest, entry: Entry, origins: set[str]) -> None:
-        """Write a blob down, with further origins."""
-        statements: list[Statement] = [
-            ("INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, entry.size, entry.used)),
-            ("INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", (digest, entry.changed, entry.checked)),
-        ]
-        statements += [("INSERT OR IGNORE INTO origins VALUES (?, ?)", (digest, origin)) for origin in origins]
-        statements += [("INSERT OR IGNORE INTO derived VALUES (?)", (digest,))] if entry.derived else []
+    async def write_rows(self, digests: Iterable[Digest], origins: Set[str]) -> None:
+        """Write blobs down together, with further origins; those that have gone meanwhile are left out."""
+        statements: list[Statement] = []
+        for digest in digests:
+            entry = self.get(digest)
+            if entry is not None:
+                entry.origins |= origins
+                statements += _rows(digest, entry, origins)
         await self._database.write(statements)
 
     def write_check(self, digest: Digest, entry: Entry) -> None:
@@ -107,3 +107,12 @@ class Entries(OrderedDict[Digest, Entry]):
         """Remove the rows of a blob."""
         for table in ("blobs", "origins", "derived", "checks"):
             self._database.write_later(f"DELETE FROM {table} WHERE digest = ?", digest)  # noqa: S608 - constants
+
+
+def _rows(digest: Digest, entry: Entry, origins: Set[str]) -> Iterator[Statement]:
+    yield "INSERT OR IGNORE INTO blobs (digest, size, used) VALUES (?, ?, ?)", (digest, entry.size, entry.used)
+    yield "INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", (digest, entry.changed, entry.checked)
+    for origin in origins:
+        yield "INSERT OR IGNORE INTO origins VALUES (?, ?)", (digest, origin)
+    if entry.derived:
+        yield "INSERT OR IGNORE INTO derived VALUES (?)", (digest,)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -66,6 +67,20 @@ def move_into_place(partial: Path, final: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def write_into_place(partial: Path, files: Mapping[Path, bytes]) -> None:
+    """Write files whole, each aside in the directory `partial` and then renamed, without waiting for the disk.
+
+    A crash of the process leaves each whole or not there; a crash of the machine may leave it with other bytes.
+    """
+    make_private(partial)
+    for final, data in files.items():
+        aside = partial / f"{final.name}.small"
+        with os.fdopen(os.open(aside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+        make_private(final.parent)
+        aside.rename(final)
 
 
 def move_aside(path: Path, aside: Path) -> None:

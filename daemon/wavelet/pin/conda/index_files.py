@@ -28,10 +28,9 @@ from wavelet.errors import (
 )
 from wavelet.image.digest import Digest
 from wavelet.pin.conda import shard_index
+from wavelet.pin.conda.shards import ORIGIN, InMemory, Shards
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
-from wavelet.store.growing import Growing
-from wavelet.store.ingest import Incoming
 from wavelet.upstream.channels import Channels, Fetched, Version
 from wavelet.upstream.retry import ATTEMPTS, delay
 from wavelet.upstream.transport import ConnectionBroke
@@ -41,9 +40,6 @@ CREATE TABLE IF NOT EXISTS channel_files (
     url TEXT PRIMARY KEY, digest TEXT, address TEXT, etag TEXT, modified TEXT, encoding TEXT, checked REAL
 ) WITHOUT ROWID;
 """
-
-ORIGIN = "channels"
-"""The origin of index files in the store; everybody may have them."""
 
 ANSWER_LIMIT = 10.0
 """Seconds for a server to begin its answer where an earlier one can stand in for it."""
@@ -71,9 +67,9 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IndexFile:
-    """An index file in the store; `encoding` is its `Content-Encoding`, mostly empty."""
+    """An index file, in the store or about to be; `encoding` is its `Content-Encoding`, mostly empty."""
 
-    blob: Committed
+    blob: Committed | InMemory
     encoding: str = ""
 
 
@@ -93,6 +89,7 @@ class IndexFiles:
     def __init__(self, channels: Channels, store: ContentStore, database: Database, ttl: float) -> None:
         self._channels = channels
         self._store = store
+        self._shards = Shards(channels, store)
         self._database = database
         self.ttl = ttl
         self._asked_since = 0.0
@@ -112,6 +109,7 @@ class IndexFiles:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._shards.close()
 
     def refresh(self) -> None:
         """Let everything be asked for again, however lately it was."""
@@ -134,15 +132,15 @@ class IndexFiles:
             UpstreamError: no answer, and no earlier one.
             NoSpace: the store has no room for it.
         """
+        shard = _SHARD.fullmatch(url)
+        if shard is not None:
+            return IndexFile(await self._shards.get(url, Digest(f"sha256:{shard[1]}")))
         file = await self._get(url)
         if await self._store.open(file.blob.digest, ORIGIN, thorough=True) is None:
             return await self._get(url)  # what was damaged is no longer there, and comes again
         return file
 
     async def _get(self, url: str) -> IndexFile:
-        shard = _SHARD.fullmatch(url)
-        if shard is not None:
-            return await self._shard(url, Digest(f"sha256:{shard[1]}"))
         known = self._fresh(url)
         if known is not None:
             return known
@@ -274,28 +272,6 @@ class IndexFiles:
             digest, written = await asyncio.to_thread(_finish, file, url, fetched.encoding)
             await self._store.adopt(file, digest, written, ORIGIN, public=True)
         return _Row(digest, fetched.version, fetched.encoding, began)
-
-    async def _shard(self, url: str, digest: Digest) -> IndexFile:
-        address, _ = shard_index.origin_of(url)
-
-        @contextlib.asynccontextmanager
-        async def opener(offset: int) -> AsyncIterator[Incoming]:
-            async with self._channels.open(address, offset) as stream:
-                yield Incoming(offset, stream.size, stream.chunks, public=True)
-
-        for attempt in range(1, ATTEMPTS + 1):
-            blob = self._store.find(digest, ORIGIN)
-            if isinstance(blob, Committed):
-                return IndexFile(blob)
-            growing = blob if isinstance(blob, Growing) else await self._store.ingest(digest, None, ORIGIN, opener)
-            try:
-                await growing.wait_committed()
-            except ConnectionBroke:
-                wait = delay(attempt, None)
-                if wait is None:
-                    raise
-                await asyncio.sleep(wait)
-        raise NoSpace(f"the shard {url} was evicted at once; the store is too small for what is asked of it")
 
 
 async def _write(chunks: AsyncIterator[bytes], file: Path, limit: int, url: str) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 from aiohttp import web
@@ -20,7 +20,8 @@ from aiohttp import web
 from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError
 from wavelet.pin.conda import index_files, shard_index
 from wavelet.pin.conda.index_files import IndexFile, IndexFiles
-from wavelet.store.content import ContentStore
+from wavelet.pin.conda.shards import InMemory
+from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.upstream.channel_names import normal
 from wavelet.upstream.channels import Channels
@@ -36,6 +37,7 @@ SHUTDOWN_LIMIT = 1.0
 """Seconds that the one client has for what it is reading when the daemon ends; it ends too."""
 
 _READ_SIZE = 1024 * 1024
+_MEDIA_TYPE = "application/octet-stream"
 _INDEX = re.compile(r"(repodata|current_repodata|run_exports|repodata_from_packages)\.json(\.zst|\.bz2)?")
 _SHARD = re.compile(r"[0-9a-f]{64}\.msgpack\.zst")
 
@@ -107,13 +109,25 @@ class Relay:
             self._channels.check_below(shard_index.origin_of(url)[1])
             if request.method == "HEAD":
                 return web.Response(status=200 if await self.files.is_there(url) else 404)
-            file, opened = await self._open(url)
+            file = await self.files.get(url)
+            opened = await self._open(url, file)
         except WaveletError as error:
             self._failed(url, error)
             return web.Response(status=error.status, text=error.message)
         self._failures.pop(url, None)
-        with opened:
-            return await _send(request, file, opened)
+        # The digest is the validator: whatever server the bytes came from, the same bytes are the same version.
+        etag = f'"{file.blob.digest.hex}"'
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if file.encoding:
+            headers["Content-Encoding"] = file.encoding
+        with contextlib.ExitStack() as stack:
+            if not isinstance(opened, bytes):
+                stack.enter_context(opened)
+            if etag in request.headers.get("If-None-Match", ""):
+                return web.Response(status=304, headers=headers)
+            if isinstance(opened, bytes):
+                return web.Response(body=opened, headers=headers, content_type=_MEDIA_TYPE)
+            return await _send(request, file.blob.size, headers, opened)
 
     def _asked(self, path: str) -> str | None:
         """Return the URL that a path stands for, if it has the secret and is one of an index file."""
@@ -128,13 +142,14 @@ class Relay:
         except InvalidRequest:
             return None
 
-    async def _open(self, url: str) -> tuple[IndexFile, BinaryIO]:
-        file = await self.files.get(url)
+    async def _open(self, url: str, file: IndexFile) -> bytes | BinaryIO:
+        """Return the bytes of a file if they are few, or the file, open."""
+        if isinstance(file.blob, InMemory):
+            return file.blob.data
         try:
-            return file, await asyncio.to_thread(file.blob.path.open, "rb")
+            return await asyncio.to_thread(_opened, file.blob)
         except FileNotFoundError:  # evicted a moment ago
-            file = await self.files.get(url)
-            return file, await asyncio.to_thread(file.blob.path.open, "rb")
+            return await self._open(url, await self.files.get(url))
 
     def _failed(self, url: str, error: WaveletError) -> None:
         # Of the forms of an index only the plain one has to be there.
@@ -149,17 +164,14 @@ class Relay:
         self._failures[url] = error, time.monotonic()
 
 
-async def _send(request: web.Request, file: IndexFile, opened: BinaryIO) -> web.StreamResponse:
-    # The digest is the validator: whatever server the bytes came from, the same bytes are the same version.
-    etag = f'"{file.blob.digest.hex}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if etag in request.headers.get("If-None-Match", ""):
-        return web.Response(status=304, headers=headers)
-    if file.encoding:
-        headers["Content-Encoding"] = file.encoding
+def _opened(blob: Committed) -> bytes | BinaryIO:
+    return blob.path.read_bytes() if blob.size <= _READ_SIZE else blob.path.open("rb")
+
+
+async def _send(request: web.Request, size: int, headers: Mapping[str, str], opened: BinaryIO) -> web.StreamResponse:
     response = web.StreamResponse(headers=headers)
-    response.content_length = file.blob.size
-    response.content_type = "application/octet-stream"
+    response.content_length = size
+    response.content_type = _MEDIA_TYPE
     with contextlib.suppress(ConnectionError):  # the solver has gone away
         await response.prepare(request)
         while chunk := await asyncio.to_thread(opened.read, _READ_SIZE):
