@@ -18,7 +18,7 @@ LEVELS = (
     {"upstream", "store", "cluster", "scan", "systemd"},
     {"plan", "image"},
     {"config", "defects", "gather_all", "logs"},
-    {"errors", "ages", "bounded_yaml", "places", "plain_files", "v1"},
+    {"errors", "ages", "bounded_yaml", "directory_trees", "places", "plain_files", "v1"},
 )
 """The rooms from the top down. A room imports its own level and those below it."""
 

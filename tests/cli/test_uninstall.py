@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
 from pathlib import Path
 
 from lab.daemon import Daemon
@@ -55,7 +56,9 @@ def test_a_state_directory_that_a_daemon_holds_is_not_touched(tmp_path: Path) ->
 
 
 def test_nothing_is_left_of_a_daemons_state(daemon: Daemon, tmp_path: Path) -> None:
+    """Fault G1: what was made in an image can be deeper than recursion goes."""
     assert daemon.stop() == 0
+    subprocess.run(["mkdir", "-p", "d/" * 1200], cwd=daemon.state / "partial", check=True)
     done = Private(tmp_path / "node").call("uninstall", "--yes", "--state", str(daemon.state))
     assert done.returncode == 0, done.stderr
     assert not daemon.state.exists()

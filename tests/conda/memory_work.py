@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lab import images
+from wavelet import directory_trees
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image, MadeBy
@@ -124,7 +124,7 @@ class MemoryWork:
             yield directory
             assert sum(path.stat().st_size for path in directory.iterdir()) <= size
         finally:
-            shutil.rmtree(directory)
+            directory_trees.remove(directory)
 
     async def adopt(self, file: Path, descriptor: Descriptor, *, derived: bool = False) -> Content:
         assert Digest.of(file.read_bytes()) == descriptor.digest

@@ -180,6 +180,14 @@ async def test_a_script_that_hangs_is_ended(node: Node, engine: Engine, monkeypa
         await node.make(node.plan(scripted("hangs", "echo still; trap '' TERM; sleep 1000 & sleep 1000")), engine)
 
 
+async def test_a_script_that_digs_is_refused(node: Node, engine: Engine) -> None:
+    """Fault G1: a post-link script that makes a path 1,200 directories deep."""
+    plan = node.plan(scripted("digs", 'cd "$PREFIX" && mkdir -p "$(printf "d/%.0s" {1..1200})"'))
+    with pytest.raises(ScriptFailed, match="a path is more than 256 directories deep"):
+        await node.make(plan, engine)
+    assert not list(node.everything.directory.glob("scratch-*"))
+
+
 async def test_a_script_that_prints_without_end(
     node: Node, namespace_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

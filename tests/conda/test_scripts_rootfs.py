@@ -126,6 +126,26 @@ def test_a_damaged_layer_is_refused(tmp_path: Path, root: Path) -> None:
         inflated([blob])
 
 
+def test_a_path_that_is_too_deep_is_refused(tmp_path: Path, root: Path) -> None:
+    """Fault G1: a base image with a path 1,200 directories deep."""
+    for path in ("d/" * 1200 + "file", "d/" * 300):
+        with pytest.raises(UpstreamBroken, match="a path is more than 256 directories deep"):
+            unpack([layer(tmp_path, (path, b"x"))], root, None)
+    unpack([layer(tmp_path, ("e/" * 250 + "file", b"x"))], root, None)
+
+
+def test_headers_without_an_end_are_refused(tmp_path: Path, root: Path) -> None:
+    """Fault G1: `tarfile` recurses where a header belongs to a header."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 5
+    one = info.tobuf(tarfile.GNU_FORMAT) + b"name\0".ljust(512, b"\0")
+    blob = tmp_path / "layer"
+    for headers in (1000, 100_000):
+        blob.write_bytes(gzip.compress(one * headers + bytes(1024), 1))
+        with pytest.raises(UpstreamBroken, match="cannot be unpacked"):
+            unpack([blob], root, None)
+
+
 def test_a_prefix_behind_a_link_is_not_read(root: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere/conda").mkdir(parents=True)
     (root / "opt").symlink_to(tmp_path / "elsewhere")

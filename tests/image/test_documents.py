@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wavelet.image.augment import Addition, AugmentedManifest, augment_manifest
 from wavelet.image.config import merge_env, parse_config
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import (
@@ -23,6 +24,7 @@ from wavelet.image.manifest import (
     Manifest,
     parse_document,
 )
+from wavelet.image.nesting import NESTING_LIMIT
 
 A, B, C = (str(Digest.of(letter)) for letter in (b"a", b"b", b"c"))
 
@@ -130,6 +132,26 @@ def test_a_deeply_nested_document_is_malformed() -> None:
             parse_document(data)
         with pytest.raises(MalformedManifest):
             parse_config(data)
+
+
+@pytest.mark.parametrize("deep", [NESTING_LIMIT - 1, NESTING_LIMIT, 500, 900, 990, 1100])
+def test_what_can_be_read_can_be_written(deep: int) -> None:
+    """Fault G1: no depth of an image's documents is read by one step and too much for the next."""
+    inner = "[" * deep + "]" * deep
+    config = f'{{"architecture":"amd64","os":"linux","x":{inner},"rootfs":{{"type":"layers","diff_ids":[]}}}}'.encode()
+    own = f'"config":{{"mediaType":"x","digest":"{Digest.of(config)}","size":{len(config)}}}'
+    manifest = f'{{"schemaVersion":2,"says":"\\"[[{{","x":{inner},{own},"layers":[]}}'.encode()
+
+    def add(frames: int) -> AugmentedManifest:
+        """Augment below so many frames of others."""
+        return add(frames - 1) if frames else augment_manifest(manifest, "", config, Addition(env=("A=1",)))
+
+    for frames in (0, 300):
+        if deep < NESTING_LIMIT:
+            assert inner.encode() in add(frames).config
+        else:
+            with pytest.raises(MalformedManifest, match="nested more than 128 deep"):
+                add(frames)
 
 
 @pytest.mark.parametrize("like", ["gzip", "zstd", "application/vnd.oci.image.layer.v1.tar+gzip", "tar"])

@@ -84,6 +84,11 @@ class Opened(ContentStore):
     def blobs(self) -> set[str]:
         return {path.name for path in (self.directory / "blobs").glob("*/*/*")}
 
+    async def tidied(self) -> None:
+        """Wait until what was to be removed is."""
+        assert await asyncio.to_thread(self._trash.wait, 20)
+        await asyncio.sleep(0)
+
     def partials(self) -> list[Path]:
         return list((self.directory / "partial").iterdir())
 

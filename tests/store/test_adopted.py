@@ -27,6 +27,7 @@ async def test_a_finished_file_becomes_a_blob_and_the_rest_of_its_directory_goes
         (directory / "left").write_bytes(b"left over")
         assert store.account() == (0, 1000)
         await store.adopt(directory / "layer", Digest.of(b"layer"), 5, ORIGIN)
+    await store.tidied()
     assert store.account() == (5, 0)
     assert store.partials() == []
     blob = store.find(Digest.of(b"layer"), ORIGIN)
@@ -38,6 +39,7 @@ async def test_a_finished_file_becomes_a_blob_and_the_rest_of_its_directory_goes
 async def test_the_same_bytes_may_be_made_twice(store: Opened) -> None:
     digest = await adopt(store, b"same")
     assert await adopt(store, b"same", public=True) == digest
+    await store.tidied()
     assert store.account() == (4, 0)
     assert isinstance(store.find(digest, PUBLIC), Committed)
 

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import fcntl
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from wavelet.cli.starting import FAILURE, LOCK, LOG, STATE, VARIABLES
 from wavelet.cluster.key import KEY_NAME
 from wavelet.config import Settings, Source
 from wavelet.config.source import files_of
+from wavelet.directory_trees import remove, size_of
 from wavelet.errors import NotStarted
 from wavelet.places import ADMIN_SOCKET, SYSTEM_DIRECTORY, USER_SOCKET
 
@@ -33,6 +33,7 @@ IN_STATE = (
     "blobs",
     "grpc",
     "partial",
+    "trash",
     "solver",
     "pip",
     "node.db*",
@@ -114,16 +115,16 @@ def written_by(place: Place, settings: Settings) -> Iterator[Item]:
     temporary = _below(Path(tempfile.gettempdir()), (TEMPORARY,), place.uid)
     found += [path for path in temporary if path not in private and _is_left_over(path)]
     for path in dict.fromkeys(found):
-        yield Item(path, _bytes(path))
+        yield Item(path, size_of(path))
 
 
 def left_alone(place: Place, settings: Settings, file: Path | None) -> Iterator[Item]:
     """Yield what has to do with wavelet and is not its own to remove. Blocking."""
     if settings.records.directory:
         directory = Path(settings.records.directory)
-        yield Item(directory, _bytes(directory), "other nodes use it; without it no name works any more")
+        yield Item(directory, size_of(directory), "other nodes use it; without it no name works any more")
     for path in [] if file is None else files_of(file):
-        yield Item(path, _bytes(path), "your settings")
+        yield Item(path, size_of(path), "your settings")
     home = Path(os.environ.get("HOME") or Path.home())
     by_hand = (
         (home / ".config/systemd/user", "systemctl --user disable --now wavelet, then remove it"),
@@ -132,13 +133,13 @@ def left_alone(place: Place, settings: Settings, file: Path | None) -> Iterator[
     for folder, remedy in by_hand:
         for name in ("wavelet.service", "wavelet.socket"):
             if (folder / name).exists():
-                yield Item(folder / name, _bytes(folder / name), remedy)
+                yield Item(folder / name, size_of(folder / name), remedy)
     for folder in (home / ".config/containers/registries.conf.d", Path("/etc/containers/registries.conf.d")):
         if (folder / "wavelet.conf").exists():
-            yield Item(folder / "wavelet.conf", _bytes(folder / "wavelet.conf"), "what you have told podman")
+            yield Item(folder / "wavelet.conf", size_of(folder / "wavelet.conf"), "what you have told podman")
     for path in _below(Path(place.directory), ("*",), place.uid):
         if not any(path.match(pattern) for pattern in IN_PRIVATE):
-            yield Item(path, _bytes(path), "not wavelet's")
+            yield Item(path, size_of(path), "not wavelet's")
 
 
 def _below(directory: Path, patterns: tuple[str, ...], uid: int) -> list[Path]:
@@ -159,17 +160,6 @@ def _is_left_over(path: Path) -> bool:
 
 _RANDOM_LETTERS = 8
 """What `tempfile.mkdtemp` makes a name of."""
-
-
-def _bytes(path: Path) -> int:
-    size = 0
-    with contextlib.suppress(OSError):
-        size = path.lstat().st_size
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118
-    return size
 
 
 def _end_daemons(place: Place, written: list[Item]) -> None:
@@ -200,10 +190,7 @@ def _is_held(lock: Path) -> bool:
 
 def _remove(path: Path) -> None:
     try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
     except OSError as error:
         raise NotStarted(f"{error.filename or path} cannot be removed: {error.strerror}") from None
 

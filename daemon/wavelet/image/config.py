@@ -11,6 +11,7 @@ import msgspec
 from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import MalformedManifest
+from wavelet.image.nesting import TooNested, refuse_deep
 from wavelet.image.platform import Platform
 
 
@@ -51,12 +52,13 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
         MalformedManifest: not a JSON object, or its members are of the wrong types.
     """
     try:
+        refuse_deep(data)
         view = _decoder.decode(data)
         diff_ids = () if view.rootfs is None else view.rootfs.diff_ids or ()
         platform = Platform.of(view.os or "linux", view.architecture or "amd64", view.variant or "")
         parsed = ImageConfig(platform, tuple(map(Digest.parse, diff_ids)))
         return msgspec.json.decode(data, type=dict[str, Any]), parsed
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, TooNested) as error:
         raise MalformedManifest(f"not an image configuration: {error}") from None
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
+from wavelet.image.nesting import TooNested, refuse_deep
 from wavelet.image.platform import Platform
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
@@ -161,6 +162,7 @@ def parse_document(data: bytes, content_type: str | None = None) -> Manifest | I
         MalformedManifest: not JSON, the wrong types, a broken digest, Docker's schema 1, or neither of the two kinds.
     """
     try:
+        refuse_deep(data)
         document = _decoder.decode(data)
         if document.schema_version == 1:
             raise MalformedManifest("a Docker schema 1 manifest, which no engine of today reads")
@@ -175,7 +177,7 @@ def parse_document(data: bytes, content_type: str | None = None) -> Manifest | I
             None if document.config is None else _descriptor(document.config),
             tuple(map(_descriptor, document.layers or document.blobs or ())),
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, TooNested) as error:
         raise MalformedManifest(str(error)) from None
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -32,7 +31,6 @@ from wavelet.store.entries import Entries, Entry
 from wavelet.store.files import (
     changed_at,
     create,
-    empty,
     free_bytes,
     make_private,
     move_aside,
@@ -46,10 +44,14 @@ from wavelet.store.integrity import SMALL, Integrity, needs_comparison
 from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
 from wavelet.store.safe import Safe
 from wavelet.store.space import Counted, Space, victims
+from wavelet.store.trash import Trash
 
 log = structlog.get_logger()
 
 SCHEMA = entries.SCHEMA + safe.SCHEMA + pins.SCHEMA
+
+TRASH_WAIT = 30.0
+"""Seconds that a reservation without room waits for what is being removed, before it evicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class ContentStore:
         """Take over `directory`; forget partial files, and files that the database does not know."""
         self._blobs = directory / "blobs"
         self._partial = directory / "partial"
+        self._trash = Trash(directory / "trash")
         self._database = database
         self._space = Space(limit)
         self._entries = Entries(database)
@@ -91,7 +94,8 @@ class ContentStore:
         self._load()
 
     def _load(self) -> None:
-        empty(self._partial)
+        for path in self._partial.iterdir():
+            self._trash.discard(path)
         on_disk = {Digest(f"{p.parent.parent.name}:{p.name}"): p for p in self._blobs.glob("*/*/*")}
         self._entries.load(on_disk.keys())
         self._space.committed = sum(entry.size for entry in self._entries.values())
@@ -280,12 +284,16 @@ class ContentStore:
             NoSpace: not even eviction makes that much room.
         """
         async with self._making_room:
-            free = await asyncio.to_thread(self._free)
-            shortage = self._space.shortage(size, free)
-            if shortage:
+            if await self._shortage(size) and not self._trash.is_empty:
+                await asyncio.to_thread(self._trash.wait, TRASH_WAIT)
+                await asyncio.sleep(0)  # what has become free is counted in the loop
+            if shortage := await self._shortage(size):
                 self.safe.expire()
                 await self._evict(victims(self._entries.by_use(), shortage, self.safe.__contains__, what))
             self._space.reserved += size
+
+    async def _shortage(self, size: int) -> int:
+        return self._space.shortage(size, await asyncio.to_thread(self._free))
 
     def arrive(self, size: int) -> None:
         """Count bytes that a running fetch has written."""
@@ -325,7 +333,9 @@ class ContentStore:
 
     @contextlib.asynccontextmanager
     async def scratch(self, size: int, what: str) -> AsyncIterator[Path]:
-        """Give an empty directory beside the blobs, with `size` bytes set aside; it is removed at the end.
+        """Give an empty directory beside the blobs, with `size` bytes set aside.
+
+        At the end it is gone from its place; until what is in it has been removed, its bytes count.
 
         Raises:
             NoSpace: no room can be made.
@@ -336,8 +346,7 @@ class ContentStore:
             await asyncio.to_thread(make_private, directory)
             yield directory
         finally:
-            self.release(size)
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True))
+            self._trash.discard(directory, lambda: self.release(size))
 
     async def adopt(
         self, file: Path, digest: Digest, size: int, origin: str, *, derived: bool = False, public: bool = False
@@ -411,6 +420,7 @@ class ContentStore:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._trash.close()
 
 
 def bytes_held(database: Database) -> int:

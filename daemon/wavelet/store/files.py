@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,9 +87,3 @@ def move_aside(path: Path, aside: Path) -> None:
     make_private(aside.parent)
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
-
-
-def empty(directory: Path) -> None:
-    """Remove all that is in a directory."""
-    for path in directory.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

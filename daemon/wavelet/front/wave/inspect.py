@@ -10,6 +10,7 @@ import msgspec
 
 from wavelet.errors import UpstreamBroken
 from wavelet.image.manifest import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Index, MalformedManifest, parse_document
+from wavelet.image.nesting import TooNested, refuse_deep
 from wavelet.image.reference import DOCKER_HUB, Reference
 
 _SETTINGS = {
@@ -30,7 +31,7 @@ def inspected(reference: Reference, descriptor: Descriptor, manifest: bytes, con
     try:
         view = parse_document(manifest, descriptor.media_type)
         document = msgspec.json.decode(manifest, type=dict[str, Any])
-    except (MalformedManifest, msgspec.DecodeError, RecursionError) as error:
+    except (MalformedManifest, msgspec.DecodeError) as error:
         raise UpstreamBroken(
             f"{reference.repository.host} answers {reference} with a broken manifest: {error}"
         ) from None
@@ -70,8 +71,9 @@ def _manifest(document: dict[str, Any], media_type: str) -> dict[str, Any]:
 def _config(data: bytes | None) -> dict[str, Any]:
     """Return the view of an image configuration; an artifact's is of another kind, and has none."""
     try:
+        refuse_deep(data or b"{}")
         document = msgspec.json.decode(data or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, TooNested):
         return {}
     settings = document.get("config")
     settings = settings if isinstance(settings, dict) else {}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from wavelet import directory_trees
 from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.manifest import MalformedManifest, Manifest
@@ -61,7 +62,6 @@ class NamespaceEngine:
                 yield sandbox
             finally:
                 await sandbox.settle()
-                await asyncio.shield(asyncio.to_thread(_remove, root))
 
 
 class _Directory:
@@ -89,7 +89,10 @@ class _Directory:
             await self._console.close()
 
     async def outside(self) -> list[str]:
-        return await asyncio.to_thread(lambda: sorted(self._outside()))
+        try:
+            return await asyncio.to_thread(lambda: sorted(self._outside()))
+        except OSError as error:
+            raise EngineFailed(error.strerror or str(error)) from None
 
     def _put(self, files: Sequence[Given]) -> None:
         for given in files:
@@ -104,12 +107,10 @@ class _Directory:
         self._began = mark.lstat().st_ctime_ns
 
     def _outside(self) -> Iterator[str]:
-        for directory, names, files in os.walk(self._root):
-            inner = Path(directory).relative_to(self._root)
-            names[:] = [name for name in names if str(inner / name) not in _OF_NO_INTEREST]
-            for name in files:
-                if str(inner / name) not in _OF_NO_INTEREST and Path(directory, name).lstat().st_ctime_ns > self._began:
-                    yield f"/{inner / name}"
+        for entry in directory_trees.walk(self._root, lambda path: path in _OF_NO_INTEREST):
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if not is_directory and entry.stat(follow_symlinks=False).st_ctime_ns > self._began:
+                yield f"/{Path(entry.path).relative_to(self._root)}"
 
 
 async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]]:
@@ -148,17 +149,6 @@ def _probe() -> str:
     except (OSError, EngineFailed, subprocess.TimeoutExpired) as error:
         return f"it cannot be tried: {error}"
     finally:
-        _remove(directory)
+        with contextlib.suppress(OSError):
+            directory_trees.remove(directory)
     return "" if done.stderr.startswith("/nothing") else done.stderr.strip()[-500:] or f"it ends with {done.returncode}"
-
-
-def _remove(root: Path) -> None:
-    """Remove a directory whatever rights scripts have taken from their owner."""
-    if root.exists():
-        root.chmod(0o700)
-        for directory, names, _ in os.walk(root):
-            for name in names:
-                inner = Path(directory, name)
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-        shutil.rmtree(root)

@@ -7,10 +7,11 @@ The functions without an underscore are called in a worker process.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from wavelet import directory_trees
+from wavelet.directory_trees import DEPTH_LIMIT
 from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.make.conda import layer_tar
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
@@ -71,9 +72,9 @@ def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
             made.apply(members_of(raw, _broken))
     made.furnish()
     if owner is not None:
-        for directory, names, files in os.walk(root):
-            for name in (".", *names, *files):
-                os.chown(Path(directory, name), owner, owner, follow_symlinks=False)
+        os.chown(root, owner, owner)
+        for entry in directory_trees.walk(root):
+            os.chown(entry.path, owner, owner, follow_symlinks=False)
 
 
 def _broken(why: str) -> UpstreamBroken:
@@ -145,10 +146,7 @@ class _Root:
     def _remove(self, place: Path) -> None:
         if place.is_symlink() or place.is_dir():
             self._parents.clear()
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink(missing_ok=True)
+        directory_trees.remove(place)
 
     def _directory(self, path: str) -> Path:
         """Return where a directory is, made if need be."""
@@ -175,6 +173,8 @@ class _Root:
                 waiting += target.split("/")[::-1]
                 continue
             here.append(part)
+            if len(here) > DEPTH_LIMIT:
+                raise _broken(str(directory_trees.TooDeep(path)))
             if not place.is_dir():
                 place.unlink(missing_ok=True)
                 place.mkdir(0o755)

@@ -26,8 +26,9 @@ DAMAGED = (
     ValueError,
     OverflowError,
     LookupError,
+    RecursionError,
 )
-"""What readers raise on what is damaged, or makes no sense."""
+"""What readers raise on what is damaged, or makes no sense: `tarfile` recurses over headers that belong to headers."""
 
 
 class Raw(Protocol):

@@ -116,18 +116,21 @@ class DirectoryTree:
             place /= part
             if not stat.S_ISDIR(place.lstat().st_mode):
                 raise EngineFailed(f"/{place.relative_to(self.root)} in the image is a link and no directory")
-        return self._walk(place, below, {})
+        return self._walk(place, below)
 
-    def _walk(self, directory: Path, path: str, seen: dict[tuple[int, int], str]) -> Iterator[Entry]:
-        yield _OnDisk(directory, path, seen)
-        # Scripts may have taken rights from themselves that the owner needs.
-        directory.chmod(0o755)
-        for child in sorted(directory.iterdir()):
-            inner = f"{path}/{child.name}".lstrip("/")
-            if stat.S_ISDIR(child.lstat().st_mode):
-                yield from self._walk(child, inner, seen)
-            else:
-                yield _OnDisk(child, inner, seen)
+    def _walk(self, top: Path, below: str) -> Iterator[Entry]:
+        seen: dict[tuple[int, int], str] = {}
+        waiting = [(top, below)]
+        while waiting:
+            place, path = waiting.pop()
+            entry = _OnDisk(place, path, seen)
+            yield entry
+            if not entry.is_directory:
+                continue
+            # Scripts may have taken rights from themselves that the owner needs.
+            place.chmod(0o755)
+            children = sorted(place.iterdir(), reverse=True)
+            waiting += [(child, f"{path}/{child.name}".lstrip("/")) for child in children]
 
 
 class _OnDisk:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from wavelet.image.nesting import TooNested, refuse_deep
 from wavelet.plan.conda import PREFIX
 
 Mode = Literal["text", "binary"]
@@ -158,8 +159,9 @@ def _decode(documents: Mapping[str, bytes], name: str, kind: Any, absent: Any) -
     if name not in documents:
         return absent
     try:
+        refuse_deep(documents[name])
         return msgspec.json.decode(documents[name], type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TooNested) as error:
         raise ValueError(f"info/{name} cannot be read: {error}") from None
 
 

@@ -14,10 +14,13 @@ from posixpath import commonpath, dirname
 
 import msgspec
 
+from wavelet.directory_trees import DEPTH_LIMIT, TooDeep
+from wavelet.errors import ScriptFailed
 from wavelet.make.conda.bioconductor import TABLE
 from wavelet.make.conda.engine_tree import Entry, Tree
 from wavelet.make.conda.info import LayerInfo
 from wavelet.make.conda.layer import LayerWriter
+from wavelet.plan.conda import PREFIX
 
 _WHITEOUT = ".wh."
 """What the name of a path that is gone begins with (image-spec layer.md, "Whiteouts")."""
@@ -166,13 +169,19 @@ def write(tree: Tree, result: Path, blob: Path, began: int, newest: int) -> Laye
 
 
 def _named(tree: Tree) -> Iterator[Entry]:
-    """Yield the entries of a tree; what has no name in UTF-8, as layers need it, counts as neither file nor link."""
+    """Yield the entries of a tree; what has no name in UTF-8, as layers need it, counts as neither file nor link.
+
+    Raises:
+        ScriptFailed: it is deeper than what is taken from others.
+    """
     for entry in tree.entries():
         try:
             (entry.path + entry.target).encode()
         except UnicodeEncodeError:
             entry.path = entry.path.encode("utf-8", "backslashreplace").decode()
             entry.is_file = entry.is_symlink = entry.is_hard_link = entry.is_directory = False
+        if entry.path.count("/") > DEPTH_LIMIT:
+            raise ScriptFailed(f"post-link scripts: in {PREFIX}, {TooDeep(entry.path)}; leave that package out")
         yield entry
 
 

@@ -7,8 +7,8 @@ packages, and never where they come from. Nothing is built: a package without a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import shutil
 import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
 
+from wavelet import directory_trees
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
 from wavelet.image.platform import Platform
 from wavelet.pin.conda import pip_config, pip_uv
@@ -175,7 +176,8 @@ async def _private_directory() -> AsyncIterator[Path]:
         yield directory
     finally:
         # Not to be waited for: a cancellation must not leave it behind, and it is small.
-        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            directory_trees.remove(directory)
 
 
 def _wheel(package: Mapping[str, Any], tags: tuple[Tag, ...], question: pip_uv.Question) -> Wheel:

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from wavelet import directory_trees
 from wavelet.errors import (
     AccessRefused,
     Internal,
@@ -251,10 +251,8 @@ def _make_place(directory: Path, in_use: Set[Path]) -> Path:
     """Return a new directory for a process; those of processes that have ended are removed."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in set(directory.iterdir()) - in_use:
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink()
+        with contextlib.suppress(OSError):  # it is in nobody's way
+            directory_trees.remove(left)
     return Path(tempfile.mkdtemp(dir=directory))
 
 
