@@ -57,7 +57,9 @@ def levels(findings: Iterable[Finding]) -> list[str]:
         (checks.podman(dataclasses.replace(PODMAN, unreadable=(("/f", "not TOML"),))), ["problem", "ok"]),
         (checks.sif([OLD]), ["warning"]),
         (checks.sif([dataclasses.replace(OLD, plain_http=True)]), ["ok"]),
-        (checks.sif([dataclasses.replace(OLD, name="apptainer", release=(1, 4))]), ["ok"]),
+        # Fault F1: it was said to speak http with 127.0.0.1 by itself.
+        (checks.sif([dataclasses.replace(OLD, name="apptainer", release=(1, 6))]), ["warning"]),
+        (checks.sif([dataclasses.replace(OLD, name="apptainer", release=(1, 6), insecure=True)]), ["ok"]),
         (checks.sif([dataclasses.replace(OLD, release=(4, 1), dead_mirror="cache:5000")]), ["ok", "problem"]),
         (checks.credentials([]), ["ok"]),
         (checks.credentials([AuthFile("/f", 2, open=True)]), ["warning"]),

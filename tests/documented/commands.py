@@ -67,5 +67,17 @@ def _code_lines(text: str) -> Iterator[tuple[int, str]]:
         before = line if line.strip() and not line.startswith("    ") else before
 
 
+def blocks(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield the blocks of code of a page that are not in a list, each with the number of its first line."""
+    gathered: list[tuple[int, str]] = []
+    lines = page.read_text("utf-8").splitlines()
+    for number, line in enumerate([*lines, ""], 1):
+        if line.startswith("    ") or (not line and gathered and number < len(lines)):
+            gathered.append((number, line.removeprefix("    ")))
+        elif gathered:
+            yield gathered[0][0], "\n".join(text for _, text in gathered)
+            gathered = []
+
+
 def _without_comment(text: str) -> str:
     return re.sub(r"\s{2,}#.*$", "", text).strip()

@@ -39,7 +39,9 @@ ELSEWHERE = {
     r"tar -xzf|ln -s /opt": "packaging",
     r"docker (load|run -d)": "packaging",
     r"wavelet login (?!--)|pass ": "cli/test_login.py",
-    r"install |systemd-sysusers|systemctl|systemd-analyze": "systemd",
+    r"systemctl|systemd-analyze": "systemd",
+    r"wavelet install-service": "systemd/test_install_service.py",
+    r"kubectl": "nextflow_config",
     r"grpcurl": "front/grpc",
     r"apptainer\.": "nextflow_config",
 }

@@ -65,7 +65,8 @@ def checkout(work: Path) -> Path:
     """Return a copy of the sources, which nobody changes between two builds, without generated code."""
     place = work / "checkout"
     shutil.copytree(REPOSITORY / "daemon", place / "daemon", ignore=shutil.ignore_patterns("__pycache__", "v1"))
-    shutil.copytree(REPOSITORY / "protos", place / "protos")
+    for name in ("docs", "nextflow-config", "protos", "systemd"):
+        shutil.copytree(REPOSITORY / name, place / name)
     for name in ("hatch_build.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, place)
     return place

@@ -19,8 +19,8 @@ LEAST_FILES = 10_000
 CLOCK_WARNING, CLOCK_PROBLEM = 60.0, 300.0
 """Seconds: registries' tokens are valid for some minutes."""
 
-PLAIN_BY_ITSELF = (1, 4)
-"""Release of Apptainer from which it speaks http with 127.0.0.1 by itself (SingularityCE: 4.1)."""
+PLAIN_BY_ITSELF = (4, 1)
+"""Release of SingularityCE from which it speaks http with 127.0.0.1 by itself. Apptainer (1.6 was tried) does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +140,15 @@ def podman(seen: Podman | None) -> Iterator[Finding]:
 def sif(seen: Sequence[Sif]) -> Iterator[Finding]:
     """Judge Apptainer and Singularity, where there are any."""
     for one in seen:
-        if one.release >= (PLAIN_BY_ITSELF if one.name == "apptainer" else (4, 1)):
+        if one.name == "singularity" and one.release >= PLAIN_BY_ITSELF:
             yield Finding(one.name, "ok", f"version {one.version}; it speaks http with 127.0.0.1 by itself")
         elif one.plain_http:
             yield Finding(one.name, "ok", f"version {one.version}; {one.variable} makes it speak http")
+        elif one.insecure:
+            yield Finding(one.name, "ok", f"version {one.version}; registries.conf makes it speak http with the daemon")
         else:
-            message = f"version {one.version} speaks http only if it is told to"
-            yield Finding(one.name, "warning", message, f"export {one.variable}=true")
+            message = f"version {one.version} speaks http with the daemon only if it is told to"
+            yield Finding(one.name, "warning", message, f"export {one.variable}=true    (for Nextflow, where it pulls)")
         if one.dead_mirror:
             yield Finding(
                 one.name,

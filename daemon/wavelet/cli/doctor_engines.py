@@ -109,12 +109,15 @@ class Sif:
     release: tuple[int, ...]
     variable: str
     plain_http: bool
+    insecure: bool = False
     dead_mirror: str = ""
 
 
-def sif(environment: Mapping[str, str]) -> list[Sif]:
-    """Look at Apptainer and Singularity, where they are."""
+def sif(environment: Mapping[str, str], authority: str) -> list[Sif]:
+    """Look at Apptainer and Singularity, where they are, and what registries.conf says of the daemon's address."""
     found = []
+    entries, _ = _registries(environment)
+    insecure = any(entry.get("insecure") is True and _covers(entry, authority) for entry in entries)
     for name in ("apptainer", "singularity"):
         if shutil.which(name) is None:
             continue
@@ -122,7 +125,7 @@ def sif(environment: Mapping[str, str]) -> list[Sif]:
         release = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
         variable = f"{name.upper()}_NOHTTPS"
         plain = environment.get(variable, "").lower() in ("1", "true", "yes")
-        found.append(Sif(name, version, release, variable, plain, _dead_mirror(environment)))
+        found.append(Sif(name, version, release, variable, plain, insecure, _dead_mirror(environment)))
     return found
 
 
@@ -137,7 +140,7 @@ class Engines:
 
 def engines(environment: Mapping[str, str], authority: str) -> Engines:
     """Look at all engines."""
-    return Engines(docker(), podman(environment, authority), tuple(sif(environment)))
+    return Engines(docker(), podman(environment, authority), tuple(sif(environment, authority)))
 
 
 def _dead_mirror(environment: Mapping[str, str]) -> str:
