@@ -60,6 +60,21 @@ def test_a_name_and_a_request_give_one_image(conda_node: Daemon) -> None:
     assert digest(conda_node, f"{conda_node.authority}/conda/samtools:1.17") == asked
 
 
+def test_the_tags_that_were_answered_are_listed(conda_node: Daemon) -> None:
+    """Fault G11: of a name of packages; another name's are not among them, and nothing is that is not there."""
+    name = f"{conda_node.authority}/conda/bwa/add--which"
+    path = "/v2/conda/bwa/add--which/tags/list"
+    assert conda_node.get(path).json()["tags"] == ["latest"]
+    digest(conda_node, f"{name}:0.7.17")
+    digest(conda_node, f"{name}:0.7.17--h0_0")  # the same image by another tag
+    assert conda_node.get(path).json()["tags"] == ["0.7.17", "0.7.17--h0_0", "latest"]
+    assert conda_node.get(f"{path}?n=1&last=0.7.17").json()["tags"] == ["0.7.17--h0_0"]
+    for tag in ("9.9", "ge1__", ".INVALID", "a--"):
+        answer = conda_node.get(f"/v2/conda/bwa/add--which/manifests/{tag}")
+        assert answer.status == 404, (tag, answer.body)
+        assert answer.json()["errors"][0]["code"] == "MANIFEST_UNKNOWN"
+
+
 UNSOLVABLE = [
     ("no-such-package:1.0", "no-such-package"),
     ("samtools:9.9", "samtools 9.9"),

@@ -102,6 +102,14 @@ def test_the_suite_finds_no_failure(node: Daemon, name: str, tmp_path: Path) -> 
     expect_conformance(printed, manifests, blobs)
 
 
+@pytest.mark.conformance
+def test_the_suite_finds_no_failure_in_a_name_of_packages(conda_node: Daemon, tmp_path: Path) -> None:
+    """Fault G11: the tag that was pulled is listed, and one that nothing stands for is not there."""
+    tag, manifests, blobs = contents(conda_node, f"{conda_node.authority}/conda/samtools:1.17")
+    printed = conformance(conda_node.authority, "conda/samtools", tag, manifests, blobs, tmp_path / "results")
+    expect_conformance(printed, manifests, blobs)
+
+
 @pytest.mark.crane
 def test_crane_finds_the_image_valid(name: str, tmp_path: Path) -> None:
     crane = program("crane")

@@ -138,5 +138,5 @@ def test_the_parts_of_plans() -> None:
     ],
 )
 def test_names_tell_of_the_packages(specs: tuple[str, ...], name: str) -> None:
-    plan = replace(ASKED, specs=specs)
+    plan = replace(ASKED, specs=specs, pip=(), locked=(), wheels=(), lock_location="")
     assert f"{path_of(plan)}:{served_as(plan)}" == name

@@ -116,4 +116,5 @@ def _with(plan: FromConda, environment: Environment, locked: Locked, site: Conda
         pip=environment.pip,
         locked=locked.packages,
         wheels=locked.wheels,
+        leaves=locked.leaves,
     )

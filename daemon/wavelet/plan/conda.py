@@ -157,6 +157,7 @@ class FromConda:
         wheels: wheels that a lock file names.
         lock_location: the URL of a lock file, read when this is pinned.
         renewed: whether the lock is renewed by age. It is for a name that is the request: nobody can ask to refresh it.
+        leaves: of what a lock file names, that on which nothing else depends. It takes no part in keys.
     """
 
     specs: tuple[str, ...]
@@ -169,6 +170,7 @@ class FromConda:
     wheels: tuple[Wheel, ...] = ()
     lock_location: str = ""
     renewed: bool = False
+    leaves: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The conda values as JSON: what `canonical` puts into names, keys and records.
 
-`sizes`, and a second hash, are written for records alone: they make no other plan.
+`sizes`, a second hash and the leaves of a lock are written for records alone: they make no other plan.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def _asked(plan: FromConda, *, sizes: bool) -> dict[str, Any]:
         "wheels": [_wheel(wheel, sizes=sizes) for wheel in plan.wheels],
         "lockLocation": plan.lock_location,
         "renewed": plan.renewed,
+        "leaves": list(plan.leaves) if sizes else [],
     }
 
 
@@ -136,6 +137,7 @@ def _read_asked(value: dict[str, Any]) -> FromConda:
         wheels=tuple(map(_read_wheel, value.get("wheels", ()))),
         lock_location=value.get("lockLocation", ""),
         renewed=value.get("renewed", False),
+        leaves=tuple(value.get("leaves", ())),
     )
 
 

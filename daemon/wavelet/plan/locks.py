@@ -5,8 +5,9 @@ Each says for each platform which files an environment is made of. Nothing is so
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from wavelet.plan.specs import normal_channel, without_login, wrong
 
 _READ = frozenset({"linux-64", "linux-aarch64", ""})
 """Platforms whose packages are read. What a lock has for others may be of any kind, and is passed over."""
+
+LEAVES_LIMIT = 8
+"""Leaves that are kept of a lock."""
 
 _PIXI_VERSIONS = ("4", "5", "6", "7")
 _CONDA_LOCK_VERSIONS = ("1", "2", "3")
@@ -35,15 +39,25 @@ class Locked:
         subdir: `linux-64`; empty where it serves all platforms.
         packages: sorted and unique.
         wheels: sorted and unique.
+        leaves: names of the packages that no other one depends on, sorted, as far as the lock tells: what somebody
+            asked for once. They take no part in what a lock is.
     """
 
     subdir: str
     packages: tuple[Package, ...]
     wheels: tuple[Wheel, ...] = ()
+    leaves: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     @classmethod
-    def of(cls, subdir: str, packages: Iterable[Package], wheels: Iterable[Wheel], field: str) -> Locked:
-        """Return the lock of these.
+    def of(
+        cls,
+        subdir: str,
+        packages: Iterable[Package],
+        wheels: Iterable[Wheel],
+        field: str,
+        needed: Collection[str] | None = None,
+    ) -> Locked:
+        """Return the lock of these. `needed` are names of those that others depend on, where the lock says it.
 
         Raises:
             InvalidRequest: it has two files of one package.
@@ -53,7 +67,9 @@ class Locked:
             other = named.setdefault(package.name, package)
             if other.url != package.url:
                 raise wrong(field, f"names both {other.file_name} and {package.file_name} for one platform")
-        return cls(subdir, tuple(sorted(named.values(), key=_by_url)), tuple(sorted(set(wheels))))
+        leaves = _last(list(named)) if needed is None else [name for name in named if name not in needed]
+        found = tuple(sorted(named.values(), key=_by_url))
+        return cls(subdir, found, tuple(sorted(set(wheels))), tuple(sorted(leaves)[:LEAVES_LIMIT]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,11 @@ class LockFile:
 
     channels: tuple[str, ...]
     locked: tuple[Locked, ...]
+
+
+def _last(names: list[str]) -> list[str]:
+    """Return the last name of a list in the order in which packages are linked: nothing depends on that one."""
+    return names[-1:] if names != sorted(names) else []
 
 
 def _by_url(package: Package) -> str:
@@ -111,6 +132,7 @@ def read_conda_lock(document: dict[str, Any], field: str) -> LockFile:
         raise wrong(field, f"is a conda-lock file of version {version[:20]}; 1 is read")
     packages: dict[str, list[Package]] = {}
     wheels: dict[str, list[Wheel]] = {}
+    needed: set[str] = set()
     for index, entry in enumerate(_list(document["package"], f"{field}: package")):
         where = f"{field}: package[{index}]"
         record = _mapping(entry, where)
@@ -118,13 +140,15 @@ def read_conda_lock(document: dict[str, Any], field: str) -> LockFile:
         of_platform = packages.setdefault(platform, [])
         if platform not in _READ or _MAIN not in _categories(record):
             continue
+        depends = record.get("dependencies")
+        needed.update(depends if isinstance(depends, dict) else ())
         sums = _mapping(record.get("hash") or {}, where) | {"size": record.get("size")}
         if _text(record.get("manager")) == "pip":
             wheels.setdefault(platform, []).append(_locked_wheel(_text(record.get("url")), sums, where))
         else:
             of_platform.append(locked_package(_text(record.get("url")), sums, where))
     metadata = _mapping(document.get("metadata") or {}, f"{field}: metadata")
-    locked = (Locked.of(each, found, wheels.get(each, ()), field) for each, found in packages.items())
+    locked = (Locked.of(each, found, wheels.get(each, ()), field, needed) for each, found in packages.items())
     return LockFile(_channels(metadata.get("channels"), f"{field}: metadata.channels"), tuple(locked))
 
 
@@ -197,7 +221,9 @@ def _pixi_locked(
 ) -> Locked:
     conda = [locked_package(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "conda"]
     wheels = [_locked_wheel(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "pypi"]
-    return Locked.of(subdir, conda, wheels, field)
+    depends = [each for pair in pairs if isinstance(each := records.get(pair, {}).get("depends"), list)]
+    needed = {_text(spec).partition(" ")[0] for each in depends for spec in each}
+    return Locked.of(subdir, conda, wheels, field, needed if depends else None)
 
 
 # ---- pixi without indentation ----

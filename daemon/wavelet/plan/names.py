@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from wavelet.errors import InvalidName
 from wavelet.image.digest import Digest
@@ -18,6 +19,7 @@ _NAMES_SHOWN = 4
 """Packages that the name of an environment shows; further ones are in the token alone."""
 
 _SPEC = re.compile(r"(?:.*::)?(?P<name>[A-Za-z0-9._-]+)(?:\s*==?\s*(?P<version>[A-Za-z0-9._!+]+)(?:=.*)?)?")
+_EXTENSION = re.compile(r"(?:\.(?:lock|ya?ml|txt|json|toml))+$")
 _BASE_PACKAGES = frozenset({"pip", "procps-ng", "which"})
 """What Wave, Nextflow and wavelet itself add to environments."""
 
@@ -27,8 +29,7 @@ def path_of(plan: Plan) -> str:
     part = next(parts(plan))
     if isinstance(part, FromRegistry):
         return part.reference.repository.path
-    names = [_component(name) for name, _ in _named(part)] or ["environment"]
-    return "conda/" + "_".join(names[:_NAMES_SHOWN])
+    return _conda_path(_named(part))
 
 
 def served_as(plan: Plan) -> str | Digest:
@@ -39,9 +40,7 @@ def served_as(plan: Plan) -> str | Digest:
     """
     part = next(parts(plan))
     if not isinstance(part, FromRegistry):
-        named = _named(part)
-        version = named[0][1] if len(named) == 1 else None
-        return "latest" if version is None else re.sub(r"[^A-Za-z0-9._-]", "_", version)[:128]
+        return _conda_tag(_named(part))
     reference = part.reference
     if reference.digest is None:
         return reference.tag or "latest"
@@ -55,6 +54,19 @@ def pull_name(authority: str, token: str, plan: Plan) -> str:
     reference = served_as(plan)
     mark = "@" if isinstance(reference, Digest) else ":"
     return f"{authority}/wt/{token}/{path_of(plan)}{mark}{reference}"
+
+
+def is_called(path: str, plan: Plan) -> bool:
+    """Tell whether a token is pulled by this repository path: names that were given stay good."""
+    return path == path_of(plan) or path == _conda_path(_named_before(next(parts(plan))))
+
+
+def tag_of(plan: Plan, path: str) -> str | None:
+    """Return the tag that a token answers under one of its paths; None where it answers a digest."""
+    if path != path_of(plan):
+        return _conda_tag(_named_before(next(parts(plan))))
+    served = served_as(plan)
+    return None if isinstance(served, Digest) else served
 
 
 def check_length(authority: str, plan: Plan) -> None:
@@ -73,13 +85,57 @@ def check_length(authority: str, plan: Plan) -> None:
         )
 
 
-def _named(part: Base) -> list[tuple[str, str | None]]:
-    """Return names and versions of the packages that are asked for by name."""
+_Named = list[tuple[str, str | None]]
+"""Names and versions of packages."""
+
+
+def _conda_path(named: _Named) -> str:
+    names = [_component(name) for name, _ in named] or ["environment"]
+    return "conda/" + "_".join(names[:_NAMES_SHOWN])
+
+
+def _conda_tag(named: _Named) -> str:
+    version = named[0][1] if len(named) == 1 else None
+    return "latest" if version is None else re.sub(r"[^A-Za-z0-9._-]", "_", version)[:128]
+
+
+def _named(part: Base) -> _Named:
+    """Return what packages are called after: what was asked for by name; else a lock's file, or what it is about."""
     if not isinstance(part, FromConda):
         return []
-    found = [match for match in map(_SPEC.match, part.specs) if match is not None]
-    named = [(match["name"], match["version"]) for match in found if match["name"] not in _BASE_PACKAGES]
-    return named or [(match["name"], match["version"]) for match in found]
+    specs = _matched(part.specs)
+    asked = [(name, version) for name, version in specs if name not in _BASE_PACKAGES] + _matched(part.pip)
+    if asked:
+        return asked
+    if part.lock_location:
+        return [(_file_of(part.lock_location), None)]
+    if part.locked or part.wheels:
+        return _of_lock(part)
+    return specs
+
+
+def _of_lock(part: FromConda) -> _Named:
+    versions: dict[str, str | None] = {package.name: package.version for package in part.locked}
+    if part.wheels and not part.leaves:
+        return [(wheel.name, wheel.version) for wheel in part.wheels]
+    return [(name, versions.get(name)) for name in part.leaves if name not in _BASE_PACKAGES]
+
+
+def _file_of(location: str) -> str:
+    """Return the name of a lock's file, without what says of which kind it is; else the host that it is at."""
+    parts = urlsplit(location)
+    return _EXTENSION.sub("", parts.path.rstrip("/").rpartition("/")[2]) or parts.netloc
+
+
+def _named_before(part: Base) -> _Named:
+    """Return what packages were called after before locks and requirements for pip counted."""
+    specs = _matched(part.specs) if isinstance(part, FromConda) else []
+    return [(name, version) for name, version in specs if name not in _BASE_PACKAGES] or specs
+
+
+def _matched(texts: tuple[str, ...]) -> _Named:
+    found = [match for match in map(_SPEC.match, texts) if match is not None]
+    return [(match["name"], match["version"]) for match in found]
 
 
 def _component(name: str) -> str:

@@ -31,6 +31,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (key TEXT PRIMARY KEY, plan BLOB, image BLOB, used REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (name TEXT, key TEXT, at REAL, PRIMARY KEY (name, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pulled (name TEXT, key TEXT, reference TEXT, PRIMARY KEY (name, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tags (name TEXT, tag TEXT, key TEXT, at REAL, PRIMARY KEY (name, tag)) WITHOUT ROWID;
 """
 
 UNUSED_LIFETIME = 90 * 86400
@@ -121,6 +122,7 @@ class Answers:
         self.retention = retention
         self._hot: OrderedDict[str, dict[str, float]] = OrderedDict()
         self._latest: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._hot_tags: OrderedDict[str, dict[str, tuple[str, float]]] = OrderedDict()
 
     def put(self, name: str, key: str, reference: str = "") -> None:
         """Remember that `name` has answered the image with `key`, when `reference` was pulled (without authority)."""
@@ -137,6 +139,22 @@ class Answers:
             keys[key] = now
             if len(keys) > IMAGES_OF_A_NAME:
                 del keys[next(iter(keys))]
+
+    def tag(self, name: str, tag: str, key: str) -> None:
+        """Remember that `name` has answered a tag with the image with `key`."""
+        now = time.time()
+        known = self._tags(name).get(tag)
+        if known is None or known[0] != key or abs(now - known[1]) > self.retention / 100:
+            self._database.write_later("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", name, tag, key, now)
+            self._tags(name)[tag] = key, now
+
+    def tags(self, name: str) -> Iterator[tuple[str, Image]]:
+        """Yield the tags that a name has answered, in their order, each with its image."""
+        horizon = time.time() - self.retention
+        for tag, (key, at) in sorted(self._tags(name).items()):
+            image = self._memo.get(key) if at >= horizon else None
+            if image is not None:
+                yield tag, image
 
     def images(self, name: str) -> Iterator[Image]:
         """Yield the images, latest first."""
@@ -174,11 +192,24 @@ class Answers:
             del self._latest[answer]
         self._database.write_later("DELETE FROM answers WHERE name = ?", name)
         self._database.write_later("DELETE FROM pulled WHERE name = ?", name)
+        self._hot_tags.pop(name, None)
+        self._database.write_later("DELETE FROM tags WHERE name = ?", name)
 
     def expire(self) -> None:
         """Forget answers that are past the retention time."""
         self._database.write_later("DELETE FROM answers WHERE at < ?", time.time() - self.retention)
+        self._database.write_later("DELETE FROM tags WHERE at < ?", time.time() - self.retention)
         self._database.write_later("DELETE FROM pulled WHERE (name, key) NOT IN (SELECT name, key FROM answers)")
+
+    def _tags(self, name: str) -> dict[str, tuple[str, float]]:
+        tags = self._hot_tags.get(name)
+        if tags is None:
+            sql = "SELECT tag, key, at FROM tags WHERE name = ? ORDER BY at DESC LIMIT ?"
+            tags = {tag: (key, at) for tag, key, at in self._database.read(sql, name, IMAGES_OF_A_NAME)}
+            self._hot_tags[name] = tags
+            if len(self._hot_tags) > NAMES_IN_MEMORY:
+                self._hot_tags.popitem(last=False)
+        return tags
 
     def _keys(self, name: str) -> dict[str, float]:
         keys = self._hot.get(name)

@@ -13,7 +13,7 @@ from wavelet.image.reference import Reference
 from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.conda_names import PREFIX as CONDA_PREFIX
 from wavelet.plan.identity import Identity
-from wavelet.plan.names import path_of
+from wavelet.plan.names import is_called, path_of
 from wavelet.plan.plan import AsIndex, Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.known import ContainerRequest
@@ -56,9 +56,8 @@ class Names:
             InvalidName: the path behind the token is not the request's.
         """
         request = await self.requests.find(token.token, identity)
-        path = path_of(request.plan)
-        if path != token.path:
-            raise InvalidName(f"the token is for {path}, not for {token.path}")
+        if not is_called(token.path, request.plan):
+            raise InvalidName(f"the token is for {path_of(request.plan)}, not for {token.path}")
         return request
 
     async def plan(

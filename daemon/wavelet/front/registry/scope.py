@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import OrderedDict
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName
+from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable, WaveletError
 from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
 from wavelet.front.registry.plans import plan_of
 from wavelet.image.digest import Digest
@@ -20,7 +21,7 @@ from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda_names import LATEST
 from wavelet.plan.identity import Identity
-from wavelet.plan.names import path_of, served_as
+from wavelet.plan.names import is_called, path_of, tag_of
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules, Caller
@@ -114,12 +115,11 @@ class Scopes:
         if isinstance(name, CondaName):
             return Scope(f"conda/{name.path}", self._rules.pulling(caller), None, None, name)
         request = await self._requests.request(name.token)
-        path, tag = path_of(request.plan), served_as(request.plan)
-        if path != name.path:
-            raise InvalidName(f"the token is for {path}, not for {name.path}")
+        if not is_called(name.path, request.plan):
+            raise InvalidName(f"the token is for {path_of(request.plan)}, not for {name.path}")
         identity = self._rules.pulling_token(caller, request.principal)
-        only = None if isinstance(tag, Digest) else tag
-        return Scope(answer_name(name.token), identity, request.plan, only, token=name.token)
+        tag = tag_of(request.plan, name.path)
+        return Scope(answer_name(name.token), identity, request.plan, tag, token=name.token)
 
     # -- manifests ----------------------------------------------------------------------------------------------------
 
@@ -129,12 +129,22 @@ class Scopes:
         Raises:
             WaveletError: why there is none.
         """
+        if isinstance(scope.named, CondaName):
+            return await self._packages(scope, scope.named, tag)
         if scope.plan is None:
             assert scope.named is not None
             return await self._answer(scope, plan_of(scope.named, tag, self._site()), tag)
         if tag != scope.tag:
             raise ImageNotFound(f"this name has the tag {scope.tag or '(none, only a digest)'}, not {tag[:128]!r}")
         return await self._answer(scope, scope.plan)
+
+    async def _packages(self, scope: Scope, name: CondaName, tag: str) -> Content:
+        """Answer a name of packages; a tag that stands for no version of them is one that is not there."""
+        plan_of(name, LATEST, self._site())  # a path that is no name is refused as such
+        try:
+            return await self._answer(scope, plan_of(name, tag, self._site()), tag)
+        except (InvalidName, Unsolvable) as error:
+            raise ImageNotFound(error.message, field=error.field) from None
 
     async def manifest(self, scope: Scope, digest: Digest) -> Content:
         """Return a manifest by digest: one that the name has answered, or belongs to one that it has.
@@ -157,6 +167,8 @@ class Scopes:
     async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
         key, image = await self._resolver.realise(plan, scope.identity)
         self._answers.put(scope.name, key, scope.pulled(tag or scope.tag, image))
+        if tag is not None and isinstance(scope.named, CondaName):
+            self._answers.tag(scope.name, tag, key)
         if scope.token is not None and plan is scope.plan:
             await self._requests.pulled(scope.token)
         self._touch(image)
@@ -230,7 +242,7 @@ class Scopes:
     # -- discovery ----------------------------------------------------------------------------------------------------
 
     async def tags(self, scope: Scope, n: int | None, last: str | None) -> tuple[list[str], bool]:
-        """Return a page of tags, and whether there are more: of a token its own, of packages `latest`.
+        """Return a page of tags, and whether there are more: of a token its own, of packages what was answered here.
 
         Raises:
             WaveletError: why there is none.
@@ -239,9 +251,20 @@ class Scopes:
             return await self._upstream.tags(scope.repository, scope.identity, n, last)
         if scope.plan is not None:
             await self._resolver.realise(scope.plan, scope.identity)
-        own_tag = LATEST if isinstance(scope.named, CondaName) else scope.tag
-        own = [] if own_tag is None or (last is not None and own_tag <= last) else [own_tag]
-        return (own[:n], len(own) > n) if n is not None else (own, False)
+        every = [scope.tag] if scope.tag is not None else []
+        if isinstance(scope.named, CondaName):
+            every = await self._tags_answered(scope)
+        rest = [tag for tag in every if last is None or tag > last]
+        return (rest[:n], len(rest) > n) if n is not None else (rest, False)
+
+    async def _tags_answered(self, scope: Scope) -> list[str]:
+        """Return `latest`, and the tags of packages that were answered, if the caller may read their images."""
+        found = {LATEST}
+        for tag, image in self._answers.tags(scope.name):
+            with contextlib.suppress(WaveletError):
+                await self._resolver.may_read(image, scope.identity)
+                found.add(tag)
+        return sorted(found)
 
     async def referrers(self, scope: Scope, digest: Digest) -> list[dict[str, Any]]:
         """Return the descriptors of what refers to a manifest: the upstream's, or what was made along with it here.
