@@ -17,7 +17,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
-from wavelet.front.wave.routes import BODY_LIMIT, add_routes
+from wavelet.front.listener import BODY_LIMIT
+from wavelet.front.wave.routes import add_routes
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
-from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, TooLarge, WaitExpired, WaveletError
+from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, WaveletError
+from wavelet.front.bodies import SMALL_BODY, Bodies
 from wavelet.front.keys import IDENTITY
-from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
@@ -27,15 +27,6 @@ from wavelet.resolve.audit import Audit, decision_of
 from wavelet.resolve.known import About
 from wavelet.resolve.lock_files import LOCK_FORMS
 from wavelet.resolve.requests import ContainerRequests
-
-BODY_WAIT = 60.0
-"""Seconds within which a body has to arrive."""
-
-ARRIVING_LIMIT = 8 * BODY_LIMIT
-"""Bytes of all bodies that arrive at one time."""
-
-SMALL_BODY = 64 * 1024
-"""Bytes of a body that is read in the loop; a larger one is decoded and hashed in a thread."""
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""
@@ -105,7 +96,7 @@ class _WaveDoor:
         self._authority = authority
         self._site = site
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
-        self._arriving = 0
+        self._bodies = Bodies()
 
     async def submit(self, request: web.Request) -> web.Response:
         return await self._submit(request, "v1alpha2")
@@ -141,26 +132,16 @@ class _WaveDoor:
                 return error, about
             return asked, about_of(body, api, asked.image, request.remote or "", asked.notes)
 
-        data = await self._read(request)
-        if len(data) <= SMALL_BODY:
-            return read(data)
-        async with self._large_bodies:
-            return await asyncio.to_thread(read, data)
+        async with self._bodies.read(request) as data:
+            # A small one is read in the loop; a larger one is decoded and hashed in a thread.
+            if len(data) <= SMALL_BODY:
+                return read(data)
+            async with self._large_bodies:
+                return await asyncio.to_thread(read, data)
 
-    async def _read(self, request: web.Request) -> bytes:
-        """Read a body; what arrives at one time is bounded.
-
-        Raises:
-            WaitExpired: other bodies fill that bound.
-        """
-        expected = BODY_LIMIT if request.content_length is None else request.content_length
-        if self._arriving + expected > ARRIVING_LIMIT:
-            raise WaitExpired("too many large requests are arriving; ask again", retry_after=5)
-        self._arriving += expected
-        try:
-            return await _read(request)
-        finally:
-            self._arriving -= expected
+    async def _body(self, request: web.Request, kind: type[_Body]) -> _Body:
+        async with self._bodies.read(request) as data:
+            return _decode(data, kind)
 
     async def describe_container(self, request: web.Request) -> web.Response:
         return _json(answers.container(await self._requests.find(_token(request), _identity(request)), self._authority))
@@ -215,7 +196,7 @@ class _WaveDoor:
         return _text(answers.build_page(record, state, self._authority, build, log))
 
     async def inspect(self, request: web.Request) -> web.Response:
-        body = _decode(await self._read(request), models.InspectBody)
+        body = await self._body(request, models.InspectBody)
         if not body.container_image:
             raise InvalidRequest("containerImage: is missing; it is the image to inspect", field="containerImage")
         reference = Reference.parse(body.container_image, "containerImage")
@@ -224,7 +205,7 @@ class _WaveDoor:
         return _json(inspected(reference, found.descriptor, found.manifest, found.config))
 
     async def validate_credentials(self, request: web.Request) -> web.Response:
-        body = _decode(await self._read(request), models.CredentialsBody)
+        body = await self._body(request, models.CredentialsBody)
         login = Login(_filled(body.user_name, "userName"), _filled(body.password, "password"))
         return _json(await self._requests.check_login(_registry_host(_filled(body.registry, "registry")), login))
 
@@ -243,25 +224,6 @@ async def _robots(_request: web.Request) -> web.Response:
 
 async def _no_icon(_request: web.Request) -> web.Response:
     raise NotFound("wavelet has no icon")
-
-
-async def _read(request: web.Request) -> bytes:
-    """Read the body, bounded in size and time."""
-    too_large = TooLarge(f"the body is larger than {BODY_LIMIT} bytes; name large layers by their URL")
-    if (request.content_length or 0) > BODY_LIMIT:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WAIT):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > BODY_LIMIT:
-                    raise too_large
-    except TimeoutError:
-        raise InvalidRequest(f"the body has not arrived within {BODY_WAIT:.0f} seconds") from None
-    except (ConnectionError, web.RequestPayloadError, web.PayloadAccessError) as error:
-        raise InvalidRequest(f"the body has not arrived whole: {error}") from None
-    return bytes(body)
 
 
 def _decode(data: bytes, kind: type[_Body]) -> _Body:
