@@ -53,6 +53,70 @@ class Prefix:
         return self.run(str(self.root / activation.ENTRYPOINT), *command, **env)
 
 
+BASHISM = "function f() { export X=1; }; f\nY=(a b)\nexport Z=${Y[1]}\n"
+
+
+def path_without(tmp_path: Path, *names: str) -> str:
+    """Return a PATH with all programs but these."""
+    place = tmp_path / "programs"
+    place.mkdir()
+    for directory in ("/usr/bin", "/bin"):
+        for program in Path(directory).iterdir():
+            if program.name not in names and not (place / program.name).exists():
+                (place / program.name).symlink_to(program)
+    return str(place)
+
+
+@pytest.mark.parametrize("command", [["bash", "-c"], ["bash", "-uec"], ["dash", "-c"], ["dash", "-uec"]], ids=" ".join)
+def test_scripts_that_are_written_for_bash_are_run_by_bash(tmp_path: Path, command: list[str]) -> None:
+    """Fault E1: by an entry point whose sh is another shell, and the bash below it has nothing left to do."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]} here")
+    prefix = Prefix(tmp_path, {"a.sh": BASHISM, "b.sh": COUNTS})
+    done = prefix.enter(*command, 'echo "$X $Z $COUNT"')
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "1 b x\n")
+    done = prefix.run("dash", "-c", f'. "{prefix.root / activation.ACTIVATE}"; exec bash -uec \'echo "$X $Z $COUNT"\'')
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "1 b x\n")
+
+
+def test_what_failed_without_bash_is_not_marked_as_done(tmp_path: Path) -> None:
+    """Fault E1: nothing is marked as done that failed."""
+    sh = shutil.which("dash") or pytest.skip("no dash here")
+    place = path_without(tmp_path, "bash")
+    prefix = Prefix(tmp_path / "prefix", {"a.sh": BASHISM, "z.sh": GOOD})
+    activate = prefix.root / activation.ACTIVATE
+    done = prefix.run(sh, "-uec", f'. "{activate}"; echo "$JAVA_HOME"; echo "${{WAVELET_ACTIVATED-}}"', PATH=place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{prefix.root}/lib/jvm\n\n", "the others have run"
+    done = prefix.run(sh, "-uec", f'. "{activate}"; PATH=/usr/bin:/bin; exec bash -uec \'echo "$X"\'', PATH=place)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "1\n")
+
+
+def test_without_bash_what_went_well_is_marked_as_done(tmp_path: Path) -> None:
+    sh = shutil.which("dash") or pytest.skip("no dash here")
+    prefix = Prefix(tmp_path / "prefix", {"a.sh": COUNTS, "b.sh": QUOTED})
+    program = f'. "{prefix.root / activation.ACTIVATE}"; . "{prefix.root / activation.ACTIVATE}"; echo "$COUNT"'
+    done = prefix.run(sh, "-uec", program, PATH=path_without(tmp_path, "bash"))
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "x\n")
+
+
+@pytest.mark.parametrize("scripts", [{}, {"a.sh": 'export PATH="$CONDA_PREFIX/own:$PATH" COUNT="${COUNT-}x"\n'}])
+def test_a_login_shell_finds_the_programs(tmp_path: Path, scripts: Mapping[str, str]) -> None:
+    prefix = Prefix(tmp_path, scripts)
+    profile = activation.profile(prefix.paths).decode().replace(PREFIX, str(tmp_path))
+    assert activation.PROFILE == "/etc/profile.d/wavelet.sh"
+    for shell in SHELLS:
+        command = [shell, "sh"] if shell == "busybox" else [shell]
+        program = f"PATH=/usr/bin:/bin\n{profile}\necho $PATH; echo ${{COUNT-}}"
+        ways = [prefix.run] if not scripts else [prefix.run, prefix.enter]
+        for way in ways:
+            done = way(*command, "-uec", program)
+            assert (done.returncode, done.stderr) == (0, "")
+            path, count = done.stdout.splitlines()
+            assert f"{tmp_path}/bin" in path.split(":") and path.endswith("/usr/bin:/bin")
+            assert (f"{tmp_path}/own" in path.split(":"), count) == (bool(scripts), "x" * bool(scripts))
+
+
 def test_without_scripts_there_is_nothing_of_it() -> None:
     assert activation.files((), "abc") == {}
     assert activation.environment(["A=1"], {}, ()) == [

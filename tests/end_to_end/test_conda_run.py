@@ -94,6 +94,7 @@ def test_packages_of_every_shape(engine: Engine, everything: str) -> None:
 def test_programs_are_called_without_a_shell(docker: Docker, everything: str) -> None:
     docker.pull(everything)
     assert docker.run(everything, "samtools") == "samtools 1.17\n"
+    assert docker.run(everything, "bash", "-lc", "samtools") == "samtools 1.17\n", "/etc/profile sets PATH anew"
     assert docker.run(everything, "labtool").startswith("labtool")
     assert docker.run(everything, "samtools", "busybox", "echo", "a real program") == "a real program\n"
 

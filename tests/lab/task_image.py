@@ -32,6 +32,8 @@ def task_layer() -> images.Layer:
     files |= {
         "etc/passwd": b"root:x:0:0:root:/root:/bin/bash\n",
         "etc/lab-image": MARK.encode(),
+        # As Debian has it.
+        "etc/profile": b"export PATH=/usr/local/bin:/usr/bin:/bin\nfor i in /etc/profile.d/*.sh; do . $i; done\n",
         "root/": b"",
         "dev/": b"",
     }

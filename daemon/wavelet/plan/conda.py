@@ -19,7 +19,7 @@ PREFIX = "/opt/conda"
 LINKER = 1
 """The version of what becomes of an archive's files: other bytes need another one, for old layers stay as they are."""
 
-IMAGE_MAKER = 1
+IMAGE_MAKER = 2
 """The version of how an image is put together of a lock: its own layer, its configuration, the order and grouping of
 layers. Whoever changes a byte of images that older versions have made counts it up. It is part of the keys of locks,
 and is left out of them while it is 1."""

@@ -1,14 +1,18 @@
 """Activation without a shell of its own: an image's environment, and scripts where packages have such (pure).
 
 `PATH` and the two variables are what Wave's images set, and are enough for most packages. What others put into
-`etc/conda/activate.d` is run by bash itself (`BASH_ENV`, so in every `bash -ue script` as workflow engines start them)
-and by an entry point (`docker run IMAGE tool`). Each script runs in a subshell, of which only the exported variables
-are taken over: whatever it does, `exit` and syntax errors too, the task goes on, with its own shell options, traps and
-standard input. A variable that a script unsets stays.
+`etc/conda/activate.d` is run when bash starts (`BASH_ENV`, so in every `bash -ue script` as workflow engines start
+them), by an entry point (`docker run IMAGE tool`) and in login shells (`/etc/profile.d`).
+
+Scripts are written for bash, so bash runs them where the image has one, whichever shell asks for it; only without one
+does that shell. They run in a process of their own, each in a subshell, of which only the exported variables are taken
+over: whatever one does, `exit` and syntax errors too, the task goes on, with its own shell options, traps and standard
+input. A variable that a script unsets stays. What failed in a shell that is not bash is not marked as done.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from wavelet.image.config import merge_env
@@ -19,6 +23,11 @@ SCRIPTS = "etc/conda/activate.d/"
 
 ACTIVATE = "etc/wavelet/activate.sh"
 ENTRYPOINT = "etc/wavelet/entrypoint.sh"
+RUN_BY_BASH, RUN_BY_SH = "etc/wavelet/activate-by-bash.sh", "etc/wavelet/activate-by-sh.sh"
+"""What is sourced, what starts a container, and what the scripts are run by; relative to the prefix."""
+
+PROFILE = "/etc/profile.d/wavelet.sh"
+"""What login shells read after `/etc/profile`, which sets `PATH` anew in most images."""
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What engines set where an image has no PATH."""
@@ -26,19 +35,60 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ACTIVATE = """\
 # Runs the activation scripts of the packages in @PREFIX@ once; shells inside of this one inherit what they export.
 if [ "${WAVELET_ACTIVATED-}" != '@MARK@' ]; then
-  export WAVELET_ACTIVATED='@MARK@'
-  for _wavelet_script in @SCRIPTS@; do
-    [ -r "$_wavelet_script" ] || continue
-    _wavelet_exports="$(
-      set +eu
-      exec 3>&1 </dev/null >/dev/null 2>&1
-      trap 'unset PWD OLDPWD SHLVL; export -p >&3' EXIT
-      . "$_wavelet_script"
-    )" || :
-    eval "$_wavelet_exports" 2>/dev/null || :
-  done
-  unset _wavelet_script _wavelet_exports
+  _wavelet_exports="$(BASH_ENV='' exec bash '@PREFIX@/@BY_BASH@' </dev/null 2>/dev/null)" || _wavelet_exports=''
+  if [ -z "$_wavelet_exports" ]; then
+    # There is no bash here, or none that can be found.
+    _wavelet_exports="$(set +eu; . '@PREFIX@/@BY_SH@')" || :
+  fi
+  eval "$_wavelet_exports" 2>/dev/null || :
+  unset _wavelet_exports
 fi
+"""
+
+_RUN = """\
+# Runs the activation scripts, and prints what they export for any shell to read. Run by @ACTIVATE@.
+exec 3>&1 </dev/null >/dev/null 2>&1
+@PRINT@
+WAVELET_ACTIVATED='@MARK@'
+for _wavelet_script in @SCRIPTS@; do
+  [ -r "$_wavelet_script" ] || continue
+  _wavelet_exports="$(
+    exec 4>&1 >/dev/null
+    trap '_wavelet_print >&4' EXIT
+    . "$_wavelet_script"
+  )" || @FAILED@
+  eval "$_wavelet_exports" || :
+done
+export WAVELET_ACTIVATED WAVELET_PATH="$PATH"
+_wavelet_print >&3
+"""
+
+_PRINT_BY_BASH = r"""_wavelet_print() {
+  builtin local IFS=$'\n' _wavelet_name _wavelet_value _wavelet_quote="'\\''"
+  for _wavelet_name in $(builtin compgen -e); do
+    case $_wavelet_name in
+      _ | _wavelet_* | PWD | OLDPWD | SHLVL | IFS | BASH_ENV | BASHOPTS | SHELLOPTS | UID | EUID | PPID) continue ;;
+    esac
+    _wavelet_value=${!_wavelet_name//\'/"$_wavelet_quote"}
+    builtin printf "export %s='%s'\n" "$_wavelet_name" "$_wavelet_value"
+  done
+}"""
+
+_PRINT_BY_SH = """_wavelet_print() {
+  unset PWD OLDPWD SHLVL BASH_ENV
+  export -p
+}"""
+
+_PROFILE = """\
+# The programs of packages in login shells, whose /etc/profile may have set PATH anew.
+case ":${PATH-}:" in
+  *':@PREFIX@/bin:'*) ;;
+  *) export PATH="${WAVELET_PATH:-@PREFIX@/bin}:${PATH-}" ;;
+esac
+"""
+
+_PROFILE_ACTIVATES = """\
+if [ -r '@PREFIX@/@ACTIVATE@' ]; then . '@PREFIX@/@ACTIVATE@'; fi
 """
 
 _ENTRYPOINT = """\
@@ -57,10 +107,28 @@ def files(scripts: tuple[str, ...], mark: str) -> dict[str, bytes]:
     """Return the executable files that run `scripts`, by their paths; `mark` tells this environment from others."""
     if not scripts:
         return {}
-    quoted = " ".join(_quoted(f"{PREFIX}/{path}") for path in scripts)
-    activate = _ACTIVATE.replace("@PREFIX@", PREFIX).replace("@MARK@", mark).replace("@SCRIPTS@", quoted)
-    entrypoint = _ENTRYPOINT.replace("@PREFIX@", PREFIX).replace("@ACTIVATE@", ACTIVATE)
-    return {ACTIVATE: activate.encode(), ENTRYPOINT: entrypoint.encode()}
+    values = {
+        "PREFIX": PREFIX,
+        "MARK": mark,
+        "ACTIVATE": ACTIVATE,
+        "BY_BASH": RUN_BY_BASH,
+        "BY_SH": RUN_BY_SH,
+        "SCRIPTS": " ".join(_quoted(f"{PREFIX}/{path}") for path in scripts),
+    }
+    # What bash could not do, no other shell can; but what another one could not do, bash may be able to.
+    by_bash = _filled(_RUN, values | {"PRINT": _PRINT_BY_BASH, "FAILED": ":"})
+    by_sh = _filled(_RUN, values | {"PRINT": _PRINT_BY_SH, "FAILED": "WAVELET_ACTIVATED=''"})
+    texts = {ACTIVATE: _ACTIVATE, ENTRYPOINT: _ENTRYPOINT, RUN_BY_BASH: by_bash, RUN_BY_SH: by_sh}
+    return {path: _filled(text, values).encode() for path, text in texts.items()}
+
+
+def profile(scripts: tuple[str, ...]) -> bytes:
+    """Return the file at `PROFILE`."""
+    return _filled(_PROFILE + _PROFILE_ACTIVATES * bool(scripts), {"PREFIX": PREFIX, "ACTIVATE": ACTIVATE}).encode()
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return re.sub("@([A-Z_]+)@", lambda found: values.get(found[1], found[0]), text)
 
 
 def environment(base: Iterable[str], env_vars: Mapping[str, str], scripts: tuple[str, ...]) -> list[str]:

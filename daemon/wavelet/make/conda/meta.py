@@ -73,8 +73,13 @@ def explicit(packages: Iterable[Package], subdir: str) -> str:
 
 
 def layer(documents: Mapping[str, bytes], programs: Mapping[str, bytes]) -> Layer:
-    """Return the layer with these files, of which `programs` are executable."""
-    directories = sorted({str(parent) for path in (*documents, *programs) for parent in PurePosixPath(path).parents})
+    """Return the layer with these files, of which `programs` are executable.
+
+    Paths are relative to the prefix, or begin with a slash: of these the directories are the base's, and left as it
+    has them.
+    """
+    inside = [path for path in (*documents, *programs) if not path.startswith("/")]
+    directories = sorted({str(parent) for path in inside for parent in PurePosixPath(path).parents})
     entries = [tar.directories("" if each == "." else each for each in directories)]
     for path, data in sorted({**documents, **programs}.items()):
         header = tar.file_header(path, len(data), tar.DIRECTORY_TIME, executable=path in programs)

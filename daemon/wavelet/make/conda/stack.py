@@ -118,8 +118,9 @@ def _own_layer(plan: FromLock, parts: Parts) -> meta.Layer:
     having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
     explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform)).encode()
     history = meta.history(package for package, _ in having)
-    documents = meta.records(having) | {meta.HISTORY: history, meta.EXPLICIT: explicit}
-    return meta.layer(documents, activation.files(parts.environment.scripts, Digest.of(explicit).hex[:12]))
+    scripts = parts.environment.scripts
+    own = {meta.HISTORY: history, meta.EXPLICIT: explicit, activation.PROFILE: activation.profile(scripts)}
+    return meta.layer(meta.records(having) | own, activation.files(scripts, Digest.of(explicit).hex[:12]))
 
 
 def _placed(content: Content, diff_id: str, says: str, annotations: Mapping[str, str] | None = None) -> Layer:

@@ -1,7 +1,8 @@
 """The entries of a layer's tar, as bytes (pure): ustar headers, and PAX records where a value does not fit.
 
 Everything that says where and by whom a layer was made is left out: owner 0, no names of users, one of two modes.
-Paths are relative to the prefix, and entries begin with it, never with a directory above it: that one is the base's.
+Paths are relative to the prefix, and entries begin with it, never with a directory above it: that one is the base's. A
+path that begins with a slash is the image's own.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def byte_sum(data: bytes) -> int:
 
 
 def _named(path: str) -> str:
+    if path.startswith("/"):
+        return path[1:]
     return f"{_ROOT}/{path}" if path else _ROOT
 
 
