@@ -23,6 +23,7 @@ import cold  # noqa: E402 - the lab has to be found first
 import conda_images  # noqa: E402
 import conda_memory  # noqa: E402
 import conda_shared  # noqa: E402
+import conda_solve  # noqa: E402
 import crowd  # noqa: E402
 import grpc_resolve  # noqa: E402
 import memory  # noqa: E402
@@ -59,6 +60,9 @@ PARTS = {
         "conda-images": conda_images,
         "conda-shared": conda_shared,
         "conda-memory": conda_memory,
+    },
+    "solving": {
+        "conda-solve": conda_solve,
     },
 }
 """Measures by name, in the parts in which they are run and written down."""

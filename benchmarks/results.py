@@ -20,6 +20,7 @@ TITLES = {
     "command": "The command",
     "access": "Who asks",
     "conda": "Images of conda packages",
+    "solving": "Solving for conda packages",
 }
 
 

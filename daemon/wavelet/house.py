@@ -234,8 +234,8 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
     await relay.start()
     stack.push_async_callback(relay.close)
     state = settings.state_directory
-    limit, max_age = settings.conda.solve_limit, settings.conda.repodata_ttl
-    solver = Solver(state / "solver", limit=limit, max_age=max_age, mirror=relay.url_for)
+    limit, generations = settings.conda.solve_limit, relay.generations.of
+    solver = Solver(state / "solver", limit=limit, mirror=relay.url_for, generations=generations)
     archives = Archives(store, channels, database)
     locks = Locks(database, ground.claims, settings.conda.renew_names)
     conda = CondaPinner(

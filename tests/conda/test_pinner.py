@@ -117,7 +117,7 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             stack.push_async_callback(door.close)
             node.claims = DirectoryClaims(tmp_path / "shared", KEY)
             stack.push_async_callback(node.claims.close)
-            solver = Solver(directory / "solver", limit=30, max_age=settings.conda.repodata_ttl, mirror=door.url_for)
+            solver = Solver(directory / "solver", limit=30, mirror=door.url_for, generations=door.generations.of)
             known = Locks(database, node.claims, WEEK, lambda: node.now)
             peers = settings.conda, known, solver, channels, door, node.archive, channels.open
             node.pinner = CondaPinner(*peers, directory / "pip")

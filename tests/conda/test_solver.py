@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,9 +42,17 @@ OFFICIAL = "https://conda.anaconda.org"
 @pytest.fixture
 async def solver(channel_server: ChannelServer, tmp_path: Path) -> AsyncIterator[Solver]:
     """Return a solver that asks the lab's server for every channel of the official host."""
-    made = Solver(tmp_path / "solver", limit=30, max_age=300, mirror=mirror(channel_server))
+    made = Solver(tmp_path / "solver", limit=30, mirror=mirror(channel_server), generations=unchanged)
     yield made
     await made.close()
+
+
+async def changed(channels: Iterable[str]) -> Mapping[str, int]:
+    return dict.fromkeys(channels, 1)
+
+
+async def unchanged(channels: Iterable[str]) -> Mapping[str, int]:
+    return dict.fromkeys(channels, 0)
 
 
 def mirror(server: ChannelServer) -> Callable[[str], str]:
@@ -225,7 +234,7 @@ async def test_what_the_library_does_not_take_is_a_defect(solver: Solver) -> Non
 
 async def test_nothing_but_mirrors_can_be_reached(tmp_path: Path, channel_server: ChannelServer) -> None:
     other = channel_server.channel().replace("127.0.0.1", "127.0.0.2")
-    solver = Solver(tmp_path, limit=30, max_age=300, mirror=lambda url: url)
+    solver = Solver(tmp_path, limit=30, mirror=lambda url: url, generations=unchanged)
     try:
         with pytest.raises(UpstreamUnreachable):
             await solver.solve(replace(asking("bwa"), channels=(other,)))
@@ -234,7 +243,7 @@ async def test_nothing_but_mirrors_can_be_reached(tmp_path: Path, channel_server
         await solver.close()
 
 
-async def test_an_index_is_read_once_until_it_is_old(
+async def test_an_index_is_read_once_until_it_has_changed(
     solver: Solver, channel_server: ChannelServer, channel: Path, tmp_path: Path
 ) -> None:
     mine = conda_channel.copy(channel, tmp_path / "mine")
@@ -247,8 +256,11 @@ async def test_an_index_is_read_once_until_it_is_old(
     conda_channel.add(mine, Package("moves", "2.0"))
     assert (await names(solver, asking("moves")))["moves"] == "1.0"
     assert len(channel_server.requests) == asked
-    records = await solver.solve(asking("moves"), anew=True)
-    assert [record.version for record in records if record.name == "moves"] == ["2.0"]
+    solver._generations = changed
+    assert (await names(solver, asking("moves")))["moves"] == "2.0"
+    asked = len(channel_server.requests)
+    assert (await names(solver, asking("moves")))["moves"] == "2.0"
+    assert len(channel_server.requests) == asked
 
 
 async def test_several_requests_at_once(solver: Solver) -> None:
@@ -307,7 +319,7 @@ async def test_indexes_have_a_bounded_time(
 ) -> None:
     monkeypatch.setattr(module, "INDEX_LIMIT", 0.5)
     channel_server.fault("repodata", stall=5, times=100)
-    short = Solver(solver._directory / "short", limit=0.5, max_age=0, mirror=solver._mirror)
+    short = Solver(solver._directory / "short", limit=0.5, mirror=solver._mirror, generations=unchanged)
     try:
         with pytest.raises(UpstreamUnreachable, match="were not read within 1 s"):
             await short.solve(asking("bwa"))
@@ -335,7 +347,7 @@ async def test_a_process_ends_with_its_daemon(solver: Solver) -> None:
 
 
 async def test_a_solve_has_a_bounded_time(solver: Solver) -> None:
-    hasty = Solver(solver._directory / "hasty", limit=0.000001, max_age=300, mirror=solver._mirror)
+    hasty = Solver(solver._directory / "hasty", limit=0.000001, mirror=solver._mirror, generations=unchanged)
     try:
         with pytest.raises(Unsolvable, match=r"within 0 s \(conda\.solve_limit\)"):
             await hasty.solve(asking("meta", "python", "labtool"))
@@ -344,7 +356,13 @@ async def test_a_solve_has_a_bounded_time(solver: Solver) -> None:
 
 
 async def test_many_requests_that_all_renew_the_index(solver: Solver) -> None:
-    answers = await asyncio.gather(*(solver.solve(asking("bwa=0.7.17"), anew=True) for _ in range(20)))
+    generations = itertools.count()
+
+    async def changing(channels: Iterable[str]) -> Mapping[str, int]:
+        return dict.fromkeys(channels, next(generations))
+
+    solver._generations = changing
+    answers = await asyncio.gather(*(solver.solve(asking("bwa=0.7.17")) for _ in range(20)))
     assert len({frozenset(record.url for record in records) for records in answers}) == 1
 
 

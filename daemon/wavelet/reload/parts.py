@@ -113,7 +113,7 @@ class Packages:
         def apply() -> None:
             adopt_channels()
             self.relay.files.ttl = settings.repodata_ttl
-            self.solver.limit, self.solver.max_age = settings.solve_limit, settings.repodata_ttl
+            self.solver.limit = settings.solve_limit
             self.locks.renew_after = settings.renew_names
             self.conda.settings = settings
             self.site.defaults = defaults

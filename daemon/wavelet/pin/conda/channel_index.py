@@ -7,7 +7,6 @@ itself but the mirrors that it is told, and holds no login.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class Index:
         self._directory = directory
         self._mirrors: dict[str, str] = {}
         self._gateway = Gateway(cache_dir=directory)
-        self._read_at: dict[str, float] = {}
+        self._generations: dict[str, int] = {}
 
     def gateway(self, mirrors: Mapping[str, str]) -> Gateway:
         """Return a gateway that asks these mirrors."""
@@ -45,16 +44,14 @@ class Index:
             self._mirrors |= mirrors
             client = Client([MirrorMiddleware({prefix: [url] for prefix, url in self._mirrors.items()})])
             self._gateway = Gateway(cache_dir=self._directory, client=client)
-            self._read_at.clear()
         return self._gateway
 
-    def renew(self, gateway: Gateway, channels: Iterable[str], max_age: float) -> None:
-        """Drop from memory the indexes that were read more than `max_age` seconds ago."""
-        now = time.monotonic()
-        for channel in channels:
-            if now - self._read_at.get(channel, -float("inf")) >= max_age:
+    def renew(self, gateway: Gateway, generations: Mapping[str, int]) -> None:
+        """Drop from memory the indexes of channels of which they are an earlier generation."""
+        for channel, generation in generations.items():
+            if generation > self._generations.setdefault(channel, generation):
                 gateway.clear_repodata_cache(channel)
-                self._read_at[channel] = now
+                self._generations[channel] = generation
 
     async def packages(self, gateway: Gateway, urls: Iterable[str]) -> list[RepoDataRecord]:
         """Return the records of packages by their URLs, as far as their channels have them."""

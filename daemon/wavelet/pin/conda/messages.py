@@ -46,7 +46,7 @@ class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         newest: only packages of before this time, in unix seconds.
         locked: URLs of packages that stay as they are; only specs that these do not satisfy by name are solved.
         limit: seconds for the solver alone.
-        max_age: seconds for which an index that was read is not asked for again.
+        generations: of channels, a number that is larger when the index has changed: it is read again then.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     newest: float | None
     locked: tuple[str, ...]
     limit: float
-    max_age: float
+    generations: Mapping[str, int]
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -67,7 +67,7 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     number: int
     urls: tuple[str, ...]
     mirrors: Mapping[str, str]
-    max_age: float
+    generations: Mapping[str, int]
 
 
 Request = Solve | Lookup

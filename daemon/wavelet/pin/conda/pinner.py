@@ -242,7 +242,7 @@ class CondaPinner:
 
     async def _asked(self, question: Question, leaf: FromConda, libc: Libc, job: _Job) -> tuple[Record, ...]:
         try:
-            return await self._solver.solve(question, anew=job.anew)
+            return await self._solver.solve(question)
         except Unsolvable as error:
             if not wants_cuda(error.message):
                 raise

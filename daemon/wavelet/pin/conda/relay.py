@@ -19,6 +19,7 @@ from aiohttp import web
 
 from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError
 from wavelet.pin.conda import index_files, shard_index
+from wavelet.pin.conda.generations import Generations
 from wavelet.pin.conda.index_files import IndexFile, IndexFiles
 from wavelet.pin.conda.shards import InMemory
 from wavelet.store.content import Committed, ContentStore
@@ -49,6 +50,7 @@ class Relay:
         """`ttl` is for how many seconds an index is not asked for again."""
         self._channels = channels
         self.files = IndexFiles(channels, store, database, ttl)
+        self.generations = Generations(self.files)
         self._secret = secrets.token_urlsafe(32)
         self._base = ""
         self._failures: dict[str, tuple[WaveletError, float]] = {}
@@ -115,6 +117,8 @@ class Relay:
             self._failed(url, error)
             return web.Response(status=error.status, text=error.message)
         self._failures.pop(url, None)
+        if not isinstance(file.blob, InMemory) and not _SHARD.fullmatch(url.rpartition("/")[2]):
+            self.generations.sent(url, file.blob.digest)
         # The digest is the validator: whatever server the bytes came from, the same bytes are the same version.
         etag = f'"{file.blob.digest.hex}"'
         headers = {"ETag": etag, "Cache-Control": "no-cache"}

@@ -13,7 +13,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,8 @@ from wavelet.pin.conda.messages import (
 )
 
 log = structlog.get_logger()
+
+GenerationsOf = Callable[[Iterable[str]], Awaitable[Mapping[str, int]]]
 
 INDEX_LIMIT = 300.0
 """Seconds that channels' indexes may take to arrive, besides the time of the solver itself."""
@@ -108,31 +110,29 @@ class _Process:
 class Solver:
     """See the module. `directory` is where the process keeps indexes; `limit` is `conda.solve_limit`."""
 
-    def __init__(self, directory: Path, *, limit: float, max_age: float, mirror: Callable[[str], str]) -> None:
+    def __init__(
+        self, directory: Path, *, limit: float, mirror: Callable[[str], str], generations: GenerationsOf
+    ) -> None:
         """Nothing is started yet.
 
         Args:
             directory: for the library's cache of indexes.
             limit: seconds for one solve.
-            max_age: seconds for which an index in the process's memory is not asked for again.
             mirror: where the process asks for what is under an http(s) URL.
+            generations: says of channels which generation of their indexes there is; see `Generations`.
         """
         self._directory = directory
         self.limit = limit
-        self.max_age = max_age
         self._mirror = mirror
+        self._generations = generations
         self._numbers = itertools.count(1)
         self._starting = asyncio.Lock()
         self._process: _Process | None = None
         self._pumps: dict[asyncio.Task[None], _Process] = {}
         self._idle: asyncio.TimerHandle | None = None
 
-    async def solve(self, question: Question, *, anew: bool = False) -> tuple[Record, ...]:
+    async def solve(self, question: Question) -> tuple[Record, ...]:
         """Return the packages that satisfy the question, without those that were locked, in no order.
-
-        Args:
-            question: what is asked.
-            anew: whether indexes are asked for again, however young they are.
 
         Raises:
             Unsolvable: there are none, or none were found in time.
@@ -150,7 +150,7 @@ class Solver:
             newest=question.newest,
             locked=question.locked,
             limit=self.limit,
-            max_age=0 if anew else self.max_age,
+            generations=await self._generations(question.channels),
         )
         answer = await self._ask(request, self.limit + INDEX_LIMIT)
         if isinstance(answer, Failed):
@@ -165,7 +165,8 @@ class Solver:
         """
         channels = sorted({url.rsplit("/", 2)[0] for url in urls})
         mirrors = self._mirrors(channels)
-        request = Lookup(number=next(self._numbers), urls=urls, mirrors=mirrors, max_age=self.max_age)
+        generations = await self._generations(channels)
+        request = Lookup(number=next(self._numbers), urls=urls, mirrors=mirrors, generations=generations)
         answer = await self._ask(request, INDEX_LIMIT)
         if isinstance(answer, Failed):
             raise _channel_error(answer, channels)

@@ -76,7 +76,7 @@ class Worker:
 
     async def _lookup(self, request: Lookup) -> Answer:
         gateway = self._index.gateway(request.mirrors)
-        self._index.renew(gateway, {url.rsplit("/", 2)[0] for url in request.urls}, request.max_age)
+        self._index.renew(gateway, request.generations)
         records = await self._index.packages(gateway, request.urls)
         return Found(request.number, tuple(map(record_of, records)))
 
@@ -88,7 +88,7 @@ class Worker:
                 return Failed(request.number, "spec", text, spec)
             specs.append(spec)
         gateway = self._index.gateway(request.mirrors)
-        self._index.renew(gateway, request.channels, request.max_age)
+        self._index.renew(gateway, request.generations)
         names = {record.name.normalized: record for record in map(_bare_record, request.locked)}
         for spec in specs:
             kept = names.get(spec.name.normalized)

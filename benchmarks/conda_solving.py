@@ -1,0 +1,115 @@
+"""A program that solves environments and says how long that took, as JSON.
+
+Arguments: `rattler`, `wavelet` or `again`, an empty directory, the channels' URLs and the environments' specs, both as
+JSON. The first two solve all environments at once: rattler with one gateway and its cache in the directory; wavelet by
+its solver process and relay, with a store there. The clock starts with the first solve: wavelet's solver process starts
+within, rattler is imported before. The third solves the first environment by wavelet twice, one after the other, with
+indexes that are asked for again each time, and says the CPU time of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from field import cpu_seconds
+from rattler import ChannelPriority, Gateway, GenericVirtualPackage, MatchSpec, PackageName, Version, solve
+from rattler.package.build_string import BuildString
+
+from wavelet import logs
+from wavelet.config import Settings
+from wavelet.pin.conda import relay as relays
+from wavelet.pin.conda.solver import Question, Solver
+from wavelet.store import content
+from wavelet.store.database import Database
+from wavelet.upstream.channels import Channels
+
+SUBDIR = "linux-64"
+VIRTUAL = (("__glibc", "2.39", "0"), ("__linux", "6.8", "0"), ("__unix", "0", "0"), ("__archspec", "1", "x86_64"))
+
+Found = dict[str, Any]
+
+
+async def _rattler(directory: Path, channels: list[str], environments: list[list[str]]) -> Found:
+    gateway = Gateway(cache_dir=directory)
+    virtual = [GenericVirtualPackage(PackageName(n), Version(v), BuildString(b)) for n, v, b in VIRTUAL]
+
+    async def one(specs: list[str]) -> list[str]:
+        found = await solve(
+            channels,
+            [MatchSpec(spec) for spec in specs],
+            gateway=gateway,
+            platforms=[SUBDIR, "noarch"],  # type: ignore[list-item]
+            virtual_packages=virtual,
+            channel_priority=ChannelPriority.Strict,
+        )
+        return sorted(record.url for record in found)
+
+    started = time.monotonic()
+    solutions = await asyncio.gather(*map(one, environments))
+    return {"seconds": time.monotonic() - started, "packages": solutions}
+
+
+@asynccontextmanager
+async def _solver(directory: Path, ttl: float) -> AsyncIterator[Solver]:
+    logs.configure("text", "warning")
+    async with AsyncExitStack() as stack:
+        found = await stack.enter_async_context(Channels(Settings()))
+        database = Database(directory / "node.db", content.SCHEMA + relays.SCHEMA, synchronous="NORMAL")
+        stack.callback(database.close)
+        store = content.ContentStore(directory, database, 10**10)
+        stack.push_async_callback(store.close)
+        relay = relays.Relay(found, store, database, ttl=ttl)
+        await relay.start()
+        stack.push_async_callback(relay.close)
+        solver = Solver(directory / "solver", limit=120, mirror=relay.url_for, generations=relay.generations.of)
+        stack.push_async_callback(solver.close)
+        yield solver
+
+
+async def _wavelet(directory: Path, channels: list[str], environments: list[list[str]]) -> Found:
+    async with _solver(directory, 300) as solver:
+        questions = [Question(tuple(specs), tuple(channels), SUBDIR, VIRTUAL) for specs in environments]
+        started = time.monotonic()
+        answers = await asyncio.gather(*map(solver.solve, questions))
+        seconds = time.monotonic() - started
+    return {"seconds": seconds, "packages": [sorted(record.url for record in answer) for answer in answers]}
+
+
+async def _again(directory: Path, channels: list[str], environments: list[list[str]]) -> Found:
+    async with _solver(directory, 0) as solver:
+        question = Question(tuple(environments[0]), tuple(channels), SUBDIR, VIRTUAL)
+        took: list[float] = []
+        for _ in range(2):
+            before = _cpu(solver)
+            await solver.solve(question)
+            took.append(_cpu(solver) - before)
+    return {"first": took[0], "again": took[1]}
+
+
+def _cpu(solver: Solver) -> float:
+    process = solver._process
+    return time.process_time() + (0.0 if process is None else cpu_seconds(process.process.pid))
+
+
+_WAYS: dict[str, Callable[[Path, list[str], list[list[str]]], Any]] = {
+    "rattler": _rattler,
+    "wavelet": _wavelet,
+    "again": _again,
+}
+
+if __name__ == "__main__":
+    _way, _directory, _channels, _environments = sys.argv[1:]
+    print(
+        json.dumps(asyncio.run(_WAYS[_way](Path(_directory), json.loads(_channels), json.loads(_environments)))),
+        flush=True,
+    )
+    # Threads of rattler may still run and abort an interpreter that is on its way out.
+    os._exit(0)
