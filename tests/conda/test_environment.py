@@ -14,7 +14,7 @@ from wavelet.bounded_yaml import read_yaml
 from wavelet.errors import CallerError, InvalidRequest, NotServed, TooLarge
 from wavelet.image.platform import Platform
 from wavelet.plan.conda import Package, Wheel
-from wavelet.plan.environment import Environment, read_environment
+from wavelet.plan.environment import Environment, read_entries, read_environment
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 FIELD = "packages.environment"
@@ -220,6 +220,43 @@ def test_other_platforms_than_conda_has() -> None:
         read("samtools").locked_for(Platform("linux", "arm", "v7"), FIELD)
 
 
+MARKED = "six; python_version >= '3.8'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"dependencies:\n- python\n- pip:\n  - {MARKED}\n",
+        f'dependencies:\n- python\n- pip:\n  - "{MARKED}"\n',
+        f"python\npip:{MARKED}\n",
+        f'python\n"pip:{MARKED}"\n',
+        "python\npip:'six; python_version >= \"3.8\"'\n",
+    ],
+)
+def test_only_what_is_quoted_as_a_whole_is_unquoted(text: str) -> None:
+    """Fault E3: the last quote of a marker was cut off."""
+    assert [each.replace('"', "'") for each in read(text).pip] == [MARKED]
+    assert read_entries([(FIELD, f"pip:{MARKED}")]).pip == (MARKED,)
+    assert read_entries([(FIELD, f'"pip:{MARKED}"')]).pip == (MARKED,)
+
+
+@pytest.mark.parametrize("priority", ["flexible", "disabled"])
+def test_another_priority_of_channels_is_refused(priority: str) -> None:
+    """Fault E8: a channel priority that is not the one of the solver was read over."""
+    with pytest.raises(InvalidRequest, match=r"channel_priority: .*strict") as caught:
+        read(f"channels: [a]\nchannel_priority: {priority}\ndependencies: [samtools]\n")
+    assert caught.value.field == FIELD
+    assert read("channel_priority: strict\ndependencies: [samtools]\n").specs == ("samtools",)
+
+
+@pytest.mark.parametrize(
+    "head", ["%YAML 1.2\n---\n", "# x\n%YAML 1.2\n%TAG ! tag:x,2000:\n---\n", "%YAML 1.1\n--- # y\n"]
+)
+def test_a_directive_makes_it_yaml(head: str) -> None:
+    """Fault E8: a file that begins with a directive of YAML was read as a list of specs."""
+    assert read(f"{head}dependencies: [samtools]\n").specs == ("samtools",)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -240,7 +277,7 @@ def test_other_platforms_than_conda_has() -> None:
         ("variables: [a]\ndependencies: [a]", "variables: is not a mapping"),
         ("variables: {a-b: c}\ndependencies: [a]", "variables: 'a-b'"),
         ("samtools\nbwa=\n", "line 2: 'bwa='"),
-        ("FROM ubuntu\nRUN apt-get install x\n", "line 2"),
+        ("FROM ubuntu\nRUN apt-get install x\n", "Dockerfile"),
         ("{", "is not YAML"),
         ("dependencies:\n- a\n b: c\n", "line 3: is not YAML"),
         ("dependencies: &x [a]\nchannels: *x\n", "line 2: aliases"),

@@ -92,6 +92,24 @@ def test_what_no_solver_reads_is_refused(text: str, words: str) -> None:
     assert "pw" not in caught.value.message or "login" not in words
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fastqc multiqc",
+        "samtools=1.17 bwa",
+        "samtools=1.17 bwa=0.7.18",
+        "fastqc bioconda::multiqc",
+        "bioconda::fastqc bioconda::multiqc=1.2",
+        "samtools>=1.17 hisat2",
+        "samtools 1.17 bwa=0.7",
+    ],
+)
+def test_several_packages_in_one_text(text: str) -> None:
+    """Fault E8: the second package of an entry was read as the version, or the build, of the first."""
+    with pytest.raises(InvalidRequest, match="two packages are two entries"):
+        normal_spec(text, "packages.entries[0]")
+
+
 def test_names_and_channels() -> None:
     assert name_of("bioconda::samtools==1.17=h_0") == "samtools"
     assert name_of("_libgcc_mutex") == "_libgcc_mutex"
@@ -144,6 +162,9 @@ def test_logins_are_taken_out() -> None:
         ("numpy", "numpy"),
         ("'numpy >= 1.26, < 2'", "numpy>=1.26,<2"),
         ("numpy==1.26  # pinned", "numpy==1.26"),
+        ("six; python_version >= '3.8'", "six; python_version >= '3.8'"),
+        ('six; python_version >= "3.8"', 'six; python_version >= "3.8"'),
+        ("\"six; python_version >= '3.8'\"", "six; python_version >= '3.8'"),
         ("multiqc[dev]>=1; python_version < '3.13'", "multiqc[dev]>=1; python_version < '3.13'"),
         ("pkg@https://x.example/p-1-py3-none-any.whl", "pkg @ https://x.example/p-1-py3-none-any.whl"),
     ],

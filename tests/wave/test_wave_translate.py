@@ -141,6 +141,7 @@ def test_names(members: dict[str, Any], name: str) -> None:
         ("v1alpha2", {"containerConfig": {"env": ["A=1", "=2"]}}, "containerConfig.env[1]", "NAME=VALUE"),
         ("v1alpha2", {"containerConfig": {"env": [""]}}, "containerConfig.env[0]", "NAME=VALUE"),
         ("v1alpha2", {"containerConfig": {"env": ["A=\0"]}}, "containerConfig.env", "NUL"),
+        ("v1alpha2", {"containerConfig": {"workingDir": "data"}}, "containerConfig.workingDir", "absolute path"),
         ("v1alpha2", {"containerConfig": {"cmd": ["\0"]}}, "containerConfig.cmd", "NUL"),
         ("v1alpha2", {"containerConfig": {"workingDir": "/\0"}}, "containerConfig.workingDir", "NUL"),
     ],

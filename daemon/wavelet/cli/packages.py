@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from wavelet.cli.given import text_of
+from wavelet.plan.foreign import refuse_foreign_name
 from wavelet.v1.containers_pb2 import CondaOpts, Packages
 
 FLAGS = {
@@ -48,10 +49,12 @@ def packages_of(options: argparse.Namespace) -> Packages:
     """Return the packages that are asked for.
 
     Raises:
-        InvalidRequest: the file cannot be read.
+        InvalidRequest: the file cannot be read, or is of another package manager.
     """
     file = options.conda_file or ""
     is_url = file.startswith(("http://", "https://"))
+    if not is_url and file:
+        refuse_foreign_name(file, "--conda-file")
     channels = [name.strip() for text in options.conda_channels for name in text.split(",") if name.strip()]
     packages = Packages(
         entries=[*options.conda_package, *([file] if is_url else [])],

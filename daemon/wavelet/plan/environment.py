@@ -20,6 +20,7 @@ from wavelet.bounded_yaml import TEXT_LIMIT, read_yaml
 from wavelet.errors import TooLarge
 from wavelet.image.platform import Platform
 from wavelet.plan.conda import Package, subdir_of
+from wavelet.plan.foreign import refuse_foreign_document, refuse_foreign_entry, refuse_foreign_list
 from wavelet.plan.locks import (
     Locked,
     LockFile,
@@ -31,7 +32,7 @@ from wavelet.plan.locks import (
     read_flat_pixi_lock,
     read_pixi_lock,
 )
-from wavelet.plan.specs import PIP_PREFIX, normal_channel, normal_requirement, normal_spec, wrong
+from wavelet.plan.specs import PIP_PREFIX, normal_channel, normal_requirement, normal_spec, unquoted, wrong
 
 ENTRIES_LIMIT = 5000
 """Specs, requirements and packages of one environment."""
@@ -39,8 +40,15 @@ ENTRIES_LIMIT = 5000
 NO_DEFAULTS = "nodefaults"
 """The word among channels that keeps conda from adding those of its settings; here none are ever added."""
 
-_KEY = re.compile(r"(?:---|\{|[\"']?[A-Za-z_][\w-]*[\"']?[ \t]*:(?:\s|$))")
+_KEY = re.compile(r"(?:---|%[A-Z]|\{|[\"']?[A-Za-z_][\w-]*[\"']?[ \t]*:(?:\s|$))")
 _NOARCH = "noarch"
+_UNSERVED = frozenset(
+    {"pip-repositories", "channel_alias", "custom_channels", "default_channels", "migrated_custom_channels",
+     "pinned_packages", "repodata_fns", "solver", "track_features", "create_default_packages", "use_only_tar_bz2"}
+)  # fmt: skip
+"""Settings of conda and conda-lock that would change which packages are chosen, or where they come from."""
+
+_UNSERVED_ADVICE = "say in channels and dependencies what is wanted; logins and indexes are the daemon user's"
 _EXPORTED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<version>[^=<>!~|,*\s]+)=pypi(?:_\d+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -118,7 +126,8 @@ def read_entries(entries: list[tuple[str, str]]) -> Environment:
     """
     specs, pip, packages = set(), set(), []
     for field, text in entries:
-        entry = text.strip().strip("\"'").strip()
+        entry = unquoted(text)
+        refuse_foreign_entry(entry, field)
         if entry.startswith(PIP_PREFIX) and not entry.startswith(PIP_PREFIX + ":"):
             pip.add(normal_requirement(entry.removeprefix(PIP_PREFIX), field))
         elif re.match(r"(?:https?|file)://", entry) and "::" not in entry:
@@ -146,7 +155,9 @@ def _read(text: str, field: str) -> Environment:
     if is_flat_pixi_lock(text):
         return _of_lock(read_flat_pixi_lock(text, field))
     if lines and _KEY.match(lines[0][1]):
+        refuse_foreign_document(text, field)
         return _read_document(text, field)
+    refuse_foreign_list(text, field)
     return _read_list(lines, field)
 
 
@@ -170,12 +181,24 @@ def _of_lock(lock: LockFile) -> Environment:
 
 
 def _read_yaml_environment(document: dict[str, Any], field: str) -> Environment:
+    _check_settings(document, field)
     where = f"{field}: channels"
     channels = read_channels(list(_texts(document.get("channels"), where)), where)
     entries = list(_dependencies(document["dependencies"], f"{field}: dependencies"))
     found = read_entries(entries)
     variables = _variables(document.get("variables"), field)
     return Environment(found.specs, channels, found.pip, variables, found.locks)
+
+
+def _check_settings(document: dict[str, Any], field: str) -> None:
+    """Check that what a file says of how packages are chosen is what is done."""
+    priority = document.get("channel_priority", "strict")
+    if priority not in ("strict", "true", "True", ""):
+        what = "channels have strict priority here: a package comes from the first channel that has it"
+        hint = "leave it out, and write <channel>::<name> for a package that is wanted of a later channel"
+        raise wrong(f"{field}: channel_priority", f"{str(priority)[:80]!r} is not served; {what}; {hint}")
+    for name in _UNSERVED & document.keys():
+        raise wrong(f"{field}: {name}", f"is not served; leave it out, and {_UNSERVED_ADVICE}")
 
 
 def _dependencies(value: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,10 @@ PIP_PREFIX = "pip:"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NAMESPACE = re.compile(r"^[A-Za-z0-9_.-]*:(?!\s*v?[0-9]+(?:\.\w+)*\s*$)")
+_NAMESPACES = (":", "conda-forge:", "bioconda:")
 _AROUND = re.compile(r"\s*([<>=!~,|]+)\s*")
+_ANOTHER = re.compile(r"[A-Za-z0-9_./-]+::|[A-Za-z_][A-Za-z0-9_.-]*[=<>!~]")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _CONDITION = re.compile(r"(?:==|!=|>=|<=|~=|=|>|<)?[A-Za-z0-9_.*+!-]*[A-Za-z0-9_.*]")
 _WITH_BUILD = re.compile(r"(?P<version>.*[^=<>!~,|])=(?P<build>[^=<>!~,|]+)")
 _BUILD = re.compile(r"[A-Za-z0-9_.*+^$-]+")
@@ -55,6 +58,9 @@ def normal_spec(text: str, field: str) -> str:
     def refuse(why: str) -> InvalidRequest:
         return wrong(field, f"{without_login(spec)!r} is not a spec of a conda package: {why}")
 
+    if _is_several(spec):
+        hint = "two packages are two entries (in a file, two lines); for a version write <name>=<version>"
+        raise refuse(f"it looks like several packages; {hint}")
     head, bracket, members = spec.partition("[")
     if bracket and not members.endswith("]"):
         raise refuse("the bracket is not closed at its end")
@@ -64,8 +70,14 @@ def normal_spec(text: str, field: str) -> str:
     if qualified and channel.strip() == "pip":
         raise refuse("write 'pip:' with one colon for a package of pip")
     prefix = f"{normal_channel(channel, field)}::" if qualified else ""
-    # What stands before a single colon is conda's namespace, which every tool reads over.
-    rest = _NAMESPACE.sub("", rest.strip())
+    rest = rest.strip()
+    namespace = _NAMESPACE.match(rest)
+    if namespace is not None:
+        # Every tool reads conda's namespaces over, and pipelines have these two, meant as channels. Another name here
+        # would say something that is not heeded.
+        if namespace[0].lower() not in _NAMESPACES:
+            raise refuse(f"write <channel>::<name>, with two colons, for a channel; {namespace[0]!r} says nothing")
+        rest = rest[namespace.end() :]
     found = _NAME.match(rest)
     if found is None:
         raise refuse("it has no package name")
@@ -76,6 +88,15 @@ def normal_spec(text: str, field: str) -> str:
         raise refuse(f"{condition[0]!r} cannot follow the name")
     version, build = _condition(condition, refuse)
     return prefix + found[0].lower() + version + (f"={build}" if build else "") + bracket + members
+
+
+def _is_several(spec: str) -> bool:
+    """Tell whether a text looks like packages with spaces between, as on the command line of conda."""
+    first, *rest = re.sub(r"\[[^\]]*\]?", "", _AROUND.sub(r"\1", spec)).split() or [""]
+    if any(_ANOTHER.match(word) for word in rest):
+        return True
+    # A version may begin with a letter, but who has such a one can write `name==version`, and a build `name=1.0=build`.
+    return bool(rest) and (bool(re.search("[=<>~]", first)) or len(rest) == 1) and _WORD.fullmatch(rest[0]) is not None
 
 
 def _condition(text: str, refuse: Callable[[str], InvalidRequest]) -> tuple[str, str]:
@@ -183,11 +204,20 @@ def normal_requirement(text: str, field: str) -> str:
     return _OPERATORS.sub(r"\1", wanted).strip() + (f"; {marker.strip()}" if semicolon else "")
 
 
-def _printable(text: str, field: str, what: str, *, secret: bool = False) -> str:
-    """Return a text of this house's alphabet without quotes around it."""
+def unquoted(text: str) -> str:
+    """Return a text without white space around it, and without quotes if it is quoted as a whole.
+
+    Neither a spec nor a requirement begins with a quote, but both may end with one: `six; python_version > '3.8'`.
+    """
     text = text.strip()
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
+    return text
+
+
+def _printable(text: str, field: str, what: str, *, secret: bool = False) -> str:
+    """Return a text of this house's alphabet without quotes around it."""
+    text = unquoted(text)
     if not text:
         raise wrong(field, f"is an empty {what}")
     if len(text) > SPEC_LIMIT or not text.replace("\t", " ").isprintable() or not text.isascii():

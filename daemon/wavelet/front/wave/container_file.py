@@ -28,7 +28,8 @@ _INSTALL = ["micromamba", "install", "-y", "-n", "base"]
 _CLEAN = ["micromamba", "clean", "-a", "-y"]
 _FILE = "/tmp/conda.yml"  # noqa: S108 - inside the image
 _WORD = re.compile(r"'[^'\\]*'|\"[^\"\\$`]*\"|\S+")
-_SPEC_WORD = re.compile(r"['\"]?(?:pip:)?[A-Za-z0-9_][A-Za-z0-9_.:/\-\[\]=<>!~,|*+ ]*['\"]?")
+_SPEC_WORD = re.compile(r"['\"]?(?:pip:)?[A-Za-z0-9_][A-Za-z0-9_.:/\-\[\]=<>!~,|*+ ]*['\"]?"
+                        r"|'pip:[^'\\]*'|\"pip:[^\"\\$`]*\"")  # fmt: skip
 _LOCATION = re.compile(r"https?://[A-Za-z0-9._~:/?%@!+,=-]+")
 _CHANNEL = re.compile(r"[A-Za-z0-9_.:/-]+")
 

@@ -18,6 +18,7 @@ from wavelet.front.wave.models import CondaOptsBody, PackagesBody
 from wavelet.image.reference import Reference
 from wavelet.plan.asked import Asked
 from wavelet.plan.environment import Environment, read_channels, read_entries, read_environment
+from wavelet.plan.foreign import refuse_foreign_name
 from wavelet.plan.specs import SPEC_LIMIT, normal_spec, without_login
 
 ENTRIES_LIMIT = 1000
@@ -134,6 +135,7 @@ def of_entries(entries: list[tuple[str, str]]) -> tuple[Environment, str]:
         raise InvalidRequest(message, field=field)
     if len(location) > SPEC_LIMIT or not location.isascii() or not location.isprintable() or " " in location:
         raise InvalidRequest(f"{field}: is not a URL of up to {SPEC_LIMIT} characters", field=field)
+    refuse_foreign_name(location, field)
     if without_login(location) != location:
         raise InvalidRequest(f"{field}: the URL carries a login; give one without", field=field)
     return Environment(), location

@@ -174,6 +174,10 @@ def _config(body: ConfigBody) -> tuple[ContainerConfig, dict[Digest, bytes]]:
         if not entry.partition("=")[0]:
             field = f"containerConfig.env[{index}]"
             raise InvalidRequest(f"{field}: {entry!r} has no name; it takes NAME=VALUE", field=field)
+    if body.working_dir and not body.working_dir.startswith("/"):
+        field = "containerConfig.workingDir"
+        message = f"{field}: {body.working_dir[:200]!r} is not an absolute path; container engines refuse any other"
+        raise InvalidRequest(message, field=field)
     layers, inline = read_layers(body.layers or (), "containerConfig.layers")
     config = ContainerConfig(
         tuple(body.entrypoint or ()),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from wavelet.errors import InvalidRequest, TooLarge, UpstreamUnreachable
 from wavelet.plan.conda import FromConda
 from wavelet.plan.environment import Environment, read_environment
+from wavelet.plan.foreign import refuse_foreign_name
 from wavelet.plan.specs import name_of
 from wavelet.upstream.streams import Stream
 
@@ -35,6 +36,7 @@ async def with_lock_file(leaf: FromConda, location: Location, report: Callable[[
     url = leaf.lock_location
     if not url.startswith(("http://", "https://")):  # the daemon's files are not the caller's
         raise InvalidRequest(f"{url[:300]!r} is not an http or https URL of a lock file", field=_FIELD)
+    refuse_foreign_name(url, _FIELD)
     report(f"reading {url}")
     try:
         async with asyncio.timeout(FETCH_LIMIT):
