@@ -59,6 +59,8 @@ class WaveletError(Exception):
         remembered: for how long (seconds) a failed job answers with it without a new attempt.
         field: the request's member at fault, where there is one.
         retry_after: seconds after which asking again makes sense, where that is known.
+        passing: whether the same question may soon have another answer with nobody doing anything about it; a definite
+            no (a refused connection, a wrong digest) is not mended by waiting.
         stands_until: until when (`time.monotonic`) jobs answer with it; 0.0 before one has failed with it.
     """
 
@@ -66,6 +68,7 @@ class WaveletError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "UNKNOWN"
     remembered: ClassVar[float] = 0.0
+    passing: bool = False
 
     def __init__(self, message: str, *, field: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -211,6 +214,7 @@ class UpstreamError(WaveletError):
     fault = Fault.UPSTREAM
     status = 502
     remembered = 5.0
+    passing = True
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -227,9 +231,13 @@ class UpstreamBusy(UpstreamError):
 class UpstreamBroken(UpstreamError):
     """The server's answer cannot be right: wrong digest or size, not the protocol."""
 
+    passing = False
+
 
 class OurError(WaveletError):
     """Something in this daemon or its machine."""
+
+    passing = True
 
 
 class NoSpace(OurError):
@@ -271,3 +279,5 @@ class Stopping(OurError):
 
 class Internal(OurError):
     """A defect in wavelet. The message carries the id under which the log has the details."""
+
+    passing = False

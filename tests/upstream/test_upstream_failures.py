@@ -18,11 +18,12 @@ from wavelet.errors import (
     Stopping,
     UpstreamBroken,
     UpstreamBusy,
+    UpstreamError,
     UpstreamUnreachable,
 )
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import NOBODY
+from wavelet.plan.identity import NOBODY, Identity, Login
 from wavelet.upstream import transport
 from wavelet.upstream.client import Upstream
 
@@ -258,8 +259,52 @@ async def test_redirect_to_plain_http_is_not_followed(
 ) -> None:
     upstream = await client(registries={secure.host: {"ca_file": str(certificate[1])}})
     secure.fault("/manifests/", redirect=f"{registry.url}/v2/lab/tool/manifests/1")
-    with pytest.raises(UpstreamBroken, match="from https to plain http"):
+    with pytest.raises(UpstreamBroken, match="from https to plain http") as caught:
         await upstream.manifest(Reference(Repository(secure.host, "lab/tool"), "1"), NOBODY)
+    assert f"unless upstream.registries.{secure.host}.plain_redirects is set" in caught.value.message
+
+
+async def test_redirect_to_plain_http_is_followed_where_it_is_set(
+    secure: Registry, registry: Registry, client, certificate: tuple[Path, Path]
+) -> None:
+    """Fault B13: for this registry alone, and no login goes along."""
+    both = {secure.host: {"ca_file": str(certificate[1]), "plain_redirects": True}}
+    upstream = await client(registries=both)
+    digest = Digest(registry.add_blob("lab/tool", b"bytes"))
+    secure.require_login()
+    secure.fault("/blobs/", redirect=f"{registry.url}/v2/lab/tool/blobs/{digest}")
+    alice = Identity(uid=1, login=Login("alice", "wonder"), login_key="k")
+    async with upstream.blob(Repository(secure.host, "lab/tool"), digest, alice) as stream:
+        assert b"".join([chunk async for chunk in stream.chunks]) == b"bytes"
+    assert "Authorization" not in registry.seen("GET", "/blobs/")[0].headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:PORT", "no-such-host.invalid", "no-such-host.invalid:5000"])
+async def test_what_waiting_cannot_mend_is_said_to_be_definite(upstream: Upstream, free_port: int, host: str) -> None:
+    """Fault A4: nobody listens, or nobody has that name."""
+    reference = Reference(Repository(host.replace("PORT", str(free_port)), "lab/tool"), "1")
+    with pytest.raises(UpstreamUnreachable) as caught:
+        await upstream.head(reference, NOBODY)
+    assert not caught.value.passing
+
+
+async def test_what_may_pass_is_told_apart(registry: Registry, upstream: Upstream, tool: Reference, secure) -> None:
+    """Fault A4: a lost connection and "not now" may pass; a wrong digest or certificate does not."""
+    untrusted = Reference(Repository(secure.host, "lab/tool"), "1")
+    wrong = tool.at(MISSING)
+    for reference, fault, passing in (
+        (tool, {"reset": -1}, True),
+        (tool, {"status": 503}, True),
+        (tool, {"status": 429, "headers": {"Retry-After": "99"}}, True),
+        (tool, {"status": 418}, False),
+        (wrong, {"body": b"{}"}, False),
+        (untrusted, {}, False),
+    ):
+        registry.fault("/manifests/", **fault)
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.manifest(reference, NOBODY)
+        assert caught.value.passing is passing, caught.value
+        registry.clear_faults()
 
 
 async def test_scheme_of_loopback_is_tried_once(registry: Registry, upstream: Upstream, tool: Reference) -> None:

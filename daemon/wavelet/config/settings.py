@@ -65,6 +65,10 @@ class Registry(Section, frozen=True):
 
     mirrors: Annotated[tuple[str, ...], Meta(description="URLs to ask first, in order, e.g. http://cache:5000")] = ()
     plain_http: Annotated[bool, Meta(description="speak http with it (loopback needs no word)")] = False
+    plain_redirects: Annotated[
+        bool,
+        Meta(description="follow its redirects from https to plain http (storage without TLS); digests are compared"),
+    ] = False
     ca_file: Annotated[str, Meta(description="PEM file of the authority that signed its certificate")] = ""
     credentials: Annotated[
         Literal["when-refused", "always"],

@@ -263,7 +263,11 @@ class Exchange:
 
     def _request(self, endpoint: Endpoint, path: str, call: Call, authorization: str | None) -> Request:
         url = endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/")
-        return Request(call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint))
+        return Request(
+            call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint),
+            plain_redirects=settings_for(self._settings, endpoint.host).plain_redirects,
+            setting=f"upstream.registries.{endpoint.host}.plain_redirects",
+        )  # fmt: skip
 
 
 async def repeated(once: Callable[[], Awaitable[Answer]], attempts: int) -> Answer:

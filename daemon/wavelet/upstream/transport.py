@@ -7,6 +7,7 @@ origin. Netrc files are not read: what is sent without a login has to be anonymo
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
@@ -22,6 +23,7 @@ from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
 from wavelet.upstream import encodings, metrics, proxies
 from wavelet.upstream.addresses import AddressError, AddressPolicy
+from wavelet.upstream.retry import is_passing
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name, connection and TLS handshake together."""
@@ -75,6 +77,8 @@ class Request:
         tls: the context for https; True for the system's authorities.
         form: members of a form to POST instead.
         redirects: whether redirects to another origin are followed; those of a form never are.
+        plain_redirects: whether a redirect from https to plain http is followed, without the login.
+        setting: the key of the settings that would allow that, for the message; empty if there is none.
     """
 
     kind: str
@@ -86,6 +90,8 @@ class Request:
     tls: ssl.SSLContext | bool = True
     form: Mapping[str, str] | None = field(default=None, repr=False)
     redirects: bool = True
+    plain_redirects: bool = False
+    setting: str = ""
 
 
 class Transport:
@@ -118,7 +124,7 @@ class Transport:
             if response.status not in _REDIRECTS or location is None:
                 return response
             response.release()
-            target = _redirect_target(url, location)
+            target = _redirect_target(request, url, location)
             if target.origin() != url.origin():
                 authorization = None
                 if not request.redirects:
@@ -264,7 +270,7 @@ def printable(text: str) -> str:
     return words if len(words) <= _LONGEST_EXCERPT else words[: _LONGEST_EXCERPT - 1] + "…"
 
 
-def _redirect_target(url: URL, location: str) -> URL:
+def _redirect_target(request: Request, url: URL, location: str) -> URL:
     try:
         # A signed address has to stay byte for byte; one with other characters is quoted.
         exact = location.isascii() and location.isprintable() and " " not in location
@@ -274,8 +280,10 @@ def _redirect_target(url: URL, location: str) -> URL:
         usable = False
     if not usable:
         raise UpstreamBroken(f"{server_of(url)} redirects to something that is not an http address")
-    if url.scheme == "https" and target.scheme == "http":
-        raise UpstreamBroken(f"{server_of(url)} redirects from https to plain http ({server_of(target)}); not followed")
+    if url.scheme == "https" and target.scheme == "http" and not request.plain_redirects:
+        unless = f", unless {request.setting} is set" if request.setting else ""
+        message = f"{server_of(url)} redirects from https to plain http ({server_of(target)}); not followed{unless}"
+        raise UpstreamBroken(message)
     return target
 
 
@@ -289,6 +297,7 @@ def _explain(url: URL, error: Exception, after: int | None = None) -> UpstreamEr
         found = InvalidRequest(f"{host} is not asked: {cause.why}")
     elif isinstance(error, aiohttp.ClientHttpProxyError):
         found = UpstreamUnreachable(f"cannot reach {host}: the proxy answers {error.status}")
+        found.passing = is_passing(error.status)
     elif isinstance(error, aiohttp.ClientResponseError):
         found = UpstreamBroken(f"{host} answers something that is not HTTP")
     elif isinstance(error, ValueError) and not isinstance(error, OSError):
@@ -299,6 +308,7 @@ def _explain(url: URL, error: Exception, after: int | None = None) -> UpstreamEr
         kind = ConnectionBroke if _is_momentary(error, cause) else UpstreamUnreachable
         proxy = "its proxy: " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
         found = kind(f"cannot reach {host}: {proxy}{_cause(error, cause)}")
+        found.passing = not _is_definite(cause)
     return found
 
 
@@ -308,6 +318,15 @@ def _is_momentary(error: Exception, cause: object) -> bool:
     return isinstance(error, aiohttp.ServerDisconnectedError) or isinstance(
         cause, ConnectionResetError | ConnectionAbortedError | BrokenPipeError
     )
+
+
+def _is_definite(cause: object) -> bool:
+    """Tell whether nobody is there under that name or address, or nobody who can be trusted."""
+    if isinstance(cause, socket.gaierror):
+        return cause.errno != socket.EAI_AGAIN
+    if isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return True
+    return isinstance(cause, ConnectionRefusedError | ssl.SSLCertVerificationError)
 
 
 def _cause(error: Exception, cause: object) -> str:

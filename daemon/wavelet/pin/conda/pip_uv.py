@@ -35,6 +35,9 @@ OUTPUT_LIMIT = 256 * 1024
 
 _TEXT_LIMIT = 4000
 _PASSED_ON = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "LANG")
+_NOBODY_THERE = re.compile(r"connection refused|dns error|failed to lookup address|invalid peer certificate", re.I)
+"""What uv says of an index that waiting does not bring back."""
+
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _LOGIN = re.compile(r"//[^/\s@]*@")
 _USEFUL_HINT = re.compile("Wheels are available|401 Unauthorized|403 Forbidden")
@@ -89,7 +92,9 @@ async def ask(question: Question, config: PipConfig, directory: Path, cache: Pat
     if "No solution found" in text:
         return Reply(explanation=text)
     if "Failed to fetch" in text or "Request failed" in text:
-        raise UpstreamUnreachable(f"a package index cannot be asked: {text}")
+        away = UpstreamUnreachable(f"a package index cannot be asked: {text}")
+        away.passing = _NOBODY_THERE.search(text) is None
+        raise away
     raise UpstreamBroken(f"the pip requirements cannot be resolved: {text or f'uv ends with {code} and no word'}")
 
 
