@@ -266,6 +266,7 @@ class Stopping(OurError):
 
     status = 503
     code = "TOOMANYREQUESTS"
+    passing = False
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.naming import Naming
+from wavelet.resolve.patience import Patience
 from wavelet.resolve.prefetch import Prefetcher
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
@@ -153,7 +154,8 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     answers = Answers(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
     past = History(database)
-    looked_up = KnownRequests(records, past, database, lifetime=settings.records.lifetime)
+    patience = Patience(settings.upstream.patience)
+    looked_up = KnownRequests(records, past, database, patience, lifetime=settings.records.lifetime)
     container_requests = ContainerRequests(
         resolver,
         records,
@@ -166,7 +168,8 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
         rules,
         audit,
     )
-    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, lease=settings.store.lease)
+    lease = settings.store.lease
+    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, patience, lease=lease)
     own_hosts = frozenset({settings.name_authority, settings.listen})
     expiry = asyncio.create_task(
         _expire((records, claims, logins), (grants, pinner, images, answers, conda, journals, past))

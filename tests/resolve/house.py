@@ -39,6 +39,7 @@ from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.naming import Naming
+from wavelet.resolve.patience import Patience
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
@@ -142,7 +143,7 @@ class House:
         self.requests = ContainerRequests(
             self.resolver,
             records,
-            KnownRequests(records, self.history, database, lifetime=3600),
+            KnownRequests(records, self.history, database, Patience(), lifetime=3600),
             self.history,
             named,
             self.answers,

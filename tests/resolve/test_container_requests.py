@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -68,19 +69,63 @@ async def test_a_definite_no_is_an_answer_at_once(registry: Registry, daemon: Da
     assert registry.host in answer.json()["message"]
 
 
-async def test_an_upstream_that_is_away_is_pending_and_never_a_5xx(
-    registry: Registry, start_daemon: Callable[..., Daemon]
-) -> None:
-    daemon = start_daemon()
-    await registry.stop()
+async def test_an_upstream_that_is_busy_is_pending_and_never_a_5xx(registry: Registry, daemon: Daemon) -> None:
+    """Fault A4: what may pass is tried again, and the status says so."""
+    registry.fault("/manifests/", status=503)
     asked = await submit(daemon, f"{registry.host}/lab/tool:1")
     assert asked.get("succeeded") is None
-    assert (await status(daemon, asked["requestId"]))["status"] == "PENDING"
+    found = await status(daemon, asked["requestId"])
+    assert found["status"] == "PENDING"
+    assert "answers 503, not now; it is tried again for " in found["reason"]
+    assert "upstream.patience" in found["reason"]
+    registry.clear_faults()
+    assert (await until(daemon, asked["requestId"]))["succeeded"] is True
+
+
+@pytest.mark.parametrize("route", [SUBMIT, "/container-token"])
+async def test_a_registry_that_nobody_runs_is_a_failure_at_once(
+    registry: Registry, start_daemon: Callable[..., Daemon], route: str
+) -> None:
+    """Fault A4: a refused connection and a name that nobody has are not waited for, by any route and no 5xx."""
+    daemon = start_daemon()
+    await registry.stop()
+    for host in (registry.host, "no-such-host.invalid"):
+        started = time.monotonic()
+        answer = await ask(daemon, "POST", route, {"containerImage": f"{host}/lab/tool:1"})
+        assert answer.status == 200
+        asked = answer.json()
+        token = asked.get("requestId") or asked["containerToken"]
+        found = await status(daemon, token)
+        assert (found["status"], found["succeeded"]) == ("DONE", False)
+        assert f"cannot reach {host}" in found["reason"]
+        name = asked["targetImage"].partition("/")[2].rpartition(":")[0]
+        pulled = await ask(daemon, "GET", f"/v2/{name}/manifests/1")
+        assert pulled.status == 502
+        assert f"cannot reach {host}" in pulled.json()["errors"][0]["message"]
+        assert time.monotonic() - started < 5
+    await registry.start()
+    async with asyncio.timeout(15):  # a failure of an upstream answers for some seconds
+        while (await submit(daemon, f"{registry.host}/lab/tool:1")).get("succeeded") is not True:
+            await asyncio.sleep(0.2)
+
+
+async def test_a_pull_of_what_is_not_decided_waits_as_the_status_does(registry: Registry, daemon: Daemon) -> None:
+    """Fault A4: Nextflow up to 23.10 asks for no status: its engine pulls at once, by the same bound."""
+    fault = registry.fault("/manifests/", status=503, times=4)
+    asked = (await ask(daemon, "POST", "/container-token", {"containerImage": f"{registry.host}/lab/tool:1"})).json()
     name = asked["targetImage"].partition("/")[2].rpartition(":")[0]
     pulled = await ask(daemon, "GET", f"/v2/{name}/manifests/1")
-    assert pulled.status in (502, 503)
-    await registry.start()
-    assert (await until(daemon, asked["requestId"]))["succeeded"] is True
+    assert (pulled.status, fault.hits) == (200, 4)
+
+
+async def test_no_patience_is_a_setting(registry: Registry, start_daemon: Callable[..., Daemon]) -> None:
+    """Fault A4: the bound is the site's."""
+    daemon = start_daemon(settings={"upstream": {"patience": 0}})
+    registry.fault("/manifests/", status=503)
+    asked = await submit(daemon, f"{registry.host}/lab/tool:1")
+    found = await until(daemon, asked["requestId"])
+    assert (found["succeeded"], "answers 503, not now" in found["reason"]) == (False, True)
+    assert float(found["duration"]) < 5
 
 
 async def test_after_a_restart_a_known_name_starts_its_work_again(

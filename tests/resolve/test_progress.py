@@ -7,12 +7,22 @@ from typing import Any, cast
 
 import pytest
 
-from wavelet.errors import ImageNotFound, Stopping, UpstreamUnreachable, WaveletError
+from wavelet.errors import (
+    ImageNotFound,
+    Internal,
+    Stopping,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamUnreachable,
+    WaveletError,
+)
+from wavelet.front.wave import answers
 from wavelet.pin.tags import Pinned
-from wavelet.resolve import progress
+from wavelet.resolve import patience, progress
 from wavelet.resolve.history import Outcome, Why
 from wavelet.resolve.job import Job
-from wavelet.resolve.progress import AGAIN, LATER, PATIENCE, Failed, Pending, Progress, Ready
+from wavelet.resolve.patience import AGAIN, Patience
+from wavelet.resolve.progress import LATER, Failed, Pending, Progress, Ready
 
 
 class Clock:
@@ -46,7 +56,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(progress, "time", clock)
+    for module in (progress, patience):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -73,17 +84,70 @@ async def test_an_upstream_is_tried_again_until_patience_ends(clock: Clock) -> N
     clock.now += AGAIN
     assert await attempts.state(clock.begin) == Pending(clock.error)
     assert clock.begun == 2
-    clock.now += PATIENCE
+    clock.now += Patience().seconds
     assert await attempts.state(clock.begin) == Failed(clock.error)
     attempts.submitted(None)
     assert await attempts.state(clock.begin) == Pending(clock.error)
+
+
+@pytest.mark.parametrize(
+    "error", [UpstreamBroken("wrong digest"), UpstreamBusy("429", retry_after=31.0), Internal("a defect")]
+)
+async def test_a_definite_no_of_an_upstream_is_a_failure_at_once(clock: Clock, error: WaveletError) -> None:
+    """Fault A4: what waiting does not mend is not waited for; nor who says to come back later than is waited."""
+    attempts = Progress(clock.now)
+    clock.error = error
+    assert await attempts.state(clock.begin) == Failed(error)
+    refused = UpstreamUnreachable("connection refused")
+    refused.passing = False
+    attempts.submitted(None)
+    clock.error = refused
+    assert await attempts.state(clock.begin) == Failed(refused)
+
+
+async def test_the_bound_is_a_setting_and_is_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fault A4: for how long more it is tried again stands in the state, in its words and in the log."""
+    bound = Patience(5.0)
+    attempts = Progress(clock.now, patience=bound)
+    clock.error = UpstreamBusy("quay.io answers 503, not now")
+    state = await attempts.state(clock.begin)
+    assert isinstance(state, Pending)
+    assert state.left == 5.0
+    assert answers.reason(state) == (
+        "quay.io answers 503, not now; it is tried again for 5 s more (the daemon's setting upstream.patience)"
+    )
+    assert "a request is tried again" in capsys.readouterr().out
+    clock.now += 5
+    assert await attempts.state(clock.begin) == Failed(clock.error)
+    bound.seconds = 0.0
+    attempts.submitted(None)
+    assert await attempts.state(clock.begin) == Failed(clock.error)
+
+
+async def test_who_waits_without_a_status_is_served_by_the_same_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault A4: a pull of a name that is not decided yet, as Nextflow up to 23.10 has it."""
+    monkeypatch.setattr(patience, "AGAIN", 0.01)
+    raised: list[WaveletError] = [UpstreamBusy("503"), UpstreamUnreachable("reset"), UpstreamBroken("wrong digest")]
+
+    async def question() -> str:
+        if raised:
+            raise raised.pop(0)
+        return "answer"
+
+    with pytest.raises(UpstreamBroken):
+        await Patience(5.0).ask(question)
+    assert await Patience(5.0).ask(question) == "answer"
+    raised = [UpstreamBusy("503")] * 1000
+    with pytest.raises(UpstreamBusy):
+        await Patience(0.05).ask(question)
+    assert 900 < len(raised) < 1000
 
 
 async def test_a_failure_stands_until_an_attempt_succeeds(clock: Clock) -> None:
     """Fault A3: the last outcome and its reason stand, whoever looks how often."""
     attempts = Progress(clock.now)
     clock.error = away = UpstreamUnreachable("no answer")
-    clock.now += PATIENCE
+    clock.now += Patience().seconds
     for _ in range(100):
         assert await attempts.state(clock.begin) == Failed(away)
         clock.now += AGAIN
@@ -127,22 +191,22 @@ async def test_an_outcome_is_the_same_after_a_restart(clock: Clock) -> None:
     clock.error = ImageNotFound("no such image", field="containerImage")
     await attempts.state(clock.begin)
     clock.begun = 0
-    again = Progress.restored(kept[-1], kept.append)
+    again = Progress.restored(kept[-1], kept.append, Patience())
     state = await again.state(clock.begin)
     assert isinstance(state, Failed)
     assert isinstance(state.error, ImageNotFound)
     assert (state.error.message, state.error.field, clock.begun) == ("no such image", "containerImage", 0)
-    ready = Progress.restored(Outcome(clock.time(), took=2.5), kept.append)
+    ready = Progress.restored(Outcome(clock.time(), took=2.5), kept.append, Patience())
     assert (await ready.state(clock.begin), ready.seconds, clock.begun) == (Ready(), 2.5, 0)
 
 
 async def test_what_failed_long_ago_or_by_a_wrong_clock_is_no_longer_waited_for(clock: Clock) -> None:
     why = Why("UpstreamUnreachable", "no answer")
     clock.done = False
-    for at in (clock.time() - PATIENCE, clock.time() + 400 * 86400):
-        state = await Progress.restored(Outcome(at, why=why), lambda _: None).state(clock.begin)
+    for at in (clock.time() - Patience().seconds, clock.time() + 400 * 86400):
+        state = await Progress.restored(Outcome(at, why=why), lambda _: None, Patience()).state(clock.begin)
         assert isinstance(state, Failed)
-    state = await Progress.restored(Outcome(clock.time() - 1, why=why), lambda _: None).state(clock.begin)
+    state = await Progress.restored(Outcome(clock.time() - 1, why=why), lambda _: None, Patience()).state(clock.begin)
     assert isinstance(state, Pending)
 
 

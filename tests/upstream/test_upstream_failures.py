@@ -297,7 +297,7 @@ async def test_what_may_pass_is_told_apart(registry: Registry, upstream: Upstrea
         (tool, {"status": 503}, True),
         (tool, {"status": 429, "headers": {"Retry-After": "99"}}, True),
         (tool, {"status": 418}, False),
-        (wrong, {"body": b"{}"}, False),
+        (wrong, {"status": 200, "body": b"{}"}, False),
         (untrusted, {}, False),
     ):
         registry.fault("/manifests/", **fault)

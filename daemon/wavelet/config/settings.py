@@ -113,6 +113,14 @@ class Upstream(Section, frozen=True):
     grace: Annotated[
         float, Meta(description="seconds for which the last answer stands in for a registry that does not answer", ge=0)
     ] = 30 * 86400
+    patience: Annotated[
+        float,
+        Meta(
+            description="seconds for which a request is tried again while what fails may pass (429, 5xx, a lost"
+            " connection, no answer in time); a definite no fails at once",
+            ge=0,
+        ),
+    ] = 30
     private_networks: Annotated[
         Literal["when-local", "always", "never"],
         Meta(

@@ -181,6 +181,7 @@ class House:
             self.resolver.makers = made_by
             self.answers.retention = new.store.retention
             self.known.lifetime = new.records.lifetime
+            self.known.patience.seconds = new.upstream.patience
             self.scopes.lease = new.store.lease
             self.rules.engine_uids = frozenset(new.engine_uids)
             self.guard.names = names

@@ -15,6 +15,7 @@ from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.history import Entry, History, Why
 from wavelet.resolve.naming import localised
+from wavelet.resolve.patience import Patience
 from wavelet.resolve.progress import Progress
 from wavelet.store.database import Database
 
@@ -71,10 +72,18 @@ class Known:
 
 
 class KnownRequests:
-    """The requests of one node; `lifetime` (of a token since its last use, in seconds) may be set at any time."""
+    """The requests of one node.
 
-    def __init__(self, records: Records, history: History, database: Database, *, lifetime: float) -> None:
+    Attributes:
+        lifetime: of a token since its last use, in seconds; may be set at any time.
+        patience: for how long a request is tried again.
+    """
+
+    def __init__(
+        self, records: Records, history: History, database: Database, patience: Patience, *, lifetime: float
+    ) -> None:
         self.lifetime = lifetime
+        self.patience = patience
         self._records = records
         self._history = history
         self._database = database
@@ -99,7 +108,7 @@ class KnownRequests:
             )
         if known is None:
             progress = Progress.restored(
-                self._history.outcome(token), lambda outcome: self._history.settle(token, outcome)
+                self._history.outcome(token), lambda outcome: self._history.settle(token, outcome), self.patience
             )
             known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known

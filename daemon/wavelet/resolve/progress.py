@@ -8,27 +8,32 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from wavelet.errors import Fault, Stopping, WaveletError
 from wavelet.pin.tags import Pinned
 from wavelet.resolve.events import Event
 from wavelet.resolve.history import Outcome, Why
 from wavelet.resolve.job import Job
-
-PATIENCE = 30.0
-"""Seconds for which an upstream that does not answer leaves a request pending, before the status calls it failed."""
-
-AGAIN = 1.0
-"""Seconds after a failure until somebody who looks at the state makes it be tried again."""
+from wavelet.resolve.patience import AGAIN, Patience
 
 LATER = 30.0
-"""The same once the state is failed: it stays that unless the attempt succeeds."""
+"""Seconds after a state is failed until a look at it is a reason to try again: it stays that unless it succeeds."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Undecided yet; `waiting_for` is the last thing that went wrong, if something did."""
+    """Undecided yet.
+
+    Attributes:
+        waiting_for: the last thing that went wrong, if something did.
+        left: for how many seconds more it is tried again.
+    """
 
     waiting_for: WaveletError | None = None
+    left: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Progress:
         failed: why the last job has failed.
         again: when the next one may begin, by the monotonic clock.
         settled: takes note of each outcome.
+        patience: for how long what may pass is tried again.
     """
 
     first_asked: float = field(default_factory=time.monotonic)
@@ -68,17 +74,18 @@ class Progress:
     failed: WaveletError | None = None
     again: float = 0.0
     settled: Callable[[Outcome], None] = lambda _: None
+    patience: Patience = field(default_factory=Patience)
 
     @classmethod
-    def restored(cls, outcome: Outcome | None, settled: Callable[[Outcome], None]) -> Progress:
+    def restored(cls, outcome: Outcome | None, settled: Callable[[Outcome], None], patience: Patience) -> Progress:
         """Return what is known of a request from earlier, before a restart too; `settled` keeps it."""
         if outcome is None:
-            return cls(settled=settled)
+            return cls(settled=settled, patience=patience)
         age = time.time() - outcome.asked_at
         # A time in the future is one of a clock that was wrong.
-        first_asked = time.monotonic() - (age if age >= 0 else PATIENCE)
+        first_asked = time.monotonic() - (age if age >= 0 else patience.seconds)
         error = None if outcome.why is None else outcome.why.error
-        return cls(first_asked, outcome.took, failed=error, settled=settled)
+        return cls(first_asked, outcome.took, failed=error, settled=settled, patience=patience)
 
     @property
     def seconds(self) -> float:
@@ -121,19 +128,19 @@ class Progress:
         if self.took is not None:
             return Ready()
         if self.failed is not None and not self._due(self.failed):
-            return self._failure(self.failed)
+            return self.failure(self.failed)
         try:
             if self.job is None or self.job.given_up:
                 self.attach(await begin())
             assert self.job is not None
             if not self.job.done:
-                return Pending() if self.failed is None else self._failure(self.failed)
+                return Pending() if self.failed is None else self.failure(self.failed)
             await self.job.result()
         except Stopping as error:
             return Pending(error)
         except WaveletError as error:
             self._fail(error)
-            return self._failure(error)
+            return self.failure(error)
         self._ready()
         return Ready()
 
@@ -165,16 +172,18 @@ class Progress:
         self._keep()
 
     def _fail(self, error: WaveletError) -> None:
+        left = self.patience.left(error, self.first_asked)
+        if left > 0 and (self.failed is None or self.failed.message != error.message):
+            log.info("a request is tried again", because=error.message, seconds=round(left, 1))
         self.job, self.failed = None, error
-        self.again = time.monotonic() + (AGAIN if self._is_patient(error) else LATER)
+        self.again = time.monotonic() + (AGAIN if left > 0 else LATER)
         self._keep()
 
     def _keep(self) -> None:
         why = None if self.failed is None else Why.of(self.failed)
         self.settled(Outcome(time.time() - (time.monotonic() - self.first_asked), self.took, why))
 
-    def _is_patient(self, error: WaveletError) -> bool:
-        return error.fault is not Fault.CALLER and time.monotonic() - self.first_asked < PATIENCE
-
-    def _failure(self, error: WaveletError) -> Pending | Failed:
-        return Pending(error) if self._is_patient(error) else Failed(error)
+    def failure(self, error: WaveletError) -> Pending | Failed:
+        """Return the state that an attempt leaves which has failed: a definite no is one at once."""
+        left = self.patience.left(error, self.first_asked)
+        return Pending(error, left) if left > 0 else Failed(error)

@@ -175,7 +175,7 @@ class ContainerRequests:
         if job is not None and not job.done and not dry_run and known.progress.job is None:
             # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
             known.progress.attach(job)
-        return known.request, Pending(failed) if failed is not None else state
+        return known.request, known.progress.failure(failed) if failed is not None else state
 
     def refused(
         self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Plan | None = None

@@ -26,6 +26,7 @@ from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules, Caller
 from wavelet.resolve.memo import Answers
+from wavelet.resolve.patience import Patience
 from wavelet.resolve.requests import ContainerRequests, answer_name
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob, ContentStore
@@ -89,6 +90,7 @@ class Scopes:
         upstream: Upstream,
         rules: AccessRules,
         site: Callable[[], CondaDefaults],
+        patience: Patience,
         *,
         lease: float,
     ) -> None:
@@ -99,6 +101,7 @@ class Scopes:
         self._upstream = upstream
         self._rules = rules
         self._site = site
+        self._patience = patience
         self.lease = lease
         self._referrers: OrderedDict[tuple[str, Digest], Repository] = OrderedDict()
 
@@ -165,7 +168,11 @@ class Scopes:
         return content
 
     async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
-        key, image = await self._resolver.realise(plan, scope.identity)
+        if scope.plan is None:
+            key, image = await self._resolver.realise(plan, scope.identity)
+        else:
+            # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
+            key, image = await self._patience.ask(lambda: self._resolver.realise(plan, scope.identity))
         self._answers.put(scope.name, key, scope.pulled(tag or scope.tag, image))
         if tag is not None and isinstance(scope.named, CondaName):
             self._answers.tag(scope.name, tag, key)
