@@ -33,7 +33,9 @@ async def check(door: Any, request: dict[str, Any]) -> None:
         assert response.status == status, answer
         assert response.content_type == "application/json"
     if status == 501:
-        field = answer["message"].partition(":")[0]
+        found = re.match(r"(?:.* \((?P<named>[A-Za-z.]+)\)|(?P<alone>[A-Za-z.]+)): ", answer["message"])
+        assert found is not None, answer
+        field = found["named"] or found["alone"]
         assert list(answer) == ["message"]
         assert sent[field.partition(".")[0]]
         assert "this version of wavelet" in answer["message"]

@@ -246,7 +246,7 @@ async def test_a_defect_shows_its_id_and_nothing_else(door: Any, capsys: pytest.
         (b'{"containerConfig": {"layers": [{"gzipSize": 1.5}]}}', r"containerConfig\.layers\[0\]\.gzipSize"),
         (b'{"freeze": "yes"}', "freeze: expected `boolean"),
         (b'{"packages": "salmon"}', "packages: expected"),
-        (b"{}", "containerImage: nothing to make a container from"),
+        (b"{}", r"\(containerImage\): nothing to make a container from"),
     ],
 )
 async def test_a_body_that_is_wrong_is_400(door: Any, data: bytes, field: str) -> None:
@@ -300,7 +300,7 @@ async def test_a_body_that_breaks_off_harms_nothing(door: Any) -> None:
 
 async def test_an_image_whose_name_engines_would_refuse(door: Any) -> None:
     message = (await door.post({"containerImage": "quay.io/" + "a/" * 110 + "b"}, status=400))["message"]
-    assert message.startswith("containerImage: the repository path")
+    assert message.startswith("the container directive (containerImage): the repository path")
 
 
 async def test_inspect(door: Any) -> None:

@@ -13,6 +13,8 @@ FLAGS = {
     "packages.environment": "--conda-file",
     "packages.channels": "--conda-channels",
     "packages.asOf": "--as-of",
+    "packages.condaOpts.baseImage": "--conda-base-image",
+    "packages.condaOpts.basePackages": "--conda-base-packages",
 }
 """The options that members of the message come from."""
 

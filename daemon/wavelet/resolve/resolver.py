@@ -60,7 +60,10 @@ IN_VAIN_HELD = 1024
 MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
 """Bytes of a document that was made here: that of a package's layer names each of its files."""
 
-_ADVICE = "these packages were settled by an earlier request: with ?refresh=true they are chosen anew"
+_ADVICE = (
+    "these packages were settled by an earlier request: name another version, or have them chosen anew on this node by "
+    "`wavelet conda solve --refresh` with the same packages and channels (in Wave's API: ?refresh=true)"
+)
 
 
 class Resolver:

@@ -53,6 +53,7 @@ def test_a_clients_body_and_its_message_are_one_plan(path: Path) -> None:
     recorded = json.loads(path.read_text())
     body = recorded.get("body", recorded)
     body = json.loads(body) if isinstance(body, str) else body
+    body.pop("towerWorkspaceId", None)  # no member of the message, and noted there
     theirs = outcome(lambda: translate(msgspec.json.decode(json.dumps(body), type=SubmitBody), "v1alpha2", SITE))
     assert outcome(lambda: submission(as_message(body), SITE)) == theirs
 

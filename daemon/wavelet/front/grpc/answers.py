@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from wavelet.errors import WaveletError
+from wavelet.front.grpc.errors import text_of
 from wavelet.front.wave import answers as wave
 from wavelet.image.digest import Digest
 from wavelet.plan.conda import FromConda, FromLock, subdir_of
@@ -13,7 +15,7 @@ from wavelet.plan.names import pull_name
 from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.known import ContainerRequest
-from wavelet.resolve.progress import Failed, Ready, State
+from wavelet.resolve.progress import Failed, Pending, Ready, State
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb
 
@@ -42,7 +44,7 @@ def resolved(
         container_image=wave.source_image(request),
         expiration=timestamp(request.expires_at),
         state=_state(state),
-        reason=(None if state is None else wave.reason(state)) or "",
+        reason=_reason(state),
         source_digest=_digest(request.source_digest),
         target_digest=_digest(request.made_digest),
         build_id=wave.build_of(request) or "",
@@ -92,6 +94,13 @@ def _state(state: State | None) -> pb.ContainerState.ValueType:
         case Failed():
             return pb.CONTAINER_STATE_FAILED
     return pb.CONTAINER_STATE_PENDING
+
+
+def _reason(state: State | None) -> str:
+    match state:
+        case Failed(error) | Pending(WaveletError() as error):
+            return text_of(error)
+    return ""
 
 
 def _digest(digest: Digest | None) -> str:

@@ -14,6 +14,7 @@ from wavelet import __version__
 from wavelet.errors import WaveletError
 from wavelet.front.wave import models
 from wavelet.front.wave.errors import text_of
+from wavelet.front.wave.options import naming_option
 from wavelet.image.digest import Digest
 from wavelet.plan.conda import FromConda
 from wavelet.plan.names import path_of, pull_name, served_as
@@ -210,7 +211,7 @@ def reason(state: State) -> str | None:
             again = f"it is tried again for {left:.0f} s more (the daemon's setting upstream.patience)"
             return f"{text_of(error)}; {again}"
         case Failed(error) | Pending(WaveletError() as error):
-            return text_of(error)
+            return text_of(naming_option(error))
     return None
 
 

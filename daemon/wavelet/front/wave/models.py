@@ -1,8 +1,8 @@
 """What goes over the wire, as types: the bodies of requests and of answers, with Wave's member names.
 
 Requests are strict about types and lenient about everything else: unknown members are skipped, and null is the same as
-absent. What is accepted and ignored is not declared, so that it is never held: the Platform's tokens, endpoint and
-workspace, `workflowId`, `spackFile`, `skipHashing`, options of CRAN and Spack. In answers, nulls and empty members are
+absent. What is accepted and ignored is not declared, so that it is never held: the Platform's tokens and endpoint,
+`workflowId`, `skipHashing`, options of Spack. In answers, nulls and empty members are
 left out; `false` is written.
 """
 
@@ -52,6 +52,7 @@ class CondaOptsBody(_Body, frozen=True):
     commands: list[str] | None = None
     base_packages: str | None = None
     base_image: str | None = None
+    pixi_image: str | None = None
 
 
 class PackagesBody(_Body, frozen=True):
@@ -63,11 +64,15 @@ class PackagesBody(_Body, frozen=True):
     channels: list[str] | None = None
     conda_opts: CondaOptsBody | None = None
     pixi_opts: CondaOptsBody | None = None
+    cran_opts: Any = None
     as_of: str | None = None
 
 
 class SubmitBody(_Body, frozen=True):
-    """Wave's `SubmitContainerTokenRequest`. `timestamp` is of any type: clients disagree, and it is only shown."""
+    """Wave's `SubmitContainerTokenRequest`.
+
+    `timestamp` is of any type, for clients disagree and it is only shown; so is what matters by being there alone.
+    """
 
     container_image: str | None = None
     container_file: str | None = None
@@ -90,6 +95,8 @@ class SubmitBody(_Body, frozen=True):
     scan_levels: list[str] | None = None
     build_compression: CompressionBody | None = None
     build_template: str | None = None
+    spack_file: str | None = None
+    tower_workspace_id: Any = None
 
 
 class InspectBody(_Body, frozen=True):

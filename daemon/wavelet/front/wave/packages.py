@@ -51,7 +51,7 @@ def read_packages(body: PackagesBody, template: str | None) -> Asked:
         NotServed: the request needs what this version does not have.
     """
     _check_type(body.type)
-    chosen = _template(template)
+    chosen = template_of(template)
     options = body.conda_opts or CondaOptsBody()
     tool = "condaOpts"
     if chosen is not None and chosen.startswith("conda/pixi") and body.pixi_opts is not None:
@@ -93,7 +93,12 @@ def _check_type(kind: str | None) -> None:
         raise InvalidRequest(f"packages.type: {kind[:80]!r} is not one of CONDA, CRAN", field="packages.type")
 
 
-def _template(text: str | None) -> str | None:
+def template_of(text: str | None) -> str | None:
+    """Return the name of a build template for packages; None where none is asked for.
+
+    Raises:
+        InvalidRequest: there is none of that name.
+    """
     if not text:
         return None
     found = _SPELLINGS.get(re.sub(r"[/:-]", " ", text))
@@ -161,7 +166,12 @@ def base_of_tool(image: str, field: str) -> Reference | None:
     Raises:
         InvalidName: it is no image's name.
     """
-    return None if not image or _MICROMAMBA.fullmatch(image) else Reference.parse(image, field)
+    return None if not image or is_clients_tool(image) else Reference.parse(image, field)
+
+
+def is_clients_tool(image: str) -> bool:
+    """Tell whether an image is micromamba's own, which clients name unasked."""
+    return _MICROMAMBA.fullmatch(image) is not None
 
 
 def base_packages(text: str | None, field: str) -> tuple[str, ...] | None:

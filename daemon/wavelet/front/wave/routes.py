@@ -16,6 +16,7 @@ from wavelet.front.keys import IDENTITY
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
+from wavelet.front.wave.options import naming_option
 from wavelet.front.wave.translate import Api, Submission, about_of, named_in, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
@@ -110,9 +111,13 @@ class _WaveDoor:
         if isinstance(asked, WaveletError):
             self._requests.refused(asked, about, identity)
             raise asked
-        record, state = await self._requests.submit(
-            asked.plan, identity, asked.inline, about, dry_run=asked.dry_run, refresh=_flag(request, "refresh")
-        )
+        refresh = _flag(request, "refresh")
+        try:
+            record, state = await self._requests.submit(
+                asked.plan, identity, asked.inline, about, dry_run=asked.dry_run, refresh=refresh
+            )
+        except WaveletError as error:
+            raise naming_option(error) from None
         if api == "v1":
             return _json(answers.submitted_v1(record, self._authority))
         return _json(answers.submitted(record, state, self._authority, dry_run=asked.dry_run))
@@ -125,8 +130,11 @@ class _WaveDoor:
             try:
                 body = _decode(data, models.SubmitBody)
                 about = about_of(body, api, named_in(body), request.remote or "")
-                asked = translate(body, api, self._site())
-                check_length(self._authority, asked.plan)
+                try:
+                    asked = translate(body, api, self._site())
+                    check_length(self._authority, asked.plan)
+                except WaveletError as error:
+                    return naming_option(error), about
                 _flag(request, "refresh")
             except WaveletError as error:
                 return error, about

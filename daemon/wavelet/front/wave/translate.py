@@ -15,11 +15,12 @@ from wavelet.front.wave.base64_text import decoded
 from wavelet.front.wave.container_file import recognised
 from wavelet.front.wave.layers import read_layers
 from wavelet.front.wave.models import ConfigBody, SubmitBody
+from wavelet.front.wave.notes import notes_on
 from wavelet.front.wave.packages import read_packages
 from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Reference, looks_like_host
 from wavelet.plan.asked import Asked, CondaDefaults
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
@@ -86,13 +87,14 @@ def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
     config, inline = _config(body.container_config or ConfigBody())
     texts = enumerate(body.container_includes or ())
     includes = [_fixed(Reference.parse(text, f"containerIncludes[{index}]")) for index, text in texts]
+    notes = notes_on(body)
     if asked is None:
         assert reference is not None
         plan = _of_image(_fixed(reference), platforms, config, includes)
-        return Submission(plan, str(reference), inline, bool(body.dry_run))
+        return Submission(plan, str(reference), inline, bool(body.dry_run), notes)
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
     plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
-    return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run))
+    return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run), notes)
 
 
 def named_in(body: SubmitBody) -> str:
@@ -124,7 +126,7 @@ def _asked(body: SubmitBody) -> Asked | None:
     conda_file = decoded(body.conda_file, "condaFile") if body.conda_file else None
     asked = recognised(decoded(body.container_file, "containerFile"), conda_file)
     if asked is None:
-        message = "containerFile: this version of wavelet runs no container files; give a containerImage"
+        message = "containerFile: this version of wavelet runs no container files; name an image, or packages of conda"
         raise NotServed(message, field="containerFile")
     return asked
 
@@ -217,6 +219,11 @@ def _contradictions(body: SubmitBody, api: Api) -> Iterator[tuple[str, str]]:
     for field, repository in (("buildRepository", body.build_repository), ("cacheRepository", body.cache_repository)):
         if "://" in (repository or ""):
             yield field, "leave out the scheme, e.g. 'registry.example/team/containers'"
+        elif has_tag(repository or ""):
+            yield (
+                field,
+                f"{(repository or '')[:200]!r} has a tag or a digest; leave that out",
+            )
     bases = (
         ("containerImage", bool(body.container_image)),
         ("containerFile", bool(body.container_file)),
@@ -231,6 +238,15 @@ def _contradictions(body: SubmitBody, api: Api) -> Iterator[tuple[str, str]]:
         yield from _mirror_contradictions(body)
     if len(body.container_includes or ()) > INCLUDES_LIMIT:
         yield "containerIncludes", f"names {len(body.container_includes or ())} images; {INCLUDES_LIMIT} are accepted"
+
+
+def has_tag(repository: str) -> bool:
+    """Tell whether a repository has a tag or a digest behind it; `host:5000` has a port."""
+    first, slash, _ = repository.partition("/")
+    last = repository.rpartition("/")[2]
+    if not slash and looks_like_host(first) and first.rpartition(":")[2].isdecimal():
+        return False
+    return ":" in last or "@" in last
 
 
 def _v2_members(body: SubmitBody) -> Iterator[tuple[str, bool]]:
@@ -261,6 +277,8 @@ def _not_served(body: SubmitBody) -> Iterator[tuple[str, str]]:
         yield "mirror", "this version of wavelet copies no images to other registries; switch mirroring off"
     if body.freeze:
         yield "freeze", "this version of wavelet pushes no images to other registries; switch freezing off"
+    if body.spack_file:
+        yield "spackFile", "this version of wavelet makes no images from Spack packages; use the conda directive"
     if body.conda_file and not body.container_file:
         yield "condaFile", "this version of wavelet reads it beside the container file that installs it, and alone not"
     if body.build_context is not None:
