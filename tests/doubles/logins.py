@@ -26,6 +26,8 @@ class Doors:
     refresh_tokens: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, tuple[str | None, float]] = field(default_factory=dict)
     issued: int = 0
+    with_nulls: bool = False
+    """Whether a token is in `access_token`, as OAuth2 has it, and the other members are null."""
 
     def revoke(self, user: str) -> None:
         """Take everything from a user: what it may read, and its tokens."""
@@ -83,6 +85,8 @@ class Doors:
         token = secrets.token_hex(16)
         self.tokens[token] = (user, time.monotonic() + self.lifetime)
         self.issued += 1
+        if self.with_nulls:
+            return web.json_response({"token": None, "access_token": token, "expires_in": None, "issued_at": None})
         return web.json_response({"token": token, "expires_in": self.lifetime})
 
 

@@ -24,7 +24,7 @@ from wavelet.image.manifest import (
     Manifest,
     parse_document,
 )
-from wavelet.image.nesting import NESTING_LIMIT
+from wavelet.nesting import NESTING_LIMIT
 
 A, B, C = (str(Digest.of(letter)) for letter in (b"a", b"b", b"c"))
 
@@ -69,6 +69,20 @@ def test_a_nested_index_and_an_attestation_are_entries_like_others() -> None:
     assert [each.is_image for each in view.entries] == [False, False, True]
     assert view.entries[1].annotations == {"k": "v"}
     assert str(view.entries[2].platform) == "linux/arm64"
+
+
+def test_null_is_absent_and_a_bad_entry_of_an_index_is_left_out_alone() -> None:
+    """Fault B9: null means absent in the JSON of others, and one bad entry voids itself only."""
+    platform = {"os": "linux", "architecture": "amd64", "variant": None, "os.version": None}
+    bad = [None, 1, {}, descriptor("sha256:short"), descriptor(C, size=-1), descriptor(C, platform=[])]
+    good = descriptor(A, platform=platform, annotations={"a": None, "b": "c", "d": 1}, urls=None)
+    view = parse({"schemaVersion": 2, "mediaType": None, "layers": None, "manifests": [*bad, good]})
+    assert isinstance(view, Index)
+    assert [(entry.descriptor.digest, str(entry.platform), entry.annotations) for entry in view.entries] == [
+        (A, "linux/amd64", {"b": "c"})
+    ]
+    image = {"schemaVersion": None, "config": descriptor(A), "layers": [descriptor(B) | {"mediaType": None}]}
+    assert [each.media_type for each in parse(image).descriptors] == ["x", ""]
 
 
 def test_an_artifact_has_its_blobs_as_layers() -> None:
@@ -170,6 +184,15 @@ def test_a_configuration_says_platform_and_diff_ids() -> None:
     assert str(view.platform) == "linux/arm64"
     assert view.diff_ids == (A,)
     assert str(parse_config(b"{}")[1].platform) == "linux/amd64"
+
+
+def test_null_in_a_configuration_is_absent() -> None:
+    """Fault B9: null means absent in the JSON of others."""
+    document = {"os": None, "architecture": "arm64", "variant": None, "config": {"Env": None, "Cmd": None}}
+    rootfs = {"type": None, "diff_ids": [A]}
+    whole, view = parse_config(json.dumps(document | {"rootfs": rootfs, "history": None}).encode())
+    assert (str(view.platform), view.diff_ids) == ("linux/arm64", (A,))
+    assert whole["config"] == {"Env": None, "Cmd": None}, "the document is kept as it is"
 
 
 CONFIG_MEMBERS = ["config", "rootfs", "history", "os", "architecture", "variant"]

@@ -244,6 +244,13 @@ async def test_token_that_is_none(registry: Registry, upstream: Upstream, tool: 
         await upstream.head(tool, NOBODY)
 
 
+async def test_null_in_a_token_answer_is_absent(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    """Fault B9: null means absent in the JSON of others."""
+    doors = registry.require_login("bearer", USERS, public=["lab/*"])
+    doors.with_nulls = True
+    assert (await upstream.head(tool, NOBODY)).granted.public
+
+
 async def test_busy_token_server_is_asked_again(registry: Registry, upstream: Upstream, tool: Reference) -> None:
     registry.require_login("bearer", USERS, public=["lab/*"])
     registry.fault("/token", status=503, times=2)

@@ -89,9 +89,7 @@ def test_helpers_and_stores() -> None:
     assert look_up(document, Repository("new.example", "a/b")) == AskHelper("desktop", "new.example")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"auths":[]}', '{"auths":{"a":{"auth":"%%"}}}', '{"auths":{"a":{"auth":1}}}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"auths":[]}', '{"auths":{"a":{}}'])
 def test_broken_files(text: str) -> None:
     with pytest.raises(AuthFileError):
         auth_files.parse(text)
@@ -100,9 +98,19 @@ def test_broken_files(text: str) -> None:
 @given(st.text())
 def test_no_secret_in_the_message_of_a_broken_file(text: str) -> None:
     document = json.dumps({"auths": {"quay.io": {"auth": "c2VjcmV0LXNlY3JldA==", "username": 5, "password": text}}})
-    with pytest.raises(AuthFileError) as caught:
-        auth_files.parse(document)
-    assert "c2Vj" not in str(caught.value)
+    found = auth_files.parse(document)
+    assert not found.logins
+    assert found.wrong == ("its entry for 'quay.io' is left out: it is not an object with texts",)
+
+
+@pytest.mark.parametrize("other", [None, {"auth": None}, {"auth": "%%"}, {"auth": 1}, [], "text", {"username": None}])
+def test_an_entry_that_is_wrong_or_null_is_lost_alone(other: object) -> None:
+    """Fault B9: null means absent in the JSON of others, and one bad entry voids itself only."""
+    auths = {"r.example": other, "quay.io": entry("a", "b") | {"identitytoken": None, "email": None}}
+    document = {"auths": auths, "credHelpers": {"gcr.io": "gcloud", "x.example": other}, "credsStore": None}
+    assert look_up(document, QUAY) == Login("a", "b")
+    assert look_up(document, Repository("gcr.io", "x")) == AskHelper("gcloud", "gcr.io")
+    assert look_up(document, Repository("r.example", "x")) is None
 
 
 @pytest.fixture

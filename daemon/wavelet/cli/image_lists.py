@@ -42,7 +42,7 @@ def _of_lines(text: str) -> Iterator[str]:
 def _of_processes(text: str, source: str) -> Iterator[str]:
     try:
         processes: list[dict[str, Any]] = json.loads(text)["processes"]
-        containers = [process.get("container") for process in processes]
+        containers = [process.get("container") for process in processes if process is not None]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         message = "is not what `nextflow inspect -format json` prints: an object with a list `processes`"
         raise InvalidRequest(f"--file: {source} {message}") from None

@@ -43,5 +43,8 @@ def own_login(registry: str) -> tuple[Login, str]:
 def _in_file(entry: dict[str, str], repository: Repository) -> Login | None:
     if "error" in entry:
         raise AuthFileError(entry["error"])
-    found = auth_files.parse(entry["text"]).look_up(repository)
+    parsed = auth_files.parse(entry["text"])
+    found = parsed.look_up(repository)
+    if found is None and parsed.wrong:
+        raise AuthFileError("; ".join(parsed.wrong))
     return helpers.ask(found.name, found.server) if isinstance(found, AskHelper) else found

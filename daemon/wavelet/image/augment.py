@@ -21,6 +21,7 @@ from wavelet.image.manifest import (
     MalformedManifest,
     Manifest,
     parse_document,
+    read_entries,
 )
 from wavelet.image.platform import Platform
 
@@ -132,9 +133,9 @@ def augment_index(index: bytes, replaced: Mapping[Digest, Descriptor]) -> bytes:
     """
     document = json.loads(index)
     document["manifests"] = [
-        entry | {"digest": replaced[entry["digest"]].digest, "size": replaced[entry["digest"]].size}
-        for entry in document["manifests"]
-        if entry["digest"] in replaced
+        wire | {"digest": new.digest, "size": new.size}
+        for entry, wire in read_entries(document["manifests"])
+        if (new := replaced.get(entry.descriptor.digest)) is not None
     ]
     return _write(document)
 

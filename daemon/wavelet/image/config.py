@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from wavelet import foreign_json
 from wavelet.errors import InvalidRequest
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import MalformedManifest
-from wavelet.image.nesting import TooNested, refuse_deep
 from wavelet.image.platform import Platform
 
 
@@ -42,9 +43,6 @@ class _Document(msgspec.Struct):
     history: list[dict[str, Any]] | None = None
 
 
-_decoder = msgspec.json.Decoder(_Document)
-
-
 def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
     """Return the document as it is (key order kept) and the view of it.
 
@@ -52,13 +50,12 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
         MalformedManifest: not a JSON object, or its members are of the wrong types.
     """
     try:
-        refuse_deep(data)
-        view = _decoder.decode(data)
+        view = foreign_json.decode(data, _Document)
         diff_ids = () if view.rootfs is None else view.rootfs.diff_ids or ()
         platform = Platform.of(view.os or "linux", view.architecture or "amd64", view.variant or "")
         parsed = ImageConfig(platform, tuple(map(Digest.parse, diff_ids)))
-        return msgspec.json.decode(data, type=dict[str, Any]), parsed
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, TooNested) as error:
+        return foreign_json.decode(data, dict[str, Any]), parsed
+    except (ForeignJsonError, InvalidRequest) as error:
         raise MalformedManifest(f"not an image configuration: {error}") from None
 
 

@@ -6,15 +6,16 @@ The bytes are the truth: a document is read into a view, and is never written ag
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from wavelet import foreign_json
 from wavelet.errors import InvalidRequest
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.image.digest import Digest
-from wavelet.image.nesting import TooNested, refuse_deep
 from wavelet.image.platform import Platform
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
@@ -66,14 +67,19 @@ class Family(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """Media type, digest and size in bytes of some content (image-spec descriptor.md)."""
+    """Media type, digest and size in bytes of some content (image-spec descriptor.md).
+
+    Attributes:
+        urls: from where else the content may be had, as layers that may not be distributed say.
+    """
 
     media_type: str
     digest: Digest
     size: int
+    urls: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the members in the spec's order."""
+        """Return media type, digest and size in the spec's order."""
         return {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
 
 
@@ -137,7 +143,8 @@ class _Descriptor(msgspec.Struct, rename={"media_type": "mediaType"}):
     size: int
     media_type: str = ""
     platform: _Platform | None = None
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, Any] | None = None
+    urls: list[Any] | None = None
 
 
 class _Document(msgspec.Struct, rename={"schema_version": "schemaVersion", "media_type": "mediaType"}):
@@ -146,14 +153,11 @@ class _Document(msgspec.Struct, rename={"schema_version": "schemaVersion", "medi
     config: _Descriptor | None = None
     layers: list[_Descriptor] | None = None
     blobs: list[_Descriptor] | None = None
-    manifests: list[_Descriptor] | None = None
-
-
-_decoder = msgspec.json.Decoder(_Document)
+    manifests: list[Any] | None = None
 
 
 def parse_document(data: bytes, content_type: str | None = None) -> Manifest | Index:
-    """Read a manifest or index.
+    """Read a manifest or index. An entry of an index that cannot be read is left out, unless none can.
 
     `mediaType` inside the document decides, else `content_type` (the upstream's header), else the members that are
     there (image-spec: the property is optional in OCI documents).
@@ -162,14 +166,16 @@ def parse_document(data: bytes, content_type: str | None = None) -> Manifest | I
         MalformedManifest: not JSON, the wrong types, a broken digest, Docker's schema 1, or neither of the two kinds.
     """
     try:
-        refuse_deep(data)
-        document = _decoder.decode(data)
+        document = foreign_json.decode(data, _Document)
         if document.schema_version == 1:
             raise MalformedManifest("a Docker schema 1 manifest, which no engine of today reads")
         declared = document.media_type or (content_type or "").partition(";")[0].strip()
         if document.manifests is not None:
             media_type = declared if declared in INDEX_TYPES else OCI_INDEX
-            return Index(media_type, tuple(map(_entry, document.manifests)))
+            entries = tuple(entry for entry, _ in read_entries(document.manifests))
+            if document.manifests and not entries:
+                raise MalformedManifest("an index without any entry that can be read")
+            return Index(media_type, entries)
         if document.layers is None and document.config is None and document.blobs is None:
             raise MalformedManifest("neither a manifest nor an index")
         return Manifest(
@@ -177,17 +183,31 @@ def parse_document(data: bytes, content_type: str | None = None) -> Manifest | I
             None if document.config is None else _descriptor(document.config),
             tuple(map(_descriptor, document.layers or document.blobs or ())),
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, TooNested) as error:
+    except (ForeignJsonError, InvalidRequest) as error:
         raise MalformedManifest(str(error)) from None
+
+
+def read_entries(manifests: list[Any]) -> Iterator[tuple[IndexEntry, dict[str, Any]]]:
+    """Yield the entries of an index that can be read, each with the object that it was read from."""
+    for wire in manifests:
+        read = foreign_json.convert(wire, _Descriptor)
+        try:
+            entry = None if read is None else _entry(read)
+        except (MalformedManifest, InvalidRequest):
+            continue
+        if entry is not None:
+            yield entry, wire
 
 
 def _descriptor(wire: _Descriptor) -> Descriptor:
     if wire.size < 0:
         raise MalformedManifest(f"a negative size for {wire.digest}")
-    return Descriptor(wire.media_type, Digest.parse(wire.digest), wire.size)
+    urls = tuple(url for url in wire.urls or () if isinstance(url, str))
+    return Descriptor(wire.media_type, Digest.parse(wire.digest), wire.size, urls)
 
 
 def _entry(wire: _Descriptor) -> IndexEntry:
     platform = wire.platform
     parsed = None if platform is None else Platform.of(platform.os, platform.architecture, platform.variant)
-    return IndexEntry(_descriptor(wire), parsed, wire.annotations or {})
+    texts = {name: value for name, value in (wire.annotations or {}).items() if isinstance(value, str)}
+    return IndexEntry(_descriptor(wire), parsed, texts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import ssl
 import time
 import weakref
@@ -18,7 +19,9 @@ from typing import TypeVar
 import msgspec
 from yarl import URL
 
+from wavelet import foreign_json
 from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamBusy
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
 from wavelet.upstream import realm as realms
 from wavelet.upstream.addresses import PUBLIC_ONLY, AddressPolicy
@@ -62,7 +65,7 @@ class _Token:
 class _Answer(msgspec.Struct):
     token: str = ""
     access_token: str = ""
-    expires_in: float | None = None
+    expires_in: object = None
 
 
 class Tokens:
@@ -141,13 +144,14 @@ class Tokens:
                 raise LoginError(f"{server} answers {status}")
             body = await read_small(response, ERROR_BODY_LIMIT)
         try:
-            answer = msgspec.json.decode(body, type=_Answer)
-        except (msgspec.DecodeError, RecursionError):
+            answer = foreign_json.decode(body, _Answer)
+        except ForeignJsonError:
             answer = _Answer()
         text = answer.token or answer.access_token
         if status != 200 or not text or not (text.isascii() and text.isprintable()):
             raise UpstreamBroken(f"{server} answers something that is not a token for {door.host}")
-        lifetime = DEFAULT_LIFETIME if not answer.expires_in or answer.expires_in <= 0 else answer.expires_in
+        lifetime = foreign_json.convert(answer.expires_in, float) or 0.0
+        lifetime = lifetime if 0 < lifetime < math.inf else DEFAULT_LIFETIME
         return _Token(f"Bearer {text}", started + max(lifetime - _SLACK, lifetime / 2))
 
     def _request(self, door: Door, login: Login | None, challenge: Challenge) -> Request:

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from wavelet import foreign_json
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.image.reference import DOCKER_HUB, Repository, normalise
 from wavelet.plan.identity import Login
 
 HUB_KEY = "https://index.docker.io/v1/"
 """The name under which docker keeps the login for Docker Hub."""
+
+_LONGEST_KEY = 200
 
 
 class AuthFileError(ValueError):
@@ -28,8 +32,8 @@ class _Entry(msgspec.Struct):
 
 
 class _Document(msgspec.Struct, rename={"helpers": "credHelpers", "store": "credsStore"}):
-    auths: dict[str, _Entry | None] | None = None
-    helpers: dict[str, str] | None = None
+    auths: dict[str, object] | None = None
+    helpers: dict[str, object] | None = None
     store: str | None = None
 
 
@@ -43,12 +47,16 @@ class AskHelper:
 
 @dataclass(frozen=True, slots=True)
 class AuthFile:
-    """One file: what it has for which host or path, keys in normal form (`docker.io/library`)."""
+    """One file: what it has for which host or path, keys in normal form (`docker.io/library`).
+
+    `wrong` says which of its entries cannot be used, and why; the others can.
+    """
 
     logins: Mapping[str, Login]
     helpers: Mapping[str, AskHelper]
     store: str
     written: Mapping[str, str]
+    wrong: tuple[str, ...] = ()
 
     def look_up(self, repository: Repository) -> Login | AskHelper | None:
         """Return what the longest key has that is the repository or above it; at the same key a helper goes first."""
@@ -67,20 +75,26 @@ def parse(text: str) -> AuthFile:
     """Read an auth file.
 
     Raises:
-        AuthFileError: not JSON, or members of the wrong types.
+        AuthFileError: not JSON, or `auths` and the like are not what they should be as a whole.
     """
     try:
-        document = msgspec.json.decode(text, type=_Document)
-    except (msgspec.DecodeError, RecursionError) as error:
+        document = foreign_json.decode(text.encode(), _Document)
+    except ForeignJsonError as error:
         raise AuthFileError(f"it is not an auth file ({error})") from None
     logins: dict[str, Login] = {}
-    for key, entry in (document.auths or {}).items():
-        login = None if entry is None else _login(entry)
+    wrong: list[str] = []
+    for key, value in (document.auths or {}).items():
+        try:
+            login = None if value is None else _login(value)
+        except AuthFileError as error:
+            wrong.append(f"its entry for {key[:_LONGEST_KEY]!r} is left out: {error}")
+            continue
         if login is not None:
             logins[normal_key(key)] = login
-    helpers = {normal_key(key): AskHelper(name, key) for key, name in (document.helpers or {}).items() if name}
+    named = foreign_json.each_value(document.helpers, str)
+    helpers = {normal_key(key): AskHelper(name, key) for key, name in named.items() if name}
     written = {normal_key(key): key for key in document.auths or {}}
-    return AuthFile(logins, helpers, document.store or "", written)
+    return AuthFile(logins, helpers, document.store or "", written, tuple(wrong))
 
 
 def prefixes(repository: Repository) -> Iterator[str]:
@@ -103,7 +117,10 @@ def normal_key(key: str) -> str:
     return normalise(host.lower(), "a/b")[0] + slash + path
 
 
-def _login(entry: _Entry) -> Login | None:
+def _login(value: object) -> Login | None:
+    entry = foreign_json.convert(value, _Entry)
+    if entry is None:
+        raise AuthFileError("it is not an object with texts")
     if entry.identitytoken:
         return Login("", entry.identitytoken)
     if entry.auth:

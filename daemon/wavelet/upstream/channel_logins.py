@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import msgspec
 from yarl import URL
 
+from wavelet import foreign_json
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
 from wavelet.upstream.addresses import is_loopback
 from wavelet.upstream.auth import basic
@@ -128,8 +130,8 @@ def parse_rattler(text: str) -> list[Held]:
         LoginFileError: not of that format.
     """
     try:
-        entries = msgspec.json.decode(text, type=dict[str, _Entry])
-    except (msgspec.DecodeError, RecursionError) as error:
+        entries = foreign_json.each_value(foreign_json.decode(text.encode(), dict[str, object]), _Entry)
+    except ForeignJsonError as error:
         raise LoginFileError(f"it is not a file of rattler's logins ({error})") from None
     return [one for key, entry in entries.items() for one in _of_rattler(key, entry)]
 

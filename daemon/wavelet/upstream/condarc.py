@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from wavelet.foreign_json import without_nulls
+
 
 class CondarcError(ValueError):
     """The text is no `.condarc`; the message says why, without a value of it."""
@@ -71,7 +73,7 @@ def _parse(text: str, environment: Mapping[str, str]) -> _Document:
     except (yaml.YAMLError, RecursionError):
         raise CondarcError("it is not YAML") from None
     try:
-        return msgspec.convert(_expanded({} if values is None else values, environment), _Document)
+        return msgspec.convert(without_nulls(_expanded({} if values is None else values, environment)), _Document)
     except msgspec.ValidationError as error:
         raise CondarcError(f"it is no .condarc ({error})") from None
 

@@ -218,7 +218,8 @@ class Logins:
             try:
                 if "error" in entry:
                     raise AuthFileError(entry["error"])
-                files.append(auth_files.parse(entry["text"]))
+                files.append(file := auth_files.parse(entry["text"]))
+                problems += [self._warn(f"{entry['path']}: {each}") for each in file.wrong]
             except AuthFileError as error:
                 problems.append(self._warn(f"{entry['path']}: {error}"))
         return _Known(version, tuple(files), tuple(problems))

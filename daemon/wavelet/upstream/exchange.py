@@ -17,8 +17,10 @@ from typing import Self
 import aiohttp
 import msgspec
 
+from wavelet import foreign_json
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
 from wavelet.upstream.addresses import AddressPolicy
 from wavelet.upstream.auth import Door, Tokens, basic
@@ -307,14 +309,22 @@ def load_trust(settings: Settings) -> dict[str, ssl.SSLContext]:
     return contexts
 
 
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Errors(msgspec.Struct):
+    errors: list[object] = []
+
+
 async def words_of(answer: Answer) -> str:
     """Return what the server says of its refusal, in parentheses, or nothing; it is cut and made printable."""
     try:
         body = await read_small(answer.response, ERROR_BODY_LIMIT, cut=True)
-        errors = msgspec.json.decode(body, type=dict[str, list[dict[str, object]]]).get("errors") or [{}]
-    except (UpstreamError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        errors = foreign_json.decode(body, _Errors).errors
+    except (UpstreamError, ForeignJsonError):
         return ""
-    words = printable(str(errors[0].get("message") or ""))
+    words = printable(next((error.message for error in foreign_json.each(errors, _Error) if error.message), ""))
     return f" ({words})" if words else ""
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from wavelet import foreign_json
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
 
 HELPER_TIMEOUT = 15.0
@@ -111,8 +113,8 @@ def ask(name: str, server: str) -> Login | None:
             return None
         raise HelperError(f"{program} fails (exit {code})")
     try:
-        answer = msgspec.json.decode(output, type=_Answer)
-    except (msgspec.DecodeError, RecursionError):
+        answer = foreign_json.decode(output, _Answer)
+    except ForeignJsonError:
         raise HelperError(f"{program} answers something that is not a login") from None
     if not answer.secret:
         return None

@@ -6,11 +6,18 @@ import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
+from wavelet import foreign_json
 from wavelet.errors import UpstreamBroken
-from wavelet.image.manifest import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Index, MalformedManifest, parse_document
-from wavelet.image.nesting import TooNested, refuse_deep
+from wavelet.foreign_json import ForeignJsonError
+from wavelet.image.manifest import (
+    DOCKER_MANIFEST,
+    OCI_MANIFEST,
+    Descriptor,
+    Index,
+    MalformedManifest,
+    parse_document,
+    read_entries,
+)
 from wavelet.image.reference import DOCKER_HUB, Reference
 
 _SETTINGS = {
@@ -30,8 +37,8 @@ def inspected(reference: Reference, descriptor: Descriptor, manifest: bytes, con
     """
     try:
         view = parse_document(manifest, descriptor.media_type)
-        document = msgspec.json.decode(manifest, type=dict[str, Any])
-    except (MalformedManifest, msgspec.DecodeError) as error:
+        document = foreign_json.decode(manifest, dict[str, Any])
+    except (MalformedManifest, ForeignJsonError) as error:
         raise UpstreamBroken(
             f"{reference.repository.host} answers {reference} with a broken manifest: {error}"
         ) from None
@@ -57,7 +64,7 @@ def _index(document: dict[str, Any], view: Index, descriptor: Descriptor) -> dic
         _filled(
             {**entry.descriptor.as_json(), "annotations": dict(entry.annotations), "platform": wire.get("platform")},
         )
-        for entry, wire in zip(view.entries, document["manifests"], strict=True)
+        for entry, wire in read_entries(document["manifests"])
     ]
     head = {"schemaVersion": document.get("schemaVersion"), "mediaType": view.media_type}
     return _filled({**head, "manifests": entries, "digest": str(descriptor.digest)})
@@ -71,9 +78,8 @@ def _manifest(document: dict[str, Any], media_type: str) -> dict[str, Any]:
 def _config(data: bytes | None) -> dict[str, Any]:
     """Return the view of an image configuration; an artifact's is of another kind, and has none."""
     try:
-        refuse_deep(data or b"{}")
-        document = msgspec.json.decode(data or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, TooNested):
+        document = foreign_json.decode(data or b"{}", dict[str, Any])
+    except ForeignJsonError:
         return {}
     settings = document.get("config")
     settings = settings if isinstance(settings, dict) else {}

@@ -19,7 +19,9 @@ from typing import Any
 import msgspec
 import zstandard
 
+from wavelet import foreign_json
 from wavelet.errors import UpstreamBroken
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.make.conda.stream import Bounds, Member, members_of
 
 _MIB = 1024 * 1024
@@ -113,7 +115,7 @@ def _complete(found: Mapping[str, Document]) -> bool:
     if not {"index.json", "about.json", "paths.json"} <= set(found):
         return False
     try:
-        noarch = msgspec.json.decode(found["index.json"].data, type=_Index).noarch
-    except msgspec.DecodeError:
+        noarch = foreign_json.decode(found["index.json"].data, _Index).noarch
+    except ForeignJsonError:
         return False
     return noarch != "python" or "link.json" in found

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from wavelet import foreign_json
 from wavelet.errors import UpstreamBroken
+from wavelet.foreign_json import ForeignJsonError
 
 TABLE = "share/bioconductor-data-packages/dataURLs.json"
 """Where the table is, relative to the prefix."""
@@ -69,12 +71,12 @@ def tarball_of(package: str, script: str, table: bytes) -> Tarball | None:
 
 def _row(package: str, name: str, table: bytes) -> _Row:
     try:
-        rows = msgspec.json.decode(table or b"{}", type=dict[str, msgspec.Raw])
+        rows = foreign_json.decode(table or b"{}", dict[str, msgspec.Raw])
         if name not in rows:
             message = f"{package}: its post-link script asks for {name}, which is not in {TABLE} of this environment"
             raise UpstreamBroken(f"{message}; another version of bioconductor-data-packages may have it")
-        return msgspec.json.decode(rows[name], type=_Row)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return foreign_json.decode(bytes(rows[name]), _Row)
+    except ForeignJsonError as error:
         raise UpstreamBroken(f"{package}: {TABLE} of this environment cannot be read: {error}") from None
 
 

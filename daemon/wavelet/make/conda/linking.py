@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
+from wavelet import foreign_json
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.make.conda import gzip
 from wavelet.make.conda.archive import Archive, Document
 from wavelet.make.conda.info import LayerInfo
@@ -230,8 +230,8 @@ def _sets_environment(path: str) -> bool:
 
 def _variables(path: str, data: bytes) -> Mapping[str, str]:
     try:
-        variables = msgspec.json.decode(data, type=dict[str, str])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        variables = foreign_json.decode(data, dict[str, str])
+    except ForeignJsonError as error:
         raise ValueError(f"{path} does not name environment variables: {error}") from None
     for name, value in variables.items():
         if _VARIABLE.fullmatch(name) is None or "\0" in value:

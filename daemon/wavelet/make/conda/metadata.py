@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from wavelet.image.nesting import TooNested, refuse_deep
+from wavelet import foreign_json
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.conda import PREFIX
 
 Mode = Literal["text", "binary"]
@@ -159,9 +160,8 @@ def _decode(documents: Mapping[str, bytes], name: str, kind: Any, absent: Any) -
     if name not in documents:
         return absent
     try:
-        refuse_deep(documents[name])
-        return msgspec.json.decode(documents[name], type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, TooNested) as error:
+        return foreign_json.decode(documents[name], kind)
+    except ForeignJsonError as error:
         raise ValueError(f"info/{name} cannot be read: {error}") from None
 
 

@@ -1,0 +1,66 @@
+"""JSON that others write: null stands for absent, and a bad entry of a list or mapping voids itself alone.
+
+Programs in Go, and many others, write null where a member has no value. All JSON that does not come from wavelet itself
+is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from wavelet.nesting import TooNested, refuse_deep
+
+_T = TypeVar("_T")
+
+
+class ForeignJsonError(ValueError):
+    """It is not JSON, nested too deeply, or not of the kind that is expected; the message says where."""
+
+
+def decode(data: bytes, kind: type[_T]) -> _T:
+    """Read `data` as `kind`.
+
+    Raises:
+        ForeignJsonError: see there.
+    """
+    try:
+        refuse_deep(data)
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError:
+        pass  # perhaps for a null alone
+    except (msgspec.DecodeError, UnicodeDecodeError, TooNested) as error:
+        raise ForeignJsonError(str(error)) from None
+    try:
+        return msgspec.convert(without_nulls(msgspec.json.decode(data)), kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # also behind the place where the first reading ended
+        raise ForeignJsonError(str(error)) from None
+
+
+def convert(value: object, kind: type[_T]) -> _T | None:
+    """Return a decoded value as `kind`, None where it is not of it."""
+    try:
+        return msgspec.convert(without_nulls(value), kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def each(values: Iterable[object] | None, kind: type[_T]) -> list[_T]:
+    """Return those of `values` that are of `kind`."""
+    return [one for value in values or () if (one := convert(value, kind)) is not None]
+
+
+def each_value(values: Mapping[str, object] | None, kind: type[_T]) -> dict[str, _T]:
+    """Return those members of a mapping whose value is of `kind`."""
+    return {name: one for name, value in (values or {}).items() if (one := convert(value, kind)) is not None}
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a decoded value without the members that are null, at any depth; what a list has stays."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(member) for member in value]
+    return value
