@@ -122,6 +122,18 @@ async def test_however_layers_are_shared(
     assert any("packages in one layer" in line for line in everything.lines)
 
 
+@pytest.mark.parametrize("languages", [True, False])
+async def test_an_image_of_few_layers_has_four_at_most_and_the_same_files(
+    everything: Everything, locking: Locking, tmp_path: Path, languages: bool
+) -> None:
+    names = ["symlinks", "hardlinks", "oddnames", "clobber-a", "clobber-b", "clobber-c", *TOOLS]
+    many = locking(*names, *(["python-3.11", "labtool", "labscripts"] if languages else []))
+    plan = replace(many, layers="few")
+    image = await everything.realise(plan)
+    assert len(layers_of(everything, image)) <= 4 < len(layers_of(everything, await everything.realise(many)))
+    assert same_as_rattler(everything, image, [everything.archives[p.url] for p in plan.packages], tmp_path / "r") == []
+
+
 async def test_packages_that_clobber_are_merged_when_layers_run_out(
     everything: Everything, locking: Locking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 import timeit
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavelet.errors import InvalidRequest
-from wavelet.make.conda.group import IMAGE_LIMIT, OWN_LIMIT, RESERVE, Group, Paths, budget, group
+from wavelet.make.conda.group import IMAGE_LIMIT, OWN_LIMIT, RESERVE, Group, Paths, budget, few, group
+from wavelet.make.conda.order import Node
+from wavelet.make.conda.strata import strata
 
 
 def paths(*leaves: str, weight: int = 1) -> Paths:
@@ -114,6 +117,55 @@ def test_whatever_clashes_comes_out_as_one_layer_after_the_other(
         assert {p: n for p, n in wanted.items() if n is not None}.items() <= found.items()
     else:
         assert found == wanted
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(consistent(), st.integers(0, 3)), max_size=9),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_few_layers_come_out_as_one_layer_after_the_other_too(
+    drawn: list[tuple[Paths, int]], layers: int, random: Random
+) -> None:
+    packages, strata = [package for package, _ in drawn], [stratum for _, stratum in drawn]
+    sequence = list(range(len(packages)))
+    random.shuffle(sequence)
+    groups = few(packages, sequence, strata, layers)
+    assert len(groups) <= layers
+    assert sorted(number for each in groups for number in each.members) == list(range(len(packages)))
+    found, wanted = unpacked(packages, groups), expected(packages)
+    if any(each.lost for each in groups):
+        assert {p: n for p, n in wanted.items() if n is not None}.items() <= found.items()
+    else:
+        assert found == wanted
+
+
+def test_of_few_layers_each_has_a_stratum_and_conflicts_move_the_earlier_one_down() -> None:
+    packages = [paths(f"lib/{n}") for n in range(4)]
+    assert few(packages, [3, 2, 1, 0], [0, 0, 1, 2], 3) == [Group((1, 0)), Group((2,)), Group((3,))]
+    assert few(packages, [3, 2, 1, 0], [0, 0, 1, 2], 1) == [Group((3, 2, 1, 0))]
+    packages = [paths("lib/a"), paths("same"), paths("same")]
+    assert few(packages, [0, 1, 2], [0, 2, 2], 3) == [Group((0,)), Group((1,)), Group((2,))]
+    merged = few(packages, [0, 1, 2], [0, 0, 0], 1)
+    assert merged == [Group((0, 1, 2), (frozenset(), frozenset({"same"}), frozenset()))]
+
+
+def test_strata_are_a_language_its_libraries_and_what_was_asked_for() -> None:
+    nodes = [
+        Node("python", ("zlib", "openssl >=3")),
+        Node("zlib"),
+        Node("openssl"),
+        Node("htslib", ("zlib",)),
+        Node("samtools", ("htslib", "zlib")),
+        Node("pysam", ("python", "htslib")),
+    ]
+    assert strata(nodes, 3) == [0, 0, 0, 1, 2, 2]
+    assert strata(nodes, 2) == [0, 0, 0, 1, 1, 1]
+    assert strata(nodes, 1) == [0] * 6
+    assert strata([nodes[1], nodes[3], nodes[4]], 3) == [0, 0, 1]
+    assert strata([nodes[4]], 3) == [0]
+    assert strata([], 3) == []
 
 
 def test_budget() -> None:

@@ -269,6 +269,23 @@ async def test_two_nodes_agree_while_the_channel_moves(
     assert await one.pin(leaf) == refreshed
 
 
+async def test_images_of_few_layers_are_of_the_lock_that_those_of_many_are_of(
+    node: Start, channel_server: ChannelServer, channel: Path, tmp_path: Path
+) -> None:
+    mine = conda_channel.copy(channel, tmp_path / "moving")
+    channel_server.channels = {"lab": mine}
+    one, two = await node("one"), await node("two")
+    many = await one.pin(asked("moves"))
+    conda_channel.add(mine, Made("moves", "2.0"))
+    leaf = asked("moves", layers="few")
+    few = await two.pin(leaf)
+    assert few == replace(many, layers="few")
+    assert two.pinner.fresh(leaf) == replace(few, base=UBUNTU)
+    assert two.pinner.fresh(asked("moves")) == replace(many, base=UBUNTU)
+    await one.pinner.prove(many)
+    assert await two.pinner.is_proved(few)
+
+
 async def test_a_lock_is_at_hand_without_a_question(node: Start, channel_server: ChannelServer) -> None:
     one = await node()
     leaf = asked("bwa")

@@ -40,6 +40,8 @@ PLANS: list[Plan] = [
     replace(ASKED, as_of="2026-01-31T00:00:00Z", renewed=True, locked=(PACKAGE,), wheels=(WHEEL,), lock_location="u"),
     LOCK,
     LOCK.without_scripts(),
+    replace(ASKED, layers="few"),
+    replace(LOCK, layers="few"),
     WithConfig(ASKED, ContainerConfig(env=("A=1",))),
     AsIndex(((AMD64, ASKED), (Platform.parse("arm64"), replace(ASKED, platform=Platform.parse("arm64"))))),
     PackageLayer(PACKAGE, "3.11", "lib/python3.11/site-packages"),
@@ -72,6 +74,15 @@ def test_an_image_is_as_its_makers_version_makes_it(monkeypatch: pytest.MonkeyPa
 def test_every_plan_has_a_key_of_its_own() -> None:
     assert len({key(plan) for plan in PLANS}) == len(PLANS)
     assert len({canonical(plan) for plan in PLANS}) == len(PLANS)
+
+
+def test_how_many_layers_an_image_has_is_part_of_its_name_and_key_and_images_of_many_keep_theirs() -> None:
+    for plan in (ASKED, LOCK):
+        assert canonical(replace(plan, layers="few")) != canonical(plan)
+        assert key(replace(plan, layers="few")) != key(plan)
+        assert b"many" not in encode(plan)
+    with pytest.raises(InvalidRequest, match="not a plan"):
+        decode(encode(replace(LOCK, layers="few")).replace(b'"few"', b'"some"'))
 
 
 def test_what_a_lock_says_besides_makes_no_other_lock_of_it() -> None:

@@ -171,6 +171,13 @@ class Conda(Section, frozen=True):
     ] = 7 * 86400
     solve_limit: Annotated[float, Meta(description="seconds after which a solve gives up", gt=0)] = 120
     package_limit: Annotated[str | int, Meta(description="most bytes that one package may inflate to")] = "32GB"
+    layers: Annotated[
+        Literal["many", "few"],
+        Meta(
+            description="layers of an image: `many`, one for each large package, which all images share that have it;"
+            " `few`, at most four, which Docker before 25 pulls faster the first time"
+        ),
+    ] = "many"
     workers: Annotated[int, Meta(description="processes that make layers; 0: one per CPU", ge=0)] = 0
     engine: Annotated[
         Literal["auto", "docker", "podman", "namespace", "none"],

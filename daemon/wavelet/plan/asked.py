@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.conda import FromConda
+from wavelet.plan.conda import FromConda, Layers
 from wavelet.plan.environment import Environment
 from wavelet.plan.locks import Locked
 from wavelet.plan.source import FromRegistry
@@ -24,12 +24,14 @@ class CondaDefaults:
         base_packages: specs that are added, in normal form.
         channels: the first one having priority.
         platform: of this machine, for names that do not say one.
+        layers: how many layers images have.
     """
 
     base_image: Reference
     base_packages: tuple[str, ...]
     channels: tuple[str, ...]
     platform: Platform = DEFAULT_PLATFORM
+    layers: Layers = "many"
 
     @classmethod
     def of(
@@ -39,6 +41,7 @@ class CondaDefaults:
         channels: tuple[str, ...],
         *,
         platform: Platform,
+        layers: Layers = "many",
     ) -> CondaDefaults:
         """Return a site's settings as values.
 
@@ -51,6 +54,7 @@ class CondaDefaults:
             tuple(normal_spec(text, "conda.base_packages") for text in base_packages),
             tuple(dict.fromkeys(normal_channel(text, "conda.channels") for text in channels)),
             platform,
+            layers,
         )
 
 
@@ -98,6 +102,7 @@ class Asked:
             as_of=self.as_of,
             lock_location=self.lock_location,
             renewed=self.renewed,
+            layers=site.layers,
         )
         return _with(plan, self.environment, locked, site)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed
 from wavelet.image.platform import Platform
@@ -23,6 +24,10 @@ IMAGE_MAKER = 2
 """The version of how an image is put together of a lock: its own layer, its configuration, the order and grouping of
 layers. Whoever changes a byte of images that older versions have made counts it up. It is part of the keys of locks,
 and is left out of them while it is 1."""
+
+Layers = Literal["many", "few"]
+"""A layer for each large package, which images share whatever else they have; or few, which some engines take faster.
+The bytes of an image depend on it, and so do its name and its key: nodes whose settings differ give other names."""
 
 _SUBDIRS = {Platform("linux", "amd64"): "linux-64", Platform("linux", "arm64"): "linux-aarch64"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -156,6 +161,7 @@ class FromConda:
         locked: packages that a lock file names; they are taken as they are, and the solver adds what `specs` lacks.
         wheels: wheels that a lock file names.
         lock_location: the URL of a lock file, read when this is pinned.
+        layers: how many layers the image has above its base: see `Layers`.
         renewed: whether the lock is renewed by age. It is for a name that is the request: nobody can ask to refresh it.
         leaves: of what a lock file names, that on which nothing else depends. It takes no part in keys.
     """
@@ -170,6 +176,7 @@ class FromConda:
     wheels: tuple[Wheel, ...] = ()
     lock_location: str = ""
     renewed: bool = False
+    layers: Layers = "many"
     leaves: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -183,6 +190,7 @@ class FromLock:
         platform: of the image.
         base: the image under them.
         scripts: whether post-link scripts have run; without, it is the image that they run in.
+        layers: how many layers the image has above its base: see `Layers`.
     """
 
     packages: tuple[Package, ...]
@@ -190,6 +198,7 @@ class FromLock:
     platform: Platform
     base: FromRegistry
     scripts: bool = True
+    layers: Layers = "many"
 
     def without_scripts(self) -> FromLock:
         """Return the image that post-link scripts run in."""

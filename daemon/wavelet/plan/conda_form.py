@@ -15,6 +15,7 @@ from wavelet.plan.conda import (
     CondaPart,
     FromConda,
     FromLock,
+    Layers,
     LibcOf,
     Package,
     PackageLayer,
@@ -80,6 +81,7 @@ def _asked(plan: FromConda, *, sizes: bool) -> dict[str, Any]:
         "wheels": [_wheel(wheel, sizes=sizes) for wheel in plan.wheels],
         "lockLocation": plan.lock_location,
         "renewed": plan.renewed,
+        **_layers(plan.layers),
         "leaves": list(plan.leaves) if sizes else [],
     }
 
@@ -91,7 +93,19 @@ def _locked(plan: FromLock, *, sizes: bool) -> dict[str, Any]:
         "platform": str(plan.platform),
         "base": write_source(plan.base),
         "withoutScripts": not plan.scripts,
+        **_layers(plan.layers),
     }
+
+
+def _layers(layers: Layers) -> dict[str, Any]:
+    return {} if layers == "many" else {"layers": layers}
+
+
+def _read_layers(value: dict[str, Any]) -> Layers:
+    layers = value.get("layers", "many")
+    if layers not in ("many", "few"):
+        raise ValueError(f"no images have {layers!r} layers")
+    return layers  # type: ignore[no-any-return]
 
 
 def _package(package: Package, *, sizes: bool) -> dict[str, Any]:
@@ -137,6 +151,7 @@ def _read_asked(value: dict[str, Any]) -> FromConda:
         wheels=tuple(map(_read_wheel, value.get("wheels", ()))),
         lock_location=value.get("lockLocation", ""),
         renewed=value.get("renewed", False),
+        layers=_read_layers(value),
         leaves=tuple(value.get("leaves", ())),
     )
 
@@ -149,6 +164,7 @@ def read_lock(value: dict[str, Any]) -> FromLock:
         read_platform(value["platform"]),
         read_source(value["base"]),
         not value.get("withoutScripts", False),
+        _read_layers(value),
     )
 
 

@@ -73,6 +73,7 @@ def conda_defaults(settings: Conda) -> CondaDefaults:
             settings.base_packages,
             settings.channels,
             platform=Platform.of("linux", platform.machine()),
+            layers=settings.layers,
         )
     except CallerError as error:
         raise ConfigError(error.message, field=error.field) from None

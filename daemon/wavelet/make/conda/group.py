@@ -37,6 +37,10 @@ RANKS = 12
 """How deep conflicts are stacked before packages are merged."""
 
 
+FEW = 4
+"""Layers above the base of an image that is to have few: those of packages, what scripts changed, and its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Paths:
     """The paths that a package brings: `leaves` are files and symbolic links. `weight` is the bytes of its tar."""
@@ -94,6 +98,32 @@ def group(packages: Sequence[Paths], sequence: Sequence[int], layers: int) -> li
     own = _largest(packages, stacked, min(OWN_LIMIT, layers - last - 1))
     groups = _stack(stacked, own, ranks, below)
     return [*groups, Group(tuple(merged), _lost([packages[n] for n in merged]))] if merged else groups
+
+
+def few(packages: Sequence[Paths], sequence: Sequence[int], strata: Sequence[int], layers: int) -> list[Group]:
+    """Return the layers from the bottom up, where there are to be few of them.
+
+    Args:
+        packages, sequence, layers: as for `group`.
+        strata: in which layer each package would be by itself, from 0; see `wavelet.make.conda.strata`.
+    """
+    below, top = _below(packages), layers - 1
+    places = [min(stratum, top) for stratum in strata]
+    # Of packages in conflict the earlier one goes down as far as it can, and then the later one up.
+    for number in reversed(range(len(packages))):
+        for other in below[number]:
+            places[other] = max(0, min(places[other], places[number] - 1))
+    for number in range(len(packages)):
+        places[number] = min(top, max([places[number], *(places[other] + 1 for other in below[number])]))
+    groups: list[Group] = []
+    for place in sorted(set(places)):
+        members = [number for number in sequence if places[number] == place]
+        if any(places[other] == place for number in members for other in below[number]):
+            members.sort()
+            groups.append(Group(tuple(members), _lost([packages[number] for number in members])))
+        else:
+            groups.append(Group(tuple(members)))
+    return groups
 
 
 def _below(packages: Sequence[Paths]) -> list[set[int]]:

@@ -15,6 +15,7 @@ from wavelet.make.conda import activation, bill, group, meta, tail
 from wavelet.make.conda.documents import Environment, Placed
 from wavelet.make.conda.order import heaviest_first
 from wavelet.make.conda.parts import Part
+from wavelet.make.conda.strata import strata
 from wavelet.make.work import Work
 from wavelet.plan.conda import FromLock, Package, subdir_of
 
@@ -56,9 +57,10 @@ async def layers(plan: FromLock, parts: Parts, base_layers: int, work: Work) -> 
     Raises:
         InvalidRequest: the base's layers leave no room.
     """
-    room = group.budget(base_layers, 1 if parts.scripts is None else 2)
+    others = 1 if parts.scripts is None else 2
+    room = group.budget(base_layers, others)
     every = [part for part in (*parts.packages, *parts.wheels) if part.has_paths]
-    groups = await asyncio.to_thread(_group, every, room)
+    groups = await asyncio.to_thread(_few if plan.layers == "few" else _group, every, room, others)
     own, *made = await gather_all(
         [_own(plan, parts, work), *(_layer([every[n] for n in each.members], each.lost, work) for each in groups)]
     )
@@ -67,12 +69,22 @@ async def layers(plan: FromLock, parts: Parts, base_layers: int, work: Work) -> 
     return [*made, *changed, own]
 
 
-def _group(every: Sequence[Part], room: int) -> list[group.Group]:
-    """Group with packages as they share best, then wheels, the heaviest first."""
+def _group(every: Sequence[Part], room: int, _: int) -> list[group.Group]:
+    return group.group([part.paths for part in every], _sequence(every), room)
+
+
+def _few(every: Sequence[Part], room: int, others: int) -> list[group.Group]:
+    layers = min(room, group.FEW - others)
+    places = strata([part.node for part in every], layers)
+    return group.few([part.paths for part in every], _sequence(every), places, layers)
+
+
+def _sequence(every: Sequence[Part]) -> list[int]:
+    """Return packages as they share best, then wheels, the heaviest first."""
     packages = {part.node.name: number for number, part in enumerate(every) if isinstance(part.of, Package)}
     wheels = sorted(set(range(len(every))) - {*packages.values()}, key=lambda number: -every[number].node.weight)
     sequence = [packages[name] for name in heaviest_first([every[number].node for number in packages.values()])]
-    return group.group([part.paths for part in every], [*sequence, *wheels], room)
+    return [*sequence, *wheels]
 
 
 async def _layer(members: Sequence[Part], lost: Sequence[frozenset[str]], work: Work) -> Layer:

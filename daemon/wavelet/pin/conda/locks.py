@@ -41,7 +41,10 @@ _HELD = 512
 
 
 class Locks:
-    """Locks by the request that they answer. A lock that is kept has the base as asked, which the caller replaces."""
+    """Locks by the request that they answer. A lock that is kept has the base as asked, which the caller replaces.
+
+    What is in it is the same for many layers and for few; the caller says which.
+    """
 
     def __init__(
         self, database: Database, claims: Claims, renew_after: float, clock: Callable[[], float] = time.time
@@ -88,7 +91,7 @@ class Locks:
     async def keep(self, leaf: FromConda, lock: FromLock, *, refresh: bool = False) -> FromLock:
         """Share a lock; return the one that stands: that of whoever was first, unless this is a refresh."""
         key = self._key(leaf)
-        data = canonical.encode(replace(lock, base=leaf.base))
+        data = canonical.encode(replace(lock, base=leaf.base, layers="many"))
         said = await self._claims.claim(key, data, replace=refresh)
         standing = _decoded(said)
         if standing is None and not _is_newer(said):  # damaged
@@ -152,11 +155,12 @@ class Locks:
 
 def _proof(lock: FromLock) -> str:
     anywhere = FromRegistry(Reference.parse("scratch"), lock.platform)
-    return f"conda-made/{canonical.key(replace(lock, base=anywhere))}"
+    return f"conda-made/{canonical.key(replace(lock, base=anywhere, layers='many'))}"
 
 
 def _family(leaf: FromConda) -> str:
-    return hashlib.sha256(canonical.canonical(leaf)).hexdigest()
+    # What a request is solved to is the same for images of many layers and of few.
+    return hashlib.sha256(canonical.canonical(replace(leaf, layers="many"))).hexdigest()
 
 
 def _decoded(data: bytes) -> FromLock | None:

@@ -111,7 +111,7 @@ class CondaPinner:
     def fresh(self, leaf: FromConda) -> FromLock | None:
         """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
         lock = self._locks.certain(leaf)
-        return None if lock is None else replace(lock, base=leaf.base)
+        return None if lock is None else replace(lock, base=leaf.base, layers=leaf.layers)
 
     def latest(self, leaf: FromConda) -> FromLock | None:
         """Return the lock that this node knows last, for those who want to see it."""
@@ -151,7 +151,7 @@ class CondaPinner:
         if standing is not None:
             self._check(standing.packages, standing.wheels)
             report(f"the lock of the first request stands: {_content(standing.packages, standing.wheels)}")
-            return replace(standing, base=base)
+            return replace(standing, base=base, layers=leaf.layers)
         try:
             lock = await self._made(_Job(leaf, base, libc, report, refresh))
         except UpstreamError as error:
@@ -161,8 +161,9 @@ class CondaPinner:
             self._check(earlier.packages, earlier.wheels)
             log.warning("an earlier lock stands in", specs=leaf.specs, because=error.message)
             report(f"warning: {error.message}; an earlier lock stands in: {_content(earlier.packages, earlier.wheels)}")
-            return replace(earlier, base=base)
-        return replace(await self._locks.keep(leaf, lock, refresh=refresh), base=base)
+            return replace(earlier, base=base, layers=leaf.layers)
+        kept = await self._locks.keep(leaf, lock, refresh=refresh)
+        return replace(kept, base=base, layers=leaf.layers)
 
     async def _made(self, job: _Job) -> FromLock:
         leaf = job.leaf
