@@ -7,15 +7,19 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from doubles.registry import Registry
+from lab.conda_channel import ChannelServer
 from lab.private import Private, parse
+from wavelet.cli import doctor
 from wavelet.cli import doctor_checks as checks
 from wavelet.cli.batch import batch_job, job_of_group
 from wavelet.cli.doctor_checks import Finding
 from wavelet.cli.doctor_engines import Docker, Engines, Podman, Sif, podman
 from wavelet.cli.doctor_facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials, server
+from wavelet.config import Settings
 
 STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}
 GB = 1000**3
@@ -67,6 +71,7 @@ def levels(findings: Iterable[Finding]) -> list[str]:
         (checks.credentials([AuthFile("/f", error="not JSON"), AuthFile("/g", foreign=True)]), ["problem", "problem"]),
         (checks.upstream([REACHED, AWAY]), ["ok", "problem"]),
         (checks.upstream([AWAY]), ["warning"]),
+        (checks.upstream([REACHED, dataclasses.replace(AWAY, mirrored=True)]), ["ok", "warning"]),
         (checks.clock([AWAY]), ["ok"]),
         (checks.clock([dataclasses.replace(REACHED, skew=900.0), REACHED]), ["ok"]),
         (checks.clock([dataclasses.replace(REACHED, skew=-90.0)]), ["warning"]),
@@ -134,6 +139,22 @@ async def test_servers_are_asked_as_the_daemon_asks_them(monkeypatch: pytest.Mon
         monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
         direct = await asyncio.to_thread(server, "a", registry.url, "")
         assert direct.error == ""
+
+
+async def test_a_site_with_mirrors_for_all_has_no_problems() -> None:
+    """Fault D11: with `mirrors_only` only the mirrors are asked; without, what they stand in for is no problem."""
+    with ChannelServer({"forge": Path("/nonexistent")}) as channel:
+        async with Registry() as mirror:
+            hosts = ("docker.io", "quay.io", "no-such-host.invalid")
+            registries = {host: {"mirrors": [mirror.url]} for host in hosts}
+            channels = ["https://no-such-host.invalid/forge"]
+            conda = {"channels": channels, "mirrors": {channels[0]: [channel.channel("forge")]}}
+            for only, expected in ((True, set()), (False, {"warning"})):
+                given = {"upstream": {"registries": registries, "mirrors_only": only}, "conda": conda}
+                settings = msgspec.convert(given, Settings)
+                found = list(checks.upstream(await asyncio.to_thread(doctor._servers, settings)))
+                assert {finding.level for finding in found} - {"ok"} == expected
+                assert sum(finding.level == "ok" for finding in found) == 4, found
 
 
 def test_a_machine_with_a_daemon_and_without_a_network(tmp_path: Path) -> None:

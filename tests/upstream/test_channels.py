@@ -59,8 +59,11 @@ async def make() -> AsyncIterator[Callable[..., Any]]:
     """Return a function that starts `Channels`; its arguments are settings of `conda`."""
     async with AsyncExitStack() as stack:
 
-        async def started(private: str = "when-local", registries: object = None, **conda: Any) -> Channels:
-            document = {"conda": conda, "upstream": {"private_networks": private, "registries": registries or {}}}
+        async def started(
+            private: str = "when-local", registries: object = None, mirrors_only: bool = False, **conda: Any
+        ) -> Channels:
+            upstream = {"private_networks": private, "registries": registries or {}, "mirrors_only": mirrors_only}
+            document = {"conda": conda, "upstream": upstream}
             return await stack.enter_async_context(Channels(msgspec.convert(document, Settings)))
 
         yield started
@@ -393,6 +396,24 @@ async def test_mirrors_are_asked_in_order_and_the_channel_last(
         server.off()
         with pytest.raises(NotFound, match="empty"):  # who can be reached has the last word
             await read(source, f"{server.channel()}/{FILE}")
+
+
+async def test_mirrors_only_never_asks_the_channel(
+    make: Callable[..., Any], server: ChannelServer, directory: Path, tmp_path: Path
+) -> None:
+    """Fault D11: channels that have mirrors are asked there alone, also where one of these rests."""
+    with ChannelServer({"empty": tmp_path / "home"}) as other, ChannelServer({"down": directory}) as down:
+        mirrors = {server.channel(): [other.channel("empty"), down.channel("down")]}
+        source = await make(mirrors=mirrors, mirrors_only=True)
+        assert await read(source, f"{server.channel()}/{FILE}") == DATA
+        down.off()
+        for _ in range(2):
+            with pytest.raises(UpstreamUnreachable, match=r"nothing at .*empty.*refused.*mirrors_only"):
+                await read(source, f"{server.channel()}/{FILE}")
+        down.on()
+        with pytest.raises(NotFound, match=r"nothing at .*empty.*nothing at .*down.*mirrors_only"):
+            await read(source, f"{server.channel()}/linux-64/none-1-0.conda")
+        assert server.count("") == 0
 
 
 async def test_a_directory_is_a_mirror(make: Callable[..., Any], directory: Path) -> None:

@@ -13,6 +13,7 @@ from doubles.registry import Registry
 from wavelet.config import ConfigError
 from wavelet.errors import (
     AccessRefused,
+    BlobNotFound,
     ImageNotFound,
     InvalidRequest,
     Stopping,
@@ -28,6 +29,7 @@ from wavelet.upstream import transport
 from wavelet.upstream.client import Upstream
 
 MISSING = Digest("sha256:" + "0" * 64)
+GETADDRINFO = socket.getaddrinfo
 
 
 def at(reference: Reference, host: str) -> Reference:
@@ -196,6 +198,47 @@ async def test_mirrors_in_order_then_the_registry(registry: Registry, second: Re
     assert second.count("GET", "/manifests/") == 1
     with pytest.raises(UpstreamUnreachable, match=r"reg\.example"):
         await upstream.head(Reference(Repository("reg.example", "lab/none"), "1"), NOBODY)
+
+
+async def test_mirrors_only_never_asks_the_registry(
+    registry: Registry, second: Registry, client, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D11: a site without internet: the mirror's 404 is the answer, at once, and its 503 is tried again."""
+    monkeypatch.setattr(socket, "getaddrinfo", _only_loopback)
+    registry.add_image("lab/tool", "1")
+    here = {"reg.example": {"mirrors": [second.url, registry.url]}, "none.example": {"mirrors": [second.url]}}
+    upstream = await client(registries=here, mirrors_only=True)
+    tool = Reference(Repository("reg.example", "lab/tool"), "1")
+    registry.fault("/manifests/", status=503, times=2)
+    found = await upstream.head(tool, NOBODY)
+    assert (await upstream.manifest(tool, NOBODY)).digest == found.digest
+    for name in ("reg.example", "none.example"):
+        absent = Reference(Repository(name, "lab/none"), "1")
+        for asking in (upstream.head(absent, NOBODY), upstream.manifest(absent, NOBODY)):
+            with pytest.raises(ImageNotFound, match=f"{second.host}.* has no image .*upstream.mirrors_only"):
+                await asking
+    with pytest.raises(BlobNotFound, match="mirrors_only"):
+        await upstream.blob_size(tool.repository, MISSING, NOBODY)
+    dead = {"reg.example": {"mirrors": [f"http://127.0.0.1:{free_port}", second.url]}}
+    upstream = await client(registries=dead, mirrors_only=True)
+    for _ in range(2):  # one that is left out for a while is asked all the same, where nobody else can be
+        with pytest.raises(UpstreamUnreachable, match="connection refused") as caught:
+            await upstream.head(tool, NOBODY)
+        assert f"{second.host}, a mirror, has no image" in caught.value.message
+        assert not caught.value.passing
+
+
+async def test_a_mirrors_word_is_in_the_error_of_a_registry_out_of_reach(second: Registry, client) -> None:
+    """Fault D11: without that setting the registry decides, and who cannot reach it hears of both."""
+    upstream = await client(registries={"no-such-host.invalid": {"mirrors": [second.url]}})
+    absent = Reference(Repository("no-such-host.invalid", "lab/none"), "1")
+    with pytest.raises(UpstreamUnreachable, match=f"cannot reach no-such-host.*{second.host}, a mirror, has no image"):
+        await upstream.head(absent, NOBODY)
+
+
+def _only_loopback(host: str, port: object, *args: object, **more: object) -> object:
+    assert host.startswith("127."), f"{host} is asked for"
+    return GETADDRINFO(host, port, *args, **more)  # type: ignore[arg-type]
 
 
 async def test_mirror_with_broken_content_is_passed_over(

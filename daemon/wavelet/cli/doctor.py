@@ -98,33 +98,57 @@ def _records(status: Any, settings: Settings) -> str:
 
 
 def _servers(settings: Settings) -> list[doctor_facts.Server]:
-    targets = dict(_targets(settings))
+    targets = list(dict.fromkeys(_targets(settings)))
     asked = _side_by_side(
-        [lambda name=name, url=url, ca=ca: doctor_facts.server(name, url, ca) for name, (url, ca) in targets.items()],  # type: ignore[misc]
+        [lambda each=each: doctor_facts.server(each.name, each.url, each.ca_file) for each in targets],  # type: ignore[misc]
         2 * doctor_facts.ANSWER_LIMIT,
     )
+    servers = [
+        doctor_facts.Server(each.name, each.url, error=str(seen)) if isinstance(seen, Exception) else seen
+        for each, seen in zip(targets, asked, strict=True)
+    ]
+    answering = {each.mirrors for each, server in zip(targets, servers, strict=True) if not server.error} - {""}
     return [
-        doctor_facts.Server(name, url, error=str(seen)) if isinstance(seen, Exception) else seen
-        for (name, (url, _)), seen in zip(targets.items(), asked, strict=True)
+        dataclasses.replace(server, mirrored=each.name in answering)
+        for each, server in zip(targets, servers, strict=True)
     ]
 
 
-def _targets(settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield name, URL and authority's file of each server that the settings name or the defaults need."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Target:
+    """A server to ask; `mirrors` is the name of the one that it stands in for, if it is a mirror."""
+
+    name: str
+    url: str
+    ca_file: str = ""
+    mirrors: str = ""
+
+
+def _targets(settings: Settings) -> Iterator[_Target]:
+    """Yield each server that the settings name or the defaults need; none that is not asked for its mirrors."""
     upstream = settings.upstream
     hosts = [Reference.parse(settings.conda.base_image).repository.host]
     hosts += [normalise(alias.instead.partition("/")[0], "a/b")[0] for alias in upstream.aliases]
     hosts += [normalise(host, "a/b")[0] for host in upstream.registries]
     for host in dict.fromkeys(hosts):
-        registry = settings_for(settings, host)
-        for endpoint in (*mirrors_of(settings, host), address_of(host, fixed_scheme(registry, host) or "http")):
-            name = f"{endpoint.host} (mirror of {host})" if endpoint.is_mirror else f"registry {host}"
-            yield name, (f"{endpoint.base}/v2/", registry.ca_file)
+        registry, mirrors = settings_for(settings, host), mirrors_of(settings, host)
+        for mirror in mirrors:
+            ca_file = settings_for(settings, mirror.host).ca_file
+            yield _Target(f"{mirror.host} (mirror of {host})", f"{mirror.base}/v2/", ca_file, f"registry {host}")
+        if not (mirrors and upstream.mirrors_only):
+            own = address_of(host, fixed_scheme(registry, host) or "http")
+            yield _Target(f"registry {host}", f"{own.base}/v2/", registry.ca_file)
     names = channel_site.load(settings.conda, os.environ, (), alone=True).names
     for url in names.resolve(settings.conda.channels).urls:
-        for each in (*names.mirrors_of(url), url):
-            if each.startswith(("http:", "https:")):
-                yield f"channel {each}", (f"{each}/noarch/repodata_shards.msgpack.zst", "")
+        others = [each for each in names.mirrors_of(url) if each.startswith(("http:", "https:"))]
+        for each in others:
+            yield _Target(f"channel {each}", _index_of(each), mirrors=f"channel {url}")
+        if url.startswith(("http:", "https:")) and not (names.mirrors_of(url) and upstream.mirrors_only):
+            yield _Target(f"channel {url}", _index_of(url))
+
+
+def _index_of(channel: str) -> str:
+    return f"{channel}/noarch/repodata_shards.msgpack.zst"
 
 
 def _side_by_side(gather: Sequence[Callable[[], Any]], limit: float) -> list[Any]:

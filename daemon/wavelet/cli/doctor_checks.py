@@ -210,7 +210,10 @@ def upstream(seen: list[Server]) -> Iterator[Finding]:
         )
         return
     for server in seen:
-        if server.error:
+        if server.error and server.mirrored:
+            message = f"{server.name} cannot be reached ({server.error}), but a mirror of it answers"
+            yield Finding("upstream", "warning", message, "upstream.mirrors_only: true, so that it is not asked")
+        elif server.error:
             message = f"{server.name} cannot be reached: {server.error}"
             yield Finding("upstream", "problem", message, f"curl -v {server.url}")
         else:

@@ -175,13 +175,14 @@ def _auth_file(path: str) -> AuthFile:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A registry or channel; `skew`: seconds by which its clock is ahead of ours."""
+    """A registry or channel; `skew`: seconds by which its clock is ahead; `mirrored`: a mirror of it answers."""
 
     name: str
     url: str
     seconds: float = 0.0
     error: str = ""
     skew: float | None = None
+    mirrored: bool = False
 
 
 def server(name: str, url: str, ca_file: str) -> Server:

@@ -102,6 +102,10 @@ class Upstream(Section, frozen=True):
     registries: Annotated[dict[str, Registry], Meta(description="settings of single registries, by host")] = field(
         default_factory=dict
     )
+    mirrors_only: Annotated[
+        bool,
+        Meta(description="ask registries and channels that have mirrors at these alone, for sites without internet"),
+    ] = False
     aliases: Annotated[tuple[Alias, ...], Meta(description="second places to look, in order")] = (
         Alias(prefix="docker.io/biocontainers", instead="quay.io/biocontainers"),
     )

@@ -35,7 +35,7 @@ from wavelet.upstream.channel_files import FileStream, open_file
 from wavelet.upstream.channel_names import Chosen
 from wavelet.upstream.client import private_allowed
 from wavelet.upstream.exchange import Answer, Slots, load_trust
-from wavelet.upstream.ladder import MIRROR_REST, Granted
+from wavelet.upstream.ladder import MIRROR_REST, Granted, verdict
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.streams import Stream, open_stream, wanted
 from wavelet.upstream.transport import Request, Transport, server_of
@@ -212,21 +212,26 @@ class Channels:
                 self._site = site
 
     async def _from_anywhere(self, url: str, offset: int, known: Version | None) -> Fetched | None:
-        missing: NotFound | None = None
-        for mirror in self._site.names.mirrors_of(url):
-            if self._rests(mirror):
+        mirrors = self._site.names.mirrors_of(url)
+        only = bool(mirrors) and self._settings.upstream.mirrors_only
+        passed: list[WaveletError] = []
+        for mirror in mirrors:
+            if self._rests(mirror) and not only:
                 continue
             try:
-                return await self._from(mirror, offset, known, mirror=True)
+                return await self._from(mirror, offset, known, attempts=ATTEMPTS if only else 1, mirror=True)
             except WaveletError as error:
-                missing = error if isinstance(error, NotFound) else missing
+                passed.append(error)
                 _log.info("a mirror is passed over", mirror=mirror, because=error.message)
                 if isinstance(error, UpstreamUnreachable) and not mirror.startswith("file:"):
                     self._rest(mirror)
+        if only:
+            raise verdict(passed, f"{url.partition('?')[0]} itself is not asked (upstream.mirrors_only)")
         try:
-            return await self._from(url, offset, known, mirror=False)
+            return await self._from(url, offset, known, attempts=ATTEMPTS, mirror=False)
         except UpstreamError:
             # Where only mirrors can be reached, theirs is the last word: an index may be there in another form.
+            missing = next((error for error in reversed(passed) if isinstance(error, NotFound)), None)
             if missing is not None:
                 raise missing from None
             raise
@@ -237,12 +242,14 @@ class Channels:
     def _rest(self, mirror: str) -> None:
         self._resting[_origin(mirror)] = time.monotonic() + MIRROR_REST
 
-    async def _from(self, address: str, offset: int, known: Version | None, *, mirror: bool) -> Fetched | None:
+    async def _from(
+        self, address: str, offset: int, known: Version | None, *, attempts: int, mirror: bool
+    ) -> Fetched | None:
         if known is not None and known.address != address:
             known = None
         if address.startswith("file:"):
             return await _of_file(address, offset, known)
-        url, attempts = _http_url(address), 1 if mirror else ATTEMPTS
+        url = _http_url(address)
         answer = await self._send(url, wanted(offset) | _unless(known), attempts)
         if answer.status == 416 and offset:
             answer.close()

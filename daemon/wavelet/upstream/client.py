@@ -331,8 +331,8 @@ def _manifest_call(reference: Reference, method: str) -> Call:
 
 def _found(answer: Answer, reference: Reference, granted: Granted) -> Found | None:
     """Read an answer to HEAD; None where only a GET can tell, as for a 404 of a registry without HEAD."""
-    if answer.status != 200 and answer.endpoint.is_mirror:
-        raise ImageNotFound(f"{answer.endpoint.host} answers {answer.status} for {reference}")
+    if answer.status in (404, 410) and answer.endpoint.is_mirror:
+        raise ImageNotFound(f"{answer.endpoint.host}, a mirror, has no image {reference}")
     media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
     size = _length(answer)
     stated = _stated_digest(answer) or reference.digest

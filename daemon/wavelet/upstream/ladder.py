@@ -7,7 +7,7 @@ may read is found to be so before anything that is somebody's alone is used.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,7 +16,7 @@ import structlog
 from yarl import URL
 
 from wavelet.config import Settings
-from wavelet.errors import AccessRefused, UpstreamBusy, UpstreamUnreachable, WaveletError
+from wavelet.errors import AccessRefused, NotFound, UpstreamBusy, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.auth import LoginError
@@ -78,23 +78,40 @@ class Ladder:
     ) -> _T:
         """Return what `read` makes of the first answer that is no refusal. An answer it raises for is closed.
 
-        At a mirror, whatever `read` raises (also "not found") passes on to the next server.
+        At a mirror, whatever `read` raises (also "not found") passes on to the next server. With `mirrors_only` the
+        mirrors' word is the last one.
 
         Raises:
+            NotFound: a definite answer.
             AccessRefused: refused with each login there is.
             UpstreamError: see `Exchange.send`.
         """
-        for mirror in mirrors_of(self.settings, repository.host):
-            if self._resting.get(mirror.base, 0.0) > time.monotonic():
-                continue
+        mirrors = mirrors_of(self.settings, repository.host)
+        only = bool(mirrors) and self.settings.upstream.mirrors_only
+        passed: list[WaveletError] = []
+        for mirror in self._in_order(mirrors, all_of_them=only):
             try:
-                return await self._climb(mirror, repository, identity, call, read)
+                return await self._climb(mirror, repository, identity, call, read, ATTEMPTS if only else 1)
             except WaveletError as error:
                 if isinstance(error, UpstreamUnreachable):
                     self.rest(mirror)
                 _log.info("mirror passed over", mirror=mirror.host, registry=repository.host, because=error.message)
-        endpoint = await self._exchange.endpoint(repository.host)
-        return await self._climb(endpoint, repository, identity, call, read)
+                passed.append(error)
+        if only:
+            raise verdict(passed, f"{repository.host} itself is not asked (upstream.mirrors_only)")
+        try:
+            endpoint = await self._exchange.endpoint(repository.host)
+            return await self._climb(endpoint, repository, identity, call, read, ATTEMPTS)
+        except UpstreamError as error:
+            if not passed:
+                raise
+            raise verdict([error, *passed]) from None
+
+    def _in_order(self, mirrors: Sequence[Endpoint], *, all_of_them: bool) -> list[Endpoint]:
+        """Return the mirrors that are not left out for a while; where they are all there is, the others come last."""
+        now = time.monotonic()
+        resting = [each for each in mirrors if self._resting.get(each.base, 0.0) > now]
+        return [each for each in mirrors if each not in resting] + (resting if all_of_them else [])
 
     def rest(self, endpoint: Endpoint) -> None:
         """Leave a mirror out for a while; it has failed."""
@@ -108,11 +125,11 @@ class Ladder:
         identity: Identity,
         call: Call,
         read: Callable[[Answer, Granted], Awaitable[_T]],
+        attempts: int,
     ) -> _T:
         tried: list[str] = []
         declined = False
         busy: UpstreamBusy | None = None
-        attempts = 1 if endpoint.is_mirror else ATTEMPTS
         async with aclosing(self._steps(endpoint, repository, identity)) as steps:
             async for step in steps:
                 if busy is not None and not step.granted.public:
@@ -185,6 +202,16 @@ async def _read(answer: Answer, granted: Granted, read: Callable[[Answer, Grante
     except BaseException:
         answer.close()
         raise
+
+
+def verdict(errors: Sequence[WaveletError], also: str = "") -> WaveletError:
+    """Return one error for several servers that were asked for the same, in the words of all.
+
+    It is "not found" only if each of them has said so, and may pass if one of them may.
+    """
+    chief = min(errors, key=lambda error: (isinstance(error, NotFound), not error.passing))
+    words = [error.message for error in errors] + ([also] if also else [])
+    return chief.saying("; ".join(dict.fromkeys(words)))
 
 
 def _refusal(
