@@ -171,6 +171,47 @@ def test_an_explicit_list() -> None:
     assert read_environment(f"@EXPLICIT\n{TZ}", FIELD).locked_for(ARM64, FIELD).packages == (Package(TZ),)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"# pip numpy @ {WHEEL}#sha256={SHA}",
+        f"#  pip numpy[x] @{WHEEL}#sha256:{SHA}",
+        f"# pip numpy @ {WHEEL} --hash=sha256:{SHA}",
+        f"# wheel: {WHEEL}#sha256:{SHA}",
+    ],
+)
+def test_wheels_in_an_explicit_list(line: str) -> None:
+    """Fault E2: wheels in the comments of explicit lists, ours and of others, were dropped."""
+    for text in (f"# platform: linux-64\n@EXPLICIT\n{TZ}\n# a remark\n{line}\n", f"{line}\n@EXPLICIT\n{TZ}\n"):
+        locked = read_environment(text, FIELD).locked_for(AMD64, FIELD)
+        assert (locked.packages, locked.wheels) == ((Package(TZ),), (Wheel(WHEEL, SHA),))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("# pip six==1.16.0", "line 3: names a Python package without"),
+        ("# pip six @ six.whl", "line 3: names a Python package without"),
+        (f"# pip numpy @ {WHEEL}", "has no sha256"),
+        (f"# pip numpy @ {WHEEL}#md5={MD5}", "line 3"),
+        (f"# pip six @ https://x.example/six-1.16.0.tar.gz#sha256={SHA}", "not the URL of a wheel"),
+        (f"# wheel: {WHEEL}", "has no sha256"),
+    ],
+)
+def test_a_comment_that_names_what_cannot_be_taken(line: str, words: str) -> None:
+    """Fault E2: what a reader of a lock does not understand it refuses."""
+    with pytest.raises(InvalidRequest) as caught:
+        read_environment(f"@EXPLICIT\n{TZ}\n{line}\n", FIELD)
+    assert words in caught.value.message
+
+
+def test_an_explicit_list_says_its_platform() -> None:
+    found = read_environment(f"# platform: linux-64\n@EXPLICIT\n{TZ}\n", FIELD)
+    assert found.locked_for(AMD64, FIELD).packages == (Package(TZ),)
+    with pytest.raises(InvalidRequest, match="locks packages for linux-64, none for linux-aarch64"):
+        found.locked_for(ARM64, FIELD)
+
+
 def test_packages_by_their_url_among_specs() -> None:
     found = read(f"dependencies:\n- bwa\n- {ZLIB}#{MD5}\n")
     assert (found.specs, found.locked_for(AMD64, FIELD).packages) == (("bwa",), (Package(ZLIB, None, MD5),))

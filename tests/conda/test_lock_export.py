@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from locked import AMD64, CHANNELS, entry, lock_of, locks
 from test_sbom import part
 
 from wavelet.make.conda import lockfiles, meta
-from wavelet.plan.conda import Package, Wheel
+from wavelet.plan import canonical
+from wavelet.plan.conda import FromLock, Package, Wheel
 from wavelet.plan.environment import read_environment
 
 WHEEL = Wheel("https://files.test/my_tool-1.0-py3-none-any.whl", "ef" * 32, 10)
@@ -48,19 +50,24 @@ def test_rattler_reads_pixi_lock(tmp_path: Path, name: str) -> None:
     assert all(CHANNELS in channel for channel in channels)
 
 
-@pytest.mark.parametrize("write", [lockfiles.pixi_lock, lockfiles.conda_lock])
-def test_we_read_what_we_write(write: Any) -> None:
-    entries = locked("fastqc.linux-64")
-    plan = lock_of([of for of, _ in entries if isinstance(of, Package)], (WHEEL,))
-    found = read_environment(write(plan, entries), "lock").locked_for(AMD64, "lock")
-    assert tuple(sorted(found.packages)) == plan.packages
-    assert found.wheels == plan.wheels
+FILE_WHEEL = Wheel("file:///srv/wheels/own_tool-1.0%2Blocal-1-cp312-cp312-manylinux_2_28_x86_64.whl", "ab" * 32)
 
 
-def test_we_read_our_explicit_list() -> None:
-    packages = [package for package, _ in map(entry, locks()["fastqc.linux-64"])]
-    found = read_environment(meta.explicit(packages, "linux-64"), "lock").locked_for(AMD64, "lock")
-    assert sorted((p.url, p.sha256) for p in found.packages) == sorted((p.url, p.sha256) for p in packages)
+def explicit(plan: FromLock, _: Any) -> str:
+    return meta.explicit(plan.packages, "linux-64", plan.wheels)
+
+
+@pytest.mark.parametrize("write", [lockfiles.pixi_lock, lockfiles.conda_lock, explicit])
+@pytest.mark.parametrize("wheels", [(), (WHEEL,), tuple(sorted((WHEEL, FILE_WHEEL)))])
+def test_we_read_what_we_write(write: Any, wheels: tuple[Wheel, ...]) -> None:
+    """Fault E2: the default form of a lock kept wheels in comments, which its own reader dropped."""
+    entries = [*locked("fastqc.linux-64")[:-1], *((wheel, WHEEL_INFO) for wheel in wheels)]
+    plan = lock_of([of for of, _ in entries if isinstance(of, Package)], wheels)
+    text = write(plan, entries)
+    found = read_environment(text, "lock").locked_for(AMD64, "lock")
+    again = replace(plan, packages=tuple(sorted(found.packages)), wheels=found.wheels)
+    assert canonical.key(again) == canonical.key(plan)
+    assert read_environment(text.replace("\n", "\r\n"), "lock").locked_for(AMD64, "lock").wheels == wheels
 
 
 def test_conda_lock_has_what_its_schema_wants() -> None:

@@ -19,7 +19,8 @@ from typing import Any
 from wavelet.bounded_yaml import TEXT_LIMIT, read_yaml
 from wavelet.errors import TooLarge
 from wavelet.image.platform import Platform
-from wavelet.plan.conda import Package, subdir_of
+from wavelet.plan.conda import subdir_of
+from wavelet.plan.explicit import explicit_package, of_packages, read_explicit
 from wavelet.plan.foreign import refuse_foreign_document, refuse_foreign_entry, refuse_foreign_list
 from wavelet.plan.locks import (
     Locked,
@@ -27,7 +28,6 @@ from wavelet.plan.locks import (
     is_conda_lock,
     is_flat_pixi_lock,
     is_pixi_lock,
-    locked_package,
     read_conda_lock,
     read_flat_pixi_lock,
     read_pixi_lock,
@@ -41,7 +41,6 @@ NO_DEFAULTS = "nodefaults"
 """The word among channels that keeps conda from adding those of its settings; here none are ever added."""
 
 _KEY = re.compile(r"(?:---|%[A-Z]|\{|[\"']?[A-Za-z_][\w-]*[\"']?[ \t]*:(?:\s|$))")
-_NOARCH = "noarch"
 _UNSERVED = frozenset(
     {"pip-repositories", "channel_alias", "custom_channels", "default_channels", "migrated_custom_channels",
      "pinned_packages", "repodata_fns", "solver", "track_features", "create_default_packages", "use_only_tar_bz2"}
@@ -131,27 +130,18 @@ def read_entries(entries: list[tuple[str, str]]) -> Environment:
         if entry.startswith(PIP_PREFIX) and not entry.startswith(PIP_PREFIX + ":"):
             pip.add(normal_requirement(entry.removeprefix(PIP_PREFIX), field))
         elif re.match(r"(?:https?|file)://", entry) and "::" not in entry:
-            packages.append(_explicit(entry, field))
+            packages.append(explicit_package(entry, field))
         else:
             specs.add(normal_spec(entry, field))
-    return Environment(tuple(sorted(specs)), pip=tuple(sorted(pip)), locks=_locks(packages, entries))
-
-
-def _locks(packages: list[Package], entries: list[tuple[str, str]]) -> tuple[Locked, ...]:
-    if not packages:
-        return ()
-    field = entries[0][0].partition("[")[0].partition(":")[0]
-    subdirs = sorted({package.subdir for package in packages} - {_NOARCH})
-    if len(subdirs) > 1:
-        raise wrong(field, f"names packages for {' and '.join(subdirs)[:200]} together")
-    return (Locked.of(subdirs[0] if subdirs else "", packages, (), field),)
+    where = entries[0][0].partition("[")[0].partition(":")[0] if entries else ""
+    return Environment(tuple(sorted(specs)), pip=tuple(sorted(pip)), locks=of_packages(packages, (), where))
 
 
 def _read(text: str, field: str) -> Environment:
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if any(line == "@EXPLICIT" for _, line in lines):
-        return _read_explicit(lines, field)
+        return Environment(locks=read_explicit(text, field))
     if is_flat_pixi_lock(text):
         return _of_lock(read_flat_pixi_lock(text, field))
     if lines and _KEY.match(lines[0][1]):
@@ -238,22 +228,6 @@ def _texts(value: Any, where: str) -> Iterator[str]:
         if not isinstance(text, str):
             raise wrong(f"{where}[{index}]", "is not a text")
         yield text
-
-
-def _read_explicit(lines: list[tuple[int, str]], field: str) -> Environment:
-    listed = [(f"{field}: line {number}", line) for number, line in lines if line != "@EXPLICIT"]
-    packages = [_explicit(line, where) for where, line in listed]
-    return Environment(locks=_locks(packages, listed))
-
-
-def _explicit(line: str, where: str) -> Package:
-    """Read `<URL>[#<md5>]` or `<URL>#sha256:<sha256>` (conda list --explicit)."""
-    url, _, checksum = line.partition("#")
-    kind, _, digits = checksum.rpartition(":")
-    kind = kind or ("sha256" if len(digits) == 64 else "md5")
-    if kind not in ("sha256", "md5"):
-        raise wrong(where, f"{checksum[:80]!r} is not a checksum; it takes #<md5> or #sha256:<sha256>")
-    return locked_package(url.strip(), {kind: digits}, where)
 
 
 def _read_list(lines: list[tuple[int, str]], field: str) -> Environment:

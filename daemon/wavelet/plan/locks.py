@@ -24,6 +24,7 @@ LEAVES_LIMIT = 8
 _PIXI_VERSIONS = ("4", "5", "6", "7")
 _CONDA_LOCK_VERSIONS = ("1", "2", "3")
 _MAIN = "main"
+_WHEEL = re.compile(r"\S+/[^/?#-]+-[^/?#-]+(?:-[0-9][^/?#-]*)?-[^/?#-]+-[^/?#-]+-[^/?#-]+\.whl")
 _SIZE = re.compile(r"[0-9]{1,15}")
 _FLAT_ENVIRONMENT = re.compile(r"^environments:[ \t]*\n(?P<name>[A-Za-z0-9_-]+):[ \t]*$", re.MULTILINE)
 _FLAT_ENTRY = re.compile(r"- (?P<kind>conda|pypi): (?P<url>\S+)")
@@ -103,10 +104,15 @@ def locked_package(url: str, members: dict[str, Any], field: str) -> Package:
         raise InvalidRequest(error.message, field=field.partition(":")[0]) from None
 
 
-def _locked_wheel(url: str, members: dict[str, Any], field: str) -> Wheel:
+def locked_wheel(url: str, members: dict[str, Any], field: str) -> Wheel:
+    """Return a wheel by its URL and `sha256` as a lock has them.
+
+    Raises:
+        InvalidRequest: it is no wheel's URL, or has no sha256.
+    """
     url = without_login(url.removeprefix("direct+"))
     sha256 = _text(members.get("sha256")).lower()
-    if not url.startswith(("https://", "http://")) or not url.endswith(".whl") or url.count("-") < 4:
+    if not url.startswith(("https://", "http://", "file:///")) or _WHEEL.fullmatch(url) is None:
         raise wrong(field, f"{url[:300]!r} is not the URL of a wheel, and nothing else is installed of Python packages")
     if re.fullmatch(r"[0-9a-f]{64}", sha256) is None:
         raise wrong(field, f"{url[:300]!r} has no sha256, without which no wheel is taken")
@@ -144,7 +150,7 @@ def read_conda_lock(document: dict[str, Any], field: str) -> LockFile:
         needed.update(depends if isinstance(depends, dict) else ())
         sums = _mapping(record.get("hash") or {}, where) | {"size": record.get("size")}
         if _text(record.get("manager")) == "pip":
-            wheels.setdefault(platform, []).append(_locked_wheel(_text(record.get("url")), sums, where))
+            wheels.setdefault(platform, []).append(locked_wheel(_text(record.get("url")), sums, where))
         else:
             of_platform.append(locked_package(_text(record.get("url")), sums, where))
     metadata = _mapping(document.get("metadata") or {}, f"{field}: metadata")
@@ -220,7 +226,7 @@ def _pixi_locked(
     subdir: str, pairs: list[tuple[str, str]], records: dict[tuple[str, str], dict[str, Any]], field: str
 ) -> Locked:
     conda = [locked_package(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "conda"]
-    wheels = [_locked_wheel(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "pypi"]
+    wheels = [locked_wheel(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "pypi"]
     depends = [each for pair in pairs if isinstance(each := records.get(pair, {}).get("depends"), list)]
     needed = {_text(spec).partition(" ")[0] for each in depends for spec in each}
     return Locked.of(subdir, conda, wheels, field, needed if depends else None)

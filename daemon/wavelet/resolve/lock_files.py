@@ -22,9 +22,7 @@ async def written(plan: FromLock, form: LockForm, work: Work) -> str:
         WaveletError: a layer cannot be made.
     """
     if form == "explicit":
-        # Wheels have no line of their own there; conda-lock's form has them.
-        wheels = "".join(f"# wheel: {wheel.url}#sha256:{wheel.sha256}\n" for wheel in plan.wheels)
-        return meta.explicit(plan.packages, subdir_of(plan.platform)) + wheels
+        return meta.explicit(plan.packages, subdir_of(plan.platform), plan.wheels)
     every = [*await parts.packages(plan, work), *await parts.wheels(plan, work)]
     locked = [(part.of, part.info) for part in every if part.of is not None]
     return pixi_lock(plan, locked) if form == "pixi" else conda_lock(plan, locked)

@@ -16,7 +16,7 @@ from wavelet.front.wave import models
 from wavelet.front.wave.errors import text_of
 from wavelet.front.wave.options import naming_option
 from wavelet.image.digest import Digest
-from wavelet.plan.conda import FromConda
+from wavelet.plan.conda import FromConda, Package
 from wavelet.plan.names import path_of, pull_name, served_as
 from wavelet.plan.plan import INLINE, AsIndex, ContainerConfig, Layer, Plan, WithConfig, parts
 from wavelet.plan.source import FromRegistry
@@ -191,11 +191,16 @@ def environment(asked: FromConda) -> str:
     """Return what is asked for as an environment file shows it."""
     lines = ["channels:", *(f"- {channel}" for channel in asked.channels), "dependencies:"]
     lines += [f"- {spec}" for spec in asked.specs]
-    lines += [f"- {package.url}" for package in asked.locked]
+    lines += [f"- {package.url}{_checksum(package)}" for package in asked.locked]
     lines += [f"- {asked.lock_location.partition('?')[0]}"] if asked.lock_location else []
-    lines += ["- pip:", *(f"  - {requirement}" for requirement in asked.pip)] if asked.pip else []
+    pip = [*asked.pip, *(f"{wheel.name} @ {wheel.url}#sha256={wheel.sha256}" for wheel in asked.wheels)]
+    lines += ["- pip:", *(f"  - {requirement}" for requirement in pip)] if pip else []
     lines += [f"# as of {asked.as_of}"] if asked.as_of else []
     return "\n".join([*lines, f"# on {asked.base.reference}", ""])
+
+
+def _checksum(package: Package) -> str:
+    return f"#sha256:{package.sha256}" if package.sha256 else f"#{package.md5}" if package.md5 else ""
 
 
 def service_info() -> models.ServiceInfoAnswer:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from wavelet.make.conda.info import LayerInfo
+from wavelet.make.conda.meta import distribution
 from wavelet.plan.conda import FromLock, Package, Wheel, subdir_of
 
 Locked = Sequence[tuple[Package | Wheel, LayerInfo]]
@@ -71,8 +71,8 @@ def _pixi_conda(package: Package, info: LayerInfo) -> dict[str, Any]:
 def _pixi_pypi(wheel: Wheel, info: LayerInfo) -> dict[str, Any]:
     members = {
         "pypi": wheel.url,
-        "name": _distribution(wheel)[0],
-        "version": _distribution(wheel)[1],
+        "name": distribution(wheel)[0],
+        "version": distribution(wheel)[1],
         "sha256": wheel.sha256,
         "requires_dist": info.index.get("requires_dist"),
     }
@@ -81,7 +81,7 @@ def _pixi_pypi(wheel: Wheel, info: LayerInfo) -> dict[str, Any]:
 
 def _conda_lock_entry(of: Package | Wheel, info: LayerInfo, subdir: str) -> dict[str, Any]:
     conda = isinstance(of, Package)
-    name, version = (of.name, of.version) if isinstance(of, Package) else _distribution(of)
+    name, version = (of.name, of.version) if isinstance(of, Package) else distribution(of)
     needs = info.index.get("depends" if conda else "requires_dist") or ()
     return {
         "name": name,
@@ -104,11 +104,6 @@ def _dependency(spec: str, *, conda: bool) -> tuple[str, str]:
     requirement = spec.partition(";")[0].strip()
     end = next((place for place, char in enumerate(requirement) if not (char.isalnum() or char in "-_.")), None)
     return (requirement, "*") if end is None else (requirement[:end], requirement[end:].strip() or "*")
-
-
-def _distribution(wheel: Wheel) -> tuple[str, str]:
-    name, version = (urllib.parse.unquote(text) for text in (wheel.name, wheel.version))
-    return name.lower().replace("_", "-"), version
 
 
 def _kind(of: Package | Wheel) -> str:

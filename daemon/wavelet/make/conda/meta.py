@@ -7,6 +7,7 @@ and the lock as a file that all of them install from. Nothing in it says where o
 from __future__ import annotations
 
 import hashlib
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import msgspec
 from wavelet.image.digest import Digest
 from wavelet.make.conda import gzip, tar
 from wavelet.make.conda.info import LayerInfo
-from wavelet.plan.conda import Package
+from wavelet.plan.conda import Package, Wheel
 
 DIRECTORY = "conda-meta"
 EXPLICIT = f"{DIRECTORY}/explicit.txt"
@@ -63,13 +64,22 @@ def history(packages: Iterable[Package]) -> bytes:
     return (_HISTORY_START + "".join(lines)).encode()
 
 
-def explicit(packages: Iterable[Package], subdir: str) -> str:
+def explicit(packages: Iterable[Package], subdir: str, wheels: Iterable[Wheel] = ()) -> str:
     """Return an explicit list; packages come in the order in which they are installed.
 
     Hashes are written `#sha256:<hex>`, which conda, micromamba and rattler read (text spec input files, the CEP on
-    them: "The prefix `sha256:` MAY be present"); without the prefix micromamba takes any hash for an MD5.
+    them: "The prefix `sha256:` MAY be present"); without the prefix micromamba takes any hash for an MD5. The form has
+    no lines for wheels: they are comments, `# pip <name> @ <URL>#sha256=<hex>` as conda-lock writes them.
     """
-    return f"# platform: {subdir}\n@EXPLICIT\n" + "".join(f"{p.url}#sha256:{p.sha256}\n" for p in packages)
+    lines = [f"{p.url}#sha256:{p.sha256}\n" for p in packages]
+    lines += [f"# pip {distribution(wheel)[0]} @ {wheel.url}#sha256={wheel.sha256}\n" for wheel in wheels]
+    return f"# platform: {subdir}\n@EXPLICIT\n" + "".join(lines)
+
+
+def distribution(wheel: Wheel) -> tuple[str, str]:
+    """Return name and version of a wheel's distribution, the name in the form that pip shows."""
+    name, version = (urllib.parse.unquote(text) for text in (wheel.name, wheel.version))
+    return name.lower().replace("_", "-"), version
 
 
 def layer(documents: Mapping[str, bytes], programs: Mapping[str, bytes]) -> Layer:

@@ -128,7 +128,7 @@ async def _own(plan: FromLock, parts: Parts, work: Work) -> Layer:
 
 def _own_layer(plan: FromLock, parts: Parts) -> meta.Layer:
     having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
-    explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform)).encode()
+    explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform), plan.wheels).encode()
     history = meta.history(package for package, _ in having)
     scripts = parts.environment.scripts
     own = {meta.HISTORY: history, meta.EXPLICIT: explicit, activation.PROFILE: activation.profile(scripts)}
