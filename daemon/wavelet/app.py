@@ -19,8 +19,10 @@ from aiohttp import web
 
 from wavelet import __version__
 from wavelet.config import ConfigError, Settings, Source, join_address
+from wavelet.defects import handle_loop_error
 from wavelet.front import operations
 from wavelet.front.activity import Activity
+from wavelet.front.descriptors import raise_limit
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.listener import Listening, listen, open_plain
 from wavelet.house import furnish, lay_ground
@@ -163,8 +165,10 @@ async def serve(settings: Settings, source: Source) -> None:
     Raises:
         ConfigError: it cannot run with these settings, and why.
     """
+    raise_limit()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(handle_loop_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings, stop, source, take_over(os.environ)):

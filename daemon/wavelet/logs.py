@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -46,3 +47,38 @@ def configure(form: Literal["text", "json"], level: Literal["debug", "info", "wa
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s"
     )
+
+
+INTERVAL = 60.0
+"""Seconds in which a line of `Rarely` is written once."""
+
+
+class Rarely:
+    """A line of the log for what may happen a thousand times a second: once a minute, with how often it has happened.
+
+    Args:
+        event: the line.
+        about: what it is always about.
+    """
+
+    def __init__(self, event: str, **about: object) -> None:
+        self._event = event
+        self._about = about
+        self._count = 0
+        self._next = 0.0
+
+    def info(self, **about: object) -> None:
+        """Write it as an information, if it is time."""
+        self._write("info", about)
+
+    def warning(self, **about: object) -> None:
+        """Write it as a warning, if it is time."""
+        self._write("warning", about)
+
+    def _write(self, level: Literal["info", "warning"], about: dict[str, object]) -> None:
+        self._count += 1
+        now = time.monotonic()
+        if now < self._next:
+            return
+        getattr(structlog.get_logger(), level)(self._event, **self._about, **about, count=self._count)
+        self._count, self._next = 0, now + INTERVAL

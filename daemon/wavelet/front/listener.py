@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from wavelet.config import ConfigError, Settings, Tls, is_loopback, join_address, split_address
-from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaveletError
+from wavelet import defects
+from wavelet.config import ConfigError, Settings, is_loopback, join_address, split_address
+from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaitExpired, WaveletError
+from wavelet.front.accept import Acceptor
+from wavelet.front.activity import WATCHERS
+from wavelet.front.connections import SILENT_LIMIT, Connections
 from wavelet.front.defects import defect
+from wavelet.front.descriptors import HTTP_PART, connections_for
 from wavelet.front.peers import Peers
 from wavelet.front.port_owner import describe_owner
+from wavelet.front.tls import Certificate, tls_context
+from wavelet.logs import Rarely
 
 log = structlog.get_logger()
 
@@ -29,14 +37,24 @@ BODY_LIMIT = 32 * 1024 * 1024
 HEADER_LIMIT = 64 * 1024
 """Bytes of one header or request line: tokens of clouds have many thousands."""
 
+HEAD_LIMIT = 30.0
+"""Seconds within which a request's head has to arrive once it has begun."""
+
+KEEP_ALIVE = 300.0
+"""Seconds for which a connection without a request is kept after one; clients keep theirs for 90 (Go) or 30 (Java)."""
+
 LINGER = 5.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender gets to read the answer."""
+
+BUSY_RETRY = 5.0
+"""Seconds after which asking again makes sense where there are too many connections."""
 
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_UNREADABLE = Rarely("the owner of a connection cannot be looked up")
 _TLS_HANDSHAKE = b"\x16"
-_PROTOCOL = "http/1.1"
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -47,30 +65,89 @@ class Connection(web.RequestHandler):
     Attributes:
         peer_uid: the local user at the other end, looked up when it was accepted; None: nobody in particular.
         refusal: why nobody on this connection is served: the kernel does not say who it is.
+        is_spare: whether it came when all others were busy: it is for whoever watches the daemon.
     """
 
-    __slots__ = ("_begun", "_peers", "peer_uid", "refusal")
+    __slots__ = (
+        "_accepted",
+        "_begun",
+        "_connections",
+        "_head_since",
+        "_peers",
+        "_quiet_since",
+        "is_spare",
+        "peer_uid",
+        "refusal",
+    )
 
-    def __init__(self, server: web.Server, peers: Peers) -> None:
+    def __init__(self, server: web.Server, peers: Peers, connections: Connections, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         # No access log: aiohttp takes None for that, only its annotation does not.
         super().__init__(
-            server, loop=loop, access_log=None, lingering_time=LINGER,  # type: ignore[arg-type]
-            max_line_size=HEADER_LIMIT, max_field_size=HEADER_LIMIT,
-        )  # fmt: skip
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]
+            lingering_time=LINGER,
+            keepalive_timeout=KEEP_ALIVE,
+        )
         self.peer_uid: int | None = None
         self.refusal: AccessRefused | None = None
+        self.is_spare = False
         self._peers = peers
+        self._connections = connections
+        self._accepted = accepted
         self._begun = False
+        self._quiet_since: float | None = time.monotonic()
+        self._head_since: float | None = self._quiet_since
+
+    @property
+    def caller(self) -> Hashable:
+        """Whose it is, for who has how many."""
+        return self.peer_uid
+
+    def quiet_since(self) -> float | None:
+        """Return since when no request has been served; None while one is."""
+        return self._quiet_since
+
+    def is_overdue(self, now: float) -> bool:
+        """Tell whether it is silent from the beginning, or has sent half a request, for too long."""
+        limit = HEAD_LIMIT if self._begun else SILENT_LIMIT
+        return self._quiet_since is not None and self._head_since is not None and now - self._head_since > limit
+
+    def end(self, *, overdue: bool) -> None:
+        """End it, with an answer where it is half a request that does not go on."""
+        transport = self.transport
+        if overdue and self._begun and transport is not None:
+            transport.write(_TOO_LATE)
+            self.force_close()
+        elif transport is not None:
+            self.force_close()
+            transport.abort()
+        else:  # a handshake of TLS goes on
+            with contextlib.suppress(OSError):
+                self._accepted.shutdown(socket.SHUT_RDWR)
+
+    def began(self) -> None:
+        """Note that a request is being served."""
+        self._quiet_since = self._head_since = None
+
+    def ended(self) -> None:
+        """Note that it is answered."""
+        self._quiet_since = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look up who connects."""
         try:
             self.peer_uid = self._peers.uid_of(transport)
         except AccessRefused as error:
-            log.warning("the owner of a connection cannot be looked up", reason=error.message)
+            _UNREADABLE.warning(reason=error.message)
             self.refusal = error
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Make room for others."""
+        self._connections.remove(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes; a TLS handshake where HTTP is spoken ends at once and unanswered.
@@ -79,10 +156,21 @@ class Connection(web.RequestHandler):
         """
         if not self._begun and data:
             self._begun = True
+            self._head_since = time.monotonic()
             if data.startswith(_TLS_HANDSHAKE):
                 self.force_close()
                 return
+        elif self._head_since is None and self._quiet_since is not None:
+            self._head_since = time.monotonic()
         super().data_received(data)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what aiohttp meets outside of a handler; what the peer has done has one line and no traceback."""
+        raised = kw.get("exc_info")
+        if isinstance(raised, web.RequestPayloadError | HttpProcessingError | ConnectionError):
+            log.info("a request's body cannot be read", because=" ".join(str(raised).split()))
+        else:
+            defects.defect("defect in a connection", said=str(args[0]) if args else "")
 
     def handle_error(
         self,
@@ -118,9 +206,10 @@ class Listening:
     tls_address: tuple[str, int] | None
     grace_period: float
     _runner: web.AppRunner
-    _servers: tuple[asyncio.Server, ...]
+    _acceptors: tuple[Acceptor, ...]
+    _connections: Connections
     _peers: Peers
-    _certificate: _Certificate | None
+    _certificate: Certificate | None
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
         """Read the certificate that settings name, and return what makes them count for new connections. Blocking.
@@ -139,8 +228,9 @@ class Listening:
 
     async def close(self) -> None:
         """Accept no more, wait for running requests (at most the grace period), and end the application."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            await acceptor.close()
+        self._connections.close()
         connections = cast(web.Server, self._runner.server)
         connections.pre_shutdown()
         await connections.shutdown(self.grace_period)
@@ -176,29 +266,50 @@ async def listen(app: web.Application, settings: Settings, plain: socket.socket 
     Raises:
         ConfigError: an address is in use (its owner is named) or not this machine's, or the certificate cannot be used.
     """
-    certificate = None if settings.tls is None else _Certificate(await asyncio.to_thread(tls_context, settings.tls))
+    certificate = None if settings.tls is None else Certificate(await asyncio.to_thread(tls_context, settings.tls))
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(plain or await open_plain(settings))]
         if settings.tls is not None:
             sockets.append(opened.enter_context(await _open(settings.tls.listen, "tls.listen")))
         runner = await _start(app)
         opened.pop_all()
-    # AppRunner's sites make connections of aiohttp's own class. What accepts connections needs a factory and nothing
+    # AppRunner's sites make connections of aiohttp's own class. What accepts connections needs a protocol and nothing
     # of aiohttp's insides, so the sockets are served from here; the runner's server still knows every connection (each
     # reports to it) and ends them. The handler is wrapped there and not by a middleware, because aiohttp answers
     # `Expect: 100-continue` before middlewares run.
     server = cast(web.Server, runner.server)
     server.request_handler = _refuse_early(server.request_handler)
     peers = Peers()
-    factory = functools.partial(Connection, server, peers)
-    loop = asyncio.get_running_loop()
-    servers = [
-        await loop.create_server(factory, sock=each, ssl=secure, backlog=BACKLOG)
+    connections = Connections("HTTP", connections_for(HTTP_PART))
+    addresses = [each.getsockname()[:2] for each in sockets]
+    acceptors = [
+        Acceptor(each, _taker(server, peers, connections, secure), connections, "HTTP")
         for each, secure in zip(sockets, (None, certificate.door if certificate else None), strict=False)
     ]
-    addresses = [each.getsockname()[:2] for each in sockets]
     tls_address = addresses[1] if certificate else None
-    return Listening(addresses[0], tls_address, settings.grace_period, runner, tuple(servers), peers, certificate)
+    return Listening(
+        addresses[0], tls_address, settings.grace_period, runner, tuple(acceptors), connections, peers, certificate
+    )
+
+
+def _taker(
+    server: web.Server, peers: Peers, connections: Connections, secure: ssl.SSLContext | None
+) -> Callable[[socket.socket], Coroutine[Any, Any, None]]:
+    """Return what makes a connection of an accepted socket."""
+    loop = asyncio.get_running_loop()
+    limits = {} if secure is None else {"ssl_handshake_timeout": SILENT_LIMIT}
+
+    async def take(accepted: socket.socket) -> None:
+        connection = Connection(server, peers, connections, accepted)
+        connection.is_spare = not connections.add(connection)
+        try:
+            await loop.connect_accepted_socket(lambda: connection, accepted, ssl=secure, **limits)
+        except OSError:
+            # It has gone before it began, or does not speak TLS as this one does.
+            connections.remove(connection)
+            accepted.close()
+
+    return take
 
 
 async def _start(app: web.Application) -> web.AppRunner:
@@ -213,6 +324,18 @@ async def _start(app: web.Application) -> web.AppRunner:
 
 def _refuse_early(handler: _Handler) -> _Handler:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        if not isinstance(connection, Connection):
+            return await decide(request)
+        connection.began()
+        try:
+            if connection.is_spare and request.path not in WATCHERS:
+                return _answer(WaitExpired("there are too many connections; ask again", retry_after=BUSY_RETRY))
+            return await decide(request)
+        finally:
+            connection.ended()
+
+    async def decide(request: web.BaseRequest) -> web.StreamResponse:
         if (request.content_length or 0) > BODY_LIMIT:
             return _answer(
                 TooLarge(f"a request's body has at most {BODY_LIMIT} bytes, this has {request.content_length}")
@@ -268,42 +391,3 @@ async def _why(error: OSError, address: str, port: int, key: str) -> str:
             return f"{key}: {address} is not open to this user; ports below 1024 are root's"
         case _:
             return f"{key}: cannot listen on {address}: {error.strerror}"
-
-
-class _Certificate:
-    """The certificate that new connections are shown. A server keeps its context, and that hands over to this one.
-
-    Attributes:
-        context: the certificate's; may be set at any time.
-        door: the server's.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.context = context
-        self.door = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.door.set_alpn_protocols([_PROTOCOL])
-        # Asked at each handshake, also where the client names no server.
-        self.door.sni_callback = self._choose
-
-    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str, _door: ssl.SSLContext) -> None:
-        connection.context = self.context
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Read a listener's certificate and key. Blocking.
-
-    Raises:
-        ConfigError: they cannot be used.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols([_PROTOCOL])
-    try:
-        # Without a password given, OpenSSL would ask the terminal for that of a key that has one.
-        context.load_cert_chain(tls.certificate, tls.key, password="")
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or str(error)
-        message = (
-            f"tls: {tls.certificate} with {tls.key} cannot be used: {reason}; both are PEM files, the key unencrypted"
-        )
-        raise ConfigError(message, field="tls") from None
-    return context

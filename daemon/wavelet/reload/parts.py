@@ -15,8 +15,8 @@ from wavelet.cluster.records import Records
 from wavelet.config import Conda, ConfigError, Settings, parse_size
 from wavelet.errors import CallerError
 from wavelet.front.guard import Guard, own_names
-from wavelet.front.listener import tls_context
 from wavelet.front.registry.scope import Scopes
+from wavelet.front.tls import tls_context
 from wavelet.image.platform import Platform
 from wavelet.logs import configure
 from wavelet.pin.access import Access

@@ -10,10 +10,14 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wavelet.front.grpc.forward import BUFFERED, End, Forwarder
+from wavelet.front import connections
+from wavelet.front.connections import Connections
+from wavelet.front.grpc import forward
+from wavelet.front.grpc.forward import BUFFERED, Forwarder
 from wavelet.front.grpc.sockets import open_listener
 
 LIMIT = 10.0
@@ -21,7 +25,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @contextlib.asynccontextmanager
-async def forwarding(directory: Path, handler: Handler) -> AsyncIterator[Path]:
+async def forwarding(directory: Path, handler: Handler, counted: Connections | None = None) -> AsyncIterator[Path]:
     """Forward to a server whose connections `handler` serves; give the public socket's path."""
     inner, public = directory / "inner.sock", directory / "public.sock"
     served: set[asyncio.Task[None]] = set()
@@ -35,8 +39,10 @@ async def forwarding(directory: Path, handler: Handler) -> AsyncIterator[Path]:
         writer.close()
 
     server = await asyncio.start_unix_server(serve, str(inner))
-    forwarder = Forwarder(open_listener(public, 0o666, "", "grpc.socket"), "user", str(inner))
-    await forwarder.start()
+    forwarder = Forwarder(
+        open_listener(public, 0o666, "", "grpc.socket"), "user", str(inner), counted or Connections("gRPC", 100)
+    )
+    forwarder.start()
     try:
         async with asyncio.timeout(LIMIT):
             yield public
@@ -118,35 +124,77 @@ async def test_a_side_that_does_not_read_stops_the_other_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ends", ["half-closed", "open"])
-async def test_what_comes_before_there_is_an_inner_connection_is_passed_on(
+async def test_what_comes_before_there_is_another_end_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
-    """Fault D1: Pythons before 3.11.4 begin to read after `connection_made`, whatever that has said."""
-    connect, accepted = Forwarder._inner_connection, Forwarder.accepted
-    release = asyncio.Event()
-
-    async def late(self: Forwarder, uid: int | None) -> socket.socket:
-        await release.wait()
-        return await connect(self, uid)
-
-    def begins_to_read(self: Forwarder, end: End, transport: asyncio.Transport) -> None:
-        accepted(self, end, transport)
-        asyncio.get_running_loop().call_soon(transport.resume_reading)
-
-    monkeypatch.setattr(Forwarder, "_inner_connection", late)
-    monkeypatch.setattr(Forwarder, "accepted", begins_to_read)
+    """Fault D1: before 3.11.4 a transport begins to read after `connection_made`, whatever that has said."""
+    loop = asyncio.get_running_loop()
+    connect, release, began = loop.connect_accepted_socket, asyncio.Event(), asyncio.Event()
     sent = os.urandom(500_000)
-    async with forwarding(tmp_path, echo) as path:
-        reader, writer = await asyncio.open_unix_connection(str(path))
+
+    async def late(*arguments: Any, **more: Any) -> Any:
+        await release.wait()
+        return await connect(*arguments, **more)
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(sent)
         if ends == "half-closed":
             writer.write_eof()
+        began.set()
+        await reader.read()
+
+    async with forwarding(tmp_path, greet) as path:
+        monkeypatch.setattr(loop, "connect_accepted_socket", late)
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        await began.wait()
         for _ in range(20):
             await asyncio.sleep(0)
         release.set()
         assert await reader.readexactly(len(sent)) == sent
+        if ends == "half-closed":
+            assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_connection_that_says_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault D5: silent connections stayed for good; one that has begun stays."""
+    monkeypatch.setattr(connections, "LOOK_INTERVAL", 0.05)
+    monkeypatch.setattr(forward, "SILENT_LIMIT", 0.2)
+    async with forwarding(tmp_path, echo) as path:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        silent, _ = await asyncio.open_unix_connection(str(path))
+        with contextlib.suppress(ConnectionError):
+            assert await silent.read() == b""
+        writer.write(b"again")
+        assert await reader.readexactly(5) == b"again"
+        for each in (writer, _):
+            each.close()
+            with contextlib.suppress(ConnectionError):
+                await each.wait_closed()
+
+
+async def test_who_has_most_connections_makes_room_for_others(tmp_path: Path) -> None:
+    """Fault D5: of idle connections those make room that have been quiet longest."""
+    async with forwarding(tmp_path, echo, Connections("gRPC", 3)) as path:
+        opened = []
+        for number in range(5):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(b"%d" % number)
+            assert await reader.readexactly(1) == b"%d" % number
+            opened.append((reader, writer))
+        for reader, _ in opened[:2]:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        for reader, writer in opened[2:]:
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+        for _, writer in opened:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def test_without_descriptors_a_connection_ends_and_the_next_one_is_taken(

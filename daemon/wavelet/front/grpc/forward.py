@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-import sys
-from typing import Any, Literal, cast
-
-import structlog
+import time
+from collections.abc import Hashable
+from typing import Literal, cast
 
 from wavelet.errors import AccessRefused
+from wavelet.front.accept import Acceptor
+from wavelet.front.connections import SILENT_LIMIT, Connections
 from wavelet.front.grpc.peer import Door, address_of
 from wavelet.front.grpc.sockets import Listener, peer_of
 from wavelet.front.uids import user_of
+from wavelet.logs import Rarely
 
 BUFFERED = 256 * 1024
 """Bytes that wait on one side for a slow other side, at the most; then its sender is not read any more."""
@@ -21,50 +23,39 @@ BUFFERED = 256 * 1024
 CHUNK = 64 * 1024
 """Bytes that are read at one time."""
 
-log = structlog.get_logger()
-
 
 class Forwarder:
-    """One public socket's accept loop, and the connections that came in by it."""
+    """One public socket, and the connections that came in by it."""
 
-    def __init__(self, listener: Listener, door: Door, inner: str) -> None:
+    def __init__(self, listener: Listener, door: Door, inner: str, connections: Connections) -> None:
         """Forward what comes in at `listener` to the socket at the path `inner`."""
         self._listener = listener
         self._door: Door = door
         self._inner = inner
-        self._server: asyncio.Server | None = None
+        self._connections = connections
+        self._failed = Rarely("a gRPC connection could not be taken on")
+        self._acceptor: Acceptor | None = None
         self._ends: set[End] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Begin to accept. Where the process has no file descriptor left, asyncio's loop pauses and goes on."""
-        loop = asyncio.get_running_loop()
-        # From 3.13 on asyncio removes the file, which is the listener's matter, or that of who has opened the socket.
-        leave: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await loop.create_unix_server(lambda: End(self), sock=self._listener.socket, **leave)
+    def start(self) -> None:
+        """Begin to accept."""
+        self._acceptor = Acceptor(self._listener.socket, self._connect, self._connections, f"gRPC, {self._door}")
 
     def stop_accepting(self) -> None:
         """Accept no more, and remove the socket; what has come in goes on."""
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.stop()
         self._listener.close()
 
     async def close(self) -> None:
         """Break off what is left."""
         self.stop_accepting()
-        for task in self._connecting:
-            task.cancel()
+        if self._acceptor is not None:
+            await self._acceptor.close()
         for end in list(self._ends):
             end.abort()
-        await asyncio.gather(*self._connecting, return_exceptions=True)
         # Aborted transports close their sockets in the loop's next round.
         await asyncio.sleep(0)
-
-    def accepted(self, end: End, transport: asyncio.Transport) -> None:
-        """Take in the caller's end of a connection."""
-        task = asyncio.create_task(self._connect(end, transport))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
 
     def began(self, end: End) -> None:
         """Remember an end."""
@@ -73,18 +64,31 @@ class Forwarder:
     def ended(self, end: End) -> None:
         """Forget an end."""
         self._ends.discard(end)
+        self._connections.remove(end)
 
-    async def _connect(self, end: End, transport: asyncio.Transport) -> None:
-        other = End(self)
+    async def _connect(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            _, number = peer_of(cast(socket.socket, transport.get_extra_info("socket")))
-            inner = await self._inner_connection(user_of(number))
-            other.join(end)
-            end.join(other)
-            await asyncio.get_running_loop().create_unix_connection(lambda: other, sock=inner)
+            uid = user_of(peer_of(accepted)[1])
+            inner = await self._inner_connection(uid)
         except (OSError, AccessRefused) as error:
-            log.warning("a gRPC connection could not be taken on", because=str(error))
-            end.abort()
+            self._failed.warning(because=str(error))
+            accepted.close()
+            return
+        end, other = End(self, uid), End(self, uid)
+        other.join(end)
+        end.join(other)
+        try:
+            await loop.create_unix_connection(lambda: other, sock=inner)
+            await loop.connect_accepted_socket(lambda: end, accepted)
+        except OSError as error:
+            self._failed.warning(because=str(error))
+            other.abort()
+            inner.close()
+            accepted.close()
+            return
+        if not end.is_closing():
+            self._connections.add(end)
 
     async def _inner_connection(self, uid: int | None) -> socket.socket:
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -106,8 +110,11 @@ class End(asyncio.BufferedProtocol):
 
     _taken_in = memoryview(bytearray(CHUNK))
 
-    def __init__(self, forwarder: Forwarder) -> None:
+    def __init__(self, forwarder: Forwarder, caller: int | None) -> None:
         self._forwarder = forwarder
+        self._caller = caller
+        self._quiet_since = time.monotonic()
+        self._silent = True
         self._transport: asyncio.Transport | None = None
         self._other: End | None = None
         self._early = bytearray()
@@ -122,10 +129,29 @@ class End(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(BUFFERED)
         self._forwarder.began(self)
-        if self._other is None:
-            self._forwarder.accepted(self, self._transport)
-        else:
+        if self._other is not None:
             self._other._pass_on(self)
+
+    @property
+    def caller(self) -> Hashable:
+        """Whose connection it is, for who has how many."""
+        return self._caller
+
+    def quiet_since(self) -> float:
+        """Return when the last bytes have passed, in whatever direction.
+
+        Which calls are running in it is not known here. Whose connection ends because there is no more room connects
+        again.
+        """
+        return self._quiet_since if self._other is None else max(self._quiet_since, self._other._quiet_since)
+
+    def is_overdue(self, now: float) -> bool:
+        """Tell whether the caller has said nothing yet, for too long."""
+        return self._silent and now - self._quiet_since > SILENT_LIMIT
+
+    def end(self, *, overdue: bool) -> None:
+        """End now, and with it the other end."""
+        self.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where to read into."""
@@ -134,9 +160,10 @@ class End(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Pass bytes on; until there is another end they are kept, and no more are read.
 
-        A transport cannot be kept from reading before: Python 3.11 up to 3.11.3 and older ones begin to read after
-        `connection_made`, whatever that has said.
+        A transport cannot be kept from reading before: Pythons before 3.11.4 begin to read after `connection_made`,
+        whatever that has said.
         """
+        self._quiet_since, self._silent = time.monotonic(), False
         other = self._other
         if other is not None and other._transport is not None:
             other._transport.write(bytes(self._taken_in[:nbytes]))
@@ -187,6 +214,10 @@ class End(asyncio.BufferedProtocol):
         self._forwarder.ended(self)
         if self._other is not None:
             self._other.close()
+
+    def is_closing(self) -> bool:
+        """Tell whether it has ended, or is about to."""
+        return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
         """End when all is sent."""

@@ -19,6 +19,8 @@ from grpc_reflection.v1alpha import reflection
 
 from wavelet import plain_files
 from wavelet.config import ConfigError, GrpcTls, Settings, join_address, split_address
+from wavelet.front.connections import SILENT_LIMIT, Connections
+from wavelet.front.descriptors import GRPC_PART, connections_for
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.cache_service import Caches
 from wavelet.front.grpc.calls import Calls
@@ -49,11 +51,16 @@ from wavelet.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
 MESSAGE_LIMIT = 32 * 1024 * 1024
 """Bytes of a request; as many as the body of one on the other door may have."""
 
+KEEP_ALIVE = 600.0
+"""Seconds for which a connection without a call is kept; clients connect again by themselves."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
     ("grpc.http2.bdp_probe", 0),  # the pings by which it measures a network cost each call more than they tell
+    ("grpc.server_handshake_timeout_ms", int(SILENT_LIMIT * 1000)),  # of TLS, and until the first frame
+    ("grpc.max_connection_idle_ms", int(KEEP_ALIVE * 1000)),
 )
 _PRIVATE_DIRECTORY = "grpc"
 _PRIVATE_SOCKET = "inner.sock"
@@ -109,9 +116,11 @@ async def serve(settings: Settings, behind: Behind, given: Given) -> Serving | N
         server.add_insecure_port(f"unix:{inner}")
         tls_address = await _add_tls(server, settings.grpc.tls) if settings.grpc.tls else None
         await server.start()
-        forwarders = tuple(Forwarder(listener, door, inner) for door, listener in listeners)
+        connections = Connections("gRPC", connections_for(GRPC_PART))
+        opened.callback(connections.close)
+        forwarders = tuple(Forwarder(listener, door, inner, connections) for door, listener in listeners)
         for forwarder in forwarders:
-            await forwarder.start()
+            forwarder.start()
         log.info("serving gRPC", sockets=[str(listener.path) for _, listener in listeners], tls=tls_address)
         return Serving(tls_address, server, states, forwarders, opened.pop_all())
 
