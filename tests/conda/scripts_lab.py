@@ -7,6 +7,7 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from memory_work import AMD64, Everything, MemoryWork
 
@@ -23,6 +24,7 @@ from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.make.conda import scripts
 from wavelet.make.conda.engine import Engine, Given
+from wavelet.make.conda.engine_limits import Limits
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromLock, Package, ScriptsLayer
 from wavelet.plan.plan import Plan
@@ -106,9 +108,9 @@ class Node:
         """Write a package and return it as locks name it."""
         return self.everything.package(conda_packages.write(self.everything.directory / "channel", package))
 
-    async def make(self, plan: ScriptsLayer, *engines: Engine) -> Image:
+    async def make(self, plan: ScriptsLayer, *engines: Engine, **limits: Any) -> Image:
         """Make the layer."""
-        return await scripts.make(plan, ScriptsWork(self, key_of(plan)), engines)
+        return await scripts.make(plan, ScriptsWork(self, key_of(plan)), engines, Limits(**limits))
 
 
 def _has_script(package: Package | LabPackage) -> bool:
@@ -125,7 +127,7 @@ def hang(engine: Engine, name: str, started: Path) -> None:
     """Open a sandbox of the image with this name, say so by making a file, and wait to be killed."""
 
     async def wait() -> None:
-        async with engine.open(None, _Named(name)) as sandbox:  # type: ignore[arg-type]
+        async with engine.open(None, _Named(name), Limits()) as sandbox:  # type: ignore[arg-type]
             await sandbox.put([Given("one.sh", b"sleep 1000"), Given("packages", b"one\t1\t0\n")])
             console = await sandbox.start("0 1000000 1000000")
             await console.hear()

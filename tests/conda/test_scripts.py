@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -17,8 +18,8 @@ import pytest
 from scripts_lab import Node, PodmanPlace, Shared, hang, scripted
 
 from lab import images
+from lab.conda_packages import File, script, text
 from lab.conda_packages import Package as LabPackage
-from lab.conda_packages import script, text
 from lab.conda_scripts import activated, data_tarball
 from lab.conda_scripts import scripted as scripted_packages
 from lab.engines import Docker
@@ -174,10 +175,76 @@ async def test_a_script_that_fails_is_named(node: Node, engine: Engine) -> None:
     assert not node.shared.claims
 
 
-async def test_a_script_that_hangs_is_ended(node: Node, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "SCRIPT_SECONDS", 2.0)
-    with pytest.raises(ScriptFailed, match="hangs: its post-link script does not end within 2 s"):
-        await node.make(node.plan(scripted("hangs", "echo still; trap '' TERM; sleep 1000 & sleep 1000")), engine)
+async def test_a_script_that_hangs_is_ended(node: Node, engine: Engine) -> None:
+    plan = node.plan(scripted("hangs", "echo still; trap '' TERM; sleep 1000 & sleep 1000"))
+    with pytest.raises(ScriptFailed, match=r"hangs: .* does not end within 2 s \(conda\.scripts\.seconds\)"):
+        await node.make(plan, engine, seconds=2.0)
+
+
+def left_of(marker: str) -> list[str]:
+    """Return the processes of this machine that were started with an argument."""
+    said = subprocess.run(["pgrep", "-f", marker], capture_output=True, text=True, check=False)
+    return [pid for pid in said.stdout.split() if int(pid) != os.getpid()]
+
+
+FORKS = "fork() { while true; do sleep 3.14159 & done; }; for i in 1 2 3; do fork & done; wait; sleep 1000"
+HOLDS = 'hold() { x=$(printf "%*s" 20000000 x); y=$x$x; sleep 1000; }; for i in {1..6}; do hold & done; wait'
+WRITES = 'cd "$PREFIX"; for i in {1..1000}; do printf "%*s" 4000000 x > file-$i; done; sleep 1000'
+HIDES = """exec 5> "$PREFIX/hidden" 6> "$PREFIX/too"; rm "$PREFIX/hidden" "$PREFIX/too"
+for i in {1..30}; do printf "%*s" 1000000 x >&5; printf "%*s" 1000000 x >&6; done; sleep 1000"""
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "says"),
+    [
+        (FORKS, {"processes": 150}, r"runs \d+ processes at once, .* \(conda\.scripts\.processes\)"),
+        (HOLDS, {"memory": 200_000_000}, r"of memory, and 200 MB are the most \(conda\.scripts\.memory\)"),
+        (WRITES, {"disk": 60_000_000}, r"writes .*, and 60 MB are the most \(conda\.scripts\.disk\)"),
+        (HIDES, {"disk": 40_000_000}, r"writes .*, and 40 MB are the most \(conda\.scripts\.disk\)"),
+    ],
+    ids=["forks", "holds", "writes", "hides"],
+)
+async def test_what_a_script_takes_is_bounded(
+    node: Node, engine: Engine, text: str, limits: dict[str, int], says: str
+) -> None:
+    """Fault G6: processes, memory and bytes, with a sentence that names the limit; nothing is left behind."""
+    with pytest.raises(ScriptFailed, match=f"takes: its post-link script .*{says}"):
+        await node.make(node.plan(scripted("takes", text)), engine, seconds=60.0, **limits)
+    assert not left_of("sleep 3.14159") and not left_of("takes-post-link.sh")
+    assert not list(node.everything.directory.glob("scratch-*"))
+
+
+async def test_a_file_is_bounded_as_it_is_written(node: Node, engine: Engine) -> None:
+    """Fault G6: no look is quick enough for one that writes fast."""
+    plan = node.plan(scripted("writes", 'head -c 900000000 /dev/zero > "$PREFIX/file" || sleep 0.1; ls -l "$PREFIX"'))
+    try:
+        info, _ = layer_of(node, await node.make(plan, engine, disk=50_000_000))
+        assert info.size < 60_000_000
+    except ScriptFailed as error:
+        assert "conda.scripts" in error.message
+
+
+async def test_limits_are_for_one_script_and_not_for_its_neighbours(tmp_path: Path, namespace_engine: Engine) -> None:
+    """Fault G6: other users' builds go on."""
+    one, other = Node(tmp_path / "one", None), Node(tmp_path / "other", None)
+    forking = asyncio.create_task(one.make(one.plan(scripted("takes", FORKS)), namespace_engine, processes=150))
+    quiet = [scripted("quiet", "for i in {1..40}; do (sleep 0.01); done; for i in {1..90}; do sleep 1 & done; wait")]
+    info, _ = layer_of(other, await other.make(other.plan(*quiet), namespace_engine, processes=150))
+    assert not info.files
+    with pytest.raises(ScriptFailed, match="processes at once"):
+        await forking
+
+
+async def test_there_is_no_way_to_memory_that_is_nobodys(node: Node, namespace_engine: Engine) -> None:
+    plan = node.plan(scripted("nests", "unshare -Ur true 2>&1 || echo refused"), LabPackage("tools", files=unshare()))
+    await node.make(plan, namespace_engine)
+    assert "nests: refused" in node.lines
+
+
+def unshare() -> dict[str, File]:
+    found = shutil.which("unshare")
+    assert found is not None
+    return {"bin/unshare": File(Path(found).read_bytes(), 0o755)}
 
 
 async def test_a_script_that_digs_is_refused(node: Node, engine: Engine) -> None:
@@ -188,10 +255,7 @@ async def test_a_script_that_digs_is_refused(node: Node, engine: Engine) -> None
     assert not list(node.everything.directory.glob("scratch-*"))
 
 
-async def test_a_script_that_prints_without_end(
-    node: Node, namespace_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scripts, "SCRIPT_SECONDS", 2.0)
+async def test_a_script_that_prints_without_end(node: Node, namespace_engine: Engine) -> None:
     turns = 0
 
     async def others() -> None:
@@ -203,7 +267,7 @@ async def test_a_script_that_prints_without_end(
     plan = node.plan(scripted("prints", "while true; do echo 12345678; done & printf '%0200000d' 7; wait"))
     waiting = asyncio.create_task(others())
     with pytest.raises(ScriptFailed, match="prints: its post-link script does not end"):
-        await node.make(plan, namespace_engine)
+        await node.make(plan, namespace_engine, seconds=2.0)
     waiting.cancel()
     assert turns > 50
     assert sum(line.startswith("prints: ") for line in node.lines) == scripts.REPORTED + 2

@@ -104,6 +104,8 @@ def _sizes(settings: Settings) -> None:
     compressed = parse_size(settings.upstream.layer_limit, "upstream.layer_limit")
     inflated = parse_size(settings.upstream.inflated_limit, "upstream.inflated_limit")
     parse_size(settings.conda.package_limit, "conda.package_limit")
+    parse_size(settings.conda.scripts.memory, "conda.scripts.memory")
+    parse_size(settings.conda.scripts.disk, "conda.scripts.disk")
     if settings.store.limit:
         parse_size(settings.store.limit, "store.limit")
     if inflated < compressed:

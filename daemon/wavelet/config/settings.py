@@ -135,6 +135,15 @@ class Upstream(Section, frozen=True):
     inflated_limit: Annotated[str | int, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
 
 
+class Scripts(Section, frozen=True):
+    """What the post-link scripts of an environment may take. They run in its image, without a network."""
+
+    processes: Annotated[int, Meta(description="processes and threads at a time", ge=16)] = 1024
+    memory: Annotated[str | int, Meta(description="bytes of memory of all of them")] = "8GB"
+    disk: Annotated[str | int, Meta(description="bytes that all of them write")] = "4GB"
+    seconds: Annotated[float, Meta(description="seconds that one script may take", gt=0)] = 900
+
+
 class Conda(Section, frozen=True):
     """Images of conda packages. Logins and further mirrors come from the daemon user's own conda and rattler files."""
 
@@ -187,6 +196,7 @@ class Conda(Section, frozen=True):
         Literal["auto", "docker", "podman", "namespace", "none"],
         Meta(description="what runs post-link scripts; `auto`: the first that works; `none`: they are refused"),
     ] = "auto"
+    scripts: Annotated[Scripts, Meta(description="what post-link scripts may take")] = field(default_factory=Scripts)
 
 
 class GrpcTls(Section, frozen=True):

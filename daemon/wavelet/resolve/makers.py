@@ -11,6 +11,7 @@ from wavelet.image.image import Image
 from wavelet.make import augment, index, registry
 from wavelet.make.conda import image as conda_image
 from wavelet.make.conda import libc, package, scripts, wheel
+from wavelet.make.conda.engine_limits import Limits
 from wavelet.make.conda.engines import engines
 from wavelet.make.work import Work
 from wavelet.plan.conda import FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
@@ -23,6 +24,13 @@ Makers = Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]]
 def makers(settings: Conda) -> Makers:
     """Return all makers, as a site wants them."""
     limit = parse_size(settings.package_limit, "conda.package_limit")
+    scripted = settings.scripts
+    limits = Limits(
+        scripted.processes,
+        parse_size(scripted.memory, "conda.scripts.memory"),
+        parse_size(scripted.disk, "conda.scripts.disk"),
+        scripted.seconds,
+    )
     return {
         FromRegistry: registry.make,
         WithConfig: augment.make,
@@ -30,6 +38,6 @@ def makers(settings: Conda) -> Makers:
         FromLock: conda_image.make,
         PackageLayer: partial(package.make, limit=limit),
         WheelLayer: partial(wheel.make, limit=limit),
-        ScriptsLayer: partial(scripts.make, engines=engines(settings.engine)),
+        ScriptsLayer: partial(scripts.make, engines=engines(settings.engine), limits=limits),
         LibcOf: libc.make,
     }

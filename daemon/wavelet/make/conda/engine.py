@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wavelet.errors import EngineFailed
+from wavelet.make.conda.engine_limits import Limits, Usage
 from wavelet.make.conda.engine_tree import Tree
 from wavelet.make.work import Work
 from wavelet.plan.conda import PREFIX, FromLock
@@ -70,8 +71,10 @@ class Engine(Protocol):
     async def absence(self) -> str:
         """Return why it cannot be used on this node, or nothing."""
 
-    def open(self, image: FromLock, work: Work) -> AbstractAsyncContextManager[Sandbox]:
+    def open(self, image: FromLock, work: Work, limits: Limits) -> AbstractAsyncContextManager[Sandbox]:
         """Give a sandbox of an image, without a network and without privileges; nothing is left of it at the end.
+
+        Of `limits` the engine bounds what it can; see `Sandbox.usage` for the rest.
 
         Raises:
             EngineFailed: see there.
@@ -92,6 +95,14 @@ class Sandbox(Protocol):
 
     async def start(self, line: str) -> Console:
         """Let the first process begin its work, which `line` says more of."""
+
+    async def usage(self) -> Usage:
+        """Return what the scripts take now, as far as it can be told.
+
+        Raises:
+            ScriptFailed: what they write is deeper than what is taken from others.
+            EngineFailed: it cannot be told.
+        """
 
     async def settle(self) -> None:
         """See to it that nothing is changed any more."""
@@ -147,13 +158,22 @@ class Console:
         except TimeoutError:
             raise EngineFailed(f"bash in the image does not start within {START_SECONDS:g} s") from None
 
+    @property
+    def pid(self) -> int:
+        """The process of this machine that is, or speaks for, the first one in the sandbox."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Have all processes of the sandbox ended at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()  # the engine's command passes it on
+
     async def close(self) -> None:
         """End the process, by force if need be."""
         self._input.close()
         try:
             if not await self._ends():
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.terminate()  # the engine's command passes it on
+                self.kill()
                 await self._ends()
         finally:
             self._listener.cancel()

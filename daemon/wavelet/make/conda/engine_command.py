@@ -13,13 +13,15 @@ import secrets
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
 from wavelet.errors import EngineFailed
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, OWN_DIRECTORIES, Console, Given, Sandbox, first_process, spawn
+from wavelet.make.conda.engine_limits import Limits, Usage, taken_by
 from wavelet.make.conda.engine_tree import CommandTree, Tree
 from wavelet.make.work import Work
 from wavelet.plan.conda import PREFIX, FromLock
@@ -53,7 +55,7 @@ class CommandEngine:
         program: the command.
         probe: arguments with which it fails where the engine does not work.
         pull: arguments for a registry on this machine that speaks plain http.
-        limits: arguments of `run` that bound a container.
+        bounds: whether its containers can always be bounded in processes and memory; else what runs is looked at.
     """
 
     name: str
@@ -61,7 +63,7 @@ class CommandEngine:
     program: str
     probe: tuple[str, ...]
     pull: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
+    bounds: bool = True
 
     async def absence(self) -> str:
         """See `Engine`."""
@@ -74,28 +76,47 @@ class CommandEngine:
         return ""
 
     @contextlib.asynccontextmanager
-    async def open(self, image: FromLock, work: Work) -> AsyncIterator[Sandbox]:
+    async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
         reference = await work.pullable(image)
         container = f"wavelet-post-link-{secrets.token_hex(6)}"
         mark, arguments = first_process()
         try:
             await self._command(PULL_SECONDS, "pull", "--quiet", *self.pull, reference)
-            process = await spawn([self.program, "run", *self._run_options(container), reference, *arguments])
-            console = Console(process, mark)
+            console = await self._start(container, reference, arguments, mark, limits)
             try:
-                await console.started()
-                yield _Container(self, container, console)
+                yield _Container(self, container, console, mark)
             finally:
                 await console.close()
         finally:
             await asyncio.shield(self._remove(container, reference))
 
+    async def _start(
+        self, container: str, reference: str, arguments: Sequence[str], mark: str, limits: Limits
+    ) -> Console:
+        """Start the container's first process, bounded by the engine if it can do that."""
+        hard = limits.hard
+        bounds = (f"--memory={hard.memory}b", f"--memory-swap={hard.memory}b", f"--pids-limit={hard.processes}")
+        for given in (bounds,) if self.bounds else (bounds, (f"--ulimit=nproc={hard.processes}",), ()):
+            options = [*self._run_options(container), *given]
+            console = Console(await spawn([self.program, "run", *options, reference, *arguments]), mark)
+            try:
+                await console.started()
+            except BaseException as error:
+                await console.close()
+                if not isinstance(error, EngineFailed) or not given or self.bounds:
+                    raise
+                with contextlib.suppress(EngineFailed):
+                    await self._command(REMOVE_SECONDS, "rm", "--force", container)
+            else:
+                return console
+        raise AssertionError("the last way returns or raises")
+
     def _run_options(self, container: str) -> list[str]:
         options = ["--rm", "--interactive", "--name", container, "--label", "wavelet=post-link", "--pull=never"]
         options += ["--network=none", "--user=0:0", "--workdir=/", "--entrypoint=bash", "--log-driver=none"]
         options += ["--security-opt=no-new-privileges", "--cap-drop=ALL", *(f"--cap-add={right}" for right in _RIGHTS)]
-        return [*options, *self.limits, *(f"--env={name}={value}" for name, value in ENVIRONMENT.items())]
+        return [*options, *(f"--env={name}={value}" for name, value in ENVIRONMENT.items())]
 
     async def _remove(self, container: str, reference: str) -> None:
         """Remove what may be left of a container, and its image; its layers stay where other images have them."""
@@ -105,6 +126,12 @@ class CommandEngine:
 
     async def _command(self, seconds: float, *arguments: str) -> str:
         return await asyncio.to_thread(command, [self.program, *arguments], seconds)
+
+    async def size_and_pid(self, container: str) -> tuple[int, int]:
+        """Return how many bytes a container has more than its image, and its first process where the engine runs."""
+        form = "{{.SizeRw}} {{.State.Pid}}"
+        size, pid = (await self._command(COPY_SECONDS, "inspect", "--size", "--format", form, container)).split()
+        return int(size), int(pid)
 
     async def changes(self, container: str) -> list[str]:
         """Return the absolute paths that were added, changed or deleted."""
@@ -121,8 +148,11 @@ class CommandEngine:
 class _Container:
     """Its first process runs from the beginning: a container that never began would outlive a daemon that is killed."""
 
-    def __init__(self, engine: CommandEngine, name: str, console: Console) -> None:
+    def __init__(self, engine: CommandEngine, name: str, console: Console, mark: str) -> None:
         self._engine = engine
+        self._mark = mark.encode()
+        self._size = self._pid = 0
+        self._next = 0.0
         self._name = name
         self._console = console
         self.tree: Tree = CommandTree((engine.program, "cp"), name)
@@ -134,6 +164,14 @@ class _Container:
         await self._console.say(line)
         return self._console
 
+    async def usage(self) -> Usage:
+        started = time.monotonic()
+        if started >= self._next:
+            self._size, self._pid = await self._engine.size_and_pid(self._name)
+            self._next = time.monotonic() + 2 * (time.monotonic() - started)
+        taken = await asyncio.to_thread(_taken_by, self._pid, self._mark)
+        return replace(taken, disk=taken.disk + self._size)
+
     async def settle(self) -> None:
         """Do nothing: the first process has ended all others, and has to live on for the container to be read."""
 
@@ -141,6 +179,15 @@ class _Container:
         paths = set(await self._engine.changes(self._name))
         parents = {str(parent) for path in paths for parent in Path(path).parents}
         return sorted(path for path in paths - parents if not _is_within(path, (PREFIX, *_ENGINES_OWN)))
+
+
+def _taken_by(pid: int, mark: bytes) -> Usage:
+    """Return what a container's processes take; nothing is known of them where the engine is on another machine."""
+    try:
+        is_here = mark in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        is_here = False
+    return taken_by(pid) if is_here else Usage()
 
 
 def _is_within(path: str, directories: Sequence[str]) -> bool:
@@ -202,7 +249,6 @@ DOCKER = CommandEngine(
     "docker, with its engine running and open to the daemon's user",
     "docker",
     ("version", "--format", "{{.Server.Version}}"),
-    limits=("--memory=16g", "--pids-limit=4096"),
 )
 PODMAN = CommandEngine(
     "podman",
@@ -210,4 +256,5 @@ PODMAN = CommandEngine(
     "podman",
     ("info", "--format", "{{.Host.Arch}}"),
     pull=("--tls-verify=false",),
+    bounds=False,  # without cgroups that are delegated to the user, it refuses to
 )

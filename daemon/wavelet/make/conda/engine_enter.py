@@ -1,10 +1,11 @@
 """A program of its own: goes into namespaces that an unprivileged user may make, and becomes a command there.
 
-    python -I -S engine_enter.py '{"argv": [...], "environment": {...}, "uid": 1999999999}'
+    python -I -S engine_enter.py '{"argv": [...], "environment": {...}, "uid": 1999999999, "processes": 1024}'
 
 The directory that it is started in becomes the root of all that the command sees; nothing of the machine's file systems
 is left but a few devices. There is no network, other processes are not seen, root in there is `uid` outside (null: the
-user who runs this), and has the rights that installers need over its own files.
+user who runs this), and has the rights that installers need over its own files. `processes` bounds processes and
+threads, if it is not null.
 
 It imports nothing of wavelet: it runs as another user than the daemon where that one is root.
 """
@@ -16,6 +17,8 @@ import ctypes
 import json
 import os
 import platform
+import re
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +34,8 @@ _RIGHTS = {0, 1, 3}
 """CHOWN, DAC_OVERRIDE and FOWNER (linux/capability.h)."""
 _DEVICES = ("full", "null", "random", "urandom", "zero")
 _NOT_FOUND = 127
+_COUNTS_BY_NAMESPACE = (5, 14)
+"""The kernel since which RLIMIT_NPROC counts the processes of a user within a user namespace."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -82,6 +87,18 @@ def _change_root() -> None:
     os.chdir("/")
 
 
+def _bound(processes: int | None) -> None:
+    """Bound what runs in there; before Linux 5.14 the limit counts all processes of a user, also those outside."""
+    with contextlib.suppress(OSError):  # where memory runs out, the daemon stays
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    # With namespaces of their own, programs would have file systems in memory, which counts as nobody's.
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    release = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
+    if processes is not None and release >= _COUNTS_BY_NAMESPACE:
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+
+
 def _give_rights_up() -> None:
     for right in range(64):
         if right not in _RIGHTS:
@@ -103,6 +120,7 @@ def main() -> int:
             signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        _bound(asked.get("processes"))
         _change_root()
         _give_rights_up()
         os.execvpe(asked["argv"][0], asked["argv"], asked["environment"])  # noqa: S606 - what this program is for

@@ -9,17 +9,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from wavelet import directory_trees
-from wavelet.errors import EngineFailed, UpstreamBroken
+from wavelet.errors import EngineFailed, ScriptFailed, UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
+from wavelet.make.conda.engine_limits import Limits, Usage, taken_by, written_below
 from wavelet.make.conda.engine_rootfs import inflated, unpack
 from wavelet.make.conda.engine_tree import DirectoryTree, Tree
 from wavelet.make.work import Work, read_document
@@ -27,8 +29,8 @@ from wavelet.plan.conda import PREFIX, FromLock
 
 PROBE_SECONDS = 20.0
 """How long the machine may take to show that there are such namespaces."""
-ROOM = 4 * 1024**3
-"""Bytes that scripts may write, beside the image."""
+LOOK_SECONDS = 5.0
+"""How often all that is in the image is counted; more often where the file system has lost the room of it."""
 
 _NOBODY = 1_999_999_999
 """Whom scripts run as where the daemon is root: nobody else's number. Outside of namespaces, root would be root."""
@@ -49,14 +51,14 @@ class NamespaceEngine:
         return await asyncio.to_thread(_probe)
 
     @contextlib.asynccontextmanager
-    async def open(self, image: FromLock, work: Work) -> AsyncIterator[Sandbox]:
+    async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
         layers, environment = await _parts(image, work)
         size = await work.run(inflated, layers)
-        async with work.scratch(size + ROOM) as scratch:
+        async with work.scratch(size + limits.hard.disk) as scratch:
             root = scratch / "root"
             root.mkdir(0o755)
-            sandbox = _Directory(root, environment)
+            sandbox = _Directory(root, environment, limits)
             try:
                 await work.run(unpack, layers, root, _owner())
                 yield sandbox
@@ -67,9 +69,11 @@ class NamespaceEngine:
 class _Directory:
     """Nothing runs in it while files go in or out: links that an image's own programs make lead nobody astray."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str], limits: Limits) -> None:
         self._root = root
         self._environment = environment
+        self._limits = limits
+        self._written = _Written(root, limits.disk)
         self._console: Console | None = None
         self.tree: Tree = DirectoryTree(root)
 
@@ -78,11 +82,26 @@ class _Directory:
 
     async def start(self, line: str) -> Console:
         mark, arguments = first_process()
-        process = await spawn(_entering(["bash", *arguments], self._environment), self._root)
+        await asyncio.to_thread(self._written.begin)
+        argv = _entering(["bash", *arguments], self._environment, self._limits.hard.processes)
+        process = await spawn(argv, self._root)
         self._console = Console(process, mark)
         await self._console.started()
         await self._console.say(line)
         return self._console
+
+    async def usage(self) -> Usage:
+        assert self._console is not None, "it was started"
+        return await asyncio.to_thread(self._usage, self._console.pid)
+
+    def _usage(self, pid: int) -> Usage:
+        usage = taken_by(pid)
+        try:
+            return replace(usage, disk=usage.disk + self._written.size())
+        except directory_trees.TooDeep as error:
+            raise ScriptFailed(f"post-link scripts: {error}; leave that package out") from None
+        except OSError as error:
+            raise EngineFailed(error.strerror or str(error)) from None
 
     async def settle(self) -> None:
         if self._console is not None:
@@ -113,6 +132,37 @@ class _Directory:
                 yield f"/{Path(entry.path).relative_to(self._root)}"
 
 
+class _Written:
+    """How much more is in a directory than at first. All of it is counted seldom, for an image has many files."""
+
+    def __init__(self, root: Path, limit: int) -> None:
+        self._root = root
+        self._limit = limit
+        self._first = self._last = self._free = 0
+        self._next = 0.0
+
+    def begin(self) -> None:
+        """Take what is there for nothing."""
+        self._first = written_below(self._root)
+        self._free = _free_bytes(self._root)
+
+    def size(self) -> int:
+        """Return how many bytes there are by now, or were a moment ago."""
+        started = time.monotonic()
+        free = _free_bytes(self._root)
+        if started >= self._next or self._free - free >= self._limit - self._last:
+            self._last = max(0, written_below(self._root) - self._first)
+            self._free = free
+            took = time.monotonic() - started
+            self._next = started + took + min(LOOK_SECONDS, 10 * took)
+        return self._last
+
+
+def _free_bytes(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
 async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]]:
     """Return an image's layers, the lowest first, and the environment of its processes."""
     image = await work.realise(plan)
@@ -128,8 +178,8 @@ async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]
     return layers, {"PATH": _PATH, **dict(entry.split("=", 1) for entry in own if "=" in entry), **ENVIRONMENT}
 
 
-def _entering(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    asked = {"argv": argv, "environment": environment, "uid": _owner()}
+def _entering(argv: Sequence[str], environment: Mapping[str, str], processes: int | None = None) -> list[str]:
+    asked = {"argv": argv, "environment": environment, "uid": _owner(), "processes": processes}
     return [sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()]
 
 

@@ -6,6 +6,7 @@ Scripts may do what they like, so this layer is not a function of its plan. The 
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -20,37 +21,39 @@ from wavelet.image.image import Content, Image
 from wavelet.make.conda import parts, scripts_diff
 from wavelet.make.conda.bioconductor import Tarball, tarball_of
 from wavelet.make.conda.engine import Console, Engine, Given, Sandbox, program
+from wavelet.make.conda.engine_limits import Limits, passed, too_long
 from wavelet.make.conda.info import MEDIA_TYPE, LayerInfo
 from wavelet.make.work import Work
 from wavelet.plan.conda import ScriptsLayer
 
-SCRIPT_SECONDS = 900.0
-"""How long one script may take."""
-FILE_LIMIT = 64 * 1024**3
-"""Bytes of a file that a script writes."""
-MEMORY_LIMIT = 16 * 1024**3
-"""Bytes of data of a process."""
+WATCH_SECONDS = 0.25
+"""How often it is looked at what scripts take; less often where looking takes longer."""
 TAIL = 20
 """Lines of a failed script's output that its error has."""
 REPORTED = 200
 """Lines of a script's output that are reported."""
 
+_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGXFSZ)
+_LACKS = ("Resource temporarily unavailable", "Cannot allocate memory", "cannot allocate", "File too large", "Killed")
+"""What programs say that were kept from taking more."""
+
 _LISTING = 128 * 1024**2
 """Bytes that the listings of a prefix stay under."""
 
 
-async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine]) -> Image:
+async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine], limits: Limits | None = None) -> Image:
     """Return the layer and its document (see `info.py`): another node's if there is one, else made by an engine.
 
     Args:
         plan: what to make.
         work: see there.
         engines: those that may be used, in order; the first one that works is.
+        limits: what scripts may take.
 
     Raises:
         NotServed: there is no engine on this node.
         EngineFailed: there is, but none does its part.
-        ScriptFailed: a script fails, or wants what it cannot have.
+        ScriptFailed: a script fails, wants what it cannot have, or takes more than it may.
         DigestMismatch, NotFound, UpstreamError: what a script downloads cannot be had.
     """
     before = _document(await work.claimed(work.key))
@@ -58,7 +61,7 @@ async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine]) -> Ima
     if before and layer:
         work.report("what the post-link scripts change is as another node has made it")
         return await _image(before, layer, work)
-    own, layer = await _first_that_works(plan, work, engines)
+    own, layer = await _first_that_works(plan, work, engines, limits or Limits())
     await work.share(await work.path(layer), layer.descriptor.digest)
     first = _document(await work.claim(work.key, own.encode()))
     if first and first != own:
@@ -83,7 +86,9 @@ def _document(data: bytes | None) -> LayerInfo | None:
         return None  # a later version's; this one makes its own
 
 
-async def _first_that_works(plan: ScriptsLayer, work: Work, engines: Sequence[Engine]) -> tuple[LayerInfo, Content]:
+async def _first_that_works(
+    plan: ScriptsLayer, work: Work, engines: Sequence[Engine], limits: Limits
+) -> tuple[LayerInfo, Content]:
     names = ", ".join(package.name for package in plan.packages)
     absent, failed = [], []
     for engine in engines:
@@ -91,7 +96,7 @@ async def _first_that_works(plan: ScriptsLayer, work: Work, engines: Sequence[En
             absent.append(f"{engine.name} ({reason})")
             continue
         try:
-            return await _Run(plan, work, engine).layer()
+            return await _Run(plan, work, engine, limits).layer()
         except EngineFailed as error:
             failed.append(f"{engine.name}: {error.message}")
             work.report(f"{engine.name} cannot run post-link scripts: {error.message}")
@@ -118,15 +123,17 @@ class _Script:
 class _Run:
     """One run of all scripts of a plan."""
 
-    def __init__(self, plan: ScriptsLayer, work: Work, engine: Engine) -> None:
+    def __init__(self, plan: ScriptsLayer, work: Work, engine: Engine, limits: Limits) -> None:
         self._plan = plan
+        self._limits = limits
         self._work = work
         self._engine = engine
 
     async def layer(self) -> tuple[LayerInfo, Content]:
         """Run the scripts and return what they have changed."""
         scripts = await self._scripts()
-        async with self._work.scratch(_LISTING) as own, self._engine.open(self._plan.image, self._work) as sandbox:
+        opened = self._engine.open(self._plan.image, self._work, self._limits)
+        async with self._work.scratch(_LISTING) as own, opened as sandbox:
             listing = own / "before"
             names = [script.name for script in scripts]
             before = await self._work.run(scripts_diff.look, sandbox.tree, listing, names)
@@ -135,8 +142,9 @@ class _Run:
                 script.tarball = tarball_of(script.name, before.scripts[script.name], before.table)
             await sandbox.put(await self._given(scripts))
             began = int(time.time())
-            console = await sandbox.start(f"{before.newest} {FILE_LIMIT // 1024} {MEMORY_LIMIT // 1024}")
-            await self._listen(console, scripts)
+            hard = self._limits.hard
+            console = await sandbox.start(f"{before.newest} {hard.disk // 1024} {hard.memory // 1024}")
+            await self._listen(sandbox, console, scripts)
             await sandbox.settle()
             return await self._difference(sandbox, scripts, own, began, before.newest)
 
@@ -173,21 +181,54 @@ class _Run:
         fetch = program("fetch.sh")
         return [*files, *(Given(f"bin/{name}", fetch, executable=True) for name in ("curl", "wget"))]
 
-    async def _listen(self, console: Console, scripts: Sequence[_Script]) -> None:
+    async def _listen(self, sandbox: Sandbox, console: Console, scripts: Sequence[_Script]) -> None:
         """Follow the scripts until the last one has ended."""
         for script in scripts:
             self._work.report(f"{script.name}: its post-link script runs by {self._engine.name}")
-            try:
-                async with asyncio.timeout(SCRIPT_SECONDS):
-                    status = await self._status(console, script)
-            except TimeoutError:
-                raise self._failed(script, f"does not end within {SCRIPT_SECONDS:g} s") from None
+            status = await self._bounded(sandbox, console, script)
             if script.refused:
                 raise _refused(script)
             if status:
-                raise self._failed(script, f"fails with status {status}")
+                raise self._failed(script, f"fails with status {status}{self._may_be_a_limit(status, script)}")
         while (await console.hear())[0] != "done":
             pass
+
+    async def _bounded(self, sandbox: Sandbox, console: Console, script: _Script) -> int:
+        """Return a script's status; it is ended once it takes more than it may."""
+        running = asyncio.create_task(self._status(console, script))
+        watching = asyncio.create_task(self._watch(sandbox))
+        try:
+            await asyncio.wait({running, watching}, timeout=self._limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                how = watching.result()
+            elif running.done() and not running.result():
+                return 0
+            else:
+                # One that has failed may have done so because it was kept from taking more.
+                how = passed(await sandbox.usage(), self._limits)
+            if not how and running.done():
+                return running.result()
+            console.kill()
+            raise self._failed(script, how or too_long(self._limits))
+        finally:
+            for task in (running, watching):
+                task.cancel()
+            await asyncio.gather(running, watching, return_exceptions=True)
+
+    async def _watch(self, sandbox: Sandbox) -> str:
+        """Return what a script does that it may not, once it does."""
+        while True:
+            started = time.monotonic()
+            how = passed(await sandbox.usage(), self._limits)
+            if how:
+                return how
+            await asyncio.sleep(max(WATCH_SECONDS, 3 * (time.monotonic() - started)))
+
+    def _may_be_a_limit(self, status: int, script: _Script) -> str:
+        said = "\n".join(script.tail)
+        if status in _KILLED or any(words in said for words in _LACKS):
+            return f"; scripts may have {self._limits.text}"
+        return ""
 
     async def _status(self, console: Console, script: _Script) -> int:
         lines = 0

@@ -1,0 +1,165 @@
+"""What programs that run in an image may take: processes, memory, bytes written, and time; and what they do take.
+
+Engines bound what they can by themselves. What they cannot, or only for each process, is looked at while scripts run:
+the processes below a sandbox's first one in /proc, and what has been written. The functions that look all block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wavelet.directory_trees import walk
+
+ENTRY_SIZE = 4096
+"""Bytes that a file or directory counts for at least: what is empty takes room in a file system, too."""
+
+_BEYOND = 1.25
+_PAGE = os.sysconf("SC_PAGESIZE")
+_BLOCK = 512
+_PARENT, _THREADS = 1, 17
+"""Fields of /proc/<pid>/stat behind the name (proc(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings `conda.scripts`.
+
+    Attributes:
+        processes: processes and threads at a time.
+        memory: bytes of memory of all of them.
+        disk: bytes that all of them write and leave.
+        seconds: how long one script may take.
+    """
+
+    processes: int = 1024
+    memory: int = 8 * 1000**3
+    disk: int = 4 * 1000**3
+    seconds: float = 900.0
+
+    @property
+    def hard(self) -> Limits:
+        """What engines and the kernel bound: more than what is looked for, so that it is seen and told by name."""
+        return replace(
+            self,
+            processes=int(self.processes * _BEYOND),
+            memory=int(self.memory * _BEYOND),
+            disk=int(self.disk * _BEYOND),
+        )
+
+    @property
+    def text(self) -> str:
+        """The limits as people read them."""
+        return (
+            f"{self.processes} processes, {_size(self.memory)} of memory, {_size(self.disk)} written,"
+            f" {self.seconds:g} s (conda.scripts)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is taken at the moment, as far as it can be told; members as in `Limits`."""
+
+    processes: int = 0
+    memory: int = 0
+    disk: int = 0
+
+
+def passed(usage: Usage, limits: Limits) -> str:
+    """Return what a script does that it may not, as the end of a sentence; nothing if all is well."""
+    if usage.disk >= limits.disk:
+        return f"writes {_size(usage.disk)}, and {_size(limits.disk)} are the most (conda.scripts.disk)"
+    if usage.memory >= limits.memory:
+        return f"takes {_size(usage.memory)} of memory, and {_size(limits.memory)} are the most (conda.scripts.memory)"
+    if usage.processes >= limits.processes:
+        return f"runs {usage.processes} processes at once, the most that are allowed (conda.scripts.processes)"
+    return ""
+
+
+def too_long(limits: Limits) -> str:
+    """Return what a script does that does not end, as the end of a sentence."""
+    return f"does not end within {limits.seconds:g} s (conda.scripts.seconds)"
+
+
+def taken_by(first: int) -> Usage:
+    """Return what a process and all below it take; of what is written, only files that have no name any more."""
+    pids = list(_below(first))
+    unnamed: dict[tuple[int, int], int] = {}
+    processes = memory = 0
+    for pid, threads in pids:
+        processes += threads
+        memory += _memory(pid)
+        unnamed |= _unnamed(pid)
+    return Usage(processes, memory, sum(unnamed.values()))
+
+
+def written_below(root: Path) -> int:
+    """Return the bytes of all that is in a directory, hard links once.
+
+    Raises:
+        OSError: it cannot be read, or is deeper than what is taken from others.
+    """
+    seen: set[int] = set()
+    size = 0
+    for entry in walk(root):
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                if status.st_ino in seen:
+                    continue
+                seen.add(status.st_ino)
+            size += max(status.st_blocks * _BLOCK, ENTRY_SIZE)
+    return size
+
+
+def _below(first: int) -> Iterator[tuple[int, int]]:
+    """Yield the processes below one, with itself, and how many threads each has."""
+    children: dict[int, list[int]] = {}
+    threads: dict[int, int] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names only, and often
+        if name.isdecimal() and (fields := _stat(name)):
+            children.setdefault(int(fields[_PARENT]), []).append(int(name))
+            threads[int(name)] = int(fields[_THREADS])
+    waiting = [first]
+    while waiting:
+        pid = waiting.pop()
+        if pid in threads:
+            yield pid, threads[pid]
+        waiting += children.get(pid, ())
+
+
+def _stat(pid: str) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()
+    return []
+
+
+def _memory(pid: int) -> int:
+    """Return the bytes that are a process's own: what it shares with files takes no more for being shared."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/statm").read_bytes().split()
+        return (int(fields[1]) - int(fields[2])) * _PAGE
+    return 0
+
+
+def _unnamed(pid: int) -> dict[tuple[int, int], int]:
+    """Return the sizes of files that a process has open and that are in no directory any more."""
+    found: dict[tuple[int, int], int] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{pid}/fd/{name}")  # noqa: PTH116
+                if stat.S_ISREG(status.st_mode) and not status.st_nlink:
+                    found[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK
+    return found
+
+
+def _size(number: int) -> str:
+    for unit, size in (("GB", 1000**3), ("MB", 1000**2)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number} bytes"
