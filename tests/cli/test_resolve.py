@@ -143,11 +143,11 @@ def test_errors_are_a_sentence_and_a_code(wavelet: Wavelet, arguments: list[str]
 def test_a_registry_that_does_not_answer(wavelet: Wavelet) -> None:
     absent = "127.0.0.1:1/lab/busybox:1"
     named = wavelet("resolve", "-i", absent)
-    assert named.code == 0
-    assert "wavelet: not ready yet" in named.err
+    assert named.code == 1
+    assert "wavelet: failed, and a pull of it fails too: cannot reach 127.0.0.1:1" in named.err
     awaited = wavelet("resolve", "-i", absent, "--await", "3s")
     assert (awaited.code, awaited.out) == (1, "")
-    assert "the time is over, and so far: cannot reach 127.0.0.1:1" in awaited.err
+    assert "cannot reach 127.0.0.1:1" in awaited.err
 
 
 def _any_text() -> Any:

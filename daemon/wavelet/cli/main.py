@@ -39,6 +39,7 @@ COMMANDS = {
     "serve": ("serve", "run the daemon"),
     "demo": ("demo", "run the daemon and show its main job"),
     "resolve": ("resolve", "name a container that is made of what the options say"),
+    "requests": ("requests", "list what was asked of the daemon, by whom, and how far it is"),
     "show": ("show", "show a container request, its state and its log"),
     "inspect": ("inspection", "show an image's documents"),
     "pull": ("prefetch", "take images into the store, or on into an engine of this node"),

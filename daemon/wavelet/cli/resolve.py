@@ -6,13 +6,13 @@ import argparse
 import sys
 
 from wavelet.cli import asking, calling
-from wavelet.cli.output import emit, plain
+from wavelet.cli.output import emit, plain, visible
 from wavelet.cli.progress import progress
 from wavelet.cli.quantities import duration
 from wavelet.cli.watching import follow
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.v1.containers_pb2 import CONTAINER_STATE_PENDING, ResolveRequest, ResolveResponse
+from wavelet.v1.containers_pb2 import CONTAINER_STATE_FAILED, CONTAINER_STATE_PENDING, ResolveRequest, ResolveResponse
 
 AWAIT_LIMIT = "15m"
 """For how long `--await` waits if it says nothing, as wave-cli does."""
@@ -44,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
         if made.state == CONTAINER_STATE_PENDING and not options.dry_run:
             note = f"not ready yet; a pull waits, and `wavelet show {made.token}` says how far it is"
             sys.stderr.write(f"wavelet: {note}\n")
+        if made.state == CONTAINER_STATE_FAILED:
+            sys.stderr.write(f"wavelet: failed, and a pull of it fails too: {visible(made.reason)}\n")
+            return calling.FAILED
         return calling.DONE
 
     return calling.call(options, act, asking.FLAGS)

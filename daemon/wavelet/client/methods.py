@@ -19,6 +19,7 @@ class Methods:
     describe = One(requests.describe, "TokenService/Describe", containers_pb2.DescribeResponse)
     evict_token = One(requests.evict_token, "TokenService/Evict", containers_pb2.EvictResponse)
     log = One(requests.log, "TokenService/Log", containers_pb2.LogResponse)
+    list_requests = One(requests.list_requests, "TokenService/ListRequests", containers_pb2.ListRequestsResponse)
 
     inspect = One(requests.inspect, "ImageService/Inspect", images_pb2.InspectResponse)
     prefetch = Many(requests.prefetch, "ImageService/Prefetch", images_pb2.PrefetchResponse)

@@ -97,6 +97,15 @@ def log(token: str) -> containers_pb2.LogRequest:
     return containers_pb2.LogRequest(token=token)
 
 
+def list_requests(*, limit: int = 0) -> containers_pb2.ListRequestsRequest:
+    """Return what was asked of the daemon, the latest first: the caller's own requests, everybody's for administrators.
+
+    Args:
+        limit: how many at the most; 0: 50.
+    """
+    return containers_pb2.ListRequestsRequest(limit=limit)
+
+
 def inspect(
     image: str, *, platform: str = "", auth: containers_pb2.AuthConfig | None = None
 ) -> images_pb2.InspectRequest:

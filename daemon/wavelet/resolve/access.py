@@ -100,6 +100,10 @@ class AccessRules:
         """Tell whether `identity` may be told of a token's request."""
         return principal == ANONYMOUS or self.may_evict(identity, principal)
 
+    def may_see_all(self, identity: Identity) -> bool:
+        """Tell whether `identity` may be told of everybody's requests: root, and the daemon's own user."""
+        return identity.uid is not None and identity.uid in (0, self.daemon_uid)
+
     def may_evict(self, identity: Identity, principal: str) -> bool:
         """Tell whether `identity` may evict a token: the owner, root, and the daemon's own user."""
         return identity.uid is not None and identity.principal in (principal, f"{_UID}0", f"{_UID}{self.daemon_uid}")

@@ -34,16 +34,17 @@ _K = TypeVar("_K")
 
 
 class Why(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error as it is kept: the name of its class, its message, the request's member at fault."""
+    """An error as it is kept: its class, its message, the request's member at fault, whether it may pass."""
 
     kind: str
     message: str
     field: str | None = None
+    passing: bool = False
 
     @classmethod
     def of(cls, error: WaveletError) -> Self:
         """Return what is kept of an error."""
-        return cls(type(error).__name__, error.message, error.field)
+        return cls(type(error).__name__, error.message, error.field, error.passing)
 
     @property
     def error(self) -> WaveletError:
@@ -51,6 +52,7 @@ class Why(msgspec.Struct, frozen=True, omit_defaults=True):
         kind = next((each for each in _kinds(WaveletError) if each.__name__ == self.kind), OurError)
         error = kind.__new__(kind)
         WaveletError.__init__(error, self.message, field=self.field)
+        error.passing = self.passing
         return error
 
 

@@ -13,7 +13,7 @@ from wavelet.errors import TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import well_formed
-from wavelet.resolve.history import Entry, History, Why
+from wavelet.resolve.history import Entry, History, Outcome, Why
 from wavelet.resolve.naming import localised
 from wavelet.resolve.patience import Patience
 from wavelet.resolve.progress import Progress
@@ -107,9 +107,7 @@ class KnownRequests:
                 f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
             )
         if known is None:
-            progress = Progress.restored(
-                self._history.outcome(token), lambda outcome: self._history.settle(token, outcome), self.patience
-            )
+            progress = self._restored(token, self._history.outcome(token))
             known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known
             self._bytes += known.size
@@ -117,6 +115,14 @@ class KnownRequests:
                 self._bytes -= self._known.popitem(last=False)[1].size
         known.until = time.monotonic() + TTL
         return known
+
+    def progress(self, token: str, outcome: Outcome | None) -> Progress:
+        """Return how far a request is: what is in memory, else what `outcome` says of earlier."""
+        known = self._known.get(token)
+        return self._restored(token, outcome) if known is None else known.progress
+
+    def _restored(self, token: str, outcome: Outcome | None) -> Progress:
+        return Progress.restored(outcome, lambda each: self._history.settle(token, each), self.patience)
 
     def describe(self, known: Known, about: About) -> None:
         """Keep what the first one who has asked for a request here says about it, and the notes on the last one."""

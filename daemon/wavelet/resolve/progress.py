@@ -92,6 +92,13 @@ class Progress:
         """For how many seconds it has been worked on."""
         return self.took or time.monotonic() - self.first_asked
 
+    @property
+    def seen(self) -> State:
+        """The state as far as is known, for those who only look: nothing is begun."""
+        if self.took is not None:
+            return Ready()
+        return Pending() if self.failed is None else self.failure(self.failed)
+
     def forget(self) -> None:
         """Count nothing that was done before."""
         self.took = self.job = self.failed = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -37,10 +37,11 @@ from wavelet.resolve.access import AccessRules
 from wavelet.resolve.audit import Audit, decision_of
 from wavelet.resolve.documents import Documents, read_documents
 from wavelet.resolve.events import Event
-from wavelet.resolve.history import History, Told, Why
+from wavelet.resolve.history import History, Why
 from wavelet.resolve.job import Job, asking
 from wavelet.resolve.known import About, ContainerRequest, Known, KnownRequests, entry_of, notes_of
 from wavelet.resolve.layers import Layers
+from wavelet.resolve.listing import Listing
 from wavelet.resolve.lock_files import LockForm
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.naming import Naming, localised
@@ -60,7 +61,7 @@ def answer_name(token: str) -> str:
 
 
 class ContainerRequests:
-    """All container requests, as this node sees them."""
+    """All container requests, as this node sees them. `listing` has what was asked."""
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class ContainerRequests:
         self._records = records
         self._known = known
         self._history = history
+        self.listing = Listing(known, history)
         self._layers = named
         self._answers = answers
         self._upstream = upstream
@@ -240,10 +242,6 @@ class ContainerRequests:
     async def pulled(self, token: str) -> None:
         """Note that the image of a request was pulled."""
         (await self._known.look_up(token)).progress.pulled()
-
-    def history(self, identity: Identity, *, everybody: bool, limit: int) -> Iterator[Told]:
-        """Yield what a user, or everybody, has asked this node for, the latest first."""
-        return self._history.entries(identity.uid, everybody=everybody, limit=limit)
 
     async def _visible(self, token: str, identity: Identity) -> Known:
         try:

@@ -14,10 +14,19 @@ from wavelet.plan.conda import FromConda, FromLock, subdir_of
 from wavelet.plan.names import pull_name
 from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
+from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.resolve.known import ContainerRequest
+from wavelet.resolve.listing import Listed, Running
 from wavelet.resolve.progress import Failed, Pending, Ready, State
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb
+
+_PHASES: dict[Phase, pb.Phase.ValueType] = {
+    "pinning": pb.PHASE_PINNING,
+    "solving": pb.PHASE_SOLVING,
+    "making": pb.PHASE_MAKING,
+    "verifying": pb.PHASE_VERIFYING,
+}
 
 
 def timestamp(seconds: float) -> Timestamp:
@@ -59,6 +68,49 @@ def described(request: ContainerRequest, state: State, authority: str) -> pb.Des
         request=_asked(request),
         principal=request.principal,
     )
+
+
+def event_of(event: Event) -> pb.WatchResponse:
+    """Return how work goes."""
+    match event:
+        case PhaseBegan(phase):
+            return pb.WatchResponse(phase=_PHASES[phase])
+        case PackagesDone(done, total):
+            return pb.WatchResponse(packages=pb.Progress(done=done, total=total))
+        case BytesDone(done, total):
+            return pb.WatchResponse(bytes=pb.Progress(done=done, total=total))
+        case LogLine(text):
+            return pb.WatchResponse(log_line=text)
+
+
+def listed(request: Listed) -> pb.RequestEntry:
+    """Return what somebody has asked for, and how far it is."""
+    entry = request.entry
+    return pb.RequestEntry(
+        token=entry.token,
+        container_image=entry.image,
+        uid=entry.uid,
+        door=entry.door,
+        asked=timestamp(entry.at),
+        state=_state(request.state),
+        refused=entry.refused is not None,
+        reason=_reason(request.state),
+        notes=entry.notes,
+        running=None if request.running is None else _running(request.running),
+    )
+
+
+def _running(running: Running) -> pb.RunningWork:
+    work = pb.RunningWork(seconds=round(running.seconds, 3))
+    for event in running.events:
+        match event:
+            case PhaseBegan(phase):
+                work.phase = _PHASES[phase]
+            case PackagesDone(done, total):
+                work.packages.CopyFrom(pb.Progress(done=done, total=total))
+            case BytesDone(done, total):
+                work.bytes.CopyFrom(pb.Progress(done=done, total=total))
+    return work
 
 
 def solved(lock: FromLock) -> conda_pb2.SolveResponse:

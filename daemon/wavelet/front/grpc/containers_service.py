@@ -19,7 +19,6 @@ from wavelet.front.registry.plans import Named, plan_of
 from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.resolve.job import HELD
 from wavelet.resolve.known import ContainerRequest
 from wavelet.resolve.progress import Pending, Ready, State
@@ -36,12 +35,10 @@ LARGE_REQUESTS = 4
 LOOK = 0.1
 """Seconds between two looks at a request that somebody else's work is for."""
 
-_PHASES: dict[Phase, pb.Phase.ValueType] = {
-    "pinning": pb.PHASE_PINNING,
-    "solving": pb.PHASE_SOLVING,
-    "making": pb.PHASE_MAKING,
-    "verifying": pb.PHASE_VERIFYING,
-}
+LISTED = 50
+"""Requests that are listed where the caller does not say how many."""
+
+LISTED_LIMIT = 10_000
 
 
 class Containers(ContainerServiceServicer):
@@ -124,7 +121,7 @@ class Containers(ContainerServiceServicer):
         peer = self._peers.of(context)
         async with contextlib.aclosing(self._requests.watch(request.token, peer.identity)) as events:
             async for event in events:
-                yield _message(event)
+                yield answers.event_of(event)
         record = await self._requests.find(request.token, peer.identity)
         yield pb.WatchResponse(ready=answers.resolved(record, Ready(), self._names.authority))
 
@@ -134,6 +131,7 @@ class Tokens(TokenServiceServicer):
 
     def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
         self._requests = behind.requests
+        self._rules = behind.rules
         self._authority = names.authority
         self._peers = peers
 
@@ -155,20 +153,16 @@ class Tokens(TokenServiceServicer):
         """Return the log of what is, or was, made for a token."""
         return pb.LogResponse(text=await self._requests.log(request.token, self._peers.of(context).identity))
 
+    async def ListRequests(self, request: pb.ListRequestsRequest, context: Context) -> pb.ListRequestsResponse:
+        """Return what was asked of this daemon."""
+        peer = self._peers.of(context)
+        everybody = peer.admin or self._rules.may_see_all(peer.identity)
+        limit = min(request.limit or LISTED, LISTED_LIMIT)
+        found = self._requests.listing.of(peer.identity, everybody=everybody, limit=limit)
+        return pb.ListRequestsResponse(requests=[answers.listed(each) for each in found])
+
 
 def _wait(request: pb.ResolveRequest, context: Context) -> float:
     wait = request.wait.ToNanoseconds() / 1e9 if request.HasField("wait") else PIN_WAIT
     left = time_left(context)
     return max(0.0, min(wait, HELD, HELD if left is None else left))
-
-
-def _message(event: Event) -> pb.WatchResponse:
-    match event:
-        case PhaseBegan(phase):
-            return pb.WatchResponse(phase=_PHASES[phase])
-        case PackagesDone(done, total):
-            return pb.WatchResponse(packages=pb.Progress(done=done, total=total))
-        case BytesDone(done, total):
-            return pb.WatchResponse(bytes=pb.Progress(done=done, total=total))
-        case LogLine(text):
-            return pb.WatchResponse(log_line=text)

@@ -1,0 +1,88 @@
+"""`wavelet requests`: what was asked of the daemon, by whom, how far it is and why; the user's own, or everybody's."""
+
+from __future__ import annotations
+
+import argparse
+import pwd
+from collections.abc import Iterator
+
+from wavelet.cli import calling
+from wavelet.cli.output import emit, plain, table
+from wavelet.cli.quantities import size
+from wavelet.client import Client
+from wavelet.v1 import containers_pb2 as pb
+
+_STATES = {
+    pb.CONTAINER_STATE_PENDING: "pending",
+    pb.CONTAINER_STATE_READY: "ready",
+    pb.CONTAINER_STATE_FAILED: "failed",
+}
+_PHASES = {
+    pb.PHASE_PINNING: "looking up",
+    pb.PHASE_SOLVING: "solving",
+    pb.PHASE_MAKING: "making",
+    pb.PHASE_VERIFYING: "verifying",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("-n", "--limit", metavar="NUMBER", type=_number, default=0, help="how many, the latest (50)")
+    calling.add_options(parser)
+    parser.add_argument("-a", "--all", action="store_true", dest="admin", help="everybody's: for administrators")
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 2**32:
+        raise argparse.ArgumentTypeError("it takes a number above 0")
+    return number
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the requests."""
+
+    def act(client: Client) -> int:
+        found = client.list_requests(limit=options.limit)
+        emit([plain(each) for each in found.requests], options.output, _lines(found))
+        return calling.DONE
+
+    return calling.call(options, act, {})
+
+
+def _lines(found: pb.ListRequestsResponse) -> Iterator[str]:
+    """Yield the table; below each request that it has: why it failed, what was noted, and what is being done."""
+    heads = ("asked", "by", "state", "container", "token")
+    head, *rows = table(heads, [_row(each) for each in found.requests]) or [""]
+    if rows:
+        yield head
+    for row, each in zip(rows, found.requests, strict=True):
+        yield row
+        yield from (f"    {line}" for line in each.reason.splitlines())
+        yield from (f"    note: {note}" for note in each.notes)
+        if each.HasField("running"):
+            yield f"    {_work(each.running)}"
+
+
+def _row(each: pb.RequestEntry) -> tuple[str, ...]:
+    state = "refused" if each.refused else _STATES.get(each.state, "unknown")
+    when = each.asked.ToDatetime().isoformat(" ", "seconds")
+    return when, _user(each), state, each.container_image, each.token
+
+
+def _user(each: pb.RequestEntry) -> str:
+    if not each.HasField("uid"):
+        return "nobody"
+    try:
+        return pwd.getpwuid(each.uid).pw_name
+    except (KeyError, OverflowError):
+        return str(each.uid)
+
+
+def _work(work: pb.RunningWork) -> str:
+    parts = [f"{_PHASES.get(work.phase, 'working')}, for {work.seconds:.0f} s"]
+    if work.packages.total:
+        parts.append(f"{work.packages.done} of {work.packages.total} packages")
+    if work.bytes.done:
+        parts.append(f"{size(work.bytes.done)} taken in")
+    return "; ".join(parts)

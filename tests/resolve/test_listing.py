@@ -1,0 +1,122 @@
+"""What was asked of a node, by whom, and how far it is: users see their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from house import ABOUT, AMD64, House, Making, house, package, registry_plan
+
+from doubles.registry import Registry
+from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
+from wavelet.plan.conda import FromConda
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import Plan
+from wavelet.resolve.access import AccessRules
+from wavelet.resolve.events import LogLine, PhaseBegan
+from wavelet.resolve.history import History
+from wavelet.resolve.known import About
+from wavelet.resolve.listing import Listed
+from wavelet.resolve.progress import Failed, Pending, Ready
+
+ANN, BOB = Identity(1001), Identity(1002)
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    async with Registry() as running:
+        running.add_image("lab/base", "1")
+        yield running
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path / "state") as built:
+        yield built
+
+
+async def submit(node: House, plan: Plan, identity: Identity, image: str, *notes: str) -> str:
+    about = About(api="v1alpha2", image=image, notes=notes)
+    request, _ = await node.requests.submit(plan, identity, {}, about, dry_run=False, wait=5.0)
+    return request.token
+
+
+async def listed(node: House, identity: Identity, *, everybody: bool = False, limit: int = 10) -> list[Listed]:
+    await node.database.write([])  # what is written later is there
+    return list(node.requests.listing.of(identity, everybody=everybody, limit=limit))
+
+
+async def test_users_see_their_own_and_administrators_all(node: House, registry: Registry) -> None:
+    plan = registry_plan(registry.host, "lab/base")
+    token = await submit(node, plan, ANN, "lab/base:1", "wave.build.repository (buildRepository): is not used")
+    with pytest.raises(ImageNotFound):
+        await submit(node, registry_plan(registry.host, "lab/absent"), BOB, "lab/absent:1")
+    node.requests.refused(NotServed("wave.freeze (freeze): no", field="freeze"), ABOUT, BOB)
+    [own] = await listed(node, ANN)
+    assert (own.entry.token, own.entry.uid, own.entry.image, own.state) == (token, 1001, "lab/base:1", Ready())
+    assert own.entry.notes == ("wave.build.repository (buildRepository): is not used",)
+    unread, absent = await listed(node, BOB)
+    assert isinstance(unread.state, Failed)
+    assert (unread.entry.token, unread.state.error.message) == ("", "wave.freeze (freeze): no")
+    assert isinstance(absent.state, Failed)
+    assert isinstance(absent.state.error, ImageNotFound)
+    assert absent.entry.token
+    assert [each.entry.uid for each in await listed(node, ANN, everybody=True)] == [1002, 1002, 1001]
+    assert [each.entry.uid for each in await listed(node, ANN, everybody=True, limit=1)] == [1002]
+
+
+async def test_a_refusal_is_told_to_whom_it_was_said(node: House, registry: Registry) -> None:
+    with pytest.raises(ImageNotFound):
+        await submit(node, registry_plan(registry.host, "lab/absent"), BOB, "lab/absent:1")
+    [refused] = await listed(node, BOB)
+    with pytest.raises(TokenNotFound, match=r"was refused: .*lab/absent"):
+        await node.requests.status(refused.entry.token, BOB)
+    with pytest.raises(TokenNotFound) as told:
+        await node.requests.status(refused.entry.token, ANN)
+    assert "lab/absent" not in told.value.message
+
+
+async def test_running_work_is_shown_and_looking_begins_none(node: House, registry: Registry) -> None:
+    node.conda.packages = (package("a"),)
+    making = Making()
+    node.makers.update(making.makers)
+    asked = FromConda(("a",), ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
+    request, state = await node.requests.submit(asked, ANN, {}, ABOUT, dry_run=False, wait=0.0)
+    assert isinstance(state, Pending)
+    async with asyncio.timeout(5):
+        while not node.conda.begun:
+            await asyncio.sleep(0.01)
+    [entry] = await listed(node, ANN)
+    assert entry.state == Pending()
+    assert entry.running is not None
+    assert PhaseBegan("solving") in entry.running.events
+    assert any(isinstance(event, LogLine) and "solving a" in event.text for event in entry.running.events)
+    node.conda.go_on.set()
+    making.let("a")
+    async with asyncio.timeout(5):
+        while not isinstance((await node.requests.status(request.token, ANN))[1], Ready):
+            await asyncio.sleep(0.01)
+    [entry] = await listed(node, ANN)
+    assert (entry.state, entry.running) == (Ready(), None)
+
+
+async def test_what_a_newer_version_wrote_is_passed_over(node: House, registry: Registry) -> None:
+    token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
+    await node.database.write([("UPDATE outcomes SET outcome = ?", (b'{"asked_at": "never"}',))])
+    assert History(node.database).outcome(token) is None
+    await node.database.write([("UPDATE entries SET entry = ?", (b"{}",))])
+    assert await listed(node, ANN) == []
+
+
+async def test_what_is_evicted_is_forgotten(node: House, registry: Registry) -> None:
+    token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
+    await node.requests.evict(token, Identity(0), door="grpc")
+    assert await listed(node, ANN) == []
+    assert node.history.outcome(token) is None
+
+
+def test_root_and_the_daemons_own_user_may_see_all() -> None:
+    rules = AccessRules(1001)
+    assert [rules.may_see_all(Identity(uid)) for uid in (0, 1001, 1002, None)] == [True, True, False, False]
