@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +29,14 @@ def podman_socket(podman: Podman, tmp_path: Path) -> Iterator[Path]:
 
 
 def pulled(node: Daemon, engine: str, socket: Path, *names: str) -> tuple[int, list[dict[str, object]], str]:
-    """Run `wavelet pull --into` and return its exit code, what it prints, and what it says."""
-    sockets = ["--socket", str(node.state / "admin.sock"), "--engine-socket", f"unix://{socket}"]
-    command = [*WAVELET, "pull", "--into", engine, *sockets, "--output", "json", *names]
-    done = run(command, seconds=PREFETCH_SECONDS, check=False)
+    """Run `wavelet pull --into` and return its exit code, what it prints, and what it says.
+
+    Which engine is meant says the variable that its own command reads: fault D13.
+    """
+    variable = {"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}[engine]
+    command = [*WAVELET, "pull", "--into", engine, "--socket", str(node.state / "admin.sock"), "--output", "json"]
+    environment = os.environ | {variable: f"unix://{socket}"}
+    done = run([*command, *names], seconds=PREFETCH_SECONDS, check=False, environment=environment)
     return done.returncode, json.loads(done.stdout), done.stderr
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -15,7 +17,8 @@ from aiohttp import web
 
 from wavelet.errors import EngineFailed, InvalidRequest, NotServed
 from wavelet.image.digest import Digest
-from wavelet.resolve.engine_pull import Engine as Kind
+from wavelet.resolve.engine_address import Engine as Kind
+from wavelet.resolve.engine_address import chosen_address
 from wavelet.resolve.engine_pull import into_engine, socket_of
 from wavelet.resolve.taking import Taken
 
@@ -147,6 +150,41 @@ async def test_who_leaves_ends_the_pull(engine: Engine, kind: Kind) -> None:
         await engine.left.wait()
 
 
+def test_the_users_own_choice_of_an_engine() -> None:
+    """Fault D13: `DOCKER_HOST` and `CONTAINER_HOST`, as docker and podman take them."""
+    set_up = {"DOCKER_HOST": "unix:///d.sock", "DOCKER_CONTEXT": "other", "CONTAINER_HOST": "unix:///p.sock"}
+    assert (chosen_address("docker", set_up), chosen_address("podman", set_up)) == ("unix:///d.sock", "unix:///p.sock")
+    unset = {"DOCKER_HOST": "", "HOME": "/nonexistent"}
+    assert (chosen_address("docker", unset), chosen_address("podman", unset)) == ("", "")
+    assert chosen_address("docker", {"DOCKER_HOST": "unix://"}) == ""
+    for address in ("tcp://127.0.0.1:2375", "ssh://me@far", "far:2375", "unix://relative.sock"):
+        with pytest.raises(InvalidRequest, match=r"DOCKER_HOST is .*--engine-socket"):
+            chosen_address("docker", {"DOCKER_HOST": address})
+
+
+@pytest.mark.docker
+def test_contexts_of_docker(tmp_path: Path) -> None:
+    """Fault D13: those that the docker command has made, by its own rules of which counts."""
+    environment = {"DOCKER_CONFIG": str(tmp_path), "PATH": os.environ["PATH"]}
+
+    def docker(*arguments: str) -> None:
+        subprocess.run(["docker", "context", *arguments], env=environment, check=True, capture_output=True, timeout=20)
+
+    docker("create", "mine", "--docker", "host=unix:///mine.sock")
+    docker("create", "far", "--docker", "host=tcp://far.example:2376")
+    assert chosen_address("docker", environment) == ""
+    docker("use", "mine")
+    assert chosen_address("docker", environment) == "unix:///mine.sock"
+    assert chosen_address("docker", environment | {"DOCKER_CONTEXT": "default"}) == ""
+    assert chosen_address("docker", environment | {"DOCKER_HOST": "unix:///d.sock"}) == "unix:///d.sock"
+    for name, words in (("far", "is tcp://"), ("absent", "is not there")):
+        with pytest.raises(InvalidRequest, match=f"context '{name}' {words}"):
+            chosen_address("docker", environment | {"DOCKER_CONTEXT": name})
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InvalidRequest, match="it is not JSON"):
+        chosen_address("docker", environment)
+
+
 async def test_an_engine_that_is_not_there(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert socket_of("docker", f"unix://{engine.socket}") == engine.socket
     with pytest.raises(InvalidRequest, match="engineAddress"):
@@ -157,6 +195,8 @@ async def test_an_engine_that_is_not_there(engine: Engine, tmp_path: Path, monke
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "podman" / "podman.sock").symlink_to(engine.socket)
     assert socket_of("podman") == tmp_path / "podman" / "podman.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.socket}")
+    assert socket_of("docker") == engine.socket
     dead = tmp_path / "dead.sock"
     async with aclosing(into_engine(["lab/x:1"], "docker", dead, concurrency=1)) as taking:
         last = [each async for each in taking][-1]

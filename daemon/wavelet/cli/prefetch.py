@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from wavelet.cli.progress import Progress, progress
 from wavelet.cli.quantities import count, duration, size
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
+from wavelet.resolve.engine_address import chosen_address
 from wavelet.v1 import images_pb2 as pb
 
 FLAGS = {
@@ -47,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a list: a name a line, or what `nextflow inspect -format json` prints; - is stdin; repeat",
     )  # fmt: skip
     parser.add_argument("--into", choices=tuple(_TARGETS), default="store", help="where they go (store)")
-    parser.add_argument("--engine-socket", metavar="ADDRESS", default="", help="the engine's socket (its usual place)")
+    parser.add_argument(
+        "--engine-socket", metavar="ADDRESS", default="",
+        help="the engine's socket (DOCKER_HOST, docker's context, CONTAINER_HOST; else its usual place)",
+    )  # fmt: skip
     parser.add_argument(
         "--platform", metavar="NAME", action="append", default=[], help="which ones of an index (linux/amd64); repeat"
     )
@@ -66,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     images = unique([*options.images, *listed])
     if not images:
         raise InvalidRequest("no image is named; name some, or give a list of them with --file")
+    if options.into != "store" and not options.engine_socket:
+        options.engine_socket = chosen_address(options.into, os.environ)
     return calling.call(options, lambda client: _take(client, images, options), FLAGS)
 
 

@@ -16,16 +16,15 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from wavelet.errors import EngineFailed, InvalidDigest, InvalidRequest, NotServed, WaveletError
 from wavelet.image.digest import Digest
+from wavelet.resolve.engine_address import SCHEME, Engine, chosen_address
 from wavelet.resolve.taking import Taken, follow
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-Engine = Literal["docker", "podman"]
 
 PULL_LIMIT = 3600.0
 """Seconds for one image."""
@@ -34,21 +33,23 @@ ANSWER_LIMIT = 30
 """Seconds for the engine's other answers."""
 
 _PODMAN_PULL = "/v4.0.0/libpod/images/pull"
-_SCHEME = "unix://"
 _DIGEST = "Digest: "
 
 
 def socket_of(engine: Engine, address: str = "") -> Path:
     """Return the socket of an engine: the one that `address` names (a path, or `unix://` and a path), or the usual one.
 
+    The usual one is what the daemon's own environment chooses, if it does. Blocking.
+
     Raises:
         InvalidRequest: the address is not a socket's.
         NotServed: there is no socket.
     """
-    if address and not address.startswith((_SCHEME, "/")):
+    if address and not address.startswith((SCHEME, "/")):
         message = f"engineAddress: {address[:300]!r} is no unix socket; write unix:///path/of/the.sock"
         raise InvalidRequest(message, field="engineAddress")
-    places = [Path(address.removeprefix(_SCHEME))] if address else _usual(engine)
+    address = address or chosen_address(engine, os.environ)
+    places = [Path(address.removeprefix(SCHEME))] if address else _usual(engine)
     for place in places:
         if place.is_socket():
             return place
@@ -121,7 +122,7 @@ class _Image:
 
         self._knock()
         try:
-            client = APIClient(f"{_SCHEME}{self.address}", version="auto", timeout=ANSWER_LIMIT)
+            client = APIClient(f"{SCHEME}{self.address}", version="auto", timeout=ANSWER_LIMIT)
             with contextlib.closing(client), contextlib.closing(self._saying(client)) as said:
                 self._follow(said, stopping)
                 if self.digest is None and not stopping():

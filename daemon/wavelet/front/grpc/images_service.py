@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -16,7 +17,8 @@ from wavelet.image.manifest import Manifest, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.plan.plan import Plan
 from wavelet.resolve.documents import Documents
-from wavelet.resolve.engine_pull import Engine, into_engine, socket_of
+from wavelet.resolve.engine_address import Engine
+from wavelet.resolve.engine_pull import into_engine, socket_of
 from wavelet.resolve.taking import Taken
 from wavelet.v1 import images_pb2 as pb
 from wavelet.v1.containers_pb2 import Progress
@@ -77,7 +79,8 @@ class Images(ImageServiceServicer):
                 yield pb.PrefetchResponse(index=index, image=image)
                 yield pb.PrefetchResponse(index=index, image=image, error=_error(error))
         places = list(plans)
-        async with contextlib.aclosing(self._take(request, list(plans.values()), peer)) as taking:
+        taken_in = await self._take(request, list(plans.values()), peer)
+        async with contextlib.aclosing(taken_in) as taking:
             async for taken in taking:
                 yield _message(taken, places[taken.index], request)
 
@@ -100,7 +103,7 @@ class Images(ImageServiceServicer):
             message = "platforms: an engine takes an image for one platform; name a single one"
             raise InvalidRequest(message, field="platforms")
 
-    def _take(
+    async def _take(
         self, request: pb.PrefetchRequest, plans: list[tuple[Plan, str]], peer: Peer
     ) -> AsyncGenerator[Taken, None]:
         concurrency = request.concurrency or CONCURRENCY
@@ -109,7 +112,7 @@ class Images(ImageServiceServicer):
         if engine is not None:
             pulled = [f"{self._names.authority}/{as_pulled(name)}" for name in names]
             platform = next(iter(request.platforms), "")
-            socket = socket_of(engine, request.engine_address)
+            socket = await asyncio.to_thread(socket_of, engine, request.engine_address)
             return into_engine(pulled, engine, socket, concurrency=concurrency, platform=platform)
         seconds = request.lease.ToNanoseconds() / 1e9 if request.HasField("lease") else None
         lease = self._behind.reloads.settings.store.lease if seconds is None else max(0.0, seconds)
