@@ -20,6 +20,7 @@ from aiohttp import web
 from wavelet import __version__
 from wavelet.config import ConfigError, Settings, Source, join_address
 from wavelet.defects import handle_loop_error
+from wavelet.errors import OurError
 from wavelet.front import operations
 from wavelet.front.activity import Activity
 from wavelet.front.descriptors import raise_limit
@@ -28,6 +29,7 @@ from wavelet.front.listener import Listening, listen, open_plain
 from wavelet.house import furnish, lay_ground
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
+from wavelet.store.opening import NO_ROOM, no_room
 from wavelet.systemd import liveness
 from wavelet.systemd.service import Service, take_over
 
@@ -70,9 +72,10 @@ async def running(
         reloader = Reloader(source, asked, settings)
         if source is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
-        ground = await lay_ground(settings, stack)
         app = web.Application(client_max_size=0)
-        behind = await furnish(app, ground, reloader, stack)
+        with _sentences(state):
+            ground = await lay_ground(settings, stack)
+            behind = await furnish(app, ground, reloader, stack)
         grpc = await _open_grpc(settings, behind, service)
         try:
             listening = await listen(app, settings, plain)
@@ -137,20 +140,40 @@ def _owned(state: Path) -> Iterator[None]:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise no_room(state) from None
         raise ConfigError(
-            f"state: {state} cannot be used: {error.strerror}; choose another with --state", field="state"
+            f"state: {error.filename or state} cannot be used: {error.strerror}; choose another with --state",
+            field="state",
         ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = os.pread(lock, 32, 0).decode().strip() or "another process"
+            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "another process"
             raise ConfigError(f"state: {state} belongs to a running wavelet (process {owner})", field="state") from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        with _sentences(state):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def _sentences(state: Path) -> Iterator[None]:
+    """Say in a sentence what the machine does not give while the daemon starts.
+
+    Raises:
+        NoSpace: the disk is full.
+        OurError: a file or directory cannot be used.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise no_room(state) from error
+        raise OurError(f"{error.filename or state} cannot be used: {error.strerror or error}") from error
 
 
 async def _announce_idle(activity: Activity, seconds: float, idle: asyncio.Event) -> None:

@@ -21,7 +21,7 @@ from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.key import key_path, load_key
 from wavelet.cluster.records import Records
 from wavelet.cluster.sealed import SealedLogins
-from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.cluster.sqlite import KEPT, SqliteRecords
 from wavelet.config import Settings, parse_size
 from wavelet.errors import WaveletError
 from wavelet.front import operations
@@ -66,6 +66,7 @@ from wavelet.store import content, scrub
 from wavelet.store.content import ContentStore, bytes_held
 from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
+from wavelet.store.opening import open_cache, open_kept
 from wavelet.store.scrub import Scrub
 from wavelet.systemd import liveness
 from wavelet.upstream.channels import Channels
@@ -113,7 +114,7 @@ async def lay_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
     state = settings.state_directory
     audit = await asyncio.to_thread(Audit.of, settings)
     stack.callback(audit.close)
-    database = Database(state / "node.db", SCHEMA, synchronous="NORMAL")
+    database = await asyncio.to_thread(open_cache, state / "node.db", SCHEMA)
     stack.callback(database.close)
     key = await asyncio.to_thread(load_key, key_path(settings))
     records = _records(settings, state, key)
@@ -269,7 +270,7 @@ def _logins(settings: Settings, key: bytes, audit: Audit) -> Logins:
 def _claims(settings: Settings, state: Path, key: bytes, stack: AsyncExitStack) -> Claims:
     if settings.records.directory:
         return DirectoryClaims(Path(settings.records.directory), key)
-    database = Database(state / "records.db", cluster_claims.SCHEMA, synchronous="FULL")
+    database = open_kept(state / "records.db", cluster_claims.SCHEMA, KEPT)
     stack.callback(database.close)
     return SqliteClaims(database, key)
 

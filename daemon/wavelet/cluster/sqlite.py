@@ -16,7 +16,8 @@ from wavelet.cluster.recent import Recent
 from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
 from wavelet.errors import InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
-from wavelet.store.database import Database, Statement
+from wavelet.store.database import Statement
+from wavelet.store.opening import open_kept
 
 log = structlog.get_logger()
 
@@ -25,6 +26,9 @@ CREATE TABLE IF NOT EXISTS records (token TEXT PRIMARY KEY, record BLOB, created
 CREATE INDEX IF NOT EXISTS records_used ON records (used);
 CREATE TABLE IF NOT EXISTS inline_layers (token TEXT, digest TEXT, content BLOB, PRIMARY KEY (token, digest));
 """
+
+KEPT = "the container requests of this node, and what its names stand for"
+"""What is lost with the file."""
 
 _Row = tuple[bytes, float, float]
 
@@ -43,6 +47,7 @@ class SqliteRecords:
 
         Raises:
             ConfigError: the directory is on a network file system.
+            NoSpace, OurError: the file cannot be used, and what to do.
         """
         path = path.absolute()
         make_directory(path.parent)
@@ -50,10 +55,7 @@ class SqliteRecords:
         self._key = key
         self._clock = clock
         self._recent = Recent(lifetime, clock)
-        try:
-            self._database = Database(path, _SCHEMA, synchronous="FULL")
-        except sqlite3.Error as error:
-            raise OurError(f"{path} cannot be used as a database: {error}; move it away to begin anew") from error
+        self._database = open_kept(path, _SCHEMA, KEPT)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """See `Records.get`. A point read, in the loop."""

@@ -100,7 +100,7 @@ class ContentStore:
         self._entries.load(on_disk.keys())
         self._space.committed = sum(entry.size for entry in self._entries.values())
         for orphan in on_disk.keys() - self._entries.keys():
-            on_disk[orphan].unlink()
+            self._trash.discard(on_disk[orphan])
         STORE_BYTES.set(self._space.committed)
 
     @property

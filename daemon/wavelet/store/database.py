@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import structlog
 
-from wavelet.errors import NoSpace
+from wavelet.errors import NoSpace, OurError
 from wavelet.store.filesystem import refuse_network_filesystem
 
 log = structlog.get_logger()
@@ -71,8 +71,17 @@ class Database:
         return connection
 
     def read(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a small query. Called in the loop's thread."""
-        return self._reader.execute(sql, arguments).fetchall()
+        """Return the rows of a small query. Called in the loop's thread.
+
+        Raises:
+            OurError: the file is damaged.
+        """
+        try:
+            return self._reader.execute(sql, arguments).fetchall()
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise damaged(self._path, error) from None
+            raise
 
     async def write(self, statements: Iterable[Statement]) -> int:
         """Commit the statements together and return how many rows they changed."""
@@ -127,12 +136,31 @@ class Database:
                 for write in group:
                     self._commit(connection, [write])
                 return
-            log.exception("a write to the database failed", database=self._path.name)
+            if isinstance(failure, sqlite3.Error) and is_damage(failure):
+                error = damaged(self._path, failure)
+                log.error("a write to the database failed", database=self._path.name, because=str(failure))  # noqa: TRY400
+            else:
+                log.exception("a write to the database failed", database=self._path.name)
             if isinstance(failure, sqlite3.OperationalError) and failure.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 error = NoSpace(f"the disk of the state directory is full: {self._path.name} cannot grow")
         for write in group:
             if write.done is not None:
                 _settle(write.done, write.changed, error)
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code (https://www.sqlite.org/rescode.html); 0 for an error of the module's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether a file is no database, or has pages that are not what SQLite wrote."""
+    return primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def damaged(path: Path, error: sqlite3.Error) -> OurError:
+    """Return the error of a file whose damage is seen only while it is used."""
+    return OurError(f"{path} is damaged on disk ({error}); start wavelet again: it then says what can be done")
 
 
 def _settle(done: asyncio.Future[int], changed: int, error: Exception | None) -> None:
