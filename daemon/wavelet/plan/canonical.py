@@ -19,6 +19,7 @@ from wavelet.image.digest import Digest
 from wavelet.plan.conda_form import filled, read_conda, read_platform, read_source, write_conda, write_source
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
+from wavelet.plan.view import View
 
 VERSION = 1
 """The form. It changes with what equal requests are, or with what a reader has to know; then the plans that the older
@@ -27,12 +28,12 @@ form can say keep that form and so their names, and only those that it cannot sa
 
 def canonical(plan: Plan) -> bytes:
     """Return the bytes that stand for `plan` in names."""
-    return _write({"version": VERSION, "plan": _value(plan, whole=False, sizes=False)})
+    return _write({"version": VERSION, "plan": _value(plan, view=View.NAME)})
 
 
 def encode(plan: Plan) -> bytes:
     """Return `plan` as JSON, with the locations of its layers."""
-    return _write({"version": VERSION, "plan": _value(plan, whole=True, sizes=True)})
+    return _write({"version": VERSION, "plan": _value(plan, view=View.RECORD)})
 
 
 def key(plan: Plan) -> str:
@@ -48,7 +49,7 @@ def _leaf_key(plan: FromRegistry) -> str:
 
 def _key(plan: Plan) -> str:
     # Without the sizes of packages: a lock says them or not, and it is the same lock.
-    return Digest.of(_write({"version": VERSION, "plan": _value(plan, whole=True, sizes=False)})).hex
+    return Digest.of(_write({"version": VERSION, "plan": _value(plan, view=View.KEY)})).hex
 
 
 def decode(data: bytes) -> Plan:
@@ -77,36 +78,36 @@ def _write(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
-def _value(plan: Plan, *, whole: bool, sizes: bool) -> dict[str, Any]:
+def _value(plan: Plan, *, view: View) -> dict[str, Any]:
     match plan:
         case FromRegistry():
             return write_source(plan)
         case WithConfig(base, config, includes):
-            value = {"base": _value(base, whole=whole, sizes=sizes)}
-            value |= {"config": _config(config, whole=whole)} if config else {}
+            value = {"base": _value(base, view=view)}
+            value |= {"config": _config(config, view=view)} if config else {}
             return value | ({"includes": [write_source(each) for each in includes]} if includes else {})
         case AsIndex(members):
-            return {"index": {str(platform): _value(member, whole=whole, sizes=sizes) for platform, member in members}}
+            return {"index": {str(platform): _value(member, view=view) for platform, member in members}}
         case _:
-            return write_conda(plan, sizes=sizes)
+            return write_conda(plan, view=view)
 
 
-def _config(config: ContainerConfig, *, whole: bool) -> dict[str, Any]:
+def _config(config: ContainerConfig, *, view: View) -> dict[str, Any]:
     members: dict[str, Any] = {
         "entrypoint": list(config.entrypoint),
         "cmd": list(config.cmd),
         "env": merge_env(config.env),
         "workingDir": config.working_dir,
-        "layers": [_layer(layer, whole=whole) for layer in config.layers],
+        "layers": [_layer(layer, view=view) for layer in config.layers],
     }
     return filled(members)
 
 
-def _layer(layer: Layer, *, whole: bool) -> dict[str, Any]:
+def _layer(layer: Layer, *, view: View) -> dict[str, Any]:
     members: dict[str, Any] = {"gzipDigest": layer.digest, "tarDigest": layer.diff_id}
     if layer.architecture is not None:
         members["architecture"] = layer.architecture
-    if whole:
+    if view is not View.NAME:
         members |= {"gzipSize": layer.size, "location": layer.location}
     return members
 

@@ -1,6 +1,7 @@
 """The conda values as JSON: what `canonical` puts into names, keys and records.
 
-`sizes`, a second hash and the leaves of a lock are written for records alone: they make no other plan.
+Sizes, a second hash and the leaves of a lock are written for records alone: they make no other plan. The version of
+what makes an image is written for keys alone: names and records stay what they were.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from wavelet.plan.conda import (
     WheelLayer,
 )
 from wavelet.plan.source import FromRegistry
+from wavelet.plan.view import View
 
 
 def write_source(plan: FromRegistry) -> dict[str, Any]:
@@ -48,28 +50,32 @@ def filled(members: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value}
 
 
-def write_conda(plan: FromConda | FromLock | CondaPart, *, sizes: bool) -> dict[str, Any]:
+def write_conda(plan: FromConda | FromLock | CondaPart, *, view: View) -> dict[str, Any]:
     """Return the value as JSON, under a member that names its kind."""
     match plan:
         case FromConda():
-            return {"conda": filled(_asked(plan, sizes=sizes))}
+            return {"conda": filled(_asked(plan, view=view))}
         case FromLock():
-            return {"lock": filled(_locked(plan, sizes=sizes)) | ({"maker": IMAGE_MAKER} if IMAGE_MAKER > 1 else {})}
+            return {"lock": filled(_locked(plan, view=view)) | _maker(view)}
         case PackageLayer(package, python, site_packages):
             made_by = {"python": python, "sitePackages": site_packages, "linker": LINKER}
-            return {"package": _package(package, sizes=sizes) | filled(made_by)}
+            return {"package": _package(package, view=view) | filled(made_by)}
         case WheelLayer(wheel, python, site_packages):
             made_by = {"python": python, "sitePackages": site_packages, "linker": LINKER}
-            return {"wheel": _wheel(wheel, sizes=sizes) | made_by}
+            return {"wheel": _wheel(wheel, view=view) | made_by}
         case ScriptsLayer(packages, image):
-            scripts = [_package(package, sizes=sizes) for package in packages]
+            scripts = [_package(package, view=view) for package in packages]
             # What scripts run in is their packages and base, however these are put together: a layer stays claimed.
-            return {"scripts": scripts, "image": {"lock": filled(_locked(image, sizes=sizes))}}
+            return {"scripts": scripts, "image": {"lock": filled(_locked(image, view=view))}}
         case LibcOf(base):
             return {"libc": write_source(base)}
 
 
-def _asked(plan: FromConda, *, sizes: bool) -> dict[str, Any]:
+def _maker(view: View) -> dict[str, int]:
+    return {"maker": IMAGE_MAKER} if view is View.KEY and IMAGE_MAKER > 1 else {}
+
+
+def _asked(plan: FromConda, *, view: View) -> dict[str, Any]:
     return {
         "specs": list(plan.specs),
         "channels": list(plan.channels),
@@ -77,19 +83,19 @@ def _asked(plan: FromConda, *, sizes: bool) -> dict[str, Any]:
         "base": write_source(plan.base),
         "pip": list(plan.pip),
         "asOf": plan.as_of,
-        "locked": [_package(package, sizes=sizes) for package in plan.locked],
-        "wheels": [_wheel(wheel, sizes=sizes) for wheel in plan.wheels],
+        "locked": [_package(package, view=view) for package in plan.locked],
+        "wheels": [_wheel(wheel, view=view) for wheel in plan.wheels],
         "lockLocation": plan.lock_location,
         "renewed": plan.renewed,
         **_layers(plan.layers),
-        "leaves": list(plan.leaves) if sizes else [],
+        "leaves": list(plan.leaves) if view is View.RECORD else [],
     }
 
 
-def _locked(plan: FromLock, *, sizes: bool) -> dict[str, Any]:
+def _locked(plan: FromLock, *, view: View) -> dict[str, Any]:
     return {
-        "packages": [_package(package, sizes=sizes) for package in plan.packages],
-        "wheels": [_wheel(wheel, sizes=sizes) for wheel in plan.wheels],
+        "packages": [_package(package, view=view) for package in plan.packages],
+        "wheels": [_wheel(wheel, view=view) for wheel in plan.wheels],
         "platform": str(plan.platform),
         "base": write_source(plan.base),
         "withoutScripts": not plan.scripts,
@@ -108,15 +114,15 @@ def _read_layers(value: dict[str, Any]) -> Layers:
     return layers  # type: ignore[no-any-return]
 
 
-def _package(package: Package, *, sizes: bool) -> dict[str, Any]:
+def _package(package: Package, *, view: View) -> dict[str, Any]:
     # One hash says which file it is; what a lock says besides makes no other lock of it.
-    md5 = package.md5 if sizes or package.sha256 is None else None
+    md5 = package.md5 if view is View.RECORD or package.sha256 is None else None
     members = {"url": package.url, "sha256": package.sha256, "md5": md5}
-    return filled(members | ({"size": package.size} if sizes else {}))
+    return filled(members | ({"size": package.size} if view is View.RECORD else {}))
 
 
-def _wheel(wheel: Wheel, *, sizes: bool) -> dict[str, Any]:
-    return filled({"url": wheel.url, "sha256": wheel.sha256} | ({"size": wheel.size} if sizes else {}))
+def _wheel(wheel: Wheel, *, view: View) -> dict[str, Any]:
+    return filled({"url": wheel.url, "sha256": wheel.sha256} | ({"size": wheel.size} if view is View.RECORD else {}))
 
 
 def read_conda(value: dict[str, Any]) -> FromConda | FromLock | CondaPart | None:

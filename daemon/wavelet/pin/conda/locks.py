@@ -155,7 +155,8 @@ class Locks:
 
 def _proof(lock: FromLock) -> str:
     anywhere = FromRegistry(Reference.parse("scratch"), lock.platform)
-    return f"conda-made/{canonical.key(replace(lock, base=anywhere, layers='many'))}"
+    # That an image can be made of it does not depend on the version of what makes it, nor on how many layers it has.
+    return f"conda-made/{hashlib.sha256(canonical.canonical(replace(lock, base=anywhere, layers='many'))).hexdigest()}"
 
 
 def _family(leaf: FromConda) -> str:
