@@ -72,6 +72,20 @@ def test_what_clients_send_by_themselves_is_not_noted() -> None:
     assert notes(packages=PACKAGES, buildTemplate="conda/micromamba:v2", buildCompression={"mode": "gzip"}) == ()
 
 
+def test_what_a_file_says_in_vain_is_noted() -> None:
+    """Fault E10: of an environment file as of the request's own members."""
+    text = "name: mine\nprefix: /home/ann/env\nplatforms: [osx-64]\nfoo: 1\ndependencies: [samtools=1.17]\n"
+    file = base64.b64encode(text.encode()).decode()
+    assert notes(packages=PACKAGES | {"entries": None, "environment": file}) == (
+        "the file of the conda directive (packages.environment): prefix is not used: in images environments are in "
+        "/opt/conda",
+        "the file of the conda directive (packages.environment): platforms is not used: the platform is the request's, "
+        "linux/amd64 unless it says another",
+        "the file of the conda directive (packages.environment): foo is not used: it is no member of an environment "
+        "file that is known",
+    )
+
+
 @pytest.mark.parametrize("member", ["buildRepository", "cacheRepository"])
 @pytest.mark.parametrize("repository", ["x.io/team:1", "x.io:5000/team:latest", "team:v1", f"x.io/a@sha256:{'0' * 64}"])
 def test_a_repository_has_no_tag(member: str, repository: str) -> None:

@@ -11,6 +11,7 @@ of specs.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,16 @@ _UNSERVED = frozenset(
 )  # fmt: skip
 """Settings of conda and conda-lock that would change which packages are chosen, or where they come from."""
 
+_SERVED = frozenset({"name", "channels", "dependencies", "variables", "channel_priority"})
+_WHY_NOT = {
+    "prefix": "in images environments are in /opt/conda",
+    "platforms": "the platform is the request's, linux/amd64 unless it says another",
+}
+"""Members of environment files that have no effect, and why."""
+
+NOTES_LIMIT = 20
+"""Notes on one file."""
+
 _UNSERVED_ADVICE = "say in channels and dependencies what is wanted; logins and indexes are the daemon user's"
 _EXPORTED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<version>[^=<>!~|,*\s]+)=pypi(?:_\d+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -62,6 +73,7 @@ class Environment:
         pip: requirements, sorted and unique.
         variables: `NAME=VALUE`, for the image's environment.
         locks: for each platform that a lock is for, the files; no lock has no entry.
+        notes: what the text says that has no effect, a sentence each; that makes no other environment.
     """
 
     specs: tuple[str, ...] = ()
@@ -69,6 +81,7 @@ class Environment:
     pip: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     locks: tuple[Locked, ...] = ()
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def locked_for(self, platform: Platform, field: str) -> Locked:
         """Return what the lock names for a platform; nothing, where the text is no lock.
@@ -177,7 +190,13 @@ def _read_yaml_environment(document: dict[str, Any], field: str) -> Environment:
     entries = list(_dependencies(document["dependencies"], f"{field}: dependencies"))
     found = read_entries(entries)
     variables = _variables(document.get("variables"), field)
-    return Environment(found.specs, channels, found.pip, variables, found.locks)
+    return Environment(found.specs, channels, found.pip, variables, found.locks, tuple(_notes(document)))
+
+
+def _notes(document: dict[str, Any]) -> Iterator[str]:
+    """Yield what a file says that changes nothing of an image."""
+    for key in [key for key in document if key not in _SERVED][:NOTES_LIMIT]:
+        yield f"{key[:80]} is not used: {_WHY_NOT.get(key, 'it is no member of an environment file that is known')}"
 
 
 def _check_settings(document: dict[str, Any], field: str) -> None:

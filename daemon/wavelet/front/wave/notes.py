@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wavelet.front.wave.models import CompressionBody, PackagesBody, SubmitBody
-from wavelet.front.wave.options import option_of
+from wavelet.front.wave.options import named
 from wavelet.front.wave.packages import is_clients_tool, template_of
 
 VALUE_LIMIT = 200
@@ -20,12 +20,7 @@ _BUILT = "layers of packages are compressed by gzip, whose level is wavelet's"
 
 def notes_on(body: SubmitBody) -> tuple[str, ...]:
     """Return the notes on a request that is served: a sentence each, beginning with what the user has set."""
-    return tuple(f"{_named(field)}: {text}" for field, text in _notes(body))
-
-
-def _named(field: str) -> str:
-    option = option_of(field)
-    return field if option is None else f"{option} ({field})"
+    return tuple(f"{named(field)}: {text}" for field, text in _notes(body))
 
 
 def _notes(body: SubmitBody) -> Iterator[tuple[str, str]]:

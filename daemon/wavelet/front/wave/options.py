@@ -50,6 +50,12 @@ def option_of(field: str) -> str | None:
     return None
 
 
+def named(field: str) -> str:
+    """Return what the user has set, and the member that it becomes; the member alone where that is what is known."""
+    option = option_of(field)
+    return field if option is None else f"{option} ({field})"
+
+
 def naming_option(error: WaveletError) -> WaveletError:
     """Return the same error; where its message begins with a member, what the user has set stands in front of that."""
     field = error.field

@@ -16,6 +16,7 @@ from wavelet.front.wave.container_file import recognised
 from wavelet.front.wave.layers import read_layers
 from wavelet.front.wave.models import ConfigBody, SubmitBody
 from wavelet.front.wave.notes import notes_on
+from wavelet.front.wave.options import named
 from wavelet.front.wave.packages import read_packages
 from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
@@ -92,6 +93,7 @@ def translate(body: SubmitBody, api: Api, site: CondaDefaults) -> Submission:
         assert reference is not None
         plan = _of_image(_fixed(reference), platforms, config, includes)
         return Submission(plan, str(reference), inline, bool(body.dry_run), notes)
+    notes += tuple(f"{named(asked.field)}: {note}" for note in asked.environment.notes)
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
     plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
     return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, bool(body.dry_run), notes)
