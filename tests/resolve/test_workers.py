@@ -190,3 +190,39 @@ async def test_a_caller_that_goes_away_leaves_no_writer_behind(pool: Workers, tm
 def write_after(path: str, seconds: float) -> None:
     time.sleep(seconds)
     Path(path).touch()
+
+
+_INTERRUPTED = """
+import asyncio, os, signal, time
+from wavelet.resolve.workers import Workers
+
+async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+    pool = Workers(2)
+    starting = asyncio.create_task(pool.run(os.getpid))
+    for _ in range(40):  # from before the processes begin until they work
+        os.killpg(0, signal.SIGINT)
+        await asyncio.sleep(0.02)
+    first = await starting
+    os.killpg(0, signal.SIGINT)
+    assert await pool.run(os.getpid) != os.getpid()
+    working = asyncio.create_task(pool.run(time.sleep, 0.2))
+    await asyncio.sleep(0.1)
+    os.killpg(0, signal.SIGINT)
+    await working
+    print("worked on")
+    await pool.close()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_an_interrupt_of_the_terminal_is_the_daemons_alone(tmp_path: Path) -> None:
+    """Fault D6: at Ctrl-C each worker printed a traceback."""
+    program = tmp_path / "program.py"
+    program.write_text(_INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, program], check=False, capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "worked on\n", "")

@@ -14,8 +14,9 @@ import multiprocessing
 import os
 import platform
 import resource
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
@@ -96,7 +97,9 @@ class Workers:
         while deaths < ATTEMPTS:
             pool = self._pool or self._start()
             try:
-                return await self._to_its_end(pool.submit(function, *arguments))
+                with _interrupts_held():
+                    running = pool.submit(function, *arguments)
+                return await self._to_its_end(running)
             except TimeoutError:
                 # Nothing else ends a process in the middle; what others had in this pool is begun again.
                 self._ended.add(pool)
@@ -170,6 +173,20 @@ class Workers:
             await asyncio.gather(*(asyncio.to_thread(process.join) for process in processes))
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold back SIGINT; a process that is started meanwhile inherits that.
+
+    At Ctrl-C a terminal sends it to all processes of the group. When workers end the daemon says, and one that is
+    just being started would end with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _consume(ended: asyncio.Future[T]) -> None:
     # What nobody waits for any more need not be warned of.
     if not ended.cancelled():
@@ -178,6 +195,8 @@ def _consume(ended: asyncio.Future[T]) -> None:
 
 def _begin() -> None:
     """Prepare a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(OSError, ValueError):
         os.nice(NICENESS)
         if number := _IOPRIO_SET.get(platform.machine()):
