@@ -1,6 +1,6 @@
 """Unchanged Nextflow, several versions of it: tasks run in what the daemon answers, and users see what it says.
 
-It needs versions that somebody has stored on the machine (lab/nextflow_run.py); without any these tests are skipped.
+It needs a Nextflow on the machine, in PATH or stored (lab/nextflow_run.py); without any these tests are skipped.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pytest
 
 from lab.daemon import Daemon
 from lab.engines import Docker, Podman
-from lab.nextflow_run import Nextflow, absence, stored
+from lab.nextflow_run import Nextflow, absence, versions
 from lab.registry import Registry
 from lab.task_image import MARK, task_image
 
-VERSIONS = stored()
+VERSIONS = versions()
 PIPELINE = Path(__file__).with_name("pipelines") / "bundle/main.nf"
 SAID = [f"said <bundled: {MARK}; greet: hello from /usr/bin/greet>", f"said <plain: {MARK}; greet: none>"]
 

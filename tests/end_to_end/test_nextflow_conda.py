@@ -1,6 +1,6 @@
 """Unchanged Nextflow, several versions of it: the conda directive alone, and tasks run in images of these packages.
 
-It needs versions that somebody has stored on the machine (lab/nextflow_run.py); without any these tests are skipped.
+It needs a Nextflow on the machine, in PATH or stored (lab/nextflow_run.py); without any these tests are skipped.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pytest
 from lab.conda_channel import ChannelServer, standard_channel
 from lab.daemon import Daemon
 from lab.engines import Docker
-from lab.nextflow_run import Nextflow, absence, stored
+from lab.nextflow_run import Nextflow, absence, versions
 from lab.registry import Registry
 from lab.task_image import task_image
 
-VERSIONS = stored()
+VERSIONS = versions()
 PIPELINE = Path(__file__).with_name("pipelines") / "conda/main.nf"
 SAID = [
     'said <activated: JAVA_VERSION="17.0.8" R in /opt/conda/lib/R>',

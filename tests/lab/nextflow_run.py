@@ -1,8 +1,8 @@
-"""Unchanged Nextflow, run for real from stored jars: one directory a version, with nothing fetched at run time.
+"""Unchanged Nextflow, run for real as it lies on the machine, with nothing fetched at run time.
 
-`WAVELET_NEXTFLOW_HOME` (by default `wavelet/nextflow` in the user's cache directory) holds for each version
+Versions are stored in `WAVELET_NEXTFLOW_HOME` (by default `wavelet/nextflow` in the user's cache directory), each as
 `VERSION/lib/*.jar` and `VERSION/plugins/nf-wave-X/{classes,lib}`, the plugin as Nextflow's own download unpacks it.
-nextflow_build.py makes such a directory.
+Where none is stored, a `nextflow` in PATH runs, with the plugins that its user's `NXF_HOME` has.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from lab.processes import run
 
 HOME_VARIABLE = "WAVELET_NEXTFLOW_HOME"
+IN_PATH = "nextflow-in-path"
 RUN_SECONDS = 50.0
 
 _OPENED = (
@@ -37,11 +38,18 @@ def stored() -> list[str]:
     return sorted(path.parent.parent.name for path in home().glob("*/plugins/nf-wave-*"))
 
 
+def versions() -> list[str]:
+    """Return what can be run here: the versions that are stored, else the one in PATH."""
+    return stored() or ([IN_PATH] if shutil.which("nextflow") else [])
+
+
 def absence() -> str:
     """Return why Nextflow cannot run here, or nothing."""
     if shutil.which("java") is None:
         return "needs java (apt-get install openjdk-17-jre-headless)"
-    return "" if stored() else f"needs a stored Nextflow in {home()} ({HOME_VARIABLE}; see tests/lab/nextflow_build.py)"
+    if versions():
+        return ""
+    return f"needs nextflow in PATH, or versions with their nf-wave plugin in {home()} ({HOME_VARIABLE})"
 
 
 class Nextflow:
@@ -51,19 +59,14 @@ class Nextflow:
         """Prepare a version.
 
         Args:
-            version: one of `stored()`.
+            version: one of `versions()`.
             directory: where its runs start; work directories, logs and histories stay in it.
             environment: what container engines need of the environment; PATH among it.
         """
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        place = home() / version
-        opened = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED.split()]
-        java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", *opened, "-cp", f"{place}/lib/*"]
-        self._command = [*java, "nextflow.cli.Launcher"]
-        self._environment = dict(environment) | {
-            "NXF_HOME": str(directory / "home"),
-            "NXF_PLUGINS_DIR": str(place / "plugins"),
+        self._command, where = _installed() if version == IN_PATH else _stored(version, directory)
+        self._environment = dict(environment) | where | {
             "NXF_OFFLINE": "true",
             "NXF_DISABLE_CHECK_LATEST": "true",
             "NXF_ANSI_LOG": "false",
@@ -76,6 +79,23 @@ class Nextflow:
         inside: list[str | Path] = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", self._directory]
         done = run([*inside, *self._command, *arguments], environment=self._environment, seconds=seconds, check=False)
         return Outcome(done, self._directory)
+
+
+def _stored(version: str, directory: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a stored version, and what it needs of the environment."""
+    place = home() / version
+    opened = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED.split()]
+    java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", *opened, "-cp", f"{place}/lib/*"]
+    variables = {"NXF_HOME": str(directory / "home"), "NXF_PLUGINS_DIR": str(place / "plugins")}
+    return [*java, "nextflow.cli.Launcher"], variables
+
+
+def _installed() -> tuple[list[str], dict[str, str]]:
+    """Return the command that is in PATH, and where its user's plugins are."""
+    program = shutil.which("nextflow")
+    assert program is not None, "absence() tells"
+    place = os.environ.get("NXF_HOME") or Path("~/.nextflow").expanduser()
+    return [program], {"NXF_HOME": str(place)}
 
 
 class Outcome:
