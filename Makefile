@@ -78,7 +78,7 @@ image: wheel
 	$(BIN)/python packaging/image.py $(if $(CONFIG),--config '$(CONFIG)') dist/wavelet-*.whl
 
 clean:
-	rm -rf $(VENV) $(LATEST) daemon/wavelet/v1 build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* daemon/wavelet/v1 build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Locked, with hashes, by plain pip, so that any mirror of an index will do; then wavelet itself, with nothing else.

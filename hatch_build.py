@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ def generate(root: Path) -> None:
         if stale.is_file():
             stale.unlink()
     files = [str(path.relative_to(protos)) for path in sorted(protos.rglob("*.proto"))]
+    # Without build isolation the plug-ins of protoc are beside this Python, which need not be in PATH.
+    os.environ["PATH"] = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)))
     well_known = importlib.resources.files("grpc_tools") / "_proto"
     outputs = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     if protoc.main(["protoc", f"--proto_path={protos}", f"--proto_path={well_known}", *outputs, *files]):

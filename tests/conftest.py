@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,14 +13,24 @@ import pytest
 from groups import Groups
 from lab import ports
 from lab.daemon import Daemon, logs_of_running
+from quick import Quick
 
 LONG = ("package", "clone", "nextflow")
 """Groups of tests that take a minute each."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare `--quick`."""
+    parser.addoption("--quick", action="store_true", help="only tests that start no process and need no part")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the plugin that knows the groups."""
+    """Register the plugins that know the groups and the quick tier."""
     config.pluginmanager.register(Groups(), "wavelet-groups")
+    config.pluginmanager.register(Quick(), "wavelet-quick")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # `make test &` in a script: what is ignored is inherited, what is handled is not, and tests interrupt commands.
+        signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @pytest.hookimpl(optionalhook=True)

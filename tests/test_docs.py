@@ -43,6 +43,7 @@ def test_every_metric_of_the_operations_page_exists() -> None:
     assert named <= exposed
 
 
+@pytest.mark.process
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)

@@ -11,6 +11,8 @@ import pytest
 
 from groups import PARTS
 
+pytestmark = pytest.mark.process
+
 TESTS = Path(__file__).parent
 CONFTEST = "from groups import Groups\n\n\ndef pytest_configure(config):\n    config.pluginmanager.register(Groups())\n"
 GROUPS = tuple(PARTS)

@@ -111,6 +111,7 @@ async def test_put_again_changes_no_file(tmp_path: Path) -> None:
     await records.close()
 
 
+@pytest.mark.process
 async def test_kill_9_of_two_writers_loses_nothing(tmp_path: Path) -> None:
     assert await kill_in_a_loop(DirectoryRecords, tmp_path, writers=2) > 8
     records = DirectoryRecords(tmp_path, KEY, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)

@@ -17,6 +17,7 @@ def test_it_is_made_once(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["cluster.key"]
 
 
+@pytest.mark.process
 def test_daemons_that_start_at_once_agree(tmp_path: Path) -> None:
     code = "import sys, pathlib, wavelet.cluster.key as k; print(k.load_key(pathlib.Path(sys.argv[1])).hex())"
     command = [sys.executable, "-c", code, str(tmp_path / "key")]

@@ -61,6 +61,7 @@ async def test_its_files_are_the_owners_alone(tmp_path: Path) -> None:
     await records.close()
 
 
+@pytest.mark.process
 async def test_kill_9_loses_nothing(tmp_path: Path) -> None:
     assert await kill_in_a_loop(SqliteRecords, tmp_path / "records.sqlite", writers=1) > 8
 

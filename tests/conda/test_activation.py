@@ -12,6 +12,8 @@ import pytest
 from wavelet.make.conda import activation
 from wavelet.plan.conda import PREFIX
 
+pytestmark = pytest.mark.process
+
 SHELLS = [shell for shell in ("bash", "dash", "busybox") if shutil.which(shell)]
 GOOD = 'export JAVA_HOME="$CONDA_PREFIX/lib/jvm"\nNOT_EXPORTED=1\n'
 QUOTED = "export ODD='a \"b\" $c `d` \\ é\nsecond line'\n"

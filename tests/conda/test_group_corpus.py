@@ -40,6 +40,7 @@ def chain(packages: list[Part]) -> list[tuple[tuple[str, ...], int]]:
     ]
 
 
+@pytest.mark.process
 def test_precedence_is_rattlers_in_real_environments() -> None:
     every = [[part.node for part in parts(records)] for records in locks().values()]
     assert [topological(nodes) for nodes in every] == rattler(every)

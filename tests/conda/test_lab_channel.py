@@ -154,6 +154,7 @@ def test_packages_are_the_same_each_time(tmp_path: Path) -> None:
     assert len(PLACEHOLDER) == 255
 
 
+@pytest.mark.process
 def test_big_files_are_made_while_they_are_written(tmp_path: Path) -> None:
     package = conda_catalogue.big_package(8)
     written = write(tmp_path, package)
@@ -164,6 +165,7 @@ def test_big_files_are_made_while_they_are_written(tmp_path: Path) -> None:
     assert tree_of(installed)["share/big/part0"].what == sha256_of(noise)
 
 
+@pytest.mark.process
 def test_many_packages_hang_together(tmp_path: Path) -> None:
     made = make_channel(tmp_path / "many", conda_catalogue.many_packages(12, largest=40_000))
     assert len(solve([made], ["parts"])) == 13
@@ -206,6 +208,7 @@ def test_the_server_asks_for_logins(channel_server: ChannelServer) -> None:
     assert [get(url).status, get(url.replace("/lab/", "/t/xyz/lab/")).status] == [401, 200]
 
 
+@pytest.mark.process
 def test_bad_packages_are_in_an_index_that_vouches_for_them(tmp_path: Path) -> None:
     found = bad_packages(tmp_path / "bad", bomb_bytes=1 << 24)
     for bad in found.values():

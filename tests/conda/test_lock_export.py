@@ -36,6 +36,7 @@ def locked(name: str) -> list[tuple[Package | Wheel, Any]]:
     return [*map(entry, locks()[name]), (WHEEL, WHEEL_INFO)]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["fastqc.linux-64", "vuegen.linux-64"])
 def test_rattler_reads_pixi_lock(tmp_path: Path, name: str) -> None:
     entries = locked(name)

@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from locked import entry, locks
 
 from wavelet.make.conda import meta
@@ -40,6 +41,7 @@ print(json.dumps([[r.name.normalized, str(r.version), r.build, r.build_number, r
 """
 
 
+@pytest.mark.process
 def test_rattler_reads_the_records(tmp_path: Path) -> None:
     made = meta.layer(meta.records([(PACKAGE, INFO)]), {})
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(made.blob))) as tar:

@@ -77,6 +77,7 @@ def test_every_environment_is_a_plan() -> None:
         assert not plan.pip or any(name_of(spec) == "pip" for spec in plan.specs)
 
 
+@pytest.mark.process
 def test_every_spec_is_read_by_the_solver() -> None:
     specs = sorted({spec for plan in plans() for spec in plan.specs})
     done = subprocess.run(

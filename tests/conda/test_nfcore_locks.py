@@ -19,6 +19,8 @@ from wavelet.pin.conda.solver import Question, Solver
 from wavelet.pin.conda.virtual import virtual_packages
 from wavelet.plan.libc import Libc
 
+pytestmark = pytest.mark.process
+
 SHARED = Path(os.environ.get("WAVELET_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "nf-core"
 OFFICIAL = "https://conda.anaconda.org"
 PLATFORMS = {"linux-64": Platform("linux", "amd64"), "linux-aarch64": Platform("linux", "arm64")}

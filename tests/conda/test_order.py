@@ -59,6 +59,7 @@ def test_names_of_specs(spec: str, name: str) -> None:
     assert name_of(spec) == name
 
 
+@pytest.mark.process
 def test_precedence_is_rattlers() -> None:
     source = random.Random(4)
 
@@ -73,6 +74,7 @@ def test_precedence_is_rattlers() -> None:
         assert topological(each) == wanted, each
 
 
+@pytest.mark.process
 def test_precedence_of_a_real_cycle() -> None:
     graph = [Node("python", ("pip", "zlib")), Node("pip", ("python", "wheel"), True), Node("zlib"), Node("wheel")]
     assert topological(graph) == rattler([graph])[0]

@@ -34,6 +34,7 @@ def test_a_layer_is_known_by_its_digests(archive: Path, tmp_path: Path) -> None:
     assert made.info.digest == DIGEST
 
 
+@pytest.mark.process
 def test_a_layer_is_the_same_in_every_process(archive: Path, tmp_path: Path) -> None:
     for number, seed in enumerate(("0", "1", "2")):
         made = link_elsewhere(archive, tmp_path / f"layer{number}", PYTHONHASHSEED=seed, TZ=f"UTC+{number}", LC_ALL="C")

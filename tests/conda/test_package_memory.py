@@ -9,6 +9,8 @@ from linked_packages import link_elsewhere
 
 from lab.conda_packages import Noise, Package, write
 
+pytestmark = pytest.mark.process
+
 MEGABYTE = 1024 * 1024
 BOUND = 120 * MEGABYTE
 """What a worker may have at most, some 40 MB of which are Python and libraries."""

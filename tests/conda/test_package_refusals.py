@@ -38,6 +38,7 @@ def refusal(archive: Path, blob: Path, limit: int = 10 * BOMB, python: str = "3.
     return refused.value.message
 
 
+@pytest.mark.process
 def test_bad_packages_are_refused_by_name(bad: dict[str, Bad], tmp_path: Path) -> None:
     wanted = [each for name, each in bad.items() if each.in_archive and name not in ACCEPTED | {"bad-bomb"}]
     assert len(wanted) > 20
@@ -47,11 +48,13 @@ def test_bad_packages_are_refused_by_name(bad: dict[str, Bad], tmp_path: Path) -
         assert "https://packages.test/lab" in message
 
 
+@pytest.mark.process
 def test_what_no_installer_looks_at_is_linked(bad: dict[str, Bad], tmp_path: Path) -> None:
     for name in ACCEPTED:
         assert link_package(bad[name].path, tmp_path / name, bad[name].path.name, PREFIX, "", "", BOMB).info.files
 
 
+@pytest.mark.process
 def test_a_package_inflates_to_no_more_than_is_accepted(bad: dict[str, Bad], tmp_path: Path) -> None:
     assert f"more than {BOMB} bytes" in refusal(bad["bad-bomb"].path, tmp_path / "layer", limit=BOMB)
 

@@ -105,6 +105,7 @@ def test_ustar_is_read() -> None:
     assert read(raw) == expected(raw)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["gnu", "oldgnu", "ustar", "posix", "v7"])
 def test_what_gnu_tar_writes_is_read(kind: str, tmp_path: Path) -> None:
     (tmp_path / "tree/sub").mkdir(parents=True)
@@ -118,6 +119,7 @@ def test_what_gnu_tar_writes_is_read(kind: str, tmp_path: Path) -> None:
     assert read(raw) == expected(raw)
 
 
+@pytest.mark.process
 def test_sparse_files_are_read(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         for number in range(40):  # more parts than fit into one header
@@ -131,6 +133,7 @@ def test_sparse_files_are_read(tmp_path: Path) -> None:
     assert read(raw) == expected(raw)
 
 
+@pytest.mark.process
 def test_zeros_that_are_not_there_count(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(10**12)

@@ -21,6 +21,8 @@ from wavelet.pin.conda.pip_installed import Installed
 from wavelet.pin.conda.pip_wheels import best, supported_tags, target_of
 from wavelet.plan.conda import Wheel
 
+pytestmark = pytest.mark.process
+
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 FAST = (
     "cp311-cp311-manylinux_2_28_x86_64",

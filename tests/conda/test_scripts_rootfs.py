@@ -224,6 +224,8 @@ def test_a_sandbox_that_cannot_be_says_why() -> None:
 
 STARTER = """
 import json, subprocess, sys
+
+pytestmark = pytest.mark.process
 argv, cwd = json.loads(sys.argv[1])
 process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE)
 process.stdin.write(b"0 1000000 1000000\\n")

@@ -119,6 +119,7 @@ def installed_by_pip(wheel: Path, prefix: Path) -> dict[str, tuple[bytes, int]]:
     return files
 
 
+@pytest.mark.process
 def test_the_same_files_as_pip_installs(tmp_path: Path) -> None:
     wheel = FULL.write(tmp_path / "wheels")
     site = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
@@ -188,6 +189,7 @@ def test_the_record_is_of_what_was_installed(tmp_path: Path) -> None:
         assert entry.validate(files[path][0])
 
 
+@pytest.mark.process
 def test_the_layer_is_a_function_of_the_wheel(tmp_path: Path) -> None:
     wheel = FULL.write(tmp_path)
     infos = []
@@ -343,6 +345,7 @@ def test_damaged_wheels_are_errors_and_nothing_worse(tmp_path: Path) -> None:
     assert refused > 100
 
 
+@pytest.mark.process
 def test_memory_does_not_grow_with_the_wheel(tmp_path: Path) -> None:
     path = WheelFile(
         "tool", files={"tool/big.bin": bytes(300_000_000), "tool-1.0.data/scripts/big": b"\x7fELF" + bytes(200_000_000)}

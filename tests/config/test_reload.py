@@ -104,6 +104,7 @@ async def fetch(url: str) -> bytes:
         return await answer.read()
 
 
+@pytest.mark.process
 async def test_reload_under_load(tmp_path: Path) -> None:
     slow, large = os.urandom(2_000_000), os.urandom(24_000_000)
     async with AsyncExitStack() as stack:
@@ -169,6 +170,7 @@ def certificate(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return make
 
 
+@pytest.mark.process
 async def test_a_renewed_certificate_is_shown_to_new_connections(
     tmp_path: Path, certificate: Callable[[str], dict[str, str]], free_port: int
 ) -> None:

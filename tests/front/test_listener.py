@@ -186,6 +186,7 @@ async def test_a_defect_after_the_answer_has_begun_breaks_the_connection(listeni
             await response.read()
 
 
+@pytest.mark.process
 @needs_curl
 @pytest.mark.parametrize("header", ["Expect:", "Expect: 100-continue"])
 async def test_a_body_of_100_mb_is_refused_and_the_answer_is_read(
@@ -208,6 +209,7 @@ async def test_a_body_of_100_mb_is_refused_and_the_answer_is_read(
             assert int(uploaded) == 0
 
 
+@pytest.mark.process
 @needs_curl
 async def test_a_body_of_20_mb_is_taken(listening: Listening, tmp_path: Path) -> None:
     body = tmp_path / "body"
@@ -298,6 +300,7 @@ def certificate(tmp_path: Path) -> Callable[..., Tls]:
     return make
 
 
+@pytest.mark.process
 async def test_the_tls_listener(app: web.Application, certificate: Callable[..., Tls], tmp_path: Path) -> None:
     tls = certificate()
     listening = await listen(app, Settings(listen="127.0.0.1:0", tls=tls))
@@ -311,6 +314,7 @@ async def test_the_tls_listener(app: web.Application, certificate: Callable[...,
     await listening.close()
 
 
+@pytest.mark.process
 async def test_a_key_with_a_password_is_refused_without_asking(
     app: web.Application, certificate: Callable[..., Tls]
 ) -> None:
@@ -324,6 +328,7 @@ async def test_a_missing_certificate_is_named(app: web.Application) -> None:
         await listen(app, Settings(listen="127.0.0.1:0", tls=tls))
 
 
+@pytest.mark.process
 async def test_what_was_opened_is_closed_when_the_start_fails(
     app: web.Application, certificate: Callable[..., Tls], free_port: int
 ) -> None:

@@ -66,12 +66,16 @@ class Nextflow:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self._command, where = _installed() if version == IN_PATH else _stored(version, directory)
-        self._environment = dict(environment) | where | {
-            "NXF_OFFLINE": "true",
-            "NXF_DISABLE_CHECK_LATEST": "true",
-            "NXF_ANSI_LOG": "false",
-            "HOME": str(directory),
-        }
+        self._environment = (
+            dict(environment)
+            | where
+            | {
+                "NXF_OFFLINE": "true",
+                "NXF_DISABLE_CHECK_LATEST": "true",
+                "NXF_ANSI_LOG": "false",
+                "HOME": str(directory),
+            }
+        )
 
     def __call__(self, *arguments: str | Path, config: str = "", seconds: float = RUN_SECONDS) -> Outcome:
         """Run `nextflow ARGUMENTS` with this nextflow.config, whatever its exit status."""

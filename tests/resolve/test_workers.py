@@ -20,6 +20,8 @@ from wavelet.errors import Internal, NoSpace, Unsolvable, WaitExpired
 from wavelet.resolve import workers
 from wavelet.resolve.workers import Workers
 
+pytestmark = pytest.mark.process
+
 IDLE = 3
 """IOPRIO_CLASS_IDLE of ioprio_get(2)."""
 

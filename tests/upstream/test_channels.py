@@ -353,6 +353,7 @@ async def test_the_address_policy_holds_for_servers_that_the_site_has_not_named(
     assert await read(admitted, url) == DATA
 
 
+@pytest.mark.process
 async def test_an_authority_of_the_sites_own(make: Callable[..., Any], tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

@@ -160,6 +160,7 @@ async def test_a_registry_of_the_sites_network_is_asked_directly(
             await upstream.head(reference, NOBODY)
 
 
+@pytest.mark.process
 async def test_a_proxy_that_speaks_https(
     secure: Registry, client: Callable[..., Any], certificate: tuple[Path, Path], server_tls: ssl.SSLContext,
     surrounded: Callable[..., None],

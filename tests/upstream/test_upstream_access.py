@@ -73,6 +73,7 @@ async def test_a_login_is_shown_to_one_of_several_challenges(
     assert (await upstream.head(tool, NOBODY)).granted.by.startswith("site login")
 
 
+@pytest.mark.process
 async def test_what_could_not_be_used_is_in_the_refusal(
     registry: Registry, client, tool: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

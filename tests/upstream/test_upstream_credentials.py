@@ -126,6 +126,7 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
     return make
 
 
+@pytest.mark.process
 def test_helper_protocol(helper: Callable[[str, str], None], tmp_path: Path) -> None:
     helper("good", f'cat > {tmp_path}/asked; echo "$1" >> {tmp_path}/asked; echo \'{{"Username":"a","Secret":"b"}}\'')
     assert helpers.ask("good", "quay.io") == Login("a", "b")
@@ -136,6 +137,7 @@ def test_helper_protocol(helper: Callable[[str, str], None], tmp_path: Path) -> 
     assert helpers.ask("none", "quay.io") is None
 
 
+@pytest.mark.process
 def test_helper_failures(helper: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helpers, "HELPER_TIMEOUT", 0.3)
     helper("fails", "echo my-secret; exit 3")
@@ -149,6 +151,7 @@ def test_helper_failures(helper: Callable[[str, str], None], monkeypatch: pytest
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.process
 async def test_site_logins(tmp_path: Path, helper: Callable[[str, str], None]) -> None:
     helper("cloud", 'echo \'{"Username":"h","Secret":"s"}\'')
     for name in ("all", "team", "listed"):
@@ -180,6 +183,7 @@ async def test_what_the_client_sent_is_its_own() -> None:
     assert await logins().version(identity) == ""
 
 
+@pytest.mark.process
 async def test_all_files_count_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: Callable[[str, str], None],
     capsys: pytest.CaptureFixture[str],
@@ -272,6 +276,7 @@ def test_a_uid_without_an_entry_has_logins(variable: str) -> None:
         shutil.rmtree(folder)
 
 
+@pytest.mark.process
 async def test_a_helper_that_sleeps_holds_up_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: Callable[[str, str], None]
 ) -> None:
@@ -298,6 +303,7 @@ async def test_a_helper_that_sleeps_holds_up_nobody_else(
     await own.close()
 
 
+@pytest.mark.process
 async def test_a_helper_that_failed_is_asked_again_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helper: Callable[[str, str], None]
 ) -> None:

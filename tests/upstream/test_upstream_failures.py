@@ -277,6 +277,7 @@ async def test_mirror_that_is_no_url(client, mirror: str) -> None:
         await client(registries={"x.example": {"mirrors": [mirror]}})
 
 
+@pytest.mark.process
 async def test_own_authority(secure: Registry, client, certificate: tuple[Path, Path]) -> None:
     upstream = await client(registries={secure.host: {"ca_file": str(certificate[1])}})
     reference = Reference(Repository(secure.host, "lab/tool"), "1")

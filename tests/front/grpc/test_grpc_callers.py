@@ -115,6 +115,7 @@ def test_a_caller_that_cannot_be_read_is_refused(address: str) -> None:
         ("unix-abstract:" + address_of("admin", 2**32 - 2, "ab")[1:], 2**32 - 2),
         ("unix-abstract:" + address_of("user", None, "ab")[1:], None),
     ],
+    ids=["IPv4", "IPv6", "root", "the-last-uid", "nobody"],  # the addresses have this process's id in them
 )
 def test_what_an_address_says(address: str, uid: int | None) -> None:
     context: Any = SimpleNamespace(peer=lambda: address)

@@ -18,6 +18,8 @@ from wavelet.places import ADMIN_SOCKET, USER_SOCKET
 _ASK = """
 import sys
 from wavelet.client import Client, WaveletRpcError
+
+pytestmark = pytest.mark.process
 with Client("unix:" + sys.argv[1]) as client:
     try:
         print(client.status().caller, client.status().admin)
