@@ -16,6 +16,7 @@ TEXT_LIMIT = 8 * 1024 * 1024
 """Characters of a document; the lock files of large projects have one or two millions."""
 
 _DEPTH_LIMIT = 32
+_TOO_DEEP = f"is nested more than {_DEPTH_LIMIT} deep"
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 Value = str | list["Value"] | dict[str, "Value"]
@@ -36,6 +37,8 @@ def read_yaml(text: str, field: str) -> Value:
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
         problem = error.problem or "it breaks YAML's grammar"
+        if "nesting" in problem:  # newer parsers have a limit of their own, and look ahead
+            raise InvalidRequest(f"{field}: {line}{_TOO_DEEP}", field=field) from None
         raise InvalidRequest(f"{field}: {line}is not YAML: {problem}", field=field) from None
     except yaml.YAMLError as error:
         raise InvalidRequest(f"{field}: is not YAML: {str(error)[:200]}", field=field) from None
@@ -55,7 +58,7 @@ def _read(text: str, field: str) -> Value:
             value: Value = [] if isinstance(event, yaml.SequenceStartEvent) else {}
             open_values[-1].put(value, event, field)
             if len(open_values) > _DEPTH_LIMIT:
-                raise _refuse(field, event, f"is nested more than {_DEPTH_LIMIT} deep")
+                raise _refuse(field, event, _TOO_DEEP)
             open_values.append(_Open(value))
         elif isinstance(event, yaml.CollectionEndEvent):
             open_values.pop()

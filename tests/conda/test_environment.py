@@ -323,8 +323,9 @@ def test_a_directive_makes_it_yaml(head: str) -> None:
         ("dependencies:\n- a\n b: c\n", "line 3: is not YAML"),
         ("dependencies: &x [a]\nchannels: *x\n", "line 2: aliases"),
         ("dependencies: [a]\ndependencies: [b]\n", "line 2: the key 'dependencies' is there twice"),
-        ("dependencies: " + "[" * 100_000, "nested"),
-        ("dependencies:\n" + "- " * 100_000, "nested"),
+        # Fault D8: newer parsers have a limit of their own, with other words; the sentence is the same.
+        ("dependencies: " + "[" * 100_000, "is nested more than 32 deep"),
+        ("dependencies:\n" + "- " * 100_000, "is nested more than 32 deep"),
         (f"@EXPLICIT\n{ZLIB}#xyz\n", "line 2: 'xyz' is not a md5"),
         (f"@EXPLICIT\n{ZLIB}#sha1:{SHA}\n", "line 2"),
         ("@EXPLICIT\nsamtools=1.17\n", "line 2: 'samtools=1.17' is no conda package's URL"),
