@@ -39,6 +39,8 @@ class Fault:
     """Turn over the byte at this place of the body (of what is sent)."""
     content_length: int | None = None
     """Claim this length instead."""
+    chunked: bool = False
+    """Tell no length at all."""
     rate: float | None = None
     """Bytes a second of the body."""
     redirect: str | None = None
@@ -89,7 +91,8 @@ async def send(
     if fault.corrupt is not None and fault.corrupt < len(body):
         body = body[: fault.corrupt] + bytes([body[fault.corrupt] ^ 0xFF]) + body[fault.corrupt + 1 :]
     length = len(body) if fault.content_length is None else fault.content_length
-    response = web.StreamResponse(status=status, headers=headers | {"Content-Length": str(length)})
+    told = {} if fault.chunked else {"Content-Length": str(length)}
+    response = web.StreamResponse(status=status, headers=headers | told)
     response.headers.setdefault("Content-Type", "application/octet-stream")
     await response.prepare(request)
     if request.method == "HEAD":

@@ -177,3 +177,15 @@ async def test_fifty_clients_of_one_cold_blob_are_one_fetch(registry: Registry, 
 async def test_no_log_of_a_defect(node: Daemon) -> None:
     """The last of the module: whatever the registry did, nothing here was a defect of ours."""
     assert "Traceback" not in node.log()
+
+
+async def test_a_stored_blob_has_its_size_whatever_the_registry_told(registry: Registry, client: Client) -> None:
+    """Fault B15: HEAD of a blob whose length the upstream never tells."""
+    name, data = near(registry, "lab/silent"), noise(SIZE)
+    digest = registry.add_blob("lab/silent", data)
+    registry.add_image("lab/silent", "1")
+    registry.fault(BLOBS, chunked=True)
+    assert "Content-Length" not in (await client.ask("HEAD", f"/v2/{name}/blobs/{digest}")).headers
+    verify(await client.blob(name, digest), digest)
+    head = await client.ask("HEAD", f"/v2/{name}/blobs/{digest}")
+    assert (head.status, head.headers.get("Content-Length")) == (200, str(SIZE))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import zlib
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,40 @@ async def test_reader_that_leaves_gives_its_slot_back(registry: Registry, client
     assert len(await read(upstream, repository, digest)) == 3_000_000
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 405, 501])
+async def test_get_decides_where_head_is_refused(
+    registry: Registry, upstream: Upstream, tool: Reference, status: int
+) -> None:
+    """Faults B3 and B4: HEAD is trusted for "yes" and "not found" alone, of manifests and of blobs."""
+    registry.fault("/(manifests|blobs)/", method="HEAD", status=status, body=b"")
+    found = await upstream.head(tool, NOBODY)
+    assert found.granted.public and found.digest == (await upstream.manifest(tool, NOBODY)).digest
+    repository, digest = blob_of(registry, b"x" * 1000)
+    assert await upstream.blob_size(repository, digest, NOBODY) == (1000, Granted(public=True, by="anonymous"))
+    with pytest.raises((ImageNotFound, BlobNotFound)):
+        await upstream.head(Reference(tool.repository, "none"), NOBODY)
+    with pytest.raises(BlobNotFound):
+        await upstream.blob_size(repository, MISSING, NOBODY)
+
+
+@pytest.mark.parametrize("kind", ["manifests", "blobs"])
+async def test_head_that_is_sent_to_an_address_for_get_alone(
+    registry: Registry, second: Registry, upstream: Upstream, tool: Reference, kind: str
+) -> None:
+    """Fault B4: an address that is signed for GET refuses HEAD."""
+    for what in ("layers", "config"):
+        second.add_image("lab/tool", what)
+    subject = await upstream.manifest(tool, NOBODY)
+    second.add_manifest("lab/tool", subject.data, subject.media_type, "1")
+    repository, digest = blob_of(registry, b"x" * 1000)
+    second.add_blob("lab/tool", b"x" * 1000)
+    registry.fault(f"/{kind}/1$", redirect=f"{second.url}/v2/lab/tool/{kind}/1")
+    registry.fault(f"/{kind}/sha256:", redirect=f"{second.url}/v2/lab/tool/{kind}/{digest}")
+    second.fault(f"/{kind}/", method="HEAD", status=403, body=b"")
+    assert (await upstream.head(tool, NOBODY)).digest == subject.digest
+    assert (await upstream.blob_size(repository, digest, NOBODY))[0] == 1000
+
+
 async def test_tags_of_all_pages(registry: Registry, upstream: Upstream, tool: Reference) -> None:
     for tag in ("2", "3", "4", "5"):
         registry.add_image("lab/tool", tag)
@@ -227,7 +262,7 @@ async def test_page_that_names_itself_ends(registry: Registry, upstream: Upstrea
 async def test_referrers(registry: Registry, upstream: Upstream, tool: Reference, api: bool) -> None:
     subject = (await upstream.head(tool, NOBODY)).digest
     registry.referrers_api = api
-    assert await upstream.referrers(tool.repository, subject, NOBODY) == []
+    assert (await upstream.referrers(tool.repository, subject, NOBODY)).descriptors == []
     document = {"schemaVersion": 2, "artifactType": "a/b", "config": None, "layers": [], "subject": {"digest": subject}}
     document["subject"] = {"digest": subject, "size": 1, "mediaType": "x"}
     digest = registry.add_manifest("lab/tool", json.dumps(document).encode())
@@ -235,8 +270,83 @@ async def test_referrers(registry: Registry, upstream: Upstream, tool: Reference
         entry = {"mediaType": "m", "digest": digest, "size": 1, "artifactType": "a/b"}
         index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
         registry.add_manifest("lab/tool", index, "application/vnd.oci.image.index.v1+json", subject.replace(":", "-"))
-    found = await upstream.referrers(tool.repository, subject, NOBODY)
+    found = (await upstream.referrers(tool.repository, subject, NOBODY)).descriptors
     assert [(entry["digest"], entry["artifactType"]) for entry in found] == [(digest, "a/b")]
+
+
+def referrer(registry: Registry, subject: str, path: str = "lab/tool") -> tuple[str, bytes]:
+    """Add a manifest with a subject; return its digest, and an index that lists it."""
+    document = {"schemaVersion": 2, "artifactType": "a/b", "config": None, "layers": []}
+    about = {"subject": {"digest": subject, "size": 1, "mediaType": "x"}}
+    digest = registry.add_manifest(path, json.dumps(document | about).encode())
+    entry = {"mediaType": "m", "digest": digest, "size": 1, "artifactType": "a/b"}
+    return digest, json.dumps({"schemaVersion": 2, "manifests": [None, {"digest": 1}, entry]}).encode()
+
+
+NO_API: list[dict[str, Any]] = [
+    {"status": 200, "body": b"<html>Log in</html>", "headers": {"Content-Type": "text/html"}},
+    {"status": 200, "body": b"{}"},
+    {"status": 200, "body": b'"x"'},
+    {"status": 200, "body": b'{"manifests": {}}'},
+    {"status": 400, "body": b""},
+    {"status": 401, "body": b""},
+    {"status": 403, "body": b""},
+    {"status": 405, "body": b""},
+    {"redirect": "/v2/"},
+    {"redirect": "/login"},
+]
+
+
+@pytest.mark.parametrize("fault", NO_API)
+async def test_what_is_no_list_of_referrers_is_no_referrers_api(
+    registry: Registry, upstream: Upstream, tool: Reference, fault: dict[str, Any]
+) -> None:
+    """Fault B5: an answer is checked for what it should be, and the fall-back tag is looked at."""
+    subject = (await upstream.head(tool, NOBODY)).digest
+    registry.fault("/referrers/", **fault)
+    found = await upstream.referrers(tool.repository, subject, NOBODY)
+    assert (found.descriptors, found.missing) == ([], "")
+    digest, index = referrer(registry, subject)
+    registry.add_manifest("lab/tool", index, "application/vnd.oci.image.index.v1+json", subject.replace(":", "-"))
+    found = await upstream.referrers(tool.repository, subject, NOBODY)
+    assert [entry["digest"] for entry in found.descriptors] == [digest], "bad entries are left out alone"
+
+
+@pytest.mark.parametrize("what", ["index", "image", "page"])
+@pytest.mark.parametrize("where", ["/referrers/", "/manifests/sha256-"])
+async def test_the_subject_itself_refers_to_nothing(
+    registry: Registry, upstream: Upstream, tool: Reference, what: str, where: str
+) -> None:
+    """Fault B6: some registries answer any name with the image itself."""
+    image = registry.add_image("lab/tool", "1")
+    registry.add_index("lab/tool", "index", [image])
+    subject = await upstream.manifest(Reference(tool.repository, "index" if what == "index" else "1"), NOBODY)
+    registry.referrers_api = False
+    body = b"<html></html>" if what == "page" else subject.data
+    registry.fault(where, status=200, body=body, headers={"Content-Type": subject.media_type})
+    found = await upstream.referrers(tool.repository, subject.digest, NOBODY)
+    assert (found.descriptors, found.missing) == ([], "")
+
+
+async def test_referrers_where_a_mirror_is_all_there_is(registry: Registry, client: Any, free_port: int) -> None:
+    """Fault B16: a mirror has no referrers API, and the registry is out of reach."""
+    away = f"127.0.0.1:{free_port}"
+    registry.add_image("lab/tool", "1")
+    registry.referrers_api = False
+    upstream = await client(registries={away: {"mirrors": [registry.url], "plain_http": True}})
+    repository = Repository(away, "lab/tool")
+    subject = (await upstream.head(Reference(repository, "1"), NOBODY)).digest
+    found = await upstream.referrers(repository, subject, NOBODY)
+    assert found.descriptors == []
+    assert registry.host in found.missing and "connection refused" in found.missing
+    digest, index = referrer(registry, subject)
+    registry.add_manifest("lab/tool", index, "application/vnd.oci.image.index.v1+json", subject.replace(":", "-"))
+    found = await upstream.referrers(repository, subject, NOBODY)
+    assert ([entry["digest"] for entry in found.descriptors], found.missing) == ([digest], "")
+    alone = Repository(away, "lab/other")
+    await registry.stop()
+    with pytest.raises(UpstreamUnreachable):
+        await upstream.referrers(alone, subject, NOBODY)
 
 
 @pytest.mark.parametrize("header", ["gzip", "GZIP", "x-gzip", "identity, gzip", "deflate"])

@@ -40,7 +40,7 @@ async def test_pull(tmp_path: Path, upstream: Upstream, accounts: tuple[str, ...
         assert await upstream.tags(reference.repository, ANN, 1, None) == (["1"], True)
         assert await upstream.tags(reference.repository, ANN, 5, "1") == (["2"], False)
         assert await upstream.tags(reference.repository, ANN, None, None) == (["1", "2"], False)
-        assert await upstream.referrers(reference.repository, found.digest, ANN) == []
+        assert (await upstream.referrers(reference.repository, found.digest, ANN)).descriptors == []
         with pytest.raises(ImageNotFound):
             await upstream.head(reference.at(Digest("sha256:" + "0" * 64)), ANN)
         if accounts:

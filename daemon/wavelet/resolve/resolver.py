@@ -356,11 +356,13 @@ class Resolver:
             size, _ = await self._upstream.blob_size(repository, digest, identity)
         except UpstreamError:
             await self._access.require(repository, identity)
-            blob = self._store.find(digest, FromUpstream(repository).origin)
-            if blob is None:
+            held = self._store.find(digest, FromUpstream(repository).origin)
+            if held is None:
                 raise
-            return blob.size
-        return size
+            return held.size
+        # Where the upstream tells no length, the store knows it once it has the bytes.
+        held = self._store.find(digest, FromUpstream(repository).origin) if size is None else None
+        return size if held is None else held.size
 
     async def open_unnamed(self, repository: Repository, digest: Digest, size: int | None, identity: Identity) -> Blob:
         """Return a blob that `size_unnamed` has found."""

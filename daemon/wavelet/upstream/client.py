@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Self
+from typing import Self
 
 import structlog
 
@@ -23,7 +23,6 @@ from wavelet.errors import (
     ImageNotFound,
     InvalidRequest,
     UpstreamBroken,
-    WaveletError,
 )
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import ACCEPTED_TYPES, MANIFEST_LIMIT, Descriptor, MalformedManifest, parse_document
@@ -34,17 +33,17 @@ from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
-from wavelet.upstream.exchange import Answer, Call, Exchange, Slots, load_trust, words_of
-from wavelet.upstream.ladder import Granted, Ladder
+from wavelet.upstream.exchange import Answer, Call, Exchange, Slots, load_trust, raise_for
+from wavelet.upstream.ladder import Decider, Granted, Ladder
+from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
-from wavelet.upstream.transport import Transport, server_of
+from wavelet.upstream.transport import Transport
 
 __all__ = ["FetchedManifest", "Found", "Granted", "Stream", "Upstream"]
 
 _ACCEPT = {"Accept": ", ".join(ACCEPTED_TYPES)}
-_LARGEST_PAGE = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +72,11 @@ class FetchedManifest:
     digest: Digest
     granted: Granted
 
+    @property
+    def found(self) -> Found:
+        """The same as an answer to HEAD."""
+        return Found(self.digest, self.media_type, len(self.data), self.granted)
+
 
 class Upstream:
     """Registries and URLs. Used as a context, or between `start` and `close`."""
@@ -86,6 +90,7 @@ class Upstream:
         self._ladder = Ladder(settings, logins, self._exchange)
         named = AddressPolicy(private=private_allowed(settings))
         self._named_exchange = Exchange(settings, self._transport, slots, named, shows_login=True)
+        self._lists = Lists(self._ladder, self.manifest)
         self._locations = Locations(self._transport, slots, named)
 
     async def start(self) -> None:
@@ -142,11 +147,17 @@ class Upstream:
             async with answer:
                 return _found(answer, reference, granted)
 
-        found = await self._ladder.ask(reference.repository, identity, _manifest_call(reference, "HEAD"), read)
-        if found is not None:
-            return found
-        fetched = await self.manifest(reference, identity)
-        return Found(fetched.digest, fetched.media_type, len(fetched.data), fetched.granted)
+        async def read_whole(answer: Answer, granted: Granted) -> Found | None:
+            return (await _read_manifest(answer, granted, reference)).found
+
+        found = await self._ladder.ask(
+            reference.repository,
+            identity,
+            _manifest_call(reference, "HEAD"),
+            read,
+            Decider(_manifest_call(reference, "GET"), read_whole),
+        )
+        return found or (await self.manifest(reference, identity)).found
 
     async def manifest(self, reference: Reference, identity: Identity) -> FetchedManifest:
         """Return the manifest or index that `reference` names, verified where it has a digest.
@@ -156,11 +167,7 @@ class Upstream:
         """
 
         async def read(answer: Answer, granted: Granted) -> FetchedManifest:
-            async with answer:
-                if answer.status != 200:
-                    await _raise_for(answer, ImageNotFound(f"{answer.endpoint.host} has no image {reference}"))
-                data = await answer.read(MANIFEST_LIMIT)
-                return _verified(answer, reference, data, granted)
+            return await _read_manifest(answer, granted, reference)
 
         return await self._ladder.ask(reference.repository, identity, _manifest_call(reference, "GET"), read)
 
@@ -179,7 +186,7 @@ class Upstream:
                 answer.close()
                 return None
             if answer.status not in (200, 206):
-                await _raise_for(answer, _no_blob(answer, repository, digest))
+                await raise_for(answer, _no_blob(answer, repository, digest))
             failed = functools.partial(self._ladder.rest, answer.endpoint)
             if not answer.is_encoded or offset > MANIFEST_LIMIT:
                 return open_stream(answer, offset, granted, failed)
@@ -202,13 +209,12 @@ class Upstream:
 
         async def read(answer: Answer, granted: Granted) -> tuple[int | None, Granted]:
             async with answer:
-                if answer.status in (405, 501):
-                    return None, granted
                 if answer.status != 200:
-                    await _raise_for(answer, _no_blob(answer, repository, digest))
+                    await raise_for(answer, _no_blob(answer, repository, digest))
                 return _length(answer), granted
 
-        size, granted = await self._ladder.ask(repository, identity, Call("blob", "HEAD", f"blobs/{digest}"), read)
+        head, get = (Call("blob", method, f"blobs/{digest}") for method in ("HEAD", "GET"))
+        size, granted = await self._ladder.ask(repository, identity, head, read, Decider(get, read))
         if size is None:
             async with self.blob(repository, digest, identity) as stream:
                 return stream.size, stream.granted
@@ -222,66 +228,15 @@ class Upstream:
         Raises:
             ImageNotFound, AccessRefused, UpstreamError: as `head`.
         """
-        if n == 0:
-            return [], False
-        tags: list[str] = []
-        length = 0
-        query = _given(n=None if n is None else str(min(n, _LARGEST_PAGE)), last=last)
-        for _ in range(listing.PAGE_LIMIT):
-            if n is not None and len(tags) >= n:
-                break
-            data, following = await self._page(repository, identity, "tags/list", query)
-            listing.check_length(length := length + len(data), repository.host)
-            page = listing.parse_tags(data, repository.host)
-            tags += page if tags or following is not None else listing.whole(page, last)
-            if following is None:
-                return (tags, False) if n is None else (tags[:n], len(tags) > n)
-            query = following
-        return tags[:n], True
+        return await self._lists.tags(repository, identity, n, last)
 
-    async def referrers(self, repository: Repository, digest: Digest, identity: Identity) -> list[dict[str, Any]]:
-        """Return the descriptors of what refers to `digest`: the referrers API's, or the fall-back tag's.
+    async def referrers(self, repository: Repository, digest: Digest, identity: Identity) -> listing.Referrers:
+        """Return what refers to `digest`: the referrers API's list, or, where there is none, the fall-back tag's.
 
         Raises:
-            AccessRefused, UpstreamError: as `head`.
+            AccessRefused, UpstreamError: as `head`; not where a mirror has answered that is all that can be asked.
         """
-        found: list[dict[str, Any]] = []
-        length = 0
-        query: dict[str, str] | None = {}
-        try:
-            for _ in range(listing.PAGE_LIMIT):
-                page, query = await self._page(repository, identity, f"referrers/{digest}", query or {})
-                listing.check_length(length := length + len(page), repository.host)
-                found += listing.parse_referrers(page, repository.host)
-                if query is None:
-                    break
-        except ImageNotFound:
-            return await self._tagged_referrers(repository, digest, identity)
-        return found
-
-    async def _tagged_referrers(
-        self, repository: Repository, digest: Digest, identity: Identity
-    ) -> list[dict[str, Any]]:
-        try:
-            fetched = await self.manifest(Reference(repository, listing.fallback_tag(digest)), identity)
-        except ImageNotFound:
-            return []
-        return listing.parse_referrers(fetched.data, repository.host)
-
-    async def _page(
-        self, repository: Repository, identity: Identity, rest: str, query: dict[str, str]
-    ) -> tuple[bytes, dict[str, str] | None]:
-        async def read(answer: Answer, _: Granted) -> tuple[bytes, dict[str, str] | None]:
-            async with answer:
-                missing = ImageNotFound(f"{answer.endpoint.host} has no {rest} of {repository}")
-                if answer.status in (405, 501):
-                    raise missing
-                if answer.status != 200:
-                    await _raise_for(answer, missing)
-                data = await answer.read(listing.LISTING_LIMIT)
-                return data, listing.next_query(answer.headers.getall("Link", []), answer.response.url)
-
-        return await self._ladder.ask(repository, identity, Call(rest.partition("/")[0], "GET", rest, query), read)
+        return await self._lists.referrers(repository, digest, identity)
 
     def location(self, url: str, offset: int = 0) -> AbstractAsyncContextManager[Stream]:
         """Open what a URL of a request has, from `offset` on, under the address policy at every redirect.
@@ -309,7 +264,7 @@ class Upstream:
                 if answer.status in (401, 403):
                     return False
                 if answer.status != 200:
-                    await _raise_for(answer, UpstreamBroken(f"{host} has no registry"))
+                    await raise_for(answer, UpstreamBroken(f"{host} has no registry"))
                 return True
         except LoginError:
             return False
@@ -319,10 +274,6 @@ def private_allowed(settings: Settings) -> bool:
     """Tell whether URLs in requests may lead to private addresses."""
     chosen = settings.upstream.private_networks
     return chosen == "always" or (chosen == "when-local" and settings.listens_on_loopback())
-
-
-def _given(**members: str | None) -> dict[str, str]:
-    return {name: value for name, value in members.items() if value is not None}
 
 
 def _manifest_call(reference: Reference, method: str) -> Call:
@@ -341,6 +292,14 @@ def _found(answer: Answer, reference: Reference, granted: Granted) -> Found | No
     if reference.digest is not None and stated != reference.digest:
         raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with another digest ({stated})")
     return Found(stated, media_type, size, granted)
+
+
+async def _read_manifest(answer: Answer, granted: Granted, reference: Reference) -> FetchedManifest:
+    async with answer:
+        if answer.status != 200:
+            await raise_for(answer, ImageNotFound(f"{answer.endpoint.host} has no image {reference}"))
+        data = await answer.read(MANIFEST_LIMIT)
+        return _verified(answer, reference, data, granted)
 
 
 def _verified(answer: Answer, reference: Reference, data: bytes, granted: Granted) -> FetchedManifest:
@@ -369,14 +328,6 @@ def _length(answer: Answer) -> int | None:
 
 def _no_blob(answer: Answer, repository: Repository, digest: Digest) -> BlobNotFound:
     return BlobNotFound(f"{answer.endpoint.host} has no blob {digest} in {repository}")
-
-
-async def _raise_for(answer: Answer, missing: WaveletError) -> NoReturn:
-    """Raise what a status other than success means; `missing` for 404 and 410."""
-    if answer.status in (404, 410):
-        raise missing
-    words = await words_of(answer)
-    raise UpstreamBroken(f"{server_of(answer.response.url)} answers {answer.status}{words}")
 
 
 @asynccontextmanager

@@ -12,14 +12,14 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import aiohttp
 import msgspec
 
 from wavelet import foreign_json
 from wavelet.config import ConfigError, Settings
-from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
+from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
 from wavelet.upstream.addresses import AddressPolicy
@@ -34,6 +34,7 @@ from wavelet.upstream.transport import (
     Transport,
     printable,
     read_small,
+    server_of,
 )
 
 SLOT_TIMEOUT = 600.0
@@ -326,6 +327,14 @@ async def words_of(answer: Answer) -> str:
         return ""
     words = printable(next((error.message for error in foreign_json.each(errors, _Error) if error.message), ""))
     return f" ({words})" if words else ""
+
+
+async def raise_for(answer: Answer, missing: WaveletError) -> NoReturn:
+    """Raise what a status other than success means; `missing` for 404 and 410."""
+    if answer.status in (404, 410):
+        raise missing
+    words = await words_of(answer)
+    raise UpstreamBroken(f"{server_of(answer.response.url)} answers {answer.status}{words}")
 
 
 async def _not_now(answer: Answer) -> UpstreamBusy:

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 from yarl import URL
@@ -59,6 +59,17 @@ class _Step:
 _ANONYMOUS = _Step(None, Granted(public=True, by="anonymous"))
 
 
+@dataclass(frozen=True, slots=True)
+class Decider(Generic[_T]):
+    """What is asked instead, with the same login, where a HEAD is answered by anything but yes or "not found".
+
+    Some registries allow GET alone, and an address that one redirects to may be signed for GET alone.
+    """
+
+    call: Call
+    read: Callable[[Answer, Granted], Awaitable[_T]]
+
+
 class Ladder:
     """Asks for something of a repository until a server and a login give it; `settings` may be set at any time."""
 
@@ -75,6 +86,7 @@ class Ladder:
         identity: Identity,
         call: Call,
         read: Callable[[Answer, Granted], Awaitable[_T]],
+        decider: Decider[_T] | None = None,
     ) -> _T:
         """Return what `read` makes of the first answer that is no refusal. An answer it raises for is closed.
 
@@ -91,7 +103,7 @@ class Ladder:
         passed: list[WaveletError] = []
         for mirror in self._in_order(mirrors, all_of_them=only):
             try:
-                return await self._climb(mirror, repository, identity, call, read, ATTEMPTS if only else 1)
+                return await self._climb(mirror, repository, identity, call, read, decider, ATTEMPTS if only else 1)
             except WaveletError as error:
                 if isinstance(error, UpstreamUnreachable):
                     self.rest(mirror)
@@ -101,7 +113,7 @@ class Ladder:
             raise verdict(passed, f"{repository.host} itself is not asked (upstream.mirrors_only)")
         try:
             endpoint = await self._exchange.endpoint(repository.host)
-            return await self._climb(endpoint, repository, identity, call, read, ATTEMPTS)
+            return await self._climb(endpoint, repository, identity, call, read, decider, ATTEMPTS)
         except UpstreamError as error:
             if not passed:
                 raise
@@ -125,6 +137,7 @@ class Ladder:
         identity: Identity,
         call: Call,
         read: Callable[[Answer, Granted], Awaitable[_T]],
+        decider: Decider[_T] | None,
         attempts: int,
     ) -> _T:
         tried: list[str] = []
@@ -134,8 +147,15 @@ class Ladder:
             async for step in steps:
                 if busy is not None and not step.granted.public:
                     break  # a login of one's own would make a public image that user's alone for this moment
+                reading = read
                 try:
                     answer = await self._exchange.send(endpoint, repository.path, call, step.login, attempts=attempts)
+                    if decider is not None and not _is_definite(answer, step.login):
+                        answer.close()
+                        reading, call_again = decider.read, decider.call
+                        answer = await self._exchange.send(
+                            endpoint, repository.path, call_again, step.login, attempts=attempts
+                        )
                 except UpstreamBusy as error:
                     busy = error
                     continue
@@ -144,7 +164,7 @@ class Ladder:
                 else:
                     status = answer.status
                     if status not in (401, 403) or not answer.is_own:
-                        return await _read(answer, step.granted, read)
+                        return await _read(answer, step.granted, reading)
                     answer.close()
                 tried.append(step.granted.by)
                 declined = status == 403
@@ -212,6 +232,12 @@ def verdict(errors: Sequence[WaveletError], also: str = "") -> WaveletError:
     chief = min(errors, key=lambda error: (isinstance(error, NotFound), not error.passing))
     words = [error.message for error in errors] + ([also] if also else [])
     return chief.saying("; ".join(dict.fromkeys(words)))
+
+
+def _is_definite(answer: Answer, login: Login | None) -> bool:
+    if answer.status == 401 and login is not None:
+        return answer.is_own  # a login that is wrong is not shown twice: some registries lock an account over it
+    return answer.status == 200 or (answer.status in (404, 410) and answer.is_own)
 
 
 def _refusal(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from yarl import URL
 
-from wavelet.errors import InvalidRequest, UpstreamBroken
+from wavelet import foreign_json
+from wavelet.errors import UpstreamBroken
+from wavelet.foreign_json import ForeignJsonError
 from wavelet.image.digest import Digest
+from wavelet.image.manifest import read_entries
 
 LISTING_LIMIT = 8 * 1024 * 1024
 """Bytes of one page of a list."""
@@ -25,17 +29,15 @@ _NEXT = re.compile(r';\s*rel\s*=\s*"?next"?', re.IGNORECASE)
 
 
 class _Tags(msgspec.Struct):
-    tags: list[str] | None = None
+    tags: list[object] | None = None
 
 
-class _Referrer(msgspec.Struct):
-    digest: str
-    size: int
-    mediaType: str  # noqa: N815 - the specification's name
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """Descriptors of what refers to a manifest, as they came; `missing` says why there may be more, if there may."""
 
-
-class _Referrers(msgspec.Struct):
-    manifests: list[dict[str, Any]]
+    descriptors: list[dict[str, Any]]
+    missing: str = ""
 
 
 def parse_tags(data: bytes, host: str) -> list[str]:
@@ -45,24 +47,26 @@ def parse_tags(data: bytes, host: str) -> list[str]:
         UpstreamBroken: it is not one.
     """
     try:
-        return msgspec.json.decode(data, type=_Tags).tags or []
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
+        return foreign_json.each(foreign_json.decode(data, _Tags).tags, str)
+    except ForeignJsonError:
         raise UpstreamBroken(f"{host} answers something that is not a list of tags") from None
 
 
-def parse_referrers(data: bytes, host: str) -> list[dict[str, Any]]:
-    """Read an index of referrers (distribution-spec, "Listing referrers"), its descriptors as they are.
+def parse_referrers(data: bytes, subject: Digest) -> list[dict[str, Any]] | None:
+    """Read an index of what refers to `subject` (distribution-spec, "Listing referrers"), its descriptors as they are.
 
-    Raises:
-        UpstreamBroken: it is not one.
+    Returns:
+        None where it is no such index: a page for people, or `subject` itself, which some registries answer for any
+        name. An entry that is no descriptor is left out.
     """
     try:
-        manifests = msgspec.json.decode(data, type=_Referrers).manifests
-        for referrer in msgspec.convert(manifests, list[_Referrer]):
-            Digest.parse(referrer.digest)
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
-        raise UpstreamBroken(f"{host} answers something that is not a list of referrers") from None
-    return manifests
+        document = foreign_json.decode(data, dict[str, Any])
+    except ForeignJsonError:
+        return None
+    manifests = document.get("manifests", 0)
+    if not isinstance(manifests, list | None) or Digest.of(data, subject.algorithm) == subject:
+        return None
+    return [wire for entry, wire in read_entries(manifests or []) if entry.descriptor.media_type]
 
 
 def check_length(length: int, host: str) -> None:

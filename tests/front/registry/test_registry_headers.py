@@ -16,6 +16,7 @@ from wavelet.front.registry.headers import (
     parse_page_size,
     parse_range,
     reason_phrase,
+    warning,
 )
 
 DIGEST = "sha256:" + "a" * 64
@@ -149,3 +150,8 @@ def test_a_reason_phrase_is_one_line_of_ascii(message: str) -> None:
     assert len(phrase) <= 240
     if message.isascii() and message.isprintable() and len(message) <= 240:
         assert phrase == message
+
+
+def test_a_warning_is_one_quoted_text() -> None:
+    """Fault B16: a list that may not be whole says so (distribution-spec, "Warnings")."""
+    assert warning('a "b" \\ c\nd') == "299 - \"a 'b' ? c d\""

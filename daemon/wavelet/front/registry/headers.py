@@ -68,6 +68,12 @@ def next_link(path: str, n: int, last: str, namespace: str | None) -> str:
     return f'<{path}?{urlencode(query)}>; rel="next"'
 
 
+def warning(message: str) -> str:
+    """Return the `Warning` header of an answer that may not be the whole truth (distribution-spec, "Warnings")."""
+    text = reason_phrase(message).replace("\\", "?").replace('"', "'")
+    return f'299 - "{text}"'
+
+
 def reason_phrase(message: str) -> str:
     """Return a sentence as it can stand in a status line: containerd shows its user nothing else."""
     return "".join(char if " " <= char <= "~" else "?" for char in message.replace("\n", " "))[:240]

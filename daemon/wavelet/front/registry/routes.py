@@ -166,7 +166,10 @@ class RegistryDoor:
     async def _referrers(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        found = await self._scopes.referrers(scope, digest)
+        referrers = await self._scopes.referrers(scope, digest)
+        found = referrers.descriptors
+        if referrers.missing:
+            extra["Warning"] = headers.warning(referrers.missing)
         wanted = request.query.getall("artifactType", [])
         if wanted:
             found = [descriptor for descriptor in found if descriptor.get("artifactType") in wanted]

@@ -31,6 +31,7 @@ from wavelet.resolve.requests import ContainerRequests, answer_name
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob, ContentStore
 from wavelet.upstream.client import Upstream
+from wavelet.upstream.listing import Referrers
 
 REFERRERS_REMEMBERED = 10_000
 
@@ -273,8 +274,8 @@ class Scopes:
                 found.add(tag)
         return sorted(found)
 
-    async def referrers(self, scope: Scope, digest: Digest) -> list[dict[str, Any]]:
-        """Return the descriptors of what refers to a manifest: the upstream's, or what was made along with it here.
+    async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
+        """Return what refers to a manifest: the upstream's list, or what was made along with it here.
 
         Raises:
             WaveletError: why they cannot be had.
@@ -283,12 +284,12 @@ class Scopes:
             return await self._upstream.referrers(scope.repository, digest, scope.identity)
         found = await self._named(scope, digest)
         if found is None:
-            return []
+            return Referrers([])
         image, content = found
         if not isinstance(content.source, FromUpstream):
-            return await self._attached(image, digest, scope.identity)
+            return Referrers(await self._attached(image, digest, scope.identity))
         referrers = await self._upstream.referrers(content.source.repository, digest, scope.identity)
-        self._remember_referrers(scope, content.source.repository, referrers)
+        self._remember_referrers(scope, content.source.repository, referrers.descriptors)
         return referrers
 
     async def _attached(self, image: Image, digest: Digest, identity: Identity) -> list[dict[str, Any]]:
