@@ -239,7 +239,7 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
     stack.push_async_callback(relay.close)
     state = settings.state_directory
     limit, generations = settings.conda.solve_limit, relay.generations.of
-    solver = Solver(state / "solver", limit=limit, mirror=relay.url_for, generations=generations)
+    solver = Solver(state / "solver", limit=limit, mirror=relay.url_for, generations=generations, failure=relay.failure)
     archives = Archives(store, channels, database)
     locks = Locks(database, ground.claims, settings.conda.renew_names)
     conda = CondaPinner(

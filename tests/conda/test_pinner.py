@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -117,7 +118,8 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             stack.push_async_callback(door.close)
             node.claims = DirectoryClaims(tmp_path / "shared", KEY)
             stack.push_async_callback(node.claims.close)
-            solver = Solver(directory / "solver", limit=30, mirror=door.url_for, generations=door.generations.of)
+            ways: dict[str, Any] = {"mirror": door.url_for, "generations": door.generations.of}
+            solver = Solver(directory / "solver", limit=30, failure=door.failure, **ways)
             known = Locks(database, node.claims, WEEK, lambda: node.now)
             peers = settings.conda, known, solver, channels, door, node.archive, channels.open
             node.pinner = CondaPinner(*peers, directory / "pip")
@@ -210,6 +212,55 @@ async def test_defaults_are_dropped_with_a_warning(node: Start) -> None:
     one = await node()
     await one.pin(asked("bwa", "defaults::samtools=1.17", channels=("lab", "defaults")))
     assert any(line.startswith("warning:") and "defaults" in line for line in one.lines)
+
+
+async def test_a_package_that_may_be_in_defaults_only(node: Start) -> None:
+    """Fault E8: no word said that `defaults` had been dropped where a package was not found."""
+    one = await node()
+    with pytest.raises(Unsolvable, match=r"(?s)`defaults` is left out.*conda\.defaults.*the solver says") as caught:
+        await one.pin(asked("only-there", channels=("lab", "defaults")))
+    assert caught.value.message.index("defaults") < caught.value.message.index("\n")
+    with pytest.raises(Unsolvable) as without:
+        await one.pin(asked("only-there"))
+    assert "defaults" not in without.value.message
+
+
+async def test_an_error_blames_what_this_request_has_asked_for(node: Start, channel_server: ChannelServer) -> None:
+    """Fault E6: a channel that somebody else had asked for was blamed for a failure of another one."""
+    one = await node()
+    with pytest.raises(NotFound, match="lab/label/typo5"):
+        await one.pin(asked("bwa", channels=("lab/label/typo5",)))
+    with pytest.raises(NotFound, match="nochan") as caught:
+        await one.pin(asked("nochan::zzz", channels=("lab",)))
+    assert "typo5" not in caught.value.message
+    assert "typo5" not in (await _message_of(one, asked("zzz", channels=("lab", "lab/label/other"))))
+
+
+async def _message_of(node: Node, leaf: FromConda) -> str:
+    with pytest.raises(NotFound) as caught:
+        await node.pin(leaf)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("ttl", [300, 0])
+async def test_a_channel_that_is_made_after_it_was_asked_for(
+    node: Start, channel_server: ChannelServer, channel: Path, tmp_path: Path, ttl: float
+) -> None:
+    """Fault E7: a channel that was not there when it was asked for was not found for minutes, nor with a refresh."""
+    one = await node(repodata_ttl=ttl)
+    leaf = asked("moves", channels=("late",))
+    for refresh in (False, True):
+        with pytest.raises(NotFound) as caught:
+            await one.pin(leaf, refresh=refresh)
+        assert time.monotonic() + ttl + 1 > caught.value.stands_until > 0.0
+    late = conda_channel.make_channel(tmp_path / "late", [Made("moves", "1.0", subdir="noarch", noarch="generic")])
+    channel_server.channels["late"] = late
+    assert versions(await one.pin(leaf, refresh=ttl > 0)) == {"moves": "1.0"}
+    # A directory of the channel that is not there at first is such a thing too.
+    with pytest.raises(Unsolvable):
+        await one.pin(asked("more", channels=("late",)))
+    conda_channel.add(late, Made("more", "1.0", subdir="linux-64"))
+    assert versions(await one.pin(asked("more", channels=("late",)), refresh=ttl > 0)) == {"more": "1.0"}
 
 
 async def test_errors_of_the_request_are_named(node: Start) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -283,6 +284,11 @@ async def test_why_there_is_none(opened: Callable[..., Any], server: ChannelServ
     failure = door.relay.failure([server.channel("none")])
     assert isinstance(failure, NotFound)
     assert server.channel("none") in failure.message
+    # Fault E6: neither a channel whose address begins with that of another, nor what failed before, is to blame.
+    assert (await door.get(f"{server.channel()}/label/typo/{PLAIN}"))[0] == 404
+    assert door.relay.failure([server.channel()]) is None
+    assert door.relay.failure([server.channel("none")], since=time.monotonic()) is None
+    assert isinstance(door.relay.failure([f"{server.channel()}/label/typo"]), NotFound)
     server.off()
     url = f"{server.channel()}/{PLAIN}"
     assert (await door.get(url))[0] == 502

@@ -205,3 +205,22 @@ async def test_a_job_may_join_another(jobs: Jobs) -> None:
     made = await asyncio.gather(*(jobs.join("make", key, outer(key), 5).result() for key in "ab"))
     assert made == ["donea", "doneb"]
     assert inner.begun == 1
+
+
+async def test_a_failure_stands_no_longer_than_it_says_itself_and_can_be_forgotten(jobs: Jobs) -> None:
+    """Fault E7: what had failed stood for its own time, behind one that had ended, and for those who refresh too."""
+    error = ImageNotFound("x")
+    error.stands_until = time.monotonic()
+    work = Work(error)
+    work.go_on.set()
+    for _ in range(2):
+        with pytest.raises(ImageNotFound):
+            await jobs.join("solve", "key", work, 5).result()
+    assert work.begun == 2
+    lasting = Work(ImageNotFound("y"))
+    lasting.go_on.set()
+    for times in (1, 2):
+        with pytest.raises(ImageNotFound):
+            await jobs.join("solve", "other", lasting, 5).result()
+        assert lasting.begun == times
+        jobs.forget("solve", "other")

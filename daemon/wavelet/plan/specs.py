@@ -15,6 +15,9 @@ from wavelet.errors import InvalidRequest
 SPEC_LIMIT = 512
 """Characters of one spec, requirement or channel."""
 
+SUBDIR = re.compile(r"noarch|(?:linux|osx|win|emscripten|wasi|freebsd|zos)-[a-z0-9]+")
+"""The directory of a channel for a platform (CEP 26)."""
+
 PIP_PREFIX = "pip:"
 """What marks an entry as a requirement for pip (Wave's `packages.entries`)."""
 
@@ -142,7 +145,7 @@ def channel_of(spec: str) -> str:
     """Return the channel that a spec in normal form names, without a subdir, or nothing."""
     channel = spec.partition("[")[0].rpartition("::")[0]
     head, _, subdir = channel.rpartition("/")
-    return head if head and (subdir == "noarch" or re.fullmatch(r"(linux|osx|win)-[a-z0-9]+", subdir)) else channel
+    return head if head and SUBDIR.fullmatch(subdir) else channel
 
 
 def normal_channel(text: str, field: str) -> str:

@@ -196,6 +196,10 @@ class Jobs:
             job.keep()
         return job
 
+    def forget(self, kind: str, key: Hashable) -> None:
+        """Let the next one that asks for a job begin it, whatever it has failed with."""
+        self._failed.pop((kind, key), None)
+
     def _refuse(self, kind: str, key: Hashable) -> None:
         error = self._failed.get(key)
         if error is not None:
@@ -240,7 +244,8 @@ class Jobs:
     def _remember(self, key: Hashable, error: WaveletError) -> WaveletError:
         if error.remembered:
             now = time.monotonic()
-            if error.stands_until <= now:
+            # Whoever has found out how long a failure stands has said so.
+            if error.stands_until == 0.0:
                 error.stands_until = now + error.remembered
             self._failed[key] = error
             if len(self._failed) > REMEMBERED_FAILURES:

@@ -91,6 +91,12 @@ class Pins:
         # Many plans may have the same packages in common.
         return await self._jobs.join("solve", (key_of(asked), refresh), solve, SOLVE_LIMIT).result(SOLVE_LIMIT)
 
+    def forget_failures(self, plan: Plan) -> None:
+        """Let no solve for the plan's packages stand that has failed."""
+        for asked in parts(plan):
+            for refresh in (False, True):
+                self._jobs.forget("solve", (key_of(asked), refresh))
+
     def latest(self, plan: Plan) -> list[FromLock]:
         """Return the locks of a plan's packages that this node knows last, for those who want to see them."""
         locks = [part if isinstance(part, FromLock) else self._conda.latest(part) for part in _packages(plan)]

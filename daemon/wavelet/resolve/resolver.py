@@ -123,8 +123,18 @@ class Resolver:
         # A new login makes it a new question, whatever the last answer was.
         version = await self._logins.version(identity)
         key = (key_of(plan), identity.principal, version, refresh)
+        if refresh:
+            self._forget_failures(plan, identity, version)
         limit = SOLVE_LIMIT if any(isinstance(part, FromConda) for part in parts(plan)) else PIN_LIMIT
         return self._jobs.join("pin", key, lambda: self._pins.pin(plan, identity, refresh=refresh), limit)
+
+    def _forget_failures(self, plan: Plan, identity: Identity, version: str) -> None:
+        """Let nothing stand that `plan` has failed with: who asks to refresh knows that something has changed."""
+        key = (key_of(plan), identity.principal, version)
+        self._jobs.forget("prepare", key)
+        for refresh in (False, True):
+            self._jobs.forget("pin", (*key, refresh))
+        self._pins.forget_failures(plan)
 
     async def prepare(self, plan: Plan, identity: Identity) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.

@@ -37,12 +37,19 @@ class Generations:
     def __init__(self, files: IndexFiles) -> None:
         self._files = files
         self._numbers = itertools.count(1)
-        self._sent: dict[str, Digest] = {}
+        self._sent: dict[str, Digest | None] = {}
         self._stamps: dict[str, _Stamp] = {}
         self._generations: dict[str, int] = {}
 
     def sent(self, url: str, digest: Digest) -> None:
         """Note what the solver was sent as the index at `url`."""
+        self._note(url, digest)
+
+    def absent(self, url: str) -> None:
+        """Note that the solver was told that there is no index at `url`: it remembers a subdir that is not there."""
+        self._note(url, None)
+
+    def _note(self, url: str, digest: Digest | None) -> None:
         self._sent.pop(url, None)
         self._sent[url] = digest
         if len(self._sent) > INDEXES_HELD:
@@ -85,10 +92,7 @@ class Generations:
         if now == sent or self._sent.get(url) != sent:
             return  # or it was sent again meanwhile, or somebody else has noticed
         self._changed(_channel_of(url))
-        if now is None:
-            del self._sent[url]
-        else:
-            self._sent[url] = now
+        self._sent[url] = now
 
     def _changed(self, channel: str) -> None:
         self._generations[channel] = next(self._numbers)

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,6 +124,11 @@ class IndexFiles:
                 del self._rows[url]
                 self._database.write_later("DELETE FROM channel_files WHERE url = ?", url)
 
+    def due_in(self, channels: Iterable[str]) -> float:
+        """Return after how many seconds at the most an index of these channels is asked for again."""
+        wanted = set(channels)
+        return min((self._left(row) for url, row in self._rows.items() if url.rsplit("/", 2)[0] in wanted), default=0.0)
+
     async def get(self, url: str) -> IndexFile:
         """Return an index file or a shard, undamaged.
 
@@ -187,9 +192,15 @@ class IndexFiles:
         return self._held(row)
 
     def _is_fresh(self, url: str, row: _Row) -> bool:
-        if self._rests(url):
+        # Where nothing was is no earlier answer that could stand in for a server that does not answer.
+        if self._rests(url) and (row.digest is not None or not url.endswith(_PLAIN)):
             return True
-        return row.checked > self._asked_since and row.checked > time.time() - self.ttl
+        return row.checked > self._asked_since and self._left(row) > 0
+
+    def _left(self, row: _Row) -> float:
+        """Return for how many seconds a row need not be looked at again; one from the future is of a wrong clock."""
+        age = time.time() - row.checked
+        return self.ttl - age if age >= 0 else 0.0
 
     def _rests(self, url: str) -> bool:
         return max(self._resting.get(url, 0.0), self._resting.get(_server(url), 0.0)) > time.monotonic()

@@ -178,7 +178,7 @@ class CondaPinner:
         try:
             records = await self._solved(leaf, chosen, job) if leaf.specs else ()
         except (Unsolvable, NotFound, AccessRefused, UpstreamError) as error:
-            raise self._plain(error, chosen.urls) from None
+            raise self._plain(error, chosen) from None
         solved = [_package(record) for record in records]
         self._check(solved)  # an index may say that its packages are somewhere else
         packages = await self._completion.complete([*leaf.locked, *solved], job.report)
@@ -193,10 +193,16 @@ class CondaPinner:
             self._channels.check(package.url)
         pip.check_places(wheels, self.settings.allowed_indexes, self._wheel_directories)
 
-    def _plain(self, error: WaveletError, urls: tuple[str, ...]) -> WaveletError:
-        """Return an error of the solver in words for users: the relay knows best why an index could not be had."""
-        known = None if isinstance(error, Unsolvable) else self._relay.failure(urls)
-        return known or error.saying(self._relay.scrub(error.message))
+    def _plain(self, error: WaveletError, chosen: _Chosen) -> WaveletError:
+        """Return an error of the solver in words for users. It stands no longer than what is known of the channels."""
+        message = self._relay.scrub(error.message)
+        if isinstance(error, Unsolvable) and chosen.warnings:
+            first, says, explanation = message.partition(SAYS)
+            message = f"{first}; {'; '.join(chosen.warnings)}{says}{explanation}"
+        plain = error.saying(message)
+        if isinstance(error, Unsolvable | NotFound):
+            plain.stands_until = time.monotonic() + min(error.remembered, self._relay.due_in(chosen.urls))
+        return plain
 
     def _chosen(self, leaf: FromConda) -> _Chosen:
         """Return the specs with URLs for channels, and these channels besides those of the request."""

@@ -22,6 +22,7 @@ from wavelet.pin.conda import index_files, shard_index
 from wavelet.pin.conda.generations import Generations
 from wavelet.pin.conda.index_files import IndexFile, IndexFiles
 from wavelet.pin.conda.shards import InMemory
+from wavelet.plan.specs import SUBDIR
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.upstream.channel_names import normal
@@ -30,9 +31,6 @@ from wavelet.upstream.channels import Channels
 SCHEMA = index_files.SCHEMA
 
 FAILURES_HELD = 1024
-
-LATELY = 180.0
-"""Seconds for which a failure is the reason of a solve that fails."""
 
 SHUTDOWN_LIMIT = 1.0
 """Seconds that the one client has for what it is reading when the daemon ends; it ends too."""
@@ -87,13 +85,25 @@ class Relay:
             text = text.replace(f"{self._base}/{scheme}/", f"{scheme}://")
         return text.replace(self._secret, "…")
 
-    def failure(self, channels: Iterable[str]) -> WaveletError | None:
-        """Return why an index of one of these channels could not be had lately, if it could not."""
-        prefixes = tuple(f"{channel}/" for channel in channels)
-        since = time.monotonic() - LATELY
-        failures = self._failures.items()
-        found = [error for url, (error, at) in failures if at > since and url.startswith(prefixes)]
+    def failure(self, subjects: Iterable[str], since: float = 0.0) -> WaveletError | None:
+        """Return why an index could not be had, if it could not.
+
+        Args:
+            subjects: URLs of channels, none of what lies below them, or of index files.
+            since: only what has failed after this time (`time.monotonic`): what others asked for before is not the
+                reason of what fails now.
+        """
+        wanted = set(subjects)
+        found = [
+            error
+            for url, (error, at) in self._failures.items()
+            if at >= since and (url in wanted or any(_is_in(url, channel) for channel in wanted))
+        ]
         return min(found, key=lambda error: not isinstance(error, UpstreamError), default=None)
+
+    def due_in(self, channels: Iterable[str]) -> float:
+        """Return after how many seconds at the most an index of these channels is asked for again."""
+        return self.files.due_in(channels)
 
     def refresh(self) -> None:
         """Let the next solve ask for every index again, however lately it was asked for."""
@@ -161,11 +171,18 @@ class Relay:
             self._failures.pop(url, None)
             return
         if isinstance(error, NotFound):
+            self.generations.absent(url)
             channel, subdir, _ = url.rsplit("/", 2)
             error = NotFound(f"there is no channel at {channel}, or it has no {subdir}", field="channels")
         if len(self._failures) >= FAILURES_HELD:
             self._failures.clear()
         self._failures[url] = error, time.monotonic()
+
+
+def _is_in(url: str, channel: str) -> bool:
+    """Tell whether a file is one of a channel, and not one of a channel whose address begins with this one's."""
+    below = url.removeprefix(f"{channel}/")
+    return below != url and SUBDIR.fullmatch(below.partition("/")[0]) is not None
 
 
 def _opened(blob: Committed) -> bytes | BinaryIO:

@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,9 @@ from wavelet.pin.conda.messages import (
 
 log = structlog.get_logger()
 
+Failure = Callable[[Iterable[str], float], WaveletError | None]
+"""Says why channels or their files, by URL, could not be had since a time (`time.monotonic`), if they could not."""
+
 GenerationsOf = Callable[[Iterable[str]], Awaitable[Mapping[str, int]]]
 
 INDEX_LIMIT = 300.0
@@ -62,6 +66,7 @@ ATTEMPTS = 2
 SAYS = "; the solver says:\n"
 """What stands between an error's first sentence and the solver's own words."""
 
+_OF_CHANNELS = ("missing", "refused", "unreachable", "broken")
 _NOWHERE = "http://127.0.0.1:9"
 _PROXIES = {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE, "ALL_PROXY": _NOWHERE, "NO_PROXY": "127.0.0.1"}
 """Whatever an index says, and whatever proxies this node has: the process reaches the relay, and nothing else."""
@@ -111,7 +116,13 @@ class Solver:
     """See the module. `directory` is where the process keeps indexes; `limit` is `conda.solve_limit`."""
 
     def __init__(
-        self, directory: Path, *, limit: float, mirror: Callable[[str], str], generations: GenerationsOf
+        self,
+        directory: Path,
+        *,
+        limit: float,
+        mirror: Callable[[str], str],
+        generations: GenerationsOf,
+        failure: Failure = lambda subjects, since: None,
     ) -> None:
         """Nothing is started yet.
 
@@ -120,11 +131,13 @@ class Solver:
             limit: seconds for one solve.
             mirror: where the process asks for what is under an http(s) URL.
             generations: says of channels which generation of their indexes there is; see `Generations`.
+            failure: knows better than the process why something at a mirror could not be had.
         """
         self._directory = directory
         self.limit = limit
         self._mirror = mirror
         self._generations = generations
+        self._failure = failure
         self._numbers = itertools.count(1)
         self._starting = asyncio.Lock()
         self._process: _Process | None = None
@@ -152,9 +165,10 @@ class Solver:
             limit=self.limit,
             generations=await self._generations(question.channels),
         )
+        began = time.monotonic()
         answer = await self._ask(request, self.limit + INDEX_LIMIT)
         if isinstance(answer, Failed):
-            raise _solve_error(answer, question, self.limit)
+            raise self._known(answer, question.channels, began) or _solve_error(answer, question, self.limit)
         return answer.records
 
     async def lookup(self, urls: tuple[str, ...]) -> tuple[Record, ...]:
@@ -167,10 +181,18 @@ class Solver:
         mirrors = self._mirrors(channels)
         generations = await self._generations(channels)
         request = Lookup(number=next(self._numbers), urls=urls, mirrors=mirrors, generations=generations)
+        began = time.monotonic()
         answer = await self._ask(request, INDEX_LIMIT)
         if isinstance(answer, Failed):
-            raise _channel_error(answer, channels)
+            raise self._known(answer, channels, began) or _channel_error(answer, channels)
         return answer.records
+
+    def _known(self, failed: Failed, channels: Sequence[str], began: float) -> WaveletError | None:
+        """Return why a channel could not be read, if that is what has failed and it is known."""
+        if failed.kind not in _OF_CHANNELS:
+            return None
+        known = self._failure([failed.subject] if failed.subject else channels, began)
+        return None if known is None else known.saying(known.message)
 
     async def close(self) -> None:
         """End the process."""
