@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,21 @@ async def test_tokens_are_kept_and_renewed(registry: Registry, upstream: Upstrea
     doors.expire()
     await upstream.head(tool, NOBODY)
     assert doors.issued == 2
+
+
+async def test_a_token_with_an_encoding_that_was_not_asked_for(
+    registry: Registry, upstream: Upstream, tool: Reference
+) -> None:
+    """Fault B7: it is undone, within the bounds of a token's answer."""
+    doors = registry.require_login("bearer", USERS)
+    doors.tokens["t"] = ("alice", time.monotonic() + 60)
+    encoded = {"Content-Encoding": "gzip"}
+    registry.fault("/token", status=200, body=gzip.compress(b'{"token": "t"}'), headers=encoded)
+    assert (await upstream.head(tool, NOBODY)).size
+    registry.fault("/token", status=200, body=gzip.compress(b" " * 10_000_000 + b'{"token": "t"}'), headers=encoded)
+    doors.expire()
+    with pytest.raises(UpstreamBroken, match="too many for its kind"):
+        await upstream.head(tool, NOBODY)
 
 
 async def test_short_tokens_end_in_time(registry: Registry, upstream: Upstream, tool: Reference) -> None:

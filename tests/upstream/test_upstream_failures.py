@@ -302,9 +302,9 @@ async def test_redirect_to_plain_http_is_not_followed(
     secure: Registry, registry: Registry, client, certificate: tuple[Path, Path]
 ) -> None:
     upstream = await client(registries={secure.host: {"ca_file": str(certificate[1])}})
-    secure.fault("/manifests/", redirect=f"{registry.url}/v2/lab/tool/manifests/1")
+    secure.fault("/blobs/", redirect=f"{registry.url}/v2/lab/tool/blobs/{MISSING}")
     with pytest.raises(UpstreamBroken, match="from https to plain http") as caught:
-        await upstream.manifest(Reference(Repository(secure.host, "lab/tool"), "1"), NOBODY)
+        await upstream.blob_size(Repository(secure.host, "lab/tool"), MISSING, NOBODY)
     assert f"unless upstream.registries.{secure.host}.plain_redirects is set" in caught.value.message
 
 
@@ -321,6 +321,9 @@ async def test_redirect_to_plain_http_is_followed_where_it_is_set(
     async with upstream.blob(Repository(secure.host, "lab/tool"), digest, alice) as stream:
         assert b"".join([chunk async for chunk in stream.chunks]) == b"bytes"
     assert "Authorization" not in registry.seen("GET", "/blobs/")[0].headers
+    secure.fault("/manifests/", redirect=f"{registry.url}/v2/lab/tool/manifests/1")
+    with pytest.raises(UpstreamBroken, match="plain http"):  # of a tag, nothing but TLS says that it is right
+        await upstream.manifest(Reference(Repository(secure.host, "lab/tool"), "1"), alice)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:PORT", "no-such-host.invalid", "no-such-host.invalid:5000"])

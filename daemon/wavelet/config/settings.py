@@ -67,7 +67,7 @@ class Registry(Section, frozen=True):
     plain_http: Annotated[bool, Meta(description="speak http with it (loopback needs no word)")] = False
     plain_redirects: Annotated[
         bool,
-        Meta(description="follow its redirects from https to plain http (storage without TLS); digests are compared"),
+        Meta(description="follow its redirects of blobs from https to plain http (storage without TLS)"),
     ] = False
     ca_file: Annotated[str, Meta(description="PEM file of the authority that signed its certificate")] = ""
     credentials: Annotated[

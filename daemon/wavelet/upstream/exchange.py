@@ -266,10 +266,12 @@ class Exchange:
 
     def _request(self, endpoint: Endpoint, path: str, call: Call, authorization: str | None) -> Request:
         url = endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/")
+        # Blobs are compared with their digests; what a tag is may be said by nobody but the registry.
+        may = call.kind == "blob"
         return Request(
             call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint),
-            plain_redirects=settings_for(self._settings, endpoint.host).plain_redirects,
-            setting=f"upstream.registries.{endpoint.host}.plain_redirects",
+            plain_redirects=may and settings_for(self._settings, endpoint.host).plain_redirects,
+            setting=f"upstream.registries.{endpoint.host}.plain_redirects" if may else "",
         )  # fmt: skip
 
 

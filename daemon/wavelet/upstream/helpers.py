@@ -34,6 +34,7 @@ THREADS = 16
 """Helpers that run at one time; each waits for another program."""
 
 _HELD = 1000
+_ANY = ""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
 _IDENTITY_TOKEN = "<token>"  # noqa: S105 - the protocol's word, not a secret
@@ -41,6 +42,10 @@ _IDENTITY_TOKEN = "<token>"  # noqa: S105 - the protocol's word, not a secret
 
 class HelperError(Exception):
     """The helper is not there, fails or answers nonsense; the message says which, without its output."""
+
+
+class HelperAway(HelperError):
+    """It cannot be run, or does not answer: it is the same for whatever it is asked."""
 
 
 class _Answer(msgspec.Struct, rename="pascal"):
@@ -70,8 +75,8 @@ class Helpers:
             HelperError: see there; also for a while after it failed.
         """
         key = name, server
-        known = self._remembered.get(key)
-        if known is None or known.until < time.monotonic():
+        known = self._known(name, _ANY) or self._known(name, server)
+        if known is None:
             if key not in self._running:
                 self._running[key] = task = asyncio.create_task(self._run(name, server))
                 task.add_done_callback(lambda _: self._running.pop(key, None))
@@ -80,17 +85,23 @@ class Helpers:
             raise HelperError(known.failure)
         return known.login
 
+    def _known(self, name: str, server: str) -> _Remembered | None:
+        known = self._remembered.get((name, server))
+        return known if known is not None and known.until > time.monotonic() else None
+
     async def _run(self, name: str, server: str) -> _Remembered:
         loop = asyncio.get_running_loop()
+        about = server
         try:
             login = await loop.run_in_executor(self._threads, ask, name, server)
             found = _Remembered(login, "", time.monotonic() + ANSWER_LIFETIME)
         except HelperError as error:
+            about = _ANY if isinstance(error, HelperAway) else server
             found = _Remembered(None, str(error), time.monotonic() + FAILURE_LIFETIME)
         while len(self._remembered) >= _HELD:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered.pop((name, server), None)
-        self._remembered[name, server] = found
+        self._remembered.pop((name, about), None)
+        self._remembered[name, about] = found
         return found
 
     def close(self) -> None:
@@ -128,7 +139,7 @@ def _run(program: str, server: str) -> tuple[bytes, int]:
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        raise HelperError(f"{program} cannot be run: {os.strerror(error.errno or 0)}") from None
+        raise HelperAway(f"{program} cannot be run: {os.strerror(error.errno or 0)}") from None
     with process:
         try:
             output, _ = process.communicate(server.encode(), timeout=HELPER_TIMEOUT)
@@ -136,5 +147,5 @@ def _run(program: str, server: str) -> tuple[bytes, int]:
             # Its children, too: they would keep the pipe open.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            raise HelperError(f"{program} does not answer within {HELPER_TIMEOUT:g} s") from None
+            raise HelperAway(f"{program} does not answer within {HELPER_TIMEOUT:g} s") from None
         return output, process.returncode

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from lab.daemon import Daemon
@@ -14,6 +15,8 @@ from lab.processes import run
 from lab.users import User
 from wavelet.client import Client, WaveletRpcError
 from wavelet.places import ADMIN_SOCKET, USER_SOCKET
+from wavelet.v1.daemon_pb2 import StatusRequest
+from wavelet.v1.daemon_pb2_grpc import DaemonServiceStub
 
 _ASK = """
 import sys
@@ -65,6 +68,14 @@ def test_users_are_told_apart_and_administration_is_roots(sockets: tuple[Daemon,
         assert list(admin.reload().changed) == []
     assert daemon.stop() == 0
     assert not list(directory.glob("*.sock"))
+
+
+def test_long_metadata_is_taken(sockets: tuple[Daemon, Path]) -> None:
+    """Fault B8: the limit of headers is the same at both doors."""
+    with grpc.insecure_channel(f"unix:{sockets[1] / ADMIN_SOCKET}") as channel:
+        stub = DaemonServiceStub(channel)
+        for size in (20_000, 60_000):
+            assert stub.Status(StatusRequest(), metadata=[("token", "t" * size)], timeout=20).admin
 
 
 def test_a_second_daemon_leaves_the_first_ones_socket(sockets: tuple[Daemon, Path], tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from wavelet.front.grpc.sockets import (
     open_listener,
     paths_of,
 )
+from wavelet.front.listener import HEADER_LIMIT
 from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
 from wavelet.v1.cache_pb2_grpc import add_CacheServiceServicer_to_server
 from wavelet.v1.conda_pb2_grpc import add_CondaServiceServicer_to_server
@@ -57,6 +58,7 @@ KEEP_ALIVE = 600.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", HEADER_LIMIT),
     ("grpc.so_reuseport", 0),
     ("grpc.http2.bdp_probe", 0),  # the pings by which it measures a network cost each call more than they tell
     ("grpc.server_handshake_timeout_ms", int(SILENT_LIMIT * 1000)),  # of TLS, and until the first frame
