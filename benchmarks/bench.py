@@ -21,6 +21,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 import cold  # noqa: E402 - the lab has to be found first
 import conda_images  # noqa: E402
+import conda_layers  # noqa: E402
 import conda_memory  # noqa: E402
 import conda_shared  # noqa: E402
 import conda_solve  # noqa: E402
@@ -60,6 +61,9 @@ PARTS = {
         "conda-images": conda_images,
         "conda-shared": conda_shared,
         "conda-memory": conda_memory,
+    },
+    "layers": {
+        "conda-layers": conda_layers,
     },
     "solving": {
         "conda-solve": conda_solve,

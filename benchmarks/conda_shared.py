@@ -41,7 +41,7 @@ def measure(field: Field) -> list[Row]:
         name = f"conda, second image with {share:.1%} of the packages' bytes of the first"
         rows.append(_row(f"{name}: its new layers", new, whole))
         for engine in ("podman", "docker", "containerd"):
-            with _engine(engine, field) as running:
+            with engine_of(engine, field) as running:
                 started = time.monotonic()
                 running.pull(first)
                 seconds = time.monotonic() - started
@@ -57,7 +57,7 @@ def _row(measure: str, got: float, whole: float, first: str = "") -> Row:
 
 
 @contextmanager
-def _engine(name: str, field: Field) -> Iterator[engines.Engine]:
+def engine_of(name: str, field: Field) -> Iterator[engines.Engine]:
     directory = field.fresh(name)
     if name == "podman":
         yield engines.Podman(directory)

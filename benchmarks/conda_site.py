@@ -42,9 +42,9 @@ class Site(CondaSite):
         self.field = field
 
     @contextmanager
-    def daemon(self, **settings: Any) -> Iterator[Daemon]:
+    def daemon(self, layers: str = "many", **settings: Any) -> Iterator[Daemon]:
         """Run a daemon with an empty store, and with the base image when it has been asked for anything."""
-        daemon = Daemon(self.field.fresh("conda"), settings=self.settings(more=settings, workers=0))
+        daemon = Daemon(self.field.fresh("conda"), settings=self.settings(more=settings, workers=0, layers=layers))
         daemon.start()
         try:
             yield daemon

@@ -20,6 +20,7 @@ TITLES = {
     "command": "The command",
     "access": "Who asks",
     "conda": "Images of conda packages",
+    "layers": "Images of many layers and of few",
     "solving": "Solving for conda packages",
 }
 
