@@ -7,8 +7,7 @@ what may be relied on for a while is relied on no more, and a note that is due n
 from __future__ import annotations
 
 SKEW = 300.0
-"""Seconds by which the clocks of a cluster's nodes may differ: between nodes, a time so little ahead is a time of now.
-"""
+"""Seconds by which the clocks of a cluster's nodes may differ, and by which one may be set back in good order."""
 
 
 def is_within(at: float, now: float, seconds: float) -> bool:
@@ -16,11 +15,6 @@ def is_within(at: float, now: float, seconds: float) -> bool:
     return 0.0 <= now - at <= seconds
 
 
-def is_within_between_nodes(at: float, now: float, seconds: float) -> bool:
-    """Tell the same of a time that another node may have taken: it may be ahead by `SKEW`."""
-    return -SKEW <= now - at < seconds
-
-
 def is_ahead(at: float, now: float) -> bool:
-    """Tell whether a time that any node may have taken is of a clock that was wrong."""
+    """Tell whether a time is so far ahead that the clock was wrong, even if it was another node's."""
     return at - now > SKEW

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,8 +34,10 @@ def link(path: Path) -> None:
 
 
 def listener(path: Path) -> None:
+    short = f"/tmp/wavelet-{uuid.uuid4().hex}"  # the path of a socket has 107 bytes at most
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(os.path.relpath(path))  # an absolute one may be too long
+        made.bind(short)
+    shutil.move(short, path)
 
 
 INTRUDERS: tuple[Callable[[Path], None], ...] = (pipe, directory, huge_file, link, dangling_link, listener)

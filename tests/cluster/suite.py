@@ -89,6 +89,45 @@ class RecordsSuite:
             assert await records.evict(token) is False
             await records.touch(token)
 
+    async def test_a_record_of_a_clock_that_was_ahead_has_expired(
+        self, records: Records, tmp_path: Path, clock: Clock
+    ) -> None:
+        """Fault D2, of records: nothing says how old it is."""
+        now = clock.now
+        clock.now += 400 * 86400
+        token = await records.put(image_record(), {})
+        clock.now = now
+        assert await records.get(token, patient=False) is None
+        again = await self.reopened(records, tmp_path, clock)
+        assert await again.get(token, patient=False) is None
+        assert await again.expire() == 1
+        assert await again.put(image_record(), {}) == token
+        assert await again.get(token) == Stored(image_record(), now, now)
+        await again.close()
+
+    async def test_a_node_whose_clock_is_ahead_takes_no_record_from_others(
+        self, records: Records, tmp_path: Path, clock: Clock
+    ) -> None:
+        """Fault D2, of records that many use: a use by a wrong clock does not make them stay, or go."""
+        made = clock.now
+        token = await records.put(image_record(), {})
+        clock.now = made + LIFETIME - 10
+        await records.touch(token)
+        right = await self.reopened(records, tmp_path, clock)
+        clock.now = made + 60
+        for _ in range(2):
+            assert await right.get(token) == Stored(image_record(), made, made)
+            assert await right.expire() == 0
+        clock.now = made + LIFETIME + 1
+        assert await right.get(token, patient=False) is None
+        await right.close()
+
+    async def test_clocks_that_differ_a_little_agree_on_a_record(self, records: Records, clock: Clock) -> None:
+        token = await records.put(image_record(), {})
+        clock.now -= 60
+        assert await records.expire() == 0
+        assert await records.get(token) is not None
+
     async def test_principals_have_different_names(self, records: Records) -> None:
         tokens = {await records.put(image_record(principal=who), {}) for who in (ANONYMOUS, "uid:0", "uid:1000")}
         assert len(tokens) == 3

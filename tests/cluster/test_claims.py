@@ -104,6 +104,23 @@ async def test_unused_claims_are_forgotten_and_used_ones_stay(keeper: Open) -> N
     assert await kept.claimed("unused") is None
 
 
+async def test_a_claim_that_a_clock_used_which_was_ahead_is_forgotten_in_its_time(keeper: Open) -> None:
+    """Fault D2, of claims: what one says is right whatever the clock, so that it stays; but not for ever."""
+    clock = Clock()
+    kept = keeper(KEY, clock)
+    now = clock.now
+    clock.now = now + 10 * YEAR
+    await kept.claim("read", b"1")
+    await kept.claim("unread", b"2")
+    clock.now = now
+    assert await kept.claimed("read") == b"1"
+    await asyncio.sleep(0.1)
+    assert await kept.expire() == 0
+    assert await kept.claimed("unread") == b"2"
+    clock.now = now + 3 * YEAR
+    assert await kept.expire() == 2
+
+
 async def test_blobs_go_from_node_to_node(tmp_path: Path) -> None:
     one, two = DirectoryClaims(tmp_path / "shared", KEY), DirectoryClaims(tmp_path / "shared", KEY)
     data = b"layer" * 1000

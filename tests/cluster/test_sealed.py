@@ -147,3 +147,13 @@ async def test_a_directory_that_cannot_be_used(node: Opener) -> None:
         await sealed.put(1001, QUAY, Kept(LOGIN, UNTIL))
     with pytest.raises(OurError):
         await sealed.of(1001)
+
+
+async def test_a_login_that_a_clock_sealed_which_was_ahead_is_none(node: Opener) -> None:
+    """Fault D2, of sealed logins: it would have opened for 400 days."""
+    node.now = NOW + 400 * 86400
+    await node().put(1001, QUAY, Kept(LOGIN, node.now + 3600))
+    node.now = NOW
+    assert await node().of(1001) == {}
+    await node().put(1001, QUAY, Kept(LOGIN, UNTIL))
+    assert await node().of(1001) == {QUAY: Kept(LOGIN, UNTIL)}

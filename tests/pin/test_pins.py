@@ -407,3 +407,43 @@ async def test_an_alias_that_does_not_answer_is_no_definite_no(
     clock.forward(GRACE)
     with pytest.raises(type(second), match="also looked"):
         await node.digest(leaf=LEAF)
+
+
+# -- clocks that were wrong -------------------------------------------------------------------------------------------
+
+DAYS_400 = 400 * 86400.0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_a_clock_noted_that_was_ahead_is_relied_on_no_more(
+    start: Callable[..., Node], upstream: Upstream, clock: Clock, restarted: bool
+) -> None:
+    """Fault D2: 400 days ahead a tag was pinned; the clock was right again, the tag moved: the old digest for good."""
+    node = start()
+    clock.forward(DAYS_400)
+    assert await node.digest() == ONE
+    clock.forward(-DAYS_400)
+    node = start() if restarted else node
+    upstream.names[str(TAG)] = TWO
+    assert not node.fresh()
+    assert await node.digest() == TWO
+    assert node.fresh()
+
+
+async def test_a_grant_of_a_clock_that_was_ahead_opens_nothing(
+    start: Callable[..., Node], upstream: Upstream, clock: Clock
+) -> None:
+    """Fault D2: grants by the same code: who may read no more read on."""
+    node = start()
+    clock.forward(DAYS_400)
+    await node.digest()
+    clock.forward(-DAYS_400)
+    upstream.readers = set()
+    with pytest.raises(AccessRefused):
+        await node.access.require(TAG.repository, NOBODY)
+    assert node.access.standing(TAG.repository, NOBODY) == []
+    node.access.expire()
+    node.pinner.expire()
+    node = start()
+    assert node.database.read("SELECT * FROM pins") == []
+    assert node.database.read("SELECT * FROM grants") == []

@@ -182,3 +182,22 @@ async def test_what_is_in_memory_is_bounded(start: Callable[[], Node], monkeypat
     assert len(node.memo._hot) == len(node.answers._hot) == 2
     await node.database.write([])
     assert all(node.found(f"name {n}", f"image {n}") for n in range(5))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_answers_of_a_clock_that_was_ahead_are_past(
+    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    """Fault D2, of what a name hands out."""
+    node = start()
+    now = time.time()
+    key = await node.make("a")
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + 400 * 86400)
+        node.answers.put("name", key)
+        assert node.found("name", "a")
+    node = start() if restarted else node
+    assert not node.found("name", "a")
+    assert list(node.answers.all()) == []
+    node.answers.put("name", key)
+    assert node.found("name", "a")

@@ -252,3 +252,48 @@ async def test_blobs_are_their_owners_alone(store: Opened) -> None:
     assert isinstance(found, Committed)
     for path in (found.path, store.directory / "blobs", store.directory / "partial"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+# -- clocks that were wrong -------------------------------------------------------------------------------------------
+
+DAYS_400 = 400 * 86400.0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_lease_that_a_clock_began_which_was_ahead_keeps_nothing(
+    open_store: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    """Fault D3: a store that was filled 400 days ahead answered every pull 507, "leased or pinned"."""
+    now = time.time()
+    store = open_store(300)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + DAYS_400)
+        digests = [await store.keep(data) for data in (A, B, C)]
+        store.lease(digests, now + DAYS_400 + 1)
+    if restarted:
+        await store.shut()
+        store = open_store(300)
+    assert store.safe.leased_until(digests[0]) is None
+    assert store.has(digests[0])
+    await store.keep(b"d" * 150)
+    assert [store.has(each) for each in digests] == [True, False, False]
+    store.lease(digests[:1], now + HOUR)
+    assert store.safe.leased_until(digests[0]) == now + HOUR
+
+
+async def test_use_by_a_clock_that_was_ahead_is_use_of_now(
+    open_store: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault D3, of the order in which blobs give way."""
+    now = time.time()
+    store = open_store(300)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + DAYS_400)
+        a = await store.keep(A)
+    b = await store.keep(B)
+    await store.shut()
+    store = open_store(200)
+    monkeypatch.setattr(time, "time", lambda: now + HOUR)
+    assert store.has(b)
+    await store.keep(C)
+    assert [store.has(each) for each in (a, b)] == [False, True]

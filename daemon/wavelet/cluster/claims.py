@@ -22,6 +22,7 @@ from typing import Protocol
 import structlog
 
 from wavelet import plain_files
+from wavelet.ages import is_ahead, is_within
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish
 from wavelet.image.digest import Digest
@@ -131,7 +132,7 @@ class SqliteClaims:
         rows = self._database.read("SELECT claim, used FROM claims WHERE name = ?", _name(key))
         if not rows:
             return None
-        if self._clock() - rows[0][1] > USE_GRAIN:
+        if not is_within(rows[0][1], self._clock(), USE_GRAIN):
             self._database.write_later("UPDATE claims SET used = ? WHERE name = ?", self._clock(), _name(key))
         return _opened(self._secret, key, rows[0][0], "this node's database")
 
@@ -144,7 +145,9 @@ class SqliteClaims:
 
     async def expire(self) -> int:
         """See `Claims.expire`."""
-        return await self._database.write([("DELETE FROM claims WHERE used < ?", (self._clock() - UNUSED_LIFETIME,))])
+        now = self._clock()
+        self._database.write_later("UPDATE claims SET used = ? WHERE used > ?", now, now)
+        return await self._database.write([("DELETE FROM claims WHERE used < ?", (now - UNUSED_LIFETIME,))])
 
     async def close(self) -> None:
         """See `Claims.close`. The database is its owner's."""
@@ -188,15 +191,20 @@ class DirectoryClaims:
         path = self._path(key)
         try:
             content, status = plain_files.read(path, CLAIM_LIMIT)
-            if self._clock() - status.st_mtime > USE_GRAIN:
-                with contextlib.suppress(PermissionError):
-                    os.utime(path, (self._clock(), self._clock()), follow_symlinks=False)
+            now = self._clock()
+            if is_ahead(status.st_mtime, now) or now - status.st_mtime > USE_GRAIN:
+                self._note_use(path, now)
         except FileNotFoundError:
             return None
         except NotPlainError as error:
             log.warning("a claim is none", claim=key[:200], where=str(self._root), reason=error.strerror)
             return None
         return _opened(self._secret, key, content, str(self._root))
+
+    @staticmethod
+    def _note_use(path: Path, now: float) -> None:
+        with contextlib.suppress(PermissionError):
+            os.utime(path, (now, now), follow_symlinks=False)
 
     def _path(self, key: str) -> Path:
         name = _name(key)
@@ -260,7 +268,12 @@ class DirectoryClaims:
                 status = path.lstat()
                 if stat.S_ISDIR(status.st_mode):
                     continue
-                age = self._clock() - status.st_mtime
+                now = self._clock()
+                if is_ahead(status.st_mtime, now):
+                    # A clock was wrong when it was used. What it says is right, and made anew it could differ.
+                    self._note_use(path, now)
+                    continue
+                age = now - status.st_mtime
                 leftover = path.name.endswith(TEMPORARY_SUFFIX) and age >= LEFTOVER_AGE
                 if leftover or age >= UNUSED_LIFETIME:
                     path.unlink()

@@ -21,10 +21,11 @@ from pathlib import Path
 import structlog
 
 from wavelet import plain_files
+from wavelet.ages import SKEW, is_ahead
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, publish_over, sync_directory
 from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
+from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds, used_last
 from wavelet.config import ConfigError
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
@@ -162,11 +163,13 @@ class DirectoryRecords:
         except NotPlainError as error:
             log.warning("a record is none", token=token, directory=str(self._root), reason=error.strerror)
             return None, 0
-        if used_at + self._recent.lifetime <= self._clock():
-            return None, 0
         head, _, data = content.partition(b"\n")
         try:
-            return Stored(authenticate(token, data, self._key), float(head), used_at), len(data)
+            created_at, now = float(head), self._clock()
+            used = used_last(created_at, used_at, now)
+            if used is None or used + self._recent.lifetime <= now:
+                return None, 0
+            return Stored(authenticate(token, data, self._key), created_at, used), len(data)
         except NewerForm:
             if named:
                 raise
@@ -242,12 +245,20 @@ class DirectoryRecords:
                     continue  # nobody's record, and not ours to remove
                 age = now - status.st_mtime
                 if well_formed(path.name):
-                    if age >= self._recent.lifetime:
+                    if age >= self._recent.lifetime or (is_ahead(status.st_mtime, now) and not self._set_right(path)):
                         path.unlink()
                         expired += 1
-                elif age >= LEFTOVER_AGE and _is_leftover(path):
+                elif not -SKEW <= age < LEFTOVER_AGE and _is_leftover(path):
                     path.unlink()
         return expired
+
+    def _set_right(self, path: Path) -> bool:
+        """Give a record whose last use is not known the time that is; False if it is of no use."""
+        try:
+            seen = self._read(path.name, named=True)
+        except NewerForm:
+            return True  # a newer version's, which knows what to do with it
+        return seen is not None and seen[0] is not None and _set_time(path, seen[0].used_at)
 
 
 def _is_leftover(path: Path) -> bool:

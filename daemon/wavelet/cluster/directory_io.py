@@ -43,7 +43,8 @@ class DirectoryIo:
             raise WaitExpired(message) from None
         except OSError as error:
             kind = NoSpace if error.errno in _NO_ROOM else OurError
-            where = f" ({error.filename})" if error.filename else ""
+            place = error.filename2 or error.filename
+            where = f" ({place})" if place else ""
             raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}{where}") from error
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from wavelet.ages import is_ahead
 from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.plan import canonical
@@ -119,6 +120,16 @@ def authenticate(token: str, data: bytes, key: bytes) -> Record:
     if record.token(key) != token:
         raise InvalidRequest("the record's content does not belong to its token")
     return record
+
+
+def used_last(created_at: float, used_at: float, now: float) -> float | None:
+    """Return when a record was used last, as far as its times tell that; None if they tell nothing, all unix seconds.
+
+    A use that a clock noted which was ahead, on whatever node, is not known; that it was made is.
+    """
+    if not is_ahead(used_at, now):
+        return used_at
+    return None if is_ahead(created_at, now) else created_at
 
 
 def check_named(record: Record, inline: Mapping[Digest, bytes]) -> None:

@@ -27,6 +27,7 @@ import msgspec
 import structlog
 
 from wavelet import plain_files
+from wavelet.ages import SKEW
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import make_directory, publish_over, sync_directory
 from wavelet.plain_files import NotPlainError
@@ -46,6 +47,9 @@ SIZE_LIMIT = 256 * 1024
 FILES_LIMIT = 256
 """Files of one user that are read."""
 
+LONGEST_LIFETIME = 7 * 86400.0
+"""Seconds that a login may be kept. One that is to end later is of a clock that was wrong."""
+
 FOLDER = "logins"
 
 _FORM = b"1"
@@ -60,6 +64,10 @@ class Kept:
 
     login: Login
     until: float
+
+    def stands(self, now: float) -> bool:
+        """Tell whether it may be used: it has not ended, and ends no later than one that begins now."""
+        return now < self.until <= now + LONGEST_LIFETIME + SKEW
 
 
 class SealedLogins:
@@ -123,7 +131,7 @@ class SealedLogins:
             if opened is None:
                 continue
             registry, kept = opened
-            if kept.until > self._clock():
+            if kept.stands(self._clock()):
                 found[registry] = kept
             else:
                 with contextlib.suppress(OSError):
@@ -184,7 +192,7 @@ class SealedLogins:
         for path in self._root.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
-                if not stat.S_ISDIR(status.st_mode) and status.st_mtime <= self._clock():
+                if not stat.S_ISDIR(status.st_mode) and not _may_stand(status.st_mtime, self._clock()):
                     path.unlink()
                     gone += 1
         return gone
@@ -197,6 +205,11 @@ class SealedLogins:
 
     def _name(self, text: str) -> str:
         return hmac.new(self._name_key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _may_stand(until: float, now: float) -> bool:
+    # A second more, for file systems that keep no fractions.
+    return now < until <= now + LONGEST_LIFETIME + SKEW + 1
 
 
 def _bound(head: bytes, uid: int) -> bytes:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import structlog
 
+from wavelet.ages import SKEW
 from wavelet.cluster.publish import make_directory
 from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds
+from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds, used_last
 from wavelet.errors import InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
 from wavelet.store.database import Statement
@@ -62,9 +63,12 @@ class SqliteRecords:
         if (stored := self._recent.get(token)) is not None:
             return stored
         row = self._row(token)
-        if row is None or row[2] + self._recent.lifetime <= self._clock():
+        if row is None:
             return None
-        data, created, used = row
+        data, created, _ = row
+        used = used_last(created, row[2], self._clock())
+        if used is None or used + self._recent.lifetime <= self._clock():
+            return None
         try:
             stored = Stored(authenticate(token, data, self._key), created, used)
         except NewerForm:
@@ -151,7 +155,11 @@ class SqliteRecords:
 
     async def expire(self) -> int:
         """See `Records.expire`."""
-        gone = await self._write([("DELETE FROM records WHERE used <= ?", (self._clock() - self._recent.lifetime,))])
+        now = self._clock()
+        # See `records.used_last`.
+        await self._write([("UPDATE records SET used = created WHERE used > ?", (now + SKEW,))])
+        past = "DELETE FROM records WHERE used <= ? OR used > ?"
+        gone = await self._write([(past, (now - self._recent.lifetime, now + SKEW))])
         if gone:
             await self._write([("DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)", ())])
         return gone

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from wavelet.ages import is_within
 from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
@@ -77,11 +78,11 @@ class Access:
 
     def expire(self) -> None:
         """Forget grants that are past the grace time: nothing could come of them any more."""
-        horizon = time.time() - self.grace
-        for key in [key for key, grant in self._known.items() if grant.at < horizon]:
+        now = time.time()
+        for key in [key for key, grant in self._known.items() if not is_within(grant.at, now, self.grace)]:
             del self._known[key]
         self._resting = {key: until for key, until in self._resting.items() if until > time.monotonic()}
-        self._database.write_later("DELETE FROM grants WHERE at < ?", horizon)
+        self._database.write_later("DELETE FROM grants WHERE at NOT BETWEEN ? AND ?", now - self.grace, now)
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -114,9 +115,9 @@ class Access:
         return [holder for holder in holders if holder == ANONYMOUS and stays]
 
     def _holders(self, repository: Repository, identity: Identity, age: float) -> list[str]:
-        horizon = time.time() - age
+        now = time.time()
         grants = {holder: self._known.get((repository, holder)) for holder in (ANONYMOUS, identity.principal)}
-        return [holder for holder, grant in grants.items() if grant is not None and grant.at >= horizon]
+        return [holder for holder, grant in grants.items() if grant is not None and is_within(grant.at, now, age)]
 
     def revoke(self, repository: Repository, identity: Identity, error: WaveletError) -> None:
         """Forget the identity's own grant after a no, and everyone's after a refusal to everyone."""

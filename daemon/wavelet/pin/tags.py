@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from wavelet.ages import is_within
 from wavelet.config import Alias
 from wavelet.errors import AccessRefused, ImageNotFound, InvalidName, NotFound, UpstreamError, WaveletError
 from wavelet.gather_all import gather_all
@@ -79,10 +80,10 @@ class Pinner:
 
     def expire(self) -> None:
         """Forget pins that are past the grace time: nothing could come of them any more."""
-        horizon = time.time() - self.grace
-        for key in [key for key, pin in self._known.items() if pin.at < horizon]:
+        now = time.time()
+        for key in [key for key, pin in self._known.items() if not is_within(pin.at, now, self.grace)]:
             del self._known[key]
-        self._database.write_later("DELETE FROM pins WHERE at < ?", horizon)
+        self._database.write_later("DELETE FROM pins WHERE at NOT BETWEEN ? AND ?", now - self.grace, now)
 
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if that takes no question to anybody."""
@@ -117,9 +118,10 @@ class Pinner:
 
     def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
         pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))
-        if pin is None or leaf.digest is not None or self._access.rests(pin.reference.repository):
-            return pin  # a digest does not move; a tag's answer ages, unless nobody can be asked
-        return pin if pin.at >= time.time() - self.tag_ttl else None
+        if pin is None or leaf.digest is not None:
+            return pin  # a digest does not move; a tag's answer ages, more slowly while nobody can be asked
+        ttl = self.grace if self._access.rests(pin.reference.repository) else self.tag_ttl
+        return pin if is_within(pin.at, time.time(), ttl) else None
 
     def _newest(
         self, leaf: Reference, identity: Identity, holders: Callable[[Repository], Iterable[str]]
@@ -127,7 +129,9 @@ class Pinner:
         """Return the newest pin whose own holder is among `holders` of the repository where it was found."""
         known = ((holder, self._known.get((leaf, holder))) for holder in (ANONYMOUS, identity.principal))
         pins = [pin for holder, pin in known if pin is not None and holder in holders(pin.reference.repository)]
-        return max(pins, key=lambda pin: pin.at, default=None)
+        now = time.time()
+        # One of a clock that was ahead hides no other.
+        return max(pins, key=lambda pin: (pin.at <= now, pin.at), default=None)
 
     async def _pin(self, leaf: Reference, identity: Identity) -> _Pin:
         pin = self._fresh(leaf, identity)
@@ -140,7 +144,7 @@ class Pinner:
         except (UpstreamError, AccessRefused) as failure:
             error: WaveletError = failure
             stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
-            if stale is None or stale.at < time.time() - self.grace:
+            if stale is None or not is_within(stale.at, time.time(), self.grace):
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
             return stale

@@ -97,4 +97,5 @@ class Journals:
 
     def expire(self) -> None:
         """Forget journals that are past their lifetime."""
-        self._database.write_later("DELETE FROM journals WHERE at < ?", time.time() - LIFETIME)
+        now = time.time()
+        self._database.write_later("DELETE FROM journals WHERE at NOT BETWEEN ? AND ?", now - LIFETIME, now)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from wavelet.ages import is_within
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
@@ -62,7 +63,7 @@ class Memo:
         image, used = self._read(key)
         if image is not None:
             self._keep_hot(key, image)
-            if time.time() - used > USE_GRAIN:
+            if not is_within(used, time.time(), USE_GRAIN):
                 self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)
         return image
 
@@ -95,7 +96,9 @@ class Memo:
 
     def expire(self) -> None:
         """Forget images that nobody has asked for in `UNUSED_LIFETIME`."""
-        self._database.write_later("DELETE FROM images WHERE used < ?", time.time() - UNUSED_LIFETIME)
+        now = time.time()
+        self._database.write_later("DELETE FROM images WHERE used < ?", now - UNUSED_LIFETIME)
+        self._database.write_later("UPDATE images SET used = ? WHERE used > ?", now, now)
 
     def _keep_hot(self, key: str, image: Image) -> None:
         self._hot[key] = image
@@ -128,7 +131,7 @@ class Answers:
         """Remember that `name` has answered the image with `key`, when `reference` was pulled (without authority)."""
         now = time.time()
         keys = self._keys(name)
-        if now - keys.get(key, 0.0) > self.retention / 100:
+        if not is_within(keys.get(key, 0.0), now, self.retention / 100):
             self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
             if reference:
                 self._database.write_later("INSERT OR REPLACE INTO pulled VALUES (?, ?, ?)", name, key, reference)
@@ -150,30 +153,32 @@ class Answers:
 
     def tags(self, name: str) -> Iterator[tuple[str, Image]]:
         """Yield the tags that a name has answered, in their order, each with its image."""
-        horizon = time.time() - self.retention
+        now = time.time()
         for tag, (key, at) in sorted(self._tags(name).items()):
-            image = self._memo.get(key) if at >= horizon else None
+            image = self._memo.get(key) if is_within(at, now, self.retention) else None
             if image is not None:
                 yield tag, image
 
     def images(self, name: str) -> Iterator[Image]:
         """Yield the images, latest first."""
-        horizon = time.time() - self.retention
+        now = time.time()
         keys = self._keys(name)
         for key, at in reversed(keys.items()):
-            image = self._memo.get(key) if at >= horizon else None
+            image = self._memo.get(key) if is_within(at, now, self.retention) else None
             if image is not None:
                 yield image
 
     def all(self) -> Iterator[Answered]:
         """Yield every answer, the latest first."""
+        now = time.time()
         rows = self._database.read(
-            "SELECT name, key, at, reference FROM answers LEFT JOIN pulled USING (name, key) WHERE at > ?",
-            time.time() - self.retention,
+            "SELECT name, key, at, reference FROM answers LEFT JOIN pulled USING (name, key) WHERE at BETWEEN ? AND ?",
+            now - self.retention,
+            now,
         )
         known = {(name, key): (at, reference) for name, key, at, reference in rows} | self._latest
         for (name, key), (at, reference) in sorted(known.items(), key=lambda item: -item[1][0]):
-            image = self._memo.peek(key)
+            image = self._memo.peek(key) if at <= now else None
             if image is not None:
                 yield Answered(name, reference or f"{name}@{image.descriptor.digest}", image, at)
 
@@ -197,8 +202,9 @@ class Answers:
 
     def expire(self) -> None:
         """Forget answers that are past the retention time."""
-        self._database.write_later("DELETE FROM answers WHERE at < ?", time.time() - self.retention)
-        self._database.write_later("DELETE FROM tags WHERE at < ?", time.time() - self.retention)
+        now = time.time()
+        self._database.write_later("DELETE FROM answers WHERE at NOT BETWEEN ? AND ?", now - self.retention, now)
+        self._database.write_later("DELETE FROM tags WHERE at NOT BETWEEN ? AND ?", now - self.retention, now)
         self._database.write_later("DELETE FROM pulled WHERE (name, key) NOT IN (SELECT name, key FROM answers)")
 
     def _tags(self, name: str) -> dict[str, tuple[str, float]]:

@@ -7,16 +7,21 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
+from wavelet.ages import SKEW, is_ahead
 from wavelet.image.digest import Digest
 from wavelet.store.database import Database
 from wavelet.store.pins import Pins
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS leases (digest TEXT PRIMARY KEY, until REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leased (digest TEXT PRIMARY KEY, since REAL, until REAL) WITHOUT ROWID;
+DROP TABLE IF EXISTS leases;
 """
 
 LEASE_GRAIN = 60.0
 """Seconds within which a further lease of a blob is not written down again."""
+
+
+_NEVER = 0.0, 0.0
 
 
 class Safe:
@@ -28,11 +33,11 @@ class Safe:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._leases: dict[Digest, float] = {}
+        self._leases: dict[Digest, tuple[float, float]] = {}
         self._holds: Counter[Digest] = Counter()
         self.pins = Pins(database)
-        for text, until in database.read("SELECT digest, until FROM leases WHERE until > ?", time.time()):
-            self._leases[Digest(text)] = until
+        for text, since, until in database.read("SELECT digest, since, until FROM leased"):
+            self._leases[Digest(text)] = since, until
         self.expire()
 
     def __contains__(self, digest: object) -> bool:
@@ -44,22 +49,24 @@ class Safe:
 
     def lease(self, digests: Iterable[Digest], until: float) -> None:
         """Keep blobs from eviction until a time (seconds since the epoch)."""
+        now = time.time()
         for digest in digests:
-            if until - self._leases.get(digest, 0.0) > LEASE_GRAIN:
-                self._leases[digest] = until
-                self._database.write_later("INSERT OR REPLACE INTO leases VALUES (?, ?)", digest, until)
+            known = self._leases.get(digest, _NEVER)
+            if until - known[1] > LEASE_GRAIN or not _stands(known, now):
+                self._leases[digest] = now, until
+                self._database.write_later("INSERT OR REPLACE INTO leased VALUES (?, ?, ?)", digest, now, until)
 
     def leased_until(self, digest: Digest) -> float | None:
         """Return until when a blob is leased (seconds since the epoch), if it is."""
-        until = self._leases.get(digest, 0.0)
-        return until if until > time.time() else None
+        lease = self._leases.get(digest, _NEVER)
+        return lease[1] if _stands(lease, time.time()) else None
 
     def expire(self) -> None:
-        """Forget leases that have ended."""
+        """Forget leases that have ended, or that a clock which was wrong has begun."""
         now = time.time()
-        for digest in [digest for digest, until in self._leases.items() if until <= now]:
+        for digest in [digest for digest, lease in self._leases.items() if not _stands(lease, now)]:
             del self._leases[digest]
-        self._database.write_later("DELETE FROM leases WHERE until <= ?", now)
+        self._database.write_later("DELETE FROM leased WHERE until <= ? OR since > ?", now, now + SKEW)
 
     def hold(self, digests: Collection[Digest]) -> None:
         """Keep blobs from eviction until `let_go` is called as often, or the daemon ends."""
@@ -80,3 +87,8 @@ class Safe:
             yield
         finally:
             self.let_go(digests)
+
+
+def _stands(lease: tuple[float, float], now: float) -> bool:
+    since, until = lease
+    return until > now and not is_ahead(since, now)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from wavelet.cluster.sealed import Kept, SealedLogins
+from wavelet.cluster.sealed import LONGEST_LIFETIME, Kept, SealedLogins
 from wavelet.errors import InvalidRequest, NoSpace, OurError
 from wavelet.image.reference import Repository, valid_host, valid_path
 from wavelet.plan.identity import Login
@@ -24,9 +24,6 @@ from wavelet.upstream.auth_files import normal_key, prefixes
 
 DEFAULT_LIFETIME = 12 * 3600.0
 """Seconds that a login is kept if nothing else is said."""
-
-LONGEST_LIFETIME = 7 * 86400.0
-"""Seconds that a login is kept at the most."""
 
 PER_USER = 64
 """Logins of one user, at the most."""
@@ -75,8 +72,8 @@ class _User:
 
     def drop_ended(self, now: float) -> None:
         """Forget logins that have ended."""
-        self.here = {registry: kept for registry, kept in self.here.items() if kept.until > now}
-        self.shared = {registry: kept for registry, kept in self.shared.items() if kept.until > now}
+        self.here = {registry: kept for registry, kept in self.here.items() if kept.stands(now)}
+        self.shared = {registry: kept for registry, kept in self.shared.items() if kept.stands(now)}
 
 
 class Handed:

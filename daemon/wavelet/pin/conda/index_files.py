@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from wavelet.ages import is_within
 from wavelet.errors import (
     AccessRefused,
     NoSpace,
@@ -118,8 +119,9 @@ class IndexFiles:
 
     def expire(self) -> None:
         """Forget what is no longer in the store, and what was not there a day ago."""
+        now = time.time()
         for url, row in list(self._rows.items()):
-            gone = row.checked < time.time() - 86400 if row.digest is None else self._held(row) is None
+            gone = not is_within(row.checked, now, 86400) if row.digest is None else self._held(row) is None
             if gone:
                 del self._rows[url]
                 self._database.write_later("DELETE FROM channel_files WHERE url = ?", url)
@@ -195,7 +197,8 @@ class IndexFiles:
         # Where nothing was is no earlier answer that could stand in for a server that does not answer.
         if self._rests(url) and (row.digest is not None or not url.endswith(_PLAIN)):
             return True
-        return row.checked > self._asked_since and self._left(row) > 0
+        asked = row.checked > self._asked_since or self._asked_since > time.time()
+        return asked and self._left(row) > 0
 
     def _left(self, row: _Row) -> float:
         """Return for how many seconds a row need not be looked at again; one from the future is of a wrong clock."""

@@ -128,7 +128,9 @@ class Locks:
 
     def expire(self) -> None:
         """Forget locks that nobody has asked for in `KEPT` seconds."""
-        self._database.write_later("DELETE FROM conda_locks WHERE at < ?", self._clock() - KEPT)
+        now = self._clock()
+        self._database.write_later("DELETE FROM conda_locks WHERE at < ?", now - KEPT)
+        self._database.write_later("UPDATE conda_locks SET at = ? WHERE at > ?", now, now)
 
     def _own(self, column: str, value: str) -> FromLock | None:
         query = f"SELECT lock FROM conda_locks WHERE {column} = ? ORDER BY at DESC LIMIT 1"  # noqa: S608 - a constant
