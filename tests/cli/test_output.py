@@ -6,6 +6,8 @@ import argparse
 
 import pytest
 
+from wavelet.cli import asking, conda
+from wavelet.cli.calling import flag_of
 from wavelet.cli.output import lines, plain, table, visible
 from wavelet.cli.quantities import byte_count, duration, progress_of
 from wavelet.v1.cache_pb2 import ListResponse
@@ -62,3 +64,13 @@ def test_sizes() -> None:
     assert byte_count("50GB") == 50_000_000_000
     with pytest.raises(argparse.ArgumentTypeError, match="is not a size"):
         byte_count("much")
+
+
+def test_the_option_of_a_member_or_of_what_it_is_in() -> None:
+    """Fault F8: a message names what the user has set."""
+    assert flag_of("packages.asOf", asking.FLAGS) == "--as-of"
+    assert flag_of("packages.entries[3]", asking.FLAGS) == "--conda-package"
+    assert flag_of("containerConfig.layers[0].gzipSize", asking.FLAGS) == "--layer"
+    assert flag_of("packages.condaOpts.baseImage", asking.FLAGS) == "--conda-base-image"
+    assert flag_of("packages.condaOpts.commands", conda.FLAGS) == "SPEC"
+    assert flag_of("unknown.member", asking.FLAGS) is None

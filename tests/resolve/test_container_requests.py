@@ -132,12 +132,12 @@ async def test_after_a_restart_a_known_name_starts_its_work_again(
     registry: Registry, start_daemon: Callable[..., Daemon]
 ) -> None:
     daemon = start_daemon()
-    await registry.stop()
+    slow = registry.fault("/manifests/", delay=30)
     blob = small_layer({"added": b"bytes"})
     layer = Layer(gzip.decompress(blob), blob).in_request()
     asked = await submit(daemon, f"{registry.host}/lab/tool:1", containerConfig={"layers": [layer], "env": ["A=1"]})
     await asyncio.to_thread(daemon.kill)
-    await registry.start()
+    slow.times = 0
     await asyncio.to_thread(daemon.start)
     assert (await until(daemon, asked["requestId"]))["succeeded"] is True
     name = asked["targetImage"].partition("/")[2].rpartition(":")[0]

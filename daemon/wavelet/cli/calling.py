@@ -64,11 +64,19 @@ def sentence(error: WaveletRpcError, flags: Mapping[str, str]) -> str:
     """Return what an error is for people: who has to act, what happened, what to do."""
     if isinstance(error, NoDaemon) or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return error.message
-    root = error.field.partition("[")[0]
-    flag = flags.get(root) or flags.get(root.partition(".")[0])
+    flag = flag_of(error.field, flags)
     who = WHO[error.fault] + (f" ({flag})" if flag else "")
     again = f"; ask again in {error.retry_after:.0f} s" if error.retry_after else ""
     return f"{who}: {error.message}{again}"
+
+
+def flag_of(field: str, flags: Mapping[str, str]) -> str | None:
+    """Return the option that a member comes from, `containerConfig.layers[0].gzipSize`, or that which it is in."""
+    while field:
+        if flag := flags.get(field.partition("[")[0]):
+            return flag
+        field = field.rpartition(".")[0]
+    return None
 
 
 def code_of(error: WaveletRpcError) -> int:

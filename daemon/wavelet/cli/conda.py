@@ -15,7 +15,15 @@ from wavelet.errors import InvalidRequest
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.containers_pb2 import Packages
 
-FLAGS = packages.FLAGS | {"packages.entries": "SPEC", "packages": "SPEC", "platform": "--platform", "token": "--token"}
+FLAGS = packages.FLAGS | {
+    "packages.entries": "SPEC",
+    "packages": "SPEC",
+    "platform": "--platform",
+    "platforms": "--platform",
+    "token": "--token",
+    "format": "--format",
+    "refresh": "--refresh",
+}
 
 _FORMS = {
     "explicit": pb.LOCK_FORMAT_EXPLICIT,

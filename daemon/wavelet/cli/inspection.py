@@ -13,7 +13,7 @@ from wavelet.cli.quantities import size
 from wavelet.client import Client
 from wavelet.v1.images_pb2 import InspectResponse
 
-FLAGS = {"platform": "--platform"}
+FLAGS = {"platform": "--platform", "image": "IMAGE"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from wavelet.errors import ImageNotFound, UpstreamBroken
+from wavelet.gather_all import gather_all
 from wavelet.image.augment import AddedLayer, Addition, augment_index, augment_manifest
 from wavelet.image.config import parse_config
 from wavelet.image.digest import Digest
@@ -26,8 +27,8 @@ async def make(plan: WithConfig, work: Work) -> Image:
         UpstreamBroken: the base's documents are not an image's.
     """
     base = await work.realise(plan.base)
-    named = [(layer, await work.layer(layer)) for layer in plan.config.layers]
-    maker = _Augmentation(plan, work, [added(layer, content) for layer, content in named], [c for _, c in named])
+    contents = await gather_all(work.layer(layer) for layer in plan.config.layers)
+    maker = _Augmentation(plan, work, list(map(added, plan.config.layers, contents)), contents)
     data, view = await read_document(work, base.closure[base.descriptor.digest])
     if isinstance(view, Manifest):
         return await maker.one(base, data, view)

@@ -31,7 +31,7 @@ _ADVICE = {
     "renv.lock": "send its packages as specs of conda, `r-NAME` of the channel conda-forge",
     "DESCRIPTION": "send its packages as specs of conda, `r-NAME` of the channel conda-forge",
     "package.json": "send specs of conda packages",
-    "Dockerfile": "send it as containerFile, or the packages that it installs as specs",
+    "Dockerfile": "name the packages that it installs, or make it the module's own (containerFile)",
     "spack.yaml": "send specs of conda packages",
 }
 """What to send instead of each file, by the name that it usually has."""
@@ -145,7 +145,9 @@ def refuse_foreign_entry(entry: str, field: str) -> None:
         return
     advice = _ADVICE.get(found["name"], "")
     what = "is the name of a file, and files of the machine that asks are not seen here; send what is in it"
-    raise wrong(field, f"{entry[:200]!r} {what} as packages.environment{f'; {advice}' if advice else ''}")
+    raise wrong(
+        field, f"{entry[:200]!r} {what} as an environment (packages.environment){f'; {advice}' if advice else ''}"
+    )
 
 
 def _is_plain(name: str) -> bool:

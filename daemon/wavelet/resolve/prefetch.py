@@ -10,6 +10,7 @@ from wavelet.errors import NoSpace, WaveletError
 from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
+from wavelet.plan.conda import FromConda
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
@@ -99,6 +100,9 @@ class _Image:
         answered = _answered(self.plan, self.name)
         if answered is not None:
             self.answers.put(answered[0], key, answered[1])
+            path, colon, tag = answered[1].rpartition(":")
+            if colon and path == answered[0] and isinstance(self.plan, FromConda):
+                self.answers.tag(path, tag, key)
 
     async def _open_each(self, contents: Iterator[Content]) -> None:
         for content in contents:

@@ -214,4 +214,5 @@ def _unsolved(explanation: str, question: pip_uv.Question, installed: Installed)
         )
     if question.as_of:
         notes.append(f"Only files count that an index says were uploaded before {question.as_of}.")
-    return Unsolvable("\n".join(["pip: no wheels satisfy the requirements.", *notes, explanation]), field=_FIELD)
+    first = f"pip: no wheels satisfy {', '.join(question.requirements)}; the resolver says:"
+    return Unsolvable("\n".join([first, *notes, explanation]), field=_FIELD)

@@ -38,4 +38,5 @@ def lack(explanation: str, libc: Libc, base: str) -> str:
     if "__glibc" not in explanation:
         return ""
     has = {"glibc": f"has glibc {libc.version}", "musl": "has musl instead of glibc"}.get(libc.name, "has no C library")
-    return f"the base image {base} {has}; another base image (packages.condaOpts.baseImage) may have what is wanted"
+    where = "wave.build.conda.baseImage, --conda-base-image, or packages.condaOpts.baseImage"
+    return f"the base image {base} {has}; another base image ({where}) may have what is wanted"
