@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from house import ABOUT, AMD64, House, Making, house, package, registry_plan
+from msgspec.structs import replace
 
 from doubles.registry import Registry
 from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
@@ -16,7 +17,7 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.events import LogLine, PhaseBegan
-from wavelet.resolve.history import History
+from wavelet.resolve.history import GRAIN, Entry, History
 from wavelet.resolve.known import About
 from wavelet.resolve.listing import Listed
 from wavelet.resolve.progress import Failed, Pending, Ready
@@ -108,6 +109,17 @@ async def test_what_a_newer_version_wrote_is_passed_over(node: House, registry: 
     assert History(node.database).outcome(token) is None
     await node.database.write([("UPDATE entries SET entry = ?", (b"{}",))])
     assert await listed(node, ANN) == []
+
+
+async def test_what_is_asked_for_often_is_written_down_once(node: House) -> None:
+    entry = Entry(token="0" * 32, uid=1001, door="v1", image="lab/base:1", at=1000.0)
+    for later in (entry, replace(entry, at=1001.0), replace(entry, at=1002.0, image="lab/base:2")):
+        node.history.note(later)
+    node.history.note(replace(entry, at=1003.0, image="lab/base:2"))
+    [listed_entry] = [each.entry for each in await listed(node, ANN)]
+    assert (listed_entry.at, listed_entry.image) == (1002.0, "lab/base:2")
+    node.history.note(replace(entry, at=1003.0 + GRAIN, image="lab/base:2"))
+    assert [each.entry.at for each in await listed(node, ANN)] == [1003.0 + GRAIN]
 
 
 async def test_what_is_evicted_is_forgotten(node: House, registry: Registry) -> None:

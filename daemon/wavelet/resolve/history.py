@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypeVar
@@ -27,6 +28,11 @@ LIFETIME = 90 * 86400.0
 
 ENTRIES_KEPT = 20_000
 """Entries that are kept; the oldest go first."""
+
+GRAIN = 30.0
+"""Seconds within which the same request of one user is written down once."""
+
+LATELY_HELD = 1024
 
 _NOBODY = -1
 
@@ -105,6 +111,7 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lately: OrderedDict[tuple[str, int], Entry] = OrderedDict()
 
     def outcome(self, token: str) -> Outcome | None:
         """Return how far a request has come."""
@@ -117,13 +124,24 @@ class History:
         self._database.write_later("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", *row)
 
     def note(self, entry: Entry) -> None:
-        """Keep what somebody has asked for, in place of the same of earlier."""
+        """Keep what somebody has asked for, in place of the same of earlier; `GRAIN` seconds count as one time."""
         uid = _NOBODY if entry.uid is None else entry.uid
+        if entry.token and self._is_repeated(entry, uid):
+            return
         # What has no token is told apart by what was asked, and by what was said to that.
         text = f"{entry.image}\n{entry.refused.message if entry.refused else ''}"
         name = entry.token or "refused " + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
         row = (name, uid, msgspec.json.encode(entry), entry.at)
         self._database.write_later("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", *row)
+
+    def _is_repeated(self, entry: Entry, uid: int) -> bool:
+        lately = self._lately.get((entry.token, uid))
+        if lately is not None and 0 <= entry.at - lately.at < GRAIN and _is_same(entry, lately):
+            return True
+        self._lately[entry.token, uid] = entry
+        if len(self._lately) > LATELY_HELD:
+            self._lately.popitem(last=False)
+        return False
 
     def entries(self, uid: int | None, *, everybody: bool, limit: int) -> Iterator[Told]:
         """Yield what a user, or everybody, has asked for, the latest first."""
@@ -149,6 +167,8 @@ class History:
 
     def forget(self, token: str) -> None:
         """Forget a request."""
+        for lately in [lately for lately in self._lately if lately[0] == token]:
+            del self._lately[lately]
         self._database.write_later("DELETE FROM outcomes WHERE token = ?", token)
         self._database.write_later("DELETE FROM entries WHERE id = ?", token)
 
@@ -161,6 +181,10 @@ class History:
         self._database.write_later(
             "DELETE FROM entries WHERE at < (SELECT at FROM entries ORDER BY at DESC LIMIT 1 OFFSET ?)", ENTRIES_KEPT
         )
+
+
+def _is_same(one: Entry, other: Entry) -> bool:
+    return msgspec.structs.replace(one, at=other.at) == other
 
 
 def _kinds(root: type[WaveletError]) -> Iterator[type[WaveletError]]:
