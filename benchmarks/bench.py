@@ -23,6 +23,7 @@ import cold  # noqa: E402 - the lab has to be found first
 import conda_images  # noqa: E402
 import conda_layers  # noqa: E402
 import conda_memory  # noqa: E402
+import conda_scripts  # noqa: E402
 import conda_shared  # noqa: E402
 import conda_solve  # noqa: E402
 import crowd  # noqa: E402
@@ -61,6 +62,7 @@ PARTS = {
         "conda-images": conda_images,
         "conda-shared": conda_shared,
         "conda-memory": conda_memory,
+        "conda-scripts": conda_scripts,
     },
     "layers": {
         "conda-layers": conda_layers,

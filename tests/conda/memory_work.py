@@ -126,6 +126,17 @@ class MemoryWork:
         finally:
             directory_trees.remove(directory)
 
+    @contextlib.asynccontextmanager
+    async def tree(
+        self, key: str, size: Callable[[], Awaitable[int]], fill: Callable[[Path], Awaitable[None]]
+    ) -> AsyncIterator[Path]:
+        directory = self._all.directory / f"tree-{key}"
+        if not directory.exists():
+            assert await size() >= 0
+            directory.mkdir()
+            await fill(directory)
+        yield directory
+
     async def adopt(self, file: Path, descriptor: Descriptor, *, derived: bool = False) -> Content:
         assert Digest.of(file.read_bytes()) == descriptor.digest
         assert file.stat().st_size == descriptor.size

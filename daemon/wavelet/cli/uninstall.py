@@ -34,6 +34,7 @@ IN_STATE = (
     "grpc",
     "partial",
     "trash",
+    "trees",
     "solver",
     "pip",
     "node.db*",

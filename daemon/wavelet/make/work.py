@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -64,6 +64,17 @@ class Work(Protocol):
 
         Raises:
             NoSpace: there is no room for that.
+        """
+
+    def tree(
+        self, key: str, size: Callable[[], Awaitable[int]], fill: Callable[[Path], Awaitable[None]]
+    ) -> AbstractAsyncContextManager[Path]:
+        """Give the directory with a key, kept from an earlier making or filled now; nobody may change it.
+
+        `size` says how many bytes it may have, where it has to be filled.
+
+        Raises:
+            NoSpace: there is no room for it.
         """
 
     async def adopt(self, file: Path, descriptor: Descriptor, *, derived: bool = False) -> Content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -174,6 +174,14 @@ class ResolverWork:
     async def scratch(self, size: int) -> AsyncIterator[Path]:
         """See `Work`."""
         async with self._tools.store.scratch(size, f"what is being made ({size} bytes)") as directory:
+            yield directory
+
+    @contextlib.asynccontextmanager
+    async def tree(
+        self, key: str, size: Callable[[], Awaitable[int]], fill: Callable[[Path], Awaitable[None]]
+    ) -> AsyncIterator[Path]:
+        """See `Work`."""
+        async with self._tools.store.trees.read(key, size, fill) as directory:
             yield directory
 
     async def adopt(self, file: Path, descriptor: Descriptor, *, derived: bool = False) -> Content:

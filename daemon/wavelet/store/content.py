@@ -45,6 +45,7 @@ from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
 from wavelet.store.safe import Safe
 from wavelet.store.space import Counted, Space, victims
 from wavelet.store.trash import Trash
+from wavelet.store.trees import Trees
 
 log = structlog.get_logger()
 
@@ -91,6 +92,7 @@ class ContentStore:
         self.integrity = Integrity(self._entries, self._path, self._remove)
         for each in (self._blobs, self._partial):
             make_private(each)
+        self.trees = Trees(directory / "trees", self._trash, self.reserve, self.release)
         self._load()
 
     def _load(self) -> None:
@@ -284,6 +286,8 @@ class ContentStore:
             NoSpace: not even eviction makes that much room.
         """
         async with self._making_room:
+            if await self._shortage(size):
+                self.trees.drop()
             if await self._shortage(size) and not self._trash.is_empty:
                 await asyncio.to_thread(self._trash.wait, TRASH_WAIT)
                 await asyncio.sleep(0)  # what has become free is counted in the loop

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +20,11 @@ import msgspec
 from wavelet import directory_trees
 from wavelet.errors import EngineFailed, ScriptFailed, UpstreamBroken
 from wavelet.image.config import parse_config
+from wavelet.image.digest import Digest
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
 from wavelet.make.conda.engine_limits import Limits, Usage, taken_by, written_below
-from wavelet.make.conda.engine_rootfs import inflated, unpack
+from wavelet.make.conda.engine_rootfs import inflated, unpack, unpack_base
 from wavelet.make.conda.engine_tree import DirectoryTree, Tree
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import PREFIX, FromLock
@@ -53,14 +55,16 @@ class NamespaceEngine:
     @contextlib.asynccontextmanager
     async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
-        layers, environment = await _parts(image, work)
-        size = await work.run(inflated, layers)
-        async with work.scratch(size + limits.hard.disk) as scratch:
+        base, layers, environment = await _parts(image, work)
+        own_size = await work.run(inflated, layers)
+        async with AsyncExitStack() as stack:
+            start, base_size = await stack.enter_async_context(_unpacked(base, work))
+            scratch = await stack.enter_async_context(work.scratch(base_size + own_size + limits.hard.disk))
             root = scratch / "root"
             root.mkdir(0o755)
             sandbox = _Directory(root, environment, limits)
             try:
-                await work.run(unpack, layers, root, _owner())
+                await work.run(unpack, layers, root, _owner(), start)
                 yield sandbox
             finally:
                 await sandbox.settle()
@@ -163,8 +167,28 @@ def _free_bytes(path: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]]:
-    """Return an image's layers, the lowest first, and the environment of its processes."""
+@asynccontextmanager
+async def _unpacked(base: Mapping[Digest, Path], work: Work) -> AsyncIterator[tuple[Path, int]]:
+    """Give the unpacked layers of a base, and how many bytes they are: most sets of scripts have the same base."""
+    layers = list(base.values())
+    key = Digest.of(" ".join(base).encode()).hex
+    size = 0
+
+    async def measure() -> int:
+        return await work.run(inflated, layers)
+
+    async def fill(directory: Path) -> None:
+        await work.run(unpack_base, layers, directory)
+
+    async with work.tree(key, measure, fill) as directory:
+        size = await asyncio.to_thread(written_below, directory)
+        yield directory, size
+
+
+async def _parts(plan: FromLock, work: Work) -> tuple[dict[Digest, Path], list[Path], dict[str, str]]:
+    """Return the layers of an image's base and those above it, the lowest first, and its processes' environment."""
+    base = await work.realise(plan.base)
+    _, below = await read_document(work, base.closure[base.descriptor.digest])
     image = await work.realise(plan)
     _, view = await read_document(work, image.closure[image.descriptor.digest])
     try:
@@ -173,9 +197,17 @@ async def _parts(plan: FromLock, work: Work) -> tuple[list[Path], dict[str, str]
         document, _ = parse_config(await work.read(image.closure[view.config.digest]))
     except MalformedManifest as error:
         raise UpstreamBroken(f"the image that post-link scripts run in: {error}") from None
+    count = len(below.layers) if isinstance(below, Manifest) else 0
     layers = [await work.path(image.closure[layer.digest]) for layer in view.layers]
+    started_from = {layer.digest: path for layer, path in zip(view.layers[:count], layers[:count], strict=True)}
+    if len(started_from) < count:  # a layer that is there twice
+        started_from, count = {}, 0
     own = (document.get("config") or {}).get("Env") or []
-    return layers, {"PATH": _PATH, **dict(entry.split("=", 1) for entry in own if "=" in entry), **ENVIRONMENT}
+    return (
+        started_from,
+        layers[count:],
+        {"PATH": _PATH, **dict(entry.split("=", 1) for entry in own if "=" in entry), **ENVIRONMENT},
+    )
 
 
 def _entering(argv: Sequence[str], environment: Mapping[str, str], processes: int | None = None) -> list[str]:

@@ -7,6 +7,7 @@ The functions without an underscore are called in a worker process.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -52,24 +53,53 @@ def inflated(layers: Sequence[Path]) -> int:
     return size
 
 
-def unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
-    """Unpack blobs, the lowest first, into an empty directory; all of it is given to `owner` (None: is left).
+def unpack_base(layers: Sequence[Path], root: Path) -> None:
+    """Unpack blobs, the lowest first, into an empty directory, for `unpack` to start from.
 
     Raises:
         UpstreamBroken: a layer is damaged, or has a path that makes no sense.
         EngineFailed: the file system does not take it.
     """
     try:
+        _apply(layers, _Root(root))
+    except OSError as error:
+        raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
+
+
+def unpack(layers: Sequence[Path], root: Path, owner: int | None, base: Path | None = None) -> None:
+    """Unpack blobs, the lowest first, into an empty directory or over a copy of `base`.
+
+    All of it is given to `owner` (None: is left).
+
+    Raises:
+        UpstreamBroken: a layer is damaged, or has a path that makes no sense.
+        EngineFailed: the file system does not take it.
+    """
+    try:
+        if base is not None:
+            _copy(base, root)
         _unpack(layers, root, owner)
     except OSError as error:
         raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
 
 
-def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
-    made = _Root(root)
+def _copy(base: Path, root: Path) -> None:
+    """Copy a directory's contents; a copy takes a tenth of what inflating takes, and less where files share blocks."""
+    command = ["cp", "-a", "--reflink=auto", "--", f"{base}/.", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - paths of the store
+    if done.returncode:
+        raise EngineFailed(f"an unpacked image cannot be copied: {done.stderr.strip()[-500:]}")
+
+
+def _apply(layers: Sequence[Path], made: _Root) -> None:
     for layer in layers:
         with layer_tar.opened(layer) as raw:
             made.apply(members_of(raw, _broken))
+
+
+def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
+    made = _Root(root)
+    _apply(layers, made)
     made.furnish()
     if owner is not None:
         os.chown(root, owner, owner)
