@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import http.server
+import io
 import json
+import tarfile
 import threading
 import zlib
 from collections.abc import Iterator
@@ -57,6 +59,44 @@ def test_a_single_entry_point_is_chained_as_it_is(node: Daemon, registry: Regist
     name = nextflow.target(node, source, config={"entrypoint": ["/opt/report.sh"], "layers": [BUNDLE.in_request()]})
     docker.pull(name)
     assert docker.run(name).startswith("/bin/entry|")
+
+
+def merged_usr(family: str) -> images.Image:
+    """Return an image as distributions make them: what is in /bin is in /usr/bin."""
+    busybox = images.busybox_layer()
+    with tarfile.open(fileobj=io.BytesIO(busybox.tar)) as tar:
+        program = tar.extractfile("bin/busybox").read()  # type: ignore[union-attr]
+    names = ("sh", "cat", "ls", "readlink")
+    files: dict[str, bytes | str] = {f"usr/bin/{name}": "busybox" for name in names}
+    files |= {"usr/bin/busybox": program, "bin": "usr/bin", "lib": "/usr/lib", "usr/lib/": b"", "run/": b""}
+    below = images.layer(files, executable=["usr/bin/busybox"])
+    return images.image([below, images.layer({"usr/sbin": "bin", "etc/one": b"1"})], env=["PATH=/bin"], family=family)
+
+
+@pytest.mark.parametrize("family", [images.DOCKER, images.OCI])
+def test_a_layer_with_a_directory_where_the_image_has_a_link(
+    node: Daemon, registry: Registry, engine: Engine, family: str
+) -> None:
+    """Fault E11: the programs of the image start, and what was added is where it was asked for."""
+    source = registry.push(f"lab/merged-{family}", "1", merged_usr(family))
+    added = images.layer(
+        {"bin/x": b"#!/bin/sh\necho added\n", "lib/sub/y": b"y", "usr/sbin/z": b"z", "usr/bin/other": "x"},
+        executable=["bin/x"],
+    )
+    name = nextflow.target(node, source, config={"layers": [added.in_request(), BUNDLE.in_request()]})
+    engine.pull(name)
+    assert engine.run(name, "/bin/sh", "-c", "x; other; readlink /bin; cat /lib/sub/y /usr/bin/z /opt/data.txt") == (
+        "added\nadded\nusr/bin\nyzfrom the bundle\n"
+    )
+    document = manifest(node, name)
+    assert document["layers"][-1]["digest"] == BUNDLE.digest  # type: ignore[index]
+    assert document["layers"][-2]["digest"] != added.digest  # type: ignore[index]
+
+
+def test_a_layer_with_directories_of_the_images_own_stays_as_it_is(node: Daemon, registry: Registry) -> None:
+    added = images.layer({"bin/x": b"x", "lib/y": b"y"})
+    name = nextflow.target(node, f"{registry.host}/lab/busybox:1", config={"layers": [added.in_request()]})
+    assert manifest(node, name)["layers"][-1]["digest"] == added.digest  # type: ignore[index]
 
 
 @pytest.mark.docker

@@ -13,6 +13,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Index, MalformedManifest, Manifest
 from wavelet.image.platform import Platform
+from wavelet.make import linked_directories
 from wavelet.make.work import Work, added, from_upstream, read_document
 from wavelet.plan.plan import WithConfig, sources
 from wavelet.plan.source import FromRegistry
@@ -67,8 +68,15 @@ class _Augmentation:
             raise UpstreamBroken(f"{self._name} is not an image: it has no configuration")
         config = await self._work.read(base.closure[view.config.digest])
         included, contents = await self._included()
+        below = [base.closure[layer.digest] for layer in view.layers]
+        # Not those of included images, which are fetched when they are pulled, and not before.
+        named = [(layer, self._contents[layer.digest]) for layer in self._layers]
+        placed = await linked_directories.moved(below, named, self._work)
+        contents |= {layer.digest: content for layer, content in placed}
         try:
-            made = augment_manifest(data, view.media_type, config, self._addition([*self._layers, *included]))
+            made = augment_manifest(
+                data, view.media_type, config, self._addition([*(layer for layer, _ in placed), *included])
+            )
         except MalformedManifest as error:
             raise UpstreamBroken(f"{self._name}: {error}") from None
         new_manifest = await self._work.keep(made.manifest, made.media_type)
@@ -79,7 +87,7 @@ class _Augmentation:
             for content in base.contents
             if content.descriptor.digest not in replaced
         ]
-        layers = [(self._contents | contents)[layer.digest] for layer in made.layers]
+        layers = [contents[layer.digest] for layer in made.layers]
         return Image.of(new_manifest.descriptor, [new_manifest, new_config, *kept, *layers])
 
     async def _attached(self, content: Content, old: Descriptor, new: Descriptor) -> Content:
