@@ -132,3 +132,13 @@ async def test_what_is_evicted_is_forgotten(node: House, registry: Registry) -> 
 def test_root_and_the_daemons_own_user_may_see_all() -> None:
     rules = AccessRules(1001)
     assert [rules.may_see_all(Identity(uid)) for uid in (0, 1001, 1002, None)] == [True, True, False, False]
+
+
+async def test_what_is_made_already_is_ready_at_the_first_look(tmp_path: Path, registry: Registry) -> None:
+    """Fault A7: also where no outcome was kept, as on another node or of an older version."""
+    async with house(tmp_path / "state") as node:
+        token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
+        await node.database.write([("DELETE FROM outcomes", ())])
+    async with house(tmp_path / "state") as node:
+        assert (await node.requests.status(token, ANN))[1] == Ready()
+        assert (await listed(node, ANN))[0].state == Ready()

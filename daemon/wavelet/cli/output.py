@@ -53,7 +53,7 @@ def lines(value: Any) -> list[str]:
             if _nested(member):
                 found += [key, *(f"  {line}" for line in lines(member))]
             else:
-                found.append(f"{key:{width}}  {_word(member)}")
+                found.append(f"{key:{width}}  " + _word(member).replace("\n", "\n" + " " * (width + 2)))
         return found
     if isinstance(value, list):
         return [line for member in value for line in lines(member)]

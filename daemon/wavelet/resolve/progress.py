@@ -93,6 +93,11 @@ class Progress:
         return self.took or time.monotonic() - self.first_asked
 
     @property
+    def is_unknown(self) -> bool:
+        """True when nothing was done for it here, as far as is known."""
+        return self.took is None and self.job is None and self.failed is None
+
+    @property
     def seen(self) -> State:
         """The state as far as is known, for those who only look: nothing is begun."""
         if self.took is not None:
@@ -112,7 +117,7 @@ class Progress:
             self._keep()
 
     def pulled(self) -> None:
-        """Note that its image was pulled: then it is ready, whatever went wrong before."""
+        """Note that its image can be pulled, or was: then it is ready, whatever went wrong before."""
         if self.took is None:
             self._ready()
 

@@ -267,6 +267,9 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         known = await self._visible(token, identity)
+        owner = self._rules.identity_of(known.request.principal)
+        if known.progress.is_unknown and self._resolver.prepared(known.request.plan, owner) is not None:
+            known.progress.pulled()  # of before a restart, or another node's: nothing is left to do
         state = await known.progress.state(self._beginner(known, keep=keep))
         if keep and known.progress.job is not None:
             known.progress.job.keep()
