@@ -25,7 +25,9 @@ from wavelet.front import operations
 from wavelet.front.activity import Activity
 from wavelet.front.descriptors import raise_limit
 from wavelet.front.grpc.behind import Behind
-from wavelet.front.listener import Listening, listen, open_plain
+from wavelet.front.listener import Listening, listen
+from wavelet.front.open_socket import open_plain
+from wavelet.front.stopping import say_what_is_waited_for
 from wavelet.house import furnish, lay_ground
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
@@ -45,6 +47,12 @@ pending, one look at everything stops the loop for a second."""
 CLOSING_LIMIT = 30.0
 """Seconds that a stop takes at most once the transfers have ended: work is stopped, and what is known is written."""
 
+HURRY_LIMIT = 2.0
+"""Seconds that an end takes at most that somebody has asked for twice."""
+
+EXIT_HURRIED = 130
+"""The exit status then, which is that of a command that Ctrl-C has ended."""
+
 
 @contextlib.asynccontextmanager
 async def running(
@@ -52,16 +60,18 @@ async def running(
     idle: asyncio.Event | None = None,
     source: Source | None = None,
     service: Service | None = None,
+    hurry: asyncio.Event | None = None,
 ) -> AsyncIterator[str]:
     """Start a daemon and give its address; at the end of the context stop it, with the grace period for transfers.
 
-    `idle` is set when nobody has had need of it for `idle_exit` seconds; `source` is where the settings were read, and
-    are read again; `service` is what a service manager has given it, and hears what becomes of it.
+    `hurry` ends the grace period; `idle` is set when nobody has had need of it for `idle_exit` seconds; `source` is
+    where the settings were read, and are read again; `service` is what a service manager has given it, and hears what
+    becomes of it.
 
     Raises:
         ConfigError: it cannot run with these settings, and why.
     """
-    service = service or Service()
+    service, hurry = service or Service(), hurry or asyncio.Event()
     async with AsyncExitStack() as stack:
         state = settings.state_directory
         stack.enter_context(_owned(state))
@@ -80,9 +90,9 @@ async def running(
         try:
             listening = await listen(app, settings, plain)
         except BaseException:
-            await _close_grpc(grpc, 0.0)
+            await _close_grpc(grpc, 0.0, hurry)
             raise
-        stack.push_async_callback(_close_doors, listening, grpc)
+        stack.push_async_callback(_close_doors, listening, grpc, behind.activity, hurry)
         reloader.add(lambda _, new: listening.prepare(new))
         ready = app[operations.READY]
         ready["ready"] = True
@@ -117,16 +127,20 @@ async def _open_grpc(settings: Settings, behind: Behind, service: Service) -> Se
     return await serve_grpc(settings, behind, {"user": service.sockets.grpc, "admin": service.sockets.admin})
 
 
-async def _close_grpc(grpc: Serving | None, grace: float) -> None:
+async def _close_grpc(grpc: Serving | None, grace: float, hurry: asyncio.Event) -> None:
     if grpc is not None:
-        await grpc.close(grace)
+        await grpc.close(grace, hurry)
 
 
-async def _close_doors(listening: Listening, grpc: Serving | None) -> None:
+async def _close_doors(listening: Listening, grpc: Serving | None, activity: Activity, hurry: asyncio.Event) -> None:
     """Close both doors, at one time: they share the grace period."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(listening.close())
-        group.create_task(_close_grpc(grpc, listening.grace_period))
+    saying = asyncio.create_task(say_what_is_waited_for(activity, listening.grace_period))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listening.close(hurry))
+            group.create_task(_close_grpc(grpc, listening.grace_period, hurry))
+    finally:
+        saying.cancel()
 
 
 @contextlib.contextmanager
@@ -189,14 +203,25 @@ async def serve(settings: Settings, source: Source) -> None:
         ConfigError: it cannot run with these settings, and why.
     """
     raise_limit()
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(handle_loop_error)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with running(settings, stop, source, take_over(os.environ)):
+        loop.add_signal_handler(number, _stop, stop, hurry)
+    async with running(settings, stop, source, take_over(os.environ), hurry):
         # What lives as long as the daemon is not looked at again, which would hold up requests for milliseconds.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         await stop.wait()
+
+
+def _stop(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    """Stop at the first signal; at the second one wait for nobody, and not for long for what is being made either."""
+    if not stop.is_set():
+        stop.set()
+    elif not hurry.is_set():
+        log.info("ending at once")
+        hurry.set()
+        # Whatever moment it ends at, what is on the disk is whole.
+        asyncio.get_running_loop().call_later(HURRY_LIMIT, os._exit, EXIT_HURRIED)

@@ -13,6 +13,9 @@ from aiohttp.typedefs import Handler, Middleware
 LOOKS = 10
 """How often, within the time after which the daemon counts as idle, it is looked whether work goes on by itself."""
 
+PATH_SHOWN = 120
+"""Characters of a request's path that are shown of it."""
+
 WATCHERS = frozenset({"/healthz", "/readyz", "/metrics"})
 """What is asked by watchers, at all times: it is no use that is made of the daemon."""
 
@@ -26,18 +29,24 @@ class Activity:
 
     def __init__(self, works: Callable[[], bool]) -> None:
         self._works = works
-        self._requests = 0
+        self._requests: dict[object, tuple[str, float]] = {}
         self._last = time.monotonic()
 
     @contextlib.contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a request, on whatever door, for as long as it is being answered."""
-        self._requests += 1
+    def request(self, what: str) -> Iterator[None]:
+        """Count a request, on whatever door, for as long as it is being answered; `what` is how it is shown."""
+        key = object()
+        self._requests[key] = what, time.monotonic()
         try:
             yield
         finally:
-            self._requests -= 1
+            del self._requests[key]
             self._last = time.monotonic()
+
+    def running(self) -> list[tuple[str, float]]:
+        """Return the requests that are being answered and since how many seconds, the longest first."""
+        now = time.monotonic()
+        return [(what, now - began) for what, began in self._requests.values()]
 
     def idle(self) -> float:
         """Return for how many seconds there was neither a request nor work, as far as anybody has looked."""
@@ -58,7 +67,7 @@ def counting(activity: Activity) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in WATCHERS:
             return await handler(request)
-        with activity.request():
+        with activity.request(f"{request.method} {request.path[:PATH_SHOWN]!a}"):
             return await handler(request)
 
     return middleware

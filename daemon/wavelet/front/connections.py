@@ -51,6 +51,7 @@ class Connections:
         self._limit = limit
         self._clients: dict[Client, None] = {}
         self._look: asyncio.TimerHandle | None = None
+        self._quieter = asyncio.Event()
         self._full = Rarely("there are as many connections as there is room for", door=door, limit=limit)
         self._late = Rarely("connections ended on which no request came in time", door=door)
 
@@ -69,6 +70,17 @@ class Connections:
     def remove(self, client: Client) -> None:
         """Forget a connection that has ended."""
         self._clients.pop(client, None)
+        self.note_quiet()
+
+    def note_quiet(self) -> None:
+        """Note that on some connection nothing goes on any more."""
+        self._quieter.set()
+
+    async def wait_until_quiet(self) -> None:
+        """Return when nothing goes on, on any of them: all is answered, or who asked has gone."""
+        while any(client.quiet_since() is None for client in self._clients):
+            self._quieter.clear()
+            await self._quieter.wait()
 
     def make_room(self) -> bool:
         """End connections on which nothing goes on; tell whether there was one."""

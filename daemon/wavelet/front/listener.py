@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 import time
@@ -17,15 +16,16 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from wavelet import defects
-from wavelet.config import ConfigError, Settings, is_loopback, join_address, split_address
+from wavelet.config import Settings
 from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaitExpired, WaveletError
 from wavelet.front.accept import Acceptor
 from wavelet.front.activity import WATCHERS
 from wavelet.front.connections import SILENT_LIMIT, Connections
 from wavelet.front.defects import defect
 from wavelet.front.descriptors import HTTP_PART, connections_for
+from wavelet.front.open_socket import open_plain, open_socket
 from wavelet.front.peers import Peers
-from wavelet.front.port_owner import describe_owner
+from wavelet.front.stopping import wait_first
 from wavelet.front.tls import Certificate, tls_context
 from wavelet.logs import Rarely
 
@@ -49,8 +49,8 @@ LINGER = 5.0
 BUSY_RETRY = 5.0
 """Seconds after which asking again makes sense where there are too many connections."""
 
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
+LAST_WORDS = 0.5
+"""Seconds that what is broken off has to end by itself."""
 
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _UNREADABLE = Rarely("the owner of a connection cannot be looked up")
@@ -134,6 +134,16 @@ class Connection(web.RequestHandler):
     def ended(self) -> None:
         """Note that it is answered."""
         self._quiet_since = time.monotonic()
+        self._connections.note_quiet()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send what is left of an answer."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.ended()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look up who connects."""
@@ -226,38 +236,22 @@ class Listening:
 
         return adopt
 
-    async def close(self) -> None:
-        """Accept no more, wait for running requests (at most the grace period), and end the application."""
+    async def close(self, hurry: asyncio.Event | None = None) -> None:
+        """Accept no more, wait for running requests (at most the grace period), and end the application.
+
+        `hurry` says that the rest of the grace period is not to be waited for.
+        """
+        hurry = hurry or asyncio.Event()
         for acceptor in self._acceptors:
             await acceptor.close()
+        server = cast(web.Server, self._runner.server)
+        server.pre_shutdown()
+        await wait_first(self._connections.wait_until_quiet(), hurry.wait(), seconds=self.grace_period)
         self._connections.close()
-        connections = cast(web.Server, self._runner.server)
-        connections.pre_shutdown()
-        await connections.shutdown(self.grace_period)
+        # aiohttp would wait for handlers whose client has gone, too.
+        await server.shutdown(LAST_WORDS)
         await self._runner.cleanup()
         self._peers.close()
-
-
-async def open_plain(settings: Settings, handed: socket.socket | None = None) -> socket.socket:
-    """Open the plain listener's socket, so that its port is known before anything is named after it.
-
-    `handed` is one that a service manager has opened: its unit then decides on the address, and not the settings.
-
-    Raises:
-        ConfigError: the address is in use (its owner is named) or not this machine's, or one that other machines reach.
-    """
-    if handed is None:
-        return await _open(settings.listen, "listen")
-    address = join_address(*handed.getsockname()[:2])
-    if not (is_loopback(address, "listen") or settings.allow_remote):
-        raise ConfigError(
-            f"listen: the service manager hands over a socket on {address}, which other machines reach; have it listen"
-            " on a loopback address, or say `allow_remote: true`",
-            field="listen",
-        )
-    if address != settings.listen:
-        log.warning("the service manager decides where to listen", address=address, listen=settings.listen)
-    return handed
 
 
 async def listen(app: web.Application, settings: Settings, plain: socket.socket | None = None) -> Listening:
@@ -270,7 +264,7 @@ async def listen(app: web.Application, settings: Settings, plain: socket.socket 
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(plain or await open_plain(settings))]
         if settings.tls is not None:
-            sockets.append(opened.enter_context(await _open(settings.tls.listen, "tls.listen")))
+            sockets.append(opened.enter_context(await open_socket(settings.tls.listen, "tls.listen")))
         runner = await _start(app)
         opened.pop_all()
     # AppRunner's sites make connections of aiohttp's own class. What accepts connections needs a protocol and nothing
@@ -328,12 +322,9 @@ def _refuse_early(handler: _Handler) -> _Handler:
         if not isinstance(connection, Connection):
             return await decide(request)
         connection.began()
-        try:
-            if connection.is_spare and request.path not in WATCHERS:
-                return _answer(WaitExpired("there are too many connections; ask again", retry_after=BUSY_RETRY))
-            return await decide(request)
-        finally:
-            connection.ended()
+        if connection.is_spare and request.path not in WATCHERS:
+            return _answer(WaitExpired("there are too many connections; ask again", retry_after=BUSY_RETRY))
+        return await decide(request)
 
     async def decide(request: web.BaseRequest) -> web.StreamResponse:
         if (request.content_length or 0) > BODY_LIMIT:
@@ -354,40 +345,3 @@ def _answer(error: WaveletError) -> web.Response:
     answer = web.json_response({"message": error.message, "errors": errors}, status=error.status)
     answer.force_close()
     return answer
-
-
-async def _open(address: str, key: str) -> socket.socket:
-    host, port = split_address(address, key)
-    try:
-        return _listening_socket("127.0.0.1" if host == "localhost" else host, port)
-    except OSError as error:
-        raise ConfigError(await _why(error, address, port, key), field=key) from None
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address; `::` serves IPv4 too."""
-    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if opened.family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        opened.bind((host, port))
-        opened.listen(BACKLOG)
-        opened.setblocking(False)
-    except OSError:
-        opened.close()
-        raise
-    return opened
-
-
-async def _why(error: OSError, address: str, port: int, key: str) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            owner = await asyncio.to_thread(describe_owner, port)
-            return f"{key}: {address} is in use by {owner}; stop it, or set `{key}` to another port"
-        case errno.EADDRNOTAVAIL:
-            return f"{key}: {address} is not an address of this machine"
-        case errno.EACCES:
-            return f"{key}: {address} is not open to this user; ports below 1024 are root's"
-        case _:
-            return f"{key}: cannot listen on {address}: {error.strerror}"

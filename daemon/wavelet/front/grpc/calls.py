@@ -108,7 +108,7 @@ class Calls(grpc.aio.ServerInterceptor):
         status = grpc.StatusCode.OK
         uid: int | None = None
         try:
-            with self._activity.request():
+            with self._activity.request(method):
                 uid = self._admit(method, context)
                 yield
         except WaveletError as error:

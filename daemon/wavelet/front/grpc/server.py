@@ -42,6 +42,7 @@ from wavelet.front.grpc.sockets import (
     paths_of,
 )
 from wavelet.front.listener import HEADER_LIMIT
+from wavelet.front.stopping import wait_first
 from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
 from wavelet.v1.cache_pb2_grpc import add_CacheServiceServicer_to_server
 from wavelet.v1.conda_pb2_grpc import add_CondaServiceServicer_to_server
@@ -51,6 +52,9 @@ from wavelet.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
 
 MESSAGE_LIMIT = 32 * 1024 * 1024
 """Bytes of a request; as many as the body of one on the other door may have."""
+
+BREAK_OFF_LIMIT = 5.0
+"""Seconds that breaking calls off may take after the grace period."""
 
 KEEP_ALIVE = 600.0
 """Seconds for which a connection without a call is kept; clients connect again by themselves."""
@@ -91,12 +95,16 @@ class Serving:
     _forwarders: tuple[Forwarder, ...]
     _opened: contextlib.ExitStack
 
-    async def close(self, grace: float) -> None:
-        """Accept no more, wait at most `grace` seconds for running calls, and break off what is left."""
+    async def close(self, grace: float, hurry: asyncio.Event | None = None) -> None:
+        """Accept no more, wait at most `grace` seconds for running calls, and break off what is left.
+
+        `hurry` says that the rest of the grace period is not to be waited for.
+        """
         await self._health.enter_graceful_shutdown()
         for forwarder in self._forwarders:
             forwarder.stop_accepting()
-        await self._server.stop(grace)
+        await wait_first(self._server.stop(grace), (hurry or asyncio.Event()).wait(), seconds=grace + BREAK_OFF_LIMIT)
+        await self._server.stop(None)
         for forwarder in self._forwarders:
             await forwarder.close()
         self._opened.close()
