@@ -210,8 +210,27 @@ async def test_cuda_is_taken_for_granted_where_it_is_wanted(node: Start) -> None
 
 async def test_defaults_are_dropped_with_a_warning(node: Start) -> None:
     one = await node()
-    await one.pin(asked("bwa", "defaults::samtools=1.17", channels=("lab", "defaults")))
+    await one.pin(asked("bwa", channels=("lab", "defaults")))
     assert any(line.startswith("warning:") and "defaults" in line for line in one.lines)
+
+
+async def test_where_a_spec_wants_its_package_from(node: Start, channel_server: ChannelServer, tmp_path: Path) -> None:
+    """Fault E5: `conda-forge/noarch::twofold` was the package of linux-64."""
+    twofold = [Made("twofold"), Made("twofold", subdir="noarch", noarch="generic")]
+    for name in ("main", "r"):
+        channel_server.channels[name] = conda_channel.make_channel(tmp_path / name, twofold)
+    one = await node()
+    for spec in ("main/noarch::twofold", "twofold[subdir=noarch]"):
+        lock = await one.pin(asked(spec, channels=("main",)))
+        assert [package.subdir for package in lock.packages] == ["noarch"]
+    with pytest.raises(InvalidRequest, match=r"is for osx-64, and an image for linux/amd64 takes linux-64 and noarch"):
+        await one.pin(asked("main/osx-64::twofold"))
+    with pytest.raises(InvalidRequest, match=r"'defaults::twofold' cannot be had: .*conda\.defaults"):
+        await one.pin(asked("defaults::twofold", channels=("main",)))
+    (tmp_path / ".condarc").write_text(f"default_channels: [{channel_server.url}/main, {channel_server.url}/r]\n")
+    both = await node("both", defaults=True)
+    lock = await both.pin(asked("defaults/noarch::twofold", channels=("lab",)))
+    assert [package.url for package in lock.packages] == [f"{channel_server.url}/main/noarch/twofold-1.0-h0_0.conda"]
 
 
 async def test_a_package_that_may_be_in_defaults_only(node: Start) -> None:

@@ -29,6 +29,7 @@ from wavelet.errors import (
 )
 from wavelet.image.platform import Platform
 from wavelet.pin.conda import solver as module
+from wavelet.pin.conda.messages import Place
 from wavelet.pin.conda.solver import Question, Solver
 from wavelet.pin.conda.virtual import lack, virtual_packages, wants_cuda
 from wavelet.plan.libc import Libc
@@ -160,6 +161,77 @@ async def test_the_first_channel_that_has_a_name_has_it_alone(
         await solver.solve(replace(question, specs=("wants-new",)))
     # As pixi has it: what a spec itself says of a package's version narrows the choice before priority does.
     assert (await names(solver, replace(question, specs=("samtools=1.17",))))["samtools"] == "1.17"
+
+
+TWOFOLD = (
+    Package("twofold"),
+    Package("twofold", subdir="noarch", noarch="generic"),
+    Package("needs-twofold", depends=("twofold",)),
+    Package("built", build="h0_0"),
+    Package("built", build="h1_1", license="GPL", index={"build_number": 1, "track_features": "odd"}),
+    *(Package("often", f"1.{minor}") for minor in range(12)),
+    Package("wants-more", depends=("often >=9",)),
+)
+
+
+@pytest.fixture
+def twofold(channel_server: ChannelServer, tmp_path: Path) -> Question:
+    """Return a question to two channels of which both have a package for linux-64 and for all platforms."""
+    newer = [Package("twofold", "2.0"), Package("twofold", "2.0", subdir="noarch", noarch="generic")]
+    for name, packages in (("two", TWOFOLD), ("newer", newer)):
+        channel_server.channels[name] = conda_channel.make_channel(tmp_path / name, packages)
+    return replace(asking("twofold"), channels=(f"{OFFICIAL}/two", f"{OFFICIAL}/newer"))
+
+
+@pytest.mark.parametrize(
+    ("specs", "place", "file"),
+    [
+        (("twofold",), Place("twofold"), "two/linux-64/twofold-1.0-h0_0.conda"),
+        (("twofold",), Place("twofold", subdir="noarch"), "two/noarch/twofold-1.0-h0_0.conda"),
+        (("twofold", "needs-twofold"), Place("twofold", subdir="noarch"), "two/noarch/twofold-1.0-h0_0.conda"),
+        ((f"{OFFICIAL}/newer::twofold",), Place("twofold", subdir="noarch"), "newer/noarch/twofold-2.0-h0_0.conda"),
+        (("twofold",), Place("twofold", (f"{OFFICIAL}/newer",)), "newer/linux-64/twofold-2.0-h0_0.conda"),
+        (("built[build_number=0]",), Place("other"), "two/linux-64/built-1.0-h0_0.conda"),
+        (("built[build_number='>=1']",), Place("other"), "two/linux-64/built-1.0-h1_1.conda"),
+        (("built[license=GPL]",), Place("other"), "two/linux-64/built-1.0-h1_1.conda"),
+        (("built[track_features=odd]",), Place("other"), "two/linux-64/built-1.0-h1_1.conda"),
+        (("built=*=h0*",), Place("other"), "two/linux-64/built-1.0-h0_0.conda"),
+    ],
+)
+async def test_what_a_spec_says_of_a_package_is_heeded(
+    solver: Solver, twofold: Question, specs: tuple[str, ...], place: Place, file: str
+) -> None:
+    """Fault E5: the subdir of a spec was read and dropped."""
+    records = await solver.solve(replace(twofold, specs=specs, places=(place,)))
+    name = file.rpartition("/")[2].partition("-")[0]
+    assert [record.url for record in records if record.name == name] == [f"{OFFICIAL}/{file}"]
+
+
+async def test_what_is_locked_has_to_be_from_where_a_spec_says(solver: Solver, twofold: Question) -> None:
+    locked = (f"{OFFICIAL}/two/linux-64/twofold-1.0-h0_0.conda",)
+    assert await solver.solve(replace(twofold, locked=locked, places=(Place("twofold", subdir="linux-64"),))) == ()
+    with pytest.raises(Unsolvable, match="the lock has twofold"):
+        await solver.solve(replace(twofold, locked=locked, places=(Place("twofold", subdir="noarch"),)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("often=9.9", "there is often 1.11, 1.10, 1.9, 1.8, 1.7, 1.6, 1.5, 1.4 and 4 more"),
+        ("often=1.3.5", "there is often 1.3, 1.4, 1.2, 1.5, 1.1, 1.6, 1.0, 1.7 and 4 more"),
+        ("often<1", "there is often 1.0, 1.1,"),
+        ("wants-more", "there is often 1.11, 1.10, 1.9"),
+        ("built=1.0=h7", "built 1.0 has the builds h0_0, h1_1"),
+        ("neverwas", "no channel has a package neverwas"),
+    ],
+)
+async def test_the_versions_that_there_are(solver: Solver, twofold: Question, spec: str, words: str) -> None:
+    """Fault E12: where no version fits, those that there are are named, the nearest first."""
+    with pytest.raises(Unsolvable) as caught:
+        await solver.solve(replace(twofold, specs=(spec,)))
+    first, says, _ = caught.value.message.partition("; the solver says:\n")
+    assert says
+    assert words in first
 
 
 async def test_a_directory_is_a_channel(solver: Solver, channel: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from wavelet.errors import InvalidRequest
 from wavelet.plan.specs import (
     channel_of,
+    directory_of,
     name_of,
     normal_channel,
     normal_requirement,
@@ -211,7 +212,6 @@ def test_a_normal_form_is_its_own(text: str) -> None:
         "foo[url='file:///etc/linux-64/passwd-1-0.conda']",
         "foo[version='1', url=\"https://x/linux-64/foo-1.0-0.conda\"]",
         "foo[ url = x]",
-        "foo[channel='https://user:secret@h.example/x']",
         "foo[fn=foo-1.0-0.conda]",
         "foo[version=1][url=x]",
         "foo[version='1',]",
@@ -223,6 +223,50 @@ def test_brackets_say_what_a_package_is_and_not_where(spec: str) -> None:
     with pytest.raises(InvalidRequest, match="bracket") as caught:
         normal_spec(spec, "packages.entries")
     assert caught.value.field == "packages.entries"
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("foo[subdir=noarch]", "foo[subdir=noarch]"),
+        ("foo[ subdir = 'noarch' ]", "foo[subdir=noarch]"),
+        ("conda-forge::foo[subdir=noarch]", "conda-forge/noarch::foo"),
+        ("foo=1[channel=conda-forge]", "conda-forge::foo=1"),
+        ("foo[channel='conda-forge/noarch', build_number='>=1']", "conda-forge/noarch::foo[build_number='>=1']"),
+        ("foo[channel=https://x.example/c,subdir=linux-64]", "https://x.example/c/linux-64::foo"),
+        ("conda-forge/noarch::foo[channel=conda-forge]", "conda-forge/noarch::foo"),
+        ("foo[license=MIT, license_family=MIT]", "foo[license=MIT,license_family=MIT]"),
+    ],
+)
+def test_where_a_package_is_from(text: str, spec: str) -> None:
+    """Fault E5: one thing however it is written, and kept for the solver."""
+    assert normal_spec(text, "packages.entries") == spec
+    assert normal_spec(spec, "packages.entries") == spec
+    assert directory_of(spec) in ("noarch", "linux-64") or "subdir" not in text + spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("foo=1[version='2']", "version"),
+        ("foo=1=h0[build=h1]", "build"),
+        ("foo[version=1,version=2]", "twice"),
+        ("a::foo[channel=b]", "two channels"),
+        ("a/noarch::foo[subdir=linux-64]", "two platforms"),
+        ("foo[subdir=nowhere]", "directory"),
+        ("foo[extras=[x]]", "brackets"),
+        ("foo[when='python>=3']", "brackets"),
+        ("foo[features=x]", "brackets"),
+        ("foo[url=https://x.example/c/noarch/foo-1-0.conda]", "entry of its own"),
+        ("foo[channel='https://user:s3cr3t@h.example/x']", "login"),
+        ("nodefaults::foo", "nodefaults"),
+    ],
+)
+def test_restrictions_that_would_not_be_heeded(spec: str, words: str) -> None:
+    """Fault E5: what a spec says of a package is heeded or refused."""
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        normal_spec(spec, "packages.entries")
+    assert "s3cr3t" not in caught.value.message
 
 
 def test_brackets_that_say_what_a_package_is() -> None:

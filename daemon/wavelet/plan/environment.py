@@ -33,13 +33,10 @@ from wavelet.plan.locks import (
     read_flat_pixi_lock,
     read_pixi_lock,
 )
-from wavelet.plan.specs import PIP_PREFIX, normal_channel, normal_requirement, normal_spec, unquoted, wrong
+from wavelet.plan.specs import NO_DEFAULTS, PIP_PREFIX, normal_channel, normal_requirement, normal_spec, unquoted, wrong
 
 ENTRIES_LIMIT = 5000
 """Specs, requirements and packages of one environment."""
-
-NO_DEFAULTS = "nodefaults"
-"""The word among channels that keeps conda from adding those of its settings; here none are ever added."""
 
 _KEY = re.compile(r"(?:---|%[A-Z]|\{|[\"']?[A-Za-z_][\w-]*[\"']?[ \t]*:(?:\s|$))")
 _UNSERVED = frozenset(

@@ -18,6 +18,9 @@ SPEC_LIMIT = 512
 SUBDIR = re.compile(r"noarch|(?:linux|osx|win|emscripten|wasi|freebsd|zos)-[a-z0-9]+")
 """The directory of a channel for a platform (CEP 26)."""
 
+NO_DEFAULTS = "nodefaults"
+"""The word among channels that keeps conda from adding those of its settings; here none are ever added."""
+
 PIP_PREFIX = "pip:"
 """What marks an entry as a requirement for pip (Wave's `packages.entries`)."""
 
@@ -31,10 +34,15 @@ _CONDITION = re.compile(r"(?:==|!=|>=|<=|~=|=|>|<)?[A-Za-z0-9_.*+!-]*[A-Za-z0-9_
 _WITH_BUILD = re.compile(r"(?P<version>.*[^=<>!~,|])=(?P<build>[^=<>!~,|]+)")
 _BUILD = re.compile(r"[A-Za-z0-9_.*+^$-]+")
 _BARE = re.compile(r"[A-Za-z0-9_.+!-]+")
-_MEMBER_NAMES = ("version", "build", "build_number", "md5", "sha256", "license", "track_features")
-"""What solvers may be told in brackets. Not `url`, `channel` and `fn`: these say where a package comes from."""
-_MEMBER = rf"""\s*(?:{"|".join(_MEMBER_NAMES)})\s*=\s*(?:'[^'"\[\]]*'|"[^'"\[\]]*"|[^'"\[\],\s]+)\s*"""
+_MEMBER_NAMES = (
+    "version", "build", "build_number", "channel", "subdir", "md5", "sha256", "license", "license_family",
+    "track_features",
+)  # fmt: skip
+"""What solvers may be told in brackets (CEP 29), and heed. Not `url` and `fn`: these are for files."""
+_VALUE = r"""'[^'"\[\]]*'|"[^'"\[\]]*"|[^'"\[\],\s]+"""
+_MEMBER = rf"""\s*(?:{"|".join(_MEMBER_NAMES)})\s*=\s*(?:{_VALUE})\s*"""
 _MEMBERS = re.compile(f"{_MEMBER}(?:,{_MEMBER})*")
+_NAMED_VALUE = re.compile(rf"\s*(?P<name>\w+)\s*=\s*(?P<value>{_VALUE})\s*(?:,|$)")
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\s*(?:[\[(<>=!~;@,]|$)")
@@ -68,11 +76,12 @@ def normal_spec(text: str, field: str) -> str:
     if bracket and not members.endswith("]"):
         raise refuse("the bracket is not closed at its end")
     if bracket and _MEMBERS.fullmatch(members.removesuffix("]")) is None:
-        raise refuse(f"what may stand in brackets is {', '.join(_MEMBER_NAMES)}, each =VALUE or ='VALUE'")
+        hint = "; a package at a URL is an entry of its own, the URL" if re.search(r"\burl\s*=", members) else ""
+        raise refuse(f"what may stand in brackets is {', '.join(_MEMBER_NAMES)}, each =VALUE or ='VALUE'{hint}")
     channel, qualified, rest = head.rpartition("::")
     if qualified and channel.strip() == "pip":
         raise refuse("write 'pip:' with one colon for a package of pip")
-    prefix = f"{normal_channel(channel, field)}::" if qualified else ""
+    channel = normal_channel(channel, field) if qualified else ""
     rest = rest.strip()
     namespace = _NAMESPACE.match(rest)
     if namespace is not None:
@@ -90,7 +99,45 @@ def normal_spec(text: str, field: str) -> str:
     if condition and condition[0] not in " \t=<>!~":
         raise refuse(f"{condition[0]!r} cannot follow the name")
     version, build = _condition(condition, refuse)
-    return prefix + found[0].lower() + version + (f"={build}" if build else "") + bracket + members
+    channel, bracket = _bracket(members.removesuffix("]"), channel, version, build, refuse)
+    if channel == NO_DEFAULTS:
+        raise refuse(f"{NO_DEFAULTS} is no channel that has packages")
+    prefix = f"{channel}::" if channel else ""
+    return prefix + found[0].lower() + version + (f"={build}" if build else "") + bracket
+
+
+def _bracket(
+    members: str, channel: str, version: str, build: str, refuse: Callable[[str], InvalidRequest]
+) -> tuple[str, str]:
+    """Return the channel, with a subdir, that members and what stands before them say, and the rest in brackets."""
+    written = [(found["name"], found[0].strip().rstrip(",").strip()) for found in _NAMED_VALUE.finditer(members)]
+    values = {found["name"]: found["value"].strip("'\"") for found in _NAMED_VALUE.finditer(members)}
+    if len(values) < len(written):
+        raise refuse("a member stands twice in brackets")
+    for name, outside in (("version", version), ("build", build)):
+        if name in values and outside:
+            raise refuse(f"its {name} is said before the brackets and in them, and only one of them would count")
+    before, subdir = _split_channel(channel)
+    if "channel" in values:
+        inside, subdir_inside = _split_channel(normal_channel(values["channel"], "channel"))
+        if (before and before != inside) or (subdir and subdir_inside and subdir != subdir_inside):
+            raise refuse("it names two channels")
+        before, subdir = inside, subdir or subdir_inside
+    if values.get("subdir", subdir) != subdir and subdir:
+        raise refuse("it names two platforms")
+    subdir = values.get("subdir", subdir)
+    if subdir and SUBDIR.fullmatch(subdir) is None:
+        raise refuse(f"{subdir!r} is not a channel's directory for a platform, like noarch or linux-64")
+    kept = [text for name, text in written if name not in ("channel", "subdir")]
+    if subdir and not before:
+        kept.append(f"subdir={subdir}")
+    return (f"{before}/{subdir}" if before and subdir else before), (f"[{','.join(kept)}]" if kept else "")
+
+
+def _split_channel(channel: str) -> tuple[str, str]:
+    """Return a channel's name or URL, and the subdir behind it, if there is one."""
+    head, _, subdir = channel.rpartition("/")
+    return (head, subdir) if head and SUBDIR.fullmatch(subdir) else (channel, "")
 
 
 def _is_several(spec: str) -> bool:
@@ -143,9 +190,17 @@ def name_of(spec: str) -> str:
 
 def channel_of(spec: str) -> str:
     """Return the channel that a spec in normal form names, without a subdir, or nothing."""
-    channel = spec.partition("[")[0].rpartition("::")[0]
-    head, _, subdir = channel.rpartition("/")
-    return head if head and SUBDIR.fullmatch(subdir) else channel
+    return _split_channel(_qualifier(spec))[0]
+
+
+def directory_of(spec: str) -> str:
+    """Return the subdir that a spec in normal form wants its package to be of, or nothing."""
+    inside = re.search(r"[\[,]subdir=([a-z0-9-]+)[,\]]", spec)
+    return inside[1] if inside is not None else _split_channel(_qualifier(spec))[1]
+
+
+def _qualifier(spec: str) -> str:
+    return spec.partition("[")[0].rpartition("::")[0]
 
 
 def normal_channel(text: str, field: str) -> str:

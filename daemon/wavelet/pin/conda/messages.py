@@ -18,6 +18,14 @@ Virtual = tuple[str, str, str]
 """A virtual package: name, version, build string."""
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a package has to be from: one of these channels, by URL, and this subdir; empty: any."""
+
+    name: str
+    channels: tuple[str, ...] = ()
+    subdir: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """A package as a channel's index describes it. Checksums are in hexadecimal, the size is in bytes."""
 
@@ -46,6 +54,7 @@ class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         newest: only packages of before this time, in unix seconds.
         locked: URLs of packages that stay as they are; only specs that these do not satisfy by name are solved.
         limit: seconds for the solver alone.
+        places: where packages have to be from, besides what the solver itself understands of their specs.
         generations: of channels, a number that is larger when the index has changed: it is read again then.
     """
 
@@ -58,6 +67,7 @@ class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     newest: float | None
     locked: tuple[str, ...]
     limit: float
+    places: tuple[Place, ...]
     generations: Mapping[str, int]
 
 
@@ -86,12 +96,21 @@ it does not answer; its index is none; anything else."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """There is no answer. `subject` is the spec or URL at fault, where that is known; `text` what the library says."""
+    """There is no answer.
+
+    Attributes:
+        number: the request's own.
+        kind: why.
+        subject: the spec or URL at fault, where that is known.
+        text: what the library says.
+        there: what channels have of packages that no candidates were found for, in a sentence; empty: not known.
+    """
 
     number: int
     kind: Kind
     subject: str
     text: str
+    there: str = ""
 
 
 Answer = Found | Failed

@@ -20,25 +20,26 @@ from wavelet.errors import (
     UpstreamError,
     WaveletError,
 )
+from wavelet.image.platform import Platform
 from wavelet.pin.conda import pip
 from wavelet.pin.conda.completion import Archive, Completion
 from wavelet.pin.conda.lock_file import Location, with_lock_file
 from wavelet.pin.conda.locks import Locks
-from wavelet.pin.conda.messages import Record
+from wavelet.pin.conda.messages import Place, Record
 from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import SAYS, Question, Solver
 from wavelet.pin.conda.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel, subdir_of
 from wavelet.plan.libc import Libc
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.specs import channel_of
+from wavelet.plan.specs import channel_of, directory_of, name_of
 from wavelet.upstream.channels import Channels
 
 log = structlog.get_logger()
 
 Report = Callable[[str], None]
 
-_DEFAULTS = "defaults"
+_NOARCH = "noarch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class _Chosen:
     specs: tuple[str, ...]
     urls: tuple[str, ...]
     warnings: tuple[str, ...]
+    places: tuple[Place, ...]
 
 
 class CondaPinner:
@@ -206,22 +208,32 @@ class CondaPinner:
 
     def _chosen(self, leaf: FromConda) -> _Chosen:
         """Return the specs with URLs for channels, and these channels besides those of the request."""
-        named, specs = list(leaf.channels), []
+        named, specs, places = list(leaf.channels), [], []
         for spec in leaf.specs:
             name = channel_of(spec)
+            urls = self._urls_of(name, spec) if name else ()
             if name:
                 named.append(name)
-            specs.append(self._with_url(spec, name) if name else spec)
+            place = Place(name_of(spec), urls if len(urls) > 1 else (), _directory(spec, leaf.platform))
+            if place.channels or place.subdir:
+                places.append(place)
+            # Names in specs mean what names of channels mean here, which the solver does not know.
+            bare = spec[len(spec.partition("[")[0].rpartition("::")[0]) + 2 :] if name else spec
+            specs.append(f"{urls[0]}::{bare}" if len(urls) == 1 else bare)
         resolved = self._channels.resolve(tuple(dict.fromkeys(named)))
-        return _Chosen(tuple(specs), resolved.urls, resolved.warnings)
+        return _Chosen(tuple(specs), resolved.urls, resolved.warnings, tuple(places))
 
-    def _with_url(self, spec: str, name: str) -> str:
-        # Names in specs mean what names of channels mean here, which the solver does not know.
-        qualifier, _, rest = spec.partition("::")
-        urls = self._channels.resolve((name,)).urls
-        if name == _DEFAULTS or len(urls) != 1:
-            return rest  # a name for several channels, or none; all that there are have been added to the others
-        return f"{urls[0]}{qualifier[len(name) :]}::{rest}"
+    def _urls_of(self, name: str, spec: str) -> tuple[str, ...]:
+        """Return the channels that the one that a spec names stands for; `defaults` is several.
+
+        Raises:
+            InvalidRequest: it is one that is left out here.
+        """
+        resolved = self._channels.resolve((name,))
+        if resolved.warnings:
+            message = f"packages.entries: {spec!r} cannot be had: {'; '.join(resolved.warnings)}"
+            raise InvalidRequest(message, field="packages.entries")
+        return resolved.urls
 
     async def _solved(self, leaf: FromConda, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
         libc = await job.libc()
@@ -232,6 +244,7 @@ class CondaPinner:
             virtual=virtual_packages(leaf.platform, libc),
             newest=None if leaf.as_of is None else datetime.fromisoformat(leaf.as_of).timestamp(),
             locked=tuple(package.url for package in leaf.locked),
+            places=chosen.places,
         )
         _report_question(question, leaf, job.report)
         began = time.monotonic()
@@ -285,6 +298,19 @@ def _package(record: Record) -> Package:
         return Package.of(record.url, record.sha256, record.md5, record.size)
     except InvalidRequest as error:
         raise UpstreamBroken(f"the index of a channel has a package that is none: {error.message}") from None
+
+
+def _directory(spec: str, platform: Platform) -> str:
+    """Return the subdir that a spec names, or nothing.
+
+    Raises:
+        InvalidRequest: images for the platform take no packages of it.
+    """
+    wanted, own = directory_of(spec), subdir_of(platform)
+    if wanted in ("", own, _NOARCH):
+        return wanted
+    message = f"packages.entries: {spec!r} is for {wanted}, and an image for {platform} takes {own} and {_NOARCH}"
+    raise InvalidRequest(message, field="packages.entries")
 
 
 def _is_python_package(depends: tuple[str, ...]) -> bool:

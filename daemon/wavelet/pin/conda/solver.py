@@ -36,6 +36,7 @@ from wavelet.pin.conda.messages import (
     Answer,
     Failed,
     Lookup,
+    Place,
     Record,
     Request,
     Solve,
@@ -84,6 +85,7 @@ class Question:
     virtual: tuple[Virtual, ...]
     newest: float | None = None
     locked: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 class _Died(Exception):
@@ -163,6 +165,7 @@ class Solver:
             newest=question.newest,
             locked=question.locked,
             limit=self.limit,
+            places=question.places,
             generations=await self._generations(question.channels),
         )
         began = time.monotonic()
@@ -324,7 +327,8 @@ def _solve_error(failed: Failed, question: Question, limit: float) -> WaveletErr
             message = f"packages.entries: {failed.subject!r} is not a spec of a conda package: {failed.text}"
             return InvalidRequest(message, field="packages.entries")
         case "unsolvable":
-            message = f"no set of packages for {where} satisfies {asked}{SAYS}{failed.text}"
+            there = f"; {failed.there}" if failed.there else ""
+            message = f"no set of packages for {where} satisfies {asked}{there}{SAYS}{failed.text}"
             return Unsolvable(message, field="packages.entries")
         case "limit":
             message = (

@@ -11,9 +11,11 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 from rattler import (
     ChannelPriority,
     Gateway,
@@ -25,8 +27,10 @@ from rattler import (
     Version,
     solve,
 )
+from rattler.exceptions import SolverError
 from rattler.package.build_string import BuildString
 
+from wavelet.pin.conda.candidates import there
 from wavelet.pin.conda.channel_index import Index, parse_spec, record_of
 from wavelet.pin.conda.messages import (
     LENGTH_BYTES,
@@ -40,6 +44,7 @@ from wavelet.pin.conda.messages import (
     frame,
     read_request,
 )
+from wavelet.pin.conda.places import Restricted, fits
 
 MEMORY_LIMIT = 8 * 1000**3
 """Bytes of address space; the largest channels take half a gigabyte of memory."""
@@ -92,14 +97,21 @@ class Worker:
         names = {record.name.normalized: record for record in map(_bare_record, request.locked)}
         for spec in specs:
             kept = names.get(spec.name.normalized)
-            if kept is not None and not spec.matches(kept):
+            if kept is not None and not (spec.matches(kept) and fits(kept, request.places)):
                 text = f"the lock has {kept.name.normalized} {kept.version}, and {spec} is asked for"
                 return Failed(request.number, "unsolvable", str(spec), text)
         asked = [spec for spec in specs if spec.name.normalized not in names]
         if not asked:
             return Found(request.number, ())
         locked = await self._locked(gateway, request.locked)
-        solution = await _solution(gateway, asked, locked, request)
+        try:
+            solution = await _solved(gateway, asked, locked, request)
+        except SolverError as error:
+            failed = self._index.failure(request.number, error)
+            if failed.kind != "unsolvable":
+                return failed
+            sentence = await there(failed.text, gateway, request.channels, request.subdir, request.newest)
+            return msgspec.structs.replace(failed, there=sentence)
         added = (record_of(record) for record in solution if record.name.normalized not in names)
         return Found(request.number, tuple(added))
 
@@ -110,11 +122,27 @@ class Worker:
         return [known.get(url) or _bare_record(url) for url in urls]
 
 
-async def _solution(
+async def _solved(
     gateway: Gateway, specs: list[MatchSpec], locked: list[RepoDataRecord], request: Solve
 ) -> list[RepoDataRecord]:
+    solution = await _solution(request.channels, gateway, specs, locked, request)
+    kept = {record.url for record in locked}
+    if all(record.url in kept or fits(record, request.places) for record in solution):
+        return solution
+    # Rarely needed, as few names are in several subdirs, and slower: the library has to ask for each name.
+    sources = [Restricted(gateway, channel, request.places) for channel in request.channels]
+    return await _solution(sources, gateway, specs, locked, request)
+
+
+async def _solution(
+    sources: Sequence[str | Restricted],
+    gateway: Gateway,
+    specs: list[MatchSpec],
+    locked: list[RepoDataRecord],
+    request: Solve,
+) -> list[RepoDataRecord]:
     return await solve(
-        request.channels,
+        sources,
         specs,
         gateway=gateway,
         platforms=[request.subdir, "noarch"],  # type: ignore[list-item]
