@@ -149,7 +149,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     stack.push_async_callback(workers.close)
     journals = Journals(database)
     tools = Tools(store, upstream, named, archives, claims, workers, records, settings.name_authority)
-    made_by = makers(settings.conda)
+    made_by = makers(settings)
     resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
     answers = Answers(database, images, settings.store.retention)

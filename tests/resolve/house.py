@@ -132,7 +132,7 @@ class House:
         tools = Tools(
             store, upstream, named, archives, SqliteClaims(shared, KEY), self.workers, records, "127.0.0.1:9090"
         )
-        self.makers: dict[Any, Any] = dict(makers(settings.conda))
+        self.makers: dict[Any, Any] = dict(makers(settings))
         conda = cast(Any, self.conda)
         self.resolver = Resolver(
             store, upstream, logins, pinner, grants, contents, named, memo, conda, journals, tools, self.makers

@@ -110,6 +110,13 @@ class Upstream(Section, frozen=True):
         Alias(prefix="docker.io/biocontainers", instead="quay.io/biocontainers"),
     )
     credentials: Annotated[tuple[Credential, ...], Meta(description="the site's own logins")] = ()
+    mislabelled: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="repositories, or paths above some (`quay.io/lab`), whose images name a wrong platform and are"
+            " served for any; of an index, its own word counts"
+        ),
+    ] = ()
     tag_ttl: Annotated[float, Meta(description="seconds for which a tag is not asked for again", ge=0)] = 300
     access_ttl: Annotated[
         float, Meta(description="seconds for which a granted access is not asked for again", ge=0)

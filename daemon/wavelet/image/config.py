@@ -18,10 +18,14 @@ from wavelet.image.platform import Platform
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """View of an image configuration: the platform it was made for and its layers' diff IDs."""
+    """View of an image configuration: the platform it was made for and its layers' diff IDs.
+
+    `names_platform` is false where it says nothing of its architecture, and the platform is a guess.
+    """
 
     platform: Platform
     diff_ids: tuple[Digest, ...]
+    names_platform: bool = True
 
 
 class _Rootfs(msgspec.Struct):
@@ -53,7 +57,7 @@ def parse_config(data: bytes) -> tuple[dict[str, Any], ImageConfig]:
         view = foreign_json.decode(data, _Document)
         diff_ids = () if view.rootfs is None else view.rootfs.diff_ids or ()
         platform = Platform.of(view.os or "linux", view.architecture or "amd64", view.variant or "")
-        parsed = ImageConfig(platform, tuple(map(Digest.parse, diff_ids)))
+        parsed = ImageConfig(platform, tuple(map(Digest.parse, diff_ids)), bool(view.architecture))
         return foreign_json.decode(data, dict[str, Any]), parsed
     except (ForeignJsonError, InvalidRequest) as error:
         raise MalformedManifest(f"not an image configuration: {error}") from None

@@ -54,7 +54,7 @@ class Platform:
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
         """Return the normal form of what a manifest says: aliases resolved, default variants filled in or left out."""
         architecture = _ARCHITECTURES.get(architecture, architecture)
-        if architecture == "arm64" and variant in ("8", "v8"):
+        if (architecture, variant) in (("arm64", "8"), ("arm64", "v8"), ("amd64", "v1")):
             variant = ""
         if architecture == "arm" and not variant:
             variant = "v7"

@@ -14,6 +14,7 @@ from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Index, MalformedManifest, Manifest
 from wavelet.image.platform import Platform
 from wavelet.make import linked_directories
+from wavelet.make.registry import of_entry
 from wavelet.make.work import Work, added, from_upstream, read_document
 from wavelet.plan.plan import WithConfig, sources
 from wavelet.plan.source import FromRegistry
@@ -51,7 +52,7 @@ class _Augmentation:
             raise ImageNotFound(f"{self._name} has no image to add to, only {len(view.entries)} other entries")
         images: dict[Digest, Image] = {}
         for entry in entries:
-            leaf = FromRegistry(self._plan.base.reference.at(entry.descriptor.digest), entry.platform)
+            leaf = of_entry(self._plan.base.reference, entry)
             # Each member is a plan of its own: what is remembered of one serves the other indexes that contain it.
             member = replace(
                 self._plan,

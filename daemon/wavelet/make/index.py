@@ -7,7 +7,9 @@ from wavelet.image.augment import make_index
 from wavelet.image.image import Content, Image
 from wavelet.image.manifest import Descriptor, Manifest, parse_document
 from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
 from wavelet.make.augment import platform_and_layers
+from wavelet.make.registry import absent
 from wavelet.make.work import Work, read_document
 from wavelet.plan.plan import AsIndex, sources
 
@@ -22,7 +24,7 @@ async def make(plan: AsIndex, work: Work) -> Image:
     contents: list[Content] = []
     for platform, member in plan.members:
         image = await work.realise(member)
-        await _check(work, image, platform, str(next(sources(member)).reference))
+        await _check(work, image, platform, next(sources(member)).reference)
         members[platform] = image.descriptor
         contents += image.contents
     data = make_index(members)
@@ -30,10 +32,10 @@ async def make(plan: AsIndex, work: Work) -> Image:
     return Image.of(own.descriptor, [own, *contents])
 
 
-async def _check(work: Work, image: Image, platform: Platform, name: str) -> None:
+async def _check(work: Work, image: Image, platform: Platform, name: Reference) -> None:
     _, view = await read_document(work, image.closure[image.descriptor.digest])
     if not isinstance(view, Manifest) or view.config is None:
         raise ImageNotFound(f"{name} is not an image for {platform}")
     own, _ = await platform_and_layers(work, image, view.config)
     if own != platform:
-        raise ImageNotFound(f"{name} has no {platform}; it has {own}")
+        raise absent(name, platform, str(own))

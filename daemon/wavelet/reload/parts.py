@@ -167,7 +167,7 @@ class House:
 
     def prepare(self, old: Settings, new: Settings) -> Apply:
         """See `Prepare`."""
-        made_by = makers(new.conda)
+        made_by = makers(new)
         names = own_names(new)
         # A limit that follows the disk stays as it was found at the start.
         limit = self.store.limit

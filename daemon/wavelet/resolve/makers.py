@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from wavelet.config import Conda, parse_size
+from wavelet.config import Settings, parse_size
 from wavelet.image.image import Image
 from wavelet.make import augment, index, registry
 from wavelet.make.conda import image as conda_image
@@ -21,10 +21,10 @@ from wavelet.plan.source import FromRegistry
 Makers = Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]]
 
 
-def makers(settings: Conda) -> Makers:
+def makers(settings: Settings) -> Makers:
     """Return all makers, as a site wants them."""
-    limit = parse_size(settings.package_limit, "conda.package_limit")
-    scripted = settings.scripts
+    limit = parse_size(settings.conda.package_limit, "conda.package_limit")
+    scripted = settings.conda.scripts
     limits = Limits(
         scripted.processes,
         parse_size(scripted.memory, "conda.scripts.memory"),
@@ -32,12 +32,12 @@ def makers(settings: Conda) -> Makers:
         scripted.seconds,
     )
     return {
-        FromRegistry: registry.make,
+        FromRegistry: partial(registry.make, mislabelled=settings.upstream.mislabelled),
         WithConfig: augment.make,
         AsIndex: index.make,
         FromLock: conda_image.make,
         PackageLayer: partial(package.make, limit=limit),
         WheelLayer: partial(wheel.make, limit=limit),
-        ScriptsLayer: partial(scripts.make, engines=engines(settings.engine), limits=limits),
+        ScriptsLayer: partial(scripts.make, engines=engines(settings.conda.engine), limits=limits),
         LibcOf: libc.make,
     }

@@ -81,6 +81,8 @@ class Pins:
             account().begin("solving")
             account().log(self._journals.lines(solve_key(asked)))
             try:
+                # Packages for a platform that the base is not there for are of no use.
+                await self._resolver.make(base, key_of(base), identity, public, wait=SOLVE_LIMIT)
                 return await self._conda.pin(asked, base, libc_of_base, report, refresh=refresh)
             except WaveletError as error:
                 report(f"failed: {error.message}")

@@ -12,6 +12,7 @@ from wavelet.image.image import Content, Image
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.make.attach import attach
 from wavelet.make.conda import bill, documents, parts, stack
+from wavelet.make.registry import absent
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import FromLock
 from wavelet.scan import sbom
@@ -67,7 +68,7 @@ async def _base(plan: FromLock, work: Work) -> _Base:
     except MalformedManifest as error:
         raise UpstreamBroken(f"{name}: {error}") from None
     if parsed.platform != plan.platform:
-        raise ImageNotFound(f"{name} has no {plan.platform}; it has {parsed.platform}")
+        raise absent(name, plan.platform, str(parsed.platform))
     if len(parsed.diff_ids) != len(view.layers):
         raise UpstreamBroken(f"{name} names {len(view.layers)} layers and {len(parsed.diff_ids)} diff IDs")
     return _Base(image, data, view, config, view.config.media_type)
