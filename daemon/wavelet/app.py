@@ -169,9 +169,22 @@ def _owned(state: Path) -> Iterator[None]:
         with _sentences(state):
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
-        yield
+        with _not_tidied(state):
+            yield
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def _not_tidied(state: Path) -> Iterator[None]:
+    """Keep those who tidy up /tmp from what lies below a directory: they leave locked ones alone (tmpfiles.d(5))."""
+    held = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # they look just now
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(held)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@
     │   └── UpstreamBroken      502  it answers something that cannot be right
     └── OurError               wavelet itself
         ├── NoSpace            507  the store's limit or the disk is reached
+        │   └── NeverFits      507  it is larger than the store may be
+        ├── DirectoryUnavailable 503 what nodes share cannot be used now; asking again is right once it can
         ├── EngineFailed       500  a container engine that is there does not do its part
         ├── NotStarted         500  no daemon of this user runs, or what is in its place cannot be trusted
         ├── WaitExpired        503  a bounded wait ended first; asking again is right
@@ -244,6 +246,19 @@ class NoSpace(OurError):
     """The content does not fit: everything in the store is in use, or the disk is full."""
 
     status = 507
+
+
+class NeverFits(NoSpace):
+    """Content alone is larger than the store may be."""
+
+    passing = False
+
+
+class DirectoryUnavailable(OurError):
+    """A directory that nodes share is away, or cannot be read or written. What is in it is as it was."""
+
+    status = 503
+    code = "TOOMANYREQUESTS"
 
 
 class EngineFailed(OurError):

@@ -182,6 +182,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     stack.callback(scrubber.cancel)
     activity = Activity(lambda: store.fetching or resolver.running > 0)
     app[operations.READY] = {}
+    app[operations.CHECKS] = (records.check, store.check)
     guard = Guard(settings)
     reloader.add(Upstreams(upstream, logins, grants, pinner, opened, named).prepare)
     reloader.add(House(store, scrubbing, records, resolver, answers, looked_up, scopes, rules, guard).prepare)

@@ -130,6 +130,10 @@ class DirectoryRecords:
         shards = await self._io.run(self._shards)
         return sum([await self._io.run(self._expire, shard) for shard in shards])
 
+    async def check(self) -> None:
+        """See `Records.check`."""
+        await self._io.check()
+
     def keep_for(self, lifetime: float) -> None:
         """See `Records.keep_for`."""
         self._recent.lifetime = lifetime

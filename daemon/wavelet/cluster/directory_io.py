@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from wavelet.errors import NoSpace, OurError, WaitExpired
+from wavelet.errors import DirectoryUnavailable, NoSpace, WaitExpired
+from wavelet.store.filesystem import filesystem_type
 
 T = TypeVar("T")
 
 IO_WAIT = 30.0
 """Seconds after which a directory that does not answer is an error."""
+
+CHECK_WAIT = 2.0
+"""Seconds within which it has to answer to be called ready."""
 
 _THREADS = 8
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -25,6 +31,7 @@ class DirectoryIo:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._seen: tuple[int, str] | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
 
     async def run(self, work: Callable[..., T], *arguments: object, wait: float | None = None) -> T:
@@ -32,20 +39,60 @@ class DirectoryIo:
 
         Raises:
             WaitExpired: the directory does not answer.
-            NoSpace, OurError: it cannot be used.
+            NoSpace: it is full.
+            DirectoryUnavailable: it cannot be used.
         """
         wait = IO_WAIT if wait is None else wait
         try:
             async with asyncio.timeout(wait):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work, arguments)
         except TimeoutError:
             message = f"the shared directory {self._root} has not answered for {wait:.0f} seconds"
             raise WaitExpired(message) from None
         except OSError as error:
-            kind = NoSpace if error.errno in _NO_ROOM else OurError
+            kind = NoSpace if error.errno in _NO_ROOM else DirectoryUnavailable
             place = error.filename2 or error.filename
             where = f" ({place})" if place else ""
             raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}{where}") from error
+
+    async def check(self) -> None:
+        """Return if the directory can be read and written.
+
+        Raises:
+            WaitExpired, DirectoryUnavailable: it cannot.
+        """
+        await self.run(self._check_writable, wait=CHECK_WAIT)
+
+    def _check_writable(self) -> None:
+        if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+            code = errno.EROFS if os.statvfs(self._root).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(code, os.strerror(code))
+
+    def _work(self, work: Callable[..., T], arguments: tuple[object, ...]) -> T:
+        self._look()
+        return work(*arguments)
+
+    def _look(self) -> None:
+        """Return if the directory is the one that it was; one that has gone is not made anew, and hides no other.
+
+        Raises:
+            OSError: it is away, or what is there is the empty place where it was mounted.
+        """
+        try:
+            status = self._root.stat()
+        except FileNotFoundError:
+            if self._seen is None:
+                return  # whoever writes first makes it
+            raise
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
+        if self._seen is None:
+            self._seen = status.st_dev, filesystem_type(self._root)
+        elif status.st_dev != self._seen[0]:  # mounted again, it may have another number
+            kind = filesystem_type(self._root)
+            if kind != self._seen[1]:
+                raise OSError(errno.ENODEV, f"it is on {kind}, not on {self._seen[1]} as before: is it mounted?")
+            self._seen = status.st_dev, kind
 
     def close(self) -> None:
         """Begin no more."""

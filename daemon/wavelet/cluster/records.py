@@ -102,6 +102,13 @@ class Records(Protocol):
     async def expire(self) -> int:
         """Forget what is past its lifetime; return how many records."""
 
+    async def check(self) -> None:
+        """Return if records can be read and written now, as far as can be told without doing so.
+
+        Raises:
+            WaveletError: they cannot, and why.
+        """
+
     def keep_for(self, lifetime: float) -> None:
         """Count another lifetime, in seconds, from now on."""
 

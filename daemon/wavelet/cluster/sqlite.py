@@ -164,6 +164,10 @@ class SqliteRecords:
             await self._write([("DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)", ())])
         return gone
 
+    async def check(self) -> None:
+        """See `Records.check`."""
+        self._row("")
+
     def keep_for(self, lifetime: float) -> None:
         """See `Records.keep_for`."""
         self._recent.lifetime = lifetime

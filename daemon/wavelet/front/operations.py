@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypedDict
 
 from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from wavelet.errors import WaveletError
+
 READY = web.AppKey("ready", dict[str, bool])
+
+Check = Callable[[], Awaitable[None]]
+"""Returns if what the daemon needs can be used; else raises the WaveletError that says why it cannot."""
+
+CHECKS = web.AppKey("checks", tuple[Check, ...])
 
 
 class StoreState(TypedDict):
@@ -54,9 +61,14 @@ async def _healthz(_: web.Request) -> web.Response:
 
 
 async def _readyz(request: web.Request) -> web.Response:
-    if request.app[READY].get("ready"):
-        return web.Response(text="ready\n")
-    return web.Response(status=503, text="stopping\n", headers={hdrs.RETRY_AFTER: "1"})
+    if not request.app[READY].get("ready"):
+        return web.Response(status=503, text="stopping\n", headers={hdrs.RETRY_AFTER: "1"})
+    try:
+        for check in request.app[CHECKS]:
+            await check()
+    except WaveletError as error:
+        return web.Response(status=503, text=f"not ready: {error.message}\n", headers={hdrs.RETRY_AFTER: "5"})
+    return web.Response(text="ready\n")
 
 
 async def _metrics(_: web.Request) -> web.Response:

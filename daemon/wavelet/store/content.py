@@ -23,13 +23,14 @@ from pathlib import Path
 
 import structlog
 
-from wavelet.errors import UpstreamBroken, WaveletError
+from wavelet.errors import NeverFits, OurError, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.store import entries, pins, safe
 from wavelet.store.database import Database
 from wavelet.store.entries import Entries, Entry
 from wavelet.store.files import (
     changed_at,
+    check_writable,
     create,
     free_bytes,
     make_private,
@@ -132,6 +133,17 @@ class ContentStore:
     def _free(self) -> int:
         make_private(self._partial)
         return free_bytes(self._partial)
+
+    async def check(self) -> None:
+        """Return if content can be written here.
+
+        Raises:
+            OurError: it cannot, and why.
+        """
+        try:
+            await asyncio.to_thread(check_writable, self._partial)
+        except OSError as error:
+            raise OurError(f"the state directory cannot be used: {error.strerror} ({error.filename})") from None
 
     def listing(self) -> list[tuple[Digest, int, float]]:
         """Return the blobs in place with their bytes and last use (seconds since the epoch), the last used first."""
@@ -283,8 +295,14 @@ class ContentStore:
         """Set `size` bytes aside, evicting what has to go.
 
         Raises:
+            NeverFits: it is larger than the limit.
             NoSpace: not even eviction makes that much room.
         """
+        if size > self._space.limit:
+            raise NeverFits(
+                f"no room for {what}: {size} bytes can never fit into a store of {self._space.limit} bytes; raise"
+                " store.limit"
+            )
         async with self._making_room:
             if await self._shortage(size):
                 self.trees.drop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -40,6 +41,18 @@ def make_private(path: Path) -> None:
     except FileExistsError:
         if not path.is_dir():
             raise
+
+
+def check_writable(directory: Path) -> None:
+    """Return if files can be made in a directory, which is made if need be.
+
+    Raises:
+        OSError: they cannot.
+    """
+    make_private(directory)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(directory).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(code, os.strerror(code), str(directory))
 
 
 def create(path: Path) -> int:

@@ -1,0 +1,118 @@
+"""Black box: directories that go away, are replaced or cannot be written while the daemon runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pulls import Client, Got, near, noise
+
+from doubles.registry import Registry
+from lab.daemon import Daemon
+from lab.disks import mounted
+
+
+async def ask(client: Client, registry: Registry, number: int) -> Got:
+    body = {"containerImage": f"{registry.host}/lab/base:1", "containerConfig": {"env": [f"N={number}"]}}
+    return await client.ask("POST", "/v1alpha2/container", json=body)
+
+
+async def test_directories_of_the_state_are_made_anew(
+    registry: Registry, session: aiohttp.ClientSession, start_daemon: Callable[..., Daemon], state_dir: Path
+) -> None:
+    """Fault D4: `rmdir state/partial`, or `blobs/`, as those do who tidy up /tmp: every fetch 500 until a restart."""
+    for name in ("a", "b", "c"):
+        registry.add_image(f"lab/{name}", "1", [noise(300_000)])
+    daemon = start_daemon()
+    client = Client(session, daemon.url)
+    (state_dir / "partial").rmdir()
+    await client.pull(near(registry, "lab/a"), "1")
+    daemon.settle()
+    shutil.rmtree(state_dir / "blobs")
+    for name in ("partial", "trash"):
+        (state_dir / name).rmdir()
+    await client.pull(near(registry, "lab/a"), "1")
+    await client.pull(near(registry, "lab/b"), "1")
+    daemon.settle()
+    for name in ("blobs", "partial"):
+        shutil.rmtree(state_dir / name)
+    assert daemon.get("/readyz").status == 200
+    await client.pull(near(registry, "lab/c"), "1")
+    for name in ("blobs", "partial"):
+        assert (state_dir / name).stat().st_mode & 0o077 == 0
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.parametrize("how", ["a file", "away"])
+async def test_records_that_cannot_be_kept_are_said_and_nothing_is_lost(
+    registry: Registry, session: aiohttp.ClientSession, start_daemon: Callable[..., Daemon], tmp_path: Path, how: str
+) -> None:
+    """Fault D9: `records.directory` replaced by a file: ready, and every new request 500."""
+    registry.add_image("lab/base", "1")
+    shared, aside = tmp_path / "shared", tmp_path / "aside"
+    daemon = start_daemon(WAVELET_RECORDS_DIRECTORY=shared)
+    client = Client(session, daemon.url)
+    before = await ask(client, registry, 1)
+    assert before.status == 200, before.body
+    shared.rename(aside)
+    if how == "a file":
+        shared.write_bytes(b"")
+    ready = daemon.get("/readyz")
+    assert ready.status == 503
+    assert str(shared) in ready.body.decode()
+    refused = await ask(client, registry, 2)
+    assert refused.status == 503, refused.body
+    assert str(shared) in refused.message
+    assert daemon.get("/healthz").status == 200
+    assert how == "a file" or not shared.exists()
+    shared.unlink(missing_ok=True)
+    aside.rename(shared)
+    assert daemon.get("/readyz").status == 200
+    again = await ask(client, registry, 2)
+    assert again.status == 200
+    token = before.json()["containerToken"] if "containerToken" in before.json() else before.json()["requestId"]
+    assert daemon.get(f"/v1alpha2/container/{token}").status == 200
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.parametrize("how", ["read-only", "unmounted"])
+async def test_a_mount_that_fails_is_said(
+    registry: Registry, session: aiohttp.ClientSession, start_daemon: Callable[..., Daemon], tmp_path: Path, how: str
+) -> None:
+    """Fault D9: read-only, or no longer mounted: nothing is written into the empty place below."""
+    registry.add_image("lab/base", "1")
+    with mounted(tmp_path / "disk", "10m") as place:
+        daemon = start_daemon(WAVELET_RECORDS_DIRECTORY=place)
+        client = Client(session, daemon.url)
+        assert (await ask(client, registry, 1)).status == 200
+        change = ["mount", "-o", "remount,ro", place] if how == "read-only" else ["umount", "-l", place]
+        subprocess.run(change, check=True)
+        try:
+            ready = daemon.get("/readyz")
+            refused = await ask(client, registry, 2)
+            left = list(place.iterdir())
+        finally:
+            if how == "unmounted":
+                subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+        assert ready.status == 503
+        assert refused.status == 503, refused.body
+        assert str(place) in refused.message
+        assert how == "read-only" or left == []
+
+
+async def test_a_layer_that_can_never_fit_is_said(
+    registry: Registry, session: aiohttp.ClientSession, start_daemon: Callable[..., Daemon]
+) -> None:
+    """Fault D12: "ask again when running pulls have ended", of a layer that is larger than the store may be."""
+    image = registry.add_image("lab/large", "1", [noise(1_100_000)])
+    client = Client(session, start_daemon(WAVELET_STORE_LIMIT="1MB").url)
+    got = await client.blob(near(registry, "lab/large"), image["layers"][0])
+    assert got.status == 507
+    assert "can never fit" in got.message
+    assert "1000000" in got.message
+    assert str(len(registry._blobs["lab/large", image["layers"][0]])) in got.message
+    assert "ask again" not in got.message
