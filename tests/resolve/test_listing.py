@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wavelet.plan.conda import FromConda
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.resolve.access import AccessRules
+from wavelet.resolve.audit import Audit
 from wavelet.resolve.events import LogLine, PhaseBegan
 from wavelet.resolve.history import GRAIN, Entry, History
 from wavelet.resolve.known import About
@@ -77,6 +79,24 @@ async def test_a_refusal_is_told_to_whom_it_was_said(node: House, registry: Regi
     with pytest.raises(TokenNotFound) as told:
         await node.requests.status(refused.entry.token, ANN)
     assert "lab/absent" not in told.value.message
+
+
+async def test_what_is_refused_as_it_stands_is_in_the_audit_log(node: House, tmp_path: Path) -> None:
+    """Fault D14: a 501 is a decision like any other."""
+    audit = Audit(tmp_path / "audit.log")
+    node.requests._audit = audit
+    about = About(api="v1alpha2", image="busybox:1")
+    node.requests.refused(NotServed("wave.freeze (freeze): no", field="freeze"), about, BOB)
+    audit.close()
+    [line] = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
+    line.pop("time")
+    assert line == {
+        "decision": "refused",
+        "door": "v1alpha2",
+        "uid": 1002,
+        "name": "busybox:1",
+        "reason": "wave.freeze (freeze): no",
+    }
 
 
 async def test_running_work_is_shown_and_looking_begins_none(node: House, registry: Registry) -> None:
