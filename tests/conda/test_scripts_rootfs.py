@@ -30,6 +30,8 @@ from wavelet.make.conda.engine_namespace import NamespaceEngine
 from wavelet.make.conda.engine_rootfs import inflated, unpack
 from wavelet.make.conda.engine_tree import DirectoryTree
 
+pytestmark = pytest.mark.process
+
 LINK, HARD, DIRECTORY = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
 
 
@@ -225,7 +227,6 @@ def test_a_sandbox_that_cannot_be_says_why() -> None:
 STARTER = """
 import json, subprocess, sys
 
-pytestmark = pytest.mark.process
 argv, cwd = json.loads(sys.argv[1])
 process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE)
 process.stdin.write(b"0 1000000 1000000\\n")

@@ -225,6 +225,7 @@ async def test_a_body_that_is_not_in_its_coding(listening: Listening, coding: st
     assert [(entry["event"], "traceback" in entry) for entry in logged] == [("a request's body cannot be read", False)]
 
 
+@pytest.mark.process
 def test_a_daemon_with_few_descriptors_and_many_idle_connections(tmp_path: Path) -> None:
     """Fault D5, as it was seen: `ulimit -n 128` and 300 idle connections. The soft limit is raised to the hard one."""
     daemon = Daemon(tmp_path / "state", before=("bash", "-c", 'ulimit -Sn 100; ulimit -Hn 128; exec "$@"', "bash"))

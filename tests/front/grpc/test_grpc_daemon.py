@@ -18,11 +18,11 @@ from wavelet.places import ADMIN_SOCKET, USER_SOCKET
 from wavelet.v1.daemon_pb2 import StatusRequest
 from wavelet.v1.daemon_pb2_grpc import DaemonServiceStub
 
+pytestmark = pytest.mark.process
+
 _ASK = """
 import sys
 from wavelet.client import Client, WaveletRpcError
-
-pytestmark = pytest.mark.process
 with Client("unix:" + sys.argv[1]) as client:
     try:
         print(client.status().caller, client.status().admin)
