@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from wavelet.cluster.records import Records
-from wavelet.errors import BlobNotFound, DigestMismatch, WaveletError
+from wavelet.errors import BlobNotFound, CallerError, DigestMismatch, NotFound, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Source
-from wavelet.image.manifest import ACCEPTED_TYPES
+from wavelet.image.manifest import ACCEPTED_TYPES, Descriptor
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE
@@ -20,7 +20,11 @@ from wavelet.store.content import Blob, ContentStore
 from wavelet.store.growing import Growing
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Upstream
+from wavelet.upstream.ladder import verdict
 from wavelet.upstream.metrics import label_of
+
+URLS_TRIED = 8
+"""URLs of one layer that are tried."""
 
 
 class Contents:
@@ -45,6 +49,7 @@ class Contents:
             is_manifest = descriptor.media_type in ACCEPTED_TYPES
             opens = self._manifest_from_upstream if is_manifest else self._from_upstream
             opener = opens(source.repository, descriptor.digest, identity)
+            opener = self._elsewhere(opener, source.repository, descriptor)
             return _counted(await self._store.ingest(descriptor.digest, descriptor.size, source.origin, opener))
         assert isinstance(source, FromLocation)
         return await self.fetch_layer(source, descriptor.digest, descriptor.size)
@@ -64,6 +69,36 @@ class Contents:
 
     def _from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
         return resuming(lambda offset: self._upstream.blob(repository, digest, identity, offset), repository.host)
+
+    def _elsewhere(self, first: Opener, repository: Repository, descriptor: Descriptor) -> Opener:
+        """Open what `first` opens, or, where it is not there, what the URLs of the descriptor have.
+
+        Layers that may not be distributed are often at their URLs alone (image-spec layer.md, "Non-Distributable
+        Layers"). Whatever comes is verified as all content is.
+        """
+
+        def at(url: str) -> Opener:
+            return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, descriptor.size)
+
+        @contextlib.asynccontextmanager
+        async def opener(offset: int) -> AsyncIterator[Incoming]:
+            errors: list[WaveletError] = []
+            async with contextlib.AsyncExitStack() as stack:
+                for each in (first, *map(at, descriptor.urls[:URLS_TRIED])):
+                    try:
+                        incoming = await stack.enter_async_context(each(offset))
+                        break
+                    except NotFound as error:
+                        errors.append(error)
+                    except WaveletError as error:
+                        if not errors:
+                            raise  # the registry does not say that it has none
+                        errors.append(UpstreamBroken(error.message) if isinstance(error, CallerError) else error)
+                else:
+                    raise verdict(errors)
+                yield incoming
+
+        return opener
 
     def _manifest_from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
         @contextlib.asynccontextmanager

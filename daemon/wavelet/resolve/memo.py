@@ -232,7 +232,10 @@ class Answers:
 
 def encode_image(image: Image) -> bytes:
     """Return an image as JSON."""
-    members = [content.descriptor.as_json() | _encode_source(content.source) for content in image.contents]
+    members = [
+        content.descriptor.as_json() | _encode_urls(content.descriptor) | _encode_source(content.source)
+        for content in image.contents
+    ]
     return json.dumps({"descriptor": image.descriptor.as_json(), "contents": members}, separators=(",", ":")).encode()
 
 
@@ -241,6 +244,10 @@ def decode_image(data: bytes) -> Image:
     document = msgspec.json.decode(data)
     contents = tuple(Content(_descriptor(member), _source(member)) for member in document["contents"])
     return Image(_descriptor(document["descriptor"]), contents)
+
+
+def _encode_urls(descriptor: Descriptor) -> dict[str, Any]:
+    return {"urls": list(descriptor.urls)} if descriptor.urls else {}
 
 
 def _encode_source(source: Source) -> dict[str, str]:
@@ -262,4 +269,4 @@ def _source(member: dict[str, Any]) -> Source:
 
 
 def _descriptor(member: dict[str, Any]) -> Descriptor:
-    return Descriptor(member["mediaType"], Digest(member["digest"]), member["size"])
+    return Descriptor(member["mediaType"], Digest(member["digest"]), member["size"], tuple(member.get("urls", ())))
