@@ -195,6 +195,23 @@ async def test_the_next_start_looks_at_what_was_changed_meanwhile(
     assert store.blobs() == {good.hex}
 
 
+async def test_what_was_handed_out_unread_is_scrubbed_next(
+    open_scrubbed: Callable[..., tuple[Opened, Scrub]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault G4: an engine that is given damaged bytes asks again at once; it must not fail for a month."""
+    store, scrubbing = open_scrubbed()
+    bad = await store.keep(LAYER)
+    assert store.integrity.take_handed_out() is None
+    later = time.time() + 2 * 86400
+    scrubbing.interval = 30 * 86400
+    rot(store, bad)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: later)
+        assert isinstance(await store.open(bad, ORIGIN), Committed)
+        await one_round(scrubbing, monkeypatch)
+        assert await store.open(bad, ORIGIN) is None
+
+
 async def test_without_an_interval_nothing_is_scrubbed(
     open_scrubbed: Callable[..., tuple[Opened, Scrub]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

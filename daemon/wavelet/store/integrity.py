@@ -14,6 +14,7 @@ import functools
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ LATELY = 300.0
 
 SCRUB_RATE = 32 * 1024 * 1024
 """Bytes a second that a scrub reads: an eighth of what a plain disk gives, a hundredth of a fast one."""
+
+HANDED_OUT_AGE = 86400.0
+"""Seconds after which a large blob that is handed out unread is due for the scrub."""
 
 COLD = 3600.0
 """Seconds without a use after which a blob that is scrubbed leaves the page cache again: others want the room."""
@@ -85,6 +89,7 @@ class Integrity:
         self._threads = ThreadPoolExecutor(_COMPARING, "compare")
         self._scrubbing = ThreadPoolExecutor(1, "scrub", _be_nice)
         self._running: dict[Digest, asyncio.Future[Compared | None]] = {}
+        self._handed_out: OrderedDict[Digest, None] = OrderedDict()
         self._stopping = threading.Event()
 
     async def compare(self, digest: Digest) -> None:
@@ -110,6 +115,15 @@ class Integrity:
             found = await asyncio.get_running_loop().run_in_executor(self._scrubbing, work)
             SCRUBBED_BYTES.inc(entry.size)
             await self._judge(digest, entry, found, "scrub")
+
+    def handed_out(self, digest: Digest) -> None:
+        """Have a blob scrubbed soon, unless it lately was: who finds that it is damaged asks for it again."""
+        if not is_within(self._entries[digest].checked, time.time(), HANDED_OUT_AGE):
+            self._handed_out[digest] = None
+
+    def take_handed_out(self) -> Digest | None:
+        """Return the next blob that `handed_out` was told of, if there is one."""
+        return self._handed_out.popitem(last=False)[0] if self._handed_out else None
 
     def due(self, interval: float) -> list[Digest]:
         """Return the blobs whose bytes were not seen to be right in `interval` seconds, in the order to look at them.

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS unstopped (one INTEGER PRIMARY KEY CHECK (one = 1)) STRICT;\n"
 
-LOOK_EVERY = 60.0
+LOOK_EVERY = 10.0
 """Seconds between two looks for blobs that are due."""
 
 
@@ -36,12 +36,17 @@ class Scrub:
             log.info("the last stop was none: all content is compared with its digest, at leisure")
         await self._integrity.doubt(everything=self._crashed)
         while True:
-            for digest in self._integrity.due(self.interval) if self.interval else ():
-                try:
-                    await self._integrity.scrub(digest)
-                except OSError as error:
-                    log.warning("content cannot be read now", digest=digest, because=error.strerror)
+            if self.interval:
+                await self._scrub_due()
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _scrub_due(self) -> None:
+        due = iter(self._integrity.due(self.interval))
+        while (digest := self._integrity.take_handed_out() or next(due, None)) is not None:
+            try:
+                await self._integrity.scrub(digest)
+            except OSError as error:
+                log.warning("content cannot be read now", digest=digest, because=error.strerror)
 
     def stopped(self) -> None:
         """Note that the daemon stops in good order."""

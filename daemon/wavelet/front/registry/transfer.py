@@ -125,6 +125,9 @@ async def _guarded(request: web.Request, sending: Awaitable[None]) -> None:
         raise _broken(request, "the client takes no bytes") from None
     except (ConnectionError, RuntimeError):  # asyncio's word for a transport that closes is RuntimeError
         raise _broken(request, "the client has gone") from None
+    except OSError as error:  # of the disk, or of the network
+        log.warning("transfer broken", path=request.path, because=error.strerror)
+        raise _broken(request, error.strerror or "it cannot be sent") from None
     except Exception:  # noqa: BLE001 - an answer has begun: the last resort is to break it
         raise _broken(request, defect(request).message) from None
 
