@@ -18,6 +18,9 @@ pytestmark = pytest.mark.registry
 
 INDEX = r"repodata|shards"
 
+AT_ONCE = 15.0
+"""Seconds within which what waiting cannot mend has failed, on a busy machine; it was half a minute and more."""
+
 
 def test_an_environment_that_takes_its_time(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     node = start_daemon(settings=own_site.settings())
@@ -107,22 +110,30 @@ def test_no_solution_and_a_slow_channel(start_daemon: Callable[..., Daemon], own
 
 def test_a_channel_that_is_down_for_a_while(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
     node = start_daemon(settings=own_site.settings())
-    own_site.server.off()
+    own_site.server.fault(INDEX, status=503)
     answer = ask(node, "samtools=1.17")
     assert "succeeded" not in answer
     wait_for(lambda: own_site.server.host in status(node, answer["requestId"]).get("reason", ""), "a reason", 10)
-    # Nobody listens there: no waiting mends that.
-    assert status(node, answer["requestId"])["succeeded"] is False
+    assert status(node, answer["requestId"])["status"] == "BUILDING"
+    assert status(node, answer["requestId"]).get("succeeded") is None
+    own_site.server.clear_faults()
+    assert done(node, answer["requestId"], 25)["succeeded"] is True
+
+
+def test_a_channel_that_nobody_runs(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
+    """Fault A4: a refused connection is a failure at once; a new request asks anew."""
+    node = start_daemon(settings=own_site.settings())
+    own_site.server.off()
+    answer = ask(node, "samtools=1.17")
+    state = done(node, answer["requestId"], AT_ONCE)
+    assert state["succeeded"] is False
+    assert own_site.server.host in state["reason"]
     pulled = node.get(nextflow.manifest_path(answer["targetImage"]), Accept=conda_asks.ACCEPT)
-    assert pulled.status in (502, 503)
+    assert pulled.status == 502
     assert own_site.server.host in pulled.json()["errors"][0]["message"]
     own_site.server.on()
     assert status(node, answer["requestId"])["succeeded"] is False  # that stands until it is asked for again
-
-    def again() -> bool:
-        return status(node, ask(node, "samtools=1.17")["requestId"]).get("succeeded") is True
-
-    wait_for(again, "the channel being asked again", 25)
+    wait_for(lambda: done(node, ask(node, "samtools=1.17")["requestId"])["succeeded"], "the channel", 25)
 
 
 def test_a_channel_that_is_not_there(conda_node: Daemon, conda_site: CondaSite) -> None:
@@ -131,15 +142,22 @@ def test_a_channel_that_is_not_there(conda_node: Daemon, conda_site: CondaSite) 
     assert f"{conda_site.server.url}/no-such-channel" in answer.json()["message"]
 
 
-def test_a_package_that_is_gone_from_the_channel(
-    start_daemon: Callable[..., Daemon], own_site: CondaSite, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.mark.parametrize("damage", [None, b"other bytes than the index says"])
+def test_a_package_that_is_not_what_the_index_says(
+    start_daemon: Callable[..., Daemon], own_site: CondaSite, tmp_path_factory: pytest.TempPathFactory,
+    damage: bytes | None,
+) -> None:  # fmt: skip
+    """Fault A4: an archive that is not there, or has another digest, is a failure at once."""
     mine = make_channel(tmp_path_factory.mktemp("gone") / "c", [Package("gone", files={"share/gone": File(b"x")})])
     own_site.server.channels["mine"] = mine
-    (mine / "linux-64/gone-1.0-h0_0.conda").unlink()
+    archive = mine / "linux-64/gone-1.0-h0_0.conda"
+    archive.unlink()
+    if damage is not None:
+        archive.write_bytes(damage)
     node = start_daemon(settings=own_site.settings())
-    why = conda_asks.why_not(node, post(node, "gone", channels=("mine",)))
-    assert f"{own_site.server.url}/mine/linux-64/gone-1.0-h0_0.conda" in why
+    state = done(node, ask(node, "gone", channels=("mine",))["requestId"], AT_ONCE)
+    assert state["succeeded"] is False
+    assert f"{own_site.server.url}/mine/linux-64/gone-1.0-h0_0.conda" in state["reason"]
 
 
 def test_locks_and_what_is_not_there(conda_node: Daemon) -> None:
