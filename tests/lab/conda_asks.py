@@ -94,7 +94,8 @@ def done(node: Daemon, token: str, seconds: float = DONE_SECONDS) -> dict[str, A
 def why_not(node: Daemon, answer: Answer) -> str:
     """Return why a request cannot be answered: its answer's message, or the first reason of its status."""
     if answer.status != 200:
-        return str(answer.json()["message"])
+        told = answer.json()
+        return "\n".join([told["message"], *told.get("details", [])])
     token = answer.json()["requestId"]
     reasons: list[str] = []
 
