@@ -138,6 +138,26 @@ async def test_a_tag_is_not_asked_for_again_within_its_time(node: Node, upstream
     assert len(upstream.asked) == 2
 
 
+async def test_a_tag_whose_image_is_gone_is_asked_for_anew_once(node: Node, upstream: Upstream, clock: Clock) -> None:
+    """Fault B11: a definite 404 below a pinned tag asks for the tag anew, and not again while it is the same."""
+    first = await node.digest()
+    asked = len(upstream.asked)
+    node.pinner.doubt(TAG.repository)
+    assert node.pinner.is_doubted(FromRegistry(TAG)) and not node.fresh()
+    assert await node.digest() == first
+    assert len(upstream.asked) == asked + 1
+    node.pinner.doubt(TAG.repository)
+    assert node.fresh() and await node.digest() == first
+    assert len(upstream.asked) == asked + 1
+    clock.forward(TTL + 1)
+    await node.digest()
+    upstream.names[str(TAG)] = TWO
+    node.pinner.doubt(TAG.repository)
+    assert await node.digest() == TWO
+    node.pinner.doubt(TAG.repository)
+    assert not node.fresh(), "what is new can be gone too"
+
+
 async def test_pins_and_grants_survive_a_restart(
     node: Node, start: Callable[..., Node], upstream: Upstream, clock: Clock
 ) -> None:

@@ -122,7 +122,7 @@ class House:
         grants = Access(database, upstream, ttl=300, grace=300)
         stack.push_async_callback(grants.close)
         pinner = Pinner(database, grants, (), tag_ttl=300, grace=300)
-        contents = Contents(store, upstream, records, layer_limit=10**9)
+        contents = Contents(store, upstream, records, layer_limit=10**9, gone=pinner.doubt)
         named = Layers(store, contents, database, inflated_limit=10**9)
         stack.callback(named.close)
         memo, journals = Memo(database), Journals(database)

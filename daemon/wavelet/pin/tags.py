@@ -54,6 +54,14 @@ class _Pin:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """That what a tag was is gone from its registry; `asked`: when (unix seconds) the tag was asked for again."""
+
+    pinned: Reference
+    asked: float | None = None
+
+
 class Pinner:
     """The pins of one node, in its database; `aliases`, `tag_ttl` and `grace` may be set at any time."""
 
@@ -73,6 +81,7 @@ class Pinner:
         self.grace = grace
         self._lately: dict[tuple[FromRegistry, str], tuple[Pinned, float]] = {}
         self._known: dict[tuple[Reference, str], _Pin] = {}
+        self._doubted: dict[Reference, _Doubt] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
             with contextlib.suppress(InvalidName):  # a row that cannot be read is as good as none
                 key = Reference.parse(leaf), holder
@@ -84,6 +93,24 @@ class Pinner:
         for key in [key for key, pin in self._known.items() if not is_within(pin.at, now, self.grace)]:
             del self._known[key]
         self._database.write_later("DELETE FROM pins WHERE at NOT BETWEEN ? AND ?", now - self.grace, now)
+        leaves = {leaf for leaf, _ in self._known}
+        self._doubted = {leaf: doubt for leaf, doubt in self._doubted.items() if leaf in leaves}
+
+    def doubt(self, repository: Repository) -> None:
+        """Take note that content of a repository is gone: its tags are asked for anew, once within `tag_ttl`."""
+        now = time.time()
+        for (leaf, _), pin in self._known.items():
+            if leaf.digest is None and pin.reference.repository == repository:
+                doubt = self._doubted.get(leaf)
+                asked = None if doubt is None or doubt.pinned != pin.reference else doubt.asked
+                if asked is None or not is_within(asked, now, self.tag_ttl):
+                    self._doubted[leaf] = _Doubt(pin.reference)
+        self._lately.clear()
+
+    def is_doubted(self, plan: Plan) -> bool:
+        """Tell whether a tag of `plan` is to be asked for because what it was is gone."""
+        doubts = (self._doubted.get(leaf.reference) for leaf in sources(plan))
+        return any(doubt is not None and doubt.asked is None for doubt in doubts)
 
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if that takes no question to anybody."""
@@ -120,6 +147,9 @@ class Pinner:
         pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))
         if pin is None or leaf.digest is not None:
             return pin  # a digest does not move; a tag's answer ages, more slowly while nobody can be asked
+        doubt = self._doubted.get(leaf)
+        if doubt is not None and doubt.asked is None and doubt.pinned == pin.reference:
+            return None
         ttl = self.grace if self._access.rests(pin.reference.repository) else self.tag_ttl
         return pin if is_within(pin.at, time.time(), ttl) else None
 
@@ -180,6 +210,11 @@ class Pinner:
     def _remember(self, leaf: Reference, pinned: Reference, holder: str) -> _Pin:
         pin = _Pin(pinned, holder == ANONYMOUS, time.time())
         self._known[leaf, holder] = pin
+        doubt = self._doubted.get(leaf)
+        if doubt is not None and doubt.asked is None and doubt.pinned == pinned:
+            self._doubted[leaf] = replace(doubt, asked=pin.at)
+        else:
+            self._doubted.pop(leaf, None)
         self._database.write_later(
             "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", str(leaf), holder, str(pinned), pin.at
         )

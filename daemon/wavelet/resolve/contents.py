@@ -28,13 +28,25 @@ URLS_TRIED = 8
 
 
 class Contents:
-    """Opens members of closures whose bytes come from outside. `layer_limit`, in bytes, bounds named layers."""
+    """Opens members of closures whose bytes come from outside. `layer_limit`, in bytes, bounds named layers.
 
-    def __init__(self, store: ContentStore, upstream: Upstream, records: Records, *, layer_limit: int) -> None:
+    `gone` is told of each repository that definitely has no more what an image is to have from it.
+    """
+
+    def __init__(
+        self,
+        store: ContentStore,
+        upstream: Upstream,
+        records: Records,
+        *,
+        layer_limit: int,
+        gone: Callable[[Repository], None],
+    ) -> None:
         self._store = store
         self._upstream = upstream
         self._records = records
         self.layer_limit = layer_limit
+        self.gone = gone
 
     async def find(self, content: Content, *, thorough: bool = False) -> Blob | None:
         """Return a member of a closure if the store has it, undamaged, from its source; `thorough` as the store's."""
@@ -95,6 +107,7 @@ class Contents:
                             raise  # the registry does not say that it has none
                         errors.append(UpstreamBroken(error.message) if isinstance(error, CallerError) else error)
                 else:
+                    self.gone(repository)
                     raise verdict(errors)
                 yield incoming
 

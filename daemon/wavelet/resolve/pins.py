@@ -52,6 +52,10 @@ class Pins:
         known = {asked: lock for asked, lock in locks.items() if lock is not None}
         return _locked(plan, pinned, known) if len(known) == len(locks) else None
 
+    def is_doubted(self, plan: Plan) -> bool:
+        """See `wavelet.pin.tags.Pinner.is_doubted`."""
+        return self._images.is_doubted(plan)
+
     async def pin(self, plan: Plan, identity: Identity, *, refresh: bool) -> Pinned:
         """Fix every part of `plan`; with `refresh` its packages are solved for anew.
 

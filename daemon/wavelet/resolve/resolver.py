@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import structlog
 
@@ -12,6 +13,7 @@ from wavelet.errors import (
     BlobNotFound,
     Internal,
     NoSpace,
+    NotFound,
     UpstreamBroken,
     UpstreamError,
     WaveletError,
@@ -45,6 +47,8 @@ from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 PIN_LIMIT = 120.0
 """Seconds after which a pin's job gives up."""
@@ -159,13 +163,15 @@ class Resolver:
         return pinned[0]
 
     async def _looked_at(self, plan: Plan, identity: Identity) -> Pinned:
-        pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
-        # Manifests only, no blobs: it shows whether the image is there for the platform that is asked for.
-        leaves = dict.fromkeys(sources(pinned.plan))
-        await gather_all(self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in leaves)
-        if is_built(pinned):
-            pinned, _, _ = await self._built(plan, pinned, identity, MAKE_LIMIT)
-        return pinned
+        async def look(pinned: Pinned) -> Pinned:
+            # Documents only, no layers: it shows whether the image is there for the platform that is asked for.
+            leaves = dict.fromkeys(sources(pinned.plan))
+            await gather_all(self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in leaves)
+            if is_built(pinned):
+                pinned, _, _ = await self._built(plan, pinned, identity, MAKE_LIMIT)
+            return pinned
+
+        return await self._of_pinned(plan, identity, look)
 
     def prepared(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nothing is left to do for `prepare`."""
@@ -184,12 +190,33 @@ class Resolver:
         Raises:
             WaveletError: why there is no image for this identity.
         """
+
+        async def make(pinned: Pinned) -> tuple[str, Image]:
+            if is_built(pinned):
+                _, key, image = await self._built(plan, pinned, identity, HELD)
+                return key, image
+            key = key_of(pinned.plan)
+            return key, await self.make(pinned.plan, key, identity, pinned.public)
+
+        return await self._of_pinned(plan, identity, make)
+
+    async def _of_pinned(self, plan: Plan, identity: Identity, use: Callable[[Pinned], Awaitable[_T]]) -> _T:
+        """Return what `use` makes of the pinned plan; where what a tag was is gone, the tag is asked for anew, once."""
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
-        if is_built(pinned):
-            _, key, image = await self._built(plan, pinned, identity, HELD)
-            return key, image
-        key = key_of(pinned.plan)
-        return key, await self.make(pinned.plan, key, identity, pinned.public)
+        try:
+            return await use(pinned)
+        except NotFound:
+            if not self._pins.is_doubted(plan):
+                raise
+            anew = await (await self.pin(plan, identity)).result()
+            if anew.plan == pinned.plan:
+                raise
+            log.info("a tag is asked for anew, as what it was is gone", plan=key_of(plan))
+        return await use(anew)
+
+    def gone(self, repository: Repository) -> None:
+        """Take note that a repository definitely has no more what an image is to have from it."""
+        self._contents.gone(repository)
 
     async def _built(self, plan: Plan, pinned: Pinned, identity: Identity, wait: float) -> tuple[Pinned, str, Image]:
         """Make a pinned plan with packages; return it, its key and its image.

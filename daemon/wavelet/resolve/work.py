@@ -10,11 +10,11 @@ from typing import Protocol, TypeVar
 
 from wavelet.cluster.claims import Claims
 from wavelet.cluster.records import Record, Records
-from wavelet.errors import NoSpace
+from wavelet.errors import NoSpace, NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Reference, Repository
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import PackageLayer, WheelLayer
 from wavelet.plan.identity import Identity
@@ -38,6 +38,9 @@ WORK_LIMIT = 3600.0
 
 class Resolves(Protocol):
     """What is needed of the resolver."""
+
+    def gone(self, repository: Repository) -> None:
+        """See `wavelet.resolve.resolver.Resolver.gone`."""
 
     async def make(
         self,
@@ -127,7 +130,11 @@ class ResolverWork:
         data = await self._tools.store.read(reference.digest, origin)
         if data is not None:
             return data, ""
-        fetched = await self._tools.upstream.manifest(reference, self._identity)
+        try:
+            fetched = await self._tools.upstream.manifest(reference, self._identity)
+        except NotFound:
+            self._resolver.gone(reference.repository)
+            raise
         self._account.take_in(Download(len(fetched.data), len(fetched.data)))
         await self._tools.store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
         return fetched.data, fetched.media_type
