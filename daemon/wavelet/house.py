@@ -154,7 +154,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
     answers = Answers(database, images, settings.store.retention)
-    rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids))
+    rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids), settings.http_root == "engine")
     past = History(database)
     patience = Patience(settings.upstream.patience)
     looked_up = KnownRequests(records, past, database, patience, lifetime=settings.records.lifetime)

@@ -20,13 +20,15 @@ from wavelet.front.refusals import refusals
 from wavelet.front.uids import unreadable
 from wavelet.resolve.access import AccessRules
 
+RULES = AccessRules(0)
+
 
 @pytest.fixture
 async def listening() -> AsyncIterator[Listening]:
     async def who(request: web.Request) -> web.Response:
         return web.json_response({"uid": request[IDENTITY].uid})
 
-    app = web.Application(middlewares=[refusals, caller_middleware(AccessRules(0), b"key")])
+    app = web.Application(middlewares=[refusals, caller_middleware(RULES, b"key")])
     app.router.add_get("/who", who)
     operations.add_routes(app)
     listening = await listen(app, Settings(listen="127.0.0.1:0"))
@@ -50,3 +52,15 @@ async def test_a_caller_of_whom_the_kernel_says_nothing_is_refused_and_watchers_
             assert "the kernel does not say who calls" in (await response.json())["message"]
         async with session.get(f"{base}/healthz") as response:
             assert response.status == 200
+
+
+@pytest.mark.parametrize(("owner", "trusted", "seen"), [(0, True, 0), (0, False, None), (1000, False, 1000)])
+async def test_root_is_nobody_where_the_site_says_so(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch, owner: int, trusted: bool, seen: int | None
+) -> None:
+    """Fault G12: callers of a root-run `socat` or `sshd` forward count as root."""
+    monkeypatch.setattr(Peers, "uid_of", lambda *_: owner)
+    monkeypatch.setattr(RULES, "root_over_http", trusted)
+    url = "http://{}:{}/who".format(*listening.address)
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert await response.json() == {"uid": seen}

@@ -114,17 +114,25 @@ class Target:
         try:
             connect(path)
         except PermissionError:
-            return NoDaemon(
-                code,
-                f"{path} may not be used by this user; the admin socket is for root and the group that "
-                "`grpc.admin_group` names",
-                fault="caller",
-            )
+            return NoDaemon(code, _why_closed(path), fault="caller")
         except OSError as error:
             return NoDaemon(code, f"no wavelet daemon answers at {path} ({error.strerror or error}): {_REMEDY}")
         return WaveletRpcError(
             code, f"the wavelet daemon at {path} has closed the connection ({details}); it may be restarting: ask again"
         )
+
+
+def _why_closed(path: str) -> str:
+    """Say why this user may not connect to a socket: a directory on the way is closed, or the socket itself is."""
+    for directory in reversed(Path(path).absolute().parents):
+        if not os.access(directory, os.X_OK, effective_ids=True):
+            return (
+                f"{path} cannot be reached by this user: the directory {directory} is closed to others; let "
+                "the daemon's setting `grpc.socket` name a path that all users may pass, e.g. /run/wavelet/wavelet.sock"
+            )
+    return (
+        f"{path} may not be used by this user; the admin socket is for root and the group that `grpc.admin_group` names"
+    )
 
 
 def connect(path: str) -> None:

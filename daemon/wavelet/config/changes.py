@@ -10,6 +10,7 @@ from wavelet.config.settings import Settings
 LIVE = (
     "hosts",
     "engine_uids",
+    "http_root",
     "tls.certificate",
     "tls.key",
     "log_format",

@@ -265,6 +265,13 @@ class Settings(Section, frozen=True):
     engine_uids: Annotated[
         tuple[int, ...], Meta(description="uids, besides 0, under which container engines pull for their users")
     ] = ()
+    http_root: Annotated[
+        Literal["engine", "anonymous"],
+        Meta(
+            description="what uid 0 is over HTTP: `engine`, which pulls for others, or `anonymous`: nobody in"
+            " particular, where root forwards connections of others (`socat`, `ssh -R`, a proxy)"
+        ),
+    ] = "engine"
     log_format: Annotated[Literal["text", "json"], Meta(description="form of the log on standard error")] = "text"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level logged")] = "info"
     audit_log: Annotated[

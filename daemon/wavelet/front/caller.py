@@ -22,7 +22,7 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        uid = _owner(request)
+        uid = rules.over_http(_owner(request))
         if comes_from_wavelet(request.headers.getall(hdrs.VIA, [])):
             # Whoever makes a daemon ask itself, or another one, must not thereby speak as the daemon's uid.
             uid = None

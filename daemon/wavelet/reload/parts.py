@@ -185,6 +185,7 @@ class House:
             self.known.patience.seconds = new.upstream.patience
             self.scopes.lease = new.store.lease
             self.rules.engine_uids = frozenset(new.engine_uids)
+            self.rules.root_over_http = new.http_root == "engine"
             self.guard.names = names
 
         return apply

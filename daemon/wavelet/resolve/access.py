@@ -31,10 +31,20 @@ class Caller:
 
 @dataclass(slots=True)
 class AccessRules:
-    """The rules of one daemon, which runs as `daemon_uid`; `engine_uids` pull for others, as 0 does, and may be set."""
+    """The rules of one daemon, which runs as `daemon_uid`; the others may be set at any time.
+
+    Attributes:
+        engine_uids: pull for others, as 0 does.
+        root_over_http: whether uid 0 is that over HTTP, too; else root may be forwarding connections of others there.
+    """
 
     daemon_uid: int
     engine_uids: Collection[int] = ()
+    root_over_http: bool = True
+
+    def over_http(self, uid: int | None) -> int | None:
+        """Return whom the owner of a connection over HTTP speaks for; None for nobody in particular."""
+        return None if uid == 0 and not self.root_over_http else uid
 
     def admit(self, caller: Caller) -> None:
         """Return if this daemon serves the caller at all.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from wavelet.client import target
 from wavelet.config import ConfigError, Grpc, Settings
-from wavelet.front.grpc.sockets import make_directory, open_listener, paths_of
+from wavelet.front.grpc.sockets import closed_directory, make_directory, open_listener, paths_of
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o660])
@@ -86,3 +87,26 @@ def test_the_sockets_are_where_the_settings_say(tmp_path: Path) -> None:
     assert paths_of(Settings(state=str(tmp_path))) == (tmp_path / "wavelet.sock", tmp_path / "admin.sock")
     apart = paths_of(Settings(state=str(tmp_path), grpc=Grpc(admin_socket="/y/a.sock")))
     assert apart == (tmp_path / "wavelet.sock", Path("/y/a.sock"))
+
+
+def test_a_directory_on_the_way_that_users_cannot_pass_is_named(tmp_path: Path) -> None:
+    """Fault C4: a socket with mode 0666 in a state directory with mode 0700."""
+    closed = tmp_path / "site" / "state"
+    (closed / "deep").mkdir(parents=True)
+    for each in (*tmp_path.parents, tmp_path):
+        if not each.stat().st_mode & stat.S_IXOTH:
+            each.chmod(0o755)
+    closed.chmod(0o700)
+    assert closed_directory(closed / "deep" / "wavelet.sock") == closed
+    closed.chmod(0o711)
+    assert closed_directory(closed / "deep" / "wavelet.sock") is None
+
+
+def test_who_cannot_pass_is_told_the_directory_and_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault C4: the error spoke of the admin socket."""
+    path = tmp_path / "state" / "wavelet.sock"
+    monkeypatch.setattr(target.os, "access", lambda each, *_, **__: Path(each) != tmp_path / "state")
+    assert f"the directory {tmp_path / 'state'} is closed to others" in target._why_closed(str(path))
+    assert "grpc.socket" in target._why_closed(str(path))
+    monkeypatch.setattr(target.os, "access", lambda *_, **__: True)
+    assert "the admin socket is for root" in target._why_closed(str(path))

@@ -35,6 +35,7 @@ from wavelet.front.grpc.sockets import (
     ADMIN_MODE,
     USER_MODE,
     Listener,
+    closed_directory,
     inherited,
     is_too_long,
     make_directory,
@@ -155,6 +156,12 @@ def _open_sockets(settings: Settings, given: Given, opened: contextlib.ExitStack
             listener = open_listener(path, mode, group, key)
         opened.callback(listener.close)
         listeners.append((door, listener))
+        if door == "user" and os.geteuid() == 0 and (closed := closed_directory(listener.path)) is not None:
+            log.warning(
+                "users cannot reach the gRPC socket: a directory on the way is closed to them; set grpc.socket",
+                path=str(path),
+                directory=str(closed),
+            )
     return tuple(listeners)
 
 

@@ -85,6 +85,11 @@ def make_directory(path: Path, *, private: bool) -> None:
             path.chmod(0o700)
 
 
+def closed_directory(path: Path) -> Path | None:
+    """Return the first directory on the way to a socket that other users may not pass. Blocking."""
+    return next((each for each in reversed(path.parents) if not each.stat().st_mode & stat.S_IXOTH), None)
+
+
 def _unusable(path: Path, why: str) -> ConfigError:
     return ConfigError(f"grpc.socket: {path} cannot be used: {why}; set `grpc.socket`", field="grpc.socket")
 
