@@ -252,6 +252,7 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
         relay,
         archives.complete,
         ground.upstream.location,
+        archives.wheel,
         state / "pip",
         tuple(indexes.directories),
     )

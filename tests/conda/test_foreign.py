@@ -103,6 +103,7 @@ def test_advice_can_be_followed() -> None:
         ("pixi.toml", "pixi.lock"),
         ("./envs/conda.yaml", "name of a file"),
         ("mychannel:tool=1", "two colons"),
+        ("https://x.example/six-1-py3-none-any.whl", "pip:<URL>"),
     ],
 )
 def test_entries_of_others(entry: str, words: str) -> None:

@@ -37,6 +37,7 @@ from wavelet.image.reference import Reference
 from wavelet.pin.conda import lock_file, locks, pinner, relay
 from wavelet.pin.conda.locks import Locks
 from wavelet.pin.conda.pinner import CondaPinner
+from wavelet.pin.conda.pip_urls import FetchedWheel
 from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import Solver
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
@@ -92,6 +93,9 @@ class Node:
         self.archives.append(package.url)
         return replace(package, sha256="a" * 64, size=1)
 
+    async def wheel(self, url: str) -> FetchedWheel:
+        raise NotFound(url)
+
 
 Start = Callable[..., Awaitable[Node]]
 
@@ -121,7 +125,7 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             ways: dict[str, Any] = {"mirror": door.url_for, "generations": door.generations.of}
             solver = Solver(directory / "solver", limit=30, failure=door.failure, **ways)
             known = Locks(database, node.claims, WEEK, lambda: node.now)
-            peers = settings.conda, known, solver, channels, door, node.archive, channels.open
+            peers = settings.conda, known, solver, channels, door, node.archive, channels.open, node.wheel
             node.pinner = CondaPinner(*peers, directory / "pip")
             stack.push_async_callback(node.pinner.close)
             return node

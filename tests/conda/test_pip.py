@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import socket
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import pytest
 
 from lab.wheels import PackageIndex, WheelFile, running_index, sha256, write_sdist
 from wavelet.config import ConfigError
-from wavelet.errors import AccessRefused, InvalidRequest, NotServed, Unsolvable, UpstreamUnreachable
+from wavelet.errors import AccessRefused, DigestMismatch, InvalidRequest, NotServed, Unsolvable, UpstreamUnreachable
 from wavelet.image.platform import Platform
 from wavelet.pin.conda import pip, pip_config, pip_uv
 from wavelet.pin.conda.pip_installed import Installed
+from wavelet.pin.conda.pip_urls import FetchedWheel
 from wavelet.pin.conda.pip_wheels import best, supported_tags, target_of
 from wavelet.plan.conda import Wheel
+from wavelet.plan.specs import normal_requirement
 
 pytestmark = pytest.mark.process
 
@@ -60,13 +63,23 @@ class Ask:
     def __init__(self, cache: Path) -> None:
         self.cache = cache
         self.lines: list[str] = []
+        self.fetched: list[str] = []
 
     async def __call__(self, *requirements: str, **changed: Any) -> tuple[Wheel, ...]:
         given: dict[str, Any] = {
             "python": "3.11.9", "platform": AMD64, "glibc": "2.39", "present": {}, "as_of": None,
             "allowed_hosts": (), "cache": self.cache, "limit": 50.0, "report": self.lines.append,
+            "fetch": self.fetch,
         } | changed  # fmt: skip
         return await pip.resolve(requirements, **given)
+
+    async def fetch(self, url: str) -> FetchedWheel:
+        self.fetched.append(url)
+        self.cache.parent.mkdir(parents=True, exist_ok=True)
+        file = self.cache.parent / "fetched"
+        with urllib.request.urlopen(url) as answer:
+            file.write_bytes(answer.read())
+        return FetchedWheel(file, sha256(file), file.stat().st_size)
 
 
 @pytest.fixture
@@ -146,6 +159,30 @@ async def test_no_such_package_or_version(index: PackageIndex, ask: Ask) -> None
         await ask("tool==9")
     with pytest.raises(Unsolvable, match=r"tool==1\.0.*tool==2\.0"):
         await ask("tool==1.0", "tool==2.0")
+
+
+async def test_a_wheel_by_its_url(index: PackageIndex, ask: Ask) -> None:
+    """Fault E4: a wheel's URL was refused, and the advice of the error too. Its digest is in the lock."""
+    index.add(
+        WheelFile("direct", "3.0", requires=["helper>=2"]), WheelFile("helper", "2.1"), WheelFile("direct", "4.0")
+    )
+    file = "direct-3.0-py3-none-any.whl"
+    url, digest = f"{index.url}/files/direct/{file}", sha256(index.root / "direct" / file)
+    for text in (url, f"direct @ {url}", f"direct @ {url}#sha256={digest}", f"{url}#sha256={digest}"):
+        wheels = await ask(normal_requirement(text, "f"))
+        assert names(wheels) == [file, "helper-2.1-py3-none-any.whl"]
+        assert wheels[0] == Wheel(url, digest)
+    assert ask.fetched == [url] * 4
+    assert await ask(normal_requirement(f"direct @ {url} ; python_version < '3'", "f")) == ()
+    with pytest.raises(DigestMismatch, match=digest):
+        await ask(normal_requirement(f"{url}#sha256={'0' * 64}", "f"))
+    with pytest.raises(Unsolvable, match=r"conda has installed direct 2\.0; ask only one"):
+        await ask(f"direct @ {url}", present={"direct": "2.0"})
+    with pytest.raises(AccessRefused, match="allowed_indexes"):
+        await ask(f"direct @ {url}", allowed_hosts=["elsewhere.test"])
+    index.add(WheelFile("native", tag="cp311-cp311-macosx_11_0_arm64"))
+    with pytest.raises(Unsolvable, match="not for the image's platform"):
+        await ask(f"native @ {index.url}/files/native/native-1.0-cp311-cp311-macosx_11_0_arm64.whl")
 
 
 async def test_what_conda_has_stands(index: PackageIndex, ask: Ask) -> None:
@@ -348,7 +385,10 @@ def processes_with(text: str) -> list[int]:
         ("./tool", "a URL or a path"),
         ("tool-1.0-py3-none-any.whl", "a URL or a path"),
         ("Tool.ZIP[all]>=1", "not a requirement"),
-        ("tool @ https://example.org/tool-1.0-py3-none-any.whl", "by a URL"),
+        ("tool @ https://example.org/tool-1.0.tar.gz", "by a URL that is none of a wheel"),
+        ("tool @ https://example.org/other-1.0-py3-none-any.whl", "not the file name of a wheel of tool"),
+        ("tool @ https://example.org/tool-1.0-py3-none-any.whl#md5=abc", "sha256"),
+        ("tool @ file:///srv/tool-1.0-py3-none-any.whl", "by a URL"),
         ("tool @ file:///etc/passwd", "by a URL"),
         ("tool==", "not a requirement"),
         ("tool\n--index-url=https://example.org", "not a requirement|a URL or a path"),

@@ -167,6 +167,11 @@ def test_logins_are_taken_out() -> None:
         ('six; python_version >= "3.8"', 'six; python_version >= "3.8"'),
         ("\"six; python_version >= '3.8'\"", "six; python_version >= '3.8'"),
         ("multiqc[dev]>=1; python_version < '3.13'", "multiqc[dev]>=1; python_version < '3.13'"),
+        ("https://x.example/a/six-1.0-py3-none-any.whl", "six @ https://x.example/a/six-1.0-py3-none-any.whl"),
+        (
+            "Six @https://x.example/Six-1-py3-none-any.whl#sha256=ab",
+            "six @ https://x.example/Six-1-py3-none-any.whl#sha256=ab",
+        ),
         ("pkg@https://x.example/p-1-py3-none-any.whl", "pkg @ https://x.example/p-1-py3-none-any.whl"),
     ],
 )
@@ -183,6 +188,9 @@ def test_requirements(text: str, requirement: str) -> None:
         "git+https://x/y",
         "./x",
         "https://x/y.whl",
+        "y @ https://x/y-1.tar.gz",
+        "y @ git+https://x/y",
+        "https://u:p@h/y-1-py3-none-any.whl",
         "",
         "a b",
         "a @ https://u:p@h/a.whl",

@@ -67,3 +67,13 @@ def test_sources_alone(node: Daemon) -> None:
     why = conda_asks.why_not(node, conda_asks.post(node, "python", "pip:sources"))
     assert "sources" in why
     assert "built from source" in why
+
+
+def test_a_wheel_by_its_url(node: Daemon, index: PackageIndex) -> None:
+    """Fault E4: a wheel that is named by its URL is the wheel that the index has there, with its digest in the lock."""
+    url = f"{index.url}/files/greets/greets-1.0-py3-none-any.whl"
+    answer = ask(node, "python", f"pip:{url}")
+    state = done(node, answer["requestId"])
+    assert state["succeeded"] is True, state
+    assert digest(node, answer["targetImage"]) == digest(node, made(node, "python", "pip:greets"))
+    assert f"# pip greets @ {url}#sha256=" in lock(node, answer["buildId"], "explicit")

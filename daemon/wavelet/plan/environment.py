@@ -33,7 +33,16 @@ from wavelet.plan.locks import (
     read_flat_pixi_lock,
     read_pixi_lock,
 )
-from wavelet.plan.specs import NO_DEFAULTS, PIP_PREFIX, normal_channel, normal_requirement, normal_spec, unquoted, wrong
+from wavelet.plan.specs import (
+    NO_DEFAULTS,
+    PIP_PREFIX,
+    normal_channel,
+    normal_requirement,
+    normal_spec,
+    unquoted,
+    without_login,
+    wrong,
+)
 
 ENTRIES_LIMIT = 5000
 """Specs, requirements and packages of one environment."""
@@ -139,6 +148,8 @@ def read_entries(entries: list[tuple[str, str]]) -> Environment:
         refuse_foreign_entry(entry, field)
         if entry.startswith(PIP_PREFIX) and not entry.startswith(PIP_PREFIX + ":"):
             pip.add(normal_requirement(entry.removeprefix(PIP_PREFIX), field))
+        elif re.fullmatch(r"https?://\S+\.whl(#\S*)?", entry):
+            raise wrong(field, f"{without_login(entry)[:300]!r} is a Python wheel; write {PIP_PREFIX}<URL>")
         elif re.match(r"(?:https?|file)://", entry) and "::" not in entry:
             packages.append(explicit_package(entry, field))
         else:

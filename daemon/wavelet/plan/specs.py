@@ -46,6 +46,7 @@ _NAMED_VALUE = re.compile(rf"\s*(?P<name>\w+)\s*=\s*(?P<value>{_VALUE})\s*(?:,|$
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\s*(?:[\[(<>=!~;@,]|$)")
+_WHEEL_URL = re.compile(r"https?://[^\s/?#]+/(?:[^\s?#]*/)?(?P<name>[A-Za-z0-9][\w.]*)-[^\s/?#]+\.whl(?:#\S*)?")
 _OPERATORS = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>|,)\s*")
 _EDITABLE = ("git+", "hg+", "svn+", "bzr+", "http://", "https://", "file:", ".", "/", "~")
 
@@ -248,8 +249,11 @@ def normal_requirement(text: str, field: str) -> str:
     if requirement.startswith("-"):
         why = "is an option of pip; only requirements are taken, and indexes are those that the daemon's user has"
         raise wrong(field, f"{shown} {why} configured")
+    wheel = _WHEEL_URL.fullmatch(requirement)
+    if wheel is not None:
+        requirement = f"{wheel['name']} @ {requirement}"
     if requirement.startswith(_EDITABLE):
-        raise wrong(field, f"{shown} is not installed here; give a package's name, or <name> @ <URL of a wheel>")
+        raise wrong(field, f"{shown} is not installed here; give a package's name, or the http(s) URL of a wheel")
     if _REQUIREMENT.match(requirement) is None or without_login(requirement) != requirement:
         raise wrong(field, f"{shown} is not a requirement of a package without a login, like numpy>=1.26")
     found = _NAME.match(requirement)
@@ -258,6 +262,9 @@ def normal_requirement(text: str, field: str) -> str:
     wanted, semicolon, marker = requirement.partition(";")
     if "@" in wanted:
         name, _, url = wanted.partition("@")
+        if _WHEEL_URL.fullmatch(url.strip()) is None:
+            what = "is asked for by something else than the http(s) URL of a wheel"
+            raise wrong(field, f"{name.strip()!r} {what}; nothing is built from source")
         return f"{name.strip()} @ {url.strip()}" + (f" ; {marker.strip()}" if semicolon else "")
     return _OPERATORS.sub(r"\1", wanted).strip() + (f"; {marker.strip()}" if semicolon else "")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wavelet.errors import DigestMismatch, NoSpace, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
+from wavelet.pin.conda.pip_urls import FetchedWheel
 from wavelet.plan.conda import Package
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
@@ -78,6 +79,17 @@ class Archives:
         except DigestMismatch as error:
             raise UpstreamBroken(f"{error.message}; the channel's index, or the lock that names it, is wrong") from None
         return replace(package, sha256=blob.digest.hex, size=blob.size)
+
+    async def wheel(self, url: str) -> FetchedWheel:
+        """Return the file of a wheel that a request names by its URL; whoever pins it verifies it.
+
+        It may be evicted as soon as something is awaited, unless it is held.
+
+        Raises:
+            WaveletError: it cannot be had.
+        """
+        blob = await self.download([url], None)
+        return FetchedWheel(blob.path, blob.digest.hex, blob.size)
 
     async def download(self, urls: Sequence[str], md5: str | None) -> Committed:
         """Return the file that one of `urls` has, verified by its MD5 (in hexadecimal) where that is known.

@@ -26,6 +26,7 @@ from wavelet.pin.conda.completion import Archive, Completion
 from wavelet.pin.conda.lock_file import Location, with_lock_file
 from wavelet.pin.conda.locks import Locks
 from wavelet.pin.conda.messages import Place, Record
+from wavelet.pin.conda.pip_urls import Fetch
 from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import SAYS, Question, Solver
 from wavelet.pin.conda.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
@@ -75,6 +76,7 @@ class CondaPinner:
         relay: Relay,
         archive: Archive,
         location: Location,
+        wheel: Fetch,
         pip_cache: Path,
         wheel_directories: tuple[Path, ...] = (),
     ) -> None:
@@ -88,6 +90,7 @@ class CondaPinner:
             relay: what the solver process reads indexes through.
             archive: fetches a package that no index describes.
             location: opens the URL of a lock file.
+            wheel: fetches a wheel that a requirement names by its URL.
             pip_cache: directory for what package indexes said.
             wheel_directories: where wheels may lie on this machine.
         """
@@ -98,6 +101,7 @@ class CondaPinner:
         self._relay = relay
         self._completion = Completion(solver, archive)
         self._location = location
+        self._wheel = wheel
         self._pip_cache = pip_cache
         self._wheel_directories = wheel_directories
 
@@ -290,6 +294,7 @@ class CondaPinner:
             cache=self._pip_cache,
             limit=self.settings.solve_limit,
             report=job.report,
+            fetch=self._wheel,
         )
 
 

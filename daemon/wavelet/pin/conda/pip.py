@@ -18,6 +18,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
+from packaging.utils import canonicalize_name
 
 from wavelet import directory_trees
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
@@ -25,6 +26,7 @@ from wavelet.image.platform import Platform
 from wavelet.pin.conda import pip_config, pip_uv
 from wavelet.pin.conda.pip_config import PipConfig
 from wavelet.pin.conda.pip_installed import Installed
+from wavelet.pin.conda.pip_urls import Fetch, fetched, wheel_of
 from wavelet.pin.conda.pip_wheels import best, supported_tags, target_of
 from wavelet.plan.conda import Wheel
 
@@ -63,11 +65,12 @@ async def resolve(
     cache: Path,
     limit: float,
     report: Callable[[str], None],
+    fetch: Fetch,
 ) -> tuple[Wheel, ...]:
     """Return the wheels that satisfy `requirements`, sorted; none where conda has installed all of them.
 
     Args:
-        requirements: PEP 508, by name.
+        requirements: PEP 508, by name or by the URL of a wheel.
         python: full version of the environment's CPython, `3.11.9`; empty where it has none.
         platform: of the image.
         glibc: version of the image's C library, `2.39`.
@@ -77,6 +80,7 @@ async def resolve(
         cache: directory for what the indexes said; it may be removed at any time.
         limit: seconds for the whole.
         report: takes lines of the log.
+        fetch: fetches the wheels that requirements name by URLs.
 
     Raises:
         InvalidRequest: a requirement is none, or there is no Python.
@@ -95,14 +99,23 @@ async def resolve(
     config = await asyncio.to_thread(_without_missing, config, report)
     installed = Installed.of(present)
     report(f"pip: resolving {len(parsed)} requirements for {platform}, Python {python}")
+    urls = {wheel.url: wheel for text in parsed if (wheel := wheel_of(Requirement(text))) is not None}
+    check_places(urls.values(), allowed_hosts)
     async with _private_directory() as directory:
         await asyncio.to_thread(cache.mkdir, mode=0o700, parents=True, exist_ok=True)
         constraints, excluded = await asyncio.to_thread(installed.write, directory)
-        question = pip_uv.Question(parsed, python, target, as_of, constraints, excluded)
+        by_url = await fetched(parsed, fetch, tags, directory)
+        for name in by_url.wheels.keys() & installed.versions.keys():
+            message = f"pip: {name} is asked for by a URL, and conda has installed {name} {installed.versions[name]}"
+            raise Unsolvable(f"{message}; ask only one of them for it", field=_FIELD)
+        question = pip_uv.Question(by_url.requirements, python, target, as_of, constraints, excluded)
         reply = await pip_uv.ask(question, config, directory, cache, limit)
     if reply.explanation:
         raise _unsolved(reply.explanation, question, installed)
-    wheels = sorted(_wheel(package, tags, question) for package in reply.packages if "archive" not in package)
+    wheels = [_wheel(package, tags, question) for package in reply.packages if "archive" not in package]
+    # A file that the resolver was given is one of conda's packages, or a wheel that was named by its URL.
+    given = {canonicalize_name(package["name"]) for package in reply.packages if "archive" in package}
+    wheels = sorted([*wheels, *(wheel for name, wheel in by_url.wheels.items() if name in given)])
     check_places(wheels, allowed_hosts, config.directories)
     for wheel in wheels:
         report(f"pip: {wheel.file_name}")
@@ -113,7 +126,7 @@ def parse_requirements(texts: Iterable[str]) -> tuple[str, ...]:
     """Return requirements in normal form, sorted and unique.
 
     Raises:
-        InvalidRequest: one is an option, a URL, a path, or no requirement.
+        InvalidRequest: one is an option, a path, a URL of something else than a wheel, or no requirement.
     """
     return tuple(sorted({_parse(text.strip()) for text in texts}))
 
@@ -152,12 +165,10 @@ def _parse(text: str) -> str:
         place = "/" in text or text.lower().endswith(_ARCHIVES)
         what = "a URL or a path" if place else "not a requirement (PEP 508), e.g. `multiqc>=1.20`"
         shown = pip_uv.without_logins(shown)
-        raise InvalidRequest(f"pip: {shown!r} is {what}; packages are asked for by name", field=_FIELD) from None
-    if requirement.url is not None:
-        message = (
-            f"pip: {requirement.name} is asked for by a URL; packages are asked for by name, from the site's indexes"
-        )
-        raise InvalidRequest(message, field=_FIELD)
+        raise InvalidRequest(
+            f"pip: {shown!r} is {what}; packages are asked for by name, or by the URL of a wheel", field=_FIELD
+        ) from None
+    wheel_of(requirement)
     return str(requirement)
 
 
