@@ -8,16 +8,17 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from house import AMD64, House, Making, house, package, registry_plan
+from house import ABOUT, AMD64, House, Making, house, package, registry_plan
 
 from doubles.registry import Registry
-from wavelet.errors import ImageNotFound, Unsolvable
+from wavelet.errors import ImageNotFound, Unsolvable, UpstreamBroken
 from wavelet.image.digest import Digest
-from wavelet.plan.conda import FromConda
+from wavelet.image.image import Image
+from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, PhaseBegan
-from wavelet.resolve.progress import Ready
+from wavelet.resolve.progress import Failed, Ready
 
 PACKAGES = tuple(package(name) for name in ("a", "b", "c"))
 
@@ -194,3 +195,23 @@ async def test_a_caller_that_goes_away_while_it_waits(node: House, registry: Reg
     assert lock.base.reference.digest is not None
     assert (await node.resolver.solved(plan, NOBODY, refresh=True)).packages == PACKAGES
     assert node.conda.begun == 3
+
+
+async def test_advice_is_what_its_reader_can_follow(node: House, registry: Registry) -> None:
+    """Fault E9: a Nextflow user sends no queries; what settled packages need is a command, or another version."""
+
+    async def gone(_plan: object, _work: object) -> Image:
+        raise UpstreamBroken("the archive is another one than the lock says")
+
+    async def is_proved(_lock: object) -> bool:
+        return True
+
+    node.makers[FromLock] = gone
+    node.conda.is_proved = is_proved  # type: ignore[method-assign]
+    node.conda.go_on.set()
+    request, _ = await node.requests.submit(asked(registry, "a"), NOBODY, {}, ABOUT, dry_run=False, wait=5.0)
+    _, state, _ = await node.requests.status(request.token, NOBODY)
+    assert isinstance(state, Failed)
+    first, _, advice = state.error.message.partition("; these packages were settled")
+    assert first == "the archive is another one than the lock says"
+    assert advice.index("wavelet conda solve --refresh") < advice.index("?refresh=true")
