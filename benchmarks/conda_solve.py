@@ -1,6 +1,6 @@
 """Twenty different environments of nf-core solved at the same moment on sharded channels of the size of conda-forge and
 bioconda (850,000 records, behind nginx), with nothing in any cache: seconds until the last is solved. wavelet's solver
-process, which starts within, and relay with an empty store, against rattler itself with an empty cache: five rounds of
+process, which runs already, and relay with an empty store, against rattler itself with an empty cache: five rounds of
 each in turn, the solutions are compared. And the CPU time of one solve, of daemon and solver process together, on
 channels of the same size that are whole, whose indexes have to be asked for again but have not changed; beside that of
 the first solve, which reads them: three rounds.

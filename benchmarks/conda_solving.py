@@ -2,14 +2,15 @@
 
 Arguments: `rattler`, `wavelet` or `again`, an empty directory, the channels' URLs and the environments' specs, both as
 JSON. The first two solve all environments at once: rattler with one gateway and its cache in the directory; wavelet by
-its solver process and relay, with a store there. The clock starts with the first solve: wavelet's solver process starts
-within, rattler is imported before. The third solves the first environment by wavelet twice, one after the other, with
+its solver process and relay, with a store there. The clock starts when rattler is imported and wavelet's solver process
+has answered an empty request. The third solves the first environment by wavelet twice, one after the other, with
 indexes that are asked for again each time, and says the CPU time of each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ from rattler import ChannelPriority, Gateway, GenericVirtualPackage, MatchSpec, 
 from rattler.package.build_string import BuildString
 
 from wavelet import logs
+from wavelet.app import GARBAGE_THRESHOLDS
 from wavelet.config import Settings
 from wavelet.pin.conda import relay as relays
 from wavelet.pin.conda.solver import Question, Solver
@@ -76,6 +78,9 @@ async def _solver(directory: Path, ttl: float) -> AsyncIterator[Solver]:
 
 async def _wavelet(directory: Path, channels: list[str], environments: list[list[str]]) -> Found:
     async with _solver(directory, 300) as solver:
+        await solver.solve(Question((), (), SUBDIR, ()))
+        gc.freeze()
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
         questions = [Question(tuple(specs), tuple(channels), SUBDIR, VIRTUAL) for specs in environments]
         started = time.monotonic()
         answers = await asyncio.gather(*map(solver.solve, questions))

@@ -435,7 +435,7 @@ class ContentStore:
         self._entries.forget_rows(digest)
 
     def _path(self, digest: Digest) -> Path:
-        return self._blobs / digest.algorithm / digest.hex[:2] / digest.hex
+        return Path(f"{self._blobs}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}")  # joined at once: it is hot
 
     async def close(self) -> None:
         """End running fetches; what they have written is dropped at the next start."""
