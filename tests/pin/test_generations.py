@@ -27,6 +27,8 @@ from wavelet.store.database import Database
 from wavelet.upstream import retry
 from wavelet.upstream.channels import Channels
 
+pytestmark = pytest.mark.process
+
 VIRTUAL = (("__unix", "0", "0"),)
 
 
