@@ -136,7 +136,11 @@ async def test_an_index_is_looked_into_for_a_platform(registry: Registry, daemon
     add_index(registry, "twice", [outer])
     add_index(registry, "named", [inner | {"platform": {"os": "linux", "architecture": "amd64"}}])
     add_index(registry, "bare", [about, entry(arm), entry(amd)])
+    near = f"{daemon.url}/v2/{registry.host.replace(':', '_')}/lab/tool/manifests"
+    accept = {"Accept": amd["media_type"]}  # a client that reads no indexes
     for tag in ("nested", "twice", "named", "bare"):
+        given = await asyncio.to_thread(request, "GET", f"{near}/{tag}", headers=accept)
+        assert given.headers["docker-content-digest"] == amd["manifest"]
         *made, inspected = await answers(daemon, f"{registry.host}/lab/tool:{tag}", "linux/amd64")
         assert [answer.status for answer in made] == [200] * 3, made[0].body
         assert inspected.json()["container"]["digest"] == amd["manifest"]

@@ -455,6 +455,26 @@ async def test_logins_of_rattlers_file(
     assert server.requests[-1].path == f"/t/{SECRET}/lab/{FILE}"
 
 
+async def test_entries_of_rattlers_file_that_are_wrong_or_null(
+    make: Callable[..., Any], server: ChannelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault B9: null means absent in the JSON of others, and one bad entry voids itself only."""
+    server.bearer = SECRET
+    bad: dict[str, Any] = {"a.site": None, "b.site": {"BasicHTTP": None}, "c.site": {"BearerToken": 1}, "d.site": []}
+    own = {"BearerToken": SECRET, "BasicHTTP": None, "CondaToken": None}
+    auth_file(tmp_path / "auth.json", monkeypatch, **bad, **{"127.0.0.1": own})
+    assert await read(await make(), f"{server.channel()}/{FILE}") == DATA
+
+
+async def test_null_in_a_condarc_is_absent(make: Callable[..., Any], server: ChannelServer, home: Path) -> None:
+    """Fault B9: also in the files of conda."""
+    mirrors = f"conda-forge: [{server.channel()}], bioconda: null"
+    (home / ".condarc").write_text(
+        f"channel_alias: null\nmirrored_channels: {{{mirrors}}}\ncustom_channels: {{x: null}}"
+    )
+    assert await read(await make(), f"{FORGE}/{FILE}") == DATA
+
+
 async def test_logins_of_condarc_urls(make: Callable[..., Any], server: ChannelServer, home: Path) -> None:
     host = URL(server.url).authority
     (home / ".condarc").write_text(

@@ -150,7 +150,9 @@ class RegistryDoor:
             return content
         view = parse_document(await self._scopes.document(scope, content), media_type)
         entry = view.select(DEFAULT_PLATFORM) if isinstance(view, Index) else None
-        return content if entry is None else await self._scopes.manifest(scope, entry.descriptor.digest)
+        if entry is not None and entry.descriptor.media_type not in INDEX_TYPES:
+            return await self._scopes.manifest(scope, entry.descriptor.digest)
+        return await self._scopes.looked_into(scope, content, DEFAULT_PLATFORM)
 
     async def _tags(
         self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str]

@@ -16,6 +16,7 @@ from wavelet.front.registry.plans import plan_of
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import ACCEPTED_TYPES, OCI_MANIFEST
+from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.canonical import key as key_of
@@ -167,6 +168,16 @@ class Scopes:
             return await self._member(scope, content, content.source.repository)
         self._touch(image)
         return content
+
+    async def looked_into(self, scope: Scope, index: Content, platform: Platform) -> Content:
+        """Return the manifest for `platform` that lies deeper in an index of an upstream; without one, the index."""
+        if not isinstance(index.source, FromUpstream):
+            return index
+        reference = Reference(index.source.repository, digest=index.descriptor.digest)
+        try:
+            return await self._answer(scope, FromRegistry(reference, platform))
+        except ImageNotFound:
+            return index
 
     async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
         if scope.plan is None:
