@@ -16,6 +16,7 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
+from wavelet.front.grpc import answers as wire
 from wavelet.front.wave import answers
 from wavelet.pin.tags import Pinned
 from wavelet.resolve import patience, progress
@@ -116,6 +117,7 @@ async def test_the_bound_is_a_setting_and_is_said(clock: Clock, capsys: pytest.C
     assert answers.reason(state) == (
         "quay.io answers 503, not now; it is tried again for 5 s more (the daemon's setting upstream.patience)"
     )
+    assert wire._reason(state) == answers.reason(state)
     assert "a request is tried again" in capsys.readouterr().out
     clock.now += 5
     assert await attempts.state(clock.begin) == Failed(clock.error)

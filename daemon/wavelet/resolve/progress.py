@@ -35,6 +35,12 @@ class Pending:
     waiting_for: WaveletError | None = None
     left: float = field(default=0.0, compare=False)
 
+    @property
+    def again(self) -> str:
+        """What is to be said after the reason: for how long more it is tried again; empty if nobody knows."""
+        seconds = f"{self.left:.0f} s more (the daemon's setting upstream.patience)"
+        return f"; it is tried again for {seconds}" if self.left > 0 else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:

@@ -150,7 +150,9 @@ def _state(state: State | None) -> pb.ContainerState.ValueType:
 
 def _reason(state: State | None) -> str:
     match state:
-        case Failed(error) | Pending(WaveletError() as error):
+        case Pending(WaveletError() as error):
+            return text_of(error) + state.again
+        case Failed(error):
             return text_of(error)
     return ""
 

@@ -212,10 +212,9 @@ def service_info() -> models.ServiceInfoAnswer:
 def reason(state: State) -> str | None:
     """Return why a request has failed, or is not decided yet; clients show it to their users verbatim."""
     match state:
-        case Pending(WaveletError() as error, left) if left > 0:
-            again = f"it is tried again for {left:.0f} s more (the daemon's setting upstream.patience)"
-            return f"{text_of(error)}; {again}"
-        case Failed(error) | Pending(WaveletError() as error):
+        case Pending(WaveletError() as error):
+            return text_of(naming_option(error)) + state.again
+        case Failed(error):
             return text_of(naming_option(error))
     return None
 
