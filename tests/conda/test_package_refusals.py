@@ -59,6 +59,7 @@ def test_a_package_inflates_to_no_more_than_is_accepted(bad: dict[str, Bad], tmp
     assert f"more than {BOMB} bytes" in refusal(bad["bad-bomb"].path, tmp_path / "layer", limit=BOMB)
 
 
+@pytest.mark.process
 def test_nor_to_many_times_its_size(monkeypatch: pytest.MonkeyPatch, bad: dict[str, Bad], tmp_path: Path) -> None:
     monkeypatch.setattr(archive_module, "_UNSUSPECTED", 1_000_000)
     monkeypatch.setattr(archive_module, "_RATIO", 2)

@@ -125,6 +125,7 @@ async def test_a_former_log_does_not_come_into_the_new_database(tmp_path: Path) 
     former.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("opens", [open_cache, lambda path, schema: open_kept(path, schema, "the requests")])
 def test_a_full_disk_is_said(tmp_path: Path, opens: Callable[[Path, str], Database]) -> None:
     """Fault G7: a start on a full tmpfs."""

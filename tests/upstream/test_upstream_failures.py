@@ -285,6 +285,7 @@ async def test_own_authority(secure: Registry, client, certificate: tuple[Path, 
     assert (await upstream.head(reference, NOBODY)).granted.public
 
 
+@pytest.mark.process
 async def test_unknown_authority(secure: Registry, upstream: Upstream) -> None:
     with pytest.raises(UpstreamUnreachable, match=r"certificate is not trusted .*ca_file"):
         await upstream.head(Reference(Repository(secure.host, "lab/tool"), "1"), NOBODY)
