@@ -28,7 +28,7 @@ from lab.registry import Registry
 from lab.task_image import task_layer
 from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
-from wavelet.make.conda import scripts
+from wavelet.make.conda import engine_namespace, scripts
 from wavelet.make.conda.engine import Engine
 from wavelet.make.conda.engine_command import DOCKER, PODMAN
 from wavelet.make.conda.engine_namespace import NamespaceEngine
@@ -161,6 +161,19 @@ async def test_every_engine_makes_the_same_layer(
         node = Node(tmp_path / engine.name, registry)
         digests.add(layer_of(node, await node.make(changing(node), engine))[0].digest)
     assert len(digests) == 1
+
+
+async def test_an_image_is_copied_where_nothing_can_be_laid_over_it(
+    node: Node, namespace_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, copied = node, Node(node.everything.directory.parent / "copied", node.registry)
+    laid, _ = layer_of(over, await over.make(changing(over), namespace_engine))
+    filled = len(list(over.everything.directory.glob("tree-*")))
+    await over.make(over.plan(scripted("other", 'echo 1 > "$PREFIX/other"')), namespace_engine)
+    assert len(list(over.everything.directory.glob("tree-*"))) == filled == 1, "a base is unpacked once"
+    monkeypatch.setattr(engine_namespace, "_overlays", lambda start, trial: False)
+    info, _ = layer_of(copied, await copied.make(changing(copied), namespace_engine))
+    assert info.digest == laid.digest
 
 
 async def test_a_script_that_fails_is_named(node: Node, engine: Engine) -> None:

@@ -23,12 +23,14 @@ import zstandard
 from lab.processes import wait_for
 from lab.task_image import task_layer
 from lab.users import User
+from wavelet.directory_trees import remove
 from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.make.conda import engine_enter
 from wavelet.make.conda.engine import first_process
 from wavelet.make.conda.engine_namespace import NamespaceEngine
-from wavelet.make.conda.engine_rootfs import inflated, unpack
-from wavelet.make.conda.engine_tree import DirectoryTree
+from wavelet.make.conda.engine_overlay import OverlayTree
+from wavelet.make.conda.engine_rootfs import furnish, inflated, unpack, unpack_part
+from wavelet.make.conda.engine_tree import DirectoryTree, Tree
 
 pytestmark = pytest.mark.process
 
@@ -222,6 +224,54 @@ def test_a_sandbox_that_cannot_be_says_why() -> None:
         argv = [sys.executable, *inside(Path(directory), "true", None)]
         done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 127 and "mount" in done.stderr
+
+
+CHANGES = """
+cd /opt/conda && cat kept below/one own/two
+echo changed > kept; rm below/gone; rm -r replaced; mkdir replaced; echo new > replaced/in; mv own/two own/three
+chmod 0 own
+"""
+
+
+def entries(tree: Tree) -> dict[str, str]:
+    """Return what a tree has beside directories, and the files' contents."""
+    return {e.path: b"".join(e.chunks()).decode() for e in tree.entries() if e.is_file}
+
+
+@pytest.mark.users
+@pytest.mark.parametrize("who", ["root", "user"])
+def test_an_overlay_keeps_what_is_below_as_it_is(tmp_path: Path, somebody: User, who: str) -> None:
+    uid = 1_999_999_999 if who == "root" else somebody.uid
+    home = tmp_path if who == "root" else somebody.home
+    if who == "root":
+        home.chmod(0o700)
+    base, place = home / "base", home / "place"
+    for path in (base, place, *(place / name for name in ("own", "upper", "work"))):
+        path.mkdir()
+        os.chown(path, uid, uid)
+    blob = tmp_path / "task"
+    blob.write_bytes(task_layer().blob)
+    below = [("kept", b"kept\n"), ("below/one", b"1\n"), ("below/gone", b"gone\n"), ("replaced/x", b"x\n")]
+    unpack_part([blob, layer(tmp_path, *((f"opt/conda/{path}", data) for path, data in below))], base, uid)
+    unpack_part([layer(tmp_path, ("opt/conda/own/two", b"2\n"), (".wavelet/x", b"x"))], place / "own", uid)
+    furnish(place / "upper", uid)
+    tree = OverlayTree((place / "upper", place / "own", base))
+    before = {**{path: data.decode() for path, data in below}, "own/two": "2\n"}
+    assert entries(tree) == before
+    program = home / "enter.py"
+    shutil.copy(engine_enter.__file__, program)
+    environment = {"PATH": "/bin:/usr/bin"}
+    asked = {"argv": ["bash", "-ec", CHANGES], "environment": environment, "base": str(base)}
+    asked["uid"] = uid if who == "root" else None
+    argv = ["/usr/bin/python3", "-I", "-S", str(program), json.dumps(asked)]
+    if who == "root":
+        said = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=30, check=False)
+        assert (said.returncode, said.stderr, said.stdout) == (0, "", "kept\n1\n2\n")
+    else:
+        assert somebody.run("sh", "-c", f"cd {place} && exec {shlex.join(argv)}") == "kept\n1\n2\n"
+    assert entries(tree) == {"kept": "changed\n", "below/one": "1\n", "replaced/in": "new\n", "own/three": "2\n"}
+    assert entries(DirectoryTree(base)) == {path: data.decode() for path, data in below}
+    remove(place)
 
 
 STARTER = """

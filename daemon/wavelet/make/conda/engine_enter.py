@@ -5,7 +5,8 @@
 The directory that it is started in becomes the root of all that the command sees; nothing of the machine's file systems
 is left but a few devices. There is no network, other processes are not seen, root in there is `uid` outside (null: the
 user who runs this), and has the rights that installers need over its own files. `processes` bounds processes and
-threads, if it is not null.
+threads, if it is not null. With `base`, a directory, the root is an overlay of `upper` and `own` in the directory that
+it is started in over that one.
 
 It imports nothing of wavelet: it runs as another user than the daemon where that one is root.
 """
@@ -26,12 +27,14 @@ from typing import Any
 
 _NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000
 """User, mount, PID, network, IPC and UTS (linux/sched.h)."""
+_MOUNTS = 0x00020000
 _NOSUID, _NODEV, _NOEXEC, _BIND, _RECURSIVE, _PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 _DETACH = 2
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _SET_DEATH_SIGNAL, _SET_DUMPABLE, _DROP_RIGHT, _NO_NEW_PRIVILEGES = 1, 4, 24, 38
 _RIGHTS = {0, 1, 3}
 """CHOWN, DAC_OVERRIDE and FOWNER (linux/capability.h)."""
+_OVERLAY = "lowerdir=/tmp/place/own:/tmp/base,upperdir=/tmp/place/upper,workdir=/tmp/place/work,userxattr"
 _DEVICES = ("full", "null", "random", "urandom", "zero")
 _NOT_FOUND = 127
 _COUNTS_BY_NAMESPACE = (5, 14)
@@ -51,8 +54,8 @@ def _prctl(what: int, value: int) -> None:
     _call("prctl", what, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
-    _call("mount", source, target, kind, ctypes.c_ulong(flags), None)
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    _call("mount", source, target, kind, ctypes.c_ulong(flags), data)
 
 
 def _become(uid: int) -> None:
@@ -71,12 +74,27 @@ def _unshare() -> None:
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
 
-def _change_root() -> None:
+def _gather(base: str) -> None:
+    """Mount a directory, and the working directory, where anybody can go. It may lie where only this user can."""
+    opened = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (base, ".")]
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    # The working directory may lie where this user cannot go again, so it is mounted at a place that it can reach.
-    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV)  # noqa: S108 - a mount of its own
+    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")  # noqa: S108 - a mount of its own
+    for name, directory in zip(("base", "place"), opened, strict=True):
+        Path("/tmp", name).mkdir()  # noqa: S108
+        _mount(f"/proc/self/fd/{directory}", f"/tmp/{name}", None, _BIND)  # noqa: S108
+        os.close(directory)
     Path("/tmp/root").mkdir()  # noqa: S108
-    _mount(".", "/tmp/root", None, _BIND | _RECURSIVE)  # noqa: S108
+
+
+def _change_root(*, overlay: bool) -> None:
+    _mount(None, "/", None, _RECURSIVE | _PRIVATE)
+    if overlay:
+        _mount("overlay", "/tmp/root", "overlay", _NOSUID | _NODEV, _OVERLAY)  # noqa: S108
+    else:
+        # The working directory may lie where this user cannot go again, so it is mounted where it can.
+        _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV)  # noqa: S108 - a mount of its own
+        Path("/tmp/root").mkdir()  # noqa: S108
+        _mount(".", "/tmp/root", None, _BIND | _RECURSIVE)  # noqa: S108
     os.chdir("/tmp/root")  # noqa: S108
     for device in _DEVICES:
         _mount(f"/dev/{device}", f"dev/{device}", None, _BIND)
@@ -111,9 +129,15 @@ def main() -> int:
     """See the module. Return the command's status."""
     asked = json.loads(sys.argv[1])
     try:
+        base = asked.get("base")
         if asked["uid"] is not None:
+            if base is not None:
+                _call("unshare", _MOUNTS)
+                _gather(base)
             _become(asked["uid"])
         _unshare()
+        if asked["uid"] is None and base is not None:
+            _gather(base)
         child = os.fork()
         if child:
             # All that runs in there ends with its first process, and is gone once that one has been waited for.
@@ -121,7 +145,7 @@ def main() -> int:
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         _bound(asked.get("processes"))
-        _change_root()
+        _change_root(overlay=base is not None)
         _give_rights_up()
         os.execvpe(asked["argv"][0], asked["argv"], asked["environment"])  # noqa: S606 - what this program is for
     except OSError as error:

@@ -24,7 +24,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.make.conda.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
 from wavelet.make.conda.engine_limits import Limits, Usage, taken_by, written_below
-from wavelet.make.conda.engine_rootfs import inflated, unpack, unpack_base
+from wavelet.make.conda.engine_overlay import OverlayTree
+from wavelet.make.conda.engine_rootfs import furnish, inflated, unpack, unpack_part
 from wavelet.make.conda.engine_tree import DirectoryTree, Tree
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import PREFIX, FromLock
@@ -33,6 +34,9 @@ PROBE_SECONDS = 20.0
 """How long the machine may take to show that there are such namespaces."""
 LOOK_SECONDS = 5.0
 """How often all that is in the image is counted; more often where the file system has lost the room of it."""
+
+_TRIAL = 1024 * 1024
+"""Bytes that an empty sandbox stays under."""
 
 _NOBODY = 1_999_999_999
 """Whom scripts run as where the daemon is root: nobody else's number. Outside of namespaces, root would be root."""
@@ -56,30 +60,70 @@ class NamespaceEngine:
     async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
         base, layers, environment = await _parts(image, work)
-        own_size = await work.run(inflated, layers)
         async with AsyncExitStack() as stack:
-            start, base_size = await stack.enter_async_context(_unpacked(base, work))
-            scratch = await stack.enter_async_context(work.scratch(base_size + own_size + limits.hard.disk))
-            root = scratch / "root"
-            root.mkdir(0o755)
-            sandbox = _Directory(root, environment, limits)
+            start = await stack.enter_async_context(_unpacked(base, work))
+            size = await work.run(inflated, layers) + limits.hard.disk
+            async with work.scratch(_TRIAL) as trial:
+                overlays = await asyncio.to_thread(_overlays, start, trial)
+            if not overlays:  # a copy takes longer, and room
+                size += await asyncio.to_thread(written_below, start)
+            scratch = await stack.enter_async_context(work.scratch(size))
+            place = await work.run(_lay, layers, scratch, start, _owner()) if overlays else scratch / "root"
+            if not overlays:
+                place.mkdir(0o755)
+                await work.run(unpack, layers, place, _owner(), start)
+            sandbox = _Directory(place, start if overlays else None, environment, limits)
             try:
-                await work.run(unpack, layers, root, _owner(), start)
                 yield sandbox
             finally:
                 await sandbox.settle()
 
 
+def _lay(layers: Sequence[Path], scratch: Path, start: Path, owner: int | None) -> Path:
+    """Make the directories of an overlay over `start`; return where they are. Called in a worker."""
+    place = _places(scratch, owner)
+    unpack_part(layers, place / "own", owner)
+    furnish(place / "upper", owner)
+    return place
+
+
+def _places(scratch: Path, owner: int | None) -> Path:
+    place = scratch / "place"
+    for each in (place, *(place / name for name in ("own", "upper", "work"))):
+        each.mkdir(0o755)
+        if owner is not None:
+            os.chown(each, owner, owner)
+    return place
+
+
+def _overlays(start: Path, trial: Path) -> bool:
+    """Tell whether an overlay can be mounted over a directory, as not all kernels and file systems allow. Blocks."""
+    try:
+        place = _places(trial, _owner())
+        furnish(place / "upper", _owner())
+        command = _entering(["/nothing"], {}, base=start)
+        done = subprocess.run(  # noqa: S603 - this interpreter
+            command, cwd=place, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stderr.startswith("/nothing")
+
+
 class _Directory:
     """Nothing runs in it while files go in or out: links that an image's own programs make lead nobody astray."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str], limits: Limits) -> None:
+    def __init__(self, place: Path, base: Path | None, environment: Mapping[str, str], limits: Limits) -> None:
+        """Take the root, or what `_lay` has made over `base`."""
+        root = place if base is None else place / "upper"
+        self._place = place
+        self._base = base
         self._root = root
         self._environment = environment
         self._limits = limits
         self._written = _Written(root, limits.disk)
         self._console: Console | None = None
-        self.tree: Tree = DirectoryTree(root)
+        self.tree: Tree = DirectoryTree(root) if base is None else OverlayTree((root, place / "own", base))
 
     async def put(self, files: Sequence[Given]) -> None:
         await asyncio.to_thread(self._put, files)
@@ -87,8 +131,8 @@ class _Directory:
     async def start(self, line: str) -> Console:
         mark, arguments = first_process()
         await asyncio.to_thread(self._written.begin)
-        argv = _entering(["bash", *arguments], self._environment, self._limits.hard.processes)
-        process = await spawn(argv, self._root)
+        argv = _entering(["bash", *arguments], self._environment, self._limits.hard.processes, self._base)
+        process = await spawn(argv, self._place)
         self._console = Console(process, mark)
         await self._console.started()
         await self._console.say(line)
@@ -168,21 +212,19 @@ def _free_bytes(path: Path) -> int:
 
 
 @asynccontextmanager
-async def _unpacked(base: Mapping[Digest, Path], work: Work) -> AsyncIterator[tuple[Path, int]]:
-    """Give the unpacked layers of a base, and how many bytes they are: most sets of scripts have the same base."""
+async def _unpacked(base: Mapping[Digest, Path], work: Work) -> AsyncIterator[Path]:
+    """Give the unpacked layers of a base: most sets of scripts have the same."""
     layers = list(base.values())
     key = Digest.of(" ".join(base).encode()).hex
-    size = 0
 
     async def measure() -> int:
         return await work.run(inflated, layers)
 
     async def fill(directory: Path) -> None:
-        await work.run(unpack_base, layers, directory)
+        await work.run(unpack_part, layers, directory, _owner())
 
     async with work.tree(key, measure, fill) as directory:
-        size = await asyncio.to_thread(written_below, directory)
-        yield directory, size
+        yield directory
 
 
 async def _parts(plan: FromLock, work: Work) -> tuple[dict[Digest, Path], list[Path], dict[str, str]]:
@@ -210,8 +252,16 @@ async def _parts(plan: FromLock, work: Work) -> tuple[dict[Digest, Path], list[P
     )
 
 
-def _entering(argv: Sequence[str], environment: Mapping[str, str], processes: int | None = None) -> list[str]:
-    asked = {"argv": argv, "environment": environment, "uid": _owner(), "processes": processes}
+def _entering(
+    argv: Sequence[str], environment: Mapping[str, str], processes: int | None = None, base: Path | None = None
+) -> list[str]:
+    asked = {
+        "argv": argv,
+        "environment": environment,
+        "uid": _owner(),
+        "processes": processes,
+        "base": base and str(base),
+    }
     return [sys.executable, "-I", "-S", _ENTER, msgspec.json.encode(asked).decode()]
 
 

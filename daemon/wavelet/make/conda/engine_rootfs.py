@@ -53,15 +53,18 @@ def inflated(layers: Sequence[Path]) -> int:
     return size
 
 
-def unpack_base(layers: Sequence[Path], root: Path) -> None:
-    """Unpack blobs, the lowest first, into an empty directory, for `unpack` to start from.
+def unpack_part(layers: Sequence[Path], root: Path, owner: int | None) -> None:
+    """Unpack some blobs of an image, the lowest first, into an empty directory; all of it is given to `owner`.
 
     Raises:
         UpstreamBroken: a layer is damaged, or has a path that makes no sense.
         EngineFailed: the file system does not take it.
     """
     try:
-        _apply(layers, _Root(root))
+        made = _Root(root)
+        _apply(layers, made)
+        made.forget_own()
+        _give(root, owner)
     except OSError as error:
         raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
 
@@ -101,6 +104,16 @@ def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
     made = _Root(root)
     _apply(layers, made)
     made.furnish()
+    _give(root, owner)
+
+
+def furnish(root: Path, owner: int | None) -> None:
+    """Make what is the engine's in an empty directory that is the uppermost one of an overlay."""
+    _Root(root).furnish()
+    _give(root, owner)
+
+
+def _give(root: Path, owner: int | None) -> None:
     if owner is not None:
         os.chown(root, owner, owner)
         for entry in directory_trees.walk(root):
@@ -140,7 +153,7 @@ class _Root:
 
     def furnish(self) -> None:
         """Make what is the engine's in other engines: directories, and places for devices."""
-        self._remove(self._root / OWN)
+        self.forget_own()
         for path in (*_DIRECTORIES, *(f"{OWN}/{each}" for each in OWN_DIRECTORIES)):
             self._directory(path)
         dev = self._directory("dev")
@@ -150,6 +163,10 @@ class _Root:
         for name, target in _STANDARD.items():
             self._remove(dev / name)
             (dev / name).symlink_to(target)
+
+    def forget_own(self) -> None:
+        """Remove what an image has where the daemon's own files go."""
+        self._remove(self._root / OWN)
 
     def _write(self, member: Member, place: Path) -> None:
         if member.is_directory:

@@ -123,7 +123,7 @@ class DirectoryTree:
         waiting = [(top, below)]
         while waiting:
             place, path = waiting.pop()
-            entry = _OnDisk(place, path, seen)
+            entry = OnDisk(place, path, seen)
             yield entry
             if not entry.is_directory:
                 continue
@@ -133,7 +133,9 @@ class DirectoryTree:
             waiting += [(child, f"{path}/{child.name}".lstrip("/")) for child in children]
 
 
-class _OnDisk:
+class OnDisk:
+    """An entry that is a file, link or directory of this machine; `seen` knows the inodes that came before it."""
+
     def __init__(self, file: Path, path: str, seen: dict[tuple[int, int], str]) -> None:
         status = file.lstat()
         regular = stat.S_ISREG(status.st_mode)
@@ -151,6 +153,7 @@ class _OnDisk:
         self.target = str(file.readlink()) if self.is_symlink else first * self.is_hard_link
 
     def chunks(self) -> Iterator[bytes]:
+        """Yield the contents of a file."""
         if not self._mode & stat.S_IRUSR:
             self._file.chmod(0o755 if self.executable else 0o644)
         with self._file.open("rb") as opened:
