@@ -33,6 +33,9 @@ from wavelet.store.database import Database
 from wavelet.upstream import retry
 from wavelet.upstream.channels import Channels
 
+pytestmark = pytest.mark.process
+"""Channels are made by rattler, in a process."""
+
 PLAIN = "linux-64/repodata.json"
 SHARDS = "linux-64/repodata_shards.msgpack.zst"
 TOOL = Package("tool", version="1.0", files={"bin/tool": text("x")}, depends=("lib",))
