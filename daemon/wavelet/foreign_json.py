@@ -7,6 +7,7 @@ is read here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,21 +27,33 @@ def decode(data: bytes, kind: type[_T]) -> _T:
     Raises:
         ForeignJsonError: see there.
     """
+    hashable: Any = kind
     try:
         refuse_deep(data)
-        return msgspec.json.decode(data, type=kind)
+        decoded: _T = _decoder(hashable).decode(data)
     except msgspec.ValidationError:
         pass  # perhaps for a null alone
     except (msgspec.DecodeError, UnicodeDecodeError, TooNested) as error:
         raise ForeignJsonError(str(error)) from None
+    else:
+        return decoded
     try:
         return msgspec.convert(without_nulls(msgspec.json.decode(data)), kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # also behind the place where the first reading ended
         raise ForeignJsonError(str(error)) from None
 
 
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)  # one that is made anew each time takes twice as long
+
+
 def convert(value: object, kind: type[_T]) -> _T | None:
     """Return a decoded value as `kind`, None where it is not of it."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        pass  # perhaps for a null alone
     try:
         return msgspec.convert(without_nulls(value), kind)
     except msgspec.ValidationError:

@@ -54,12 +54,12 @@ class Platform:
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
         """Return the normal form of what a manifest says: aliases resolved, default variants filled in or left out."""
         architecture = _ARCHITECTURES.get(architecture, architecture)
-        if (architecture, variant) in (("arm64", "8"), ("arm64", "v8"), ("amd64", "v1")):
+        if variant.isdigit():
+            variant = f"v{variant}"
+        if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
             variant = ""
         if architecture == "arm" and not variant:
             variant = "v7"
-        if variant.isdigit():
-            variant = f"v{variant}"
         return cls(os, architecture, variant)
 
     def __str__(self) -> str:
