@@ -19,7 +19,7 @@ from wavelet.errors import EngineFailed, InvalidRequest, NotServed
 from wavelet.image.digest import Digest
 from wavelet.resolve.engine_address import Engine as Kind
 from wavelet.resolve.engine_address import chosen_address
-from wavelet.resolve.engine_pull import into_engine, socket_of
+from wavelet.resolve.engine_pull import address_of, into_engine
 from wavelet.resolve.taking import Taken
 
 DIGEST = Digest.of(b"a manifest")
@@ -30,6 +30,7 @@ class Engine:
 
     def __init__(self, directory: Path) -> None:
         self.socket = directory / "engine.sock"
+        self.port = 0
         self.says: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[tuple[str, str]] = []
         self.go_on = asyncio.Event()
@@ -79,14 +80,21 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.UnixSite(runner, str(made.socket)).start()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.port = next(int(each[1]) for each in runner.addresses if isinstance(each, tuple))
     yield made
     made.go_on.set()
     await runner.cleanup()
 
 
-async def pulled(engine: Engine, *names: str, kind: Kind = "docker", **more: Any) -> dict[int, list[Taken]]:
+async def pulled(
+    engine: Engine, *names: str, kind: Kind = "docker", address: str = "", **more: Any
+) -> dict[int, list[Taken]]:
     told: dict[int, list[Taken]] = defaultdict(list)
-    async with aclosing(into_engine(names, kind, engine.socket, concurrency=2, **more)) as taking:
+    async with aclosing(
+        into_engine(names, kind, address or f"unix://{engine.socket}", concurrency=2, **more)
+    ) as taking:
         async for each in taking:
             told[each.index].append(each)
     return told
@@ -139,10 +147,20 @@ async def test_podman_pulls_by_its_own_api(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("kind", ["docker", "podman"])
+async def test_an_engine_at_a_port_of_this_machine(engine: Engine, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault D13: `DOCKER_HOST=tcp://127.0.0.1:2375`; a proxy of the environment is not asked."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    name = "127.0.0.1:9090/lab/tool:1"
+    engine.says = {name: [{"status": f"Digest: {DIGEST}"}]}
+    told = await pulled(engine, name, kind=kind, address=f"tcp://127.0.0.1:{engine.port}")
+    assert told[0][-1] == Taken(0, 0, 0, DIGEST, done=True)
+
+
+@pytest.mark.parametrize("kind", ["docker", "podman"])
 async def test_who_leaves_ends_the_pull(engine: Engine, kind: Kind) -> None:
     engine.says["lab/slow:1"] = [part("a", "Downloading", 1, 1000)]
     engine.go_on.clear()
-    async with aclosing(into_engine(["lab/slow:1"], kind, engine.socket, concurrency=1)) as taking:
+    async with aclosing(into_engine(["lab/slow:1"], kind, f"unix://{engine.socket}", concurrency=1)) as taking:
         async for each in taking:
             if each.done_bytes:
                 break
@@ -157,7 +175,11 @@ def test_the_users_own_choice_of_an_engine() -> None:
     unset = {"DOCKER_HOST": "", "HOME": "/nonexistent"}
     assert (chosen_address("docker", unset), chosen_address("podman", unset)) == ("", "")
     assert chosen_address("docker", {"DOCKER_HOST": "unix://"}) == ""
-    for address in ("tcp://127.0.0.1:2375", "ssh://me@far", "far:2375", "unix://relative.sock"):
+    for address in ("tcp://127.0.0.1:2375", "tcp://localhost:2375", "tcp://[::1]:2375"):
+        assert chosen_address("docker", {"DOCKER_HOST": address}) == address
+        with pytest.raises(InvalidRequest, match="DOCKER_TLS_VERIFY wants TLS"):
+            chosen_address("docker", {"DOCKER_HOST": address, "DOCKER_TLS_VERIFY": "1"})
+    for address in ("tcp://192.0.2.1:2375", "tcp://127.0.0.1", "ssh://me@far", "far:2375", "unix://relative.sock"):
         with pytest.raises(InvalidRequest, match=r"DOCKER_HOST is .*--engine-socket"):
             chosen_address("docker", {"DOCKER_HOST": address})
 
@@ -186,18 +208,19 @@ def test_contexts_of_docker(tmp_path: Path) -> None:
 
 
 async def test_an_engine_that_is_not_there(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert socket_of("docker", f"unix://{engine.socket}") == engine.socket
+    for address in (f"unix://{engine.socket}", str(engine.socket)):
+        assert address_of("docker", address) == f"unix://{engine.socket}"
     with pytest.raises(InvalidRequest, match="engineAddress"):
-        socket_of("docker", "tcp://127.0.0.1:2375")
+        address_of("docker", "tcp://192.0.2.1:2375")
     with pytest.raises(NotServed, match=r"no podman here: no socket at .*/absent"):
-        socket_of("podman", str(tmp_path / "absent"))
+        address_of("podman", str(tmp_path / "absent"))
     (tmp_path / "podman").mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "podman" / "podman.sock").symlink_to(engine.socket)
-    assert socket_of("podman") == tmp_path / "podman" / "podman.sock"
+    assert address_of("podman") == f"unix://{tmp_path}/podman/podman.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.socket}")
-    assert socket_of("docker") == engine.socket
+    assert address_of("docker") == f"unix://{engine.socket}"
     dead = tmp_path / "dead.sock"
-    async with aclosing(into_engine(["lab/x:1"], "docker", dead, concurrency=1)) as taking:
+    async with aclosing(into_engine(["lab/x:1"], "docker", f"unix://{dead}", concurrency=1)) as taking:
         last = [each async for each in taking][-1]
     assert isinstance(last.error, EngineFailed)

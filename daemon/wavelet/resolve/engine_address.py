@@ -1,4 +1,4 @@
-"""Where a user's container engine is, by the rules of its own command.
+"""Where a user's container engine is, by the rules of its own command: a unix socket, or a port of this machine.
 
 docker: DOCKER_HOST, else the context that DOCKER_CONTEXT or the configuration names; podman: CONTAINER_HOST.
 """
@@ -12,25 +12,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wavelet.errors import InvalidRequest
+from wavelet.upstream.addresses import is_loopback
 
 Engine = Literal["docker", "podman"]
 
-SCHEME = "unix://"
+UNIX, TCP = "unix://", "tcp://"
 
 FILE_LIMIT = 1024 * 1024
 """Bytes that are read of a file of docker's."""
 
 
 def chosen_address(engine: Engine, environment: Mapping[str, str]) -> str:
-    """Return `unix://` and the path that the user has chosen, empty where it is the engine's usual place. Blocking.
+    """Return the address that the user has chosen (see `parse_address`), empty for the usual place. Blocking.
 
     Raises:
-        InvalidRequest: what is chosen is no socket of this node, or cannot be read; the message says where it is set.
+        InvalidRequest: what is chosen is not on this node, or cannot be read; the message says where it is set.
     """
     if engine == "podman":
-        return _socket("CONTAINER_HOST", environment.get("CONTAINER_HOST", ""))
+        return parse_address("CONTAINER_HOST", environment.get("CONTAINER_HOST", ""))
     if environment.get("DOCKER_HOST"):
-        return _socket("DOCKER_HOST", environment["DOCKER_HOST"])
+        said = "DOCKER_TLS_VERIFY" if environment.get("DOCKER_TLS_VERIFY") else "DOCKER_HOST"
+        return parse_address(said, environment["DOCKER_HOST"], tls=bool(environment.get("DOCKER_TLS_VERIFY")))
     directory = Path(environment.get("DOCKER_CONFIG") or Path(environment.get("HOME") or Path.home()) / ".docker")
     name = environment.get("DOCKER_CONTEXT") or _member(_document(directory / "config.json"), "currentContext")
     if name in ("", "default"):
@@ -42,20 +44,33 @@ def chosen_address(engine: Engine, environment: Mapping[str, str]) -> str:
         raise _refused(said, f"is not there ({meta})")
     endpoints = _document(meta).get("Endpoints")
     endpoint = endpoints.get("docker") if isinstance(endpoints, dict) else None
-    return _socket(said, _member(endpoint if isinstance(endpoint, dict) else {}, "Host"))
+    has_tls = (meta.parents[2] / "tls" / digest).is_dir()
+    return parse_address(said, _member(endpoint if isinstance(endpoint, dict) else {}, "Host"), tls=has_tls)
 
 
-def _socket(said: str, address: str) -> str:
-    if address in ("", SCHEME):
+def parse_address(said: str, address: str, *, tls: bool = False) -> str:
+    """Read an engine's address: `unix://` and a path, a path, or `tcp://` and a loopback address with its port.
+
+    `said` is where it is set. The result begins with `unix://` or `tcp://`; it is empty for an empty address.
+
+    Raises:
+        InvalidRequest: it is none of these, or would have to be spoken to by TLS.
+    """
+    if address in ("", UNIX):
         return ""
-    if not address.startswith((f"{SCHEME}/", "/")):
-        shown = address.partition("://")[0] + "://…" if "://" in address else "an address without unix://"
-        raise _refused(said, f"is {shown}, and only an engine of this node can pull from this daemon: by its socket")
-    return SCHEME + address.removeprefix(SCHEME)
+    if address.startswith((f"{UNIX}/", "/")):
+        return UNIX + address.removeprefix(UNIX)
+    host, _, port = address.removeprefix(TCP).rstrip("/").rpartition(":")
+    if address.startswith(TCP) and is_loopback(host.strip("[]")) and port.isascii() and port.isdecimal():
+        if tls:
+            raise _refused(said, "wants TLS, which is not spoken with engines")
+        return address.rstrip("/")
+    shown = address.partition("://")[0] + "://…" if "://" in address else "an address without unix://"
+    raise _refused(said, f"is {shown}, and only an engine of this node can pull from this daemon")
 
 
 def _refused(said: str, why: str) -> InvalidRequest:
-    message = f"{said} {why}; name the engine's socket (--engine-socket unix:///path/of/the.sock)"
+    message = f"{said} {why}; name the engine's socket (engineAddress, --engine-socket unix:///path/of/the.sock)"
     return InvalidRequest(message, field="engineAddress")
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wavelet.errors import EngineFailed, InvalidDigest, InvalidRequest, NotServed, WaveletError
+from wavelet.errors import EngineFailed, InvalidDigest, NotServed, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.resolve.engine_address import SCHEME, Engine, chosen_address
+from wavelet.resolve.engine_address import TCP, UNIX, Engine, chosen_address, parse_address
 from wavelet.resolve.taking import Taken, follow
 
 if TYPE_CHECKING:
@@ -36,23 +36,22 @@ _PODMAN_PULL = "/v4.0.0/libpod/images/pull"
 _DIGEST = "Digest: "
 
 
-def socket_of(engine: Engine, address: str = "") -> Path:
-    """Return the socket of an engine: the one that `address` names (a path, or `unix://` and a path), or the usual one.
+def address_of(engine: Engine, address: str = "") -> str:
+    """Return where an engine is (see `parse_address`): at `address`, or at its usual place.
 
     The usual one is what the daemon's own environment chooses, if it does. Blocking.
 
     Raises:
-        InvalidRequest: the address is not a socket's.
+        InvalidRequest: the address is not one of an engine of this node.
         NotServed: there is no socket.
     """
-    if address and not address.startswith((SCHEME, "/")):
-        message = f"engineAddress: {address[:300]!r} is no unix socket; write unix:///path/of/the.sock"
-        raise InvalidRequest(message, field="engineAddress")
-    address = address or chosen_address(engine, os.environ)
-    places = [Path(address.removeprefix(SCHEME))] if address else _usual(engine)
+    found = parse_address("engineAddress", address) or chosen_address(engine, os.environ)
+    if found.startswith(TCP):
+        return found
+    places = [Path(found.removeprefix(UNIX))] if found else _usual(engine)
     for place in places:
         if place.is_socket():
-            return place
+            return f"{UNIX}{place}"
     looked = " or ".join(map(str, places))
     message = f"there is no {engine} here: no socket at {looked}; start its service, or name its socket (engineAddress)"
     raise NotServed(message, field="engineAddress")
@@ -66,7 +65,7 @@ def _usual(engine: Engine) -> list[Path]:
 
 
 def into_engine(
-    names: Sequence[str], engine: Engine, address: Path, *, concurrency: int, platform: str = ""
+    names: Sequence[str], engine: Engine, address: str, *, concurrency: int, platform: str = ""
 ) -> AsyncGenerator[Taken, None]:
     """Have an engine pull images, and yield how far they are: each at its start, as it goes, and at its end.
 
@@ -75,7 +74,7 @@ def into_engine(
     Args:
         names: with this daemon's authority, as engines pull them.
         engine: which kind it is.
-        address: the socket of its API.
+        address: where its API is; see `address_of`.
         concurrency: images at one time.
         platform: to choose from an index; the engine's own if it is empty.
     """
@@ -90,7 +89,7 @@ class _Image:
     index: int
     name: str
     engine: Engine
-    address: Path
+    address: str
     platform: str
     digest: Digest | None = None
     parts: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -120,9 +119,14 @@ class _Image:
         from docker.errors import DockerException  # noqa: PLC0415
         from requests.exceptions import RequestException  # noqa: PLC0415
 
+        class Direct(APIClient):
+            """Asks without the environment's proxies and netrc: none stands before an engine of this node."""
+
+            trust_env = property(lambda _: False, lambda _, __: None)
+
         self._knock()
         try:
-            client = APIClient(f"{SCHEME}{self.address}", version="auto", timeout=ANSWER_LIMIT)
+            client = Direct(self.address, version="auto", timeout=ANSWER_LIMIT)
             with contextlib.closing(client), contextlib.closing(self._saying(client)) as said:
                 self._follow(said, stopping)
                 if self.digest is None and not stopping():
@@ -156,13 +160,26 @@ class _Image:
 
     def _knock(self) -> None:
         # The SDK's own words for a socket that nobody listens on are a chain of exceptions.
-        with socket.socket(socket.AF_UNIX) as door:
-            door.settimeout(ANSWER_LIMIT)
-            try:
-                door.connect(str(self.address))
-            except OSError as error:
-                why = error.strerror or "no answer"
-                raise EngineFailed(f"{self.engine} does not answer at {self.address}: {why}") from None
+        try:
+            with contextlib.closing(self._connected()):
+                pass
+        except OSError as error:
+            why = error.strerror or "no answer"
+            shown = self.address.removeprefix(UNIX)
+            raise EngineFailed(f"{self.engine} does not answer at {shown}: {why}") from None
+
+    def _connected(self) -> socket.socket:
+        if self.address.startswith(TCP):
+            host, _, port = self.address.removeprefix(TCP).rpartition(":")
+            return socket.create_connection((host.strip("[]"), int(port)), ANSWER_LIMIT)
+        door = socket.socket(socket.AF_UNIX)
+        door.settimeout(ANSWER_LIMIT)
+        try:
+            door.connect(self.address.removeprefix(UNIX))
+        except BaseException:
+            door.close()
+            raise
+        return door
 
     def _follow(self, said: Iterator[Mapping[str, Any]], stopping: Callable[[], bool]) -> None:
         for event in said:

@@ -18,7 +18,7 @@ from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.plan.plan import Plan
 from wavelet.resolve.documents import Documents
 from wavelet.resolve.engine_address import Engine
-from wavelet.resolve.engine_pull import into_engine, socket_of
+from wavelet.resolve.engine_pull import address_of, into_engine
 from wavelet.resolve.taking import Taken
 from wavelet.v1 import images_pb2 as pb
 from wavelet.v1.containers_pb2 import Progress
@@ -112,8 +112,8 @@ class Images(ImageServiceServicer):
         if engine is not None:
             pulled = [f"{self._names.authority}/{as_pulled(name)}" for name in names]
             platform = next(iter(request.platforms), "")
-            socket = await asyncio.to_thread(socket_of, engine, request.engine_address)
-            return into_engine(pulled, engine, socket, concurrency=concurrency, platform=platform)
+            address = await asyncio.to_thread(address_of, engine, request.engine_address)
+            return into_engine(pulled, engine, address, concurrency=concurrency, platform=platform)
         seconds = request.lease.ToNanoseconds() / 1e9 if request.HasField("lease") else None
         lease = self._behind.reloads.settings.store.lease if seconds is None else max(0.0, seconds)
         return self._behind.prefetcher.take(
