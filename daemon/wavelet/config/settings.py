@@ -195,7 +195,7 @@ class Conda(Section, frozen=True):
         Literal["many", "few"],
         Meta(
             description="layers of an image: `many`, one for each large package, which all images share that have it;"
-            " `few`, at most four, which Docker before 25 pulls faster the first time"
+            " `few`, at most four, which Docker 20.10 pulls faster the first time"
         ),
     ] = "many"
     workers: Annotated[int, Meta(description="processes that make layers; 0: one per CPU", ge=0)] = 0
