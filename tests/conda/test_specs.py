@@ -40,6 +40,8 @@ from wavelet.plan.specs import (
         ("pytorch=*=cuda*", "pytorch=*=cuda*"),
         ("pytorch * cuda*", "pytorch=*=cuda*"),
         ("python >=3.10, <3.13", "python>=3.10,<3.13"),
+        ("python >=3.10 h2755cc3_0", "python>=3.10=h2755cc3_0"),
+        ("blas 1.0 mkl", "blas==1.0=mkl"),
         ("python >=3.10,<3.13 *_cpython", "python>=3.10,<3.13=*_cpython"),
         ("python 3.8|3.9", "python 3.8|3.9"),
         ("python=3.8|3.9", "python=3.8|3.9"),
@@ -74,7 +76,8 @@ def test_normal_forms(text: str, spec: str) -> None:
         ("samtools=>1", "'=>1'"),
         ("samtools=1.17,", "''"),
         ("samtools >=1 <2", "commas"),
-        ("a b c d", "commas"),
+        ("a b c d", "several packages"),
+        ("a 1 c d", "commas"),
         ("samtools@1.17", "'@'"),
         ("samtools=1[build=x", "bracket"),
         ("samtools $(id)", "$"),
@@ -103,6 +106,7 @@ def test_what_no_solver_reads_is_refused(text: str, words: str) -> None:
         "bioconda::fastqc bioconda::multiqc=1.2",
         "samtools>=1.17 hisat2",
         "samtools 1.17 bwa=0.7",
+        "conda install samtools",
     ],
 )
 def test_several_packages_in_one_text(text: str) -> None:
@@ -184,6 +188,7 @@ def test_requirements(text: str, requirement: str) -> None:
     "text",
     [
         "-r reqs.txt",
+        "six==1.16.0 --hash=sha256:ab",
         "--index-url https://x",
         "git+https://x/y",
         "./x",

@@ -71,7 +71,7 @@ def normal_spec(text: str, field: str) -> str:
         return wrong(field, f"{without_login(spec)!r} is not a spec of a conda package: {why}")
 
     if _is_several(spec):
-        hint = "two packages are two entries (in a file, two lines); for a version write <name>=<version>"
+        hint = "two packages are two entries (in a file, two lines); one is <name>=<version>=<build>"
         raise refuse(f"it looks like several packages; {hint}")
     head, bracket, members = spec.partition("[")
     if bracket and not members.endswith("]"):
@@ -143,11 +143,9 @@ def _split_channel(channel: str) -> tuple[str, str]:
 
 def _is_several(spec: str) -> bool:
     """Tell whether a text looks like packages with spaces between, as on the command line of conda."""
-    first, *rest = re.sub(r"\[[^\]]*\]?", "", _AROUND.sub(r"\1", spec)).split() or [""]
-    if any(_ANOTHER.match(word) for word in rest):
-        return True
+    _, *rest = re.sub(r"\[[^\]]*\]?", "", spec).split() or [""]
     # A version may begin with a letter, but who has such a one can write `name==version`, and a build `name=1.0=build`.
-    return bool(rest) and (bool(re.search("[=<>~]", first)) or len(rest) == 1) and _WORD.fullmatch(rest[0]) is not None
+    return any(_ANOTHER.match(word) for word in rest) or (bool(rest) and _WORD.fullmatch(rest[0]) is not None)
 
 
 def _condition(text: str, refuse: Callable[[str], InvalidRequest]) -> tuple[str, str]:
@@ -254,6 +252,8 @@ def normal_requirement(text: str, field: str) -> str:
         requirement = f"{wheel['name']} @ {requirement}"
     if requirement.startswith(_EDITABLE):
         raise wrong(field, f"{shown} is not installed here; give a package's name, or the http(s) URL of a wheel")
+    if re.search(r"\s--\w", requirement):
+        raise wrong(field, f"{shown} has options of pip behind it; leave them out, the lock has the digests")
     if _REQUIREMENT.match(requirement) is None or without_login(requirement) != requirement:
         raise wrong(field, f"{shown} is not a requirement of a package without a login, like numpy>=1.26")
     found = _NAME.match(requirement)
