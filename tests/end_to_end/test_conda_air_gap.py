@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab import conda_asks, images, nextflow
-from lab.conda_asks import CondaSite, ask, digest, done, files, layers, made, status
+from lab.conda_asks import CondaSite, ask, digest, done, files, layers, made
 from lab.conda_channel import ChannelServer
 from lab.daemon import Daemon
 from lab.engines import Docker
-from lab.processes import wait_for
 from lab.registry import Registry
 from lab.task_image import task_image
 
@@ -48,9 +47,9 @@ def test_a_warm_node_needs_nobody(start_daemon: Callable[..., Daemon], lonely: C
     answer = ask(node, "labtool", "bwa=0.7.17")
     state = done(node, answer["requestId"])
     assert state["succeeded"] is True, state
-    lost = ask(node, "which")["requestId"]
-    assert "succeeded" not in status(node, lost)
-    wait_for(lambda: lonely.server.host in status(node, lost).get("reason", ""), "a reason", 15)
+    state = done(node, ask(node, "which")["requestId"], 15)
+    assert state["succeeded"] is False
+    assert lonely.server.host in state["reason"]
 
 
 def test_a_channel_that_is_a_directory(
