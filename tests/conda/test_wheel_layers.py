@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lab.wheels import WheelFile
+from lab.wheels import WheelFile, urlsafe_sha256
 from wavelet.errors import UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
@@ -298,6 +298,31 @@ def test_wheels_that_are_refused(tmp_path: Path, wheel: WheelFile, why: str) -> 
     with pytest.raises(UpstreamBroken, match=why) as refused:
         layer_of(path, tmp_path / "layer")
     assert path.name in refused.value.message
+
+
+NESTED = "Content-Type: message/rfc822\n\n" * 3000
+
+
+class NestedWheel(WheelFile):
+    """A wheel whose WHEEL is a message in a message, and so on."""
+
+    def members(self) -> dict[str, bytes]:
+        members = super().members()
+        path, record = f"{self.dist_info}/WHEEL", f"{self.dist_info}/RECORD"
+        members[path] = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\n" + NESTED.encode()
+        lines = members[record].decode().splitlines(keepends=True)
+        own = f"{path},sha256={urlsafe_sha256(members[path])},{len(members[path])}\n"
+        members[record] = "".join(own if line.startswith(f"{path},") else line for line in lines).encode()
+        return members
+
+
+def test_a_message_in_a_message_without_an_end(tmp_path: Path) -> None:
+    """Fault G1: the parser of messages recurses over what METADATA and WHEEL say."""
+    path = WheelFile("tool", extra_metadata=NESTED).write(tmp_path)
+    assert layer_of(path, tmp_path / "layer")
+    path = NestedWheel("tool").write(tmp_path / "nested")
+    with pytest.raises(UpstreamBroken, match="the package index has to replace the wheel"):
+        layer_of(path, tmp_path / "other")
 
 
 def test_a_wheel_under_another_name(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from email.message import Message
+from email.parser import HeaderParser
 from functools import cached_property
 from typing import BinaryIO, cast
 
 from installer.records import Hash, parse_record_file
 from installer.sources import WheelContentElement, WheelSource
-from installer.utils import canonicalize_name, parse_metadata_file, parse_wheel_filename
+from installer.utils import canonicalize_name, parse_wheel_filename
 
 CHUNK = 256 * 1024
 """Bytes of a member that are in memory at a time."""
@@ -152,8 +153,8 @@ class Wheel(WheelSource):
 
     @cached_property
     def metadata(self) -> Message:
-        """What METADATA says."""
-        return parse_metadata_file(self.read_dist_info("METADATA"))
+        """What METADATA says: its headers. The parser of whole messages recurses where one is said to hold another."""
+        return HeaderParser().parsestr(self.read_dist_info("METADATA"))
 
     @cached_property
     def newest(self) -> int:
