@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -228,3 +229,23 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             Audit(tmp_path / name)
         assert caught.value.field == "audit_log"
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_is_remembered_of_a_caller_is_bounded() -> None:
+    """Fault D14: names and reasons are of callers, who may send megabytes with each of thousands of requests."""
+    audit = Audit(None)
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            audit.note("refused", name=f"{number:08}" + "x" * 1_000_000, reason=f"{number}" + "y" * 1_000_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000
+
+
+def test_a_long_reason_is_read_in_no_time() -> None:
+    """Fault D14: to look for the end of a URL at each beginning of one takes the square of their number."""
+    with structlog.testing.capture_logs() as said:
+        Audit(None).note("refused", reason="http://" * 200_000)
+    assert len(said[0]["reason"]) <= module.TEXT_LIMIT

@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -149,6 +150,28 @@ def test_helper_failures(helper: Callable[[str, str], None], monkeypatch: pytest
             helpers.ask(name, "quay.io")
         assert "my-secret" not in str(caught.value)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.process
+def test_what_helpers_print_is_bounded(helper: Callable[[str, str], None]) -> None:
+    """Fault C3: one that prints without end would fill the daemon's memory until its time is over."""
+    helper("endless", "yes $$")
+    started = time.monotonic()
+    with pytest.raises(helpers.HelperError, match=f"answers more than {helpers.ANSWER_LIMIT} bytes"):
+        helpers.ask("endless", "quay.io")
+    assert time.monotonic() - started < helpers.HELPER_TIMEOUT
+
+
+@pytest.mark.process
+def test_a_helper_that_has_ended_has_answered(helper: Callable[[str, str], None], tmp_path: Path) -> None:
+    """Fault C3: what it leaves running (an agent) may hold its output open."""
+    helper("agent", f'sleep 30 & echo $! > {tmp_path}/agent; echo \'{{"Username":"a","Secret":"b"}}\'')
+    started = time.monotonic()
+    try:
+        assert helpers.ask("agent", "quay.io") == Login("a", "b")
+        assert time.monotonic() - started < helpers.HELPER_TIMEOUT
+    finally:
+        os.kill(int((tmp_path / "agent").read_text()), signal.SIGKILL)
 
 
 @pytest.mark.process

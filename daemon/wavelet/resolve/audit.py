@@ -129,10 +129,12 @@ class Audit:
         says = decision in _SAID
         if self._file is None and not says:
             return
+        # Cut off first: what is remembered is bounded so, and what a caller sends may have megabytes.
+        name, reason = _shown(name), without_queries(_shown(reason))
         if decision in _REPEATING and self._is_repeated((decision, door, uid, principal, name, digest, reason)):
             return
         if says:
-            log.info(decision, door=door, uid=uid, name=_shown(name), reason=_shown(without_queries(reason)))
+            log.info(decision, door=door, uid=uid, name=name, reason=reason)
         if self._file is None:
             return
         hosts = {*upstreams, *(() if plan is None else hosts_of(plan))}
@@ -143,11 +145,11 @@ class Audit:
                 door=door,
                 uid=uid,
                 principal=principal,
-                name=_shown(name),
+                name=name,
                 plan="" if plan is None else key_of(plan),
                 digest=digest,
                 upstreams=tuple(sorted(hosts)),
-                reason=_shown(without_queries(reason)),
+                reason=reason,
             )
         )
 

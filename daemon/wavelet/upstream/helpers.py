@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -29,6 +30,12 @@ ANSWER_LIFETIME = 300.0
 
 FAILURE_LIFETIME = 60.0
 """Seconds for which a helper that failed is not run again with the same question."""
+
+ANSWER_LIMIT = 1024 * 1024
+"""Bytes of a helper's answer; tokens of clouds have some thousands."""
+
+LOOK_INTERVAL = 0.02
+"""Seconds between two looks whether a helper has ended."""
 
 THREADS = 16
 """Helpers that run at one time; each waits for another program."""
@@ -142,10 +149,48 @@ def _run(program: str, server: str) -> tuple[bytes, int]:
         raise HelperAway(f"{program} cannot be run: {os.strerror(error.errno or 0)}") from None
     with process:
         try:
-            output, _ = process.communicate(server.encode(), timeout=HELPER_TIMEOUT)
+            return _conversation(process, server.encode(), time.monotonic() + HELPER_TIMEOUT)
         except subprocess.TimeoutExpired:
-            # Its children, too: they would keep the pipe open.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
             raise HelperAway(f"{program} does not answer within {HELPER_TIMEOUT:g} s") from None
-        return output, process.returncode
+        except OverflowError:
+            raise HelperError(f"{program} answers more than {ANSWER_LIMIT} bytes, which is not a login") from None
+        finally:
+            if process.returncode is None:
+                # Its children, too: they would go on, for nobody.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _conversation(process: subprocess.Popen[bytes], question: bytes, until: float) -> tuple[bytes, int]:
+    """Ask, and return what a helper says until it ends; a child of it may hold its output open for longer.
+
+    Raises:
+        subprocess.TimeoutExpired: it goes on after `until` (`time.monotonic`).
+        OverflowError: it says too much.
+    """
+    if process.stdin is None or process.stdout is None:
+        raise AssertionError("both are pipes")
+    with contextlib.suppress(BrokenPipeError):  # it does not read what it is asked
+        process.stdin.write(question)
+        process.stdin.close()
+    output = bytearray()
+    is_open = True
+    readable = select.poll()
+    readable.register(process.stdout, select.POLLIN)
+    while True:
+        has_ended = process.poll() is not None
+        # Read once more when it has ended: what it said last is in the pipe by then.
+        while is_open and readable.poll(0 if has_ended else LOOK_INTERVAL * 1000):
+            block = os.read(process.stdout.fileno(), ANSWER_LIMIT)
+            is_open = bool(block)
+            output += block
+            if len(output) > ANSWER_LIMIT:
+                raise OverflowError
+            if time.monotonic() > until:
+                break
+        if has_ended:
+            return bytes(output), process.returncode
+        if time.monotonic() > until:
+            raise subprocess.TimeoutExpired(process.args, HELPER_TIMEOUT)
+        if not is_open:
+            time.sleep(LOOK_INTERVAL)
