@@ -19,6 +19,7 @@ from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import NOBODY
 from wavelet.upstream import transport
 from wavelet.upstream.client import Granted, Upstream
+from wavelet.upstream.listing import LISTING_LIMIT
 
 MISSING = Digest("sha256:" + "0" * 64)
 
@@ -189,12 +190,19 @@ async def test_reader_that_leaves_gives_its_slot_back(registry: Registry, client
     assert len(await read(upstream, repository, digest)) == 3_000_000
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 405, 501])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"status": status} for status in (400, 401, 403, 405, 500, 501)),
+        {"redirect": "loop"},
+        {"redirect": "s3://x/y"},
+    ],
+)
 async def test_get_decides_where_head_is_refused(
-    registry: Registry, upstream: Upstream, tool: Reference, status: int
+    registry: Registry, upstream: Upstream, tool: Reference, fault: dict[str, Any]
 ) -> None:
     """Faults B3 and B4: HEAD is trusted for "yes" and "not found" alone, of manifests and of blobs."""
-    registry.fault("/(manifests|blobs)/", method="HEAD", status=status, body=b"")
+    registry.fault("/(manifests|blobs)/", method="HEAD", body=b"", **fault)
     found = await upstream.head(tool, NOBODY)
     assert found.granted.public and found.digest == (await upstream.manifest(tool, NOBODY)).digest
     repository, digest = blob_of(registry, b"x" * 1000)
@@ -203,6 +211,15 @@ async def test_get_decides_where_head_is_refused(
         await upstream.head(Reference(tool.repository, "none"), NOBODY)
     with pytest.raises(BlobNotFound):
         await upstream.blob_size(repository, MISSING, NOBODY)
+
+
+async def test_a_length_of_nothing_is_no_length(registry: Registry, upstream: Upstream, tool: Reference) -> None:
+    """Faults B3 and B15: some servers say a length of 0 to every HEAD."""
+    registry.fault("/(manifests|blobs)/", method="HEAD", content_length=0)
+    assert (await upstream.head(tool, NOBODY)).size == len((await upstream.manifest(tool, NOBODY)).data)
+    for data in (b"x" * 1000, b""):
+        repository, digest = blob_of(registry, data)
+        assert (await upstream.blob_size(repository, digest, NOBODY))[0] == len(data)
 
 
 @pytest.mark.parametrize("kind", ["manifests", "blobs"])
@@ -294,6 +311,10 @@ NO_API: list[dict[str, Any]] = [
     {"status": 405, "body": b""},
     {"redirect": "/v2/"},
     {"redirect": "/login"},
+    {"redirect": "loop"},
+    {"redirect": "http://127.0.0.1:9/login"},
+    {"status": 200, "headers": {"Content-Encoding": "br"}, "body": b"<html>"},
+    {"status": 200, "body": b" " * (LISTING_LIMIT + 1)},
 ]
 
 
@@ -369,8 +390,8 @@ async def test_manifest_with_an_encoding_that_was_not_asked_for(
         ("gzip", gzip.compress(bytes(2 * MANIFEST_LIMIT), 1), "more than"),
         ("gzip, gzip", gzip.compress(gzip.compress(bytes(2 * MANIFEST_LIMIT), 1)), "more than"),
         ("gzip", gzip.compress(b"{}")[:-9], "breaks off"),
-        ("gzip", b"{}", "damaged"),
-        ("br", b"{}", "encoded by 'br'"),
+        ("gzip", b"{,", "damaged"),
+        ("br", b"\x8b\x00\x80", "encoded by 'br'"),
     ],
     ids=["once", "twice", "cut", "none", "unknown"],
 )
@@ -381,6 +402,16 @@ async def test_encodings_are_bounded_and_explained(
     registry.fault("/manifests/", body=body, headers={"Content-Encoding": header})
     with pytest.raises(UpstreamBroken, match=said):
         await upstream.manifest(tool, NOBODY)
+
+
+@pytest.mark.parametrize("header", ["aws-chunked", "utf-8", "gzip", "deflate", "br"])
+async def test_an_encoding_that_is_said_alone(
+    registry: Registry, upstream: Upstream, tool: Reference, header: str
+) -> None:
+    """Fault B7: object stores keep a Content-Encoding of the upload, and the document is plain."""
+    plain = await upstream.manifest(tool, NOBODY)
+    registry.fault("/manifests/", body=plain.data, headers={"Content-Encoding": header})
+    assert (await upstream.manifest(tool, NOBODY)).data == plain.data
 
 
 async def test_configuration_and_layers_with_an_encoding(registry: Registry, upstream: Upstream) -> None:

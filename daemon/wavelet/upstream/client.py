@@ -322,8 +322,9 @@ def _stated_digest(answer: Answer) -> Digest | None:
 
 
 def _length(answer: Answer) -> int | None:
+    """Return the length that an answer tells; none of no bytes, which some servers say to every HEAD."""
     text = "" if answer.is_encoded else answer.headers.get("Content-Length", "")
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+    return int(text) or None if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _no_blob(answer: Answer, repository: Repository, digest: Digest) -> BlobNotFound:

@@ -10,13 +10,22 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
 from yarl import URL
 
 from wavelet.config import Settings
-from wavelet.errors import AccessRefused, NotFound, UpstreamBusy, UpstreamError, UpstreamUnreachable, WaveletError
+from wavelet.errors import (
+    AccessRefused,
+    NotFound,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamUnreachable,
+    WaveletError,
+)
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.auth import LoginError
@@ -148,14 +157,14 @@ class Ladder:
                 if busy is not None and not step.granted.public:
                     break  # a login of one's own would make a public image that user's alone for this moment
                 reading = read
+                send = partial(self._exchange.send, endpoint, repository.path, login=step.login, attempts=attempts)
                 try:
-                    answer = await self._exchange.send(endpoint, repository.path, call, step.login, attempts=attempts)
-                    if decider is not None and not _is_definite(answer, step.login):
-                        answer.close()
-                        reading, call_again = decider.read, decider.call
-                        answer = await self._exchange.send(
-                            endpoint, repository.path, call_again, step.login, attempts=attempts
-                        )
+                    if decider is None:
+                        answer = await send(call=call)
+                    elif (decided := await _definite(send(call=call), step.login)) is not None:
+                        answer = decided
+                    else:
+                        reading, answer = decider.read, await send(call=decider.call)
                 except UpstreamBusy as error:
                     busy = error
                     continue
@@ -232,6 +241,18 @@ def verdict(errors: Sequence[WaveletError], also: str = "") -> WaveletError:
     chief = min(errors, key=lambda error: (isinstance(error, NotFound), not error.passing))
     words = [error.message for error in errors] + ([also] if also else [])
     return chief.saying("; ".join(dict.fromkeys(words)))
+
+
+async def _definite(sent: Awaitable[Answer], login: Login | None) -> Answer | None:
+    """Return the answer to a HEAD if it says anything; None also where it was sent on to what is no address."""
+    try:
+        answer = await sent
+    except UpstreamBroken:
+        return None
+    if _is_definite(answer, login):
+        return answer
+    answer.close()
+    return None
 
 
 def _is_definite(answer: Answer, login: Login | None) -> bool:

@@ -75,8 +75,9 @@ class Lists:
                 return listing.Referrers(found)
         except (AccessRefused, ImageNotFound):
             pass  # whether a refusal is about the image or about the API, the other way shows
-        except UpstreamError:
-            if not mirrors:
+        except UpstreamError as error:
+            # Words that are no list, or a redirect to a login page that is not there: no API, as the tag will show.
+            if error.passing and not mirrors:
                 raise
         try:
             return listing.Referrers(await self._of_tag(repository, digest, identity, mirrors))
