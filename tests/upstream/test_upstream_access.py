@@ -60,7 +60,15 @@ async def test_own_login_is_ones_own(registry: Registry, upstream: Upstream, too
     assert not caught.value.declined
 
 
-@pytest.mark.parametrize("challenge", ['Negotiate, Basic realm="r"', 'Bearer, Basic realm="r"', "NTLM,basic"])
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Negotiate, Basic realm="r"',
+        'Bearer, Basic realm="r"',
+        "NTLM,basic",
+        'Bearer realm="http://login.invalid/token", Basic realm="r"',  # a server that is not asked for this registry
+    ],
+)
 async def test_a_login_is_shown_to_one_of_several_challenges(
     registry: Registry, client, tool: Reference, site, monkeypatch: pytest.MonkeyPatch, challenge: str
 ) -> None:

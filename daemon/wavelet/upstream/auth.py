@@ -35,6 +35,7 @@ REMEMBERED = 1024
 DEFAULT_LIFETIME = 60.0
 """Seconds that a token lives whose server does not say (distribution's token specification)."""
 
+_LAST = 3
 _SLACK = 5.0
 _CLIENT = "wavelet"
 _Key = TypeVar("_Key")
@@ -87,9 +88,10 @@ class Tokens:
             UpstreamError: the token server fails.
         """
         held = self._held(door, login)
-        if held is not None or login is None or door not in self._challenges:
+        challenge = self._challenges.get(door)
+        if held is not None or login is None or challenge is None or _rank(challenge, door, login) == _LAST:
             return held
-        return await self._show(door, login, self._challenges[door])
+        return await self._show(door, login, challenge)
 
     async def answer(self, door: Door, login: Login | None, headers: Iterable[str], failed: str | None) -> str | None:
         """Return the `Authorization` that answers a 401 with these `WWW-Authenticate` headers; None if there is none.
@@ -101,7 +103,7 @@ class Tokens:
         """
         challenges = realms.parse_challenges(headers)
         known = [c for c in challenges if c.scheme in ("bearer", "basic")]
-        chosen = min(known, key=lambda c: ("bearer", "basic").index(c.scheme) if c.realm else 2, default=None)
+        chosen = min(known, key=lambda challenge: _rank(challenge, door, login), default=None)
         held = self._tokens.get((door, login))
         if held is not None and held.header == failed:
             del self._tokens[door, login]
@@ -175,6 +177,16 @@ class Tokens:
             "token", "GET", realm.update_query(members), policy, tls=tls,
             authorization=None if login is None else basic(login), redirects=False,
         )  # fmt: skip
+
+
+def _rank(challenge: Challenge, door: Door, login: Login | None) -> int:
+    """Return the place of a challenge among several: tokens first, but not of a server that would not be asked."""
+    if not challenge.realm or challenge.scheme == "basic":
+        return 1 if challenge.realm else 2
+    try:
+        return _LAST if realms.objection(door.base, URL(challenge.realm), with_login=login is not None) else 0
+    except ValueError:
+        return _LAST
 
 
 def basic(login: Login) -> str:
