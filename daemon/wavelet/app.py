@@ -86,7 +86,7 @@ async def running(
         with _sentences(state):
             ground = await lay_ground(settings, stack)
             behind = await furnish(app, ground, reloader, stack)
-        grpc = await _open_grpc(settings, behind, service)
+            grpc = await _open_grpc(settings, behind, service)
         try:
             listening = await listen(app, settings, plain)
         except BaseException:
@@ -200,7 +200,10 @@ def _sentences(state: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise no_room(state) from error
-        raise OurError(f"{error.filename or state} cannot be used: {error.strerror or error}") from error
+        why = error.strerror or str(error)
+        if isinstance(error, FileExistsError):
+            why = "it has to be a directory, and something else has its name; move it away"
+        raise OurError(f"{error.filename or state} cannot be used: {why}") from error
 
 
 async def _announce_idle(activity: Activity, seconds: float, idle: asyncio.Event) -> None:

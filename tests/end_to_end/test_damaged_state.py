@@ -68,7 +68,7 @@ def test_rubbish_does_not_prevent_a_start(start_daemon: Callable[..., Daemon], s
     assert daemon.get("/readyz").status == 200
 
 
-@pytest.mark.parametrize("name", ["blobs", "partial", "trash", "lock", "cluster.key"])
+@pytest.mark.parametrize("name", ["blobs", "partial", "trash", "grpc", "lock", "cluster.key"])
 def test_something_else_in_a_place_of_the_state_is_said(state_dir: Path, free_port: int, name: str) -> None:
     """Fault G7: a file where there should be a directory, and the other way round."""
     state_dir.mkdir()
@@ -76,7 +76,9 @@ def test_something_else_in_a_place_of_the_state_is_said(state_dir: Path, free_po
         (state_dir / name).mkdir()
     else:
         (state_dir / name).write_bytes(b"no directory")
-    assert name in refusal(state_dir, free_port)
+    said = refusal(state_dir, free_port)
+    assert name in said
+    assert ("it has to be a directory" in said) == (state_dir / name).is_file()
 
 
 def test_a_full_disk_is_said(tmp_path: Path, free_port: int) -> None:

@@ -13,7 +13,16 @@ from typing import BinaryIO
 import pytest
 from opened import ORIGIN, Opened, Source
 
-from wavelet.errors import CallerError, Internal, NoSpace, Stopping, UpstreamBroken, UpstreamUnreachable, WaveletError
+from wavelet.errors import (
+    CallerError,
+    Internal,
+    NoSpace,
+    OurError,
+    Stopping,
+    UpstreamBroken,
+    UpstreamUnreachable,
+    WaveletError,
+)
 from wavelet.image.digest import Digest
 from wavelet.store import content
 from wavelet.store.content import Committed
@@ -249,6 +258,20 @@ async def test_a_defect_of_the_source_is_ours_and_ends_the_wait(store: Opened) -
     with pytest.raises(Internal):
         await growing.wait_committed()
     assert store.account() == (0, 0)
+
+
+async def test_something_else_in_the_place_of_a_directory_is_said(open_store: Callable[..., Opened]) -> None:
+    """Fault D4: a file where blobs go was told as a defect, and whoever waited heard of nothing."""
+    store = open_store()
+    place = store.directory / "blobs" / "sha256"
+    place.write_text("no directory")
+    growing = await store.fetch(Source.of(DATA), DATA, len(DATA))
+    with pytest.raises(OurError, match=r"state directory cannot be written: .*blobs/sha256"):
+        await growing.wait_committed()
+    await store.shut()
+    again = open_store()
+    await (await again.fetch(Source.of(DATA), DATA, len(DATA))).wait_committed()
+    assert place.is_dir()
 
 
 async def test_closing_ends_running_fetches_with_an_error_for_their_readers(store: Opened) -> None:

@@ -99,6 +99,9 @@ class ContentStore:
     def _load(self) -> None:
         for path in self._partial.iterdir():
             self._trash.discard(path)
+        for path in [*self._blobs.glob("*"), *self._blobs.glob("*/*")]:
+            if not path.is_dir():
+                self._trash.discard(path)  # it has the name of a directory that blobs go to
         on_disk = {Digest(f"{p.parent.parent.name}:{p.name}"): p for p in self._blobs.glob("*/*/*")}
         self._entries.load(on_disk.keys())
         self._space.committed = sum(entry.size for entry in self._entries.values())

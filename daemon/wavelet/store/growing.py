@@ -75,10 +75,11 @@ class Growing:
         """Wait until the blob is in its place.
 
         Raises:
-            WaveletError: the fetch has failed.
+            WaveletError: the fetch has failed, or the whole could not be put there.
         """
         await self._finished.wait()
-        await self.wait_verified()
+        if self._failure is not None:
+            raise self._failure
 
     def grow(self, written: int) -> None:
         """Tell readers that `written` bytes are in the file."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wavelet.defects import defect
-from wavelet.errors import NoSpace, Stopping, WaveletError
+from wavelet.errors import NoSpace, OurError, Stopping, WaveletError
 from wavelet.store.growing import Growing
 
 _DEFECT = "a fetch failed by a defect"
@@ -95,9 +95,7 @@ class Ingest:
         except WaveletError as error:
             self._growing.fail(error)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            failure = NoSpace(f"the disk of the state directory is full ({error})") if full else defect(_DEFECT)
-            self._growing.fail(failure)
+            self._growing.fail(_failure(error))
         except Exception:  # noqa: BLE001 - the readers are the ones to hear of it
             self._growing.fail(defect(_DEFECT))
         finally:
@@ -175,3 +173,12 @@ class Ingest:
         if not self._growing.digest.matches(self._hasher):
             got = f"{self._growing.digest.algorithm}:{self._hasher.hexdigest()}"
             raise self._blame(f"the bytes have the digest {got} instead of {self._growing.digest}")
+
+
+def _failure(error: OSError) -> WaveletError:
+    """Return what readers hear of an error of the machine, in an exception's handler."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"the disk of the state directory is full ({error})")
+    if error.filename is not None:
+        return OurError(f"the state directory cannot be written: {error}")
+    return defect(_DEFECT)
