@@ -337,7 +337,10 @@ async def test_what_cannot_be_put_into_place_is_not_kept(store: Opened, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(content, "move_into_place", full)
-    await store.add(DATA, Digest.of(DATA), ORIGIN)  # its readers have had all of it, verified
+    growing = await store.fetch(Source.of(DATA), DATA, len(DATA))
+    await growing.wait_verified()  # its readers have all of it
+    with pytest.raises(NoSpace):
+        await growing.wait_committed()
     assert not store.has(Digest.of(DATA))
     assert store.account() == (0, 0)
     assert store.partials() == []
