@@ -94,6 +94,14 @@ def test_what_failed_without_bash_is_not_marked_as_done(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "1\n")
 
 
+@pytest.mark.parametrize("end", ["sleep 30 &\n", "trap 'echo bye' EXIT\n", "exec 3>&- 4>&-\n"])
+def test_what_a_script_starts_traps_or_closes_loses_nothing(tmp_path: Path, end: str) -> None:
+    """Fault E1: a program in the background held the start of the task; a trap or a closed descriptor lost exports."""
+    prefix = Prefix(tmp_path, {"a.sh": "export X=1\n" + end})
+    done = prefix.enter("bash", "-uec", 'echo "$X"')
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "1\n")
+
+
 def test_without_bash_what_went_well_is_marked_as_done(tmp_path: Path) -> None:
     sh = shutil.which("dash") or pytest.skip("no dash here")
     prefix = Prefix(tmp_path / "prefix", {"a.sh": COUNTS, "b.sh": QUOTED})

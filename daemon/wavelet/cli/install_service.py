@@ -153,7 +153,7 @@ def _remove(base: Path, files: Iterable[str]) -> None:
     for name in files:
         path = base / name
         try:
-            path.unlink(missing_ok=True)
+            path.unlink()
             if path.parent.name.endswith(".d") and path.name == Path(PATHS).name and not any(path.parent.iterdir()):
                 path.parent.rmdir()
         except FileNotFoundError:

@@ -55,7 +55,12 @@ for _wavelet_script in @SCRIPTS@; do
   _wavelet_exports="$(
     exec 4>&1 >/dev/null
     trap '_wavelet_print >&4' EXIT
-    . "$_wavelet_script"
+    # What it leaves running in the background must not hold the pipes that are read to their end.
+    . "$_wavelet_script" 3>&- 4>&-
+    _wavelet_status=$?
+    trap - EXIT
+    _wavelet_print >&4
+    exit "$_wavelet_status"
   )" || @FAILED@
   eval "$_wavelet_exports" || :
 done
