@@ -102,3 +102,12 @@ def test_the_daemon_writes_where_its_settings_say(settings: Path, tmp_path: Path
         assert refused.returncode != 0, "nothing else can be written to"
     finally:
         node.stop()
+
+
+def test_undone_with_other_settings_nothing_is_left(settings: Path, tmp_path: Path) -> None:
+    """Fault F4: the drop-in of earlier settings stayed behind."""
+    root = ["install-service", "--root", str(tmp_path / "root")]
+    assert main([*root, "--config", str(settings)]) == 0
+    settings.write_text("")
+    assert main([*root, "--config", str(settings), "--undo"]) == 0
+    assert not [path for path in (tmp_path / "root" / "etc").rglob("*") if path.is_file()]

@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     live = Path("/run/systemd/system").is_dir() and (options.user or options.root == Path("/"))
     if options.undo:
         _systemctl(options, live, [["disable", "--now", "wavelet.service"]], check=False)
-        _remove(base, files)
+        # The settings may have changed since: what they ask for now does not say what was written.
+        _remove(base, files if options.user else dict.fromkeys([*files, f"{SYSTEM_UNITS}/{PATHS}"]))
         _systemctl(options, live, [["daemon-reload"]])
         return 0
     _write(base, files)
