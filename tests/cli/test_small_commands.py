@@ -110,6 +110,13 @@ def test_what_is_mistyped_gets_the_near_word(
     assert f"did you mean {near}?" in capsys.readouterr().err
 
 
+def test_a_limit_that_is_no_number_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["requests", "-n", "x"])
+    assert end.value.code == 2
+    assert "it takes a number above 0" in capsys.readouterr().err
+
+
 def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Fault F7: bare `wavelet` said that COMMAND is missing."""
     with pytest.raises(SystemExit) as end:

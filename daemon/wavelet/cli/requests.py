@@ -33,10 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 2**32:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:20]) < 2**32):
         raise argparse.ArgumentTypeError("it takes a number above 0")
-    return number
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
