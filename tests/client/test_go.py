@@ -70,6 +70,7 @@ def test_every_call_in_go(site: Site, tmp_path: Path) -> None:
     name = answers["Resolve"]["targetImage"]
     assert answers["Watch"]["ready"]["targetImage"] == name
     assert answers["Describe"]["container"]["token"] == answers["Resolve"]["token"]
+    assert answers["ListRequests"]["requests"][0]["token"] == answers["Resolve"]["token"]
     assert answers["Prefetch"]["digest"] == answers["Inspect"]["digest"] == site.busybox.digest
     assert [package["name"] for package in answers["Solve"]["packages"]] == ["htslib", "samtools"]
     assert images.sha256(site.busybox.document) in {line["answer"]["digest"] for line in told["List"]}

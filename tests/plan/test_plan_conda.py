@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wavelet.errors import InvalidRequest, NotServed
+from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.plan import conda_form
@@ -23,7 +24,18 @@ from wavelet.plan.conda import (
     subdir_of,
 )
 from wavelet.plan.names import path_of, served_as
-from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig, map_parts, parts, sources
+from wavelet.plan.plan import (
+    INLINE,
+    AsIndex,
+    ContainerConfig,
+    Layer,
+    Plan,
+    WithConfig,
+    map_parts,
+    parts,
+    sources,
+    without_unkept,
+)
 from wavelet.plan.source import FromRegistry
 
 AMD64 = Platform.parse("linux/amd64")
@@ -69,6 +81,16 @@ def test_an_image_is_as_its_makers_version_makes_it(monkeypatch: pytest.MonkeyPa
         assert key(scripts) == SCRIPTS_KEY, "what scripts have changed stays claimed"
     assert len({made for made, _ in first}) == 3
     assert {decode(data) for _, data in first} == {LOCK}, "what older and newer versions have kept can be read"
+
+
+def test_layers_whose_bytes_are_in_the_request_only_are_left_out_until_they_are_kept() -> None:
+    layer = Layer(Digest.of(b"gzip"), 4, Digest.of(b"tar"), INLINE)
+    config = ContainerConfig(env=("A=1",), layers=(layer,))
+    assert without_unkept(WithConfig(ASKED, ContainerConfig(layers=(layer,)))) == ASKED
+    assert without_unkept(WithConfig(ASKED, config)) == WithConfig(ASKED, ContainerConfig(env=("A=1",)))
+    kept = WithConfig(ASKED, replace(config, layers=(replace(layer, location=f"{INLINE}ab"),)))
+    members = ((AMD64, kept),)
+    assert without_unkept(AsIndex(members)) == AsIndex(members)
 
 
 def test_every_plan_has_a_key_of_its_own() -> None:

@@ -68,6 +68,12 @@ class Watcher:
                     self.task.result()
                     assert event in self.events
 
+    async def until_line(self, line: str) -> None:
+        """Wait for a line of the log, without its time."""
+        async with asyncio.timeout(5):
+            while line not in self.lines:
+                await asyncio.sleep(0.01)
+
     async def leave(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
@@ -85,6 +91,8 @@ async def test_two_requests_with_a_package_in_common(node: House, making: Making
     plans = [asked(registry, "one"), asked(registry, "two")]
     one = Watcher(node, (await node.submit(plans[0], wait=0.0, keep=False)).token)
     await one.until(PhaseBegan("solving"))
+    # The base is looked up for the platform first.
+    await one.until_line("solving one")
     assert one.phases == ["pinning", "solving"]
     assert one.lines == ["solving one"]
     node.conda.go_on.set()

@@ -109,6 +109,18 @@ def layers(plan: Plan) -> Iterator[Layer]:
                 yield from layers(member)
 
 
+def without_unkept(plan: Plan) -> Plan:
+    """Return the plan without layers whose bytes are in the request only: nobody can read these yet."""
+    match plan:
+        case WithConfig():
+            kept = tuple(layer for layer in plan.config.layers if layer.location != INLINE)
+            config = replace(plan.config, layers=kept)
+            return replace(plan, config=config) if config or plan.includes else plan.base
+        case AsIndex():
+            return AsIndex(tuple((platform, without_unkept(member)) for platform, member in plan.members))  # type: ignore[misc]
+    return plan
+
+
 def map_sources(plan: Plan, change: Callable[[FromRegistry], FromRegistry]) -> Plan:
     """Return the plan of an image with each registry leaf replaced by what `change` makes of it."""
     return map_parts(plan, lambda part: _map_source(part, change))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -30,7 +31,7 @@ from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Layer, Plan, layers, parts, sources
+from wavelet.plan.plan import Layer, Plan, layers, parts, sources, without_unkept
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs, account
@@ -168,7 +169,10 @@ class Resolver:
             leaves = dict.fromkeys(sources(pinned.plan))
             await gather_all(self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in leaves)
             if is_built(pinned):
-                pinned, _, _ = await self._built(plan, pinned, identity, MAKE_LIMIT)
+                # The layers that came with the request are put on top when they are kept; it is quick.
+                building = replace(pinned, plan=without_unkept(pinned.plan))
+                built, _, _ = await self._built(without_unkept(plan), building, identity, MAKE_LIMIT)
+                pinned = pinned if built is building else self.fresh(plan, identity) or pinned
             return pinned
 
         return await self._of_pinned(plan, identity, look)
@@ -178,7 +182,7 @@ class Resolver:
         pinned = self.fresh(plan, identity)
         if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in sources(pinned.plan)):
             return None
-        if is_built(pinned) and self._memo.get(key_of(pinned.plan)) is None:
+        if is_built(pinned) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
             return None
         return pinned if all(self._layers.known_size(layer) is not None for layer in layers(plan)) else None
 

@@ -116,6 +116,7 @@ func main() {
 	many[*v1.WatchRequest, v1.WatchResponse]("Watch", containers.Watch, ctx, &v1.WatchRequest{Token: made.GetToken()})
 	one("Describe", tokens.Describe, ctx, &v1.DescribeRequest{Token: made.GetToken()})
 	one("Log", tokens.Log, ctx, &v1.LogRequest{Token: made.GetToken()})
+	one("ListRequests", tokens.ListRequests, ctx, &v1.ListRequestsRequest{})
 	one("Inspect", images.Inspect, ctx, &v1.InspectRequest{Image: g.Image})
 	many[*v1.PrefetchRequest, v1.PrefetchResponse]("Prefetch", images.Prefetch, ctx, &v1.PrefetchRequest{
 		Images: []string{g.Image},

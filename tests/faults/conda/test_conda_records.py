@@ -36,7 +36,7 @@ def test_read_only(shared: Path, start: StartNode, calm: Callable[..., str]) -> 
     subprocess.run(["mount", "-o", "remount,ro", shared], check=True)
     assert second.pull_named(name) == expected[0]
     answer = second.pull("two")
-    assert answer.status == 500
+    assert answer.status == 503
     assert f"the shared directory {shared} cannot be used: Read-only file system".encode() in answer.body
     assert second.daemon.get("/healthz").status == 200
     subprocess.run(["mount", "-o", "remount,rw", shared], check=True)
@@ -78,5 +78,5 @@ def test_a_claim_that_cannot_be_read_or_replaced(tmp_path: Path, start: StartNod
         path.mkdir()
     assert first.digest("one") == expected
     answer = second.pull("one")
-    assert answer.status == 500
+    assert answer.status == 503
     assert f"the shared directory {shared} cannot be used".encode() in answer.body

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.registry
 
 def test_a_store_without_room(start: StartNode, calm: Callable[..., str]) -> None:
     expected = calm("parts"), calm("one")
-    small = start(more={"store": {"limit": "8MB"}})
+    small = start(more={"store": {"limit": "3MB"}})
     answer = small.pull("parts")
     assert answer.status == 507, answer
     error = answer.json()["errors"][0]
