@@ -227,6 +227,30 @@ async def test_what_a_script_takes_is_bounded(
     assert not list(node.everything.directory.glob("scratch-*"))
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the script calls mmap and read by their numbers")
+async def test_memory_that_processes_share_is_bounded_and_counts_once(node: Node, namespace_engine: Engine) -> None:
+    """Fault G6: shared anonymous memory is in no file that is looked at; four processes have the same 30 MB."""
+    shares = (
+        'LD_LIBRARY_PATH="$PREFIX/lib" "$PREFIX/bin/perl" -e \'open(Z, "/dev/zero"); '
+        "my $n = 0 + shift; my $a = syscall(9, 0, $n, 3, 0x21, -1, 0); fork; fork; "
+        "syscall(0, fileno(Z), $a, $n) == $n or die; sleep shift' %d %d"
+    )
+    few, many = (scripted("takes", shares % parts, "perl") for parts in ((30_000_000, 2), (150_000_000, 1000)))
+    info, _ = layer_of(node, await node.make(node.plan(few, perl()), namespace_engine, memory=100_000_000))
+    assert not info.files
+    with pytest.raises(ScriptFailed, match=r"takes .* of memory, and 100 MB are the most \(conda\.scripts\.memory\)"):
+        await node.make(node.plan(many, perl()), namespace_engine, seconds=60.0, memory=100_000_000)
+    assert not left_of("takes-post-link.sh")
+
+
+def perl() -> LabPackage:
+    found = shutil.which("perl") or pytest.skip("no perl here")
+    loaded = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout.split()
+    libraries = {f"lib/{Path(each).name}": each for each in loaded if each.startswith("/") and "ld-linux" not in each}
+    files = {"bin/perl": found, **libraries}
+    return LabPackage("perl", files={name: File(Path(path).read_bytes(), 0o755) for name, path in files.items()})
+
+
 async def test_a_file_is_bounded_as_it_is_written(node: Node, engine: Engine) -> None:
     """Fault G6: no look is quick enough for one that writes fast."""
     plan = node.plan(scripted("writes", 'head -c 900000000 /dev/zero > "$PREFIX/file" || sleep 0.1; ls -l "$PREFIX"'))

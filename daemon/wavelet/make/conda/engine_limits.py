@@ -19,7 +19,7 @@ ENTRY_SIZE = 4096
 """Bytes that a file or directory counts for at least: what is empty takes room in a file system, too."""
 
 _BEYOND = 1.25
-_PAGE = os.sysconf("SC_PAGESIZE")
+_KIB = 1024
 _BLOCK = 512
 _PARENT, _THREADS = 1, 17
 """Fields of /proc/<pid>/stat behind the name (proc(5))."""
@@ -139,10 +139,16 @@ def _stat(pid: str) -> list[bytes]:
 
 
 def _memory(pid: int) -> int:
-    """Return the bytes that are a process's own: what it shares with files takes no more for being shared."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/statm").read_bytes().split()
-        return (int(fields[1]) - int(fields[2])) * _PAGE
+    """Return the bytes of a process's own memory, and its part of memory that it shares with others and no file backs.
+
+    Pages of files do not count. If the parts cannot be told, what is shared counts whole (proc_pid_smaps(5)).
+    """
+    for name, members in (("smaps_rollup", (b"Pss_Anon", b"Pss_Shmem")), ("status", (b"RssAnon", b"RssShmem"))):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            lines = Path(f"/proc/{pid}/{name}").read_bytes().splitlines()
+            values = [int(line.split()[1]) * _KIB for line in lines if line.partition(b":")[0] in members]
+            if values:
+                return sum(values)
     return 0
 
 
