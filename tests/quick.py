@@ -7,6 +7,7 @@ Properties are tried with fewer examples, where their tests do not say how many.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing.process
 import sys
 from collections.abc import Iterator
@@ -57,23 +58,34 @@ class Quick:
         items[:] = kept
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Watch a test, its fixtures too."""
-        self._running = item.nodeid if is_quick(item) else ""
-        try:
+    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        """Watch a test's fixtures as they are made; they end with whichever test comes last."""
+        with self._watching(item):
             return (yield)
-        finally:
-            self._running = ""
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Watch a test."""
+        with self._watching(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
         """Fail a test that has started a process, though it counts as quick."""
         report = yield
-        if self._started and call.when == "teardown":
+        if self._started:
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} starts a process ({self._started}): mark it `process`"
             self._started = ""
         return report
+
+    @contextlib.contextmanager
+    def _watching(self, item: pytest.Item) -> Iterator[None]:
+        self._running = item.nodeid if is_quick(item) else ""
+        try:
+            yield
+        finally:
+            self._running = ""
 
     def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
         if self._running and event in _SPAWNS:

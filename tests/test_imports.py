@@ -18,7 +18,18 @@ LEVELS = (
     {"upstream", "store", "cluster", "scan", "systemd"},
     {"plan", "image"},
     {"config", "defects", "gather_all", "logs"},
-    {"errors", "ages", "foreign_json", "nesting", "bounded_yaml", "directory_trees", "places", "plain_files", "v1"},
+    {
+        "errors",
+        "ages",
+        "foreign_json",
+        "nesting",
+        "bounded_yaml",
+        "directory_trees",
+        "places",
+        "plain_files",
+        "sizes",
+        "v1",
+    },
 )
 """The rooms from the top down. A room imports its own level and those below it."""
 
@@ -31,7 +42,7 @@ APART = {"client"}
 SHARED = {"places", "v1"}
 """What the daemon and its client both have: where they meet, and the generated messages."""
 
-PURE = {"ages", "foreign_json", "image", "nesting", "plan", "bounded_yaml"}
+PURE = {"ages", "foreign_json", "image", "nesting", "plan", "sizes", "bounded_yaml"}
 PURE_LIBRARIES = {
     "__future__",
     "abc",

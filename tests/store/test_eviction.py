@@ -43,7 +43,7 @@ async def test_what_is_leased_or_pinned_stays(open_store: Callable[..., Opened])
     await store.keep(b"d" * 100)
     assert [store.has(each) for each in (a, b, c)] == [True, True, False]
     store.lease([Digest.of(b"d" * 100)], time.time() + HOUR)
-    with pytest.raises(NoSpace, match=r"100 bytes short.*leased or pinned"):
+    with pytest.raises(NoSpace, match=r"100 B short.*leased or pinned"):
         await store.keep(b"e" * 100)
     assert store.account() == (300, 0)
     await store.safe.pins.remove([("", b)])

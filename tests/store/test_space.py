@@ -60,7 +60,7 @@ def test_the_least_recently_used_goes_first_and_nothing_that_is_safe(
 
 
 def test_the_error_says_what_did_not_fit_and_what_to_do() -> None:
-    with pytest.raises(NoSpace, match=r"no room for the thing: 7 bytes short.*store\.limit"):
+    with pytest.raises(NoSpace, match=r"no room for the thing: 7 B short.*store\.limit"):
         victims([(digest(1), 10)], 7, lambda _: True, "the thing")
 
 

@@ -8,9 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.cli import calling
 from wavelet.cli.output import emit, plain, table
-from wavelet.cli.quantities import byte_count, size
+from wavelet.cli.quantities import byte_count
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
+from wavelet.sizes import size
 from wavelet.v1.cache_pb2 import ListResponse, PinResponse, UnpinResponse
 
 FLAGS = {"names": "NAME", "keep": "--keep"}

@@ -8,10 +8,10 @@ import sys
 from wavelet.cli import calling, packages
 from wavelet.cli.output import emit, plain, table
 from wavelet.cli.progress import progress
-from wavelet.cli.quantities import size
 from wavelet.cli.watching import follow
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
+from wavelet.sizes import size
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.containers_pb2 import Packages
 

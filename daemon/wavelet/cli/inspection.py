@@ -9,8 +9,8 @@ from typing import Any
 
 from wavelet.cli import calling
 from wavelet.cli.output import emit, table
-from wavelet.cli.quantities import size
 from wavelet.client import Client
+from wavelet.sizes import size
 from wavelet.v1.images_pb2 import InspectResponse
 
 FLAGS = {"platform": "--platform", "image": "IMAGE"}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wavelet.errors import InvalidRequest, TooLarge
+from wavelet.sizes import size as size_of
 from wavelet.v1.containers_pb2 import Layer
 
 LAYER_LIMIT = 10 * 1024 * 1024
@@ -37,7 +38,7 @@ def pack_all(directories: list[Path]) -> list[Layer]:
     layers = [pack(directory) for directory in directories]
     total = sum(layer.gzip_size for layer in layers)
     if total > REQUEST_LIMIT:
-        raise TooLarge(f"--layer: {total} bytes compressed, and {REQUEST_LIMIT} fit into a request; {_REMEDY}")
+        raise TooLarge(f"--layer: {size_of(total)} compressed; {size_of(REQUEST_LIMIT)} fit into a request; {_REMEDY}")
     return layers
 
 
@@ -53,11 +54,11 @@ def pack(directory: Path) -> Layer:
         for path in _below(directory):
             _add(tar, path, path.relative_to(directory).as_posix())
             if raw.tell() > CONTENT_LIMIT:
-                raise TooLarge(f"--layer: {directory} has more than {CONTENT_LIMIT} bytes; {_REMEDY}")
+                raise TooLarge(f"--layer: {directory} has more than {size_of(CONTENT_LIMIT)}; {_REMEDY}")
     content = raw.getvalue()
     data = _compressed(content)
     if len(data) > LAYER_LIMIT:
-        message = f"--layer: {directory} has {len(data)} bytes compressed, and {LAYER_LIMIT} fit into a request"
+        message = f"--layer: {directory} has {size_of(len(data))} compressed; {size_of(LAYER_LIMIT)} fit into a request"
         raise TooLarge(f"{message}; {_REMEDY}")
     return Layer(data=data, gzip_digest=_sha256(data), gzip_size=len(data), tar_digest=_sha256(content))
 
@@ -83,7 +84,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
         tar.addfile(member)
     elif stat.S_ISREG(found.st_mode):
         if found.st_size > CONTENT_LIMIT:
-            raise TooLarge(f"--layer: {path} has more than {CONTENT_LIMIT} bytes; {_REMEDY}")
+            raise TooLarge(f"--layer: {path} has more than {size_of(CONTENT_LIMIT)}; {_REMEDY}")
         content = path.read_bytes()
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))

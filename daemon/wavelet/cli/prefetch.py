@@ -13,10 +13,11 @@ from wavelet.cli.given import text_of
 from wavelet.cli.image_lists import names_in, unique
 from wavelet.cli.output import emit
 from wavelet.cli.progress import Progress, progress
-from wavelet.cli.quantities import count, duration, size
+from wavelet.cli.quantities import count, duration
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.resolve.engine_address import chosen_address
+from wavelet.sizes import size
 from wavelet.v1 import images_pb2 as pb
 
 FLAGS = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
+from wavelet.sizes import size
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME_LIMIT = 10 * 365 * 86400.0
 _SIZE_LIMIT = 2**63 - 1
@@ -63,12 +65,3 @@ def progress_of(done: int, total: int, *, in_bytes: bool) -> str:
     if total:
         return f"{show(done)} of {show(total)}"
     return show(done) if done else ""
-
-
-def size(count: float) -> str:
-    """Return bytes as people read them, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"

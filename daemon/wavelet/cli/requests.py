@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from wavelet.cli import calling
 from wavelet.cli.output import emit, plain, table
-from wavelet.cli.quantities import size
 from wavelet.client import Client
+from wavelet.sizes import size
 from wavelet.v1 import containers_pb2 as pb
 
 _STATES = {

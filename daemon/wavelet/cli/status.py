@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from wavelet.cli.private import HOST, ask, place_of
-from wavelet.cli.quantities import size
 from wavelet.places import PORT, SOCKET_VARIABLE
+from wavelet.sizes import size
 
 NOBODY = 3
 """Exit code: no daemon answers."""

@@ -19,7 +19,6 @@ from pathlib import Path
 from wavelet.cli.ending import end_daemon
 from wavelet.cli.ensure import RUN_MARK
 from wavelet.cli.private import Place, place_of, running
-from wavelet.cli.quantities import size
 from wavelet.cli.run import USERS
 from wavelet.cli.starting import FAILURE, LOCK, LOG, STATE, VARIABLES
 from wavelet.cluster.key import KEY_NAME
@@ -28,6 +27,7 @@ from wavelet.config.source import files_of
 from wavelet.directory_trees import remove, size_of
 from wavelet.errors import NotStarted
 from wavelet.places import ADMIN_SOCKET, SYSTEM_DIRECTORY, USER_SOCKET
+from wavelet.sizes import size
 
 IN_STATE = (
     "blobs",

@@ -20,6 +20,7 @@ from wavelet.config.keys import ANY, CONFIG_VARIABLE, Key, matches, near, sectio
 from wavelet.config.settings import Settings
 from wavelet.config.values import ConfigError
 from wavelet.errors import InvalidRequest
+from wavelet.sizes import size as size_of
 
 FILE_LIMIT = 1024 * 1024
 """Bytes of one file of settings; real ones have a few thousands."""
@@ -211,7 +212,7 @@ def _document(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(FILE_LIMIT + 1)
         if len(data) > FILE_LIMIT:
-            raise ConfigError(f"{path}: cannot be read: it has more than {FILE_LIMIT} bytes")
+            raise ConfigError(f"{path}: cannot be read: it has more than {size_of(FILE_LIMIT)}")
         document = read_yaml(data.decode("utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None

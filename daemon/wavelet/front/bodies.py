@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from wavelet.errors import InvalidRequest, TooLarge, WaitExpired
 from wavelet.front.keys import CALLER
 from wavelet.front.listener import BODY_LIMIT
+from wavelet.sizes import size as size_of
 
 BODY_WAIT = 60.0
 """Seconds within which a body has to arrive."""
@@ -103,7 +104,7 @@ class _Room:
 
 async def _whole(request: web.Request, room: _Room) -> bytes:
     """Read a body to its end; a TimeoutError where it stops in between."""
-    too_large = TooLarge(f"the body is larger than {BODY_LIMIT} bytes; name large layers by their URL")
+    too_large = TooLarge(f"the body is larger than {size_of(BODY_LIMIT)}; name large layers by their URL")
     if (request.content_length or 0) > BODY_LIMIT:
         raise too_large
     body = bytearray()

@@ -15,6 +15,7 @@ from wavelet.plan.conda import Package
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
 from wavelet.resolve.resume import resuming
+from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
@@ -140,7 +141,7 @@ async def _write(incoming: Incoming, file: Path, limit: int, url: str) -> tuple[
         with file.open("wb") as target:
             async for chunk in incoming.chunks:
                 if download.received + len(chunk) > limit:
-                    raise TooLarge(f"{url} has more than the {limit} bytes that are accepted")
+                    raise TooLarge(f"{url} has more than the {size_of(limit)} that are accepted")
                 await asyncio.to_thread(_take, chunk, target.write, md5.update, sha256.update)
                 download.received += len(chunk)
     except BaseException:

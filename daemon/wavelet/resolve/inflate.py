@@ -10,6 +10,7 @@ from isal import isal_zlib
 
 from wavelet.errors import DigestMismatch, TooLarge
 from wavelet.image.digest import Digest
+from wavelet.sizes import size as size_of
 
 _BLOCK = 1024 * 1024
 _GZIP = 31
@@ -34,7 +35,7 @@ def diff_id_of(blocks: Iterable[bytes], limit: int) -> Digest:
     for data in _inflated(blocks):
         count += len(data)
         if count > limit:
-            raise TooLarge(f"the layer inflates to more than {limit} bytes; upstream.inflated_limit sets how much may")
+            raise TooLarge(f"the layer inflates to more than {size_of(limit)}; upstream.inflated_limit sets the most")
         hasher.update(data)
     return Digest(f"sha256:{hasher.hexdigest()}")
 

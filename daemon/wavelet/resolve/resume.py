@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
 from wavelet.resolve.metrics import FETCHED_BYTES
+from wavelet.sizes import size as size_of
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Stream
 from wavelet.upstream.metrics import label_of
@@ -67,7 +68,7 @@ class _Transfer:
         if self._limit is None:
             return
         if size > self._limit:
-            raise TooLarge(f"more than {self._limit} bytes; upstream.layer_limit sets how many a named layer may have")
+            raise TooLarge(f"more than {size_of(self._limit)}; upstream.layer_limit sets the most for a named layer")
         if time.monotonic() - self._started > TRANSFER_LIMIT:
             raise UpstreamBroken(f"the transfer takes longer than {TRANSFER_LIMIT:.0f} s")
 
@@ -131,5 +132,5 @@ class _Window:
         if now - self._since < RATE_WINDOW:
             return
         if self._bytes < LEAST_BYTES:
-            raise UpstreamUnreachable(f"the transfer brought {self._bytes} bytes in {RATE_WINDOW:.0f} s")
+            raise UpstreamUnreachable(f"the transfer brought {size_of(self._bytes)} in {RATE_WINDOW:.0f} s")
         self._since, self._bytes = now, 0

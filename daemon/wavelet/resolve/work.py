@@ -26,6 +26,7 @@ from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.workers import Workers
+from wavelet.sizes import size as size_of
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.growing import Growing
 from wavelet.upstream.client import Upstream
@@ -180,7 +181,7 @@ class ResolverWork:
     @contextlib.asynccontextmanager
     async def scratch(self, size: int) -> AsyncIterator[Path]:
         """See `Work`."""
-        async with self._tools.store.scratch(size, f"what is being made ({size} bytes)") as directory:
+        async with self._tools.store.scratch(size, f"what is being made ({size_of(size)})") as directory:
             yield directory
 
     @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from wavelet.defects import defect
 from wavelet.errors import NoSpace, OurError, Stopping, WaveletError
+from wavelet.sizes import size as size_of
 from wavelet.store.growing import Growing
 
 _DEFECT = "a fetch failed by a defect"
@@ -163,7 +164,7 @@ class Ingest:
                 view, position = view[count:], position + count
 
     async def _reserve(self, size: int) -> None:
-        await self._keeper.reserve(size, f"{self._growing.digest} ({size} bytes)")
+        await self._keeper.reserve(size, f"{self._growing.digest} ({size_of(size)})")
         self._reserved += size
 
     def _verify(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wavelet.errors import NoSpace
 from wavelet.image.digest import Digest
+from wavelet.sizes import size as size_of
 
 DISK_MARGIN = 64 * 1024 * 1024
 """Bytes of the file system that are left alone, for the databases and the log."""
@@ -61,7 +62,7 @@ def victims(
             missing -= size
     if missing > 0:
         raise NoSpace(
-            f"no room for {what}: {missing} bytes short, and all other content is leased or pinned; "
+            f"no room for {what}: {size_of(missing)} short, and all other content is leased or pinned; "
             "raise store.limit, free the disk, or ask again when running pulls have ended"
         )
     return chosen

@@ -19,6 +19,7 @@ from wavelet.image.augment import LAYER_LIMIT
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.plan.plan import INLINE, Layer
+from wavelet.sizes import size as size_of
 
 LOCATION_LIMIT = 14_000_000
 """Characters of a layer's location, as in Wave."""
@@ -187,5 +188,5 @@ def _inflate(data: bytes, field: str, room: int) -> bytes:
 
 
 def _too_much(field: str) -> TooLarge:
-    message = f"{field}: the inline layers have more than {INLINE_LIMIT} bytes together; put them on a web server"
+    message = f"{field}: the inline layers have more than {size_of(INLINE_LIMIT)} together; put them on a web server"
     return TooLarge(f"{message} and name their URLs", field=field)

@@ -17,6 +17,7 @@ from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.make.conda import layer_tar
 from wavelet.make.conda.engine import OWN, OWN_DIRECTORIES
 from wavelet.make.conda.engine_tar import CHUNK, DAMAGED, Member, members_of
+from wavelet.sizes import size as size_of
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""
@@ -47,7 +48,7 @@ def inflated(layers: Sequence[Path]) -> int:
                 while chunk := raw.read(CHUNK):
                     size += len(chunk)
                     if size > _INFLATED_LIMIT:
-                        raise _broken(f"its layers inflate to more than {_INFLATED_LIMIT} bytes")
+                        raise _broken(f"its layers inflate to more than {size_of(_INFLATED_LIMIT)}")
     except DAMAGED as error:
         raise _broken(str(error)) from None
     return size

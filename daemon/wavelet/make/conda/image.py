@@ -16,6 +16,7 @@ from wavelet.make.registry import absent
 from wavelet.make.work import Work, read_document
 from wavelet.plan.conda import FromLock
 from wavelet.scan import sbom
+from wavelet.sizes import size as size_of
 
 
 async def make(plan: FromLock, work: Work) -> Image:
@@ -37,7 +38,7 @@ async def make(plan: FromLock, work: Work) -> Image:
     size = sum(layer.content.descriptor.size for layer in layers)
     work.report(
         f"{len(packages)} packages and {len(wheels)} wheels, ready in {ready - started:.2f} s:"
-        f" {len(layers)} layers of {size} bytes on {len(base.view.layers)} of the base,"
+        f" {len(layers)} layers of {size_of(size)} on {len(base.view.layers)} of the base,"
         f" put together in {time.monotonic() - ready:.2f} s"
     )
     return image

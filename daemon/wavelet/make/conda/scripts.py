@@ -25,6 +25,7 @@ from wavelet.make.conda.engine_limits import Limits, passed, too_long
 from wavelet.make.conda.info import MEDIA_TYPE, LayerInfo
 from wavelet.make.work import Work
 from wavelet.plan.conda import ScriptsLayer
+from wavelet.sizes import size as size_of
 
 WATCH_SECONDS = 0.25
 """How often it is looked at what scripts take; less often where looking takes longer."""
@@ -268,7 +269,7 @@ class _Run:
         async with work.scratch(change.room) as room:
             blob = room / "layer"
             info = await work.run(scripts_diff.write, sandbox.tree, result, blob, began, newest)
-            work.report(f"post-link scripts: {change.paths} paths changed, {change.gone} removed, {info.size} bytes")
+            work.report(f"post-link scripts: {change.paths} paths changed, {change.gone} removed, {size_of(info.size)}")
             return info, await work.adopt(blob, info.descriptor)
 
     async def _report_outside(self, sandbox: Sandbox) -> None:

@@ -30,6 +30,7 @@ from wavelet.errors import (
 from wavelet.image.digest import Digest
 from wavelet.pin.conda import shard_index
 from wavelet.pin.conda.shards import ORIGIN, InMemory, Shards
+from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.upstream.channels import Channels, Fetched, Version
@@ -278,9 +279,9 @@ class IndexFiles:
     async def _keep(self, url: str, fetched: Fetched, began: float) -> _Row:
         size = fetched.stream.size
         if size is not None and size > SIZE_LIMIT:
-            raise UpstreamBroken(f"{url} has {size} bytes, too many for an index")
+            raise UpstreamBroken(f"{url} has {size_of(size)}, too much for an index")
         reserved = UNKNOWN_SIZE if size is None else size
-        async with self._store.scratch(reserved, f"the index {url} ({reserved} bytes)") as directory:
+        async with self._store.scratch(reserved, f"the index {url} ({size_of(reserved)})") as directory:
             file = directory / "index"
             await _write(fetched.stream.chunks, file, reserved, url)
             digest, written = await asyncio.to_thread(_finish, file, url, fetched.encoding)
@@ -298,7 +299,7 @@ async def _write(chunks: AsyncIterator[bytes], file: Path, limit: int, url: str)
             size, held = size + len(chunk), held + len(chunk)
             if size > limit:
                 raise UpstreamBroken(
-                    f"{url} has more than {limit} bytes, too many for an index of which it says no size"
+                    f"{url} has more than {size_of(limit)}, too much for an index of which it says no size"
                 )
             if held >= WRITE_SIZE:
                 await asyncio.shield(asyncio.to_thread(out.writelines, waiting))
