@@ -24,10 +24,11 @@ Value = str | list["Value"] | dict[str, "Value"]
 
 
 def read_yaml(text: str, field: str) -> Value:
-    """Return the first document of a text.
+    """Return the one document of a text.
 
     Raises:
-        InvalidRequest: it is not YAML, has aliases or a mapping with a key that is none, or is nested too deeply.
+        InvalidRequest: it is not YAML, has aliases, a second document or a mapping with a key that is none, or is
+            nested too deeply.
         TooLarge: more than `TEXT_LIMIT` characters.
     """
     if len(text) > TEXT_LIMIT:
@@ -47,12 +48,15 @@ def read_yaml(text: str, field: str) -> Value:
 def _read(text: str, field: str) -> Value:
     top: list[Value] = []
     open_values: list[_Open] = [_Open(top)]
+    ended = False
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.DocumentEndEvent):
-            break
-        if isinstance(event, yaml.AliasEvent):
+            ended = True
+        elif ended:
+            _check_behind(event, field)
+        elif isinstance(event, yaml.AliasEvent):
             raise _refuse(field, event, "aliases (*name) are not read; write the value out")
-        if isinstance(event, yaml.ScalarEvent):
+        elif isinstance(event, yaml.ScalarEvent):
             open_values[-1].put(event.value, event, field)
         elif isinstance(event, yaml.CollectionStartEvent):
             value: Value = [] if isinstance(event, yaml.SequenceStartEvent) else {}
@@ -63,6 +67,12 @@ def _read(text: str, field: str) -> Value:
         elif isinstance(event, yaml.CollectionEndEvent):
             open_values.pop()
     return top[0] if top else ""
+
+
+def _check_behind(event: yaml.Event, field: str) -> None:
+    """Check that what follows a document says nothing; a `---` alone at the end does not."""
+    if isinstance(event, yaml.NodeEvent) and getattr(event, "value", None) != "":
+        raise _refuse(field, event, "a second document (behind `---` or `...`) is not read; put all into one")
 
 
 class _Open:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 
 import pytest
@@ -390,3 +391,39 @@ def test_yaml_is_read_as_others_read_it(value: object) -> None:
             return True
 
     assert read_yaml(yaml.dump(value, Dumper=Plain), "f") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dependencies: [bwa]\n---\ndependencies: [samtools]\n", "line 3: a second document"),
+        ("dependencies: [bwa]\n...\n---\n[samtools]\n", "a second document"),
+        ("- samtools\n- bwa\n", "`dependencies:` above it"),
+        ("-c conda-forge\nsamtools\n", "options of conda"),
+        ("--channel=conda-forge\nsamtools\n", "options of conda"),
+        ("-c constraints.txt\nsix\n", "requirements.txt"),
+        ("{}", "has no members, but no dependencies"),
+        ("<!DOCTYPE html>\n<html>\n@EXPLICIT\n", "HTML"),
+        (f"@EXPLICIT\n{ZLIB}\n# pip six {WHEEL}#sha256={SHA}\n", "line 3: names a wheel"),
+        (f"@EXPLICIT\n{ZLIB}\n# six: {WHEEL}\n", "line 3: names a wheel"),
+    ],
+)
+def test_nothing_is_dropped_and_the_sentence_says_what_it_is(text: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(words)):
+        read_environment(text, FIELD)
+
+
+def test_an_empty_end_is_no_second_document() -> None:
+    assert read_environment("dependencies: [bwa]\n---\n", FIELD).specs == ("bwa",)
+
+
+@pytest.mark.parametrize("begin", ["# pip: numpy", "# PIP numpy", "# pip numpy"])
+def test_spellings_of_wheels_in_comments(begin: str) -> None:
+    text = f"@EXPLICIT\n{ZLIB}\n{begin} @ {WHEEL}#sha256={SHA}\n"
+    assert read_environment(text, FIELD).locked_for(AMD64, FIELD).wheels == (Wheel(WHEEL, SHA),)
+
+
+def test_variables_that_images_have_are_noted() -> None:
+    found = read_environment("dependencies: [bwa]\nvariables: {PATH: /x, BASH_ENV: y, A: b}\n", FIELD)
+    assert [note.split()[1] for note in found.notes] == ["PATH", "BASH_ENV"]
+    assert "PATH=/x" in found.variables

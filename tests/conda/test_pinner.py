@@ -41,6 +41,7 @@ from wavelet.pin.conda.pip_urls import FetchedWheel
 from wavelet.pin.conda.relay import Relay
 from wavelet.pin.conda.solver import Solver
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
+from wavelet.plan.environment import Environment
 from wavelet.plan.libc import Libc
 from wavelet.plan.source import FromRegistry
 from wavelet.store import content
@@ -555,10 +556,20 @@ async def test_a_lock_file_at_a_url(node: Start, channel_server: ChannelServer, 
     lock = await one.pin(asked("bwa=0.7.17", lock_location=f"{channel_server.url}/files/env.lock"))
     assert set(solved.packages) < set(lock.packages)
     assert "bwa" in versions(lock)
-    (files / "environment.yml").write_text("channels: [lab]\ndependencies: [bwa=0.7.17]\nvariables: {A: b}\n")
+    (files / "environment.yml").write_text(
+        "channels: [lab]\ndependencies: [bwa=0.7.17]\nvariables: {A: b}\nprefix: /x\n"
+    )
     lock = await one.pin(asked(lock_location=f"{channel_server.url}/files/environment.yml"))
     assert "bwa" in versions(lock)
     assert any("variables" in line for line in one.lines)
+    assert any("note: prefix is not used" in line for line in one.lines)
+
+
+def test_pip_is_added_for_a_file_at_a_url_as_for_one_inline() -> None:
+    wanted = asked(lock_location="https://x.example/environment.yml")
+    assert "pip" in lock_file._joined(wanted, Environment(("python",), pip=("six",))).specs
+    assert "pip==24" in lock_file._joined(wanted, Environment(("pip==24",), pip=("six",))).specs
+    assert "pip" not in lock_file._joined(wanted, Environment(("pip==24",), pip=("six",))).specs
 
 
 async def test_what_is_no_lock_file(

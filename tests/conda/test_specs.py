@@ -78,6 +78,8 @@ def test_normal_forms(text: str, spec: str) -> None:
         ("samtools >=1 <2", "commas"),
         ("a b c d", "several packages"),
         ("a 1 c d", "commas"),
+        ("-c conda-forge", "options of conda"),
+        ("- bwa", "dash"),
         ("samtools@1.17", "'@'"),
         ("samtools=1[build=x", "bracket"),
         ("samtools $(id)", "$"),
@@ -107,12 +109,25 @@ def test_what_no_solver_reads_is_refused(text: str, words: str) -> None:
         "samtools>=1.17 hisat2",
         "samtools 1.17 bwa=0.7",
         "conda install samtools",
+        "fastqc=0.12.1,multiqc",
+        "fastqc=0.12.1,bioconda::multiqc=1.2",
+        "fastqc,multiqc",
+        "fastqc;multiqc",
+        "fastqc\nmultiqc",
+        "fastqc=0.12.1; multiqc=1",
     ],
 )
 def test_several_packages_in_one_text(text: str) -> None:
     """Fault E8: the second package of an entry was read as the version, or the build, of the first."""
     with pytest.raises(InvalidRequest, match="two packages are two entries"):
         normal_spec(text, "packages.entries[0]")
+
+
+@pytest.mark.parametrize("marker", ["", " ; python_version>'3'"])
+def test_the_url_of_a_wheel_may_have_a_marker(marker: str) -> None:
+    url = "https://x.example/six-1.16.0-py3-none-any.whl"
+    assert normal_requirement(url + marker, "f") == f"six @ {url}{marker}"
+    assert normal_requirement(f"six @ {url}{marker}", "f") == f"six @ {url}{marker}"
 
 
 def test_names_and_channels() -> None:

@@ -12,7 +12,8 @@ from wavelet.plan.locks import Locked
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.specs import name_of, normal_channel, normal_spec
 
-_PIP = "pip"
+PIP = "pip"
+"""The package that is added where pip's requirements are asked for and none of this name is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def _with(plan: FromConda, environment: Environment, locked: Locked, site: Conda
     """Return the plan, which has the specs that are added, with an environment's own."""
     named = {name_of(spec) for spec in environment.specs} | {package.name for package in locked.packages}
     specs = {spec for spec in plan.specs if name_of(spec) not in named} | set(environment.specs)
-    if environment.pip and _PIP not in named:
-        specs.add(_PIP)
+    if environment.pip and PIP not in named:
+        specs.add(PIP)
     channels = tuple(dict.fromkeys((*environment.channels, *plan.channels)))
     return replace(
         plan,

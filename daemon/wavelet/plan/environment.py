@@ -61,6 +61,12 @@ _WHY_NOT = {
 }
 """Members of environment files that have no effect, and why."""
 
+_OVERRIDES = {
+    "PATH": "PATH takes the place of the image's, in which the packages' programs are found (/opt/conda/bin)",
+    "BASH_ENV": "BASH_ENV takes the place of the image's, which activates packages that need it",
+}
+"""Variables that images have for their packages; those of an environment file stand over them."""
+
 NOTES_LIMIT = 20
 """Notes on one file."""
 
@@ -148,7 +154,7 @@ def read_entries(entries: list[tuple[str, str]]) -> Environment:
         refuse_foreign_entry(entry, field)
         if entry.startswith(PIP_PREFIX) and not entry.startswith(PIP_PREFIX + ":"):
             pip.add(normal_requirement(entry.removeprefix(PIP_PREFIX), field))
-        elif re.fullmatch(r"https?://\S+\.whl(#\S*)?", entry):
+        elif re.fullmatch(r"https?://\S+\.whl(#\S*)?(\s+;.*)?", entry):
             raise wrong(field, f"{without_login(entry)[:300]!r} is a Python wheel; write {PIP_PREFIX}<URL>")
         elif re.match(r"(?:https?|file)://", entry) and "::" not in entry:
             packages.append(explicit_package(entry, field))
@@ -161,11 +167,16 @@ def read_entries(entries: list[tuple[str, str]]) -> Environment:
 def _read(text: str, field: str) -> Environment:
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    first = lines[0][1] if lines else ""
+    if first.startswith("<"):
+        raise wrong(field, "is a page in HTML or XML, no list of packages; give the file itself, as it is downloaded")
     if any(line == "@EXPLICIT" for _, line in lines):
         return Environment(locks=read_explicit(text, field))
     if is_flat_pixi_lock(text):
         return _of_lock(read_flat_pixi_lock(text, field))
-    if lines and _KEY.match(lines[0][1]):
+    if re.match(r"-\s", first):
+        raise wrong(field, "is a list in YAML without a name; write `dependencies:` above it, or specs without dashes")
+    if _KEY.match(first):
         refuse_foreign_document(text, field)
         return _read_document(text, field)
     refuse_foreign_list(text, field)
@@ -181,7 +192,7 @@ def _read_document(text: str, field: str) -> Environment:
     if is_pixi_lock(document):
         return _of_lock(read_pixi_lock(document, field))
     if "dependencies" not in document:
-        keys = ", ".join(list(document)[:6])[:200]
+        keys = ", ".join(list(document)[:6])[:200] or "no members"
         why = "it takes an environment in YAML, a lock file of conda-lock or pixi, an @EXPLICIT list or a list of specs"
         raise wrong(field, f"has {keys}, but no dependencies; {why}")
     return _read_yaml_environment(document, field)
@@ -205,6 +216,8 @@ def _notes(document: dict[str, Any]) -> Iterator[str]:
     """Yield what a file says that changes nothing of an image."""
     for key in [key for key in document if key not in _SERVED][:NOTES_LIMIT]:
         yield f"{key[:80]} is not used: {_WHY_NOT.get(key, 'it is no member of an environment file that is known')}"
+    variables = document.get("variables")
+    yield from (f"variables: {why}" for name, why in _OVERRIDES.items() if variables and name in variables)
 
 
 def _check_settings(document: dict[str, Any], field: str) -> None:

@@ -11,8 +11,12 @@ from wavelet.plan.specs import wrong
 
 _NOARCH = "noarch"
 _PLATFORM = re.compile(r"#[ \t]*platform:[ \t]*(?P<subdir>[a-z]+-[a-z0-9]+)[ \t]*")
-_PIP = re.compile(r"#[ \t]*pip[ \t]+(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?[ \t]*(?P<rest>(?:@|[=~<>!]=|=|[<>]).*)")
+_PIP = re.compile(
+    r"#[ \t]*pip(?::[ \t]*|[ \t]+)(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?[ \t]*(?P<rest>(?:@|[=~<>!]=|=|[<>]).*)",
+    re.IGNORECASE,
+)
 _WHEEL = re.compile(r"#[ \t]*wheel:[ \t]*(?P<rest>\S.*)")
+_WHEEL_INSIDE = re.compile(r"[a-z+]+://\S+\.whl(?![\w-])", re.IGNORECASE)
 _PLACE = re.compile(r"@?[ \t]*(?P<url>[^\s#]+)(?:(?:#|[ \t]+--hash[= ])(?:sha256[:=])(?P<sha256>\w*))?[ \t]*")
 
 
@@ -35,6 +39,9 @@ def read_explicit(text: str, field: str) -> tuple[Locked, ...]:
             named = _PIP.fullmatch(line) or _WHEEL.fullmatch(line)
             if named is not None:
                 wheels.append(_wheel(named["rest"], where))
+            elif _WHEEL_INSIDE.search(line):
+                why = "names a wheel in a way that is not read; write `# pip <name> @ <URL>#sha256=<hex>`"
+                raise wrong(where, f"{why}, or leave the comment out")
         elif line and line != "@EXPLICIT":
             packages.append(explicit_package(line, where))
     return of_packages(packages, wheels, field, platform)

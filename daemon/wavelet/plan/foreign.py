@@ -61,7 +61,10 @@ _LISTS = tuple(
         ("pixi.toml", _TABLE.format("dependencies")),
         ("setup.py", r"^(?:from setuptools import|import setuptools)\b"),
         ("Dockerfile", r"\A(?:\s*#.*\n)*\s*(?:FROM[ \t]+\S+|ARG[ \t]+\w+)|^RUN[ \t]+\S+"),
-        ("requirements.txt", r"^(?!pip:|[\"'])[^#\n]*[ \t]--hash[= ]|^(?:-[rcief]\b|--[a-z][a-z-]*(?:[ =]|$))"),
+        (
+            "requirements.txt",
+            r"^(?!pip:|[\"'])[^#\n]*[ \t]--hash[= ]|^(?:-[rief]\b|-c[ \t]|--[a-z][a-z-]*(?:[ =]|$))",
+        ),
         (
             "requirements.txt",
             r"^(?!pip:|[\"'])[^#\n]*;[ \t]*\(*(?:python_|sys_|platform_|os_name|implementation_|extra\b)",
@@ -71,6 +74,11 @@ _LISTS = tuple(
     )
 )
 """What is in files that look like lists of specs at their beginning."""
+
+_OPTION = re.compile(
+    r"^(?:-c[ \t=]*(?!\S*\.(?:txt|in)\b)[^\s=]|--(?:channel|override-channels|name|yes)\b|-[ny]\b)", re.MULTILINE
+)
+"""Options of conda. That of pip which is `-c` too takes a file."""
 
 _HEAD = 200_000
 """Characters of a text that are looked at; what says of which kind a file is stands near its beginning."""
@@ -116,6 +124,9 @@ def refuse_foreign_list(text: str, field: str) -> None:
     Raises:
         InvalidRequest: it is one; the error says what to send instead.
     """
+    if _OPTION.search(text[:_HEAD]):
+        what = "has options of conda's command line, which are not read; write `channels:` and `dependencies:` in YAML"
+        raise wrong(field, f"{what}, or <channel>::<name> for a package of a channel")
     for name, pattern in _LISTS:
         if pattern.search(text[:_HEAD]):
             raise _refused(name, field)

@@ -30,6 +30,7 @@ _NAMESPACES = (":", "conda-forge:", "bioconda:")
 _AROUND = re.compile(r"\s*([<>=!~,|]+)\s*")
 _ANOTHER = re.compile(r"[A-Za-z0-9_./-]+::|[A-Za-z_][A-Za-z0-9_.-]*[=<>!~]")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_JOINED = re.compile(r"[,;]\s*(?!python_|sys_|platform_|os_name|implementation_|extra\b)(?:[\w./-]+::)?[A-Za-z_]")
 _CONDITION = re.compile(r"(?:==|!=|>=|<=|~=|=|>|<)?[A-Za-z0-9_.*+!-]*[A-Za-z0-9_.*]")
 _WITH_BUILD = re.compile(r"(?P<version>.*[^=<>!~,|])=(?P<build>[^=<>!~,|]+)")
 _BUILD = re.compile(r"[A-Za-z0-9_.*+^$-]+")
@@ -47,6 +48,10 @@ _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]
 _TOKEN = re.compile(r"(?<=[^/:])/t/[^/]+(?=/)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\s*(?:[\[(<>=!~;@,]|$)")
 _WHEEL_URL = re.compile(r"https?://[^\s/?#]+/(?:[^\s?#]*/)?(?P<name>[A-Za-z0-9][\w.]*)-[^\s/?#]+\.whl(?:#\S*)?")
+_SEVERAL = (
+    "it looks like several packages; two packages are two entries (in a file, two lines); one is "
+    "<name>=<version>=<build>"
+)
 _OPERATORS = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>|,)\s*")
 _EDITABLE = ("git+", "hg+", "svn+", "bzr+", "http://", "https://", "file:", ".", "/", "~")
 
@@ -70,9 +75,11 @@ def normal_spec(text: str, field: str) -> str:
     def refuse(why: str) -> InvalidRequest:
         return wrong(field, f"{without_login(spec)!r} is not a spec of a conda package: {why}")
 
+    if spec.startswith("-"):
+        hint = "an item of a list in YAML is written without its dash here, a channel as <channel>::<name>"
+        raise refuse(f"a package's name begins with no dash; options of conda are not read, {hint}")
     if _is_several(spec):
-        hint = "two packages are two entries (in a file, two lines); one is <name>=<version>=<build>"
-        raise refuse(f"it looks like several packages; {hint}")
+        raise refuse(_SEVERAL)
     head, bracket, members = spec.partition("[")
     if bracket and not members.endswith("]"):
         raise refuse("the bracket is not closed at its end")
@@ -143,7 +150,11 @@ def _split_channel(channel: str) -> tuple[str, str]:
 
 def _is_several(spec: str) -> bool:
     """Tell whether a text looks like packages with spaces between, as on the command line of conda."""
-    _, *rest = re.sub(r"\[[^\]]*\]?", "", spec).split() or [""]
+    spec = re.sub(r"\[[^\]]*\]?", "", spec)
+    # A comma means that both conditions hold: a version by itself, let alone one that begins with a letter, is none.
+    if _JOINED.search(spec):
+        return True
+    _, *rest = spec.split() or [""]
     # A version may begin with a letter, but who has such a one can write `name==version`, and a build `name=1.0=build`.
     return any(_ANOTHER.match(word) for word in rest) or (bool(rest) and _WORD.fullmatch(rest[0]) is not None)
 
@@ -247,11 +258,14 @@ def normal_requirement(text: str, field: str) -> str:
     if requirement.startswith("-"):
         why = "is an option of pip; only requirements are taken, and indexes are those that the daemon's user has"
         raise wrong(field, f"{shown} {why} configured")
-    wheel = _WHEEL_URL.fullmatch(requirement)
+    wheel = _WHEEL_URL.fullmatch(requirement.partition(" ;")[0].strip())
     if wheel is not None:
         requirement = f"{wheel['name']} @ {requirement}"
     if requirement.startswith(_EDITABLE):
-        raise wrong(field, f"{shown} is not installed here; give a package's name, or the http(s) URL of a wheel")
+        raise wrong(
+            field,
+            f"{shown} is not installed here; give a package's name, or NAME @ URL, the URL of a wheel",
+        )
     if re.search(r"\s--\w", requirement):
         raise wrong(field, f"{shown} has options of pip behind it; leave them out, the lock has the digests")
     if _REQUIREMENT.match(requirement) is None or without_login(requirement) != requirement:
@@ -287,5 +301,6 @@ def _printable(text: str, field: str, what: str, *, secret: bool = False) -> str
         raise wrong(field, f"is an empty {what}")
     if len(text) > SPEC_LIMIT or not text.replace("\t", " ").isprintable() or not text.isascii():
         shown = "it" if secret else repr(text[:80])
-        raise wrong(field, f"{shown} is not a {what}: up to {SPEC_LIMIT} printable ASCII characters")
+        hint = f"; {_SEVERAL}" if what == "spec" and "\n" in text else ""
+        raise wrong(field, f"{shown} is not a {what}: up to {SPEC_LIMIT} printable ASCII characters{hint}")
     return text

@@ -148,7 +148,7 @@ def of_entries(entries: list[tuple[str, str]]) -> tuple[Environment, str]:
 
 def is_lock_file(entry: str) -> bool:
     """Tell whether an entry is the URL of a lock file, and not that of a package or a wheel."""
-    url = entry.partition("#")[0]
+    url = (entry.split() or [""])[0].partition("#")[0]
     return (
         url.startswith(("http://", "https://")) and "::" not in url and not url.endswith((".conda", ".tar.bz2", ".whl"))
     )

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from wavelet.errors import InvalidRequest, TooLarge, UpstreamUnreachable
+from wavelet.plan.asked import PIP
 from wavelet.plan.conda import FromConda
 from wavelet.plan.environment import Environment, read_environment
 from wavelet.plan.foreign import refuse_foreign_name
@@ -51,6 +52,9 @@ async def with_lock_file(leaf: FromConda, location: Location, report: Callable[[
     environment = await asyncio.to_thread(read_environment, text, _FIELD)
     if environment.variables:
         report("warning: variables of an environment that is named by a URL are left out")
+    for note in environment.notes:
+        if not (environment.variables and note.startswith("variables")):  # none of these is set
+            report(f"note: {note}")
     return _joined(leaf, environment)
 
 
@@ -60,6 +64,8 @@ def _joined(leaf: FromConda, environment: Environment) -> FromConda:
     # What a site or client adds to every environment is not added to one that has it.
     named = {*packages, *map(name_of, environment.specs)}
     added = {spec for spec in leaf.specs if name_of(spec) not in named}
+    if environment.pip and PIP not in named:
+        added.add(PIP)
     return replace(
         leaf,
         specs=tuple(sorted({*added, *environment.specs})),
