@@ -32,6 +32,7 @@ LIGHT = {
     "wavelet.cli",
     "wavelet.cli.ensure",
     "wavelet.cli.main",
+    "wavelet.cli.ports",
     "wavelet.cli.private",
     "wavelet.errors",
     "wavelet.front",

@@ -117,6 +117,23 @@ def test_a_limit_that_is_no_number_is_said_in_words(capsys: pytest.CaptureFixtur
     assert "it takes a number above 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["stop", "--port", "99999"], "is not a port from 1024 to 65535"),
+        (["doctor", "--port", "0"], "is not a port from 1024 to 65535"),
+        (["uninstall", "--port", "x"], "is not a port from 1024 to 65535"),
+        (["status", "--address", "nonsense"], "is not HOST:PORT"),
+        (["status", "--address", "127.0.0.1:99999"], "is not HOST:PORT"),
+    ],
+)
+def test_what_is_no_port_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Fault F7: bare `wavelet` said that COMMAND is missing."""
     with pytest.raises(SystemExit) as end:

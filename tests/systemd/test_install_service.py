@@ -11,9 +11,10 @@ import pytest
 
 from lab.daemon import Daemon
 from lab.processes import run
-from wavelet.cli.install_service import PATHS, SYSTEM_UNITS, files_for
+from wavelet.cli.install_service import PATHS, SYSTEM_UNITS, files_for, user_files
 from wavelet.cli.main import main
 from wavelet.config import load
+from wavelet.errors import InvalidRequest
 
 WAVELET = Path(sys.executable).with_name("wavelet")
 READ_ONLY = """
@@ -60,6 +61,23 @@ def test_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", [str(WAVELET)])
     assert main(["install-service", "--user"]) == 0
     assert f"exec {WAVELET} serve --listen" in (tmp_path / "systemd/user/wavelet.service").read_text()
+
+
+def test_a_users_own_with_settings(tmp_path: Path) -> None:
+    unit = user_files("/opt/wavelet", tmp_path / "my.yaml")["wavelet.service"]
+    assert f"exec /opt/wavelet serve --config {tmp_path}/my.yaml --listen" in unit
+    with pytest.raises(InvalidRequest, match="rename it"):
+        user_files("/opt/wavelet", tmp_path / "it's.yaml")
+
+
+def test_odd_paths_are_quoted_and_other_settings_leave_nothing_behind(tmp_path: Path) -> None:
+    odd = load(None, {}, {"state": "/local/of 100%/wavelet"})
+    assert 'ReadWritePaths="/local/of 100%%/wavelet"\n' in files_for(odd, "wavelet", None)[f"{SYSTEM_UNITS}/{PATHS}"]
+    path, root = tmp_path / "config.yaml", tmp_path / "root"
+    for state, there in ((tmp_path / "state", True), ("/var/lib/wavelet", False)):
+        path.write_text(f"state: {state}\n")
+        assert main(["install-service", "--root", str(root), "--config", str(path)]) == 0
+        assert (f"{SYSTEM_UNITS}/{PATHS}" in written(root)) is there
 
 
 def test_usual_places_need_no_drop_in() -> None:

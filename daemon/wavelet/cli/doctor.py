@@ -21,6 +21,7 @@ import yaml
 from wavelet.cli import doctor_checks as checks
 from wavelet.cli import doctor_engines, doctor_facts
 from wavelet.cli.doctor_checks import Finding
+from wavelet.cli.ports import port
 from wavelet.cli.private import Place, place_of
 from wavelet.cli.starting import STATE
 from wavelet.config import ConfigError, Settings, Source
@@ -40,7 +41,7 @@ _MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="the daemon's file of settings")
-    parser.add_argument("--port", type=int, metavar="PORT", help="port of this user's own daemon (from the uid)")
+    parser.add_argument("--port", type=port, metavar="PORT", help="port of this user's own daemon (from the uid)")
     parser.add_argument("--directory", metavar="DIR", help="directory of this user's own daemon (/tmp/wavelet-UID)")
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form of the report")
 

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from wavelet import __version__
+from wavelet.cli.ports import port
 from wavelet.cli.private import Place, place_of, running
 from wavelet.errors import NotStarted
 
@@ -22,7 +23,7 @@ RUN_MARK = "run.pid"
 
 def add_place_options(parser: argparse.ArgumentParser) -> None:
     """Declare what says where the daemon is and how it is started."""
-    parser.add_argument("--port", type=_port, metavar="PORT", help="its port (from the uid; the same on all nodes)")
+    parser.add_argument("--port", type=port, metavar="PORT", help="its port (from the uid; the same on all nodes)")
     parser.add_argument("--directory", metavar="DIR", help="its directory on a local disk (/tmp/wavelet-UID)")
     parser.add_argument("--config", metavar="FILE", default="", help="settings of the daemon that is started")
     parser.add_argument(
@@ -107,12 +108,6 @@ def _lifetime(how: str) -> str:
     if job and "manager" not in how:
         return f"it ends with {job}, which tracks what it starts; see docs/hpc.md for daemons that outlive jobs"
     return "it ends when nobody uses it (--idle)"
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and 1024 <= int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1024 to 65535")
-    return int(text)
 
 
 def _say(line: str) -> None:

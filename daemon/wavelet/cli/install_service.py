@@ -16,10 +16,10 @@ from pathlib import Path
 
 from wavelet.cli.shipped import shipped
 from wavelet.config import Settings, Source
-from wavelet.errors import EngineFailed, NotStarted
+from wavelet.errors import EngineFailed, InvalidRequest, NotStarted
 
-STEP_LIMIT = 60.0
-"""Seconds for one of systemd's commands."""
+STEP_LIMIT = 120.0
+"""Seconds for one of systemd's commands; a stop waits for transfers (`TimeoutStopSec=` is 75)."""
 
 SYSTEM_UNITS = "etc/systemd/system"
 PATHS = "wavelet.service.d/paths.conf"
@@ -56,8 +56,10 @@ def run(options: argparse.Namespace) -> int:
     """
     base = _user_units() if options.user else options.root
     command = _this_command()
-    settings = Source(options.config, os.environ, {}).read()
-    files = user_files(command) if options.user else files_for(settings, command, options.config)
+    # What is taken back is the same whatever the settings are now.
+    settings = Settings() if options.undo else Source(options.config, os.environ, {}).read()
+    config = options.config
+    files = user_files(command, config) if options.user else files_for(settings, command, config)
     if options.dry_run:
         for path, text in files.items():
             sys.stdout.write(f"# {base / path}\n{'' if options.undo else text}\n")
@@ -69,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
         _remove(base, files if options.user else dict.fromkeys([*files, f"{SYSTEM_UNITS}/{PATHS}"]))
         _systemctl(options, live, [["daemon-reload"]])
         return 0
+    drop_in = f"{SYSTEM_UNITS}/{PATHS}"
+    _remove(base, [] if options.user or drop_in in files else [drop_in])  # of earlier settings
     _write(base, files)
     _make_state(settings, options)
     if live and not options.user:
@@ -89,21 +93,37 @@ def files_for(settings: Settings, command: str, config: Path | None) -> dict[str
         command: the `wavelet` that it runs, by an absolute path.
         config: its file of settings, where it is not the usual one.
     """
-    serve = f"{command} serve" + (f" --config {config.resolve()}" if config is not None else "")
+    serve = _serve(command, config)
     source = shipped("systemd")
     files = {place: (source / name).read_text() for name, place in _PLACES.items()}
     unit = f"{SYSTEM_UNITS}/wavelet.service"
-    files[unit] = _COMMAND.sub(serve, files[unit], count=1)
+    files[unit] = _COMMAND.sub(lambda _: serve, files[unit], count=1)
     if writable := list(written_to(settings)):
-        lines = "".join(f"ReadWritePaths={path}\n" for path in writable)
+        lines = "".join(f"ReadWritePaths={_quoted(str(path))}\n" for path in writable)
         files[f"{SYSTEM_UNITS}/{PATHS}"] = f"# Where the settings say that the daemon writes.\n[Service]\n{lines}"
     return files
 
 
-def user_files(command: str) -> dict[str, str]:
-    """Return the text of a user's own unit, by its name."""
+def _serve(command: str, config: Path | None) -> str:
+    return f"{command} serve" + (f" --config {_quoted(str(config.resolve()))}" if config is not None else "")
+
+
+def _quoted(text: str) -> str:
+    """Return a path as units write it (systemd.syntax(7)); `%` begins a specifier there."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"' if re.search(r"[\s\"'\\]", text) else escaped
+
+
+def user_files(command: str, config: Path | None) -> dict[str, str]:
+    """Return the text of a user's own unit, by its name.
+
+    Raises:
+        InvalidRequest: the settings file has a name that the unit's shell would read otherwise.
+    """
+    if config is not None and not re.fullmatch(r"[\w./+-]+", str(config.resolve())):
+        raise InvalidRequest(f"--config: {config.resolve()} has more than letters, digits and ._+-/ in it; rename it")
     text = (shipped("systemd") / "user" / "wavelet.service").read_text()
-    return {"wavelet.service": _COMMAND.sub(f"{command} serve", text, count=1)}
+    return {"wavelet.service": _COMMAND.sub(lambda _: _serve(command, config), text, count=1)}
 
 
 def written_to(settings: Settings) -> Iterator[Path]:
@@ -173,6 +193,9 @@ def _systemctl(options: argparse.Namespace, live: bool, calls: list[list[str]], 
 def _call(command: list[str], *, check: bool = True) -> None:
     if shutil.which(command[0]) is None:
         raise EngineFailed(f"{command[0]} is not in PATH; the files are written, and systemd does not know of them yet")
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=STEP_LIMIT)  # noqa: S603
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=STEP_LIMIT)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise EngineFailed(f"{' '.join(command)} has not ended within {STEP_LIMIT:.0f} s; see journalctl") from None
     if check and done.returncode != 0:
         raise EngineFailed(f"{' '.join(command)} fails: {done.stderr.strip()}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
 
 def _listed(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
     for name, path in files.items():
-        first = path.read_text("utf-8").partition("\n")[0]
-        yield name, first.lstrip("/# ")
+        comment = itertools.takewhile(lambda line: line.startswith(("//", "#")), path.read_text("utf-8").splitlines())
+        yield name, re.split(r"[.:;](?: |$)", " ".join(line.lstrip("/# ").strip() for line in comment))[0]

@@ -28,7 +28,10 @@ ANSWER_LIMIT = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--address", metavar="HOST:PORT", help="the daemon ($WAVELET_SOCKET, yours if it runs, else 127.0.0.1:9090)"
+        "--address",
+        type=_address,
+        metavar="HOST:PORT",
+        help="the daemon ($WAVELET_SOCKET, yours if it runs, else 127.0.0.1:9090)",
     )
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form (text)")
 
@@ -45,7 +48,10 @@ def run(options: argparse.Namespace) -> int:
         state = next((found for address in addresses if (found := _state(address))), None)
     if state is None:
         where = " or ".join(addresses)
-        sys.stderr.write(f"wavelet: no daemon answers at {where}; start one: wavelet serve, or wavelet ensure\n")
+        sys.stderr.write(
+            f"wavelet: no daemon answers at {where}; start one: wavelet serve, or wavelet ensure; "
+            f"{SOCKET_VARIABLE} names the socket of one elsewhere\n"
+        )
         return NOBODY
     if options.output == "json":
         sys.stdout.write(json.dumps(state, indent=2) + "\n")
@@ -58,10 +64,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text
+
+
 def _state(address: str) -> dict[str, Any] | None:
     host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return None
     try:
         with socket.create_connection((host.strip("[]"), int(port)), ANSWER_LIMIT) as connection:
             state = ask(connection)

@@ -8,13 +8,14 @@ import os
 import sys
 
 from wavelet.cli.ending import end_daemon
+from wavelet.cli.ports import port
 from wavelet.cli.private import place_of, running
 from wavelet.errors import NotStarted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--port", type=int, metavar="PORT", help="its port (from the uid; the same on all nodes)")
+    parser.add_argument("--port", type=port, metavar="PORT", help="its port (from the uid; the same on all nodes)")
     parser.add_argument("--directory", metavar="DIR", help="its directory on a local disk (/tmp/wavelet-UID)")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
 

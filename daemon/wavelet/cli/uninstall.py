@@ -18,6 +18,7 @@ from pathlib import Path
 
 from wavelet.cli.ending import end_daemon
 from wavelet.cli.ensure import RUN_MARK
+from wavelet.cli.ports import port
 from wavelet.cli.private import Place, place_of, running
 from wavelet.cli.run import USERS
 from wavelet.cli.starting import FAILURE, LOCK, LOG, STATE, VARIABLES
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--config", metavar="FILE", type=Path, help="the daemon's file of settings")
     parser.add_argument("--state", metavar="DIR", help="the daemon's state directory")
-    parser.add_argument("--port", type=int, metavar="PORT", help="port of this user's own daemon (from the uid)")
+    parser.add_argument("--port", type=port, metavar="PORT", help="port of this user's own daemon (from the uid)")
     parser.add_argument("--directory", metavar="DIR", help="directory of this user's own daemon (/tmp/wavelet-UID)")
 
 
