@@ -19,8 +19,8 @@ import pytest
 from groups import PARTS
 
 OTHERS = {*PARTS, "process", "nextflow", "clone", "package"}
-STARTS = "start_daemon"
-"""The fixture that starts daemons."""
+STARTS = {"start_daemon", "certificate"}
+"""Fixtures that start processes: daemons, and openssl for whichever test asks first."""
 
 BLACK_BOX = ("cli", "client", "documented", "end_to_end", "faults", "nextflow_config", "packaging", "systemd")
 """Directories whose tests take the daemon, or what is made of it, as a whole."""
@@ -34,7 +34,7 @@ _SPAWNS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 def is_quick(item: pytest.Item) -> bool:
     """Tell whether a test belongs to the tier."""
     marks = {mark.name for mark in item.iter_markers()}
-    if marks & OTHERS or STARTS in getattr(item, "fixturenames", ()):
+    if marks & OTHERS or STARTS & set(getattr(item, "fixturenames", ())):
         return False
     return item.path.relative_to(item.config.rootpath / "tests").parts[0] not in BLACK_BOX
 
