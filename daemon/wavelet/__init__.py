@@ -4,4 +4,4 @@ The way of a request: a door (`front`) makes a plan of it (`plan`), the resolver
 and makes the image (`make`) from what registries have (`upstream`) and what the node holds (`store`).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

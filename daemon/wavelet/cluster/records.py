@@ -2,44 +2,70 @@
 
 A record is small, holds no secret, and proves itself: whoever has the cluster's key computes its token from its
 content, so that a keeper which others can write to may lose or hide a record but cannot invent or change a name.
+
+What a name answers is in its record, or, where the name had to be given before that was known, in its binding: the
+first pin that any node has found, kept beside the record, sealed under the cluster's key, and never changed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from wavelet.ages import is_ahead
 from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.plan import canonical
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, Plan, layers
-from wavelet.plan.tokens import ANONYMOUS, token_of
+from wavelet.plan.tokens import ANONYMOUS, asked_token, decided_token, undecided_token, well_formed
+
+FORM = 2
+NEEDS = "0.2.0"
+"""The version of wavelet that can read the form: what older ones, from this one on, tell their users."""
 
 _PRINCIPAL = re.compile(rf"{ANONYMOUS}|uid:\d{{1,10}}")
+_NONCE = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A container request.
+    """A container request. With neither pin nor nonce it is one of a version before 0.2.
 
     Attributes:
-        plan: as it was asked, before site rules and pins.
+        plan: as it was asked, before pins.
         principal: for whom its name is, `anonymous` or `uid:<number>`.
+        pin: what the plan was pinned to when the name was given; None: that was not known.
+        nonce: what stands in the name in place of the pin.
+        first: the name that equal requests with the same pin get instead, as it was given and bound before this one.
+            It takes no part in the name: whoever uses it checks that it is of the same plan, principal and pin.
     """
 
     plan: Plan
     principal: str
+    pin: Pin | None = None
+    nonce: str = ""
+    first: str = ""
 
     def encode(self) -> bytes:
-        """Return the bytes that are kept: a line with the principal, then the plan."""
-        return self.principal.encode() + b"\n" + canonical.encode(self.plan)
+        """Return the bytes that are kept: a line with the principal, then the rest as JSON."""
+        if self.pin is None and not self.nonce:
+            return self.principal.encode() + b"\n" + canonical.encode(self.plan)
+        document: dict[str, Any] = {"version": FORM, "needs": NEEDS, "asked": canonical.write_plan(self.plan)}
+        document |= {"nonce": self.nonce} if self.pin is None else {"pin": self.pin.encode(self.plan)}
+        document |= {"first": self.first} if self.first else {}
+        return self.principal.encode() + b"\n" + json.dumps(document, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
-        """Read what `encode` wrote.
+        """Read what `encode` wrote, and what versions before 0.2 did.
 
         Raises:
             NewerForm: a newer version has written it.
@@ -49,23 +75,43 @@ class Record:
         principal = head.decode("ascii", "replace")
         if _PRINCIPAL.fullmatch(principal) is None:
             raise InvalidRequest("not a record: it does not begin with a principal")
-        try:
-            return cls(canonical.decode(body), principal)
-        except (AttributeError, RecursionError) as error:
-            raise InvalidRequest(f"not a record: {error}") from None
+        with canonical.reading("a record"):
+            document = msgspec.json.decode(body)
+            canonical.check_form(document, FORM)
+            if int(document["version"]) != FORM:
+                return cls(canonical.decode(body), principal)
+            plan = canonical.read_plan(document["asked"])
+            if "pin" in document:
+                first = document.get("first", "")
+                pin = Pin.decode(document["pin"], plan)
+                return cls(plan, principal, pin, first=first if well_formed(first) else "")
+            nonce = document["nonce"]
+            if _NONCE.fullmatch(nonce) is None:
+                raise ValueError(nonce)
+            return cls(plan, principal, nonce=nonce)
 
     def token(self, key: bytes) -> str:
         """Return its name under the cluster's key."""
-        return token_of(key, self.plan, self.principal)
+        if self.pin is not None:
+            return decided_token(key, self.plan, self.pin, self.principal)
+        if self.nonce:
+            return undecided_token(key, self.plan, self.nonce, self.principal)
+        return asked_token(key, self.plan, self.principal)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record and its times, in unix seconds."""
+    """A record and its times, in unix seconds.
+
+    Attributes:
+        pin: what its name answers for good: the record's own pin, or what the name was bound to; None: nothing yet, as
+            far as this node knows.
+    """
 
     record: Record
     created_at: float
     used_at: float
+    pin: Pin | None = None
 
 
 class Records(Protocol):
@@ -88,6 +134,16 @@ class Records(Protocol):
         Raises:
             InvalidRequest: an inline layer without bytes, or bytes that the plan does not name.
             DigestMismatch: bytes that do not have their digest.
+        """
+
+    async def bind(self, token: str, pin: Pin) -> Pin:
+        """Bind a name without a pin to `pin` unless it is bound already; return what it is bound to, durably.
+
+        However many nodes do it at the same moment, all get the same.
+
+        Raises:
+            TokenNotFound: there is no such record.
+            WaveletError: what the name is bound to cannot be written, or read. Then nobody may answer it.
         """
 
     async def inline(self, token: str, digest: Digest) -> bytes | None:
@@ -114,6 +170,33 @@ class Records(Protocol):
 
     async def close(self) -> None:
         """Write what is waiting and let go of the place."""
+
+
+def seal_binding(token: str, pin: Pin, asked: Plan, key: bytes) -> bytes:
+    """Return the bytes of a binding: a line with its seal, then the pin as JSON."""
+    document = {"version": FORM, "needs": NEEDS, "pin": pin.encode(asked)}
+    body = json.dumps(document, separators=(",", ":")).encode()
+    return _seal(token, body, key) + b"\n" + body
+
+
+def open_binding(token: str, data: bytes, asked: Plan, key: bytes) -> Pin:
+    """Read what `seal_binding` wrote.
+
+    Raises:
+        NewerForm: a newer version's.
+        InvalidRequest: not a binding, or another name's.
+    """
+    seal, _, body = data.partition(b"\n")
+    if not hmac.compare_digest(seal, _seal(token, body, key)):
+        raise InvalidRequest("the binding's content does not belong to its token")
+    with canonical.reading("a binding"):
+        document = msgspec.json.decode(body)
+        canonical.check_form(document, FORM)
+        return Pin.decode(document["pin"], asked)
+
+
+def _seal(token: str, body: bytes, key: bytes) -> bytes:
+    return hmac.new(key, b"binding\0" + token.encode() + b"\0" + body, hashlib.sha256).hexdigest().encode()
 
 
 def authenticate(token: str, data: bytes, key: bytes) -> Record:
@@ -146,7 +229,9 @@ def check_named(record: Record, inline: Mapping[Digest, bytes]) -> None:
         InvalidRequest: see `Records.put`.
     """
     named = {layer.digest for layer in layers(record.plan)}
-    needed = {layer.digest for layer in layers(record.plan) if layer.location == INLINE}
+    # What only says which other name to give has no use for bytes.
+    mine = () if record.first else layers(record.plan)
+    needed = {layer.digest for layer in mine if layer.location == INLINE}
     if lacking := needed - inline.keys():
         raise InvalidRequest(f"the inline layer {min(lacking)} comes without its bytes")
     if foreign := inline.keys() - named:

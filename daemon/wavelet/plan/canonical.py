@@ -7,8 +7,10 @@ nothing left out, so that a record can be read back. Both carry `VERSION`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -59,19 +61,66 @@ def decode(data: bytes) -> Plan:
         NewerForm: a newer version's.
         InvalidRequest: not a plan at all.
     """
-    try:
+    with reading("a plan"):
         document = msgspec.json.decode(data)
-        form = int(document["version"])
-        if form > VERSION:
-            raise NewerForm(
-                f"it was made by a newer wavelet (form {form}; this one reads up to form {VERSION}); bring this node"
-                " to the version of the others"
-            )
-        if form != VERSION:
-            raise InvalidRequest(f"there is no form {form} of plans")
+        check_form(document, VERSION)
+        if int(document["version"]) != VERSION:
+            raise InvalidRequest(f"there is no form {document['version']} of plans")
         return _plan(document["plan"])
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say of a document that cannot be read that it is not `what`.
+
+    Raises:
+        InvalidRequest: what is read inside is something else.
+    """
+    try:
+        yield
     except (InvalidName, msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidRequest(f"not a plan: {error!r}") from None
+        raise InvalidRequest(f"not {what}: {error!r}") from None
+
+
+def check_form(document: Mapping[str, Any], known: int) -> None:
+    """Return if a document that is kept has a form of up to `known`; a later one says in `needs` who reads it.
+
+    Raises:
+        NewerForm: a newer version has written it.
+        KeyError, TypeError, ValueError: it is no such document.
+    """
+    form = int(document["version"])
+    if form > known:
+        needs = document.get("needs")
+        reader = f"this one reads up to form {known}"
+        if isinstance(needs, str):
+            reader = f"wavelet {needs[:40]} or newer reads it"
+        raise NewerForm(
+            f"it was made by a newer wavelet (form {form}; {reader}); bring this node to the version of the others"
+        )
+
+
+def write_plan(plan: Plan) -> dict[str, Any]:
+    """Return what `encode` writes as a value, for documents that have more in them."""
+    return _value(plan, view=View.RECORD)
+
+
+def read_plan(value: dict[str, Any]) -> Plan:
+    """Read what `write_plan` returned; errors are those of `reading`."""
+    return _plan(value)
+
+
+def write_part(part: Base, *, view: View) -> dict[str, Any]:
+    """Return one of a plan's `parts` as a value."""
+    return _value(part, view=view)
+
+
+def read_part(value: dict[str, Any]) -> Base:
+    """Read what `write_part` returned for a record; errors are those of `reading`."""
+    part = _plan(value)
+    if not isinstance(part, Base):
+        raise TypeError(part)
+    return part
 
 
 def _write(document: Any) -> bytes:

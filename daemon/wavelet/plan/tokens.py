@@ -1,7 +1,8 @@
-"""Tokens: the names of container requests. Equal requests have equal tokens on every node of a cluster.
+"""Tokens: the names of container requests. A name is decided by what was asked and by what that was pinned to.
 
-A token is an HMAC-SHA256 over the canonical plan and the principal under the cluster's key, cut to 128 bits: it cannot
-be guessed without the key, and whoever holds plan, principal and key can check it.
+A token is an HMAC-SHA256 under the cluster's key, cut to 128 bits: it cannot be guessed without the key, and whoever
+holds what it was made of and the key can check it. Equal requests with an equal pin have equal tokens on every node of
+a cluster. Where the pin is not known in time, a nonce stands in its place.
 """
 
 from __future__ import annotations
@@ -11,17 +12,37 @@ import hmac
 import re
 
 from wavelet.plan.canonical import canonical
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Plan
 
 KEY_BYTES = 32
+NONCE_BYTES = 16
+
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+_FORM = b"2"
 
 ANONYMOUS = "anonymous"
 """The principal of content that everyone may read; others are `uid:<number>`."""
 
 
-def token_of(cluster_key: bytes, plan: Plan, principal: str) -> str:
-    """Return the token, 32 hexadecimal digits."""
+def decided_token(cluster_key: bytes, plan: Plan, pin: Pin, principal: str) -> str:
+    """Return the token, 32 hexadecimal digits, of a plan that is pinned."""
+    return _token(cluster_key, b"pin " + pin.name.encode(), plan, principal)
+
+
+def undecided_token(cluster_key: bytes, plan: Plan, nonce: str, principal: str) -> str:
+    """Return the token of a plan whose pin is not known; `nonce` is hexadecimal, and used for one name only."""
+    return _token(cluster_key, b"nonce " + nonce.encode(), plan, principal)
+
+
+def _token(cluster_key: bytes, decided_by: bytes, plan: Plan, principal: str) -> str:
+    # No part has a zero byte in it.
+    message = b"\0".join((_FORM, decided_by, canonical(plan), principal.encode()))
+    return hmac.new(cluster_key, message, hashlib.sha256).hexdigest()[:32]
+
+
+def asked_token(cluster_key: bytes, plan: Plan, principal: str) -> str:
+    """Return the token that versions before 0.2 gave, by what was asked alone. It is read, and never given again."""
     message = canonical(plan) + b"\0" + principal.encode()
     return hmac.new(cluster_key, message, hashlib.sha256).hexdigest()[:32]
 
