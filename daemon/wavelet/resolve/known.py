@@ -11,6 +11,7 @@ import msgspec
 from wavelet.cluster.records import Records, Stored
 from wavelet.errors import TokenNotFound
 from wavelet.image.digest import Digest
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.history import Entry, History, Outcome, Why
@@ -22,6 +23,12 @@ from wavelet.store.database import Database
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
 """
+
+
+def answer_name(token: str) -> str:
+    """Return the name under which `Answers` keeps what a token has answered."""
+    return f"wt/{token}"
+
 
 IMAGE_LIMIT = 500
 """Characters of what a request asked for that the history has."""
@@ -49,16 +56,27 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ContainerRequest:
-    """A request as it is known on this node; times in unix seconds."""
+    """A request as it is known on this node; times in unix seconds.
+
+    Attributes:
+        plan: as it was asked.
+        pin: what its name answers for good; None: that is not known yet.
+    """
 
     token: str
     plan: Plan
     principal: str
     created_at: float
     expires_at: float
+    pin: Pin | None = None
     about: About | None = None
     source_digest: Digest | None = None
     made_digest: Digest | None = None
+
+    @property
+    def fixed(self) -> Plan | None:
+        """What its name answers, as a plan of which nothing moves."""
+        return None if self.pin is None else self.pin.fix(self.plan)
 
 
 @dataclass(slots=True)
@@ -113,6 +131,8 @@ class KnownRequests:
             self._bytes += known.size
             while len(self._known) > IN_MEMORY or self._bytes > BYTES:
                 self._bytes -= self._known.popitem(last=False)[1].size
+        elif known.request.pin is None and stored.pin is not None:
+            known.request = replace(known.request, pin=stored.pin)
         known.until = time.monotonic() + TTL
         return known
 
@@ -148,6 +168,7 @@ class KnownRequests:
             record.principal,
             stored.created_at,
             stored.used_at + self.lifetime,
+            stored.pin,
             about,
         )
 

@@ -1,4 +1,4 @@
-"""Under whose name a request is kept: everybody's where everybody may have what it names, else the asking user's.
+"""Under which name a request is kept: for whom, and by what it was pinned to.
 
 A token opens its image to all whom its principal stands for. So a name for all is given only to a request whose images
 are readable by all, and whose layers are, as far as this node knows, really where the request says. Layer locations are
@@ -7,16 +7,27 @@ no part of the name; what must not happen is that one request, by merely naming 
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+from collections import OrderedDict
 from dataclasses import replace
 
 from wavelet.cluster.records import Record, Records
-from wavelet.errors import InvalidRequest, WaveletError
+from wavelet.errors import InvalidRequest
 from wavelet.pin.tags import Pinned
+from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES
 from wavelet.resolve.layers import Layers
 from wavelet.upstream.credentials import Logins
+
+UNDECIDED_HELD = 10_000
+"""Names without a pin that equal requests get again; of what is forgotten they get another one."""
+
+_REFUSED = "00"
+"""The nonce of requests that get no record."""
 
 
 class Naming:
@@ -27,6 +38,7 @@ class Naming:
         self._logins = logins
         self._layers = named
         self._key = key
+        self._undecided: OrderedDict[tuple[bytes, str], str] = OrderedDict()
 
     async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
@@ -35,7 +47,7 @@ class Naming:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
         """
         own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
-        record = Record(plan, identity.principal if own else ANONYMOUS)
+        record = await self._named(plan, identity.principal if own else ANONYMOUS, pinned)
         if own or await self._agrees(record):
             return record
         if identity.uid is None and not self._is_proved(plan):
@@ -44,15 +56,44 @@ class Naming:
                 "this one; ask again when it answers",
                 field="containerConfig.layers",
             )
-        return Record(plan, identity.principal)
+        return await self._named(plan, identity.principal, pinned)
 
     async def token_if_refused(self, plan: Plan, identity: Identity) -> str:
-        """Return the token of a request that gets no record: the one that it would have, as far as can be told."""
-        try:
-            record = await self.record(plan, identity, None)
-        except WaveletError:
-            record = Record(plan, identity.principal)
-        return record.token(self._key)
+        """Return the token of a request that gets no record: that of an earlier one, or one that nobody is given."""
+        nonce = self._undecided.get(_asked(plan, identity.principal))
+        nonce = nonce or self._undecided.get(_asked(plan, ANONYMOUS)) or _REFUSED
+        return Record(plan, identity.principal, nonce=nonce).token(self._key)
+
+    async def _named(self, plan: Plan, principal: str, pinned: Pinned | None) -> Record:
+        if pinned is None:
+            return await self._without_pin(plan, principal)
+        record = Record(plan, principal, Pin.of(pinned.plan))
+        stored = await self._records.get(record.token(self._key), patient=False)
+        first = stored.record.first if stored is not None else ""
+        return await self._given_first(record, first) if first else record
+
+    async def _given_first(self, record: Record, token: str) -> Record:
+        """Return the record of `token`, if that was bound to the same, and else the record itself."""
+        stored = await self._records.get(token, patient=False)
+        if stored is None or stored.pin is None or record.pin is None or stored.pin.name != record.pin.name:
+            return record
+        earlier = Record(record.plan, record.principal, nonce=stored.record.nonce)
+        return earlier if earlier.nonce and earlier.token(self._key) == token else record
+
+    async def _without_pin(self, plan: Plan, principal: str) -> Record:
+        """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
+        asked = _asked(plan, principal)
+        nonce = self._undecided.get(asked)
+        if nonce is not None:
+            record = Record(plan, principal, nonce=nonce)
+            stored = await self._records.get(record.token(self._key), patient=False)
+            if stored is not None and stored.pin is None:
+                return record
+        self._undecided[asked] = nonce = secrets.token_hex(NONCE_BYTES)
+        self._undecided.move_to_end(asked)
+        if len(self._undecided) > UNDECIDED_HELD:
+            self._undecided.popitem(last=False)
+        return Record(plan, principal, nonce=nonce)
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:
@@ -63,8 +104,7 @@ class Naming:
 
     async def _agrees(self, record: Record) -> bool:
         """Tell whether the name is new, or means layers from the same places, or both requests' layers are verified."""
-        token = record.token(self._key)
-        stored = await self._records.get(token, patient=False)
+        stored = await self._records.get(record.token(self._key), patient=False)
         if stored is None:
             return True
         kept = list(layers(stored.record.plan))
@@ -77,6 +117,10 @@ class Naming:
         # The bytes of inline layers came with the request and were compared with their digests.
         named = (layer for layer in layers(plan) if not layer.location.startswith(INLINE))
         return all(self._layers.known_size(layer) is not None for layer in named)
+
+
+def _asked(plan: Plan, principal: str) -> tuple[bytes, str]:
+    return hashlib.sha256(canonical(plan)).digest(), principal
 
 
 def localised(plan: Plan, token: str) -> Plan:
