@@ -166,8 +166,9 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
         resolver, records, looked_up, past, named, answers, naming, bindings, rules, audit
     )
     inspection = Inspection(resolver, upstream, audit)
-    lease = settings.store.lease
-    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, patience, lease=lease)
+    scopes = Scopes(
+        resolver, container_requests, answers, store, upstream, rules, site, patience, lease=settings.store.lease
+    )
     own_hosts = frozenset({settings.name_authority, settings.listen})
     scrubbing = Scrub(store.integrity, database, settings.store.scrub)
     stack.callback(scrubbing.stopped)

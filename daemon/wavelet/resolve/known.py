@@ -68,10 +68,10 @@ class ContainerRequest:
     principal: str
     created_at: float
     expires_at: float
-    pin: Pin | None = None
     about: About | None = None
     source_digest: Digest | None = None
     made_digest: Digest | None = None
+    pin: Pin | None = None
 
     @property
     def fixed(self) -> Plan | None:
@@ -168,8 +168,8 @@ class KnownRequests:
             record.principal,
             stored.created_at,
             stored.used_at + self.lifetime,
-            stored.pin,
             about,
+            pin=stored.pin,
         )
 
 
