@@ -186,7 +186,7 @@ class ContainerRequests:
         """Have the work for a request that is not decided yet be that of its name."""
         if dry_run and known.request.pin is None:
             await self._bindings.bind(known, job)
-        elif not dry_run and known.progress.job is None:
+        elif not dry_run and (known.progress.job is None or known.progress.job.given_up):
             # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
             known.progress.attach(await self._bindings.prepare(known, job))
 
