@@ -255,7 +255,7 @@ class NeverFits(NoSpace):
 
 
 class DirectoryUnavailable(OurError):
-    """A directory that nodes share is away, or cannot be read or written. What is in it is as it was."""
+    """Where requests are kept is away, or cannot be read or written. What is in it is as it was."""
 
     status = 503
     code = "TOOMANYREQUESTS"

@@ -1,9 +1,11 @@
 """What every keeper of records has to do. Subclass `RecordsSuite`, name the class `Test…`, and give `make`.
+`bindings_suite.py` has what it has to do for names that are bound later.
 
 The clock is the suite's: a keeper takes `clock`, a callable that gives unix seconds.
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +16,8 @@ from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.plan import INLINE, ContainerConfig, Layer, WithConfig
+from wavelet.plan.pinning import Pin
+from wavelet.plan.plan import INLINE, ContainerConfig, Layer, WithConfig, map_sources
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS
 
@@ -35,6 +38,20 @@ def image_record(name: str = "busybox:1", principal: str = ANONYMOUS) -> Record:
     return Record(FromRegistry(Reference.parse(name), Platform.of("linux", "amd64")), principal)
 
 
+def pin_of(record: Record, content: str = "today") -> Pin:
+    """Return a pin of a record's plan: its images as they were when their digest was that of `content`."""
+    digest = Digest.of(content.encode())
+    return Pin.of(map_sources(record.plan, lambda each: replace(each, reference=each.reference.at(digest))))
+
+
+def undecided_record(name: str = "busybox:1", nonce: str = "ab" * 16) -> Record:
+    return replace(image_record(name), nonce=nonce)
+
+
+def decided_record(name: str = "busybox:1", content: str = "today") -> Record:
+    return replace(image_record(name), pin=pin_of(image_record(name), content))
+
+
 def layer_record(content: bytes, location: str = INLINE) -> tuple[Record, Digest]:
     digest = Digest.of(content)
     layer = Layer(digest, len(content), Digest.of(content + b"tar"), location)
@@ -48,7 +65,9 @@ class Make(Protocol):
     def __call__(self, path: Path, key: bytes, lifetime: float, clock: Clock) -> Records: ...
 
 
-class RecordsSuite:
+class KeeperSuite:
+    """What each suite has: a keeper of a place, and the same place opened again."""
+
     make: Make
 
     @pytest.fixture
@@ -65,6 +84,8 @@ class RecordsSuite:
         await records.close()
         return self.make(path, key, LIFETIME, clock)
 
+
+class RecordsSuite(KeeperSuite):
     async def test_what_is_put_is_got(self, records: Records, clock: Clock) -> None:
         record = image_record()
         token = await records.put(record, {})

@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import pytest
 
+from cluster.bindings_suite import BindingsSuite
 from cluster.crash import kill_in_a_loop
-from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, image_record, layer_record
+from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, decided_record, image_record, layer_record
 from wavelet.cluster import directory, directory_io
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.recent import FRESH
@@ -26,6 +27,16 @@ class TestDirectoryRecords(RecordsSuite):
     @staticmethod
     def make(path: Path, key: bytes, lifetime: float, clock: Clock) -> DirectoryRecords:
         return DirectoryRecords(path / "shared", key, lifetime, clock)
+
+
+class TestDirectoryBindings(BindingsSuite):
+    make = staticmethod(TestDirectoryRecords.make)
+
+    def bindings(self, path: Path) -> list[str]:
+        return [each.name.removesuffix(".pin") for each in path.rglob("*.pin")]
+
+    def change(self, path: Path, token: str, content: bytes) -> None:
+        (path / "shared" / token[:2] / f"{token}.pin").write_bytes(content)
 
 
 def files(path: Path) -> list[Path]:
@@ -91,7 +102,7 @@ async def test_anothers_eviction_is_seen_and_so_is_its_renewal(tmp_path: Path) -
 
 async def test_a_hot_get_reads_nothing(tmp_path: Path) -> None:
     records = DirectoryRecords(tmp_path, KEY, LIFETIME)
-    token = await records.put(image_record(), {})
+    token = await records.put(decided_record(), {})
     stored = await records.get(token)
     for path in files(tmp_path):
         path.unlink()

@@ -1,9 +1,11 @@
+import contextlib
 import sqlite3
 import stat
 from pathlib import Path
 
 import pytest
 
+from cluster.bindings_suite import BindingsSuite
 from cluster.crash import kill_in_a_loop
 from cluster.suite import KEY, LIFETIME, Clock, RecordsSuite, image_record, layer_record
 from wavelet.cluster.sqlite import SqliteRecords
@@ -16,6 +18,17 @@ class TestSqliteRecords(RecordsSuite):
     @staticmethod
     def make(path: Path, key: bytes, lifetime: float, clock: Clock) -> SqliteRecords:
         return SqliteRecords(path / "state" / "records.sqlite", key, lifetime, clock)
+
+
+class TestSqliteBindings(BindingsSuite):
+    make = staticmethod(TestSqliteRecords.make)
+
+    def bindings(self, path: Path) -> list[str]:
+        with contextlib.closing(sqlite3.connect(path / "state" / "records.sqlite")) as connection:
+            return [token for (token,) in connection.execute("SELECT token FROM bindings")]
+
+    def change(self, path: Path, token: str, content: bytes) -> None:
+        change(path / "state" / "records.sqlite", "INSERT OR REPLACE INTO bindings VALUES (?, ?)", token, content)
 
 
 def change(path: Path, statement: str, *arguments: object) -> None:

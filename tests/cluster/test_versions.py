@@ -132,7 +132,7 @@ async def test_locks_and_what_scripts_made_are_shared_with_version_1(
 
 def newer(data: bytes) -> bytes:
     """The same in a form that a later version may have."""
-    return data.replace(b'"version":1', b'"version":2').replace(b'{"plan":', b'{"hints":{"a":1},"plan":')
+    return data.replace(b'"version":1', b'"version":3').replace(b'{"plan":', b'{"hints":{"a":1},"plan":')
 
 
 async def test_a_request_of_a_newer_version_is_refused_with_a_sentence_and_left(

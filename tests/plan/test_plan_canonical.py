@@ -18,7 +18,7 @@ from wavelet.plan.identity import NOBODY, Identity, Login
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, ContainerConfig, Layer, Plan, WithConfig, layers, map_sources, sources
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.tokens import ANONYMOUS, token_of, well_formed
+from wavelet.plan.tokens import ANONYMOUS, asked_token, well_formed
 
 KEY = b"k" * 32
 DIGESTS = st.sampled_from([Digest.of(bytes([n])) for n in range(4)])
@@ -71,11 +71,11 @@ def test_different_plans_have_different_keys(one: Plan, other: Plan) -> None:
 
 @given(PLANS)
 def test_equal_canonical_forms_and_principals_are_equal_tokens(plan: Plan) -> None:
-    token = token_of(KEY, plan, ANONYMOUS)
+    token = asked_token(KEY, plan, ANONYMOUS)
     assert well_formed(token)
-    assert token == token_of(KEY, decode(encode(plan)), ANONYMOUS)
-    assert token != token_of(KEY, plan, "uid:1")
-    assert token != token_of(b"o" * 32, plan, ANONYMOUS)
+    assert token == asked_token(KEY, decode(encode(plan)), ANONYMOUS)
+    assert token != asked_token(KEY, plan, "uid:1")
+    assert token != asked_token(b"o" * 32, plan, ANONYMOUS)
 
 
 def with_config(**members: object) -> WithConfig:
@@ -97,7 +97,7 @@ def with_layer(**members: object) -> WithConfig:
 )
 def test_what_takes_no_part_in_names(other: Plan) -> None:
     assert canonical(other) == canonical(PLAN)
-    assert token_of(KEY, other, ANONYMOUS) == token_of(KEY, PLAN, ANONYMOUS)
+    assert asked_token(KEY, other, ANONYMOUS) == asked_token(KEY, PLAN, ANONYMOUS)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
     <directory>/<first two digits>/<token>                    the time it was made, and the record; never changed
     <directory>/<first two digits>/<token>.<algorithm>-<hex>  an inline layer of it, there before the record is
+    <directory>/<first two digits>/<token>.pin                what it was bound to, if it has no pin: see `bindings`
 
 The modification time of a record's file is that of its last use. There are no locks: names follow from content, so
 that two nodes that write one name write the same, and the first one's file stays.
@@ -16,20 +17,33 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from wavelet import plain_files
 from wavelet.ages import SKEW, is_ahead
+from wavelet.cluster import first
+from wavelet.cluster.bindings import BindingFiles
 from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, publish_over, sync_directory
 from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds, used_last
+from wavelet.cluster.records import (
+    Record,
+    Stored,
+    authenticate,
+    check_bytes,
+    check_named,
+    holds,
+    not_found,
+    used_last,
+)
 from wavelet.config import ConfigError
-from wavelet.errors import InvalidRequest, NewerForm
+from wavelet.errors import DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
+from wavelet.plan.pinning import Pin
 from wavelet.plan.tokens import well_formed
 
 log = structlog.get_logger()
@@ -68,6 +82,7 @@ class DirectoryRecords:
         self._key = key
         self._clock = clock
         self._recent = Recent(lifetime, clock)
+        self._bindings = BindingFiles(path, key, clock)
         self._io = DirectoryIo(path)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
@@ -80,7 +95,7 @@ class DirectoryRecords:
             if pause:
                 await asyncio.sleep(pause)
                 await self._io.run(self._look_afresh, token)
-            if (seen := await self._io.run(self._read, token, patient)) is not None:
+            if (seen := await self._io.run(self._read_bound, token, patient)) is not None:
                 return self._remember(token, *seen)
         return None
 
@@ -104,6 +119,19 @@ class DirectoryRecords:
             return True
         seen = await self._io.run(self._read, token)
         return seen is not None and self._remember(token, *seen) is not None
+
+    async def bind(self, token: str, pin: Pin) -> Pin:
+        """See `Records.bind`. It asks the directory, whatever is remembered."""
+        if not well_formed(token):
+            raise not_found(token)
+        stored = self._recent.get(token)
+        if stored is not None and stored.record.pin is not None:
+            return stored.record.pin
+        try:
+            return await self._io.run(self._bind, token, pin)
+        except NoSpace as error:
+            # Nothing can be answered under this name now, and that is all that whoever pulls it has to know.
+            raise DirectoryUnavailable(error.message) from error
 
     async def inline(self, token: str, digest: Digest) -> bytes | None:
         """See `Records.inline`."""
@@ -173,7 +201,8 @@ class DirectoryRecords:
             used = used_last(created_at, used_at, now)
             if used is None or used + self._recent.lifetime <= now:
                 return None, 0
-            return Stored(authenticate(token, data, self._key), created_at, used), len(data)
+            record = authenticate(token, data, self._key)
+            return Stored(record, created_at, used, record.pin), len(data)
         except NewerForm:
             if named:
                 raise
@@ -181,6 +210,30 @@ class DirectoryRecords:
         except (InvalidRequest, ValueError) as error:
             log.warning("a record is not authentic", token=token, directory=str(self._root), reason=str(error))
             return None, 0
+
+    def _read_bound(self, token: str, named: bool) -> tuple[Stored | None, int] | None:
+        """Return the same with what the record was bound to, if it has no pin of its own."""
+        seen = self._read(token, named)
+        if seen is None or seen[0] is None or seen[0].pin is not None:
+            return seen
+        stored, size = seen[0], seen[1]
+        try:
+            bound = self._bindings.read(token, stored.record.plan)
+        except NewerForm:
+            if named:
+                raise
+            return None, 0
+        return seen if bound is None else (replace(stored, pin=bound[0]), size + bound[1])
+
+    def _bind(self, token: str, pin: Pin) -> Pin:
+        seen = self._read(token, named=True)
+        if seen is None:
+            self._look_afresh(token)
+            seen = self._read(token, named=True)
+        if seen is None or seen[0] is None:
+            raise not_found(token)
+        record = seen[0].record
+        return record.pin or self._bindings.bind(token, record.plan, pin)[0]
 
     def _read_inline(self, token: str, digest: Digest) -> bytes | None:
         try:
@@ -209,6 +262,8 @@ class DirectoryRecords:
         if seen is None or not self._renew(token, seen[0]):
             publish(path, b"%.6f\n" % now + record.encode(), now, replace=seen is not None)
             sync_directory(self._root)
+            if record.pin is None:
+                self._bindings.keep(token)
 
     def _touch(self, token: str) -> bool:
         seen = self._read(token)
@@ -230,8 +285,8 @@ class DirectoryRecords:
             path.unlink()
         except FileNotFoundError:
             return False
-        for layer in path.parent.glob(f"{token}.*"):
-            layer.unlink(missing_ok=True)
+        for beside in path.parent.glob(f"{token}.*"):
+            first.remove(beside)
         sync_directory(path.parent)
         return True
 
@@ -241,11 +296,11 @@ class DirectoryRecords:
     def _expire(self, shard: Path) -> int:
         expired = 0
         now = self._clock()
-        # A record's name sorts before those of its layers, which then go with it.
+        # A record's name sorts before those of its layers and its binding, which then go with it.
         for path in sorted(shard.iterdir()):
             with contextlib.suppress(FileNotFoundError):
-                status = path.lstat()
-                if stat.S_ISDIR(status.st_mode):
+                status = first.status(path)
+                if stat.S_ISDIR(status.st_mode) and not path.name.endswith(TEMPORARY_SUFFIX):
                     continue  # nobody's record, and not ours to remove
                 age = now - status.st_mtime
                 if well_formed(path.name):
@@ -253,7 +308,7 @@ class DirectoryRecords:
                         path.unlink()
                         expired += 1
                 elif not -SKEW <= age < LEFTOVER_AGE and _is_leftover(path):
-                    path.unlink()
+                    first.remove_leftover(path)
         return expired
 
     def _set_right(self, path: Path) -> bool:

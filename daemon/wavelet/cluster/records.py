@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wavelet.ages import is_ahead
-from wavelet.errors import DigestMismatch, InvalidRequest
+from wavelet.errors import DigestMismatch, InvalidRequest, OurError, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan import canonical
 from wavelet.plan.pinning import Pin
@@ -173,10 +173,17 @@ class Records(Protocol):
 
 
 def seal_binding(token: str, pin: Pin, asked: Plan, key: bytes) -> bytes:
-    """Return the bytes of a binding: a line with its seal, then the pin as JSON."""
-    document = {"version": FORM, "needs": NEEDS, "pin": pin.encode(asked)}
+    """Return the bytes of a binding: a line with its seal, then the pin as JSON.
+
+    Raises:
+        InvalidRequest: it is not a pin of this plan.
+    """
+    with canonical.reading("a pin of this plan"):
+        document = {"version": FORM, "needs": NEEDS, "pin": pin.encode(asked)}
     body = json.dumps(document, separators=(",", ":")).encode()
-    return _seal(token, body, key) + b"\n" + body
+    sealed = _seal(token, body, key) + b"\n" + body
+    open_binding(token, sealed, asked, key)  # one that nobody can read would be the end of its name
+    return sealed
 
 
 def open_binding(token: str, data: bytes, asked: Plan, key: bytes) -> Pin:
@@ -197,6 +204,21 @@ def open_binding(token: str, data: bytes, asked: Plan, key: bytes) -> Pin:
 
 def _seal(token: str, body: bytes, key: bytes) -> bytes:
     return hmac.new(key, b"binding\0" + token.encode() + b"\0" + body, hashlib.sha256).hexdigest().encode()
+
+
+def damaged_binding(token: str, why: str | None) -> OurError:
+    """Return the error of a name whose binding cannot be read: it is not known what it has answered."""
+    error = OurError(
+        f"what the name {token} answers is damaged where requests are kept ({why}), so that nothing is answered under "
+        "it any more; send the request again: it gets a new name"
+    )
+    error.passing = False
+    return error
+
+
+def not_found(token: str) -> TokenNotFound:
+    """Return the error of a name that is to be bound and has no record."""
+    return TokenNotFound(f"no container request is known under {token[:80]!r}; send the request again")
 
 
 def authenticate(token: str, data: bytes, key: bytes) -> Record:

@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -14,9 +15,23 @@ import structlog
 from wavelet.ages import SKEW
 from wavelet.cluster.publish import make_directory
 from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, check_named, holds, used_last
-from wavelet.errors import InvalidRequest, NewerForm, NoSpace, OurError
+from wavelet.cluster.records import (
+    Record,
+    Stored,
+    authenticate,
+    check_bytes,
+    check_named,
+    damaged_binding,
+    holds,
+    not_found,
+    open_binding,
+    seal_binding,
+    used_last,
+)
+from wavelet.errors import DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
+from wavelet.plan.pinning import Pin
+from wavelet.plan.plan import Plan
 from wavelet.store.database import Statement
 from wavelet.store.opening import open_kept
 
@@ -26,7 +41,14 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (token TEXT PRIMARY KEY, record BLOB, created REAL, used REAL);
 CREATE INDEX IF NOT EXISTS records_used ON records (used);
 CREATE TABLE IF NOT EXISTS inline_layers (token TEXT, digest TEXT, content BLOB, PRIMARY KEY (token, digest));
+CREATE TABLE IF NOT EXISTS bindings (token TEXT PRIMARY KEY, binding BLOB);
 """
+
+_LEFT_BEHIND = (
+    "DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)",
+    "DELETE FROM bindings WHERE token NOT IN (SELECT token FROM records)",
+)
+"""What goes with records that have gone."""
 
 KEPT = "the container requests of this node, and what its names stand for"
 """What is lost with the file."""
@@ -62,24 +84,47 @@ class SqliteRecords:
         """See `Records.get`. A point read, in the loop."""
         if (stored := self._recent.get(token)) is not None:
             return stored
-        row = self._row(token)
-        if row is None:
-            return None
-        data, created, _ = row
-        used = used_last(created, row[2], self._clock())
-        if used is None or used + self._recent.lifetime <= self._clock():
-            return None
         try:
-            stored = Stored(authenticate(token, data, self._key), created, used)
+            stored, size = self._stored(token)
+            if stored is not None and stored.pin is None:
+                bound, bytes_more = self._bound(token, stored.record.plan)
+                stored, size = replace(stored, pin=bound), size + bytes_more
         except NewerForm:
             if patient:
                 raise
             return None
+        if stored is not None:
+            self._recent.add(token, stored, size)
+        return stored
+
+    def _stored(self, token: str) -> tuple[Stored | None, int]:
+        """Return a record, without what it was bound to, and its size; raise NewerForm."""
+        row = self._row(token)
+        if row is None:
+            return None, 0
+        data, created, _ = row
+        used = used_last(created, row[2], self._clock())
+        if used is None or used + self._recent.lifetime <= self._clock():
+            return None, 0
+        try:
+            record = authenticate(token, data, self._key)
         except InvalidRequest as error:
             log.warning("a record is not authentic", token=token, reason=error.message)
-            return None
-        self._recent.add(token, stored, len(data))
-        return stored
+            return None, 0
+        return Stored(record, created, used, record.pin), len(data)
+
+    def _bound(self, token: str, asked: Plan) -> tuple[Pin | None, int]:
+        """Return what a name was bound to, and the size of the binding; raise NewerForm, OurError."""
+        try:
+            rows = self._database.read("SELECT binding FROM bindings WHERE token = ?", token)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        if not rows:
+            return None, 0
+        try:
+            return open_binding(token, bytes(rows[0][0]), asked, self._key), len(rows[0][0])
+        except (InvalidRequest, TypeError, ValueError) as error:
+            raise damaged_binding(token, str(error)) from None
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """See `Records.put`."""
@@ -87,13 +132,44 @@ class SqliteRecords:
         if inline:
             await asyncio.to_thread(check_bytes, inline)
         token = record.token(self._key)
-        known = await self.get(token, patient=False) is not None
+        known = self._is_there(token)
         if known and not inline and not self._recent.use_is_due(token):
             return token
         useless = None if known else self._row(token)
         await self._write(self._put(token, record, inline, useless))
         self._recent.used(token)
         return token
+
+    def _is_there(self, token: str) -> bool:
+        if self._recent.get(token) is not None:
+            return True
+        try:
+            stored, size = self._stored(token)
+        except NewerForm:
+            return False
+        if stored is not None:
+            self._recent.add(token, stored, size)
+        return stored is not None
+
+    async def bind(self, token: str, pin: Pin) -> Pin:
+        """See `Records.bind`. It asks the database, whatever is remembered."""
+        stored, _ = self._stored(token)
+        if stored is None:
+            raise not_found(token)
+        asked = stored.record.plan
+        bound = stored.pin or self._bound(token, asked)[0]
+        if bound is None:
+            # Not without a record: it may be evicted meanwhile.
+            statement = "INSERT OR IGNORE INTO bindings SELECT token, ? FROM records WHERE token = ?"
+            try:
+                await self._write([(statement, (seal_binding(token, pin, asked, self._key), token))])
+            except OurError as error:
+                # Nothing can be answered under this name now, and that is all that whoever pulls it has to know.
+                raise DirectoryUnavailable(error.message) from error
+            bound, _ = self._bound(token, asked)
+        if bound is None:
+            raise not_found(token)
+        return bound
 
     def _put(
         self, token: str, record: Record, inline: Mapping[Digest, bytes], useless: _Row | None
@@ -148,6 +224,7 @@ class SqliteRecords:
             [
                 ("DELETE FROM records WHERE token = ?", (token,)),
                 ("DELETE FROM inline_layers WHERE token = ?", (token,)),
+                ("DELETE FROM bindings WHERE token = ?", (token,)),
             ]
         )
         self._recent.forget(token)
@@ -161,7 +238,7 @@ class SqliteRecords:
         past = "DELETE FROM records WHERE used <= ? OR used > ?"
         gone = await self._write([(past, (now - self._recent.lifetime, now + SKEW))])
         if gone:
-            await self._write([("DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)", ())])
+            await self._write([(statement, ()) for statement in _LEFT_BEHIND])
         return gone
 
     async def check(self) -> None:

@@ -1,0 +1,189 @@
+"""What every keeper has to do for names that were given before it was known what they answer.
+
+Subclass `BindingsSuite` as `RecordsSuite`; besides `make` give `binding` and `change`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.suite import (
+    KEY,
+    LIFETIME,
+    UNKNOWN,
+    Clock,
+    KeeperSuite,
+    decided_record,
+    image_record,
+    layer_record,
+    pin_of,
+    undecided_record,
+)
+from wavelet.cluster.records import Record, Records, Stored, seal_binding
+from wavelet.errors import InvalidRequest, NewerForm, OurError, TokenNotFound
+from wavelet.image.digest import Digest
+
+TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
+
+
+def newer_binding(token: str, record: Record) -> bytes:
+    """A binding in a form that a later version may have."""
+    from wavelet.cluster import records
+
+    body = seal_binding(token, pin_of(record), record.plan, KEY).partition(b"\n")[2]
+    body = body.replace(b'"version":2,"needs":"0.2.0"', b'"version":3,"needs":"0.9.0"')
+    return records._seal(token, body, KEY) + b"\n" + body
+
+
+class BindingsSuite(KeeperSuite):
+    def bindings(self, path: Path) -> list[str]:
+        """Return the tokens of all bindings that lie in the place."""
+        raise NotImplementedError
+
+    def change(self, path: Path, token: str, content: bytes) -> None:
+        """Write a binding as somebody else would."""
+        raise NotImplementedError
+
+    async def test_the_first_pin_stays(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+        record = undecided_record()
+        token = await records.put(record, {})
+        stored = await records.get(token)
+        assert stored == Stored(record, clock.now, clock.now)
+        assert await records.bind(token, TODAY) == TODAY
+        assert await records.bind(token, TOMORROW) == TODAY
+        assert await records.get(token) == Stored(record, clock.now, clock.now, TODAY)
+        again = await self.reopened(records, tmp_path, clock)
+        assert await again.get(token) == Stored(record, clock.now, clock.now, TODAY)
+        assert await again.bind(token, TOMORROW) == TODAY
+        await again.close()
+
+    async def test_a_name_that_has_its_pin_is_bound_to_nothing(self, records: Records, tmp_path: Path) -> None:
+        record = decided_record()
+        token = await records.put(record, {})
+        for _ in range(2):
+            assert await records.bind(token, TOMORROW) == TODAY
+            stored = await records.get(token)
+            assert stored is not None
+            assert stored.pin == stored.record.pin == TODAY
+        assert self.bindings(tmp_path) == []
+
+    async def test_an_old_record_is_bound_too(self, records: Records) -> None:
+        record, digest = layer_record(b"bytes")
+        token = await records.put(record, {digest: b"bytes"})
+        assert await records.bind(token, pin_of(record)) == pin_of(record)
+        assert await records.bind(token, pin_of(record, "tomorrow")) == pin_of(record)
+        assert await records.inline(token, digest) == b"bytes"
+
+    async def test_names_are_bound_one_by_one(self, records: Records) -> None:
+        one, other = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
+        assert await records.bind(one, TODAY) == TODAY
+        stored = await records.get(other)
+        assert stored is not None
+        assert stored.pin is None
+        assert await records.bind(other, TOMORROW) == TOMORROW
+
+    async def test_there_is_nothing_to_bind(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+        token = await records.put(undecided_record(), {})
+        await records.evict(token)
+        expired = await records.put(undecided_record("busybox:2"), {})
+        clock.now += LIFETIME
+        for unknown in (UNKNOWN, "", "../../etc/passwd", token, expired):
+            with pytest.raises(TokenNotFound):
+                await records.bind(unknown, TODAY)
+        assert self.bindings(tmp_path) == []
+
+    async def test_another_plans_pin_is_refused_and_leaves_the_name_free(
+        self, records: Records, tmp_path: Path
+    ) -> None:
+        record = undecided_record()
+        token = await records.put(record, {})
+        for pin in (replace(TODAY, parts=TODAY.parts * 2), replace(TODAY, parts=(record.plan,))):  # type: ignore[arg-type]
+            with pytest.raises(InvalidRequest):
+                await records.bind(token, pin)
+        assert self.bindings(tmp_path) == []
+        assert await records.bind(token, TODAY) == TODAY
+
+    async def test_of_many_at_once_all_get_one_pin(self, records: Records) -> None:
+        token = await records.put(undecided_record(), {})
+        pins = [pin_of(undecided_record(), str(number)) for number in range(20)]
+        bound = await asyncio.gather(*(records.bind(token, pin) for pin in pins))
+        assert len(set(bound)) == 1
+        assert bound[0] in pins
+
+    async def test_what_is_bound_is_never_seen_unbound_again(self, records: Records) -> None:
+        token = await records.put(undecided_record(), {})
+        looks = [asyncio.create_task(records.get(token)) for _ in range(10)]
+        await records.bind(token, TODAY)
+        await asyncio.gather(*looks)
+        stored = await records.get(token)
+        assert stored is not None
+        assert stored.pin == TODAY
+
+    async def test_eviction_takes_the_binding_along(self, records: Records, tmp_path: Path) -> None:
+        token = await records.put(undecided_record(), {})
+        await records.bind(token, TODAY)
+        assert self.bindings(tmp_path) == [token]
+        assert await records.evict(token) is True
+        assert self.bindings(tmp_path) == []
+        await records.put(undecided_record(), {})
+        assert await records.bind(token, TOMORROW) == TOMORROW
+
+    async def test_it_expires_with_its_record(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+        token = await records.put(undecided_record(), {})
+        await records.bind(token, TODAY)
+        clock.now += LIFETIME - 1
+        await records.put(image_record("busybox:2"), {})
+        assert await records.expire() == 0
+        assert self.bindings(tmp_path) == [token]
+        clock.now += 1
+        assert await records.expire() == 1
+        assert self.bindings(tmp_path) == []
+
+    async def test_a_record_that_is_kept_anew_stays_bound(self, records: Records, clock: Clock) -> None:
+        token = await records.put(undecided_record(), {})
+        await records.bind(token, TODAY)
+        clock.now += LIFETIME + 1
+        assert await records.put(undecided_record(), {}) == token
+        stored = await records.get(token)
+        assert stored is not None
+        assert stored.pin == TODAY
+        assert await records.expire() == 0
+        assert await records.bind(token, TOMORROW) == TODAY
+
+    async def test_a_damaged_binding_is_an_error_and_stays(self, records: Records, tmp_path: Path) -> None:
+        token = await records.put(undecided_record(), {})
+        other = await records.put(undecided_record(nonce="cc"), {})
+        good = seal_binding(token, TODAY, undecided_record().plan, KEY)
+        damages = (
+            b"",
+            b"\n",
+            good[:-1],
+            good.replace(Digest.of(b"today").encode(), Digest.of(b"evil").encode()),
+            seal_binding(token, TODAY, undecided_record().plan, bytes(32)),
+            seal_binding(other, TODAY, undecided_record().plan, KEY),
+            b"[" * 5000,
+        )
+        for damage in damages:
+            self.change(tmp_path, token, damage)
+            for _ in range(2):
+                with pytest.raises(OurError, match=f"{token}.*send the request again: it gets a new name"):
+                    await records.get(token)
+                with pytest.raises(OurError, match="damaged"):
+                    await records.bind(token, TOMORROW)
+        assert await records.bind(other, TOMORROW) == TOMORROW
+        assert await records.evict(token) is True
+        assert await records.get(token, patient=False) is None
+
+    async def test_a_binding_of_a_newer_version(self, records: Records, tmp_path: Path) -> None:
+        token = await records.put(undecided_record(), {})
+        self.change(tmp_path, token, newer_binding(token, undecided_record()))
+        for _ in range(2):
+            with pytest.raises(NewerForm, match=r"form 3; wavelet 0\.9\.0 or newer reads it"):
+                await records.get(token)
+            with pytest.raises(NewerForm):
+                await records.bind(token, TODAY)
+            assert await records.get(token, patient=False) is None
