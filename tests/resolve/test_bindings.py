@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from house import ABOUT, House, house, registry_plan
 
 from doubles.registry import Registry, small_layer
-from resolve.house import ABOUT, House, house, registry_plan
 from wavelet.cluster import directory
 from wavelet.cluster.records import Record
 from wavelet.errors import AccessRefused, DirectoryUnavailable, NoSpace, NotFound, OurError, WaveletError

@@ -52,15 +52,6 @@ class Pins:
         known = {asked: lock for asked, lock in locks.items() if lock is not None}
         return _locked(plan, pinned, known) if len(known) == len(locks) else None
 
-    def latest_pin(self, plan: Plan, identity: Identity) -> Pinned | None:
-        """See `wavelet.resolve.resolver.Resolver.latest_pin`."""
-        pinned = self._images.fresh(plan, identity)
-        if pinned is None:
-            return None
-        locks = {asked: self._conda.latest(asked) for asked in parts(plan) if isinstance(asked, FromConda)}
-        known = {asked: replace(lock, layers=asked.layers) for asked, lock in locks.items() if lock is not None}
-        return _locked(plan, pinned, known) if len(known) == len(locks) else None
-
     def is_doubted(self, plan: Plan) -> bool:
         """See `wavelet.pin.tags.Pinner.is_doubted`."""
         return self._images.is_doubted(plan)

@@ -148,7 +148,7 @@ class ContainerRequests:
     ) -> tuple[ContainerRequest, State]:
         began = time.monotonic()
         state: State = Pending()
-        earlier = self._resolver.latest_pin(plan, identity) if refresh else None
+        earlier = self._resolver.latest_packages(plan) if refresh else []
         pinned = job = None
         failed: WaveletError | None = None
         try:
@@ -170,7 +170,7 @@ class ContainerRequests:
             failed = None if isinstance(error, WaitExpired | Stopping) else error
         if pinned is None:
             pinned = self._resolver.fresh(plan, identity)
-        if earlier is not None and pinned is not None and pinned.plan != earlier.plan:
+        if earlier and pinned is not None and self._resolver.latest_packages(pinned.plan) != earlier:
             about = msgspec.structs.replace(about, notes=(*about.notes, _ANEW))
         known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
         if refresh:

@@ -29,8 +29,9 @@ from wavelet.pin.access import Access
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromConda, FromLock
+from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
 from wavelet.plan.identity import Identity
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan, layers, parts, sources, without_unkept
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
@@ -123,9 +124,9 @@ class Resolver:
         """Return the pinned plan if nobody has to be asked for it."""
         return self._pins.fresh(plan, identity)
 
-    def latest_pin(self, plan: Plan, identity: Identity) -> Pinned | None:
-        """Return what the plan is pinned to as this node knows last, whether that still stands or not."""
-        return self._pins.latest_pin(plan, identity)
+    def latest_packages(self, plan: Plan) -> list[tuple[Package | Wheel, ...]]:
+        """Return the packages that a plan came to as this node knows last, whether that still stands or not."""
+        return [(*lock.packages, *lock.wheels) for lock in self._pins.latest(plan)]
 
     async def pin(self, plan: Plan, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
         """Start to pin `plan`, or join those who do. With `refresh` its packages are solved for anew.
@@ -180,7 +181,7 @@ class Resolver:
                 # The layers that came with the request are put on top when they are kept; it is quick.
                 building = replace(pinned, plan=without_unkept(pinned.plan))
                 built, _, _ = await self._built(without_unkept(plan), building, identity, MAKE_LIMIT)
-                pinned = pinned if built is building else self.fresh(plan, identity) or pinned
+                pinned = replace(built, plan=Pin.of(built.plan).fix(plan))
             return pinned
 
         return await self._of_pinned(plan, identity, look)
