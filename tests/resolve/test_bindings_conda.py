@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,8 +48,6 @@ def specs(registry: Registry, as_of: str | None = None) -> FromConda:
 
 def with_bin(plan: FromConda) -> tuple[WithConfig, dict[Digest, bytes]]:
     """Return the plan with a layer whose bytes come with the request, as Nextflow sends a pipeline's `bin/`."""
-    import gzip
-
     blob = small_layer({"usr/local/bin/tool": b"#!/bin/sh\n"})
     layer = Layer(Digest.of(blob), len(blob), Digest.of(gzip.decompress(blob)), "inline:")
     return WithConfig(plan, ContainerConfig(layers=(layer,))), {layer.digest: blob}
@@ -76,6 +76,24 @@ async def test_a_refresh_that_finds_other_packages_gives_another_name_and_says_s
     assert "this is a new name, and the one before goes on" in notes(second)
     assert await pull(node, first.token) == before != await pull(node, second.token)
     assert "b-1.0" in await node.requests.lock(first.token, NOBODY, "explicit", None)
+    assert "c-1.0" in await node.requests.lock(second.token, NOBODY, "explicit", None)
+    assert (await ask(node, specs(registry)))[0].token == second.token
+
+
+async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Registry, node: House) -> None:
+    first, _ = await ask(node, specs(registry))
+    before = await pull(node, first.token)
+    node.conda.packages = AFTER
+    node.conda.go_on.clear()
+    second, _ = await ask(node, specs(registry), refresh=True, wait=0.0)
+    assert second.pin is None
+    assert second.token != first.token
+    assert "being solved for anew, so that this is a new name" in notes(second)
+    assert await pull(node, first.token) == before
+    pulling = asyncio.create_task(pull(node, second.token))
+    await asyncio.sleep(0.05)
+    node.conda.go_on.set()
+    assert await pulling != before
     assert "c-1.0" in await node.requests.lock(second.token, NOBODY, "explicit", None)
     assert (await ask(node, specs(registry)))[0].token == second.token
 

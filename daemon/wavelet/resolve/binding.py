@@ -61,7 +61,7 @@ class Bindings:
         return self._jobs.join("prepare", key, lambda: self._prepare(known, owner, begun), MAKE_LIMIT)
 
     async def _prepare(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
-        if begun is not None:
+        if begun is not None and known.request.pin is not None:
             take_part(begun)
             with contextlib.suppress(WaveletError):  # it comes again below, if it is of this name
                 await begun.result(MAKE_LIMIT)
@@ -122,9 +122,9 @@ class Bindings:
         try:
             return await self._records.bind(token, pin)
         except OurError as error:
-            kind = DirectoryUnavailable if isinstance(error, NoSpace) else type(error)
             said = f"what this name stands for could not be settled for all nodes: {error.message}"
-            raise kind(said, retry_after=error.retry_after) from None
+            # There is room again soon, or there is not: whoever pulls cannot do anything about it but wait.
+            raise (DirectoryUnavailable(said) if isinstance(error, NoSpace) else error.saying(said)) from None
 
     async def _give_first(self, token: str, pin: Pin) -> None:
         """Have equal requests with the same pin get this name from now on, unless they have another one already."""

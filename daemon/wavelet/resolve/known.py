@@ -30,6 +30,14 @@ def answer_name(token: str) -> str:
     return f"wt/{token}"
 
 
+SOLVED_ANEW = (
+    "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
+    "answering what it did"
+)
+SOLVING_ANEW = (
+    "the packages are being solved for anew, so that this is a new name; those before go on answering what they did"
+)
+
 IMAGE_LIMIT = 500
 """Characters of what a request asked for that the history has."""
 
@@ -52,6 +60,10 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str | None = None
     address: str = ""
     notes: tuple[str, ...] = ()
+
+    def noting(self, note: str) -> About:
+        """Return the same with another note."""
+        return msgspec.structs.replace(self, notes=(*self.notes, note))
 
 
 @dataclass(frozen=True, slots=True)

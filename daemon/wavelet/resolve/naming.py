@@ -40,12 +40,17 @@ class Naming:
         self._key = key
         self._undecided: OrderedDict[tuple[bytes, str], str] = OrderedDict()
 
-    async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> Record:
+    async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
+
+        With `anew` an undecided name is one that nobody has been given before.
 
         Raises:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
         """
+        if anew:
+            for principal in (identity.principal, ANONYMOUS):
+                self._undecided.pop(_asked(plan, principal), None)
         own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
         record = await self._named(plan, identity.principal if own else ANONYMOUS, pinned)
         if own or await self._agrees(record):
@@ -68,17 +73,21 @@ class Naming:
         if pinned is None:
             return await self._without_pin(plan, principal)
         record = Record(plan, principal, Pin.of(pinned.plan))
-        stored = await self._records.get(record.token(self._key), patient=False)
-        first = stored.record.first if stored is not None else ""
-        return await self._given_first(record, first) if first else record
-
-    async def _given_first(self, record: Record, token: str) -> Record:
-        """Return the record of `token`, if that was bound to the same, and else the record itself."""
+        token = record.token(self._key)
         stored = await self._records.get(token, patient=False)
-        if stored is None or stored.pin is None or record.pin is None or stored.pin.name != record.pin.name:
+        first = None if stored is None else await self._given_first(record, stored.record.first)
+        if first is None:
             return record
+        await self._records.touch(token)  # what leads to the first name lives as long as it does
+        return first
+
+    async def _given_first(self, record: Record, token: str) -> Record | None:
+        """Return the record of `token`, if that is of the same request and was bound to the same pin."""
+        stored = await self._records.get(token, patient=False) if token else None
+        if stored is None or stored.pin is None or record.pin is None or stored.pin.name != record.pin.name:
+            return None
         earlier = Record(record.plan, record.principal, nonce=stored.record.nonce)
-        return earlier if earlier.nonce and earlier.token(self._key) == token else record
+        return earlier if earlier.nonce and earlier.token(self._key) == token else None
 
     async def _without_pin(self, plan: Plan, principal: str) -> Record:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
-import msgspec
 import structlog
 
 from wavelet.cluster.records import Record, Records
@@ -40,7 +39,17 @@ from wavelet.resolve.binding import Bindings
 from wavelet.resolve.events import Event
 from wavelet.resolve.history import History, Why
 from wavelet.resolve.job import Job, asking
-from wavelet.resolve.known import About, ContainerRequest, Known, KnownRequests, answer_name, entry_of, notes_of
+from wavelet.resolve.known import (
+    SOLVED_ANEW,
+    SOLVING_ANEW,
+    About,
+    ContainerRequest,
+    Known,
+    KnownRequests,
+    answer_name,
+    entry_of,
+    notes_of,
+)
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.listing import Listing
 from wavelet.resolve.lock_files import LockForm
@@ -50,11 +59,6 @@ from wavelet.resolve.progress import Pending, Ready, State
 from wavelet.resolve.resolver import Resolver
 
 log = structlog.get_logger()
-
-_ANEW = (
-    "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
-    "answering what it did"
-)
 
 PIN_WAIT = 2.0
 """Seconds that a POST waits for its pin."""
@@ -125,14 +129,8 @@ class ContainerRequests:
             raise
         self._history.note(entry_of(about, identity.uid, request.token))
         name = f"{answer_name(request.token)}/{path_of(plan)}"
-        self._audit.note(
-            "granted" if isinstance(state, Ready) else "pending",
-            door=about.api,
-            uid=identity.uid,
-            principal=request.principal,
-            name=name,
-            plan=plan,
-        )
+        decision = "granted" if isinstance(state, Ready) else "pending"
+        self._audit.note(decision, door=about.api, uid=identity.uid, principal=request.principal, name=name, plan=plan)
         return request, state
 
     async def _submit(
@@ -149,7 +147,7 @@ class ContainerRequests:
         began = time.monotonic()
         state: State = Pending()
         earlier = self._resolver.latest_packages(plan) if refresh else []
-        pinned = job = None
+        pinned = job = renewing = None
         failed: WaveletError | None = None
         try:
             with contextlib.suppress(TimeoutError), asking(keep=keep):
@@ -168,15 +166,17 @@ class ContainerRequests:
                 state = Ready()
         except (UpstreamError, OurError) as error:
             failed = None if isinstance(error, WaitExpired | Stopping) else error
-        if pinned is None:
+        unsolved = renewing is not None and not renewing.done
+        if pinned is None and not unsolved:
             pinned = self._resolver.fresh(plan, identity)
-        if earlier and pinned is not None and self._resolver.latest_packages(pinned.plan) != earlier:
-            about = msgspec.structs.replace(about, notes=(*about.notes, _ANEW))
-        known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
+        if unsolved or (earlier and pinned and self._resolver.latest_packages(pinned.plan) != earlier):
+            about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
+        known = await self._keep(await self._naming.record(plan, identity, pinned, anew=unsolved), inline, about)
         if refresh:
             known.progress.forget()
         done = isinstance(state, Ready) and not dry_run
         known.progress.submitted(time.monotonic() - began if done else None, failed)
+        job = renewing if unsolved else job
         if job is not None and not job.done:
             with asking(keep=keep):
                 await self._go_on(known, job, dry_run=dry_run)
