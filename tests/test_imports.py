@@ -49,6 +49,7 @@ PURE_LIBRARIES = {
     "base64",
     "binascii",
     "collections",
+    "contextlib",
     "dataclasses",
     "enum",
     "functools",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from wavelet.cluster import claims, publish
+from cluster import no_links
+from wavelet.cluster import claims
 from wavelet.cluster.claims import SCHEMA, Claims, DirectoryClaims, SqliteClaims
 from wavelet.image.digest import Digest
 from wavelet.store.database import Database
@@ -138,20 +140,74 @@ async def test_blobs_go_from_node_to_node(tmp_path: Path) -> None:
         await node.close()
 
 
-async def test_without_hard_links_a_claim_is_made_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "no links here")
+@pytest.mark.parametrize("with_links", [0, 2, 4])
+async def test_without_hard_links_the_first_claim_stands_too(
+    tmp_path: Path, with_links: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of the nodes of a share, or all, may have no hard links on it."""
+    nodes = [DirectoryClaims(tmp_path, KEY) for _ in range(4)]
+    made = []
+    for n, node in enumerate(nodes):
+        with monkeypatch.context() as patch:
+            if n >= with_links:
+                patch.setattr(os, "link", no_links.link)
+            made.append(await node.claim("a", b"%d" % n))
+    assert made == [b"0"] * 4
+    monkeypatch.setattr(os, "link", no_links.link)
+    raced = await asyncio.gather(*(node.claim("b", b"%d" % n) for n, node in enumerate(nodes * 5)))
+    assert len(set(raced)) == 1
+    assert await nodes[0].claim("a", b"new", replace=True) == b"new"
+    assert {await node.claimed("a") for node in nodes} == {b"new"}
+    for node in nodes:
+        await node.close()
 
-    monkeypatch.setattr(publish.os, "link", refuse)
-    kept = DirectoryClaims(tmp_path, KEY)
-    assert await kept.claim("a", b"1") == b"1"
-    assert await kept.claim("a", b"2") == b"1"
+
+async def test_a_claim_without_hard_links_is_used_and_forgotten_like_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", no_links.link)
+    clock = Clock()
+    kept = DirectoryClaims(tmp_path, KEY, clock)
+    await kept.claim("used", b"1")
+    await kept.claim("unused", b"2")
+    clock.now += 1.5 * YEAR
+    assert await kept.claimed("used") == b"1"
+    clock.now += YEAR
+    assert await kept.expire() == 1
+    assert await kept.claimed("unused") is None
+    assert await kept.claimed("used") == b"1"
+    clock.now += 3 * YEAR
+    assert await kept.expire() == 1
+    assert list((tmp_path / "claims").glob("*/*")) == []
     await kept.close()
+
+
+async def test_a_claim_that_another_node_caches_the_absence_of_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An NFS client may not see a file that keeps it from making one, until it looks at the directory afresh."""
+    one, two = DirectoryClaims(tmp_path, KEY), DirectoryClaims(tmp_path, KEY)
+    await one.claim("a", b"first")
+    seen, afresh = claims.first.read, []
+
+    def read(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
+        if not afresh:
+            raise FileNotFoundError(path)
+        return seen(path, limit)
+
+    monkeypatch.setattr(claims.first, "read", read)
+    monkeypatch.setattr(claims, "sync_directory", afresh.append)
+    assert await two.claim("a", b"second") == b"first"
+    await one.close()
+    await two.close()
 
 
 async def test_what_a_crash_has_left_is_removed(tmp_path: Path) -> None:
     kept = DirectoryClaims(tmp_path, KEY, lambda: claims.time.time() + 2 * claims.LEFTOVER_AGE)
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "half.tmp").write_bytes(b"half")
-    assert await kept.expire() == 1
+    (tmp_path / "claims" / "aa" / ".half.tmp").mkdir(parents=True)
+    (tmp_path / "claims" / "aa" / ".half.tmp" / "content").write_bytes(b"half")
+    assert await kept.expire() == 2
+    assert [*(tmp_path / "blobs").iterdir(), *(tmp_path / "claims" / "aa").iterdir()] == []
     await kept.close()

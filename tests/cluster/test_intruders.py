@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from cluster import intruders
 from cluster.intruders import INTRUDERS
-from cluster.suite import KEY, LIFETIME, layer_record
+from cluster.suite import KEY, LIFETIME, layer_record, pin_of, undecided_record
 from wavelet import plain_files
 from wavelet.cluster import directory
 from wavelet.cluster.claims import DirectoryClaims
@@ -80,11 +81,34 @@ async def test_a_claim_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
         assert await claims.claimed("key") is None
         assert await claims.fetch(digest, tmp_path / "got", 4) is None
         await claims.expire()
-        if intruder is not intruders.directory:
-            assert await claims.claim("key", b"what it says") == b"what it says"
-            assert await claims.claimed("key") == b"what it says"
+        assert await claims.claim("key", b"what it says") == b"what it says"
+        assert await claims.claimed("key") == b"what it says"
         await claims.close()
     assert not (tmp_path / "got").exists() or (tmp_path / "got").stat().st_size < 10 * 1024 * 1024
+
+
+@each_intruder
+async def test_a_binding_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
+    """It is not known what the name has answered, so nothing takes the binding's place; the name can be evicted."""
+    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    token, other = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
+    pin = pin_of(undecided_record())
+    await records.bind(token, pin)
+    (binding,) = tmp_path.glob("*/*.pin")
+    intruders.replace(binding, intruder)
+    before = binding.lstat()
+    async with asyncio.timeout(QUICKLY):
+        with pytest.raises(OurError, match="it gets a new name"):
+            await records.get(token)
+        with pytest.raises(OurError, match="it gets a new name"):
+            await records.bind(token, pin)
+        await records.touch(token)
+        await records.expire()
+        assert (binding.lstat().st_ino, binding.lstat().st_mode) == (before.st_ino, before.st_mode)
+        assert await records.bind(other, pin) == pin
+        assert await records.evict(token) is True
+        assert not os.path.lexists(binding)
+        await records.close()
 
 
 @each_intruder

@@ -23,8 +23,9 @@ import structlog
 
 from wavelet import plain_files
 from wavelet.ages import is_ahead, is_within
+from wavelet.cluster import first
 from wavelet.cluster.directory_io import DirectoryIo
-from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish
+from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, sync_directory
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
 from wavelet.store.database import Database
@@ -154,7 +155,7 @@ class SqliteClaims:
 
 
 class DirectoryClaims:
-    """`Claims` as files of a shared directory.
+    """`Claims` as files of a shared directory, of which the first one stays: see `first`.
 
     <directory>/claims/<first two digits>/<sha256 of the key>   a claim; its modification time is that of its last use
     <directory>/blobs/<algorithm>-<hex>                         a blob
@@ -174,13 +175,17 @@ class DirectoryClaims:
     def _claim(self, key: str, data: bytes, replace: bool) -> bytes:
         path = self._path(key)
         make_directory(path.parent)
-        # What is there before a look that finds nothing authentic may go; what comes after it is another's claim.
-        known = os.path.lexists(path)
-        standing = None if replace else self._read(key)
+        standing, useless = (None, False) if replace else self._look(key)
         if standing is not None:
             return standing
-        publish(path, _sealed(self._secret, key, data), self._clock(), replace=replace or known)
+        # What was looked at and says nothing authentic may go; what comes after it is another's claim.
+        publish_it = first.replace if replace or useless else first.publish_first
+        publish_it(path, _sealed(self._secret, key, data), self._clock())
         standing = self._read(key)
+        if standing is None:
+            # NFS caches absences: this looks at the directory afresh.
+            sync_directory(path.parent)
+            standing = self._read(key)
         return data if standing is None else standing
 
     async def claimed(self, key: str) -> bytes | None:
@@ -188,23 +193,23 @@ class DirectoryClaims:
         return await self._io.run(self._read, key)
 
     def _read(self, key: str) -> bytes | None:
+        return self._look(key)[0]
+
+    def _look(self, key: str) -> tuple[bytes | None, bool]:
+        """Return what a claim says, and whether what stands in its place says nothing that is authentic."""
         path = self._path(key)
         try:
-            content, status = plain_files.read(path, CLAIM_LIMIT)
-            now = self._clock()
-            if is_ahead(status.st_mtime, now) or now - status.st_mtime > USE_GRAIN:
-                self._note_use(path, now)
+            content, status = first.read(path, CLAIM_LIMIT)
         except FileNotFoundError:
-            return None
+            return None, False
         except NotPlainError as error:
             log.warning("a claim is none", claim=key[:200], where=str(self._root), reason=error.strerror)
-            return None
-        return _opened(self._secret, key, content, str(self._root))
-
-    @staticmethod
-    def _note_use(path: Path, now: float) -> None:
-        with contextlib.suppress(PermissionError):
-            os.utime(path, (now, now), follow_symlinks=False)
+            return None, True
+        now = self._clock()
+        if is_ahead(status.st_mtime, now) or now - status.st_mtime > USE_GRAIN:
+            first.set_time(path, now)
+        said = _opened(self._secret, key, content, str(self._root))
+        return said, said is None
 
     def _path(self, key: str) -> Path:
         name = _name(key)
@@ -265,19 +270,21 @@ class DirectoryClaims:
         expired = 0
         for path in [*(self._root / "claims").glob("*/*"), *(self._root / "blobs").glob("*")]:
             with contextlib.suppress(FileNotFoundError):
-                status = path.lstat()
-                if stat.S_ISDIR(status.st_mode):
+                status = first.status(path)
+                temporary = path.name.endswith(TEMPORARY_SUFFIX)
+                if stat.S_ISDIR(status.st_mode) and not temporary:
                     continue
                 now = self._clock()
                 if is_ahead(status.st_mtime, now):
                     # A clock was wrong when it was used. What it says is right, and made anew it could differ.
-                    self._note_use(path, now)
+                    first.set_time(path, now)
                     continue
                 age = now - status.st_mtime
-                leftover = path.name.endswith(TEMPORARY_SUFFIX) and age >= LEFTOVER_AGE
-                if leftover or age >= UNUSED_LIFETIME:
-                    path.unlink()
+                if temporary and age >= LEFTOVER_AGE:
+                    first.remove_leftover(path)
                     expired += 1
+                elif not temporary and age >= UNUSED_LIFETIME:
+                    expired += first.remove(path)
         return expired
 
     async def close(self) -> None:

@@ -1,0 +1,146 @@
+"""Processes that bind the same names at the same moment, and processes that are killed while they do: one pin each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from cluster.crash import TESTS
+from cluster.suite import KEY, LIFETIME, pin_of, undecided_record
+from wavelet.cluster import directory
+from wavelet.cluster.directory import DirectoryRecords
+from wavelet.cluster.records import Records
+from wavelet.cluster.sqlite import SqliteRecords
+
+pytestmark = pytest.mark.process
+
+ALL, SOME, NONE = ("links",) * 4, ("links", "no-links") * 2, ("no-links",) * 4
+
+of_any_file_system = pytest.mark.parametrize("nodes", [ALL, SOME, NONE], ids=["links", "some links", "no links"])
+
+
+def nonces(count: int) -> list[str]:
+    return [f"{number:032x}" for number in range(1, count + 1)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'daemon'}"}
+
+
+class Binder:
+    """A process of `binder.py`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, keeper: type[Records], path: Path, mine: str, links: str) -> AsyncIterator[Binder]:
+        arguments = [keeper.__module__, keeper.__name__, str(path), mine, links]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cluster.binder", *arguments, env=environment(), stdin=pipe, stdout=pipe
+        )
+        binder = cls(process)
+        try:
+            assert await binder.line() == "ready"
+            yield binder
+        finally:
+            if process.returncode is None:
+                process.kill()
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+
+    def ask(self, *names: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("".join(f"{name}\n" for name in names).encode())
+
+    async def line(self) -> str:
+        assert self._process.stdout is not None
+        return (await self._process.stdout.readline()).decode().strip()
+
+    async def read_then_kill(self, lines: int) -> list[str]:
+        said = [await self.line() for _ in range(lines)]
+        self._process.kill()
+        assert self._process.stdout is not None
+        rest = (await self._process.stdout.read()).decode().splitlines(keepends=True)
+        return said + [line.strip() for line in rest if line.endswith("\n")]
+
+
+@asynccontextmanager
+async def binders(keeper: type[Records], path: Path, nodes: Sequence[str]) -> AsyncIterator[list[Binder]]:
+    """Give a process for each of `nodes`, each with a pin of its own."""
+    async with AsyncExitStack() as stack:
+        starts = (Binder.started(keeper, path, f"of {n}", links) for n, links in enumerate(nodes))
+        yield await asyncio.gather(*map(stack.enter_async_context, starts))
+
+
+async def keep(keeper: type[Records], path: Path, names: Sequence[str]) -> None:
+    records = keeper(path, KEY, LIFETIME)
+    await asyncio.gather(*(records.put(undecided_record(nonce=nonce), {}) for nonce in names))
+    await records.close()
+
+
+@of_any_file_system
+async def test_nodes_that_bind_one_name_at_once_get_one_pin(tmp_path: Path, nodes: Sequence[str]) -> None:
+    names = nonces(15)
+    await keep(DirectoryRecords, tmp_path, names)
+    won = set()
+    async with binders(DirectoryRecords, tmp_path, nodes) as processes:
+        for name in names:
+            for process in processes:
+                process.ask(name)
+            said = {await process.line() for process in processes}
+            assert len(said) == 1, said
+            won |= {line.partition(" ")[2] for line in said}
+    assert won <= {pin_of(undecided_record(), f"of {n}").name for n in range(len(nodes))}
+    assert [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+async def kill_in_a_loop(keeper: type[Records], path: Path, nodes: Sequence[str], rounds: int = 3) -> int:
+    """Kill processes while they bind; return how many names were bound, each of them once and for good."""
+    names = nonces(60)
+    await keep(keeper, path, names)
+    said: dict[str, str] = {}
+    for turn in range(rounds):
+        async with binders(keeper, path, nodes) as processes:
+            # Names of this round, and all that were said to be bound before.
+            asked = names[turn * 60 // rounds : (turn + 1) * 60 // rounds] + list(said)
+            for process in processes:
+                process.ask(*asked)
+            lines = await asyncio.gather(*(each.read_then_kill(random.randint(0, 14)) for each in processes))
+        for line in (line for each in lines for line in each):
+            nonce, _, bound = line.partition(" ")
+            assert said.setdefault(nonce, bound) == bound, nonce
+        records = keeper(path, KEY, LIFETIME)
+        for nonce in asked:
+            record = undecided_record(nonce=nonce)
+            stored = await records.get(record.token(KEY), patient=False)
+            assert stored is not None
+            seen = stored.pin or await records.bind(record.token(KEY), pin_of(record, "afterwards"))
+            assert said.setdefault(nonce, seen.name) == seen.name, nonce
+        await records.close()
+    return len(said)
+
+
+@of_any_file_system
+async def test_kill_9_of_nodes_that_bind(tmp_path: Path, nodes: Sequence[str]) -> None:
+    assert await kill_in_a_loop(DirectoryRecords, tmp_path, nodes[1:3]) == 60
+    records = DirectoryRecords(tmp_path, KEY, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
+    await records.expire()
+    await records.close()
+    assert [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")] == []
+    assert len(list(tmp_path.glob("*/*.pin"))) == 60
+
+
+async def test_kill_9_of_a_node_that_binds_in_its_database(tmp_path: Path) -> None:
+    assert await kill_in_a_loop(SqliteRecords, tmp_path / "records.sqlite", ["links"]) == 60
