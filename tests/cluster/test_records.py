@@ -104,6 +104,20 @@ def refused_or_read(data: bytes) -> None:
             assert str(error)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"version":1,"plan":{"base":{"from":"a"},"config":{"env":[1]}}}',
+        '{"version":1,"plan":{"base":{"from":"a"},"config":{"cmd":["\\ud800"]}}}',
+        '{"version":2,"asked":{"from":"a"},"pin":{"parts":[{"lock":{"platform":"linux/amd64","packages":[{"url":[]}],'
+        f'"base":{{"from":"a@sha256:{"0" * 64}"}}}}}}]}}}}',
+    ],
+)
+def test_what_reads_well_and_is_no_plan_is_refused(body: str) -> None:
+    with pytest.raises(InvalidRequest, match="not a record"):
+        authenticate("0" * 32, b"anonymous\n" + body.encode(), KEY)
+
+
 @given(DOCUMENTS | HOSTILE)
 def test_a_hostile_record_is_refused_and_nothing_else(document: Any) -> None:
     refused_or_read(b"anonymous\n" + json.dumps(document).encode())

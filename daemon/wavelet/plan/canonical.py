@@ -69,18 +69,6 @@ def decode(data: bytes) -> Plan:
         return _plan(document["plan"])
 
 
-_NOT_READ = (
-    InvalidName,
-    msgspec.DecodeError,
-    AttributeError,
-    KeyError,
-    OverflowError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
-
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
     """Say of a document that cannot be read that it is not `what`.
@@ -90,7 +78,7 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _NOT_READ as error:
+    except (InvalidName, msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidRequest(f"not {what}: {error!r}") from None
 
 
