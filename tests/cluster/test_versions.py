@@ -7,14 +7,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from cluster import version_1
+from cluster import golden, version_1
 from cluster.suite import KEY, LIFETIME, Clock, image_record
 from wavelet.cluster.claims import DirectoryClaims
 from wavelet.cluster.directory import DirectoryRecords
-from wavelet.cluster.records import Record
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
@@ -22,23 +20,9 @@ from wavelet.pin.conda import locks
 from wavelet.pin.conda.locks import Locks
 from wavelet.plan import canonical
 from wavelet.plan.conda import FromConda, FromLock
-from wavelet.plan.plan import INLINE, layers
 from wavelet.store.database import Database
 
-
-class Golden(msgspec.Struct):
-    """A directory as version 1 has left it, with the cluster's key and the names that it gave."""
-
-    key: str
-    tokens: dict[str, str]
-    files: dict[str, str]
-
-    def record(self, name: str) -> Record:
-        token = self.tokens[name]
-        return Record.decode(self.files[f"{token[:2]}/{token}"].partition("\n")[2].encode())
-
-
-GOLDEN = msgspec.json.decode((Path(__file__).parent / "version_1.json").read_bytes(), type=Golden)
+GOLDEN = golden.load(1)
 NAMES = sorted(GOLDEN.tokens)
 WEEK = 7 * 86400.0
 
@@ -47,11 +31,7 @@ WEEK = 7 * 86400.0
 def shared(tmp_path: Path) -> Path:
     """The directory of version 1."""
     root = tmp_path / "shared"
-    for name, content in GOLDEN.files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-        os.utime(path, (Clock().now, Clock().now))
+    GOLDEN.write(root)
     return root
 
 
@@ -73,11 +53,6 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def inline_of(record: Record, root: Path, token: str) -> dict[Digest, bytes]:
-    named = [layer.digest for layer in layers(record.plan) if layer.location == INLINE]
-    return {digest: (root / token[:2] / f"{token}.sha256-{digest.hex}").read_bytes() for digest in named}
-
-
 @pytest.mark.parametrize("name", NAMES)
 async def test_what_version_1_has_kept_is_there_under_its_names(
     records: DirectoryRecords, shared: Path, name: str
@@ -86,18 +61,18 @@ async def test_what_version_1_has_kept_is_there_under_its_names(
     stored = await records.get(token, patient=False)
     assert stored is not None
     assert stored.record.token(KEY) == token
-    for digest, content in inline_of(stored.record, shared, token).items():
+    for digest, content in GOLDEN.inline(name).items():
         assert await records.inline(token, digest) == content
     before = contents(shared)
-    assert await records.put(stored.record, inline_of(stored.record, shared, token)) == token
+    assert await records.put(stored.record, GOLDEN.inline(name)) == token
     assert contents(shared) == before
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_version_1_reads_what_this_version_keeps(shared: Path, tmp_path: Path, name: str) -> None:
+async def test_version_1_reads_what_this_version_keeps(tmp_path: Path, name: str) -> None:
     record, token = GOLDEN.record(name), GOLDEN.tokens[name]
     opened = DirectoryRecords(tmp_path / "new", KEY, LIFETIME, Clock())
-    assert await opened.put(record, inline_of(record, shared, token)) == token
+    assert await opened.put(record, GOLDEN.inline(name)) == token
     await opened.close()
     assert version_1.record(tmp_path / "new", token, KEY) == record.principal
     assert {name: GOLDEN.files[name].encode() for name in contents(tmp_path / "new")} == contents(tmp_path / "new")
