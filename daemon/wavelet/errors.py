@@ -261,6 +261,12 @@ class DirectoryUnavailable(OurError):
     code = "TOOMANYREQUESTS"
 
 
+class DamagedBinding(OurError):
+    """What a name answers cannot be read where requests are kept: it answers nothing any more."""
+
+    passing = False
+
+
 class EngineFailed(OurError):
     """A container engine that is there does not do its part; the message says which, and what it said."""
 

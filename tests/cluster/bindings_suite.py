@@ -174,6 +174,7 @@ class BindingsSuite(KeeperSuite):
                     await records.get(token)
                 with pytest.raises(OurError, match="damaged"):
                     await records.bind(token, TOMORROW)
+            assert await records.get(token, patient=False) is None
         assert await records.bind(other, TOMORROW) == TOMORROW
         assert await records.evict(token) is True
         assert await records.get(token, patient=False) is None

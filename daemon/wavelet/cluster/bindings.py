@@ -43,7 +43,7 @@ class BindingFiles:
 
         Raises:
             NewerForm: a newer version has bound it.
-            OurError: its binding is damaged.
+            DamagedBinding: it cannot be read.
         """
         path = self.path(token)
         try:
@@ -65,7 +65,8 @@ class BindingFiles:
 
         Raises:
             NewerForm: a newer version has bound it.
-            OurError: its binding is damaged, or is there and cannot be seen.
+            DamagedBinding: its binding cannot be read.
+            DirectoryUnavailable: it is there and cannot be seen.
             OSError: it cannot be written.
         """
         if (bound := self.read(token, asked)) is not None:

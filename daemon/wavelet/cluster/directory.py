@@ -40,7 +40,7 @@ from wavelet.cluster.records import (
     used_last,
 )
 from wavelet.config import ConfigError
-from wavelet.errors import DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
+from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
 from wavelet.plan.pinning import Pin
@@ -219,7 +219,7 @@ class DirectoryRecords:
         stored, size = seen[0], seen[1]
         try:
             bound = self._bindings.read(token, stored.record.plan)
-        except NewerForm:
+        except (NewerForm, DamagedBinding):
             if named:
                 raise
             return None, 0

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wavelet.ages import is_ahead
-from wavelet.errors import DigestMismatch, InvalidRequest, OurError, TokenNotFound
+from wavelet.errors import DamagedBinding, DigestMismatch, InvalidRequest, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan import canonical
 from wavelet.plan.pinning import Pin
@@ -120,10 +120,12 @@ class Records(Protocol):
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """Return the record, or None: unknown, past its lifetime since its last use, or not authentic (then logged).
 
-        A patient look waits for what another node may have written just now; it is for names that somebody was given.
+        A patient look waits for what another node may have written just now; it is for names that somebody was given,
+        who is told why one answers nothing. Any other look is for a name that could be given, and that is none to give.
 
         Raises:
             NewerForm: on a patient look, a record that a newer version has made.
+            DamagedBinding: on a patient look, one whose binding cannot be read.
         """
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
@@ -206,14 +208,12 @@ def _seal(token: str, body: bytes, key: bytes) -> bytes:
     return hmac.new(key, b"binding\0" + token.encode() + b"\0" + body, hashlib.sha256).hexdigest().encode()
 
 
-def damaged_binding(token: str, why: str | None) -> OurError:
+def damaged_binding(token: str, why: str | None) -> DamagedBinding:
     """Return the error of a name whose binding cannot be read: it is not known what it has answered."""
-    error = OurError(
+    return DamagedBinding(
         f"what the name {token} answers is damaged where requests are kept ({why}), so that nothing is answered under "
         "it any more; send the request again: it gets a new name"
     )
-    error.passing = False
-    return error
 
 
 def not_found(token: str) -> TokenNotFound:

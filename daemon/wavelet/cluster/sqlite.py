@@ -28,7 +28,7 @@ from wavelet.cluster.records import (
     seal_binding,
     used_last,
 )
-from wavelet.errors import DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
+from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Plan
@@ -89,7 +89,7 @@ class SqliteRecords:
             if stored is not None and stored.pin is None:
                 bound, bytes_more = self._bound(token, stored.record.plan)
                 stored, size = replace(stored, pin=bound), size + bytes_more
-        except NewerForm:
+        except (NewerForm, DamagedBinding):
             if patient:
                 raise
             return None

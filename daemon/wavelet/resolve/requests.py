@@ -200,7 +200,7 @@ class ContainerRequests:
         self._history.note(entry_of(about, identity.uid, token, Why.of(error)))
 
     async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> Known:
-        token = await self._records.put(record, inline)
+        token = await self._naming.keep(record, inline)
         known = await self._known.look_up(token)
         self._known.describe(known, about)
         plan = localised(record.plan, token)
