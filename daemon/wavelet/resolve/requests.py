@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 import structlog
 
@@ -129,7 +130,7 @@ class ContainerRequests:
             raise
         self._history.note(entry_of(about, identity.uid, request.token))
         name = f"{answer_name(request.token)}/{path_of(plan)}"
-        decision = "granted" if isinstance(state, Ready) else "pending"
+        decision: Literal["granted", "pending"] = "granted" if isinstance(state, Ready) else "pending"
         self._audit.note(decision, door=about.api, uid=identity.uid, principal=request.principal, name=name, plan=plan)
         return request, state
 
