@@ -49,9 +49,11 @@ PARTS = {
         "cold": cold,
         "crowd": crowd,
         "post": post,
-        "bindings": bindings,
         "status": status,
         "memory": memory,
+    },
+    "names": {
+        "bindings": bindings,
     },
     "command": {
         "private-daemon": private_daemon,

@@ -17,6 +17,7 @@ its peers alternate. Everything runs on one machine over loopback: clients and p
 
 TITLES = {
     "serving": "Serving images",
+    "names": "Names that are bound",
     "command": "The command",
     "access": "Who asks",
     "conda": "Images of conda packages",
