@@ -24,7 +24,7 @@ from cluster.suite import (
     undecided_record,
 )
 from wavelet.cluster.records import Record, Records, Stored, seal_binding
-from wavelet.errors import InvalidRequest, NewerForm, OurError, TokenNotFound
+from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
 from wavelet.image.digest import Digest
 
 TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
@@ -170,10 +170,11 @@ class BindingsSuite(KeeperSuite):
         for damage in damages:
             self.change(tmp_path, token, damage)
             for _ in range(2):
-                with pytest.raises(OurError, match=f"{token}.*send the request again: it gets a new name"):
+                with pytest.raises(DamagedBinding, match=f"{token}.*send the request again: it gets a new name"):
                     await records.get(token)
-                with pytest.raises(OurError, match="damaged"):
+                with pytest.raises(DamagedBinding):
                     await records.bind(token, TOMORROW)
+                assert await records.get(token, patient=False) is None
         assert await records.bind(other, TOMORROW) == TOMORROW
         assert await records.evict(token) is True
         assert await records.get(token, patient=False) is None

@@ -43,7 +43,7 @@ class BindingFiles:
 
         Raises:
             NewerForm: a newer version has bound it.
-            OurError: its binding is damaged.
+            DamagedBinding: it is bound, and to what cannot be read.
         """
         path = self.path(token)
         try:
@@ -65,7 +65,9 @@ class BindingFiles:
 
         Raises:
             NewerForm: a newer version has bound it.
-            OurError: its binding is damaged, or is there and cannot be seen.
+            DamagedBinding: it is bound, and to what cannot be read.
+            DirectoryUnavailable: its binding is there and cannot be seen, or has just gone.
+            InvalidRequest: it is not a pin of what was `asked`.
             OSError: it cannot be written.
         """
         if (bound := self.read(token, asked)) is not None:

@@ -40,7 +40,7 @@ from wavelet.cluster.records import (
     used_last,
 )
 from wavelet.config import ConfigError
-from wavelet.errors import DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
+from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
 from wavelet.plan.pinning import Pin
@@ -219,9 +219,10 @@ class DirectoryRecords:
         stored, size = seen[0], seen[1]
         try:
             bound = self._bindings.read(token, stored.record.plan)
-        except NewerForm:
+        except (NewerForm, DamagedBinding) as error:
             if named:
                 raise
+            log.warning("a record is of no use", token=token, directory=str(self._root), reason=error.message)
             return None, 0
         return seen if bound is None else (replace(stored, pin=bound[0]), size + bound[1])
 

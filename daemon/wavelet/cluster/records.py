@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wavelet.ages import is_ahead
-from wavelet.errors import DigestMismatch, InvalidRequest, OurError, TokenNotFound
+from wavelet.errors import DamagedBinding, DigestMismatch, InvalidRequest, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan import canonical
 from wavelet.plan.pinning import Pin
@@ -123,7 +123,8 @@ class Records(Protocol):
         A patient look waits for what another node may have written just now; it is for names that somebody was given.
 
         Raises:
-            NewerForm: on a patient look, a record that a newer version has made.
+            NewerForm: on a patient look, a record or binding that a newer version has made.
+            DamagedBinding: on a patient look, what the name was bound to is not authentic.
         """
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
@@ -143,6 +144,8 @@ class Records(Protocol):
 
         Raises:
             TokenNotFound: there is no such record.
+            NewerForm, DamagedBinding: as `get` has them.
+            InvalidRequest: it is not a pin of what was asked under the name.
             WaveletError: what the name is bound to cannot be written, or read. Then nobody may answer it.
         """
 
@@ -206,14 +209,12 @@ def _seal(token: str, body: bytes, key: bytes) -> bytes:
     return hmac.new(key, b"binding\0" + token.encode() + b"\0" + body, hashlib.sha256).hexdigest().encode()
 
 
-def damaged_binding(token: str, why: str | None) -> OurError:
-    """Return the error of a name whose binding cannot be read: it is not known what it has answered."""
-    error = OurError(
+def damaged_binding(token: str, why: str | None) -> DamagedBinding:
+    """Return the error of a name whose binding cannot be read, and `why`: it is not known what it has answered."""
+    return DamagedBinding(
         f"what the name {token} answers is damaged where requests are kept ({why}), so that nothing is answered under "
         "it any more; send the request again: it gets a new name"
     )
-    error.passing = False
-    return error
 
 
 def not_found(token: str) -> TokenNotFound:

@@ -28,7 +28,7 @@ from wavelet.cluster.records import (
     seal_binding,
     used_last,
 )
-from wavelet.errors import DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
+from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Plan
@@ -89,9 +89,10 @@ class SqliteRecords:
             if stored is not None and stored.pin is None:
                 bound, bytes_more = self._bound(token, stored.record.plan)
                 stored, size = replace(stored, pin=bound), size + bytes_more
-        except NewerForm:
+        except (NewerForm, DamagedBinding) as error:
             if patient:
                 raise
+            log.warning("a record is of no use", token=token, reason=error.message)
             return None
         if stored is not None:
             self._recent.add(token, stored, size)
@@ -114,7 +115,7 @@ class SqliteRecords:
         return Stored(record, created, used, record.pin), len(data)
 
     def _bound(self, token: str, asked: Plan) -> tuple[Pin | None, int]:
-        """Return what a name was bound to, and the size of the binding; raise NewerForm, OurError."""
+        """Return what a name was bound to, and the size of the binding; raise NewerForm, DamagedBinding."""
         try:
             rows = self._database.read("SELECT binding FROM bindings WHERE token = ?", token)
         except sqlite3.Error as error:
