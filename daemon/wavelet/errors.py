@@ -263,7 +263,7 @@ class DirectoryUnavailable(OurError):
 
 
 class DamagedBinding(OurError):
-    """A name was bound, and to what cannot be read: nothing is answered under it any more, and nothing replaces that."""
+    """A name is bound to what cannot be read: nothing is answered under it any more, and nothing replaces that."""
 
     passing = False
 

@@ -309,7 +309,7 @@ class DirectoryRecords:
                         path.unlink()
                         expired += 1
                 elif not -SKEW <= age < LEFTOVER_AGE and _is_leftover(path):
-                    first.remove_leftover(path)
+                    first.remove(path)
         return expired
 
     def _set_right(self, path: Path) -> bool:
