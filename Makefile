@@ -19,6 +19,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Rounds of the fault tests, each with other moments to die at; a round takes a minute or two.
 SOAK_ROUNDS ?= 30
 
+# Rounds in which one of two nodes is killed around the binding of names; one takes some five seconds.
+SOAK_BINDINGS ?= 200
+
 # Settings of the wavelet that makes wavelet's image, e.g. a site's mirrors: a file as for `wavelet serve`.
 CONFIG ?=
 
@@ -57,6 +60,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/bench.py
 
 soak: $(DEV)
+	WAVELET_BINDING_ROUNDS=$(SOAK_BINDINGS) $(BIN)/python -m pytest -q -s tests/faults/test_bindings_crash.py
 	for seed in $$(seq $(SOAK_ROUNDS)); do \
 	  WAVELET_SEED=$$seed $(BIN)/python -m pytest -q tests/faults || exit 1; \
 	done

@@ -165,7 +165,8 @@ def _owned(state: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "another process"
-            raise ConfigError(f"state: {state} belongs to a running wavelet (process {owner})", field="state") from None
+            message = f"state: {state} belongs to a running wavelet (process {owner}); stop it, or use another --state"
+            raise ConfigError(message, field="state") from None
         with _sentences(state):
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)

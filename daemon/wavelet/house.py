@@ -47,9 +47,11 @@ from wavelet.resolve import archives, history, journal, known, layers, memo
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.audit import Audit
+from wavelet.resolve.binding import Bindings
 from wavelet.resolve.cache import Cache
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.history import History
+from wavelet.resolve.inspection import Inspection
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.known import KnownRequests
 from wavelet.resolve.layers import Layers
@@ -158,29 +160,21 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     past = History(database)
     patience = Patience(settings.upstream.patience)
     looked_up = KnownRequests(records, past, database, patience, lifetime=settings.records.lifetime)
+    naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, answers, rules)
+    stack.push_async_callback(bindings.close)
     container_requests = ContainerRequests(
-        resolver,
-        records,
-        looked_up,
-        past,
-        named,
-        answers,
-        upstream,
-        Naming(records, logins, named, ground.key),
-        rules,
-        audit,
+        resolver, records, looked_up, past, named, answers, naming, bindings, rules, audit
     )
-    lease = settings.store.lease
-    scopes = Scopes(resolver, container_requests, answers, store, upstream, rules, site, patience, lease=lease)
+    inspection = Inspection(resolver, upstream, audit)
+    scopes = Scopes(
+        resolver, container_requests, answers, store, upstream, rules, site, patience, lease=settings.store.lease
+    )
     own_hosts = frozenset({settings.name_authority, settings.listen})
-    expiry = asyncio.create_task(
-        _expire((records, claims, logins), (grants, pinner, images, answers, conda, journals, past))
-    )
-    stack.callback(expiry.cancel)
     scrubbing = Scrub(store.integrity, database, settings.store.scrub)
     stack.callback(scrubbing.stopped)
-    scrubber = asyncio.create_task(scrubbing.run())
-    stack.callback(scrubber.cancel)
+    expiry = _expire((records, claims, logins), (grants, pinner, images, answers, conda, journals, past))
+    for upkeep in (expiry, scrubbing.run()):
+        stack.callback(asyncio.create_task(upkeep).cancel)
     activity = Activity(lambda: store.fetching or resolver.running > 0)
     app[operations.READY] = {}
     app[operations.CHECKS] = (records.check, store.check)
@@ -194,9 +188,10 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     state = _state_teller(settings, resolver, store)
     operations.add_status(app, state)
     RegistryDoor(scopes, audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
-    add_wave_routes(app, container_requests, settings.name_authority, site, audit)
+    add_wave_routes(app, container_requests, inspection, settings.name_authority, site, audit)
     return Behind(
         container_requests,
+        inspection,
         resolver,
         Cache(store, answers),
         Prefetcher(resolver, store, answers),

@@ -19,7 +19,7 @@ from wavelet.image.platform import Platform
 from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
-from wavelet.plan.tokens import token_of
+from wavelet.plan.tokens import asked_token
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.events import Event
 from wavelet.resolve.known import About, ContainerRequest
@@ -47,7 +47,7 @@ class DoubleRequests:
         self.identities.append(identity)
         if self.on_submit is not None:
             await self.on_submit({"inline": inline, **more})
-        token = token_of(b"k" * 32, plan, identity.principal)
+        token = asked_token(b"k" * 32, plan, identity.principal)
         record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about)
         self.records[token] = record
         return record, self.state
@@ -60,7 +60,7 @@ class DoubleRequests:
     async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
         return await self.find(token, identity), self.state, 1.0
 
-    async def ask_again(self, token: str, identity: Identity, *, refresh: bool = False) -> State:
+    async def ask_again(self, token: str, identity: Identity) -> State:
         await self.find(token, identity)
         return self.state
 
@@ -111,6 +111,7 @@ async def open_door(
     rules = AccessRules(os.geteuid() if daemon_uid is None else daemon_uid)
     behind: Any = Behind(
         requests,  # type: ignore[arg-type]
+        SimpleNamespace(),  # type: ignore[arg-type]
         SimpleNamespace(),  # type: ignore[arg-type]
         rooms.cache,
         SimpleNamespace(),  # type: ignore[arg-type]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +104,46 @@ async def test_a_mount_that_fails_is_said(
         assert refused.status == 503, refused.body
         assert str(place) in refused.message
         assert how == "read-only" or left == []
+
+
+@pytest.mark.parametrize("how", ["read-only", "full", "unmounted"])
+async def test_what_cannot_be_settled_for_all_nodes_is_held_and_then_not_answered(
+    registry: Registry, session: aiohttp.ClientSession, start_daemon: Callable[..., Daemon], tmp_path: Path, how: str
+) -> None:
+    """A name that was given without a pin is answered once its binding is written, and by nothing else before."""
+    registry.add_image("lab/base", "1")
+    with mounted(tmp_path / "disk", "1m") as place:
+        settings = {"upstream": {"patience": 2.0}, "records": {"directory": str(place)}}
+        daemon = start_daemon(settings=settings)
+        client = Client(session, daemon.url)
+        registry.fault("/manifests/", status=503)
+        name = (await ask(client, registry, 1)).json()["targetImage"].partition("/")[2].rpartition(":")[0]
+        if how == "full":
+            with (place / "filler").open("wb") as filler, contextlib.suppress(OSError):
+                filler.write(bytes(2_000_000))
+        else:
+            change = ["mount", "-o", "remount,ro", place] if how == "read-only" else ["umount", "-l", place]
+            subprocess.run(change, check=True)
+        registry.clear_faults()
+        began = time.monotonic()
+        try:
+            pulled = await client.manifest(name, "1")
+            held = time.monotonic() - began
+            left = list(place.glob("??/*.*")) if how != "unmounted" else list(place.iterdir())
+        finally:
+            if how == "unmounted":
+                subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+        assert (pulled.status, left) == (503, [])
+        assert "what this name stands for could not be settled for all nodes" in pulled.message
+        assert str(place) in pulled.message
+        assert held >= 1.0
+        if how == "unmounted":
+            return
+        if how == "full":
+            (place / "filler").unlink()
+        else:
+            subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+        assert (await client.manifest(name, "1")).status == 200
 
 
 async def test_a_layer_that_can_never_fit_is_said(

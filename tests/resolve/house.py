@@ -13,6 +13,8 @@ import msgspec
 
 from wavelet.cluster import claims
 from wavelet.cluster.claims import SqliteClaims
+from wavelet.cluster.directory import DirectoryRecords
+from wavelet.cluster.records import Records
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.config import Settings
 from wavelet.errors import WaveletError
@@ -31,6 +33,7 @@ from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.audit import Audit
+from wavelet.resolve.binding import Bindings
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.history import History
 from wavelet.resolve.journal import Journals
@@ -97,10 +100,14 @@ class Conda:
 
 
 class House:
-    """All rooms of a node. `conda` and `makers` are the test's to set."""
+    """All rooms of a node. `conda` and `makers` are the test's to set; nodes may share a directory."""
 
-    def __init__(self, state: Path, stack: contextlib.AsyncExitStack, limit: int) -> None:
+    def __init__(
+        self, state: Path, stack: contextlib.AsyncExitStack, limit: int, shared: Path | None, tag_ttl: float
+    ) -> None:
         self._stack = stack
+        self._shared = shared
+        self._tag_ttl = tag_ttl
         self.state = state
         state.mkdir(exist_ok=True)
         self.settings = msgspec.convert({"state": str(state)}, Settings)
@@ -112,7 +119,11 @@ class House:
 
     async def build(self) -> House:
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
-        records = SqliteRecords(self.state / "records.db", KEY, 3600)
+        own = self.state / "records.db"
+        self.records: Records = (
+            SqliteRecords(own, KEY, 3600) if self._shared is None else DirectoryRecords(self._shared, KEY, 3600)
+        )
+        records = self.records
         stack.push_async_callback(records.close)
         shared = Database(self.state / "claims.db", claims.SCHEMA, synchronous="NORMAL")
         stack.callback(shared.close)
@@ -121,7 +132,7 @@ class House:
         channels = await stack.enter_async_context(Channels(settings))
         grants = Access(database, upstream, ttl=300, grace=300)
         stack.push_async_callback(grants.close)
-        pinner = Pinner(database, grants, (), tag_ttl=300, grace=300)
+        pinner = Pinner(database, grants, (), tag_ttl=self._tag_ttl, grace=300)
         contents = Contents(store, upstream, records, layer_limit=10**9, gone=pinner.doubt)
         named = Layers(store, contents, database, inflated_limit=10**9)
         stack.callback(named.close)
@@ -140,6 +151,9 @@ class House:
         stack.push_async_callback(self.resolver.close)
         self.answers = Answers(database, memo, 3600)
         self.history = History(database)
+        rules = AccessRules(0)
+        self.bindings = Bindings(self.resolver, records, memo, self.answers, rules)
+        stack.push_async_callback(self.bindings.close)
         self.requests = ContainerRequests(
             self.resolver,
             records,
@@ -147,9 +161,9 @@ class House:
             self.history,
             named,
             self.answers,
-            upstream,
             Naming(records, logins, named, KEY),
-            AccessRules(0),
+            self.bindings,
+            rules,
             Audit(None),
         )
         return self
@@ -173,10 +187,12 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(state: Path, limit: int = 10**9) -> AsyncIterator[House]:
-    """Build a node's rooms, and shut them at the end."""
+async def house(
+    state: Path, limit: int = 10**9, *, shared: Path | None = None, tag_ttl: float = 300
+) -> AsyncIterator[House]:
+    """Build a node's rooms, and shut them at the end; `shared` is where its records are, if not in itself."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await House(state, stack, limit).build()
+        yield await House(state, stack, limit, shared, tag_ttl).build()
 
 
 def registry_plan(host: str, repository: str, tag: str = "1") -> FromRegistry:

@@ -25,7 +25,7 @@ from wavelet.image.reference import Reference
 from wavelet.plan.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.plan import Plan
-from wavelet.plan.tokens import token_of
+from wavelet.plan.tokens import asked_token
 from wavelet.resolve.audit import Audit
 from wavelet.resolve.documents import Documents
 from wavelet.resolve.known import About, ContainerRequest
@@ -68,7 +68,7 @@ class DoubleRequests:
     ) -> tuple[ContainerRequest, State]:
         self._fail()
         self.inline, self.dry_run, self.refresh = inline, dry_run, refresh
-        token = token_of(b"k" * 32, plan, identity.principal)
+        token = asked_token(b"k" * 32, plan, identity.principal)
         record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about, None, None)
         self.records[token] = record
         return record, self.state
@@ -155,7 +155,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, requests, AUTHORITY, lambda: SITE, Audit(None))  # type: ignore[arg-type]
+    add_routes(app, requests, requests, AUTHORITY, lambda: SITE, Audit(None))  # type: ignore[arg-type]
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

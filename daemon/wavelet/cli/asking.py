@@ -102,7 +102,7 @@ def _set_source(request: ResolveRequest, options: argparse.Namespace) -> None:
     wants_packages = bool(options.conda_package or (options.conda_file and not options.containerfile))
     named = [options.image, options.containerfile, options.name, wants_packages]
     if sum(map(bool, named)) != 1:
-        message = "give one of --image, --containerfile, --name and --conda-package or --conda-file"
+        message = "give one of --image, --containerfile, --name and --conda-package or --conda-file, and only one"
         raise InvalidRequest(f"{message}: that is what the container is made of")
     if options.image:
         request.container_image = options.image

@@ -38,7 +38,7 @@ def count(text: str) -> int:
         argparse.ArgumentTypeError: no such number.
     """
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:20]) <= _COUNT_LIMIT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of things, e.g. 3")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of things from 1 on, e.g. 3")
     return int(text)
 
 

@@ -120,7 +120,8 @@ class Records(Protocol):
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """Return the record, or None: unknown, past its lifetime since its last use, or not authentic (then logged).
 
-        A patient look waits for what another node may have written just now; it is for names that somebody was given.
+        A patient look waits for what another node may have written just now; it is for names that somebody was given,
+        who is told why one answers nothing. Any other look is for a name that could be given, and that is none to give.
 
         Raises:
             NewerForm: on a patient look, a record or binding that a newer version has made.

@@ -35,8 +35,9 @@ CREATE TABLE IF NOT EXISTS grants (repository TEXT, holder TEXT, probe TEXT, at 
 WITHOUT ROWID;
 """
 
-STALE_WAIT = 2.0
-"""Seconds that an upstream has to answer where an earlier answer could stand in for it."""
+STALE_WAIT = 1.5
+"""Seconds that an upstream has to answer where an earlier answer could stand in for it: fewer than a POST waits for its
+pin, which is then known in time and decides the name."""
 
 LONGEST_REST = 60.0
 """Most seconds for which an upstream that asks for it is left in peace."""
@@ -144,7 +145,7 @@ class Access:
         task.add_done_callback(self._done)
         done, _ = await asyncio.wait({task}, timeout=STALE_WAIT if quickly else None)
         if not done:
-            raise UpstreamUnreachable(f"no answer from {host} within {STALE_WAIT:.0f} s")
+            raise UpstreamUnreachable(f"no answer from {host} within {STALE_WAIT:g} s")
         return task.result()
 
     def _done(self, task: asyncio.Task[Any]) -> None:

@@ -209,15 +209,16 @@ class Pinner:
 
     def _remember(self, leaf: Reference, pinned: Reference, holder: str) -> _Pin:
         pin = _Pin(pinned, holder == ANONYMOUS, time.time())
-        self._known[leaf, holder] = pin
         doubt = self._doubted.get(leaf)
         if doubt is not None and doubt.asked is None and doubt.pinned == pinned:
             self._doubted[leaf] = replace(doubt, asked=pin.at)
         else:
             self._doubted.pop(leaf, None)
-        self._database.write_later(
-            "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", str(leaf), holder, str(pinned), pin.at
-        )
+        # Who goes on with what was found asks for it by its digest, and need not ask the registry once more.
+        for asked in {leaf, pinned}:
+            self._known[asked, holder] = pin
+            row = (str(asked), holder, str(pinned), pin.at)
+            self._database.write_later("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", *row)
         return pin
 
 

@@ -78,7 +78,7 @@ class Pin:
         return cls(fixed, str(value.get("maker", "")))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=128)
 def _name(part: Base) -> str:
     # Kept by value: a lock of hundreds of packages is asked for again and again.
     return Digest.of(json.dumps(write_part(part, view=View.NAME), sort_keys=True).encode()).hex

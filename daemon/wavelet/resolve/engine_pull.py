@@ -53,7 +53,10 @@ def address_of(engine: Engine, address: str = "") -> str:
         if place.is_socket():
             return f"{UNIX}{place}"
     looked = " or ".join(map(str, places))
-    message = f"there is no {engine} here: no socket at {looked}; start its service, or name its socket (engineAddress)"
+    message = (
+        f"there is no {engine} here: no socket at {looked}; start its service, or name its socket (engineAddress, "
+        "--engine-socket unix:///path/of/the.sock)"
+    )
     raise NotServed(message, field="engineAddress")
 
 

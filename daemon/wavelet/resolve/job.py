@@ -61,6 +61,13 @@ def account() -> Account:
     return Account() if job is None else job.account
 
 
+def take_part(job: Job[Any]) -> None:
+    """Count `job` as a part of the job that this is called in, if it is called in one."""
+    working = _WORKING.get()
+    if working is not None:
+        working.takes_part(job)
+
+
 class Job(Generic[T]):
     """Running or finished work.
 

@@ -11,6 +11,7 @@ import msgspec
 from wavelet.cluster.records import Records, Stored
 from wavelet.errors import TokenNotFound
 from wavelet.image.digest import Digest
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.history import Entry, History, Outcome, Why
@@ -22,6 +23,20 @@ from wavelet.store.database import Database
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
 """
+
+
+def answer_name(token: str) -> str:
+    """Return the name under which `Answers` keeps what a token has answered."""
+    return f"wt/{token}"
+
+
+SOLVED_ANEW = (
+    "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
+    "answering what it did"
+)
+SOLVING_ANEW = (
+    "the packages are being solved for anew, so that this is a new name; those before go on answering what they did"
+)
 
 IMAGE_LIMIT = 500
 """Characters of what a request asked for that the history has."""
@@ -46,10 +61,19 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     notes: tuple[str, ...] = ()
 
+    def noting(self, note: str) -> About:
+        """Return the same with another note."""
+        return msgspec.structs.replace(self, notes=(*self.notes, note))
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerRequest:
-    """A request as it is known on this node; times in unix seconds."""
+    """A request as it is known on this node; times in unix seconds.
+
+    Attributes:
+        plan: as it was asked.
+        pin: what its name answers for good; None: that is not known yet.
+    """
 
     token: str
     plan: Plan
@@ -59,6 +83,12 @@ class ContainerRequest:
     about: About | None = None
     source_digest: Digest | None = None
     made_digest: Digest | None = None
+    pin: Pin | None = None
+
+    @property
+    def fixed(self) -> Plan | None:
+        """What its name answers, as a plan of which nothing moves."""
+        return None if self.pin is None else self.pin.fix(self.plan)
 
 
 @dataclass(slots=True)
@@ -113,6 +143,8 @@ class KnownRequests:
             self._bytes += known.size
             while len(self._known) > IN_MEMORY or self._bytes > BYTES:
                 self._bytes -= self._known.popitem(last=False)[1].size
+        elif known.request.pin is None and stored.pin is not None:
+            known.request = replace(known.request, pin=stored.pin)
         known.until = time.monotonic() + TTL
         return known
 
@@ -149,6 +181,7 @@ class KnownRequests:
             stored.created_at,
             stored.used_at + self.lifetime,
             about,
+            pin=stored.pin,
         )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from wavelet.errors import CallerError, DigestMismatch, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation
 from wavelet.image.manifest import Descriptor, Family
-from wavelet.plan.plan import Layer
+from wavelet.plan.plan import INLINE, Layer, Plan, layers
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.inflate import diff_id_of, file_blocks
 from wavelet.resolve.job import account
@@ -83,15 +84,19 @@ class Layers:
         self.remember(layer, blob.size)
         return blob.size
 
-    async def check_inline(self, layer: Layer, data: bytes) -> None:
-        """Verify the tar of a layer whose bytes came with the request.
+    async def take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
+        """Verify the tars of a plan's layers whose bytes came with the request, and take note of those layers.
 
         Raises:
             DigestMismatch: `tarDigest` is wrong.
-            TooLarge: it inflates to more than the limit.
+            TooLarge: one inflates to more than the limit.
         """
         limit = min(INLINE_INFLATED_LIMIT, self.inflated_limit)
-        self._check(layer, await self._inflate(lambda: diff_id_of((data,), limit)))
+        for layer in layers(plan):
+            if layer.location == INLINE and self.known_size(layer) is None:
+                data = inline[layer.digest]
+                self._check(layer, await self._inflate(partial(diff_id_of, (data,), limit)))
+                self.remember(layer, len(data))
 
     async def _inflate(self, work: Callable[[], Digest]) -> Digest:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

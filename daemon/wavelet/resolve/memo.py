@@ -182,6 +182,15 @@ class Answers:
             if image is not None:
                 yield Answered(name, reference or f"{name}@{image.descriptor.digest}", image, at)
 
+    def keys_by_tag(self, name: str) -> list[str]:
+        """Return the keys of what a name has answered to a tag, latest first; what is a moment old may be missing."""
+        sql = (
+            "SELECT key FROM answers JOIN pulled USING (name, key) WHERE name = ? AND at BETWEEN ? AND ? "
+            "AND instr(reference, '@') = 0 ORDER BY at DESC"
+        )
+        now = time.time()
+        return [key for (key,) in self._database.read(sql, name, now - self.retention, now)]
+
     def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
         """Return what `digest` is in the closure of `name`, and the image that it belongs to."""
         for image in self.images(name):

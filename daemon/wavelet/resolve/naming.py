@@ -1,4 +1,4 @@
-"""Under whose name a request is kept: everybody's where everybody may have what it names, else the asking user's.
+"""Under which name a request is kept: for whom, and by what it was pinned to.
 
 A token opens its image to all whom its principal stands for. So a name for all is given only to a request whose images
 are readable by all, and whose layers are, as far as this node knows, really where the request says. Layer locations are
@@ -7,16 +7,41 @@ no part of the name; what must not happen is that one request, by merely naming 
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import structlog
 
 from wavelet.cluster.records import Record, Records
 from wavelet.errors import InvalidRequest, WaveletError
+from wavelet.image.digest import Digest
 from wavelet.pin.tags import Pinned
+from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES
 from wavelet.resolve.layers import Layers
 from wavelet.upstream.credentials import Logins
+
+UNDECIDED_HELD = 10_000
+"""Names without a pin that equal requests get again; of what is forgotten they get another one."""
+
+log = structlog.get_logger()
+
+_REFUSED = "00"
+"""The nonce of requests that get no record."""
+
+
+@dataclass(slots=True)
+class _Undecided:
+    """A name without a pin; `unkept`: its plan while no record of it is written, which is missed only after that."""
+
+    nonce: str
+    unkept: Plan | None
 
 
 class Naming:
@@ -27,15 +52,21 @@ class Naming:
         self._logins = logins
         self._layers = named
         self._key = key
+        self._undecided: OrderedDict[tuple[bytes, str], _Undecided] = OrderedDict()
 
-    async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> Record:
+    async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
+
+        With `anew` an undecided name is one that nobody has been given before.
 
         Raises:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
         """
+        if anew:
+            for principal in (identity.principal, ANONYMOUS):
+                self._undecided.pop(_asked(plan, principal), None)
         own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
-        record = Record(plan, identity.principal if own else ANONYMOUS)
+        record = await self._named(plan, identity.principal if own else ANONYMOUS, pinned)
         if own or await self._agrees(record):
             return record
         if identity.uid is None and not self._is_proved(plan):
@@ -44,15 +75,63 @@ class Naming:
                 "this one; ask again when it answers",
                 field="containerConfig.layers",
             )
-        return Record(plan, identity.principal)
+        return await self._named(plan, identity.principal, pinned)
 
     async def token_if_refused(self, plan: Plan, identity: Identity) -> str:
-        """Return the token of a request that gets no record: the one that it would have, as far as can be told."""
+        """Return the token of a request that gets no record: that of an earlier one, or one that nobody is given."""
+        given = self._undecided.get(_asked(plan, identity.principal)) or self._undecided.get(_asked(plan, ANONYMOUS))
+        return Record(plan, identity.principal, nonce=given.nonce if given else _REFUSED).token(self._key)
+
+    async def keep(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
+        """Keep a record that `record` has returned, and return its token; errors are those of `Records.put`."""
+        token = await self._records.put(record, inline)
+        given = self._undecided.get(_asked(record.plan, record.principal)) if record.nonce else None
+        if given is not None and given.nonce == record.nonce:
+            given.unkept = None
+        return token
+
+    async def _named(self, plan: Plan, principal: str, pinned: Pinned | None) -> Record:
+        if pinned is None:
+            return await self._without_pin(plan, principal)
+        record = Record(plan, principal, Pin.of(pinned.plan))
+        token = record.token(self._key)
+        stored = await self._records.get(token, patient=False)
+        if stored is None or not stored.record.first:
+            return record
         try:
-            record = await self.record(plan, identity, None)
-        except WaveletError:
-            record = Record(plan, identity.principal)
-        return record.token(self._key)
+            await self._records.touch(token)  # it says which name is given for as long as that is
+        except WaveletError as error:
+            log.warning("that a name is given could not be noted", token=stored.record.first, because=error.message)
+        return await self._given_first(record, stored.record.first)
+
+    async def _given_first(self, record: Record, token: str) -> Record:
+        """Return the record of `token`, if that was bound to the same, and else the record itself."""
+        stored = await self._records.get(token, patient=False)
+        if stored is None or stored.pin is None or record.pin is None or stored.pin.name != record.pin.name:
+            return record
+        earlier = Record(record.plan, record.principal, nonce=stored.record.nonce)
+        return earlier if earlier.nonce and earlier.token(self._key) == token else record
+
+    async def _without_pin(self, plan: Plan, principal: str) -> Record:
+        """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
+        asked = _asked(plan, principal)
+        given = self._undecided.get(asked)
+        while given is not None:
+            record = Record(plan, principal, nonce=given.nonce)
+            if given.unkept is None:
+                stored = await self._records.get(record.token(self._key), patient=False)
+                if stored is not None and stored.pin is None:
+                    return record
+            elif self._may_share(given.unkept, plan):
+                return record  # an equal request of the same moment
+            latest = self._undecided.get(asked)
+            given = None if latest is given else latest
+        nonce = secrets.token_hex(NONCE_BYTES)
+        self._undecided[asked] = _Undecided(nonce, plan)
+        self._undecided.move_to_end(asked)
+        if len(self._undecided) > UNDECIDED_HELD:
+            self._undecided.popitem(last=False)
+        return Record(plan, principal, nonce=nonce)
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:
@@ -62,21 +141,24 @@ class Naming:
         return any([await self._logins.knows(repository, identity) for repository in repositories])
 
     async def _agrees(self, record: Record) -> bool:
-        """Tell whether the name is new, or means layers from the same places, or both requests' layers are verified."""
-        token = record.token(self._key)
-        stored = await self._records.get(token, patient=False)
-        if stored is None:
+        """Tell whether the name is new, or that of a request which may share it with this one."""
+        stored = await self._records.get(record.token(self._key), patient=False)
+        return stored is None or self._may_share(stored.record.plan, record.plan)
+
+    def _may_share(self, kept: Plan, asked: Plan) -> bool:
+        """Tell whether two requests mean layers from the same places, or both have theirs verified."""
+        if [layer.location for layer in layers(kept)] == [layer.location for layer in layers(asked)]:
             return True
-        kept = list(layers(stored.record.plan))
-        asked = list(layers(record.plan))
-        if [layer.location for layer in kept] == [layer.location for layer in asked]:
-            return True
-        return self._is_proved(record.plan) and self._is_proved(stored.record.plan)
+        return self._is_proved(asked) and self._is_proved(kept)
 
     def _is_proved(self, plan: Plan) -> bool:
         # The bytes of inline layers came with the request and were compared with their digests.
         named = (layer for layer in layers(plan) if not layer.location.startswith(INLINE))
         return all(self._layers.known_size(layer) is not None for layer in named)
+
+
+def _asked(plan: Plan, principal: str) -> tuple[bytes, str]:
+    return hashlib.sha256(canonical(plan)).digest(), principal
 
 
 def localised(plan: Plan, token: str) -> Plan:

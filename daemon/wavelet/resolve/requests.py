@@ -11,12 +11,14 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 import structlog
 
 from wavelet.cluster.records import Record, Records
 from wavelet.errors import (
     AccessRefused,
+    BlobNotFound,
     NotFound,
     OurError,
     Stopping,
@@ -26,20 +28,29 @@ from wavelet.errors import (
     WaveletError,
 )
 from wavelet.image.digest import Digest
+from wavelet.image.image import Image
 from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
 from wavelet.pin.tags import Pinned, digest_of
-from wavelet.plan.identity import Identity, Login
+from wavelet.plan.identity import Identity
 from wavelet.plan.names import path_of
 from wavelet.plan.plan import INLINE, Plan, layers
-from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.audit import Audit, decision_of
-from wavelet.resolve.documents import Documents, read_documents
+from wavelet.resolve.binding import Bindings
 from wavelet.resolve.events import Event
 from wavelet.resolve.history import History, Why
 from wavelet.resolve.job import Job, asking
-from wavelet.resolve.known import About, ContainerRequest, Known, KnownRequests, entry_of, notes_of
+from wavelet.resolve.known import (
+    SOLVED_ANEW,
+    SOLVING_ANEW,
+    About,
+    ContainerRequest,
+    Known,
+    KnownRequests,
+    answer_name,
+    entry_of,
+    notes_of,
+)
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.listing import Listing
 from wavelet.resolve.lock_files import LockForm
@@ -47,17 +58,11 @@ from wavelet.resolve.memo import Answers
 from wavelet.resolve.naming import Naming, localised
 from wavelet.resolve.progress import Pending, Ready, State
 from wavelet.resolve.resolver import Resolver
-from wavelet.upstream.client import Upstream
 
 log = structlog.get_logger()
 
 PIN_WAIT = 2.0
 """Seconds that a POST waits for its pin."""
-
-
-def answer_name(token: str) -> str:
-    """Return the name under which `Answers` keeps what a token has answered."""
-    return f"wt/{token}"
 
 
 class ContainerRequests:
@@ -71,8 +76,8 @@ class ContainerRequests:
         history: History,
         named: Layers,
         answers: Answers,
-        upstream: Upstream,
         naming: Naming,
+        bindings: Bindings,
         rules: AccessRules,
         audit: Audit,
     ) -> None:
@@ -83,8 +88,8 @@ class ContainerRequests:
         self.listing = Listing(known, history)
         self._layers = named
         self._answers = answers
-        self._upstream = upstream
         self._naming = naming
+        self._bindings = bindings
         self._rules = rules
         self._audit = audit
 
@@ -125,14 +130,8 @@ class ContainerRequests:
             raise
         self._history.note(entry_of(about, identity.uid, request.token))
         name = f"{answer_name(request.token)}/{path_of(plan)}"
-        self._audit.note(
-            "granted" if isinstance(state, Ready) else "pending",
-            door=about.api,
-            uid=identity.uid,
-            principal=request.principal,
-            name=name,
-            plan=plan,
-        )
+        decision: Literal["granted", "pending"] = "granted" if isinstance(state, Ready) else "pending"
+        self._audit.note(decision, door=about.api, uid=identity.uid, principal=request.principal, name=name, plan=plan)
         return request, state
 
     async def _submit(
@@ -148,12 +147,13 @@ class ContainerRequests:
     ) -> tuple[ContainerRequest, State]:
         began = time.monotonic()
         state: State = Pending()
-        pinned = job = None
+        earlier = self._resolver.latest_packages(plan) if refresh else []
+        pinned = job = renewing = None
         failed: WaveletError | None = None
         try:
             with contextlib.suppress(TimeoutError), asking(keep=keep):
                 async with asyncio.timeout(PIN_WAIT):
-                    await self._take_inline(plan, inline)
+                    await self._layers.take_inline(plan, inline)
                 if refresh:
                     renewing = await self._resolver.pin(plan, identity, refresh=True)
                     await renewing.result(_left(began, wait))
@@ -167,17 +167,29 @@ class ContainerRequests:
                 state = Ready()
         except (UpstreamError, OurError) as error:
             failed = None if isinstance(error, WaitExpired | Stopping) else error
-        if pinned is None:
+        unsolved = renewing is not None and not renewing.done
+        if pinned is None and not unsolved:
             pinned = self._resolver.fresh(plan, identity)
-        known = await self._keep(await self._naming.record(plan, identity, pinned), inline, about)
+        if unsolved or (earlier and pinned and self._resolver.latest_packages(pinned.plan) != earlier):
+            about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
+        known = await self._keep(await self._naming.record(plan, identity, pinned, anew=unsolved), inline, about)
         if refresh:
             known.progress.forget()
         done = isinstance(state, Ready) and not dry_run
         known.progress.submitted(time.monotonic() - began if done else None, failed)
-        if job is not None and not job.done and not dry_run and known.progress.job is None:
-            # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
-            known.progress.attach(job)
+        job = renewing if unsolved else job
+        if job is not None and not job.done:
+            with asking(keep=keep):
+                await self._go_on(known, job, dry_run=dry_run)
         return known.request, known.progress.failure(failed) if failed is not None else state
+
+    async def _go_on(self, known: Known, job: Job[Pinned], *, dry_run: bool) -> None:
+        """Have the work for a request that is not decided yet be that of its name."""
+        if dry_run and known.request.pin is None:
+            await self._bindings.bind(known, job)
+        elif not dry_run and (known.progress.job is None or known.progress.job.given_up):
+            # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
+            known.progress.attach(await self._bindings.prepare(known, job))
 
     def refused(
         self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Plan | None = None
@@ -188,14 +200,8 @@ class ContainerRequests:
         self._audit.note(decision, door=about.api, uid=identity.uid, name=name, plan=plan, reason=error.message)
         self._history.note(entry_of(about, identity.uid, token, Why.of(error)))
 
-    async def _take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
-        for layer in layers(plan):
-            if layer.location == INLINE and self._layers.known_size(layer) is None:
-                await self._layers.check_inline(layer, inline[layer.digest])
-                self._layers.remember(layer, len(inline[layer.digest]))
-
     async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> Known:
-        token = await self._records.put(record, inline)
+        token = await self._naming.keep(record, inline)
         known = await self._known.look_up(token)
         self._known.describe(known, about)
         plan = localised(record.plan, token)
@@ -218,11 +224,10 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         request = (await self._visible(token, identity)).request
-        pinned = self._resolver.fresh(request.plan, self._rules.identity_of(request.principal))
         made = next(self._answers.images(answer_name(token)), None)
         return replace(
             request,
-            source_digest=None if pinned is None else digest_of(pinned.plan),
+            source_digest=None if request.fixed is None else digest_of(request.fixed),
             made_digest=None if made is None else made.descriptor.digest,
         )
 
@@ -239,9 +244,27 @@ class ContainerRequests:
             log.warning("the use of a request could not be noted", token=token, because=error.message)
         return known.request
 
-    async def pulled(self, token: str) -> None:
-        """Note that the image of a request was pulled."""
-        (await self._known.look_up(token)).progress.pulled()
+    async def realise(self, token: str, identity: Identity) -> tuple[str, Image]:
+        """Return the key and the image that a name answers, for whoever pulls it; it is the same for good.
+
+        Raises:
+            WaveletError: why there is none for this identity.
+        """
+        known = await self._known.look_up(token)
+        if (made := self._bindings.made_before(known.request)) is not None:
+            await self._resolver.may_read(made[1], identity)
+        else:
+            made = await self._resolver.realise(await self._bindings.plan(known), identity)
+        known.progress.pulled()
+        return made
+
+    async def plan(self, token: str) -> Plan:
+        """Return what a name answers, as a plan of which nothing moves; bind the name if need be.
+
+        Raises:
+            WaveletError: that cannot be told.
+        """
+        return await self._bindings.plan(await self._known.look_up(token))
 
     async def _visible(self, token: str, identity: Identity) -> Known:
         try:
@@ -267,29 +290,43 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         known = await self._visible(token, identity)
-        owner = self._rules.identity_of(known.request.principal)
-        if known.progress.is_unknown and self._resolver.prepared(known.request.plan, owner) is not None:
+        if known.progress.is_unknown and self._bindings.prepared(known.request):
             known.progress.pulled()  # of before a restart, or another node's: nothing is left to do
         state = await known.progress.state(self._beginner(known, keep=keep))
         if keep and known.progress.job is not None:
             known.progress.job.keep()
         return known.request, state, known.progress.seconds
 
-    async def ask_again(self, token: str, identity: Identity, *, refresh: bool = False) -> State:
-        """Ask anew for what a token stands for, if it is not ready; with `refresh` its packages are solved for anew.
+    async def ask_again(self, token: str, identity: Identity) -> State:
+        """Ask anew for what a token stands for, if it is not ready.
 
         Raises:
             TokenNotFound: nobody has made it, or it has expired.
             AccessRefused: it is another user's.
-            WaveletError: its packages cannot be solved for.
         """
         known = await self._visible(token, identity)
-        if refresh:
-            owner = self._rules.identity_of(known.request.principal)
-            await (await self._resolver.pin(known.request.plan, owner, refresh=True)).result()
-            known.progress.forget()
         known.progress.submitted(None)
         return (await self.status(token, identity))[1]
+
+    async def asked(self, token: str, identity: Identity) -> tuple[Plan, dict[Digest, bytes]]:
+        """Return what a request asked for, with the bytes of its inline layers, so that it can be asked for again.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+            BlobNotFound: its inline layers are no longer beside it.
+        """
+        plan = (await self._visible(token, identity)).request.plan
+        inline = {}
+        for layer in layers(plan):
+            if layer.location.startswith(INLINE):
+                content = await self._records.inline(token, layer.digest)
+                if content is None:
+                    raise BlobNotFound(
+                        f"the inline layer {layer.digest} is no longer beside its request; send it again"
+                    )
+                inline[layer.digest] = content
+        return localised(plan, ""), inline
 
     async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
         """Yield how the work for a request goes, from its start until it is ready; start it if need be.
@@ -310,9 +347,7 @@ class ContainerRequests:
     def _beginner(self, known: Known, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
         async def begin() -> Job[Pinned]:
             with asking(keep=keep):
-                return await self._resolver.prepare(
-                    known.request.plan, self._rules.identity_of(known.request.principal)
-                )
+                return await self._bindings.prepare(known)
 
         return begin
 
@@ -324,7 +359,7 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         request = (await self._visible(token, identity)).request
-        return notes_of(request) + self._resolver.log(request.plan)
+        return notes_of(request) + self._resolver.log(request.plan, request.fixed)
 
     async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str:
         """Return the exact packages of a request as a lock file.
@@ -337,7 +372,7 @@ class ContainerRequests:
         """
         request = (await self._visible(token, identity)).request
         owner = self._rules.identity_of(request.principal)
-        lock = await self._resolver.lock_file(request.plan, owner, form, platform)
+        lock = await self._resolver.lock_file(request.fixed or request.plan, owner, form, platform)
         if lock is None:
             raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
         return lock
@@ -359,39 +394,6 @@ class ContainerRequests:
         self._history.forget(token)
         self._answers.forget(name)
         self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=known.request.plan)
-
-    # -- other questions of the API ----------------------------------------------------------------------------------
-
-    async def documents(self, reference: Reference, platform: Platform | None, identity: Identity) -> Documents:
-        """Return the documents of an image, for inspection.
-
-        Raises:
-            WaveletError: why they cannot be had.
-        """
-        return await self.documents_of(FromRegistry(reference, platform), str(reference), identity)
-
-    async def documents_of(self, plan: Plan, name: str, identity: Identity) -> Documents:
-        """Return the documents of the image of a plan that is called `name`.
-
-        Raises:
-            WaveletError: why they cannot be had.
-        """
-        with self._audit.refusals(door="inspect", uid=identity.uid, name=name, plan=plan):
-            documents = await read_documents(self._resolver, plan, name, identity)
-        digest, principal = str(documents.descriptor.digest), identity.principal
-        self._audit.note(
-            "granted", door="inspect", uid=identity.uid, principal=principal, name=name, plan=plan, digest=digest
-        )
-        return documents
-
-    async def check_login(self, host: str, login: Login) -> bool:
-        """Tell whether a registry takes a login.
-
-        Raises:
-            CallerError: the host may not be asked.
-            UpstreamError: it does not answer.
-        """
-        return await self._upstream.check_login(host, login)
 
 
 def _left(began: float, wait: float) -> float:

@@ -29,8 +29,9 @@ from wavelet.pin.access import Access
 from wavelet.pin.conda.pinner import CondaPinner
 from wavelet.pin.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromConda, FromLock
+from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
 from wavelet.plan.identity import Identity
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan, layers, parts, sources, without_unkept
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
@@ -113,11 +114,19 @@ class Resolver:
         self._tools.workers.end()
         await self._jobs.close()
 
+    async def logins_version(self, identity: Identity) -> str:
+        """Return what changes when the logins of an identity do: then an answer of before is none."""
+        return await self._logins.version(identity)
+
     # -- pin ----------------------------------------------------------------------------------------------------------
 
     def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nobody has to be asked for it."""
         return self._pins.fresh(plan, identity)
+
+    def latest_packages(self, plan: Plan) -> list[tuple[Package | Wheel, ...]]:
+        """Return the packages that a plan came to as this node knows last, whether that still stands or not."""
+        return [(*lock.packages, *lock.wheels) for lock in self._pins.latest(plan)]
 
     async def pin(self, plan: Plan, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
         """Start to pin `plan`, or join those who do. With `refresh` its packages are solved for anew.
@@ -172,7 +181,7 @@ class Resolver:
                 # The layers that came with the request are put on top when they are kept; it is quick.
                 building = replace(pinned, plan=without_unkept(pinned.plan))
                 built, _, _ = await self._built(without_unkept(plan), building, identity, MAKE_LIMIT)
-                pinned = pinned if built is building else self.fresh(plan, identity) or pinned
+                pinned = replace(built, plan=Pin.of(built.plan).fix(plan))
             return pinned
 
         return await self._of_pinned(plan, identity, look)
@@ -251,8 +260,7 @@ class Resolver:
         return pinned, key, image
 
     def _refer(self, plan: Plan, pinned: Pinned) -> None:
-        made = [make_key(key_of(part)) for part in parts(pinned.plan) if isinstance(part, FromLock)]
-        self._journals.refer(key_of(plan), list(dict.fromkeys(made)))
+        self._journals.refer(key_of(plan), list(dict.fromkeys(_made(pinned.plan))))
 
     async def make(
         self,
@@ -318,10 +326,13 @@ class Resolver:
         """Tell whether the pinned plan with `key` was made before."""
         return self._memo.get(key) is not None
 
-    def log(self, plan: Plan) -> str:
-        """Return what is noted of the solving and making of a plan's packages, of the latest attempts."""
+    def log(self, plan: Plan, pinned: Plan | None) -> str:
+        """Return what is noted of the solving and making of a plan's packages, of the latest attempts.
+
+        `pinned` is what the plan was pinned to, where that is known.
+        """
         keys = [solve_key(part) for part in parts(plan) if isinstance(part, FromConda)]
-        keys += self._journals.referred(key_of(plan))
+        keys += self._journals.referred(key_of(plan)) if pinned is None else _made(pinned)
         return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
 
     async def solved(self, plan: FromConda, identity: Identity, *, refresh: bool = False) -> FromLock:
@@ -440,6 +451,11 @@ class Resolver:
             raise BlobNotFound("what made this is no longer remembered; pull the image by its name again")
         log.info("making again what was evicted", key=key)
         await self._make(plan, key, identity, public=False).result()
+
+
+def _made(pinned: Plan) -> list[str]:
+    """Return the keys of the journals of the making of a pinned plan's images of packages."""
+    return [make_key(key_of(part)) for part in parts(pinned) if isinstance(part, FromLock)]
 
 
 def _unread(_line: str) -> None:

@@ -19,6 +19,7 @@ from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import PackageLayer, WheelLayer
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import pull_name
+from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.archives import Archives
@@ -226,5 +227,5 @@ class ResolverWork:
     async def pullable(self, plan: Plan) -> str:
         """See `Work`."""
         principal = ANONYMOUS if self._public else self._identity.principal
-        token = await self._tools.records.put(Record(plan, principal), {})
+        token = await self._tools.records.put(Record(plan, principal, Pin.of(plan)), {})
         return pull_name(self._tools.authority, token, plan)

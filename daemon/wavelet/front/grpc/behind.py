@@ -13,6 +13,7 @@ from wavelet.plan.asked import CondaDefaults
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.audit import Audit
 from wavelet.resolve.cache import Cache
+from wavelet.resolve.inspection import Inspection
 from wavelet.resolve.prefetch import Prefetcher
 from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
@@ -39,7 +40,7 @@ class Behind:
     """See the module.
 
     Attributes:
-        requests, resolver, cache, prefetcher, logins, rules, activity: the rooms.
+        requests, inspection, resolver, cache, prefetcher, logins, rules, activity: the rooms.
         site: the site's defaults of now.
         state: what `GET /statusz` tells.
         reloads: the settings.
@@ -47,6 +48,7 @@ class Behind:
     """
 
     requests: ContainerRequests
+    inspection: Inspection
     resolver: Resolver
     cache: Cache
     prefetcher: Prefetcher

@@ -109,7 +109,11 @@ class Containers(ContainerServiceServicer):
         token = named.name.token
         await self._names.request(named.name, peer.identity)
         until = time.monotonic() + wait
-        state = await self._requests.ask_again(token, peer.identity, refresh=request.refresh)
+        if request.refresh:
+            plan, inline = await self._requests.asked(token, peer.identity)
+            asked = Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, dry_run=False)
+            return await self._submit(request, asked, peer, wait, None)
+        state = await self._requests.ask_again(token, peer.identity)
         while isinstance(state, Pending) and time.monotonic() < until:
             await asyncio.sleep(LOOK)
             _, state, _ = await self._requests.status(token, peer.identity)

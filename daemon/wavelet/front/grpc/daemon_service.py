@@ -64,7 +64,7 @@ class Logins(LoginServiceServicer):
         lifetime = request.lifetime.ToNanoseconds() / 1e9 if request.HasField("lifetime") else DEFAULT_LIFETIME
         login = Login(request.username, request.secret)
         host = registry.partition("/")[0]
-        if not request.unchecked and not await self._behind.requests.check_login(host, login):
+        if not request.unchecked and not await self._behind.inspection.check_login(host, login):
             raise AccessRefused(f"{host} does not take this login; check the user name and the password")
         until = await self._logins.hand_over(uid, registry, login, lifetime)
         shared = any(each.shared for each in await self._logins.held(uid) if each.registry == registry)

@@ -53,7 +53,7 @@ class Images(ImageServiceServicer):
         plan, name = await self._names.plan(request.image, "image", platforms, peer.identity)
         if request.HasField("auth"):
             await auth.keep(request.auth, plan, peer, self._behind.logins)
-        found = await self._behind.requests.documents_of(plan, name, peer.identity)
+        found = await self._behind.inspection.documents_of(plan, name, peer.identity)
         return pb.InspectResponse(
             reference=name,
             digest=str(found.descriptor.digest),

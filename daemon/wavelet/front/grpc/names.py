@@ -77,8 +77,8 @@ class Names:
             return _of_registry(reference, platforms), str(reference)
         named = self.read(bare, field)
         if isinstance(named.name, TokenName):
-            plan = (await self.request(named.name, identity)).plan
-            return _chosen(plan, platforms), named.text
+            await self.request(named.name, identity)
+            return _chosen(await self.requests.plan(named.name.token), platforms), named.text
         return plan_of(named.name, named.reference, self.site()), named.text
 
 

@@ -26,9 +26,10 @@ from wavelet.plan.names import is_called, path_of, tag_of
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve.access import AccessRules, Caller
+from wavelet.resolve.known import answer_name
 from wavelet.resolve.memo import Answers
 from wavelet.resolve.patience import Patience
-from wavelet.resolve.requests import ContainerRequests, answer_name
+from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob, ContentStore
 from wavelet.upstream.client import Upstream
@@ -180,18 +181,21 @@ class Scopes:
             return index
 
     async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
-        if scope.plan is None:
+        if scope.token is None:
             key, image = await self._resolver.realise(plan, scope.identity)
         else:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
-            key, image = await self._patience.ask(lambda: self._resolver.realise(plan, scope.identity))
+            key, image = await self._patience.ask(lambda: self._realised(scope, plan))
         self._answers.put(scope.name, key, scope.pulled(tag or scope.tag, image))
         if tag is not None and isinstance(scope.named, CondaName):
             self._answers.tag(scope.name, tag, key)
-        if scope.token is not None and plan is scope.plan:
-            await self._requests.pulled(scope.token)
         self._touch(image)
         return image.closure[image.descriptor.digest]
+
+    async def _realised(self, scope: Scope, plan: Plan) -> tuple[str, Image]:
+        if scope.token is not None and plan is scope.plan:
+            return await self._requests.realise(scope.token, scope.identity)
+        return await self._resolver.realise(plan, scope.identity)
 
     async def _member(self, scope: Scope, content: Content, repository: Repository) -> Content:
         """Answer an index's manifest, so that what it names in turn belongs to the name as well."""
@@ -268,8 +272,8 @@ class Scopes:
         """
         if scope.repository is not None:
             return await self._upstream.tags(scope.repository, scope.identity, n, last)
-        if scope.plan is not None:
-            await self._resolver.realise(scope.plan, scope.identity)
+        if scope.token is not None:
+            await self._requests.realise(scope.token, scope.identity)
         every = [scope.tag] if scope.tag is not None else []
         if isinstance(scope.named, CondaName):
             every = await self._tags_answered(scope)

@@ -25,6 +25,7 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.audit import Audit, decision_of
+from wavelet.resolve.inspection import Inspection
 from wavelet.resolve.known import About
 from wavelet.resolve.lock_files import LOCK_FORMS
 from wavelet.resolve.requests import ContainerRequests
@@ -44,20 +45,26 @@ _Body = TypeVar("_Body", models.SubmitBody, models.InspectBody, models.Credentia
 
 
 def add_routes(
-    app: web.Application, requests: ContainerRequests, authority: str, site: Callable[[], CondaDefaults], audit: Audit
+    app: web.Application,
+    requests: ContainerRequests,
+    inspection: Inspection,
+    authority: str,
+    site: Callable[[], CondaDefaults],
+    audit: Audit,
 ) -> None:
     """Register the door on `app`.
 
     Args:
         app: where the routes go.
         requests: all container requests.
+        inspection: answers questions that make nothing.
         authority: host and port in image names.
         site: gives the site's defaults of now.
         audit: takes what is refused. What a POST asks for is written down by `requests`.
 
     Every request is expected to carry the caller's `Identity` under `IDENTITY`.
     """
-    door = _WaveDoor(requests, authority, site)
+    door = _WaveDoor(requests, inspection, authority, site)
     routes = [
         (web.post, "/v1alpha2/container", door.submit),
         (web.post, "/container-token", door.submit_v1),
@@ -92,8 +99,11 @@ def add_routes(
 class _WaveDoor:
     """The handlers that ask the resolver's side."""
 
-    def __init__(self, requests: ContainerRequests, authority: str, site: Callable[[], CondaDefaults]) -> None:
+    def __init__(
+        self, requests: ContainerRequests, inspection: Inspection, authority: str, site: Callable[[], CondaDefaults]
+    ) -> None:
         self._requests = requests
+        self._inspection = inspection
         self._authority = authority
         self._site = site
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
@@ -209,13 +219,13 @@ class _WaveDoor:
             raise InvalidRequest("containerImage: is missing; it is the image to inspect", field="containerImage")
         reference = Reference.parse(body.container_image, "containerImage")
         platform = _single_platform(request.query.get("platform"))
-        found = await self._requests.documents(reference, platform, _identity(request))
+        found = await self._inspection.documents(reference, platform, _identity(request))
         return _json(inspected(reference, found.descriptor, found.manifest, found.config))
 
     async def validate_credentials(self, request: web.Request) -> web.Response:
         body = await self._body(request, models.CredentialsBody)
         login = Login(_filled(body.user_name, "userName"), _filled(body.password, "password"))
-        return _json(await self._requests.check_login(_registry_host(_filled(body.registry, "registry")), login))
+        return _json(await self._inspection.check_login(_registry_host(_filled(body.registry, "registry")), login))
 
 
 async def _service_info(_request: web.Request) -> web.Response:

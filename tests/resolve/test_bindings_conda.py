@@ -1,0 +1,157 @@
+"""What names of packages answer: the lock they were given for, whatever is solved for later."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from house import ABOUT, AMD64, House, Making, house, package, registry_plan
+
+from doubles.registry import Registry, small_layer
+from wavelet.errors import UpstreamBroken, WaveletError
+from wavelet.image.digest import Digest
+from wavelet.image.image import Image
+from wavelet.plan.conda import FromConda, FromLock
+from wavelet.plan.identity import NOBODY
+from wavelet.plan.plan import ContainerConfig, Layer, Plan, WithConfig
+from wavelet.resolve.known import ContainerRequest
+from wavelet.resolve.progress import Failed, State
+
+BEFORE, AFTER = (package("a"), package("b")), (package("a"), package("c"))
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    async with Registry() as running:
+        running.add_image("lab/base", "1")
+        yield running
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path / "state", tag_ttl=0) as built:
+        built.conda.packages = BEFORE
+        built.conda.go_on.set()
+        making = Making()
+        making.let("a", "b", "c")
+        built.makers.update(making.makers)
+        yield built
+
+
+def specs(registry: Registry, as_of: str | None = None) -> FromConda:
+    return FromConda(("a", "b"), ("lab",), AMD64, registry_plan(registry.host, "lab/base"), as_of=as_of)
+
+
+def with_bin(plan: FromConda) -> tuple[WithConfig, dict[Digest, bytes]]:
+    """Return the plan with a layer whose bytes come with the request, as Nextflow sends a pipeline's `bin/`."""
+    blob = small_layer({"usr/local/bin/tool": b"#!/bin/sh\n"})
+    layer = Layer(Digest.of(blob), len(blob), Digest.of(gzip.decompress(blob)), "inline:")
+    return WithConfig(plan, ContainerConfig(layers=(layer,))), {layer.digest: blob}
+
+
+async def ask(node: House, plan: Plan, **more: object) -> tuple[ContainerRequest, State]:
+    return await node.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, **more)  # type: ignore[arg-type]
+
+
+async def pull(node: House, token: str) -> Digest:
+    return (await node.requests.realise(token, NOBODY))[1].descriptor.digest
+
+
+def notes(request: ContainerRequest) -> str:
+    return " ".join(request.about.notes if request.about else ())
+
+
+async def test_a_refresh_that_finds_other_packages_gives_another_name_and_says_so(
+    registry: Registry, node: House
+) -> None:
+    first, _ = await ask(node, specs(registry))
+    before = await pull(node, first.token)
+    node.conda.packages = AFTER
+    second, _ = await ask(node, specs(registry), refresh=True)
+    assert second.token != first.token
+    assert "this is a new name, and the one before goes on" in notes(second)
+    assert await pull(node, first.token) == before != await pull(node, second.token)
+    assert "b-1.0" in await node.requests.lock(first.token, NOBODY, "explicit", None)
+    assert "c-1.0" in await node.requests.lock(second.token, NOBODY, "explicit", None)
+    assert (await ask(node, specs(registry)))[0].token == second.token
+
+
+async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Registry, node: House) -> None:
+    first, _ = await ask(node, specs(registry))
+    before = await pull(node, first.token)
+    node.conda.packages = AFTER
+    node.conda.go_on.clear()
+    second, _ = await ask(node, specs(registry), refresh=True, wait=0.0)
+    assert second.pin is None
+    assert second.token != first.token
+    assert "being solved for anew, so that this is a new name" in notes(second)
+    assert await pull(node, first.token) == before
+    pulling = asyncio.create_task(pull(node, second.token))
+    await asyncio.sleep(0.05)
+    node.conda.go_on.set()
+    assert await pulling != before
+    assert "c-1.0" in await node.requests.lock(second.token, NOBODY, "explicit", None)
+    assert (await ask(node, specs(registry)))[0].token == second.token
+
+
+async def test_a_refresh_that_finds_the_same_keeps_the_name(registry: Registry, node: House) -> None:
+    first, _ = await ask(node, specs(registry))
+    second, _ = await ask(node, specs(registry), refresh=True)
+    assert second.token == first.token
+    assert not notes(second)
+
+
+async def test_a_request_is_asked_for_again_with_the_layers_that_came_with_it(registry: Registry, node: House) -> None:
+    plan, inline = with_bin(specs(registry))
+    first, _ = await node.requests.submit(plan, NOBODY, inline, ABOUT, dry_run=False)
+    assert await node.requests.asked(first.token, NOBODY) == (plan, inline)
+
+
+@pytest.mark.parametrize("kind", ["specs", "a lock", "a date"])
+async def test_another_base_is_another_name(registry: Registry, node: House, kind: str) -> None:
+    base = registry_plan(registry.host, "lab/base")
+    plans: dict[str, Plan] = {
+        "specs": specs(registry),
+        "a lock": FromLock(BEFORE, (), AMD64, base),
+        "a date": specs(registry, "2026-01-31T00:00:00Z"),
+    }
+    first, _ = await ask(node, plans[kind])
+    before = await pull(node, first.token)
+    assert (await ask(node, plans[kind]))[0].token == first.token
+    registry.add_image("lab/base", "1", [small_layer({"moved": b"yes"})])
+    second, _ = await ask(node, plans[kind])
+    assert second.token != first.token
+    assert await pull(node, first.token) == before
+
+
+async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_there_is_another(
+    registry: Registry, node: House
+) -> None:
+    """An index was wrong about a package: the first name was given for it, and nobody may answer it by others."""
+    made = node.makers[FromLock]
+
+    async def broken(plan: FromLock, work: object) -> Image:
+        if plan.packages == BEFORE:
+            raise UpstreamBroken("b-1.0 is not what the index says")
+        return await made(plan, work)  # type: ignore[no-any-return]
+
+    node.makers[FromLock] = broken
+    node.conda.locks[specs(registry)] = FromLock(BEFORE, (), AMD64, registry_plan(registry.host, "lab/base"))
+    dry, _ = await node.requests.submit(specs(registry), NOBODY, {}, ABOUT, dry_run=True)
+    node.conda.packages = AFTER
+    again, state = await ask(node, specs(registry))
+    assert again.token != dry.token
+    assert not isinstance(state, Failed)
+    with pytest.raises(WaveletError, match="not what the index says"):
+        await pull(node, dry.token)
+    await pull(node, again.token)
+
+
+async def test_many_and_few_layers_are_different_names(registry: Registry, node: House) -> None:
+    many, _ = await ask(node, specs(registry))
+    few, _ = await ask(node, replace(specs(registry), layers="few"))
+    assert many.token != few.token

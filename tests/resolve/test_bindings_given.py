@@ -1,0 +1,78 @@
+"""Which name equal requests get where there could be several: at one moment, after damage, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from house import House, house
+from test_bindings import ask, augmented, pull, undecided
+
+from doubles.registry import Registry
+from wavelet.errors import DamagedBinding
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    async with Registry() as running:
+        running.add_image("lab/tool", "1")
+        yield running
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_equal_requests_of_one_moment_get_one_name(registry: Registry, tmp_path: Path, is_shared: bool) -> None:
+    async with house(tmp_path / "node", shared=tmp_path / "shared" if is_shared else None) as node:
+        registry.fault("/manifests/", delay=1)
+        asked = await asyncio.gather(*(ask(node, augmented(registry), wait=0.1) for _ in range(50)))
+        assert len({request.token for request in asked}) == 1
+        assert asked[0].pin is None
+        registry.clear_faults()
+        await pull(node, asked[0].token)
+        assert (await ask(node, augmented(registry))).token == asked[0].token
+
+
+def damage(shared: Path, token: str) -> None:
+    (shared / token[:2] / f"{token}.pin").write_bytes(b"damaged")
+
+
+async def other_name(node: House, registry: Registry, token: str, *, slow: bool) -> None:
+    again = await (undecided(registry, node, augmented(registry)) if slow else ask(node, augmented(registry)))
+    assert again.token != token
+    await pull(node, again.token)
+    with pytest.raises(DamagedBinding, match="it gets a new name"):
+        await pull(node, token)
+
+
+@pytest.mark.parametrize("is_bound", [False, True])
+async def test_a_damaged_name_is_given_to_nobody(registry: Registry, tmp_path: Path, is_bound: bool) -> None:
+    """The one that was bound first, and the one that was given last."""
+    shared = tmp_path / "shared"
+    async with house(tmp_path / "node", shared=shared) as node:
+        token = (await undecided(registry, node, augmented(registry))).token
+        if is_bound:
+            await pull(node, token)
+        damage(shared, token)
+        if not is_bound:
+            await other_name(node, registry, token, slow=True)
+    if is_bound:
+        async with house(tmp_path / "node", shared=shared) as node:
+            await other_name(node, registry, token, slow=False)
+
+
+async def test_which_name_was_bound_first_is_known_for_as_long_as_it_is_given(
+    registry: Registry, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    async with house(tmp_path / "node", shared=shared) as node:
+        token = (await undecided(registry, node, augmented(registry))).token
+        await pull(node, token)
+    [says_so] = [path for path in shared.glob("??/*") if not path.name.startswith(token)]
+    long_ago = time.time() - 3000
+    os.utime(says_so, (long_ago, long_ago))
+    async with house(tmp_path / "node", shared=shared) as node:
+        assert (await ask(node, augmented(registry))).token == token
+        assert says_so.stat().st_mtime > long_ago + 1000
