@@ -95,13 +95,14 @@ class DirectoryRecords:
             if pause:
                 await asyncio.sleep(pause)
                 await self._io.run(self._look_afresh, token)
+            since = self._recent.forgotten
             if (seen := await self._io.run(self._read_bound, token, patient)) is not None:
-                return self._remember(token, *seen)
+                return self._remember(token, *seen, since)
         return None
 
-    def _remember(self, token: str, stored: Stored | None, size: int) -> Stored | None:
+    def _remember(self, token: str, stored: Stored | None, size: int, since: int) -> Stored | None:
         if stored is not None:
-            self._recent.add(token, stored, size)
+            self._recent.add(token, stored, size, since)
         return stored
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
@@ -117,8 +118,9 @@ class DirectoryRecords:
     async def _is_there(self, token: str) -> bool:
         if self._recent.get(token) is not None:
             return True
+        since = self._recent.forgotten
         seen = await self._io.run(self._read, token)
-        return seen is not None and self._remember(token, *seen) is not None
+        return seen is not None and self._remember(token, *seen, since) is not None
 
     async def bind(self, token: str, pin: Pin) -> Pin:
         """See `Records.bind`. It asks the directory, whatever is remembered."""
