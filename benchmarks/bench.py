@@ -19,7 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-import cold  # noqa: E402 - the lab has to be found first
+import bindings  # noqa: E402 - the lab has to be found first
+import cold  # noqa: E402
 import conda_images  # noqa: E402
 import conda_layers  # noqa: E402
 import conda_memory  # noqa: E402
@@ -48,6 +49,7 @@ PARTS = {
         "cold": cold,
         "crowd": crowd,
         "post": post,
+        "bindings": bindings,
         "status": status,
         "memory": memory,
     },

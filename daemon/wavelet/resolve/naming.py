@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from wavelet.cluster.records import Record, Records
+from wavelet.cluster.records import Record, Records, Stored
 from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.pin.tags import Pinned
@@ -66,8 +66,9 @@ class Naming:
             for principal in (identity.principal, ANONYMOUS):
                 self._undecided.pop(_asked(plan, principal), None)
         own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
-        record = await self._named(plan, identity.principal if own else ANONYMOUS, pinned)
-        if own or await self._agrees(record):
+        record, kept = await self._named(plan, identity.principal if own else ANONYMOUS, pinned)
+        # Without a record the name is new.
+        if own or kept is None or self._may_share(kept.record.plan, plan):
             return record
         if identity.uid is None and not self._is_proved(plan):
             raise InvalidRequest(
@@ -75,7 +76,7 @@ class Naming:
                 "this one; ask again when it answers",
                 field="containerConfig.layers",
             )
-        return await self._named(plan, identity.principal, pinned)
+        return (await self._named(plan, identity.principal, pinned))[0]
 
     async def token_if_refused(self, plan: Plan, identity: Identity) -> str:
         """Return the token of a request that gets no record: that of an earlier one, or one that nobody is given."""
@@ -90,40 +91,41 @@ class Naming:
             given.unkept = None
         return token
 
-    async def _named(self, plan: Plan, principal: str, pinned: Pinned | None) -> Record:
+    async def _named(self, plan: Plan, principal: str, pinned: Pinned | None) -> tuple[Record, Stored | None]:
+        """Return the record for a principal, and what is kept under its name."""
         if pinned is None:
             return await self._without_pin(plan, principal)
         record = Record(plan, principal, Pin.of(pinned.plan))
         token = record.token(self._key)
-        stored = await self._records.get(token, patient=False)
-        if stored is None or not stored.record.first:
-            return record
+        kept = await self._records.get(token, patient=False)
+        if kept is None or not kept.record.first:
+            return record, kept
         try:
             await self._records.touch(token)  # it says which name is given for as long as that is
         except WaveletError as error:
-            log.warning("that a name is given could not be noted", token=stored.record.first, because=error.message)
-        return await self._given_first(record, stored.record.first)
+            log.warning("that a name is given could not be noted", token=kept.record.first, because=error.message)
+        return await self._given_first(record, kept.record.first) or (record, kept)
 
-    async def _given_first(self, record: Record, token: str) -> Record:
-        """Return the record of `token`, if that was bound to the same, and else the record itself."""
-        stored = await self._records.get(token, patient=False)
-        if stored is None or stored.pin is None or record.pin is None or stored.pin.name != record.pin.name:
-            return record
-        earlier = Record(record.plan, record.principal, nonce=stored.record.nonce)
-        return earlier if earlier.nonce and earlier.token(self._key) == token else record
+    async def _given_first(self, record: Record, token: str) -> tuple[Record, Stored] | None:
+        """Return the record of `token`, and what is kept under it, if that was bound to the same."""
+        kept = await self._records.get(token, patient=False)
+        if kept is None or kept.pin is None or record.pin is None or kept.pin.name != record.pin.name:
+            return None
+        earlier = Record(record.plan, record.principal, nonce=kept.record.nonce)
+        return (earlier, kept) if earlier.nonce and earlier.token(self._key) == token else None
 
-    async def _without_pin(self, plan: Plan, principal: str) -> Record:
+    async def _without_pin(self, plan: Plan, principal: str) -> tuple[Record, Stored | None]:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
         asked = _asked(plan, principal)
         given = self._undecided.get(asked)
         while given is not None:
             record = Record(plan, principal, nonce=given.nonce)
             if given.unkept is None:
-                stored = await self._records.get(record.token(self._key), patient=False)
-                if stored is not None and stored.pin is None:
-                    return record
+                kept = await self._records.get(record.token(self._key), patient=False)
+                if kept is not None and kept.pin is None:
+                    return record, kept
             elif self._may_share(given.unkept, plan):
-                return record  # an equal request of the same moment
+                return record, None  # an equal request of the same moment
             latest = self._undecided.get(asked)
             given = None if latest is given else latest
         nonce = secrets.token_hex(NONCE_BYTES)
@@ -131,7 +133,7 @@ class Naming:
         self._undecided.move_to_end(asked)
         if len(self._undecided) > UNDECIDED_HELD:
             self._undecided.popitem(last=False)
-        return Record(plan, principal, nonce=nonce)
+        return Record(plan, principal, nonce=nonce), None
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:
@@ -139,11 +141,6 @@ class Naming:
         # Undecided: only who has a login of its own could turn out to be the only one who may read it.
         repositories = {leaf.reference.repository for leaf in sources(plan)}
         return any([await self._logins.knows(repository, identity) for repository in repositories])
-
-    async def _agrees(self, record: Record) -> bool:
-        """Tell whether the name is new, or that of a request which may share it with this one."""
-        stored = await self._records.get(record.token(self._key), patient=False)
-        return stored is None or self._may_share(stored.record.plan, record.plan)
 
     def _may_share(self, kept: Plan, asked: Plan) -> bool:
         """Tell whether two requests mean layers from the same places, or both have theirs verified."""
