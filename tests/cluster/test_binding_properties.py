@@ -65,7 +65,7 @@ class Nodes:
 @pytest.mark.parametrize(
     "links", [(True, True), (True, False), (False, False)], ids=["links", "some links", "no links"]
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=14))
 def test_each_name_is_bound_once(
     links: tuple[bool, bool], steps: list[tuple[int, int, str, int]], monkeypatch: pytest.MonkeyPatch
