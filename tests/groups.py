@@ -53,6 +53,9 @@ PARTS = {
     "qemu": Part(("qemu-x86_64",), "apt-get install qemu-user"),
     "netns": Part(("ip",), "apt-get install iproute2", root=True),
     "chroot": Part(("chroot", "unshare", "busybox"), "apt-get install util-linux busybox-static", root=True),
+    "exfat": Part(
+        ("mkfs.exfat", "mount.exfat-fuse", "losetup"), "apt-get install exfatprogs exfat-fuse mount", root=True
+    ),
     "systemd": Part(("systemd-analyze",), "apt-get install systemd"),
 }
 

@@ -27,6 +27,7 @@
         ├── NoSpace            507  the store's limit or the disk is reached
         │   └── NeverFits      507  it is larger than the store may be
         ├── DirectoryUnavailable 503 what nodes share cannot be used now; asking again is right once it can
+        ├── DamagedBinding     500  it cannot be read any more what a name answers; no other name is touched
         ├── EngineFailed       500  a container engine that is there does not do its part
         ├── NotStarted         500  no daemon of this user runs, or what is in its place cannot be trusted
         ├── WaitExpired        503  a bounded wait ended first; asking again is right
@@ -262,7 +263,7 @@ class DirectoryUnavailable(OurError):
 
 
 class DamagedBinding(OurError):
-    """What a name answers cannot be read where requests are kept: it answers nothing any more."""
+    """A name is bound to what cannot be read: nothing is answered under it any more, and nothing replaces that."""
 
     passing = False
 

@@ -24,8 +24,12 @@ from cluster.suite import (
     undecided_record,
 )
 from wavelet.cluster.records import Record, Records, Stored, seal_binding
-from wavelet.errors import InvalidRequest, NewerForm, OurError, TokenNotFound
+from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
 from wavelet.image.digest import Digest
+from wavelet.image.platform import Platform
+from wavelet.plan.conda import FromConda, FromLock, Package
+from wavelet.plan.pinning import Pin
+from wavelet.plan.source import FromRegistry
 
 TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
 
@@ -77,6 +81,24 @@ class BindingsSuite(KeeperSuite):
         assert await records.bind(token, pin_of(record)) == pin_of(record)
         assert await records.bind(token, pin_of(record, "tomorrow")) == pin_of(record)
         assert await records.inline(token, digest) == b"bytes"
+
+    async def test_a_long_lock_is_bound_and_read(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+        base = image_record("ubuntu:24.04").plan
+        assert isinstance(base, FromRegistry)
+        asked = FromConda(("samtools",), ("conda-forge",), Platform.parse("amd64"), base)
+        fixed = replace(base, reference=base.reference.at(Digest.of(b"today")))
+        urls = [f"https://conda.example/x/linux-64/package-{number}-1.2-h0_0.conda" for number in range(400)]
+        lock = FromLock(tuple(Package(url, "a" * 64, "b" * 32, 7) for url in urls), (), asked.platform, fixed)
+        undecided, decided = Record(asked, "anonymous", nonce="aa"), Record(asked, "anonymous", Pin.of(lock))
+        tokens = [await records.put(record, {}) for record in (undecided, decided)]
+        assert await records.bind(tokens[0], Pin.of(lock)) == Pin.of(lock)
+        again = await self.reopened(records, tmp_path, clock)
+        for token in tokens:
+            for _ in range(2):
+                stored = await again.get(token)
+                assert stored is not None
+                assert stored.pin == Pin.of(lock)
+        await again.close()
 
     async def test_names_are_bound_one_by_one(self, records: Records) -> None:
         one, other = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
@@ -170,11 +192,11 @@ class BindingsSuite(KeeperSuite):
         for damage in damages:
             self.change(tmp_path, token, damage)
             for _ in range(2):
-                with pytest.raises(OurError, match=f"{token}.*send the request again: it gets a new name"):
+                with pytest.raises(DamagedBinding, match=f"{token}.*send the request again: it gets a new name"):
                     await records.get(token)
-                with pytest.raises(OurError, match="damaged"):
+                with pytest.raises(DamagedBinding):
                     await records.bind(token, TOMORROW)
-            assert await records.get(token, patient=False) is None
+                assert await records.get(token, patient=False) is None
         assert await records.bind(other, TOMORROW) == TOMORROW
         assert await records.evict(token) is True
         assert await records.get(token, patient=False) is None

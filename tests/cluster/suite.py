@@ -257,6 +257,13 @@ class RecordsSuite(KeeperSuite):
         assert await records.put(record, {digest: b"bytes"}) == token
         assert await records.get(token) is not None
 
+    async def test_what_is_evicted_while_it_is_read_is_not_remembered(self, records: Records) -> None:
+        token = await records.put(decided_record(), {})
+        looks = [asyncio.create_task(records.get(token)) for _ in range(8)]
+        await records.evict(token)
+        await asyncio.gather(*looks)
+        assert await records.get(token, patient=False) is None
+
     async def test_another_clusters_records_are_not_served(
         self, records: Records, tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
     ) -> None:

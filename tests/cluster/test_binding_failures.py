@@ -21,7 +21,7 @@ from wavelet.cluster import bindings, directory, directory_io
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Records, seal_binding
 from wavelet.cluster.sqlite import SqliteRecords
-from wavelet.errors import DirectoryUnavailable, OurError, WaitExpired
+from wavelet.errors import DamagedBinding, DirectoryUnavailable, WaitExpired
 
 RECORD = undecided_record()
 PIN, OTHER = pin_of(RECORD), pin_of(RECORD, "tomorrow")
@@ -308,9 +308,10 @@ async def test_a_damaged_binding_disturbs_no_other_use_of_its_record(tmp_path: P
     token = await records.put(RECORD, {})
     binding = tmp_path / token[:2] / f"{token}.pin"
     binding.write_bytes(seal_binding(token, PIN, RECORD.plan, bytes(32)))
-    with pytest.raises(OurError, match="damaged") as seen:
-        await records.get(token, patient=False)
+    with pytest.raises(DamagedBinding, match="damaged") as seen:
+        await records.get(token)
     assert not seen.value.passing
+    assert isinstance(seen.value.saying("in other words"), DamagedBinding)
     assert await records.put(RECORD, {}) == token
     await records.touch(token)
     assert await records.expire() == 0

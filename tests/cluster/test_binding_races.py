@@ -15,6 +15,7 @@ import pytest
 
 from cluster.crash import TESTS
 from cluster.suite import KEY, LIFETIME, pin_of, undecided_record
+from lab.disks import without_hard_links
 from wavelet.cluster import directory
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Records
@@ -92,10 +93,14 @@ async def keep(keeper: type[Records], path: Path, names: Sequence[str]) -> None:
 
 @of_any_file_system
 async def test_nodes_that_bind_one_name_at_once_get_one_pin(tmp_path: Path, nodes: Sequence[str]) -> None:
+    await bind_at_once(tmp_path / "shared", nodes)
+
+
+async def bind_at_once(path: Path, nodes: Sequence[str]) -> None:
     names = nonces(15)
-    await keep(DirectoryRecords, tmp_path, names)
+    await keep(DirectoryRecords, path, names)
     won = set()
-    async with binders(DirectoryRecords, tmp_path, nodes) as processes:
+    async with binders(DirectoryRecords, path, nodes) as processes:
         for name in names:
             for process in processes:
                 process.ask(name)
@@ -103,7 +108,7 @@ async def test_nodes_that_bind_one_name_at_once_get_one_pin(tmp_path: Path, node
             assert len(said) == 1, said
             won |= {line.partition(" ")[2] for line in said}
     assert won <= {pin_of(undecided_record(), f"of {n}").name for n in range(len(nodes))}
-    assert [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")] == []
+    assert [each for each in path.rglob("*") if each.name.endswith(".tmp")] == []
 
 
 async def kill_in_a_loop(keeper: type[Records], path: Path, nodes: Sequence[str], rounds: int = 3) -> int:
@@ -134,12 +139,34 @@ async def kill_in_a_loop(keeper: type[Records], path: Path, nodes: Sequence[str]
 
 @of_any_file_system
 async def test_kill_9_of_nodes_that_bind(tmp_path: Path, nodes: Sequence[str]) -> None:
-    assert await kill_in_a_loop(DirectoryRecords, tmp_path, nodes[1:3]) == 60
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
+    assert await kill_in_a_loop(DirectoryRecords, tmp_path / "shared", nodes[1:3]) == 60
+    await expire_all(tmp_path / "shared")
+
+
+async def expire_all(path: Path) -> None:
+    """Remove what kills have left, then all."""
+    records = DirectoryRecords(path, KEY, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
     await records.expire()
     await records.close()
-    assert [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")] == []
-    assert len(list(tmp_path.glob("*/*.pin"))) == 60
+    assert [each for each in path.rglob("*") if each.name.endswith(".tmp")] == []
+    assert len(list(path.glob("*/*.pin"))) == 60
+    records = DirectoryRecords(path, KEY, LIFETIME, lambda: time.time() + 2 * LIFETIME)
+    assert await records.expire() == 60
+    await records.close()
+    assert list(path.glob("*/*")) == []
+
+
+@pytest.mark.exfat
+async def test_nodes_on_a_file_system_without_hard_links(tmp_path: Path) -> None:
+    """A real one: what the other tests have it say and do is what it says and does."""
+    with without_hard_links(tmp_path / "disk") as disk:
+        (disk / "file").touch()
+        with pytest.raises(PermissionError):
+            (disk / "link").hardlink_to(disk / "file")
+        await bind_at_once(disk / "shared", ALL)
+        assert all(path.is_dir() for path in disk.glob("shared/*/*.pin"))
+        assert await kill_in_a_loop(DirectoryRecords, disk / "killed", ALL[:2], rounds=2) == 60
+        await expire_all(disk / "killed")
 
 
 async def test_kill_9_of_a_node_that_binds_in_its_database(tmp_path: Path) -> None:

@@ -193,15 +193,15 @@ def test_what_fails_leaves_nothing(
 def test_what_a_crash_leaves_is_removed_and_what_is_not_ours_stays(shard: Path) -> None:
     left = shard / ".abc.tmp"
     left.mkdir()
-    first.remove_leftover(left)
+    first.remove(left)
     assert names(shard) == []
     left.mkdir()
     for name in ("content", ".def.tmp", "somebody's"):
         (left / name).write_bytes(b"half")
-    first.remove_leftover(left)
+    first.remove(left)
     assert names(shard) == [".abc.tmp", ".abc.tmp/somebody's"]
     (left / "somebody's").unlink()
-    first.remove_leftover(left)
+    first.remove(left)
     left.write_bytes(b"half")
-    first.remove_leftover(left)
+    first.remove(left)
     assert names(shard) == []

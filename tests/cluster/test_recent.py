@@ -23,7 +23,7 @@ def names(memory: Recent, count: int) -> list[int]:
 def test_long_records_are_kept_as_short_ones_are() -> None:
     memory = Recent(LIFETIME, Clock())
     for number in range(200):
-        memory.add(str(number), STORED, LOCK)
+        memory.add(str(number), STORED, LOCK, memory.forgotten)
     assert names(memory, 200) == list(range(200))
     assert memory.get("unknown") is None
 
@@ -32,7 +32,7 @@ def test_the_longest_unused_go_when_there_are_too_many_bytes() -> None:
     memory = Recent(LIFETIME, Clock())
     count = 2 * recent.KEPT_BYTES // LOCK
     for number in range(count):
-        memory.add(str(number), STORED, LOCK)
+        memory.add(str(number), STORED, LOCK, memory.forgotten)
         assert memory.get("0") is not None
     kept = names(memory, count)
     assert kept[0] == 0
@@ -43,28 +43,28 @@ def test_the_longest_unused_go_when_there_are_too_many_bytes() -> None:
 def test_small_ones_are_bounded_too() -> None:
     memory = Recent(LIFETIME, Clock())
     for number in range(40_000):
-        memory.add(str(number), STORED, 10)
+        memory.add(str(number), STORED, 10, memory.forgotten)
     assert 5_000 < len(names(memory, 40_000)) < 20_000
 
 
 def test_one_that_would_drive_out_all_others_is_not_kept() -> None:
     memory = Recent(LIFETIME, Clock())
-    memory.add("long", STORED, LOCK)
-    memory.add("huge", STORED, recent.LARGEST + 1)
+    memory.add("long", STORED, LOCK, memory.forgotten)
+    memory.add("huge", STORED, recent.LARGEST + 1, memory.forgotten)
     assert memory.get("huge") is None
     assert memory.get("long") == STORED
-    memory.add("long", STORED, recent.LARGEST + 1)
+    memory.add("long", STORED, recent.LARGEST + 1, memory.forgotten)
     assert memory.get("long") is None
 
 
 def test_what_is_added_again_or_forgotten_counts_once() -> None:
     memory = Recent(LIFETIME, Clock())
     for _ in range(1000):
-        memory.add("same", STORED, LOCK)
-        memory.add("forgotten", STORED, LOCK)
+        memory.add("same", STORED, LOCK, memory.forgotten)
+        memory.add("forgotten", STORED, LOCK, memory.forgotten)
         memory.forget("forgotten")
     for number in range(200):
-        memory.add(str(number), STORED, LOCK)
+        memory.add(str(number), STORED, LOCK, memory.forgotten)
     assert len(names(memory, 200)) == 200
     assert memory.get("same") == STORED
     assert memory.get("forgotten") is None
@@ -72,17 +72,27 @@ def test_what_is_added_again_or_forgotten_counts_once() -> None:
 
 def test_a_name_that_is_not_bound_is_read_each_time() -> None:
     memory = Recent(LIFETIME, Clock())
-    memory.add("name", UNBOUND, 10)
+    memory.add("name", UNBOUND, 10, memory.forgotten)
     assert memory.get("name") is None
-    memory.add("name", BOUND, 10)
+    memory.add("name", BOUND, 10, memory.forgotten)
     assert memory.get("name") == BOUND
 
 
 def test_what_was_read_too_long_ago_is_read_again() -> None:
     clock = Clock()
     memory = Recent(LIFETIME, clock)
-    memory.add("name", STORED, 10)
+    memory.add("name", STORED, 10, memory.forgotten)
     clock.now += FRESH - 1
     assert memory.get("name") == STORED
     clock.now += 1
     assert memory.get("name") is None
+
+
+def test_what_was_forgotten_while_it_was_read_is_not_remembered() -> None:
+    memory = Recent(LIFETIME, Clock())
+    since = memory.forgotten
+    memory.forget("name")
+    memory.add("name", STORED, 10, since)
+    assert memory.get("name") is None
+    memory.add("name", STORED, 10, memory.forgotten)
+    assert memory.get("name") == STORED

@@ -43,7 +43,7 @@ class BindingFiles:
 
         Raises:
             NewerForm: a newer version has bound it.
-            DamagedBinding: it cannot be read.
+            DamagedBinding: it is bound, and to what cannot be read.
         """
         path = self.path(token)
         try:
@@ -65,8 +65,9 @@ class BindingFiles:
 
         Raises:
             NewerForm: a newer version has bound it.
-            DamagedBinding: its binding cannot be read.
-            DirectoryUnavailable: it is there and cannot be seen.
+            DamagedBinding: it is bound, and to what cannot be read.
+            DirectoryUnavailable: its binding is there and cannot be seen, or has just gone.
+            InvalidRequest: it is not a pin of what was `asked`.
             OSError: it cannot be written.
         """
         if (bound := self.read(token, asked)) is not None:

@@ -280,10 +280,7 @@ class DirectoryClaims:
                     first.set_time(path, now)
                     continue
                 age = now - status.st_mtime
-                if temporary and age >= LEFTOVER_AGE:
-                    first.remove_leftover(path)
-                    expired += 1
-                elif not temporary and age >= UNUSED_LIFETIME:
+                if age >= (LEFTOVER_AGE if temporary else UNUSED_LIFETIME):
                     expired += first.remove(path)
         return expired
 

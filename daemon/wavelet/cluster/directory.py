@@ -95,13 +95,14 @@ class DirectoryRecords:
             if pause:
                 await asyncio.sleep(pause)
                 await self._io.run(self._look_afresh, token)
+            since = self._recent.forgotten
             if (seen := await self._io.run(self._read_bound, token, patient)) is not None:
-                return self._remember(token, *seen)
+                return self._remember(token, *seen, since)
         return None
 
-    def _remember(self, token: str, stored: Stored | None, size: int) -> Stored | None:
+    def _remember(self, token: str, stored: Stored | None, size: int, since: int) -> Stored | None:
         if stored is not None:
-            self._recent.add(token, stored, size)
+            self._recent.add(token, stored, size, since)
         return stored
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
@@ -117,8 +118,9 @@ class DirectoryRecords:
     async def _is_there(self, token: str) -> bool:
         if self._recent.get(token) is not None:
             return True
+        since = self._recent.forgotten
         seen = await self._io.run(self._read, token)
-        return seen is not None and self._remember(token, *seen) is not None
+        return seen is not None and self._remember(token, *seen, since) is not None
 
     async def bind(self, token: str, pin: Pin) -> Pin:
         """See `Records.bind`. It asks the directory, whatever is remembered."""
@@ -219,9 +221,10 @@ class DirectoryRecords:
         stored, size = seen[0], seen[1]
         try:
             bound = self._bindings.read(token, stored.record.plan)
-        except (NewerForm, DamagedBinding):
+        except (NewerForm, DamagedBinding) as error:
             if named:
                 raise
+            log.warning("a record is of no use", token=token, directory=str(self._root), reason=error.message)
             return None, 0
         return seen if bound is None else (replace(stored, pin=bound[0]), size + bound[1])
 
@@ -308,7 +311,7 @@ class DirectoryRecords:
                         path.unlink()
                         expired += 1
                 elif not -SKEW <= age < LEFTOVER_AGE and _is_leftover(path):
-                    first.remove_leftover(path)
+                    first.remove(path)
         return expired
 
     def _set_right(self, path: Path) -> bool:

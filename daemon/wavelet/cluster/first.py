@@ -137,21 +137,15 @@ def remove(path: Path) -> bool:
         if not _is_directory(path):
             path.unlink()
             return True
-        # First its name, so that nobody meets it half gone.
-        aside = aside_of(path)
-        path.rename(aside)
+        aside = path
+        if not path.name.endswith(TEMPORARY_SUFFIX):
+            # First its name, so that nobody meets it half gone.
+            aside = aside_of(path)
+            path.rename(aside)
     except FileNotFoundError:
         return False
     _remove_directory(aside)
     return True
-
-
-def remove_leftover(path: Path) -> None:
-    """Remove a temporary file or directory, or as much of it as is ours."""
-    if _is_directory(path):
-        _remove_directory(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _remove_directory(path: Path) -> None:

@@ -32,10 +32,12 @@ class Recent:
 
     Attributes:
         lifetime: seconds that a record is kept after its last use; may be set at any time.
+        forgotten: how often records were forgotten. What began to be read before is not remembered.
     """
 
     def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
         self.lifetime = lifetime
+        self.forgotten = 0
         self._clock = clock
         self._records: OrderedDict[str, tuple[float, Stored, int]] = OrderedDict()
         self._bytes = 0
@@ -50,10 +52,13 @@ class Recent:
         self._records.move_to_end(token)
         return stored
 
-    def add(self, token: str, stored: Stored, size: int) -> None:
-        """Remember a record that was just read, of `size` bytes, if it is known what its name answers."""
+    def add(self, token: str, stored: Stored, size: int, since: int) -> None:
+        """Remember a record that was just read, of `size` bytes, if it is known what its name answers.
+
+        `since` is what `forgotten` was before it was read: it may have been evicted meanwhile.
+        """
         self._drop(token)
-        if stored.pin is None or size > LARGEST:
+        if stored.pin is None or size > LARGEST or since != self.forgotten:
             return
         self._records[token] = (self._clock(), stored, size + _ENTRY_BYTES)
         self._bytes += size + _ENTRY_BYTES
@@ -62,6 +67,7 @@ class Recent:
 
     def forget(self, token: str) -> None:
         """Drop all that is known of a token."""
+        self.forgotten += 1
         self._drop(token)
         self._uses.pop(token, None)
 

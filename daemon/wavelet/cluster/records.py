@@ -124,8 +124,8 @@ class Records(Protocol):
         who is told why one answers nothing. Any other look is for a name that could be given, and that is none to give.
 
         Raises:
-            NewerForm: on a patient look, a record that a newer version has made.
-            DamagedBinding: on a patient look, one whose binding cannot be read.
+            NewerForm: on a patient look, a record or binding that a newer version has made.
+            DamagedBinding: on a patient look, what the name was bound to is not authentic.
         """
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
@@ -145,6 +145,8 @@ class Records(Protocol):
 
         Raises:
             TokenNotFound: there is no such record.
+            NewerForm, DamagedBinding: as `get` has them.
+            InvalidRequest: it is not a pin of what was asked under the name.
             WaveletError: what the name is bound to cannot be written, or read. Then nobody may answer it.
         """
 
@@ -209,7 +211,7 @@ def _seal(token: str, body: bytes, key: bytes) -> bytes:
 
 
 def damaged_binding(token: str, why: str | None) -> DamagedBinding:
-    """Return the error of a name whose binding cannot be read: it is not known what it has answered."""
+    """Return the error of a name whose binding cannot be read, and `why`: it is not known what it has answered."""
     return DamagedBinding(
         f"what the name {token} answers is damaged where requests are kept ({why}), so that nothing is answered under "
         "it any more; send the request again: it gets a new name"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -53,6 +54,11 @@ _LEFT_BEHIND = (
 KEPT = "the container requests of this node, and what its names stand for"
 """What is lost with the file."""
 
+IN_LOOP_BYTES = 16 * 1024
+"""Bytes of a record up to which it is looked at in the event loop: about a millisecond."""
+
+T = TypeVar("T")
+
 _Row = tuple[bytes, float, float]
 
 
@@ -81,23 +87,25 @@ class SqliteRecords:
         self._database = open_kept(path, _SCHEMA, KEPT)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
-        """See `Records.get`. A point read, in the loop."""
+        """See `Records.get`. A point read, in the loop; a long record is looked at in a thread."""
         if (stored := self._recent.get(token)) is not None:
             return stored
+        since = self._recent.forgotten
         try:
-            stored, size = self._stored(token)
+            stored, size = await self._stored(token)
             if stored is not None and stored.pin is None:
-                bound, bytes_more = self._bound(token, stored.record.plan)
+                bound, bytes_more = await self._bound(token, stored.record.plan)
                 stored, size = replace(stored, pin=bound), size + bytes_more
-        except (NewerForm, DamagedBinding):
+        except (NewerForm, DamagedBinding) as error:
             if patient:
                 raise
+            log.warning("a record is of no use", token=token, reason=error.message)
             return None
         if stored is not None:
-            self._recent.add(token, stored, size)
+            self._recent.add(token, stored, size, since)
         return stored
 
-    def _stored(self, token: str) -> tuple[Stored | None, int]:
+    async def _stored(self, token: str) -> tuple[Stored | None, int]:
         """Return a record, without what it was bound to, and its size; raise NewerForm."""
         row = self._row(token)
         if row is None:
@@ -107,24 +115,27 @@ class SqliteRecords:
         if used is None or used + self._recent.lifetime <= self._clock():
             return None, 0
         try:
-            record = authenticate(token, data, self._key)
+            record = await _run(authenticate, data, token, data, self._key)
         except InvalidRequest as error:
             log.warning("a record is not authentic", token=token, reason=error.message)
             return None, 0
         return Stored(record, created, used, record.pin), len(data)
 
-    def _bound(self, token: str, asked: Plan) -> tuple[Pin | None, int]:
-        """Return what a name was bound to, and the size of the binding; raise NewerForm, OurError."""
+    async def _bound(self, token: str, asked: Plan) -> tuple[Pin | None, int]:
+        """Return what a name was bound to, and the size of the binding; raise NewerForm, DamagedBinding."""
         try:
             rows = self._database.read("SELECT binding FROM bindings WHERE token = ?", token)
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
         if not rows:
             return None, 0
+        data = rows[0][0]
         try:
-            return open_binding(token, bytes(rows[0][0]), asked, self._key), len(rows[0][0])
-        except (InvalidRequest, TypeError, ValueError) as error:
-            raise damaged_binding(token, str(error)) from None
+            if not isinstance(data, bytes):
+                raise InvalidRequest("it has no bytes")
+            return await _run(open_binding, data, token, data, asked, self._key), len(data)
+        except InvalidRequest as error:
+            raise damaged_binding(token, error.message) from None
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """See `Records.put`."""
@@ -132,7 +143,7 @@ class SqliteRecords:
         if inline:
             await asyncio.to_thread(check_bytes, inline)
         token = record.token(self._key)
-        known = self._is_there(token)
+        known = await self._is_there(token)
         if known and not inline and not self._recent.use_is_due(token):
             return token
         useless = None if known else self._row(token)
@@ -140,33 +151,35 @@ class SqliteRecords:
         self._recent.used(token)
         return token
 
-    def _is_there(self, token: str) -> bool:
+    async def _is_there(self, token: str) -> bool:
         if self._recent.get(token) is not None:
             return True
+        since = self._recent.forgotten
         try:
-            stored, size = self._stored(token)
+            stored, size = await self._stored(token)
         except NewerForm:
             return False
         if stored is not None:
-            self._recent.add(token, stored, size)
+            self._recent.add(token, stored, size, since)
         return stored is not None
 
     async def bind(self, token: str, pin: Pin) -> Pin:
         """See `Records.bind`. It asks the database, whatever is remembered."""
-        stored, _ = self._stored(token)
+        stored, _ = await self._stored(token)
         if stored is None:
             raise not_found(token)
         asked = stored.record.plan
-        bound = stored.pin or self._bound(token, asked)[0]
+        bound = stored.pin or (await self._bound(token, asked))[0]
         if bound is None:
             # Not without a record: it may be evicted meanwhile.
             statement = "INSERT OR IGNORE INTO bindings SELECT token, ? FROM records WHERE token = ?"
             try:
-                await self._write([(statement, (seal_binding(token, pin, asked, self._key), token))])
+                sealed = await asyncio.to_thread(seal_binding, token, pin, asked, self._key)
+                await self._write([(statement, (sealed, token))])
             except OurError as error:
                 # Nothing can be answered under this name now, and that is all that whoever pulls it has to know.
                 raise DirectoryUnavailable(error.message) from error
-            bound, _ = self._bound(token, asked)
+            bound, _ = await self._bound(token, asked)
         if bound is None:
             raise not_found(token)
         return bound
@@ -262,3 +275,10 @@ class SqliteRecords:
         except sqlite3.Error as error:
             kind = NoSpace if error.sqlite_errorcode == sqlite3.SQLITE_FULL else OurError
             raise kind(f"the records in {self._path} cannot be written: {error}") from error
+
+
+async def _run(work: Callable[..., T], data: bytes, *arguments: object) -> T:
+    """Return what `work` makes of `data`, in a thread if that takes longer than the hop to it."""
+    if len(data) > IN_LOOP_BYTES:
+        return await asyncio.to_thread(work, *arguments)
+    return work(*arguments)
