@@ -57,7 +57,7 @@ class Naming:
     async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
 
-        With `anew` an undecided name is one that nobody has been given before.
+        With `anew` it is none that was given before without a pin: that may be bound to what was found earlier.
 
         Raises:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
@@ -96,7 +96,10 @@ class Naming:
         record = Record(plan, principal, Pin.of(pinned.plan))
         token = record.token(self._key)
         stored = await self._records.get(token, patient=False)
-        if stored is None or not stored.record.first:
+        if stored is None:
+            # One that was given before the pin was known is bound to it soon, if not by now.
+            return await self._unbound(plan, principal) or record
+        if not stored.record.first:
             return record
         try:
             await self._records.touch(token)  # it says which name is given for as long as that is
@@ -114,6 +117,19 @@ class Naming:
 
     async def _without_pin(self, plan: Plan, principal: str) -> Record:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
+        if (earlier := await self._unbound(plan, principal)) is not None:
+            return earlier
+        nonce = secrets.token_hex(NONCE_BYTES)
+        asked = _asked(plan, principal)
+        self._undecided[asked] = _Undecided(nonce, plan)
+        self._undecided.move_to_end(asked)
+        if len(self._undecided) > UNDECIDED_HELD:
+            self._undecided.popitem(last=False)
+        return Record(plan, principal, nonce=nonce)
+
+    async def _unbound(self, plan: Plan, principal: str) -> Record | None:
+        if not self._undecided:
+            return None
         asked = _asked(plan, principal)
         given = self._undecided.get(asked)
         while given is not None:
@@ -126,12 +142,7 @@ class Naming:
                 return record  # an equal request of the same moment
             latest = self._undecided.get(asked)
             given = None if latest is given else latest
-        nonce = secrets.token_hex(NONCE_BYTES)
-        self._undecided[asked] = _Undecided(nonce, plan)
-        self._undecided.move_to_end(asked)
-        if len(self._undecided) > UNDECIDED_HELD:
-            self._undecided.popitem(last=False)
-        return Record(plan, principal, nonce=nonce)
+        return None
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:
