@@ -15,6 +15,7 @@ from test_bindings import ask, augmented, move, pull, undecided
 from doubles.registry import Registry
 from wavelet.errors import DamagedBinding
 from wavelet.plan.identity import NOBODY
+from wavelet.plan.pinning import Pin
 
 
 @pytest.fixture
@@ -93,6 +94,16 @@ async def test_an_unbound_name_is_given_again_although_the_pin_is_known_by_now(
         assert again.pin is not None
         move(registry)
         await pull(node, token)
+
+
+async def test_a_bound_name_is_given_before_anything_says_that_it_was_the_first(
+    registry: Registry, tmp_path: Path
+) -> None:
+    async with house(tmp_path / "node") as node:
+        request = await undecided(registry, node, augmented(registry))
+        pinned = await (await node.resolver.pin(augmented(registry), NOBODY)).result()
+        await node.records.bind(request.token, Pin.of(pinned.plan))
+        assert (await ask(node, augmented(registry))).token == request.token
 
 
 async def test_a_name_that_was_given_by_its_pin_stays_before_one_that_was_not(

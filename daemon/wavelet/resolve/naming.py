@@ -97,8 +97,8 @@ class Naming:
         token = record.token(self._key)
         stored = await self._records.get(token, patient=False)
         if stored is None:
-            # One that was given before the pin was known is bound to it soon, if not by now.
-            return await self._unbound(plan, principal) or record
+            # One that was given before the pin was known is bound to it soon, or was a moment ago.
+            return await self._undecided_of(plan, principal, record.pin) or record
         if not stored.record.first:
             return record
         try:
@@ -117,7 +117,7 @@ class Naming:
 
     async def _without_pin(self, plan: Plan, principal: str) -> Record:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
-        if (earlier := await self._unbound(plan, principal)) is not None:
+        if (earlier := await self._undecided_of(plan, principal)) is not None:
             return earlier
         nonce = secrets.token_hex(NONCE_BYTES)
         asked = _asked(plan, principal)
@@ -127,7 +127,8 @@ class Naming:
             self._undecided.popitem(last=False)
         return Record(plan, principal, nonce=nonce)
 
-    async def _unbound(self, plan: Plan, principal: str) -> Record | None:
+    async def _undecided_of(self, plan: Plan, principal: str, pin: Pin | None = None) -> Record | None:
+        """Return the record of this node's own undecided name, if that is bound to nothing, or to `pin`."""
         if not self._undecided:
             return None
         asked = _asked(plan, principal)
@@ -136,7 +137,7 @@ class Naming:
             record = Record(plan, principal, nonce=given.nonce)
             if given.unkept is None:
                 stored = await self._records.get(record.token(self._key), patient=False)
-                if stored is not None and stored.pin is None:
+                if stored is not None and (stored.pin is None or (pin and stored.pin.name == pin.name)):
                     return record
             elif self._may_share(given.unkept, plan):
                 return record  # an equal request of the same moment
