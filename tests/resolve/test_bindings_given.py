@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import House, house
-from test_bindings import ask, augmented, pull, undecided
+from house import ABOUT, House, house
+from test_bindings import ask, augmented, move, pull, undecided
 
 from doubles.registry import Registry
 from wavelet.errors import DamagedBinding
+from wavelet.plan.identity import NOBODY
+from wavelet.plan.pinning import Pin
 
 
 @pytest.fixture
@@ -76,3 +78,50 @@ async def test_which_name_was_bound_first_is_known_for_as_long_as_it_is_given(
     async with house(tmp_path / "node", shared=shared) as node:
         assert (await ask(node, augmented(registry))).token == token
         assert says_so.stat().st_mtime > long_ago + 1000
+
+
+async def test_an_unbound_name_is_given_again_although_the_pin_is_known_by_now(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """It is bound to that pin: from then on the image has one name, not one for each phase of the first request."""
+    async with house(tmp_path / "node") as node:
+        token = (await undecided(registry, node, augmented(registry))).token
+        await (await node.resolver.pin(augmented(registry), NOBODY)).result()
+        dry, _ = await node.requests.submit(augmented(registry), NOBODY, {}, ABOUT, dry_run=True)
+        assert dry.token == token
+        again = await ask(node, augmented(registry))
+        assert again.token == token
+        assert again.pin is not None
+        move(registry)
+        await pull(node, token)
+
+
+async def test_a_bound_name_is_given_before_anything_says_that_it_was_the_first(
+    registry: Registry, tmp_path: Path
+) -> None:
+    async with house(tmp_path / "node") as node:
+        request = await undecided(registry, node, augmented(registry))
+        pinned = await (await node.resolver.pin(augmented(registry), NOBODY)).result()
+        await node.records.bind(request.token, Pin.of(pinned.plan))
+        assert (await ask(node, augmented(registry))).token == request.token
+
+
+async def test_a_name_that_was_given_by_its_pin_stays_before_one_that_was_not(
+    registry: Registry, tmp_path: Path
+) -> None:
+    async with house(tmp_path / "node", tag_ttl=0) as node:
+        token = (await ask(node, augmented(registry))).token
+        other = (await undecided(registry, node, augmented(registry))).token
+        assert other != token
+        assert (await ask(node, augmented(registry))).token == token
+
+
+async def test_who_looks_a_name_up_at_the_same_moment_knows_the_same_of_it(registry: Registry, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    async with house(tmp_path / "one", shared=shared) as one, house(tmp_path / "two", shared=shared) as two:
+        token = (await undecided(registry, one, augmented(registry))).token
+        registry.fault("/manifests/", delay=0.2)
+        asked = [*(two.requests.realise(token, NOBODY) for _ in range(8)), two.requests.status(token, NOBODY)]
+        await asyncio.gather(*asked)
+        assert len({id(await two.requests._known.look_up(token)) for _ in range(2)}) == 1
+        assert two.requests._known._bytes == (await two.requests._known.look_up(token)).size

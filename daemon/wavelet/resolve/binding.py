@@ -69,6 +69,25 @@ class Bindings:
         prepared = self._resolver.prepared(fixed, owner)
         return prepared or await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
 
+    async def go_on(self, known: Known, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool) -> None:
+        """Have the work for a request that is not decided yet be that of its name, and bind a name whose pin is known.
+
+        Args:
+            known: the request.
+            job: what was begun for it.
+            pinned: what it was pinned to, if that is known.
+            dry_run: whether only the name is wanted.
+        """
+        if job is None or job.done:
+            if pinned is not None and known.request.pin is None:
+                with contextlib.suppress(WaveletError):  # then whoever pulls it binds it
+                    await self.settle(known, pinned)
+        elif dry_run and known.request.pin is None:
+            await self.bind(known, job)
+        elif not dry_run and (known.progress.job is None or known.progress.job.given_up):
+            # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
+            known.progress.attach(await self.prepare(known, job))
+
     async def plan(self, known: Known, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
         """Return what a name answers, of which nothing moves; bind it if it is bound to nothing yet.
 
@@ -78,18 +97,18 @@ class Bindings:
             DirectoryUnavailable: the binding can be neither written nor read now.
             WaveletError: what was asked for cannot be pinned.
         """
-        if known.request.fixed is None:
-            await (await self.bind(known, begun)).result(wait)
-        request = known.request
-        assert request.pin is not None, "it is bound now"
-        if made_otherwise(request):
+        pin = known.request.pin
+        if pin is None:
+            pin = await (await self.bind(known, begun)).result(wait)
+            known.request = replace(known.request, pin=pin)  # the job may be for who knows it by another value
+        if made_otherwise(known.request):
             raise ImageNotFound(
-                f"this name is for an image as another version of wavelet makes it (maker {request.pin.maker}, this "
+                f"this name is for an image as another version of wavelet makes it (maker {pin.maker}, this "
                 f"one is maker {MAKER}), and it is not here any more; send the request again: it gets a new name"
             )
-        return request.pin.fix(request.plan)
+        return pin.fix(known.request.plan)
 
-    async def bind(self, known: Known, begun: Job[Pinned] | None = None) -> Job[None]:
+    async def bind(self, known: Known, begun: Job[Pinned] | None = None) -> Job[Pin]:
         """Start to bind a name, or join those who do. `begun` is as `prepare` has it.
 
         Raises:
@@ -99,7 +118,7 @@ class Bindings:
         key = known.request.token, await self._resolver.logins_version(owner)
         return self._jobs.join("bind", key, lambda: self._bind(known, owner, begun), MAKE_LIMIT)
 
-    async def _bind(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> None:
+    async def _bind(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pin:
         request = known.request
         pinned = self._answered(request)
         if pinned is None:
@@ -107,6 +126,15 @@ class Bindings:
                 take_part(begun)
             job = begun or await self._resolver.prepare(request.plan, owner)
             pinned = await job.result(MAKE_LIMIT)
+        return await self.settle(known, pinned)
+
+    async def settle(self, known: Known, pinned: Pinned) -> Pin:
+        """Bind a name to what its request was pinned to, unless it is bound already; return what it is bound to.
+
+        Raises:
+            AccessRefused, DirectoryUnavailable: as `plan` has them.
+        """
+        request = known.request
         if request.principal == ANONYMOUS and not pinned.public:
             raise AccessRefused(
                 "this name was given for everybody, while nobody could tell who may read what it is for; it turns out "
@@ -117,6 +145,7 @@ class Bindings:
         known.request = replace(known.request, pin=stands)
         if stands == pin:
             await self._give_first(request.token, pin)
+        return stands
 
     async def _bound(self, token: str, pin: Pin) -> Pin:
         try:

@@ -136,6 +136,7 @@ class KnownRequests:
             raise TokenNotFound(
                 f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
             )
+        known = self._known.get(token)  # whoever has looked it up at the same moment knows how far it is
         if known is None:
             progress = self._restored(token, self._history.outcome(token))
             known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)

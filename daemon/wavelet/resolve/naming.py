@@ -57,7 +57,7 @@ class Naming:
     async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
 
-        With `anew` an undecided name is one that nobody has been given before.
+        With `anew` it is none that was given before without a pin: that may be bound to what was found earlier.
 
         Raises:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
@@ -98,7 +98,10 @@ class Naming:
         record = Record(plan, principal, Pin.of(pinned.plan))
         token = record.token(self._key)
         kept = await self._records.get(token, patient=False)
-        if kept is None or not kept.record.first:
+        if kept is None:
+            # One that was given before the pin was known is bound to it soon, or was a moment ago.
+            return await self._undecided_of(plan, principal, record.pin) or (record, None)
+        if not kept.record.first:
             return record, kept
         try:
             await self._records.touch(token)  # it says which name is given for as long as that is
@@ -116,24 +119,35 @@ class Naming:
 
     async def _without_pin(self, plan: Plan, principal: str) -> tuple[Record, Stored | None]:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
+        if (earlier := await self._undecided_of(plan, principal)) is not None:
+            return earlier
+        nonce = secrets.token_hex(NONCE_BYTES)
+        asked = _asked(plan, principal)
+        self._undecided[asked] = _Undecided(nonce, plan)
+        self._undecided.move_to_end(asked)
+        if len(self._undecided) > UNDECIDED_HELD:
+            self._undecided.popitem(last=False)
+        return Record(plan, principal, nonce=nonce), None
+
+    async def _undecided_of(
+        self, plan: Plan, principal: str, pin: Pin | None = None
+    ) -> tuple[Record, Stored | None] | None:
+        """Return the record of this node's own undecided name, if that is bound to nothing, or to `pin`."""
+        if not self._undecided:
+            return None
         asked = _asked(plan, principal)
         given = self._undecided.get(asked)
         while given is not None:
             record = Record(plan, principal, nonce=given.nonce)
             if given.unkept is None:
                 kept = await self._records.get(record.token(self._key), patient=False)
-                if kept is not None and kept.pin is None:
+                if kept is not None and (kept.pin is None or (pin and kept.pin.name == pin.name)):
                     return record, kept
             elif self._may_share(given.unkept, plan):
                 return record, None  # an equal request of the same moment
             latest = self._undecided.get(asked)
             given = None if latest is given else latest
-        nonce = secrets.token_hex(NONCE_BYTES)
-        self._undecided[asked] = _Undecided(nonce, plan)
-        self._undecided.move_to_end(asked)
-        if len(self._undecided) > UNDECIDED_HELD:
-            self._undecided.popitem(last=False)
-        return Record(plan, principal, nonce=nonce), None
+        return None
 
     async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:

@@ -31,9 +31,10 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.platform import Platform
 from wavelet.pin.tags import Pinned, digest_of
+from wavelet.plan.conda import FromConda
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import path_of
-from wavelet.plan.plan import INLINE, Plan, layers
+from wavelet.plan.plan import INLINE, Plan, layers, parts
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.audit import Audit, decision_of
 from wavelet.resolve.binding import Bindings
@@ -167,29 +168,23 @@ class ContainerRequests:
                 state = Ready()
         except (UpstreamError, OurError) as error:
             failed = None if isinstance(error, WaitExpired | Stopping) else error
-        unsolved = renewing is not None and not renewing.done
+        has_packages = any(isinstance(part, FromConda) for part in parts(plan))
+        unsolved = has_packages and renewing is not None and not renewing.done
         if pinned is None and not unsolved:
             pinned = self._resolver.fresh(plan, identity)
         if unsolved or (earlier and pinned and self._resolver.latest_packages(pinned.plan) != earlier):
             about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
-        known = await self._keep(await self._naming.record(plan, identity, pinned, anew=unsolved), inline, about)
+        known = await self._keep(
+            await self._naming.record(plan, identity, pinned, anew=refresh and has_packages), inline, about
+        )
         if refresh:
             known.progress.forget()
         done = isinstance(state, Ready) and not dry_run
         known.progress.submitted(time.monotonic() - began if done else None, failed)
         job = renewing if unsolved else job
-        if job is not None and not job.done:
-            with asking(keep=keep):
-                await self._go_on(known, job, dry_run=dry_run)
+        with asking(keep=keep):
+            await self._bindings.go_on(known, job, pinned, dry_run=dry_run)
         return known.request, known.progress.failure(failed) if failed is not None else state
-
-    async def _go_on(self, known: Known, job: Job[Pinned], *, dry_run: bool) -> None:
-        """Have the work for a request that is not decided yet be that of its name."""
-        if dry_run and known.request.pin is None:
-            await self._bindings.bind(known, job)
-        elif not dry_run and (known.progress.job is None or known.progress.job.given_up):
-            # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
-            known.progress.attach(await self._bindings.prepare(known, job))
 
     def refused(
         self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Plan | None = None
