@@ -94,10 +94,10 @@ def test_a_lock_is_renewed_where_that_is_asked_for(
     assert answer["targetImage"] != name
     assert done(node, answer["requestId"])["succeeded"] is True
     assert versions(node, answer["targetImage"]) == ["moves-2.0-h0_0.json"]
-    assert made(node, "moves") == answer["targetImage"]
-    assert versions(node, name) == ["moves-1.0-h0_0.json"]
     log = node.get(f"/v1alpha1/builds/{answer['buildId']}/logs").body.decode()
     assert "this is a new name" in log
+    assert made(node, "moves") == answer["targetImage"]
+    assert versions(node, name) == ["moves-1.0-h0_0.json"]
 
 
 def test_a_node_that_dies_while_it_makes(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:
