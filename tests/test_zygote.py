@@ -22,7 +22,6 @@ pytestmark = pytest.mark.process
         (("--version",), 0),
         (("config", "show", "--config", "settings.yaml"), 0),
         (("serve", "--listen", "nowhere"), 2),
-        (("serve", "--config", "absent.yaml"), 2),
         (("serv",), 2),
     ],
 )
@@ -50,6 +49,15 @@ def test_it_has_a_session_and_an_end_of_its_own(start_daemon: Callable[..., Daem
     assert one._process.process.returncode == -signal.SIGKILL
     assert other.get("/readyz").status == 200
     assert other.stop() == 0
+
+
+def test_another_follows_one_that_is_asked_no_more(start_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    before = start_daemon(tmp_path / "before")
+    for each in zygote._zygotes.values():
+        each.close()
+    assert start_daemon(tmp_path / "after").get("/readyz").status == 200
+    assert before.running()
+    assert before.stop() == 0
 
 
 def test_what_is_read_before_imports_is_started(tmp_path: Path) -> None:

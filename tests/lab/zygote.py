@@ -74,7 +74,7 @@ class Forked:
 
 
 class Zygote:
-    """A process that has imported the daemon and forks when it is asked to; it ends with the one that started it."""
+    """A process that has imported the daemon and forks when it is asked to, while there is who started it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         own, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -89,6 +89,7 @@ class Zygote:
                 pass_fds=[number],
                 start_new_session=True,
             )
+        self.closed = False
         self._socket = own
         own.settimeout(ANSWER_SECONDS)
         self._asking = threading.Lock()
@@ -104,13 +105,19 @@ class Zygote:
                 return Forked(int(self._socket.recv(STATUS_BYTES)), status)
         except BaseException:
             os.close(status)
+            self.close()  # an answer that comes late is not the next one's
             raise
         finally:
             os.close(written)
 
-    def end(self) -> None:
-        """End it; what it has forked goes on."""
+    def close(self) -> None:
+        """Ask no more: it ends after the last process that it has forked, whose end it tells."""
+        self.closed = True
         self._socket.close()
+
+    def end(self) -> None:
+        """Ask no more, and wait for its end for a while."""
+        self.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_SECONDS)
 
@@ -130,9 +137,10 @@ def fork(command: Sequence[str], output: IO[bytes], environment: Mapping[str, st
     sys.audit("subprocess.Popen", command[0], [*command], None, None)  # as for any other process: quick.py hears it
     with _starting:
         turn = next(_turns) % COUNT
-        if turn not in _zygotes:
+        if turn not in _zygotes or _zygotes[turn].closed:
             _zygotes[turn] = Zygote(environment)
-    return _zygotes[turn].fork(command[len(PROGRAM) :], output.fileno(), environment)
+        zygote = _zygotes[turn]
+    return zygote.fork(command[len(PROGRAM) :], output.fileno(), environment)
 
 
 def serve(number: int) -> None:
@@ -148,11 +156,11 @@ def serve(number: int) -> None:
 
 
 def _forked(asked: socket.socket) -> list[str] | None:
-    """Fork for each request: return its arguments in the new process, and nothing once nobody asks any more."""
+    """Fork for each request: return its arguments in the new process; nothing once nobody asks and none is left."""
     running: dict[int, tuple[int, int]] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(asked, selectors.EVENT_READ)
-        while True:
+        while selector.get_map():
             for key, _ in selector.select():
                 if key.fd in running:
                     selector.unregister(key.fd)
@@ -160,7 +168,8 @@ def _forked(asked: socket.socket) -> list[str] | None:
                     continue
                 request, descriptors, _, _ = socket.recv_fds(asked, REQUEST_BYTES, 2)
                 if not request:
-                    return None
+                    selector.unregister(asked)
+                    continue
                 output, status = descriptors
                 pid = os.fork()
                 if pid == 0:
@@ -172,6 +181,7 @@ def _forked(asked: socket.socket) -> list[str] | None:
                 running[watched] = pid, status
                 selector.register(watched, selectors.EVENT_READ)
                 asked.send(str(pid).encode())
+    return None
 
 
 def _report(watched: int, pid: int, status: int) -> None:
