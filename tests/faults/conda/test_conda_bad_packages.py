@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from faulty import Node, StartNode, at_once, eventually
+from faulty import FORGOTTEN_SECONDS, Node, StartNode, at_once, eventually
 
 from lab.conda_asks import CHANNEL, CondaSite
 from lab.conda_bad import Bad, bad_packages
@@ -82,7 +83,8 @@ def test_what_is_mended_works(bad: dict[str, Bad], start: StartNode, calm: Calla
     renewed = {"wrong-sha256", "wrong-size"}
 
     def pull_mended(name: str) -> Answer:
-        return eventually(lambda: node.pull(name, channels=CHANNELS, refresh=name in renewed))
+        ask = partial(node.pull, name, channels=CHANNELS, refresh=name in renewed)
+        return eventually(ask, 3 * FORGOTTEN_SECONDS)  # they are many at once
 
     for answer in at_once(pull_mended, *damaged, *lied):
         assert answer.status == 200, answer
