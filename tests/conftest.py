@@ -63,6 +63,13 @@ def state_dir(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
+@pytest.fixture(scope="session")
+def common_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory that all processes of this run of the tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on."""

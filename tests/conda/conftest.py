@@ -11,9 +11,9 @@ from lab.conda_channel import ChannelServer, standard_channel
 
 
 @pytest.fixture(scope="session")
-def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def channel(common_directory: Path) -> Path:
     """Return the directory of the standard channel. It is shared: copy it (conda_channel.copy) to change it."""
-    return standard_channel(tmp_path_factory.mktemp("conda") / "lab")
+    return standard_channel(common_directory / "standard-channel")
 
 
 @pytest.fixture

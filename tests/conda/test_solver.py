@@ -174,12 +174,21 @@ TWOFOLD = (
 )
 
 
-@pytest.fixture
-def twofold(channel_server: ChannelServer, tmp_path: Path) -> Question:
-    """Return a question to two channels of which both have a package for linux-64 and for all platforms."""
+@pytest.fixture(scope="module")
+def two_channels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return two channels of which both have a package for linux-64 and for all platforms."""
     newer = [Package("twofold", "2.0"), Package("twofold", "2.0", subdir="noarch", noarch="generic")]
-    for name, packages in (("two", TWOFOLD), ("newer", newer)):
-        channel_server.channels[name] = conda_channel.make_channel(tmp_path / name, packages)
+    place = tmp_path_factory.mktemp("twofold")
+    return {
+        name: conda_channel.make_channel(place / name, packages)
+        for name, packages in (("two", TWOFOLD), ("newer", newer))
+    }
+
+
+@pytest.fixture
+def twofold(channel_server: ChannelServer, two_channels: dict[str, Path]) -> Question:
+    """Return a question to the two channels."""
+    channel_server.channels |= two_channels
     return replace(asking("twofold"), channels=(f"{OFFICIAL}/two", f"{OFFICIAL}/newer"))
 
 

@@ -95,9 +95,9 @@ def bob() -> Iterator[User]:
 
 
 @pytest.fixture(scope="session")
-def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def channel(common_directory: Path) -> Path:
     """Return the directory of the standard conda channel. It is shared: copy it (conda_channel.copy) to change it."""
-    return standard_channel(tmp_path_factory.mktemp("conda") / "channel")
+    return standard_channel(common_directory / "standard-channel")
 
 
 @pytest.fixture(scope="session")

@@ -91,10 +91,13 @@ def test_a_lock_is_renewed_where_that_is_asked_for(
     conda_channel.add(moving, NEWER)
     assert versions(node, made(node, "moves")) == ["moves-1.0-h0_0.json"]
     answer = ask(node, "moves", path="/v1alpha2/container?refresh=true")
-    assert answer["targetImage"] == name
+    assert answer["targetImage"] != name
     assert done(node, answer["requestId"])["succeeded"] is True
-    assert versions(node, name) == ["moves-2.0-h0_0.json"]
-    assert versions(node, made(node, "moves")) == ["moves-2.0-h0_0.json"]
+    assert versions(node, answer["targetImage"]) == ["moves-2.0-h0_0.json"]
+    log = node.get(f"/v1alpha1/builds/{answer['buildId']}/logs").body.decode()
+    assert "this is a new name" in log
+    assert made(node, "moves") == answer["targetImage"]
+    assert versions(node, name) == ["moves-1.0-h0_0.json"]
 
 
 def test_a_node_that_dies_while_it_makes(start_daemon: Callable[..., Daemon], own_site: CondaSite) -> None:

@@ -108,7 +108,7 @@ def test_an_evicted_image_is_pulled_again(
     start_daemon: Callable[..., Daemon], start_registry: Callable[..., Registry]
 ) -> None:
     upstream = start_registry()
-    node = start_daemon(WAVELET_STORE_LIMIT="20MB", WAVELET_STORE_LEASE=1)
+    node = start_daemon(WAVELET_STORE_LIMIT="20MB", WAVELET_STORE_LEASE=0.2)
     layers = [images.random_layer(6, seed) for seed in range(4)]
     added = images.layer({"added": b"comes back too\n"})
     sources = [upstream.push("lab/evicted", str(n), images.image([layer])) for n, layer in enumerate(layers)]
@@ -116,7 +116,7 @@ def test_an_evicted_image_is_pulled_again(
     digests = []
     for name in names:
         digests.append(pull_by_http(node, name))
-        time.sleep(1.5)
+        time.sleep(0.3)
     assert upstream.count(f"/blobs/{layers[0].digest}") == 1
     assert pull_by_http(node, names[0]) == digests[0]
     assert upstream.count(f"/blobs/{layers[0].digest}") == 2
@@ -134,13 +134,13 @@ def test_many_clients_of_a_cold_blob_are_one_fetch(node: Daemon, registry: Regis
 
 
 def test_a_moved_tag_is_seen_after_its_age(start_daemon: Callable[..., Daemon], registry: Registry) -> None:
-    node = start_daemon(WAVELET_UPSTREAM_TAG_TTL=1)
+    node = start_daemon(WAVELET_UPSTREAM_TAG_TTL=0.3)
     first, second = images.busybox(env=["V=1"]), images.busybox(env=["V=2"])
     registry.push("lab/moved", "1", first)
     name = cached(node, registry, "lab/moved:1")
     assert pull_by_http(node, name) == first.digest
     registry.push("lab/moved", "1", second)
-    time.sleep(1.2)
+    time.sleep(0.4)
     assert pull_by_http(node, name) == second.digest
     config = first.json()["config"]["digest"]
     assert node.get(nextflow.blob_path(name, config)).status == 200, "what a name has answered stays pullable"

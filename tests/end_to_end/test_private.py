@@ -225,13 +225,13 @@ def test_public_content_is_for_everybody(node: Daemon, ann: User, bob: User, reg
 def test_a_revoked_login(
     start_daemon: Callable[..., Daemon], start_registry: Callable[..., Registry], ann: User, bob: User
 ) -> None:
-    node = start_daemon(WAVELET_UPSTREAM_ACCESS_TTL=1, WAVELET_UPSTREAM_TAG_TTL=1)
+    node = start_daemon(WAVELET_UPSTREAM_ACCESS_TTL=0.3, WAVELET_UPSTREAM_TAG_TTL=0.3)
     site = site_of(node, start_registry(accounts=("ann",)), ann)
     name = target_as(ann, node, site.source)
     assert ann.get(node.url + nextflow.manifest_path(name), Accept=ACCEPT).status == 200
     assert ann.get(node.url + nextflow.blob_path(name, SECRET.digest)).body == SECRET.blob
     site.private.revoke_all()
-    time.sleep(1.5)
+    time.sleep(0.5)
     expect_nothing(ann, node, name, site.image)
     expect_nothing(bob, node, name, site.image)
     for method, path in doors(name, site.image):
@@ -242,13 +242,13 @@ def test_a_revoked_login(
 def test_what_was_granted_outlives_the_registry(
     start_daemon: Callable[..., Daemon], start_registry: Callable[..., Registry], ann: User, bob: User
 ) -> None:
-    node = start_daemon(WAVELET_UPSTREAM_ACCESS_TTL=1, WAVELET_UPSTREAM_TAG_TTL=1)
+    node = start_daemon(WAVELET_UPSTREAM_ACCESS_TTL=0.3, WAVELET_UPSTREAM_TAG_TTL=0.3)
     site = site_of(node, start_registry(accounts=("ann",)), ann)
     name = target_as(ann, node, site.source)
     assert ann.get(node.url + nextflow.manifest_path(name), Accept=ACCEPT).status == 200
     assert ann.get(node.url + nextflow.blob_path(name, SECRET.digest)).status == 200
     site.private.stop()
-    time.sleep(1.5)
+    time.sleep(0.5)
     assert ann.get(node.url + nextflow.manifest_path(name), Accept=ACCEPT).status == 200
     assert ann.get(node.url + nextflow.blob_path(name, SECRET.digest)).body == SECRET.blob
     blob = bob.get(node.url + nextflow.blob_path(name, SECRET.digest))

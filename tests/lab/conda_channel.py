@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -46,8 +47,11 @@ def _link(source: str, target: str) -> None:
 
 
 def standard_channel(directory: Path) -> Path:
-    """Make the standard channel in a directory, unless it is there, and return it."""
-    return directory if (directory / "noarch/repodata.json").exists() else make_channel(directory, standard_packages())
+    """Make the standard channel in a directory, unless it is there or another process makes it, and return it."""
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        is_there = (directory / "noarch/repodata.json").exists()
+        return directory if is_there else make_channel(directory, standard_packages())
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lab import processes, zygote
 from lab.http import Answer, get, request
 from lab.ports import free_port
 from lab.processes import Background, wait_for
@@ -34,7 +34,7 @@ class Daemon:
         address: str = "127.0.0.1",
         settings: Mapping[str, Any] | None = None,
         before: tuple[str, ...] = (),
-        program: tuple[str, ...] = (sys.executable, "-m", "wavelet.cli.main"),
+        program: tuple[str, ...] = zygote.PROGRAM,
         **variables: object,
     ) -> None:
         """Prepare a daemon.
@@ -59,11 +59,12 @@ class Daemon:
             path = state.with_name(state.name + ".yaml")
             path.write_text(yaml.safe_dump(dict(settings)))
             self._command += ["--config", str(path)]
+        self._begin = zygote.fork if zygote.may_fork(self._command, variables) else processes.start
         self._process: Background | None = None
 
     def start(self) -> Daemon:
         """Start it and wait until it says that it is ready."""
-        self._process = Background(self._command, self.log_path, self._environment)
+        self._process = Background(self._command, self.log_path, self._environment, self._begin)
         _STARTED.append(self)
         self._process.wait_until(self._ready, READY_SECONDS)
         return self
@@ -81,6 +82,10 @@ class Daemon:
         if self in _STARTED:
             _STARTED.remove(self)
         return self._process.stop()
+
+    def running(self) -> bool:
+        """Tell whether it has been started and has not ended."""
+        return self._process is not None and self._process.running()
 
     def settle(self) -> None:
         """Return once all that was begun is in its place and written down.

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, Protocol
 
 STOP_SECONDS = 15.0
 """How long a process may take to end after SIGTERM."""
@@ -53,21 +54,43 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(0.02)
 
 
+class Process(Protocol):
+    """What is used of a `subprocess.Popen`."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+
+
+def start(argv: Sequence[str], output: IO[bytes], environment: Mapping[str, str] | None) -> Process:
+    """Start a program in a session of its own; all that it prints goes to `output`."""
+    return subprocess.Popen(
+        argv,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
 class Background:
     """A process that runs until it is stopped; what it prints goes to `log`."""
 
-    def __init__(self, argv: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        begin: Callable[[Sequence[str], IO[bytes], Any], Process] = start,
+    ) -> None:
         self.argv = [str(part) for part in argv]
         self.log_path = log
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                self.argv,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.process = begin(self.argv, output, environment)
 
     @property
     def pid(self) -> int:

@@ -48,7 +48,7 @@ StartNode = Callable[..., "Node"]
 
 
 class Node:
-    """A daemon on the tests' channel; its processes are known by a variable of their environment."""
+    """A daemon on the tests' channel; the processes that it starts are known by a variable of their environment."""
 
     def __init__(self, state: Path, site: CondaSite, *, more: dict[str, Any] | None = None, **conda: Any) -> None:
         """Prepare it: `conda` are settings of that section, `more` other sections."""
@@ -127,7 +127,8 @@ class Node:
     def processes(self, part: str = "") -> list[int]:
         """Return the ids of all processes of this daemon whose command has `part` in it, also when it is dead."""
         found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        return [pid for pid in found if self._owns(pid, part.encode())]
+        own = [self.daemon.pid] if self.daemon.running() and not part else []
+        return own + [pid for pid in found if self._owns(pid, part.encode()) and pid not in own]
 
     def _owns(self, pid: int, part: bytes) -> bool:
         try:

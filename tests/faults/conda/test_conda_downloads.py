@@ -62,7 +62,7 @@ def test_faults_that_stay(site: CondaSite, start: StartNode, calm: Callable[...,
     }
     names = (*faults, "parts")
     expected = {name: calm(name) for name in names}
-    node = start()
+    node = start(more={"upstream": {"patience": 2}})
     for name, fault in faults.items():
         site.server.fault(f"/{name}-", **fault)
     for name, answer in zip(names, at_once(node.pull, *names), strict=True):

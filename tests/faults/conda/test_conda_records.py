@@ -71,7 +71,8 @@ def test_a_claim_that_cannot_be_read_or_replaced(tmp_path: Path, start: StartNod
     expected = calm("one")
     shared = tmp_path / "shared"
     shared.mkdir()
-    first, second = (start(name, more={"records": {"directory": str(shared)}}) for name in ("first", "second"))
+    more = {"records": {"directory": str(shared)}, "upstream": {"patience": 2}}
+    first, second = (start(name, more=more) for name in ("first", "second"))
     assert first.digest("one") == expected
     for path in claims(shared):
         path.unlink()
