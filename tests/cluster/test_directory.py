@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from cluster.bindings_suite import BindingsSuite
+from cluster.bindings_suite import TODAY, TOMORROW, BindingsSuite, undecided_record
 from cluster.crash import kill_in_a_loop
 from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, decided_record, image_record, layer_record
 from wavelet.cluster import directory, directory_io
@@ -203,3 +203,16 @@ async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Pa
     async with asyncio.timeout(sum(directory.LOOK_AGAIN) / 2):
         assert await records.get("0" * 32, patient=False) is None
     await records.close()
+
+
+async def test_a_bound_name_that_another_node_has_evicted_and_this_one_keeps_again(tmp_path: Path) -> None:
+    """This node may remember for a while what it was bound to: it is bound to nothing else."""
+    one, two = (DirectoryRecords(tmp_path / "shared", KEY, LIFETIME) for _ in range(2))
+    token = await one.put(undecided_record(), {})
+    await one.bind(token, TODAY)
+    assert (await two.get(token)) is not None
+    assert await one.evict(token) is True
+    assert await two.put(undecided_record(), {}) == token
+    assert await one.bind(token, TOMORROW) == TODAY
+    await one.close()
+    await two.close()

@@ -111,7 +111,8 @@ class DirectoryRecords:
         token = record.token(self._key)
         if not inline and not self._recent.use_is_due(token) and await self._is_there(token):
             return token
-        await self._io.run(self._put, token, record, inline)
+        remembered = self._recent.get(token)
+        await self._io.run(self._put, token, record, inline, None if remembered is None else remembered.pin)
         self._recent.used(token)
         return token
 
@@ -251,7 +252,7 @@ class DirectoryRecords:
             return None
         return content
 
-    def _put(self, token: str, record: Record, inline: Mapping[Digest, bytes]) -> None:
+    def _put(self, token: str, record: Record, inline: Mapping[Digest, bytes], bound: Pin | None) -> None:
         check_bytes(inline)
         path = self._path(token)
         make_directory(path.parent)
@@ -263,6 +264,9 @@ class DirectoryRecords:
                 publish_over(layer, content, now)
         seen = self._read(token)
         if seen is None or not self._renew(token, seen[0]):
+            if record.pin is None and bound is not None:
+                # Evicted elsewhere a moment ago: this node goes on knowing what the name has answered, so all have to.
+                self._bindings.bind(token, record.plan, bound)
             publish(path, b"%.6f\n" % now + record.encode(), now, replace=seen is not None)
             sync_directory(self._root)
             if record.pin is None:
