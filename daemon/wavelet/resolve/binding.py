@@ -15,6 +15,7 @@ from wavelet.cluster.records import Record, Records
 from wavelet.errors import AccessRefused, DirectoryUnavailable, ImageNotFound, NoSpace, OurError, WaveletError
 from wavelet.image.image import Image
 from wavelet.pin.tags import Pinned
+from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import MAKER, Pin
 from wavelet.plan.plan import Plan, parts
@@ -184,7 +185,8 @@ class Bindings:
 def is_pin_of(pinned: Plan, asked: Plan) -> bool:
     """Tell whether a plan is what another one was pinned to, as far as can be told without asking anybody."""
     pin = Pin.of(pinned)
-    return len(pin.parts) == len(list(parts(asked))) and pin.fix(asked) == pinned
+    # Where layers are takes no part: the image may be of a request that knew them from elsewhere.
+    return len(pin.parts) == len(list(parts(asked))) and canonical(pin.fix(asked)) == canonical(pinned)
 
 
 def made_otherwise(request: ContainerRequest) -> bool:

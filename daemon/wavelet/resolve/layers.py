@@ -121,6 +121,10 @@ class Layers:
             known = next(iter(self._database.read(sql, origin, layer.digest)), None)
         return known[1] if known is not None and known[0] == layer.diff_id else None
 
+    def are_known(self, plan: Plan) -> bool:
+        """Tell whether all layers that a plan names were verified before, from where it says they are."""
+        return all(self.known_size(layer) is not None for layer in layers(plan))
+
     def remember(self, layer: Layer, size: int) -> None:
         """Note that a layer of `size` bytes was verified from its location."""
         origin = _source(layer).origin

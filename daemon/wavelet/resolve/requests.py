@@ -200,9 +200,11 @@ class ContainerRequests:
         known = await self._known.look_up(token)
         self._known.describe(known, about)
         plan = localised(record.plan, token)
-        if known.request.plan != plan and known.progress.took is None:
+        is_ready = known.progress.took is not None
+        if known.request.plan != plan and (not is_ready or self._layers.are_known(record.plan)):
             # The same layers from other places: of two requests the later one knows better where they are now.
-            known.request, known.progress.job = replace(known.request, plan=plan), None
+            known.request = replace(known.request, plan=plan)
+            known.progress.job = known.progress.job if is_ready else None
         for asked, kept in zip(layers(record.plan), layers(plan), strict=True):
             size = self._layers.known_size(asked) if asked.location == INLINE else None
             if size is not None and self._layers.known_size(kept) is None:

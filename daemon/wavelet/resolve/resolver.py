@@ -193,7 +193,7 @@ class Resolver:
             return None
         if is_built(pinned) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
             return None
-        return pinned if all(self._layers.known_size(layer) is not None for layer in layers(plan)) else None
+        return pinned if self._layers.are_known(plan) else None
 
     # -- make ---------------------------------------------------------------------------------------------------------
 
