@@ -151,6 +151,23 @@ async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_the
     await pull(node, again.token)
 
 
+async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Registry, node: House) -> None:
+    async def broken(plan: FromLock, work: object) -> Image:
+        raise UpstreamBroken("b-1.0 is not what the index says")
+
+    node.makers[FromLock] = broken
+    node.resolver._pins._images.tag_ttl = 300  # type: ignore[attr-defined]
+    node.conda.go_on.clear()
+    first, _ = await ask(node, specs(registry), wait=0.0)
+    node.conda.go_on.set()
+    async with asyncio.timeout(5):
+        while node.resolver.running:
+            await asyncio.sleep(0.02)
+    again, _ = await ask(node, specs(registry))
+    assert again.token == first.token
+    assert again.pin is None
+
+
 async def test_many_and_few_layers_are_different_names(registry: Registry, node: House) -> None:
     many, _ = await ask(node, specs(registry))
     few, _ = await ask(node, replace(specs(registry), layers="few"))

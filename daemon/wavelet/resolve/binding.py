@@ -76,7 +76,7 @@ class Bindings:
         Args:
             known: the request.
             job: what was begun for it.
-            pinned: what it was pinned to, if that is known.
+            pinned: what it was pinned to, if that is known, and as far as is known can be made.
             dry_run: whether only the name is wanted.
         """
         if job is None or job.done:

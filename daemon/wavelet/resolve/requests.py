@@ -183,7 +183,7 @@ class ContainerRequests:
         known.progress.submitted(time.monotonic() - began if done else None, failed)
         job = renewing if unsolved else job
         with asking(keep=keep):
-            await self._bindings.go_on(known, job, pinned, dry_run=dry_run)
+            await self._bindings.go_on(known, job, None if failed else pinned, dry_run=dry_run)
         return known.request, known.progress.failure(failed) if failed is not None else state
 
     def refused(
