@@ -263,8 +263,13 @@ class DirectoryUnavailable(OurError):
 
 
 class DamagedBinding(OurError):
-    """A name is bound to what cannot be read: nothing is answered under it any more, and nothing replaces that."""
+    """A name is bound to what cannot be read: nothing is answered under it any more, and nothing replaces that.
 
+    Clients repeat a 5xx for minutes; this one is for good.
+    """
+
+    status = 404
+    code = "NAME_UNKNOWN"
     passing = False
 
 
