@@ -98,6 +98,20 @@ async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Reg
     assert (await ask(node, specs(registry)))[0].token == second.token
 
 
+async def test_refreshes_of_one_moment_get_one_name(registry: Registry, node: House) -> None:
+    first, _ = await ask(node, specs(registry))
+    node.conda.packages = AFTER
+    node.conda.go_on.clear()
+    asked = await asyncio.gather(*(ask(node, specs(registry), refresh=True, wait=0.05) for _ in range(8)))
+    node.conda.go_on.set()
+    [token] = {request.token for request, _ in asked}
+    assert token != first.token
+    await pull(node, token)
+    assert "c-1.0" in await node.requests.lock(token, NOBODY, "explicit", None)
+    node.conda.packages = BEFORE
+    assert (await ask(node, specs(registry), refresh=True))[0].token != token
+
+
 async def test_a_refresh_that_finds_the_same_keeps_the_name(registry: Registry, node: House) -> None:
     first, _ = await ask(node, specs(registry))
     second, _ = await ask(node, specs(registry), refresh=True)

@@ -38,10 +38,17 @@ _REFUSED = "00"
 
 @dataclass(slots=True)
 class _Undecided:
-    """A name without a pin; `unkept`: its plan while no record of it is written, which is missed only after that."""
+    """A name without a pin.
+
+    Attributes:
+        nonce: what stands in it in place of the pin.
+        unkept: its plan while no record of it is written, which is missed only after that.
+        anew: whether it is for packages that are solved for anew.
+    """
 
     nonce: str
     unkept: Plan | None
+    anew: bool = False
 
 
 class Naming:
@@ -63,10 +70,11 @@ class Naming:
             InvalidRequest: nobody in particular names layers that are known from another place, and not from this one.
         """
         if anew:
-            for principal in (identity.principal, ANONYMOUS):
-                self._undecided.pop(_asked(plan, principal), None)
+            for asked in (_asked(plan, identity.principal), _asked(plan, ANONYMOUS)):
+                if asked in self._undecided and not self._undecided[asked].anew:
+                    del self._undecided[asked]
         own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
-        record, kept = await self._named(plan, identity.principal if own else ANONYMOUS, pinned)
+        record, kept = await self._named(plan, identity.principal if own else ANONYMOUS, pinned, anew)
         # Without a record the name is new.
         if own or kept is None or self._may_share(kept.record.plan, plan):
             return record
@@ -76,7 +84,7 @@ class Naming:
                 "this one; ask again when it answers",
                 field="containerConfig.layers",
             )
-        return (await self._named(plan, identity.principal, pinned))[0]
+        return (await self._named(plan, identity.principal, pinned, anew))[0]
 
     async def token_if_refused(self, plan: Plan, identity: Identity) -> str:
         """Return the token of a request that gets no record: that of an earlier one, or one that nobody is given."""
@@ -91,10 +99,12 @@ class Naming:
             given.unkept = None
         return token
 
-    async def _named(self, plan: Plan, principal: str, pinned: Pinned | None) -> tuple[Record, Stored | None]:
+    async def _named(
+        self, plan: Plan, principal: str, pinned: Pinned | None, anew: bool
+    ) -> tuple[Record, Stored | None]:
         """Return the record for a principal, and what is kept under its name."""
         if pinned is None:
-            return await self._without_pin(plan, principal)
+            return await self._without_pin(plan, principal, anew)
         record = Record(plan, principal, Pin.of(pinned.plan))
         token = record.token(self._key)
         kept = await self._records.get(token, patient=False)
@@ -117,13 +127,13 @@ class Naming:
         earlier = Record(record.plan, record.principal, nonce=kept.record.nonce)
         return (earlier, kept) if earlier.nonce and earlier.token(self._key) == token else None
 
-    async def _without_pin(self, plan: Plan, principal: str) -> tuple[Record, Stored | None]:
+    async def _without_pin(self, plan: Plan, principal: str, anew: bool) -> tuple[Record, Stored | None]:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
         if (earlier := await self._undecided_of(plan, principal)) is not None:
             return earlier
         nonce = secrets.token_hex(NONCE_BYTES)
         asked = _asked(plan, principal)
-        self._undecided[asked] = _Undecided(nonce, plan)
+        self._undecided[asked] = _Undecided(nonce, plan, anew)
         self._undecided.move_to_end(asked)
         if len(self._undecided) > UNDECIDED_HELD:
             self._undecided.popitem(last=False)
