@@ -132,6 +132,7 @@ class House:
         channels = await stack.enter_async_context(Channels(settings))
         grants = Access(database, upstream, ttl=300, grace=300)
         stack.push_async_callback(grants.close)
+        self.access = grants
         pinner = Pinner(database, grants, (), tag_ttl=self._tag_ttl, grace=300)
         contents = Contents(store, upstream, records, layer_limit=10**9, gone=pinner.doubt)
         named = Layers(store, contents, database, inflated_limit=10**9)

@@ -20,6 +20,7 @@ from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig
 from wavelet.plan.tokens import ANONYMOUS, asked_token
+from wavelet.resolve import binding
 from wavelet.resolve.known import ContainerRequest, answer_name
 
 ENV = ContainerConfig(env=("A=1",))
@@ -120,6 +121,40 @@ async def test_equal_requests_get_an_unbound_name_again_and_the_bound_one_from_t
         await pull(one, request.token)
         assert (await ask(one, augmented(registry))).token == request.token
         assert (await ask(two, augmented(registry))).token == request.token
+
+
+async def test_who_does_not_wait_gets_the_same_name_where_the_pin_is_there_soon(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binding, "NAME_WAIT", 5.0)
+    async with house(tmp_path, tag_ttl=0) as node:
+        first = await ask(node, augmented(registry), wait=0.0, keep=False)
+        registry.fault("/manifests/1$", delay=0.2, times=1)
+        again = await ask(node, augmented(registry), wait=0.0, keep=False)
+        assert again.token == first.token == (await ask(node, augmented(registry))).token
+        assert again.pin is not None
+
+
+@pytest.mark.parametrize("everybody", [True, False])
+async def test_what_a_registry_has_removed_is_answered_from_the_store(
+    registry: Registry, tmp_path: Path, everybody: bool
+) -> None:
+    """Registries clean up what no tag names any more; a private one's no may be a no to who asks."""
+    async with house(tmp_path, tag_ttl=0) as node:
+        first = await ask(node, augmented(registry))
+        before = await pull(node, first.token)
+        old = registry._tags["lab/tool", "1"]
+        move(registry)
+        await ask(node, augmented(registry))
+        registry.remove("lab/tool", old)
+        node.access.ttl = 0.0
+        if everybody:
+            assert await pull(node, first.token) == before
+            return
+        for key in list(node.access._known):
+            node.access._known.pop(key)
+        with pytest.raises(NotFound):
+            await pull(node, first.token)
 
 
 async def test_a_dry_run_gives_the_name_that_the_run_gets(registry: Registry, tmp_path: Path) -> None:

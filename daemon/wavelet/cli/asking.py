@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="e.g. linux/arm64 (linux/amd64); several make an index",
     )
     how.add_argument("--refresh", action="store_true", help="solve for packages anew, whatever was settled before")
-    how.add_argument("--dry-run", action="store_true", help="only say the name; nothing is made")
+    how.add_argument("--dry-run", action="store_true", help="only say the name, and keep the request; no image is made")
     how.add_argument("--build-repo", metavar="NAME", help="where to push the image; not served by this version")
     how.add_argument("--freeze", action="store_true", help="push the image; not served by this version")
     how.add_argument("--mirror", action="store_true", help="copy the image unchanged; not served by this version")

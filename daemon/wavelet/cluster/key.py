@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 import time
 from pathlib import Path
+
+import structlog
 
 from wavelet import plain_files
 from wavelet.cluster.publish import make_directory, publish_new
 from wavelet.config import ConfigError, Settings
 from wavelet.plain_files import NotPlainError
 from wavelet.plan.tokens import KEY_BYTES
+
+log = structlog.get_logger()
 
 KEY_NAME = "cluster.key"
 
@@ -44,15 +49,30 @@ def load_key(path: Path) -> bytes:
                 return _read(path)
             except FileNotFoundError:
                 make_directory(path.parent)
-                if not publish_new(path, secrets.token_bytes(KEY_BYTES), time.time()):
+                if publish_new(path, secrets.token_bytes(KEY_BYTES), time.time()):
+                    # A directory that is not mounted, or is misspelt, looks like a new one.
+                    log.info("made a new cluster key; nodes with another one know none of its names", path=str(path))
+                else:
                     time.sleep(_PAUSE)
         raise ConfigError(f"{path}: the cluster key exists and cannot be opened; look whether it is a dangling link")
-    except OSError as error:
+    except PermissionError as error:
+        if not os.path.lexists(path):
+            raise _unusable(path, error) from None
         raise ConfigError(
-            f"{path}: the cluster key cannot be read or made: {error.strerror}; make it by hand, "
-            f"`(umask 077; head -c {KEY_BYTES} /dev/urandom > FILE)`, and name the file in `records.key_file`",
+            f"{path}: the cluster key is there, and the daemon's user (uid {os.geteuid()}) may not read it; let it be "
+            "that user's file. All nodes have to have the same key",
             field="records.key_file",
         ) from None
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path}: the cluster key cannot be read or made: {error.strerror}; make it by hand, "
+        f"`(umask 077; head -c {KEY_BYTES} /dev/urandom > FILE)`, and name the file in `records.key_file`",
+        field="records.key_file",
+    )
 
 
 def _read(path: Path) -> bytes:

@@ -36,7 +36,13 @@ class Store(Section, frozen=True):
         Meta(description="most bytes of blobs, e.g. 200GB; empty: the lesser of 50 GB and 20 % of the free space"),
     ] = ""
     lease: Annotated[float, Meta(description="seconds for which an answered image is safe from eviction", gt=0)] = 3600
-    retention: Annotated[float, Meta(description="seconds for which a name keeps what it once answered", gt=0)] = 86400
+    retention: Annotated[
+        float,
+        Meta(
+            description="seconds for which a name hands out by digest what it once answered, without looking it up again",
+            gt=0,
+        ),
+    ] = 86400
     scrub: Annotated[
         float,
         Meta(description="seconds within which every blob is read and compared with its digest once; 0: never", ge=0),

@@ -15,7 +15,7 @@ import structlog
 
 from wavelet.ages import is_within
 from wavelet.config import Alias
-from wavelet.errors import AccessRefused, ImageNotFound, InvalidName, NotFound, UpstreamError, WaveletError
+from wavelet.errors import AccessRefused, InvalidName, NotFound, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
@@ -171,6 +171,12 @@ class Pinner:
         try:
             asking = self._ask(leaf, identity)
             return await self._access.renew(asking, leaf.repository.host, quickly=earlier is not None)
+        except NotFound as gone:
+            # A registry may remove what no tag names any more; names that were given for it go on answering it.
+            if leaf.digest is None or ANONYMOUS not in self._access.standing_in(gone, leaf.repository, identity):
+                raise
+            log.warning("an earlier answer stands in", image=str(leaf), because=gone.message)
+            return _Pin(leaf, public=True, at=time.time())
         except (UpstreamError, AccessRefused) as failure:
             error: WaveletError = failure
             stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
@@ -196,7 +202,7 @@ class Pinner:
     async def _ask_at(self, leaf: Reference, where: Reference, identity: Identity) -> _Pin:
         found, holder = await self._access.look(where, identity)
         if where.digest is not None and found.digest != where.digest:
-            raise ImageNotFound(f"{where.repository} answered {where.digest} with another digest")
+            raise UpstreamBroken(f"{where.repository} answered {where.digest} with another digest")
         return self._remember(leaf, where.at(found.digest), holder)
 
     def _aliased(self, leaf: Reference) -> Reference | None:

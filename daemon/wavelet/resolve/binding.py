@@ -7,6 +7,7 @@ made again for as long as its record is there, whatever the tags and channels ha
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 
 import structlog
@@ -21,10 +22,13 @@ from wavelet.plan.pinning import MAKER, Pin
 from wavelet.plan.plan import Plan, parts
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.resolve.access import AccessRules
-from wavelet.resolve.job import HELD, Job, Jobs, take_part
+from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
 from wavelet.resolve.known import ContainerRequest, Known, answer_name
 from wavelet.resolve.memo import Answers, Memo
 from wavelet.resolve.resolver import MAKE_LIMIT, Resolver
+
+NAME_WAIT = 1.0
+"""Seconds that who does not wait for a pin waits for it after all."""
 
 log = structlog.get_logger()
 
@@ -69,6 +73,17 @@ class Bindings:
         fixed = await self.plan(known, begun=begun, wait=MAKE_LIMIT)
         prepared = self._resolver.prepared(fixed, owner)
         return prepared or await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
+
+    async def pinned_soon(self, plan: Plan, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:
+        """Return the pin of what `job` works on since `began`, where it is there soon; why not is the job's to say.
+
+        A name without it is another one, also where whoever asks does not wait.
+        """
+        left = began + NAME_WAIT - time.monotonic()
+        if job is not None and not job.done and left > 0:
+            with contextlib.suppress(WaveletError), asking(keep=False):
+                return await (await self._resolver.pin(plan, identity)).result(left)
+        return None
 
     async def go_on(self, known: Known, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool) -> None:
         """Have the work for a request that is not decided yet be that of its name, and bind a name whose pin is known.

@@ -134,7 +134,8 @@ class KnownRequests:
         if stored is None:
             self.forget(token)
             raise TokenNotFound(
-                f"no container request has the token {token[:64]!r}: it was never made, or has expired; send it again"
+                f"no container request has the token {token[:64]!r}: it was never made, has expired or was forgotten; "
+                "send it again"
             )
         known = self._known.get(token)  # whoever has looked it up at the same moment knows how far it is
         if known is None:
@@ -144,8 +145,9 @@ class KnownRequests:
             self._bytes += known.size
             while len(self._known) > IN_MEMORY or self._bytes > BYTES:
                 self._bytes -= self._known.popitem(last=False)[1].size
-        elif known.request.pin is None and stored.pin is not None:
-            known.request = replace(known.request, pin=stored.pin)
+        else:
+            pin, expires_at = known.request.pin or stored.pin, stored.used_at + self.lifetime
+            known.request = replace(known.request, pin=pin, expires_at=expires_at)
         known.until = time.monotonic() + TTL
         return known
 

@@ -37,7 +37,7 @@ from wavelet.plan.names import path_of
 from wavelet.plan.plan import INLINE, Plan, layers, parts
 from wavelet.resolve.access import AccessRules
 from wavelet.resolve.audit import Audit, decision_of
-from wavelet.resolve.binding import Bindings
+from wavelet.resolve.binding import NAME_WAIT, Bindings
 from wavelet.resolve.events import Event
 from wavelet.resolve.history import History, Why
 from wavelet.resolve.job import Job, asking
@@ -157,7 +157,7 @@ class ContainerRequests:
                     await self._layers.take_inline(plan, inline)
                 if refresh:
                     renewing = await self._resolver.pin(plan, identity, refresh=True)
-                    await renewing.result(_left(began, wait))
+                    await renewing.result(_left(began, max(wait, NAME_WAIT)))
                 # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
                 light = dry_run and all(layer.location == INLINE for layer in layers(plan))
                 begin = self._resolver.pin if light else self._resolver.prepare
@@ -171,7 +171,9 @@ class ContainerRequests:
         has_packages = any(isinstance(part, FromConda) for part in parts(plan))
         unsolved = has_packages and renewing is not None and not renewing.done
         if pinned is None and not unsolved:
-            pinned = self._resolver.fresh(plan, identity)
+            pinned = self._resolver.fresh(plan, identity) or await self._bindings.pinned_soon(
+                plan, identity, job, began
+            )
         if unsolved or (earlier and pinned and self._resolver.latest_packages(pinned.plan) != earlier):
             about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
         known = await self._keep(
