@@ -39,7 +39,7 @@ class Store(Section, frozen=True):
     retention: Annotated[
         float,
         Meta(
-            description="seconds for which a name hands out by digest what it once answered, without looking it up again",
+            description="seconds for which what a name answered is handed out by digest without looking it up again",
             gt=0,
         ),
     ] = 86400
