@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from doubles.grpc_daemon import GrpcDaemon, refusal
 from lab.grpc_site import Do, Run
+from lab.users import passable_directory
 from wavelet.client import AsyncClient, Client, NoDaemon, WaveletRpcError
 from wavelet.client.method import Many, One
 from wavelet.client.methods import Methods
@@ -206,17 +206,14 @@ def test_the_default_target_is_where_daemons_are(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.users
 def test_a_socket_of_others_is_said_as_such(run: Run) -> None:
-    # Not in pytest's directories: others may not pass through them.
-    with tempfile.TemporaryDirectory(prefix="wl-client-") as directory:
-        Path(directory).chmod(0o755)
-        with GrpcDaemon(Path(directory)) as server:
-            Path(server.target.removeprefix("unix:")).chmod(0o600)
-            os.seteuid(65534)
-            try:
-                with pytest.raises(NoDaemon, match="may not be used by this user") as caught:
-                    run(status, server.target)
-            finally:
-                os.seteuid(0)
+    with passable_directory() as directory, GrpcDaemon(directory) as server:
+        Path(server.target.removeprefix("unix:")).chmod(0o600)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(NoDaemon, match="may not be used by this user") as caught:
+                run(status, server.target)
+        finally:
+            os.seteuid(0)
     assert caught.value.fault == "caller"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -11,7 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lab.http import Answer
@@ -32,6 +33,14 @@ answer = connection.getresponse()
 headers = {name.lower(): value for name, value in answer.getheaders()}
 print(json.dumps({"status": answer.status, "headers": headers, "body": base64.b64encode(answer.read()).decode()}))
 """
+
+
+@contextlib.contextmanager
+def passable_directory() -> Iterator[Path]:
+    """Give a directory that every user may pass into; pytest's own are closed, and what lies above them is not ours."""
+    with tempfile.TemporaryDirectory(prefix="wl-passable-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 class User:

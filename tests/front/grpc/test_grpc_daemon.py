@@ -12,7 +12,7 @@ import pytest
 
 from lab.daemon import Daemon
 from lab.processes import run
-from lab.users import User
+from lab.users import User, passable_directory
 from wavelet.client import Client, WaveletRpcError
 from wavelet.places import ADMIN_SOCKET, USER_SOCKET
 from wavelet.v1.daemon_pb2 import StatusRequest
@@ -34,16 +34,14 @@ with Client("unix:" + sys.argv[1]) as client:
 
 
 @pytest.fixture
-def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Path]]:
+def sockets() -> Iterator[tuple[Daemon, Path]]:
     """Return a daemon, and the directory of its sockets, which everyone may pass."""
-    directory = tmp_path_factory.mktemp("sockets")
-    for each in (directory, directory.parent, directory.parent.parent):
-        each.chmod(0o755)
-    settings = {"grpc": {"socket": str(directory / USER_SOCKET)}}
-    daemon = Daemon(directory / "state", settings=settings)
-    daemon.start()
-    yield daemon, directory
-    daemon.stop()
+    with passable_directory() as directory:
+        settings = {"grpc": {"socket": str(directory / USER_SOCKET)}}
+        daemon = Daemon(directory / "state", settings=settings)
+        daemon.start()
+        yield daemon, directory
+        daemon.stop()
 
 
 @pytest.mark.users

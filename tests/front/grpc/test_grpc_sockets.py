@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.users import passable_directory
 from wavelet.client import target
 from wavelet.config import ConfigError, Grpc, Settings
 from wavelet.front.grpc.sockets import closed_directory, make_directory, open_listener, paths_of
@@ -89,17 +90,15 @@ def test_the_sockets_are_where_the_settings_say(tmp_path: Path) -> None:
     assert apart == (tmp_path / "wavelet.sock", Path("/y/a.sock"))
 
 
-def test_a_directory_on_the_way_that_users_cannot_pass_is_named(tmp_path: Path) -> None:
+def test_a_directory_on_the_way_that_users_cannot_pass_is_named() -> None:
     """Fault C4: a socket with mode 0666 in a state directory with mode 0700."""
-    closed = tmp_path / "site" / "state"
-    (closed / "deep").mkdir(parents=True)
-    for each in (*tmp_path.parents, tmp_path):
-        if not each.stat().st_mode & stat.S_IXOTH:
-            each.chmod(0o755)
-    closed.chmod(0o700)
-    assert closed_directory(closed / "deep" / "wavelet.sock") == closed
-    closed.chmod(0o711)
-    assert closed_directory(closed / "deep" / "wavelet.sock") is None
+    with passable_directory() as directory:
+        closed = directory / "site" / "state"
+        (closed / "deep").mkdir(parents=True)
+        closed.chmod(0o700)
+        assert closed_directory(closed / "deep" / "wavelet.sock") == closed
+        closed.chmod(0o711)
+        assert closed_directory(closed / "deep" / "wavelet.sock") is None
 
 
 def test_who_cannot_pass_is_told_the_directory_and_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
