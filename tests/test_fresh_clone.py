@@ -30,7 +30,8 @@ def environment(**more: str) -> dict[str, str]:
     """Return this environment as a newcomer's shell has it: no virtual environment, no settings of tests."""
     left_out = ("VIRTUAL_ENV", "PYTEST_ADDOPTS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     kept = {n: v for n, v in os.environ.items() if n not in left_out and not n.startswith(("WAVELET_", "PYTEST_"))}
-    return kept | more
+    # What pip compiles is mostly never imported here.
+    return kept | {"PIP_NO_COMPILE": "1"} | more
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from wavelet.cluster.publish import TEMPORARY_SUFFIX
 from wavelet.plan.tokens import well_formed
 from wavelet.resolve.requests import PIN_WAIT
 
-ROUNDS = int(os.environ.get("WAVELET_BINDING_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("WAVELET_BINDING_ROUNDS", "3"))
 NAMES = 6
 """Names that are bound around each kill."""
 

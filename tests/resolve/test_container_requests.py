@@ -184,6 +184,7 @@ async def test_an_absent_image_is_said_at_once_though_a_layer_stalls(registry: R
     blob = small_layer({"slow": b"bytes"})
     digest = registry.add_blob("lab/tool", blob)
     stall = registry.fault(digest, delay=30)
+    registry.fault("/lab/absent/", delay=0.3)  # the layer is asked for by then
     layer = Layer(gzip.decompress(blob), blob).in_request(f"{registry.url}/v2/lab/tool/blobs/{digest}")
     body = {"containerImage": f"{registry.host}/lab/absent:1", "containerConfig": {"layers": [layer]}}
     answer = await ask(daemon, "POST", SUBMIT, body)
