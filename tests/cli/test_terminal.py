@@ -145,6 +145,7 @@ def test_ctrl_c_ends_the_call_and_the_work(site: Site) -> None:
     process = started(site, "conda", "image", "interrupted")
     try:
         wait_for(lambda: fault.hits == 1, "the fetch", LIMIT)
+        time.sleep(0.5)  # the packages may be known before the call is answered: it watches by then
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=LIMIT)
     finally:

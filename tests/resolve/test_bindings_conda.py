@@ -112,6 +112,28 @@ async def test_refreshes_of_one_moment_get_one_name(registry: Registry, node: Ho
     assert (await ask(node, specs(registry), refresh=True))[0].token != token
 
 
+async def test_who_goes_away_while_the_name_is_written_leaves_no_work(
+    registry: Registry, node: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = asyncio.Event()
+
+    async def keep(*_: object) -> str:
+        writing.set()
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(node.requests._naming, "keep", keep)
+    node.conda.go_on.clear()
+    asking = asyncio.create_task(ask(node, specs(registry), wait=0.0, keep=False))
+    await asyncio.wait_for(writing.wait(), 5)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    async with asyncio.timeout(5):
+        while node.resolver.running:
+            await asyncio.sleep(0.01)
+    assert node.conda.cancelled == node.conda.begun
+
+
 async def test_a_refresh_that_finds_the_same_keeps_the_name(registry: Registry, node: House) -> None:
     first, _ = await ask(node, specs(registry))
     second, _ = await ask(node, specs(registry), refresh=True)

@@ -15,7 +15,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import structlog
 
@@ -115,7 +115,7 @@ class Job(Generic[T]):
         Raises:
             WaitExpired: the wait ended first; the job goes on.
         """
-        with WAITS.time(), self._waiting():
+        with WAITS.time(), self.waiting():
             done, _ = await asyncio.wait({self._task}, timeout=wait)
         if not done:
             raise WaitExpired("this is still being worked on; ask again", retry_after=RETRY_AFTER)
@@ -128,7 +128,7 @@ class Job(Generic[T]):
             WaveletError: the work has failed; all events come before that.
         """
         view = View(self.account)
-        with self._waiting():
+        with self.waiting():
             while not self.done:
                 for event in view.news():
                     yield event
@@ -153,10 +153,11 @@ class Job(Generic[T]):
         self._parts.clear()
 
     @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[Self]:
+        """Count as one who waits: if that is cancelled inside, and nobody else waits or keeps this, it ends."""
         self._waiters += 1
         try:
-            yield
+            yield self
         except (asyncio.CancelledError, GeneratorExit):
             if self._waiters == 1 and not self.kept and not self.done:
                 self.given_up = True

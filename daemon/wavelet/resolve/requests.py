@@ -124,7 +124,8 @@ class ContainerRequests:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
         try:
-            request, state = await self._submit(plan, identity, inline, about, dry_run, refresh, wait, keep)
+            with contextlib.ExitStack() as waits:
+                request, state = await self._submit(plan, identity, inline, about, dry_run, refresh, wait, keep, waits)
         except WaveletError as error:
             token = await self._naming.token_if_refused(plan, identity)
             self.refused(error, about, identity, token, plan)
@@ -145,6 +146,7 @@ class ContainerRequests:
         refresh: bool,
         wait: float,
         keep: bool,
+        waits: contextlib.ExitStack,
     ) -> tuple[ContainerRequest, State]:
         began = time.monotonic()
         state: State = Pending()
@@ -156,14 +158,14 @@ class ContainerRequests:
                 async with asyncio.timeout(PIN_WAIT):
                     await self._layers.take_inline(plan, inline)
                 if refresh:
-                    renewing = await self._resolver.pin(plan, identity, refresh=True)
+                    renewing = waits.enter_context((await self._resolver.pin(plan, identity, refresh=True)).waiting())
                     await renewing.result(_left(began, max(wait, NAME_WAIT)))
                 # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
                 light = dry_run and all(layer.location == INLINE for layer in layers(plan))
                 begin = self._resolver.pin if light else self._resolver.prepare
                 pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
                 if pinned is None:
-                    job = await begin(plan, identity)
+                    job = waits.enter_context((await begin(plan, identity)).waiting())
                     pinned = await job.result(_left(began, wait))
                 state = Ready()
         except (UpstreamError, OurError) as error:
@@ -176,9 +178,8 @@ class ContainerRequests:
             )
         if unsolved or (earlier and pinned and self._resolver.latest_packages(pinned.plan) != earlier):
             about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
-        known = await self._keep(
-            await self._naming.record(plan, identity, pinned, anew=refresh and has_packages), inline, about
-        )
+        record = await self._naming.record(plan, identity, pinned, anew=refresh and has_packages)
+        known = await self._keep(record, inline, about)
         if refresh:
             known.progress.forget()
         done = isinstance(state, Ready) and not dry_run
