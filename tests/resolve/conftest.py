@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
+from doubles.registry import Registry
 from wavelet.resolve import binding
 
 
@@ -11,3 +14,12 @@ from wavelet.resolve import binding
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have who does not wait for a pin get a name without one, as where a registry takes its time."""
     monkeypatch.setattr(binding, "NAME_WAIT", 0.0)
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    """Return a registry with a tool, and a base for packages."""
+    async with Registry() as running:
+        running.add_image("lab/tool", "1")
+        running.add_image("lab/base", "1")
+        yield running

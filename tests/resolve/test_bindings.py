@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ from wavelet.resolve import binding
 from wavelet.resolve.known import ContainerRequest, answer_name
 
 ENV = ContainerConfig(env=("A=1",))
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/tool", "1")
-        yield running
 
 
 def augmented(registry: Registry, tag: str = "1") -> WithConfig:

@@ -25,13 +25,6 @@ BEFORE, AFTER = (package("a"), package("b")), (package("a"), package("c"))
 
 
 @pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/base", "1")
-        yield running
-
-
-@pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path / "state", tag_ttl=0) as built:
         built.conda.packages = BEFORE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,6 @@ from doubles.registry import Registry
 from wavelet.errors import DamagedBinding
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.pinning import Pin
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/tool", "1")
-        yield running
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from house import House, house, registry_plan
 from test_bindings import ask, move, old_name, pull
 
@@ -17,13 +15,6 @@ from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
 from wavelet.resolve.known import answer_name
 
 BLOB = small_layer({"added": b"yes"})
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/tool", "1")
-        yield running
 
 
 def at(registry: Registry, place: str) -> WithConfig:

@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,13 +18,6 @@ from lab.http import Answer, request
 from lab.images import Layer
 
 SUBMIT = "/v1alpha2/container"
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/tool", "1")
-        yield running
 
 
 async def ask(daemon: Daemon, method: str, path: str, body: Any = None) -> Answer:

@@ -28,13 +28,6 @@ ANN, BOB = Identity(1001), Identity(1002)
 
 
 @pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/base", "1")
-        yield running
-
-
-@pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path / "state") as built:
         yield built

@@ -24,13 +24,6 @@ PACKAGES = tuple(package(name) for name in ("a", "b", "c"))
 
 
 @pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    async with Registry() as running:
-        running.add_image("lab/base", "1")
-        yield running
-
-
-@pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path / "state") as built:
         built.conda.packages = PACKAGES

@@ -85,5 +85,7 @@ def _name(part: Base) -> str:
 
 
 def _stands_still(part: Base) -> bool:
-    source = part.base if isinstance(part, FromLock | FromConda) else part
-    return source.reference.digest is not None and not isinstance(part, FromConda)
+    if isinstance(part, FromConda):
+        return False
+    source = part.base if isinstance(part, FromLock) else part
+    return source.reference.digest is not None

@@ -61,8 +61,7 @@ class Bindings:
         Raises:
             WaveletError: it has just failed.
         """
-        owner = self._rules.identity_of(known.request.principal)
-        key = known.request.token, await self._resolver.logins_version(owner)
+        owner, key = await self._owner_and_key(known)
         return self._jobs.join("prepare", key, lambda: self._prepare(known, owner, begun), MAKE_LIMIT)
 
     async def _prepare(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
@@ -108,7 +107,7 @@ class Bindings:
         """Return what a name answers, of which nothing moves; bind it if it is bound to nothing yet.
 
         Raises:
-            ImageNotFound: it stands for an image as only an other version of wavelet makes it.
+            ImageNotFound: it stands for an image that only another version of wavelet makes.
             AccessRefused: it is a name for everybody, and what was asked for is not for everybody.
             DirectoryUnavailable: the binding can be neither written nor read now.
             WaveletError: what was asked for cannot be pinned.
@@ -130,9 +129,13 @@ class Bindings:
         Raises:
             WaveletError: it has just failed.
         """
-        owner = self._rules.identity_of(known.request.principal)
-        key = known.request.token, await self._resolver.logins_version(owner)
+        owner, key = await self._owner_and_key(known)
         return self._jobs.join("bind", key, lambda: self._bind(known, owner, begun), MAKE_LIMIT)
+
+    async def _owner_and_key(self, known: Known) -> tuple[Identity, tuple[str, str]]:
+        """Return for whom a name is, and the key of work for it: a new login makes it a new question."""
+        owner = self._rules.identity_of(known.request.principal)
+        return owner, (known.request.token, await self._resolver.logins_version(owner))
 
     async def _bind(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pin:
         request = known.request

@@ -24,12 +24,6 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
 """
 
-
-def answer_name(token: str) -> str:
-    """Return the name under which `Answers` keeps what a token has answered."""
-    return f"wt/{token}"
-
-
 SOLVED_ANEW = (
     "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
     "answering what it did"
@@ -37,6 +31,7 @@ SOLVED_ANEW = (
 SOLVING_ANEW = (
     "the packages are being solved for anew, so that this is a new name; those before go on answering what they did"
 )
+"""Notes on a request that was to have its packages solved for anew: it was, or it takes longer than a POST waits."""
 
 IMAGE_LIMIT = 500
 """Characters of what a request asked for that the history has."""
@@ -45,6 +40,11 @@ IN_MEMORY = 20_000
 BYTES = 64 * 1024 * 1024
 TTL = 30.0
 """Seconds after which a request in memory is looked up again: another node may have evicted it."""
+
+
+def answer_name(token: str) -> str:
+    """Return the name under which `Answers` keeps what a token has answered."""
+    return f"wt/{token}"
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
