@@ -56,6 +56,7 @@ class WaveletError(Exception):
     """Base of all errors.
 
     Attributes:
+        reason: what programs know it by (`ErrorInfo.reason`, rows of the history); it stays when the class is renamed.
         fault: whose fault it is.
         status: the HTTP status that answers it, on every door.
         code: the error code of the distribution-spec's error body, for `/v2` answers.
@@ -67,6 +68,7 @@ class WaveletError(Exception):
         stands_until: until when (`time.monotonic`) jobs answer with it; 0.0 before one has failed with it.
     """
 
+    reason: ClassVar[str] = "WAVELET_ERROR"
     fault: ClassVar[Fault] = Fault.OURS
     status: ClassVar[int] = 500
     code: ClassVar[str] = "UNKNOWN"
@@ -92,6 +94,7 @@ class WaveletError(Exception):
 class CallerError(WaveletError):
     """The request cannot be answered as it stands."""
 
+    reason = "CALLER_ERROR"
     fault = Fault.CALLER
     status = 400
     code = "UNSUPPORTED"
@@ -101,46 +104,55 @@ class CallerError(WaveletError):
 class InvalidRequest(CallerError):
     """A member of a request is missing, of the wrong type, or contradicts another."""
 
+    reason = "INVALID_REQUEST"
+
 
 class InvalidDigest(InvalidRequest):
     """A digest does not follow the grammar, or is of an algorithm that is not known."""
 
+    reason = "INVALID_DIGEST"
     code = "DIGEST_INVALID"
 
 
 class InvalidName(CallerError):
     """An image reference or repository name does not follow the grammar."""
 
+    reason = "INVALID_NAME"
     code = "NAME_INVALID"
 
 
 class DigestMismatch(CallerError):
     """Bytes that a request names do not have the digest or size it says."""
 
+    reason = "DIGEST_MISMATCH"
     code = "DIGEST_INVALID"
 
 
 class Unsolvable(CallerError):
     """No set of packages satisfies the specs. The message ends with the solver's own explanation, which has lines."""
 
+    reason = "UNSOLVABLE"
     code = "MANIFEST_UNKNOWN"
 
 
 class ScriptFailed(CallerError):
     """A package's post-link script fails, or wants what it cannot have: it takes another package, or version."""
 
+    reason = "SCRIPT_FAILED"
     code = "MANIFEST_UNKNOWN"
 
 
 class MethodRefused(CallerError):
     """A route that is there does not take this method; nothing is ever pushed here, or deleted."""
 
+    reason = "METHOD_REFUSED"
     status = 405
 
 
 class TooLarge(CallerError):
     """A body or a member is larger than what is accepted."""
 
+    reason = "TOO_LARGE"
     status = 413
     code = "SIZE_INVALID"
 
@@ -148,6 +160,7 @@ class TooLarge(CallerError):
 class RangeInvalid(CallerError):
     """A Range begins behind the end of the content (RFC 9110, 14.1.2)."""
 
+    reason = "RANGE_INVALID"
     status = 416
     code = "RANGE_INVALID"
 
@@ -159,6 +172,7 @@ class RangeInvalid(CallerError):
 class NotFound(CallerError):
     """What is named does not exist."""
 
+    reason = "NOT_FOUND"
     status = 404
     code = "NAME_UNKNOWN"
 
@@ -166,17 +180,21 @@ class NotFound(CallerError):
 class ImageNotFound(NotFound):
     """The upstream registry has answered that it has no such image."""
 
+    reason = "IMAGE_NOT_FOUND"
     code = "MANIFEST_UNKNOWN"
 
 
 class BlobNotFound(NotFound):
     """No image that this name has answered contains the blob."""
 
+    reason = "BLOB_NOT_FOUND"
     code = "BLOB_UNKNOWN"
 
 
 class TokenNotFound(NotFound):
     """No container request is known under this token."""
+
+    reason = "TOKEN_NOT_FOUND"
 
 
 class AccessRefused(CallerError):
@@ -186,6 +204,7 @@ class AccessRefused(CallerError):
         declined: the upstream's last word was 403, which registries also say when they do not want to answer now.
     """
 
+    reason = "ACCESS_REFUSED"
     status = 403
     code = "DENIED"
 
@@ -197,6 +216,7 @@ class AccessRefused(CallerError):
 class ForeignRequest(CallerError):
     """A request that a browser was led to make: a Host that is not this daemon's, or an Origin."""
 
+    reason = "FOREIGN_REQUEST"
     status = 421
     code = "DENIED"
 
@@ -204,16 +224,20 @@ class ForeignRequest(CallerError):
 class NotServed(CallerError):
     """A part of the protocol that this version does not have."""
 
+    reason = "NOT_SERVED"
     status = 501
 
 
 class NewerForm(NotServed):
     """What a newer wavelet has kept, in a form that this one does not know. It is left as it is."""
 
+    reason = "NEWER_FORM"
+
 
 class UpstreamError(WaveletError):
     """A registry or another server that wavelet asks does not do its part."""
 
+    reason = "UPSTREAM_ERROR"
     fault = Fault.UPSTREAM
     status = 502
     remembered = 5.0
@@ -223,10 +247,13 @@ class UpstreamError(WaveletError):
 class UpstreamUnreachable(UpstreamError):
     """No connection, a connection that broke, or no answer in time."""
 
+    reason = "UPSTREAM_UNREACHABLE"
+
 
 class UpstreamBusy(UpstreamError):
     """The server says that it will not answer now (408, 429, 5xx)."""
 
+    reason = "UPSTREAM_BUSY"
     status = 503
     code = "TOOMANYREQUESTS"
 
@@ -234,30 +261,35 @@ class UpstreamBusy(UpstreamError):
 class UpstreamBroken(UpstreamError):
     """The server's answer cannot be right: wrong digest or size, not the protocol."""
 
+    reason = "UPSTREAM_BROKEN"
     passing = False
 
 
 class OurError(WaveletError):
     """Something in this daemon or its machine."""
 
+    reason = "OUR_ERROR"
     passing = True
 
 
 class NoSpace(OurError):
     """The content does not fit: everything in the store is in use, or the disk is full."""
 
+    reason = "NO_SPACE"
     status = 507
 
 
 class NeverFits(NoSpace):
     """Content alone is larger than the store may be."""
 
+    reason = "NEVER_FITS"
     passing = False
 
 
 class DirectoryUnavailable(OurError):
     """Where requests are kept is away, or cannot be read or written. What is in it is as it was."""
 
+    reason = "DIRECTORY_UNAVAILABLE"
     status = 503
     code = "TOOMANYREQUESTS"
 
@@ -268,6 +300,7 @@ class DamagedBinding(OurError):
     Clients repeat a 5xx for minutes; this one is for good.
     """
 
+    reason = "DAMAGED_BINDING"
     status = 404
     code = "NAME_UNKNOWN"
     passing = False
@@ -276,14 +309,19 @@ class DamagedBinding(OurError):
 class EngineFailed(OurError):
     """A container engine that is there does not do its part; the message says which, and what it said."""
 
+    reason = "ENGINE_FAILED"
+
 
 class NotStarted(OurError):
     """A user's own daemon does not start, or its port or directory is somebody else's."""
+
+    reason = "NOT_STARTED"
 
 
 class WaitExpired(OurError):
     """A bounded wait ended before the work did; the work goes on."""
 
+    reason = "WAIT_EXPIRED"
     status = 503
     code = "TOOMANYREQUESTS"
 
@@ -291,6 +329,7 @@ class WaitExpired(OurError):
 class Stopping(OurError):
     """wavelet is being stopped before it could answer."""
 
+    reason = "STOPPING"
     status = 503
     code = "TOOMANYREQUESTS"
     passing = False
@@ -308,4 +347,5 @@ class Stopping(OurError):
 class Internal(OurError):
     """A defect in wavelet. The message carries the id under which the log has the details."""
 
+    reason = "INTERNAL"
     passing = False

@@ -17,11 +17,11 @@ import aiohttp
 
 from wavelet.app import running
 from wavelet.cli import serve
-from wavelet.cli.engine import Engine, EngineFailed, find_engine
+from wavelet.cli.engine import Engine, find_engine
 from wavelet.cli.puller import pull
 from wavelet.cli.sample import SampleRegistry, pack
 from wavelet.config import Settings
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.logs import configure
 

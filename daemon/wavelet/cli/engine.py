@@ -6,17 +6,13 @@ import asyncio
 import shutil
 from dataclasses import dataclass
 
-from wavelet.errors import OurError
+from wavelet.errors import EngineFailed
 
 PROBE_LIMIT = 5.0
 """Seconds within which a working engine has answered."""
 
 RUN_LIMIT = 120.0
 """Seconds for a pull or a run."""
-
-
-class EngineFailed(OurError):
-    """The container engine has failed; its own words are in the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class WaveletRpcError(Exception):
         code: the status code of the call.
         message: the sentence for people, which is also the text of the exception.
         fault: who has to act: `caller`, `upstream` (a registry or channel), or `wavelet`.
-        reason: the error's class in upper snake case, e.g. `IMAGE_NOT_FOUND`; empty if the daemon has not said it.
+        reason: what programs know the error by, e.g. `IMAGE_NOT_FOUND`; empty if the daemon has not said it.
         field: the member of the request at fault, in its JSON form, e.g. `packages.entries[0]`; empty if there is none.
         retry_after: seconds after which asking again makes sense; None if that is not known.
     """

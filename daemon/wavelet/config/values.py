@@ -17,6 +17,8 @@ _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 class ConfigError(InvalidRequest):
     """The settings cannot be used; the message names the file or variable and the key."""
 
+    reason = "CONFIG_ERROR"
+
 
 def split_address(text: str, key: str) -> tuple[str, int]:
     """Split `HOST:PORT` (IPv6 in brackets); the host is `localhost` or an IP address.

@@ -40,7 +40,7 @@ _K = TypeVar("_K")
 
 
 class Why(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error as it is kept: its class, its message, the request's member at fault, whether it may pass."""
+    """An error as kept: its reason (camel case), its message, the request's member at fault, whether it may pass."""
 
     kind: str
     message: str
@@ -50,12 +50,12 @@ class Why(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def of(cls, error: WaveletError) -> Self:
         """Return what is kept of an error."""
-        return cls(type(error).__name__, error.message, error.field, error.passing)
+        return cls(_kind(error), error.message, error.field, error.passing)
 
     @property
     def error(self) -> WaveletError:
-        """The error again; one of a class that is no longer known is the daemon's."""
-        kind = next((each for each in _kinds(WaveletError) if each.__name__ == self.kind), OurError)
+        """The error again; one of a kind that is not known is the daemon's."""
+        kind = next((each for each in _kinds(WaveletError) if _kind(each) == self.kind), OurError)
         error = kind.__new__(kind)
         WaveletError.__init__(error, self.message, field=self.field)
         error.passing = self.passing
@@ -185,6 +185,11 @@ class History:
 
 def _is_same(one: Entry, other: Entry) -> bool:
     return msgspec.structs.replace(one, at=other.at) == other
+
+
+def _kind(error: WaveletError | type[WaveletError]) -> str:
+    """Return how rows name an error, `ImageNotFound` for the reason `IMAGE_NOT_FOUND`."""
+    return error.reason.title().replace("_", "")
 
 
 def _kinds(root: type[WaveletError]) -> Iterator[type[WaveletError]]:

@@ -66,6 +66,8 @@ _log = structlog.get_logger(__name__)
 class ConnectionBroke(UpstreamUnreachable):
     """A connection that was lost for a moment's reason; the same request may be made again at once."""
 
+    reason = "CONNECTION_BROKE"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -36,7 +34,6 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def code_of(error: WaveletError) -> grpc.StatusCode:
@@ -46,11 +43,6 @@ def code_of(error: WaveletError) -> grpc.StatusCode:
     if isinstance(error, ConfigError):
         return grpc.StatusCode.FAILED_PRECONDITION
     return _CODES.get(error.status, grpc.StatusCode.INTERNAL)
-
-
-def reason_of(error: WaveletError) -> str:
-    """Return an error's class in upper snake case, `IMAGE_NOT_FOUND`."""
-    return _WORD.sub("_", type(error).__name__).upper()
 
 
 def text_of(error: WaveletError) -> str:
@@ -69,7 +61,7 @@ def ending(error: WaveletError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, 
 
 def _details(error: WaveletError) -> list[Message]:
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=reason_of(error), domain=DOMAIN, metadata={"fault": error.fault.value})
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={"fault": error.fault.value})
     ]
     if error.field is not None:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field[:FIELD_LIMIT])

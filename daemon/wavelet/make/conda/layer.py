@@ -28,6 +28,8 @@ _AHEAD = 3
 class Outgrown(NoSpace):
     """A blob is larger than the room that was set aside for it."""
 
+    reason = "OUTGROWN"
+
 
 class Written(NamedTuple):
     """A finished blob: digest and size in bytes, the digest of its tar, and where its files are."""
