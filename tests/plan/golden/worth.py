@@ -1,0 +1,126 @@
+"""What a plan, a name or a request is worth, in words that go into files. All that it needs of the code is here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wavelet.errors import WaveletError
+from wavelet.front.registry.names import parse_name
+from wavelet.front.registry.plans import plan_of, read_named
+from wavelet.front.wave.models import SubmitBody
+from wavelet.front.wave.translate import translate
+from wavelet.image.platform import Platform
+from wavelet.plan.asked import CondaDefaults
+from wavelet.plan.canonical import canonical, decode, encode, key
+from wavelet.plan.conda_names import name_for
+from wavelet.plan.names import is_called, path_of, pull_name, served_as, tag_of
+from wavelet.plan.pinning import Pin
+from wavelet.plan.tokens import asked_token, decided_token, undecided_token
+
+Worth = dict[str, Any]
+
+HERE = Path(__file__).parent
+RECORDED = HERE.parents[1] / "wave" / "bodies"
+KEY = bytes(range(32))
+NONCE = "0123456789abcdef" * 2
+AUTHORITY = "127.0.0.1:9090"
+SITE = CondaDefaults.of("debian:12", ("procps-ng",), ("conda-forge", "bioconda"), platform=Platform("linux", "amd64"))
+
+
+def load(name: str) -> dict[str, Worth]:
+    """Return a golden file."""
+    return json.loads((HERE / f"{name}.json").read_text("utf-8"))
+
+
+def of_part(record: str) -> Worth:
+    """Return what a plan is worth that no name stands for, by its form in records."""
+    plan = decode(record.encode())
+    return {"record": encode(plan).decode(), "canonical": canonical(plan).decode(), "key": key(plan)}
+
+
+def of_plan(record: str, pinned: str, before: str | None) -> Worth:
+    """Return what a plan, and what it was pinned to, are worth; `before` is a path that it was called by once."""
+    asked, fixed = decode(record.encode()), decode(pinned.encode())
+    pin = Pin.of(fixed)
+    written = pin.encode(asked)
+    assert Pin.decode(json.loads(json.dumps(written)), asked) == pin
+    assert pin.fix(asked) == fixed
+    path = path_of(asked)
+    assert is_called(path, asked)
+    decided = decided_token(KEY, asked, pin, "anonymous")
+    worth = of_part(record) | {
+        "pinned": encode(fixed).decode(),
+        "pinned key": key(fixed),
+        "pin": {"name": pin.name, "record": json.dumps(written, separators=(",", ":"))},
+        "tokens": {
+            "decided": decided,
+            "decided, somebody's": decided_token(KEY, asked, pin, "uid:1000"),
+            "undecided": undecided_token(KEY, asked, NONCE, "anonymous"),
+            "undecided, somebody's": undecided_token(KEY, asked, NONCE, "uid:1000"),
+            "asked": asked_token(KEY, asked, "anonymous"),
+            "asked, somebody's": asked_token(KEY, asked, "uid:1000"),
+        },
+        "path": path,
+        "served as": str(served_as(asked)),
+        "tag": tag_of(asked, path),
+        "name": pull_name(AUTHORITY, decided, asked),
+    }
+    if before is not None:
+        worth["before"] = {"path": before, "called": is_called(before, asked), "tag": tag_of(asked, before)}
+    return worth
+
+
+def of_name(name: str, registry: str | None, platform: str | None) -> Worth:
+    """Return what a name is worth that engines pull, or what is said of it."""
+    chosen = None if platform is None else Platform.parse(platform, "platform")
+    said: Worth = {"name": name, "registry": registry, "platform": platform}
+
+    def ask() -> Worth:
+        named = read_named(name, "name", reserved=registry is None)
+        meant = named.name if registry is None else parse_name(named.path, registry, reserved=True)
+        plan = plan_of(meant, named.reference, SITE, chosen)
+        worth = of_part(encode(plan).decode()) | {"text": named.text}
+        if "conda" in json.loads(worth["record"])["plan"]:
+            worth["name for"] = list(name_for(plan, SITE))
+        return worth
+
+    return said | _worth_or_refusal(ask)
+
+
+def of_body(body: Worth, api: str) -> Worth:
+    """Return what a container request is worth, or what is said of it."""
+
+    def ask() -> Worth:
+        asked = translate(msgspec.json.decode(json.dumps(body), type=SubmitBody), api, SITE)
+        plan = asked.plan
+        return of_part(encode(plan).decode()) | {
+            "image": asked.image,
+            "inline": {str(digest): hashlib.sha256(data).hexdigest() for digest, data in asked.inline.items()},
+            "dry run": asked.dry_run,
+            "notes": list(asked.notes),
+            "undecided": undecided_token(KEY, plan, NONCE, "anonymous"),
+            "asked": asked_token(KEY, plan, "anonymous"),
+        }
+
+    return _worth_or_refusal(ask)
+
+
+def recorded(name: str) -> tuple[Worth, str]:
+    """Return the body of a recorded request, and the form of the interface that it was sent to."""
+    request = json.loads((RECORDED / name).read_text("utf-8"))
+    body = request.get("body", request)
+    api = "v1" if request.get("path") == "/container-token" else "v1alpha2"
+    return json.loads(body) if isinstance(body, str) else body, api
+
+
+def _worth_or_refusal(ask: Callable[[], Worth]) -> Worth:
+    try:
+        return ask()
+    except WaveletError as error:
+        return {"refused": error.message, "field": error.field}
