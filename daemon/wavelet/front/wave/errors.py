@@ -24,8 +24,11 @@ TEXT_LIMIT = 4000
 _FAILED_DEPENDENCY = 424
 
 
-def answering(handler: Handler, refused: Refused) -> Handler:
-    """Return `handler` with every exception turned into an answer, a defect also into an entry of the log."""
+def answering(kind: str, handler: Handler, refused: Refused) -> Handler:
+    """Return `handler` with every exception turned into an answer, a defect also into an entry of the log.
+
+    `kind` is what metrics call its requests.
+    """
 
     @functools.wraps(handler)
     async def answered(request: web.Request) -> web.StreamResponse:
@@ -38,7 +41,7 @@ def answering(handler: Handler, refused: Refused) -> Handler:
             raise
         except Exception:  # noqa: BLE001 - the last resort of the door: it is logged, and the client gets its id
             response = message_response(defect(request), request.method)
-        REQUESTS.labels("wave", handler.__name__, response.status).inc()
+        REQUESTS.labels("wave", kind, response.status).inc()
         return response
 
     return answered

@@ -66,26 +66,26 @@ def add_routes(
     """
     door = _WaveDoor(requests, inspection, authority, site)
     routes = [
-        (web.post, "/v1alpha2/container", door.submit),
-        (web.post, "/container-token", door.submit_v1),
-        (web.get, "/v1alpha2/container/{token}", door.describe_container),
-        (web.get, "/v1alpha2/container/{token}/status", door.container_status),
-        (web.get, "/container-token/{token}", door.describe_token),
-        (web.delete, "/container-token/{token}", door.evict_token),
-        (web.get, "/v1alpha1/builds/{build}", door.describe_build),
-        (web.get, "/v1alpha1/builds/{build}/status", door.build_status),
-        (web.get, "/v1alpha1/builds/{build}/logs", door.build_log),
-        (web.get, "/v1alpha1/builds/{build}/condalock", door.build_lock),
-        (web.post, "/v1alpha1/inspect", door.inspect),
-        (web.post, "/v1alpha2/inspect", door.inspect),
-        (web.post, "/v1alpha2/validate-creds", door.validate_credentials),
-        (web.post, "/validate-creds", door.validate_credentials),
-        (web.get, "/view/containers/{token}", door.view_container),
-        (web.get, "/view/builds/{build}", door.view_build),
-        (web.get, "/service-info", _service_info),
-        (web.get, "/", _front_page),
-        (web.get, "/robots.txt", _robots),
-        (web.get, "/favicon.ico", _no_icon),
+        (web.post, "/v1alpha2/container", "submit", door.submit),
+        (web.post, "/container-token", "submit_v1", door.submit_v1),
+        (web.get, "/v1alpha2/container/{token}", "describe_container", door.describe_container),
+        (web.get, "/v1alpha2/container/{token}/status", "container_status", door.container_status),
+        (web.get, "/container-token/{token}", "describe_token", door.describe_token),
+        (web.delete, "/container-token/{token}", "evict_token", door.evict_token),
+        (web.get, "/v1alpha1/builds/{build}", "describe_build", door.describe_build),
+        (web.get, "/v1alpha1/builds/{build}/status", "build_status", door.build_status),
+        (web.get, "/v1alpha1/builds/{build}/logs", "build_log", door.build_log),
+        (web.get, "/v1alpha1/builds/{build}/condalock", "build_lock", door.build_lock),
+        (web.post, "/v1alpha1/inspect", "inspect", door.inspect),
+        (web.post, "/v1alpha2/inspect", "inspect", door.inspect),
+        (web.post, "/v1alpha2/validate-creds", "validate_credentials", door.validate_credentials),
+        (web.post, "/validate-creds", "validate_credentials", door.validate_credentials),
+        (web.get, "/view/containers/{token}", "view_container", door.view_container),
+        (web.get, "/view/builds/{build}", "view_build", door.view_build),
+        (web.get, "/service-info", "_service_info", _service_info),
+        (web.get, "/", "_front_page", _front_page),
+        (web.get, "/robots.txt", "_robots", _robots),
+        (web.get, "/favicon.ico", "_no_icon", _no_icon),
     ]
 
     def refused(request: web.Request, error: WaveletError) -> None:
@@ -93,7 +93,7 @@ def add_routes(
             door, _, name = request.path.lstrip("/").partition("/")
             audit.note(decision_of(error), door=door, uid=_identity(request).uid, name=name, reason=error.message)
 
-    app.add_routes([method(path, answering(handler, refused)) for method, path, handler in routes])
+    app.add_routes([method(path, answering(kind, handler, refused)) for method, path, kind, handler in routes])
 
 
 class _WaveDoor:
