@@ -8,6 +8,7 @@ import pytest
 
 from documented.wire import golden
 from documented.wire.shapes import shape_of
+from wavelet.cli.doctor_checks import Finding
 from wavelet.config import Settings
 from wavelet.front.operations import State
 from wavelet.front.wave import models
@@ -28,6 +29,7 @@ DOCUMENTS: dict[str, Any] = {
     "wave: build status": models.BuildStatusAnswer,
     "wave: service-info": models.ServiceInfoAnswer,
     "statusz": State,
+    "doctor: finding": Finding,
     "audit log": Line,
     "node.db: entries.entry": Entry,
     "node.db: outcomes.outcome": Outcome,

@@ -25,7 +25,7 @@ def _shape(info: inspect.Type) -> Any:
     match info:
         case inspect.Metadata():
             return _shape(info.type)
-        case inspect.StructType() | inspect.TypedDictType():
+        case inspect.StructType() | inspect.TypedDictType() | inspect.DataclassType():
             return {field.encode_name: _shape(field.type) for field in info.fields}
         case inspect.ListType() | inspect.VarTupleType():
             return [_shape(info.item_type)]
