@@ -41,6 +41,8 @@ import who_asks  # noqa: E402
 from field import Field  # noqa: E402
 from report import Row, table  # noqa: E402
 
+from lab import zygote  # noqa: E402
+
 PARTS = {
     "serving": {
         "ready": ready,
@@ -94,6 +96,7 @@ def main() -> int:
     if missing:
         print(f"make bench needs {', '.join(missing)} (apt-get install {_PACKAGES})")
         return 1
+    zygote.COUNT = 0
     with tempfile.TemporaryDirectory(prefix="wavelet-bench-") as directory, Field(Path(directory)) as field:
         for part, measures in PARTS.items():
             chosen = [name for name in measures if name in asked or part in asked]

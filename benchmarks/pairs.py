@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from field import Distribution, raw_layer
 from report import Row, against, machine, table
 
-from lab import conda_asks, images, nextflow, task_image
+from lab import conda_asks, images, nextflow, task_image, zygote
 from lab.conda_asks import CHANNEL, CondaSite
 from lab.conda_channel import ChannelServer, make_channel
 from lab.conda_index import repodata
@@ -157,6 +157,7 @@ def _compare(measure: str, versions: dict[str, Asked], rounds: int, ask: Callabl
 def main() -> None:
     """Run all measures and print the table."""
     other, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
+    zygote.COUNT = 0
     with tempfile.TemporaryDirectory(prefix="wavelet-bench-") as place, ExitStack() as stack:
         directory = Path(place)
         site = stack.enter_context(opened(directory))

@@ -64,3 +64,9 @@ def test_what_is_read_before_imports_is_started(tmp_path: Path) -> None:
     assert zygote.may_fork([*zygote.PROGRAM, "serve"], {"WAVELET_STORE_LIMIT": "1GB", "TMPDIR": str(tmp_path)})
     assert not zygote.may_fork([*zygote.PROGRAM, "serve"], {"PYTHONUTF8": "1"})
     assert not zygote.may_fork(["unshare", *zygote.PROGRAM, "serve"], {})
+
+
+def test_who_measures_has_its_daemons_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert zygote.may_fork(zygote.PROGRAM, {})
+    monkeypatch.setattr(zygote, "COUNT", 0)
+    assert not zygote.may_fork(zygote.PROGRAM, {})

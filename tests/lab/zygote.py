@@ -33,6 +33,8 @@ READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "SSL_", "GRPC_", "MALLOC_")
 """Variables that are read before or while modules are imported; who sets one has to be started."""
 
 COUNT = 2
+"""How many take turns. With none, as benchmarks set it, daemons are started: what they measure is real."""
+
 ANSWER_SECONDS = 30.0
 END_SECONDS = 5.0
 REQUEST_BYTES = 1_000_000
@@ -129,7 +131,8 @@ _starting = threading.Lock()
 
 def may_fork(command: Sequence[str], variables: Mapping[str, object]) -> bool:
     """Tell whether a process of this command, with these variables set, can be forked."""
-    return tuple(command[: len(PROGRAM)]) == PROGRAM and not any(name.startswith(READ_EARLY) for name in variables)
+    own = tuple(command[: len(PROGRAM)]) == PROGRAM
+    return own and COUNT > 0 and not any(name.startswith(READ_EARLY) for name in variables)
 
 
 def fork(command: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> Forked:
