@@ -1,4 +1,4 @@
-"""The members of what goes over HTTP, and of what is kept as JSON; and the settings, by their keys and types."""
+"""The members of what goes over HTTP, and of what is kept as JSON; the settings by keys and types; the variables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ import pytest
 from documented.wire import golden
 from documented.wire.shapes import shape_of
 from wavelet.cli.doctor_checks import Finding
+from wavelet.cli.exports import exports
+from wavelet.cli.private import place_of
 from wavelet.config import Settings
+from wavelet.config.keys import variables
 from wavelet.front.operations import State
 from wavelet.front.wave import models
+from wavelet.make.conda.info import LayerInfo
+from wavelet.places import find_socket
 from wavelet.resolve.audit import Line
 from wavelet.resolve.history import Entry, Outcome
 from wavelet.resolve.known import About
+
+_PLACES = ("WAVELET_SOCKET", "WAVELET_PRIVATE_DIRECTORY", "WAVELET_PRIVATE_PORT")
 
 DOCUMENTS: dict[str, Any] = {
     "wave: submit": models.SubmitBody,
@@ -31,6 +38,7 @@ DOCUMENTS: dict[str, Any] = {
     "statusz": State,
     "doctor: finding": Finding,
     "audit log": Line,
+    "layer of packages": LayerInfo,
     "node.db: entries.entry": Entry,
     "node.db: outcomes.outcome": Outcome,
     "node.db: requests.about": About,
@@ -49,3 +57,17 @@ def test_no_document_is_forgotten() -> None:
 def test_settings() -> None:
     """Defaults and variables are on the page of the settings, which a test holds to the code."""
     assert shape_of(Settings) == golden("settings")
+
+
+def test_variables_that_are_read() -> None:
+    """Each setting's, and those that say where a user's own daemon is."""
+    read = {*variables(), "WAVELET_CONFIG", *_PLACES}
+    assert sorted(read) == golden("variables")["read"]
+    place = place_of({"WAVELET_PRIVATE_DIRECTORY": "/absent/own", "WAVELET_PRIVATE_PORT": "23000"})
+    assert (place.directory, place.port) == ("/absent/own", 23000)
+    assert find_socket({"WAVELET_SOCKET": "/absent/wavelet.sock"}) == "/absent/wavelet.sock"
+
+
+def test_variables_that_a_pipeline_gets() -> None:
+    place = place_of({}, "/absent/own", 23000)
+    assert sorted(exports(place, "/absent/images", {})) == golden("variables")["exported"]
