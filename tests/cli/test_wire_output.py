@@ -84,6 +84,12 @@ def test_the_members_of_an_image_that_failed(site: Site, wavelet: Wavelet) -> No
     assert _members(failed["error"]) == GOLDEN["json"]["pull, error"]
 
 
+def test_the_checks_of_the_doctor(wavelet: Wavelet) -> None:
+    """Those of engines are there where the engines are; `port`, `settings` and `records` where there is something."""
+    checks = {each["check"] for each in json.loads(wavelet("doctor", "-o", "json").out)}
+    assert checks - {"docker", "podman", "engines", "port", "settings", "records"} == set(GOLDEN["checks"])
+
+
 def test_no_command_is_forgotten() -> None:
     assert GOLDEN["json"].keys() == {*CALLS, "login", "pull, error"}
 
