@@ -48,8 +48,11 @@ StartNode = Callable[..., Node]
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartNode]:
     with ExitStack() as stack:
 
-        def begin(which: str, state: str = "") -> Node:
-            node = Node(unpack("0.2.0", tmp_path_factory.mktemp(which)), which, state)
+        def begin(which: str, state: str = "", *, lost: str = "") -> Node:
+            left = unpack("0.2.0", tmp_path_factory.mktemp(which))
+            if lost:
+                (left.root / which / lost).unlink()
+            node = Node(left, which, state)
             stack.callback(node.daemon.stop)
             node.daemon.start()
             return node
@@ -107,7 +110,15 @@ def state_by_token(listed: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_another_node_of_the_cluster_knows_its_names_and_locks(start: StartNode) -> None:
-    node = start("node", "another")
+    knows_names_and_locks(start("node", "another"))
+
+
+def test_a_node_that_has_lost_its_cache_knows_its_names_and_locks(start: StartNode) -> None:
+    knows_names_and_locks(start("alone", lost="node.db"))
+
+
+def knows_names_and_locks(node: Node) -> None:
+    """Make sure of what is in records and claims alone."""
     for was in node.told["names"].values():
         if "token" in was:
             told = node.daemon.get(f"/v1alpha2/container/{was['token']}").json()
