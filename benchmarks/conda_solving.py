@@ -27,11 +27,11 @@ from rattler.package.build_string import BuildString
 from wavelet import logs
 from wavelet.app import GARBAGE_THRESHOLDS
 from wavelet.config import Settings
-from wavelet.pin.conda import relay as relays
-from wavelet.pin.conda.solver import Question, Solver
+from wavelet.kinds.conda.channels import relay as relays
+from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.store import content
 from wavelet.store.database import Database
-from wavelet.upstream.channels import Channels
 
 SUBDIR = "linux-64"
 VIRTUAL = (("__glibc", "2.39", "0"), ("__linux", "6.8", "0"), ("__unix", "0", "0"), ("__archspec", "1", "x86_64"))

@@ -16,7 +16,7 @@ from field import Field
 from report import Row, bounded
 
 from wavelet.front.grpc.sockets import peer_of
-from wavelet.front.peers import Peers
+from wavelet.host.peers import Peers
 
 ROUNDS = 11
 LOOKS = 2_000

@@ -22,7 +22,7 @@ OTHERS = {*PARTS, "process", "nextflow", "clone", "package"}
 STARTS = {"start_daemon", "certificate"}
 """Fixtures that start processes: daemons, and openssl for whichever test asks first."""
 
-BLACK_BOX = ("cli", "client", "documented", "end_to_end", "faults", "nextflow_config", "packaging", "systemd")
+BLACK_BOX = ("cli", "client", "documented", "end_to_end", "faults", "nextflow_config", "packaging")
 """Directories whose tests take the daemon, or what is made of it, as a whole."""
 
 PROFILE = "quick"

@@ -23,17 +23,17 @@ from wavelet.defects import handle_loop_error
 from wavelet.errors import OurError
 from wavelet.front import operations
 from wavelet.front.activity import Activity
-from wavelet.front.descriptors import raise_limit
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.listener import Listening, listen
 from wavelet.front.open_socket import open_plain
 from wavelet.front.stopping import say_what_is_waited_for
+from wavelet.host import liveness
+from wavelet.host.descriptors import raise_limit
+from wavelet.host.service import Service, take_over
 from wavelet.house import furnish, lay_ground
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
 from wavelet.store.opening import NO_ROOM, no_room
-from wavelet.systemd import liveness
-from wavelet.systemd.service import Service, take_over
 
 if TYPE_CHECKING:
     from wavelet.front.grpc.server import Serving

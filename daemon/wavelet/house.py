@@ -33,34 +33,38 @@ from wavelet.front.refusals import refusals
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import Scopes
 from wavelet.front.wave.routes import add_routes as add_wave_routes
-from wavelet.pin import access, tags
-from wavelet.pin.access import Access
-from wavelet.pin.conda import index_files, locks, pip_config
-from wavelet.pin.conda.locks import Locks
-from wavelet.pin.conda.pinner import CondaPinner
-from wavelet.pin.conda.relay import Relay
-from wavelet.pin.conda.solver import Solver
-from wavelet.pin.tags import Pinner
+from wavelet.host import liveness
+from wavelet.kinds.conda.channels import index_files
+from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.relay import Relay
+from wavelet.kinds.conda.locks import locks
+from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.pip import config as pip_config
+from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.conda.solve.solver import Solver
+from wavelet.kinds.registry_image import tags
+from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
 from wavelet.reload.reloader import Reloader
-from wavelet.resolve import archives, history, journal, known, layers, memo
-from wavelet.resolve.access import AccessRules
+from wavelet.requests import history, known
+from wavelet.requests.access import AccessRules
+from wavelet.requests.audit import Audit
+from wavelet.requests.binding import Bindings
+from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.history import History
+from wavelet.requests.inspection import Inspection
+from wavelet.requests.known import KnownRequests
+from wavelet.requests.naming import Naming
+from wavelet.requests.patience import Patience
+from wavelet.resolve import archives, journal, layers, memo
 from wavelet.resolve.archives import Archives
-from wavelet.resolve.audit import Audit
-from wavelet.resolve.binding import Bindings
 from wavelet.resolve.cache import Cache
 from wavelet.resolve.contents import Contents
-from wavelet.resolve.history import History
-from wavelet.resolve.inspection import Inspection
 from wavelet.resolve.journal import Journals
-from wavelet.resolve.known import KnownRequests
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
-from wavelet.resolve.naming import Naming
-from wavelet.resolve.patience import Patience
 from wavelet.resolve.prefetch import Prefetcher
-from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
@@ -70,8 +74,8 @@ from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
 from wavelet.store.opening import open_cache, open_kept
 from wavelet.store.scrub import Scrub
-from wavelet.systemd import liveness
-from wavelet.upstream.channels import Channels
+from wavelet.upstream import access
+from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 

@@ -13,12 +13,12 @@ import pytest
 from doubles.registry import Registry
 from lab.conda_channel import ChannelServer
 from lab.private import Private, parse
-from wavelet.cli import doctor
-from wavelet.cli import doctor_checks as checks
-from wavelet.cli.batch import batch_job, job_of_group
-from wavelet.cli.doctor_checks import Finding
-from wavelet.cli.doctor_engines import Docker, Engines, Podman, Sif, podman
-from wavelet.cli.doctor_facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials, server
+from wavelet.cli.commands import doctor
+from wavelet.cli.doctor import checks
+from wavelet.cli.doctor.checks import Finding
+from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif, podman
+from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials, server
+from wavelet.cli.user_daemon.batch import batch_job, job_of_group
 from wavelet.config import Settings
 
 STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}

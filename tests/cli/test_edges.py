@@ -48,7 +48,7 @@ def test_a_defect_does_not_say_what_may_be_secret(wavelet: Wavelet, monkeypatch:
     def fail(*_: object) -> int:
         raise ValueError("SECRET")
 
-    monkeypatch.setattr("wavelet.cli.version.run", fail)
+    monkeypatch.setattr("wavelet.cli.commands.version.run", fail)
     done = wavelet("version")
     assert done.code == 70
     assert "SECRET" not in done.err

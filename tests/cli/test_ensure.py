@@ -22,21 +22,21 @@ from lab.http import get
 from lab.private import WAVELET, Private, alive
 from lab.processes import wait_for
 from wavelet import __version__
-from wavelet.cli import ensure
-from wavelet.cli.private import place_of
+from wavelet.cli.commands import ensure
+from wavelet.cli.user_daemon.private import place_of
 
 CALLS = 200
 
 LIGHT = {
     "wavelet",
     "wavelet.cli",
-    "wavelet.cli.ensure",
+    "wavelet.cli.commands.ensure",
     "wavelet.cli.main",
-    "wavelet.cli.ports",
-    "wavelet.cli.private",
+    "wavelet.cli.user_daemon.ports",
+    "wavelet.cli.user_daemon.private",
     "wavelet.errors",
     "wavelet.front",
-    "wavelet.front.tcp_table",
+    "wavelet.host.tcp_table",
     "wavelet.places",
 }
 """What of wavelet the path may import on which the daemon runs already."""

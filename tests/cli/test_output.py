@@ -6,8 +6,9 @@ import argparse
 
 import pytest
 
-from wavelet.cli import asking, conda
+from wavelet.cli import asking
 from wavelet.cli.calling import flag_of
+from wavelet.cli.commands import conda
 from wavelet.cli.output import lines, plain, table, visible
 from wavelet.cli.quantities import byte_count, duration, progress_of
 from wavelet.v1.cache_pb2 import ListResponse

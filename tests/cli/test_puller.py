@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.cli.puller import _unpack
+from wavelet.cli.demo.puller import _unpack
 from wavelet.errors import UpstreamBroken
 
 

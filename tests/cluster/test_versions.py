@@ -16,8 +16,8 @@ from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
-from wavelet.pin.conda import locks
-from wavelet.pin.conda.locks import Locks
+from wavelet.kinds.conda.locks import locks
+from wavelet.kinds.conda.locks.locks import Locks
 from wavelet.plan import canonical
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.store.database import Database

@@ -40,7 +40,7 @@ ELSEWHERE = {
     r"docker (load|run -d)": "packaging",
     r"wavelet login (?!--)|pass ": "cli/test_login.py",
     r"systemctl|systemd-analyze": "systemd",
-    r"wavelet install-service": "systemd/test_install_service.py",
+    r"wavelet install-service": "cli/test_install_service.py",
     r"kubectl": "nextflow_config",
     r"grpcurl": "front/grpc",
     r"apptainer\.": "nextflow_config",

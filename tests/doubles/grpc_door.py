@@ -16,14 +16,14 @@ from wavelet.front.activity import Activity
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.server import Serving, serve
 from wavelet.image.platform import Platform
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import asked_token
-from wavelet.resolve.access import AccessRules
+from wavelet.requests.access import AccessRules
+from wavelet.requests.known import About, ContainerRequest
+from wavelet.requests.progress import Ready, State
 from wavelet.resolve.events import Event
-from wavelet.resolve.known import About, ContainerRequest
-from wavelet.resolve.progress import Ready, State
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25

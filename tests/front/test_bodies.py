@@ -19,7 +19,7 @@ from wavelet.front.bodies import Bodies
 from wavelet.front.keys import CALLER
 from wavelet.front.listener import BODY_LIMIT, Listening, listen
 from wavelet.front.wave.errors import message_response
-from wavelet.resolve.access import Caller
+from wavelet.requests.access import Caller
 
 SECONDS = 20.0
 LIMIT = 400_000

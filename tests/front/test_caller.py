@@ -15,10 +15,10 @@ from wavelet.front import operations
 from wavelet.front.caller import caller_middleware
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import Listening, listen
-from wavelet.front.peers import Peers
 from wavelet.front.refusals import refusals
-from wavelet.front.uids import unreadable
-from wavelet.resolve.access import AccessRules
+from wavelet.host.peers import Peers
+from wavelet.host.uids import unreadable
+from wavelet.requests.access import AccessRules
 
 RULES = AccessRules(0)
 

@@ -260,7 +260,7 @@ async def test_a_busy_port_names_its_owner(app: web.Application, listening: List
 @pytest.mark.skipif(os.geteuid() != 0, reason="acting as other users takes root")
 def test_what_is_seen_of_another_users_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        code = "import os, sys; from wavelet.front.port_owner import describe_owner as d; port = int(sys.argv[1])\n"
+        code = "import os, sys; from wavelet.host.port_owner import describe_owner as d; port = int(sys.argv[1])\n"
         code += "print(d(port)); os.setuid(54321); print(d(port))"
         command = [sys.executable, "-c", code, str(server.getsockname()[1])]
         seen = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()

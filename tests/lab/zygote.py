@@ -28,7 +28,7 @@ TESTS = Path(__file__).parents[1]
 PROGRAM = (sys.executable, "-m", "wavelet.cli.main")
 """What may be forked rather than started: this environment's `wavelet`."""
 
-IMPORTED = ("wavelet.cli.serve", "wavelet.front.grpc.server")
+IMPORTED = ("wavelet.cli.commands.serve", "wavelet.front.grpc.server")
 READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "SSL_", "GRPC_", "MALLOC_")
 """Variables that are read before or while modules are imported; who sets one has to be started."""
 

@@ -11,7 +11,7 @@ import pytest
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.names import is_called, path_of, served_as, tag_of
 from wavelet.plan.plan import Plan

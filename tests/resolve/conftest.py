@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from doubles.registry import Registry
-from wavelet.resolve import binding
+from wavelet.requests import binding
 
 
 @pytest.fixture(autouse=True)

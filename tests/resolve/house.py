@@ -23,33 +23,33 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.make.work import Work
-from wavelet.pin.access import Access
-from wavelet.pin.tags import Pinner
+from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.registry_image.tags import Pinner
+from wavelet.kinds.work import Work
 from wavelet.plan.conda import FromConda, FromLock, Package, PackageLayer
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.access import AccessRules
+from wavelet.requests.access import AccessRules
+from wavelet.requests.audit import Audit
+from wavelet.requests.binding import Bindings
+from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.history import History
+from wavelet.requests.known import About, ContainerRequest, KnownRequests
+from wavelet.requests.naming import Naming
+from wavelet.requests.patience import Patience
 from wavelet.resolve.archives import Archives
-from wavelet.resolve.audit import Audit
-from wavelet.resolve.binding import Bindings
 from wavelet.resolve.contents import Contents
-from wavelet.resolve.history import History
 from wavelet.resolve.journal import Journals
-from wavelet.resolve.known import About, ContainerRequest, KnownRequests
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers, Memo
-from wavelet.resolve.naming import Naming
-from wavelet.resolve.patience import Patience
-from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream.channels import Channels
+from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 

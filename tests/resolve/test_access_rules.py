@@ -7,7 +7,7 @@ import pytest
 from wavelet.errors import AccessRefused
 from wavelet.plan.identity import NOBODY, Identity, Login
 from wavelet.plan.tokens import ANONYMOUS
-from wavelet.resolve.access import AccessRules, Caller
+from wavelet.requests.access import AccessRules, Caller
 
 ROOT = AccessRules(0, frozenset({900}))
 ANN = AccessRules(1000, frozenset({900}))

@@ -26,8 +26,8 @@ from wavelet.image.reference import Reference
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve import audit as module
-from wavelet.resolve.audit import Audit, path_of, without_queries
+from wavelet.requests import audit as module
+from wavelet.requests.audit import Audit, path_of, without_queries
 
 DIGEST = Digest.of(b"x")
 LAYER = Layer(DIGEST, 1, DIGEST, "https://user:pw@bucket.example:8443/layer?X-Signature=my-secret")

@@ -19,8 +19,8 @@ from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig
 from wavelet.plan.tokens import ANONYMOUS, asked_token
-from wavelet.resolve import binding
-from wavelet.resolve.known import ContainerRequest, answer_name
+from wavelet.requests import binding
+from wavelet.requests.known import ContainerRequest, answer_name
 
 ENV = ContainerConfig(env=("A=1",))
 

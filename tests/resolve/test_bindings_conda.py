@@ -18,8 +18,8 @@ from wavelet.image.image import Image
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, Plan, WithConfig
-from wavelet.resolve.known import ContainerRequest
-from wavelet.resolve.progress import Failed, State
+from wavelet.requests.known import ContainerRequest
+from wavelet.requests.progress import Failed, State
 
 BEFORE, AFTER = (package("a"), package("b")), (package("a"), package("c"))
 

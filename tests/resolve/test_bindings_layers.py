@@ -12,7 +12,7 @@ from doubles.registry import Registry, small_layer
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
-from wavelet.resolve.known import answer_name
+from wavelet.requests.known import answer_name
 
 BLOB = small_layer({"added": b"yes"})
 

@@ -16,13 +16,13 @@ from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
 from wavelet.plan.conda import FromConda
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
-from wavelet.resolve.access import AccessRules
-from wavelet.resolve.audit import Audit
+from wavelet.requests.access import AccessRules
+from wavelet.requests.audit import Audit
+from wavelet.requests.history import GRAIN, Entry, History
+from wavelet.requests.known import About
+from wavelet.requests.listing import Listed
+from wavelet.requests.progress import Failed, Pending, Ready
 from wavelet.resolve.events import LogLine, PhaseBegan
-from wavelet.resolve.history import GRAIN, Entry, History
-from wavelet.resolve.known import About
-from wavelet.resolve.listing import Listed
-from wavelet.resolve.progress import Failed, Pending, Ready
 
 ANN, BOB = Identity(1001), Identity(1002)
 

@@ -18,12 +18,12 @@ from wavelet.errors import (
 )
 from wavelet.front.grpc import answers as wire
 from wavelet.front.wave import answers
-from wavelet.pin.tags import Pinned
-from wavelet.resolve import patience, progress
-from wavelet.resolve.history import Outcome, Why
+from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.requests import patience, progress
+from wavelet.requests.history import Outcome, Why
+from wavelet.requests.patience import AGAIN, Patience
+from wavelet.requests.progress import LATER, Failed, Pending, Progress, Ready
 from wavelet.resolve.job import Job
-from wavelet.resolve.patience import AGAIN, Patience
-from wavelet.resolve.progress import LATER, Failed, Pending, Progress, Ready
 
 
 class Clock:

@@ -17,8 +17,8 @@ from wavelet.image.image import Image
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
+from wavelet.requests.progress import Failed, Ready
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, PhaseBegan
-from wavelet.resolve.progress import Failed, Ready
 
 PACKAGES = tuple(package(name) for name in ("a", "b", "c"))
 

@@ -31,10 +31,12 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
-from wavelet.upstream import channel_names, channels, transport
-from wavelet.upstream.channel_names import ChannelNames
-from wavelet.upstream.channels import Channels, Version
-from wavelet.upstream.condarc import Condarc
+from wavelet.kinds.conda.channels import channels
+from wavelet.kinds.conda.channels import names as channel_names
+from wavelet.kinds.conda.channels.channels import Channels, Version
+from wavelet.kinds.conda.channels.condarc import Condarc
+from wavelet.kinds.conda.channels.names import ChannelNames
+from wavelet.upstream import transport
 
 FORGE = "https://conda.anaconda.org/conda-forge"
 FILE = "linux-64/a-1-0.conda"

@@ -61,7 +61,7 @@ COMMANDS = {
     "completion": ("completion", "print a script that completes commands in a shell"),
     "version": ("version", "print the version"),
 }
-"""The commands: the module in `wavelet.cli` that has `add_arguments(parser)` and `run(options)`, and what they do."""
+"""The commands: the module in `cli.commands` that has `add_arguments(parser)` and `run(options)`, and what they do."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -164,7 +164,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if name not in COMMANDS:
         return _overview().parse_args(arguments or ["--help"])
     module, summary = COMMANDS[name]
-    room = importlib.import_module(f"wavelet.cli.{module}")
+    room = importlib.import_module(f"wavelet.cli.commands.{module}")
     parser = Parser(prog=f"wavelet {name}", description=summary)
     room.add_arguments(parser)
     parser.set_defaults(run=room.run)

@@ -15,6 +15,6 @@ def whole_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wavelet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, (module, summary) in COMMANDS.items():
-        room = importlib.import_module(f"wavelet.cli.{module}")
+        room = importlib.import_module(f"wavelet.cli.commands.{module}")
         room.add_arguments(commands.add_parser(name, help=summary, description=summary))
     return parser

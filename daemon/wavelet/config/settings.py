@@ -1,7 +1,7 @@
 """The settings: each key with its type, its default, its range and its meaning. Values only; nothing is read here.
 
-A section is a frozen value. The reference page is made of these classes (`cli/reference.py`), so that a key without a
-description does not exist.
+A section is a frozen value. The reference page is made of these classes (`cli/commands/reference.py`), so that a
+key without a description does not exist.
 """
 
 from __future__ import annotations

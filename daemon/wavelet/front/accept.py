@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from wavelet.front.connections import Connections
-from wavelet.front.descriptors import EXHAUSTED
+from wavelet.host.descriptors import EXHAUSTED
 from wavelet.logs import Rarely
 
 BATCH = 64

@@ -13,7 +13,7 @@ from wavelet.front.activity import WATCHERS
 from wavelet.front.keys import CALLER, IDENTITY
 from wavelet.front.listener import Connection
 from wavelet.plan.identity import Login
-from wavelet.resolve.access import AccessRules, Caller
+from wavelet.requests.access import AccessRules, Caller
 from wavelet.upstream.transport import PSEUDONYM
 
 

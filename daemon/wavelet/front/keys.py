@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from wavelet.plan.identity import Identity
-from wavelet.resolve.access import Caller
+from wavelet.requests.access import Caller
 
 CALLER = web.RequestKey("caller", Caller)
 """Who is at the other end, for the registry door."""

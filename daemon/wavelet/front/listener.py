@@ -22,11 +22,11 @@ from wavelet.front.accept import Acceptor
 from wavelet.front.activity import WATCHERS
 from wavelet.front.connections import SILENT_LIMIT, Connections
 from wavelet.front.defects import defect
-from wavelet.front.descriptors import HTTP_PART, connections_for
 from wavelet.front.open_socket import open_plain, open_socket
-from wavelet.front.peers import Peers
 from wavelet.front.stopping import wait_first
 from wavelet.front.tls import Certificate, tls_context
+from wavelet.host.descriptors import HTTP_PART, connections_for
+from wavelet.host.peers import Peers
 from wavelet.logs import Rarely
 
 log = structlog.get_logger()

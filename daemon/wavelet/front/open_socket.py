@@ -9,7 +9,7 @@ import socket
 import structlog
 
 from wavelet.config import ConfigError, Settings, is_loopback, join_address, split_address
-from wavelet.front.port_owner import describe_owner
+from wavelet.host.port_owner import describe_owner
 
 log = structlog.get_logger()
 

@@ -18,17 +18,18 @@ from wavelet.front.guard import Guard, own_names
 from wavelet.front.registry.scope import Scopes
 from wavelet.front.tls import tls_context
 from wavelet.image.platform import Platform
+from wavelet.kinds.conda.channels import site as channel_site
+from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.relay import Relay
+from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.conda.solve.solver import Solver
+from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.logs import configure
-from wavelet.pin.access import Access
-from wavelet.pin.conda.locks import Locks
-from wavelet.pin.conda.pinner import CondaPinner
-from wavelet.pin.conda.relay import Relay
-from wavelet.pin.conda.solver import Solver
-from wavelet.pin.tags import Pinner
-from wavelet.plan.asked import CondaDefaults
-from wavelet.resolve.access import AccessRules
+from wavelet.requests.access import AccessRules
+from wavelet.requests.known import KnownRequests
 from wavelet.resolve.contents import Contents
-from wavelet.resolve.known import KnownRequests
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Answers
@@ -36,8 +37,8 @@ from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
 from wavelet.store.scrub import Scrub
-from wavelet.upstream import channel_site, proxies
-from wavelet.upstream.channels import Channels
+from wavelet.upstream import proxies
+from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from wavelet.errors import DigestMismatch, NoSpace, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.pin.conda.pip_urls import FetchedWheel
+from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.pip.urls import FetchedWheel
 from wavelet.plan.conda import Package
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
@@ -20,7 +21,6 @@ from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
 from wavelet.store.ingest import Incoming, Opener
-from wavelet.upstream.channels import Channels
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (md5 TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;

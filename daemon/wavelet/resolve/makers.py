@@ -7,13 +7,18 @@ from functools import partial
 from typing import Any
 
 from wavelet.config import Settings, parse_size
+from wavelet.engine.engines import engines
+from wavelet.engine.limits import Limits
 from wavelet.image.image import Image
-from wavelet.make import augment, index, registry
-from wavelet.make.conda import image as conda_image
-from wavelet.make.conda import libc, package, scripts, wheel
-from wavelet.make.conda.engine_limits import Limits
-from wavelet.make.conda.engines import engines
-from wavelet.make.work import Work
+from wavelet.kinds.augment import make as augment
+from wavelet.kinds.conda.compose import image as conda_image
+from wavelet.kinds.conda.link import package
+from wavelet.kinds.conda.pip import wheel
+from wavelet.kinds.conda.postlink import scripts
+from wavelet.kinds.conda.solve import libc
+from wavelet.kinds.index import make as index
+from wavelet.kinds.registry_image import make as registry
+from wavelet.kinds.work import Work
 from wavelet.plan.conda import FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.plan.plan import AsIndex, Plan, WithConfig
 from wavelet.plan.source import FromRegistry

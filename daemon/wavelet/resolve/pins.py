@@ -8,8 +8,8 @@ from typing import Protocol
 
 from wavelet.errors import WaveletError
 from wavelet.image.image import Content, Image
-from wavelet.pin.conda.pinner import CondaPinner
-from wavelet.pin.tags import Pinned, Pinner
+from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.registry_image.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromConda, FromLock, LibcOf
 from wavelet.plan.identity import Identity
@@ -53,7 +53,7 @@ class Pins:
         return _locked(plan, pinned, known) if len(known) == len(locks) else None
 
     def is_doubted(self, plan: Plan) -> bool:
-        """See `wavelet.pin.tags.Pinner.is_doubted`."""
+        """See `wavelet.kinds.registry_image.tags.Pinner.is_doubted`."""
         return self._images.is_doubted(plan)
 
     async def pin(self, plan: Plan, identity: Identity, *, refresh: bool) -> Pinned:

@@ -25,9 +25,9 @@ from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Repository
-from wavelet.pin.access import Access
-from wavelet.pin.conda.pinner import CondaPinner
-from wavelet.pin.tags import Pinned, Pinner
+from wavelet.kinds.conda.locks.written import LockForm, written
+from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.registry_image.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
 from wavelet.plan.identity import Identity
@@ -38,13 +38,13 @@ from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs, account
 from wavelet.resolve.journal import Journals, make_key, solve_key
 from wavelet.resolve.layers import Layers
-from wavelet.resolve.lock_files import LockForm, written
 from wavelet.resolve.makers import Makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.pins import SOLVE_LIMIT, Pins, is_built
 from wavelet.resolve.work import ResolverWork, Tools
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.growing import Growing
+from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 

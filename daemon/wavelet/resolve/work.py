@@ -81,7 +81,7 @@ class Tools:
 
 
 class ResolverWork:
-    """`wavelet.make.work.Work`, for the plan with `key`; `public` is whether everybody may read what it is made of."""
+    """`wavelet.kinds.work.Work`, for the plan with `key`; `public` is whether everybody may read what it is made of."""
 
     def __init__(
         self,

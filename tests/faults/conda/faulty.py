@@ -28,7 +28,7 @@ PARTS = [f"part{number:03}" for number in range(1, COUNT + 1)]
 LARGEST = 2_000_000
 
 WORKER = "spawn_main"
-SOLVER = "wavelet.pin.conda.worker"
+SOLVER = "wavelet.kinds.conda.solve.worker"
 GONE_SECONDS = 10.0
 FORGOTTEN_SECONDS = 8.0
 """After which a failure of an upstream is tried again, with something on top."""

@@ -20,12 +20,12 @@ from wavelet.front.grpc.bodies import check_name_alone, packages_plan, submissio
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.conda import FromConda
 from wavelet.plan.plan import INLINE, AsIndex, WithConfig
 from wavelet.v1 import containers_pb2 as pb
 
-BODIES = sorted((Path(__file__).parents[2] / "wave" / "bodies").glob("*-post.json"))
+BODIES = sorted((Path(__file__).parents[1] / "wave" / "bodies").glob("*-post.json"))
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=Platform("linux", "amd64"))
 
 

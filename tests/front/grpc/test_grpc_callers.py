@@ -19,7 +19,7 @@ from wavelet.config import GrpcTls
 from wavelet.errors import AccessRefused
 from wavelet.front.grpc import forward
 from wavelet.front.grpc.peer import Peers, address_of
-from wavelet.resolve.access import AccessRules
+from wavelet.requests.access import AccessRules
 
 TLS_UID = 4242
 LIMIT = 60.0

@@ -20,8 +20,8 @@ from doubles.grpc_door import AUTHORITY, Door, open_door
 from wavelet.client import AsyncClient, WaveletRpcError
 from wavelet.errors import UpstreamUnreachable
 from wavelet.front.grpc.calls import ADMIN
+from wavelet.requests.progress import Pending
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, PhaseBegan
-from wavelet.resolve.progress import Pending
 from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
 from wavelet.v1 import containers_pb2 as pb
 

@@ -9,13 +9,13 @@ from typing import Protocol
 from wavelet.config import Settings
 from wavelet.front.activity import Activity
 from wavelet.front.operations import State
-from wavelet.plan.asked import CondaDefaults
-from wavelet.resolve.access import AccessRules
-from wavelet.resolve.audit import Audit
+from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.requests.access import AccessRules
+from wavelet.requests.audit import Audit
+from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.inspection import Inspection
 from wavelet.resolve.cache import Cache
-from wavelet.resolve.inspection import Inspection
 from wavelet.resolve.prefetch import Prefetcher
-from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.upstream.credentials import Logins
 

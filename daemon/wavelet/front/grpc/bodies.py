@@ -12,7 +12,7 @@ from wavelet.errors import CallerError, InvalidRequest
 from wavelet.front.wave import models
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.conda import FromConda
 from wavelet.plan.plan import parts
 from wavelet.v1 import containers_pb2 as pb

@@ -16,7 +16,7 @@ from wavelet.front.activity import Activity
 from wavelet.front.grpc.errors import code_of, ending
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.metrics import REQUESTS
-from wavelet.resolve.audit import Audit, decision_of
+from wavelet.requests.audit import Audit, decision_of
 
 ADMIN = frozenset(
     {

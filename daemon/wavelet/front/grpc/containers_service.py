@@ -19,10 +19,10 @@ from wavelet.front.registry.plans import Named, plan_of
 from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.plan.source import FromRegistry
+from wavelet.requests.container_requests import PIN_WAIT
+from wavelet.requests.known import ContainerRequest
+from wavelet.requests.progress import Pending, Ready, State
 from wavelet.resolve.job import HELD
-from wavelet.resolve.known import ContainerRequest
-from wavelet.resolve.progress import Pending, Ready, State
-from wavelet.resolve.requests import PIN_WAIT
 from wavelet.v1 import containers_pb2 as pb
 from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
 

@@ -14,7 +14,7 @@ from wavelet.front.accept import Acceptor
 from wavelet.front.connections import SILENT_LIMIT, Connections
 from wavelet.front.grpc.peer import Door, address_of
 from wavelet.front.grpc.sockets import Listener, peer_of
-from wavelet.front.uids import user_of
+from wavelet.host.uids import user_of
 from wavelet.logs import Rarely
 
 BUFFERED = 256 * 1024

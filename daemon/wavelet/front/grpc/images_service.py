@@ -16,7 +16,7 @@ from wavelet.front.registry.names import as_pulled
 from wavelet.image.manifest import Manifest, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.plan.plan import Plan
-from wavelet.resolve.documents import Documents
+from wavelet.requests.documents import Documents
 from wavelet.resolve.engine_address import Engine
 from wavelet.resolve.engine_pull import address_of, into_engine
 from wavelet.resolve.taking import Taken

@@ -10,14 +10,14 @@ from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.asked import CondaDefaults
-from wavelet.plan.conda_names import PREFIX as CONDA_PREFIX
+from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import is_called, path_of
 from wavelet.plan.plan import AsIndex, Plan
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.known import ContainerRequest
-from wavelet.resolve.requests import ContainerRequests
+from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.known import ContainerRequest
 
 _OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import grpc.aio
 
 from wavelet.errors import AccessRefused
-from wavelet.front.uids import unreadable
+from wavelet.host.uids import unreadable
 from wavelet.plan.identity import Identity
-from wavelet.resolve.access import AccessRules, Caller
+from wavelet.requests.access import AccessRules, Caller
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

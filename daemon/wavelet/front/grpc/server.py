@@ -20,7 +20,6 @@ from grpc_reflection.v1alpha import reflection
 from wavelet import plain_files
 from wavelet.config import ConfigError, GrpcTls, Settings, join_address, split_address
 from wavelet.front.connections import SILENT_LIMIT, Connections
-from wavelet.front.descriptors import GRPC_PART, connections_for
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.cache_service import Caches
 from wavelet.front.grpc.calls import Calls
@@ -44,6 +43,7 @@ from wavelet.front.grpc.sockets import (
 )
 from wavelet.front.listener import HEADER_LIMIT
 from wavelet.front.stopping import wait_first
+from wavelet.host.descriptors import GRPC_PART, connections_for
 from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
 from wavelet.v1.cache_pb2_grpc import add_CacheServiceServicer_to_server
 from wavelet.v1.conda_pb2_grpc import add_CondaServiceServicer_to_server

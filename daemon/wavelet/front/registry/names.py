@@ -17,7 +17,7 @@ from typing import Literal
 
 from wavelet.errors import InvalidName, NotFound, NotServed
 from wavelet.image.reference import DOCKER_HUB, Repository, looks_like_host, normalise, valid_host, valid_path
-from wavelet.plan.conda_names import PREFIX as CONDA_PREFIX
+from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 
 TOKEN_PREFIX = "wt"  # noqa: S105 - the first component of names, no secret
 RESERVED = ("sif",)
@@ -45,7 +45,7 @@ class TokenName:
 
 @dataclass(frozen=True, slots=True)
 class CondaName:
-    """`conda/<path>`; the plan is that of the path and a tag (`wavelet.plan.conda_names.read_name`)."""
+    """`conda/<path>`; the plan is that of the path and a tag (see `near_cache_names.read_name`)."""
 
     path: str
 

@@ -9,9 +9,9 @@ from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, as_
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_tag
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.near_cache_names import LATEST, read_name
 from wavelet.plan.conda import FromConda
-from wavelet.plan.conda_names import LATEST, read_name
 from wavelet.plan.source import FromRegistry
 
 

@@ -20,7 +20,7 @@ from wavelet.image.image import Content
 from wavelet.image.manifest import INDEX_TYPES, OCI_INDEX, Index, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM
 from wavelet.image.reference import valid_tag
-from wavelet.resolve.audit import Audit, decision_of
+from wavelet.requests.audit import Audit, decision_of
 
 _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 

@@ -18,18 +18,18 @@ from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import ACCEPTED_TYPES, OCI_MANIFEST
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.near_cache_names import LATEST
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda_names import LATEST
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import is_called, path_of, tag_of
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.access import AccessRules, Caller
-from wavelet.resolve.known import answer_name
+from wavelet.requests.access import AccessRules, Caller
+from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.known import answer_name
+from wavelet.requests.patience import Patience
 from wavelet.resolve.memo import Answers
-from wavelet.resolve.patience import Patience
-from wavelet.resolve.requests import ContainerRequests
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob, ContentStore
 from wavelet.upstream.client import Upstream

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from wavelet.errors import NotServed
 from wavelet.front.wave.packages import COMMANDS, base_of_tool, base_packages, of_entries
-from wavelet.plan.asked import Asked
-from wavelet.plan.environment import Environment, read_channels, read_environment
+from wavelet.kinds.conda.model.asked import Asked
+from wavelet.kinds.conda.model.environment import Environment, read_channels, read_environment
 
 _FIELD = "containerFile"
 _FROM = re.compile(r"FROM (\S+)")

@@ -16,10 +16,10 @@ from wavelet.errors import InvalidRequest, NotServed, TooLarge
 from wavelet.front.wave.base64_text import decoded
 from wavelet.front.wave.models import CondaOptsBody, PackagesBody
 from wavelet.image.reference import Reference
-from wavelet.plan.asked import Asked
-from wavelet.plan.environment import Environment, read_channels, read_entries, read_environment
-from wavelet.plan.foreign import refuse_foreign_name
-from wavelet.plan.specs import SPEC_LIMIT, normal_spec, without_login
+from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
+from wavelet.kinds.conda.model.asked import Asked
+from wavelet.kinds.conda.model.environment import Environment, read_channels, read_entries, read_environment
+from wavelet.kinds.conda.model.specs import SPEC_LIMIT, normal_spec, without_login
 
 ENTRIES_LIMIT = 1000
 """Entries of one request."""

@@ -20,15 +20,15 @@ from wavelet.front.wave.options import naming_option
 from wavelet.front.wave.translate import Api, Submission, about_of, named_in, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.locks.written import LOCK_FORMS
+from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
-from wavelet.resolve.audit import Audit, decision_of
-from wavelet.resolve.inspection import Inspection
-from wavelet.resolve.known import About
-from wavelet.resolve.lock_files import LOCK_FORMS
-from wavelet.resolve.requests import ContainerRequests
+from wavelet.requests.audit import Audit, decision_of
+from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.inspection import Inspection
+from wavelet.requests.known import About
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""

@@ -22,11 +22,11 @@ from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference, looks_like_host
-from wavelet.plan.asked import Asked, CondaDefaults
+from wavelet.kinds.conda.model.asked import Asked, CondaDefaults
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.known import About
+from wavelet.requests.known import About
 
 Api = Literal["v1", "v1alpha2", "grpc"]
 """`POST /container-token`, `POST /v1alpha2/container`, and `ContainerService/Resolve`."""

@@ -1,0 +1,187 @@
+"""`wavelet doctor`: what is wrong on this machine, and the command that mends it.
+
+Facts are gathered by threads side by side, each bounded; judging them is pure (`doctor_checks`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wavelet.cli.doctor import checks
+from wavelet.cli.doctor import engines as doctor_engines
+from wavelet.cli.doctor import facts as doctor_facts
+from wavelet.cli.doctor.checks import Finding
+from wavelet.cli.user_daemon.ports import port
+from wavelet.cli.user_daemon.private import Place, place_of
+from wavelet.cli.user_daemon.starting import STATE
+from wavelet.config import ConfigError, Settings, Source
+from wavelet.errors import WaveletError
+from wavelet.image.reference import Reference, normalise
+from wavelet.kinds.conda.channels import site as channel_site
+from wavelet.logs import configure
+from wavelet.places import SOCKET_VARIABLE, find_socket
+from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, settings_for
+
+GATHER_LIMIT = 15.0
+"""Seconds after which what has not answered is reported as such: a name server may hang, or a file system."""
+
+_MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--config", metavar="FILE", type=Path, help="the daemon's file of settings")
+    parser.add_argument("--port", type=port, metavar="PORT", help="port of this user's own daemon (from the uid)")
+    parser.add_argument("--directory", metavar="DIR", help="directory of this user's own daemon (/tmp/wavelet-UID)")
+    parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="form of the report")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the report; 1 if there is a problem.
+
+    Raises:
+        NotStarted: the environment names a port that is none.
+    """
+    findings: list[Finding] = []
+    try:
+        settings = Source(options.config, os.environ, {}).read()
+    except ConfigError as error:
+        findings.append(Finding("settings", "problem", error.message, "wavelet config check"))
+        settings = Settings()
+    configure(settings.log_format, "warning")  # standard output is the report's
+    findings += examine(place_of(os.environ, options.directory, options.port), settings)
+    sys.stdout.write(_written(findings, options.output))
+    return int(any(finding.level == "problem" for finding in findings))
+
+
+def examine(place: Place, settings: Settings) -> list[Finding]:
+    """Return what there is to say, a check after the other. Blocks, for some seconds at the most."""
+    daemon = doctor_facts.daemon(place, doctor_facts.node_address(settings), os.environ)
+    status = daemon.status
+    authority = status["authority"] if status else settings.name_authority
+    state = Path(status["state"]) if status else _state_directory(place, settings)
+    environment = dict(os.environ)
+    pid = int(status["pid"]) if status else None
+    is_own = status is not None and status["address"] == place.address and SOCKET_VARIABLE not in environment
+    path = place.socket if is_own else find_socket(environment)
+    questions: list[tuple[str, Callable[[], Any], Callable[[Any], Iterator[Finding]]]] = [
+        ("socket", lambda: doctor_facts.socket(path), checks.socket),
+        ("disk", lambda: doctor_facts.disk(state), checks.disk),
+        ("records", lambda: doctor_facts.records(_records(status, settings)), checks.records),
+        ("engines", lambda: doctor_engines.engines(environment, authority), checks.engines),
+        ("credentials", lambda: doctor_facts.credentials(environment), checks.credentials),
+        ("jobs", lambda: doctor_facts.jobs(pid, environment, place.uid), checks.jobs),
+        ("upstream", lambda: _servers(settings), checks.servers),
+    ]
+    gathered = _side_by_side([gather for _, gather, _ in questions], GATHER_LIMIT)
+    findings = list(checks.daemon(daemon))
+    for (name, _, judge), seen in zip(questions, gathered, strict=True):
+        findings += [Finding(name, "warning", str(seen))] if isinstance(seen, Exception) else judge(seen)
+    return findings
+
+
+def _state_directory(place: Place, settings: Settings) -> Path:
+    return settings.state_directory if settings.state or place.uid == 0 else Path(place.inside(STATE))
+
+
+def _records(status: Any, settings: Settings) -> str:
+    return str(status.get("records", "")) if status else settings.records.directory
+
+
+def _servers(settings: Settings) -> list[doctor_facts.Server]:
+    targets = list(dict.fromkeys(_targets(settings)))
+    asked = _side_by_side(
+        [lambda each=each: doctor_facts.server(each.name, each.url, each.ca_file) for each in targets],  # type: ignore[misc]
+        2 * doctor_facts.ANSWER_LIMIT,
+    )
+    servers = [
+        doctor_facts.Server(each.name, each.url, error=str(seen)) if isinstance(seen, Exception) else seen
+        for each, seen in zip(targets, asked, strict=True)
+    ]
+    answering = {each.mirrors for each, server in zip(targets, servers, strict=True) if not server.error} - {""}
+    return [
+        dataclasses.replace(server, mirrored=each.name in answering)
+        for each, server in zip(targets, servers, strict=True)
+    ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Target:
+    """A server to ask; `mirrors` is the name of the one that it stands in for, if it is a mirror."""
+
+    name: str
+    url: str
+    ca_file: str = ""
+    mirrors: str = ""
+
+
+def _targets(settings: Settings) -> Iterator[_Target]:
+    """Yield each server that the settings name or the defaults need; none that is not asked for its mirrors."""
+    upstream = settings.upstream
+    hosts = [Reference.parse(settings.conda.base_image).repository.host]
+    hosts += [normalise(alias.instead.partition("/")[0], "a/b")[0] for alias in upstream.aliases]
+    hosts += [normalise(host, "a/b")[0] for host in upstream.registries]
+    for host in dict.fromkeys(hosts):
+        registry, mirrors = settings_for(settings, host), mirrors_of(settings, host)
+        for mirror in mirrors:
+            ca_file = settings_for(settings, mirror.host).ca_file
+            yield _Target(f"{mirror.host} (mirror of {host})", f"{mirror.base}/v2/", ca_file, f"registry {host}")
+        if not (mirrors and upstream.mirrors_only):
+            own = address_of(host, fixed_scheme(registry, host) or "http")
+            yield _Target(f"registry {host}", f"{own.base}/v2/", registry.ca_file)
+    names = channel_site.load(settings.conda, os.environ, (), alone=True).names
+    for url in names.resolve(settings.conda.channels).urls:
+        others = [each for each in names.mirrors_of(url) if each.startswith(("http:", "https:"))]
+        for each in others:
+            yield _Target(f"channel {each}", _index_of(each), mirrors=f"channel {url}")
+        if url.startswith(("http:", "https:")) and not (names.mirrors_of(url) and upstream.mirrors_only):
+            yield _Target(f"channel {url}", _index_of(url))
+
+
+def _index_of(channel: str) -> str:
+    return f"{channel}/noarch/repodata_shards.msgpack.zst"
+
+
+def _side_by_side(gather: Sequence[Callable[[], Any]], limit: float) -> list[Any]:
+    """Return the result of each function, or the error in its place; TimeoutError where it does not return in time."""
+    results: list[Any] = [TimeoutError(f"no answer within {limit:.0f} s")] * len(gather)
+
+    def call(number: int, function: Callable[[], Any]) -> None:
+        try:
+            results[number] = function()
+        except (OSError, ValueError, WaveletError) as error:
+            results[number] = error
+
+    # Threads that end with the process: a name server that hangs must not hold up the report.
+    threads = [threading.Thread(target=call, args=each, daemon=True) for each in enumerate(gather)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + limit
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return list(results)
+
+
+def _written(findings: Sequence[Finding], form: str) -> str:
+    listed = [dataclasses.asdict(finding) for finding in findings]
+    if form == "json":
+        return json.dumps(listed, indent=2) + "\n"
+    if form == "yaml":
+        return str(yaml.safe_dump(listed, sort_keys=False, allow_unicode=True))
+    lines = []
+    for finding in findings:
+        lines.append(f"{_MARKS[finding.level]:8} {finding.check}: {finding.message}")
+        if finding.remedy:
+            lines.append(f"{'':8} -> {finding.remedy}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,114 @@
+"""`wavelet ensure`: this user's own daemon runs on this node when the command ends, whoever has started it.
+
+For the first lines of a task or a job, by the hundred at once; where it runs already, nothing but the standard library
+is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import Any
+
+from wavelet import __version__
+from wavelet.cli.user_daemon.ports import port
+from wavelet.cli.user_daemon.private import Place, place_of, running
+from wavelet.errors import NotStarted
+
+RUN_MARK = "run.pid"
+"""The process id of a daemon that `wavelet run` has started, and will end."""
+
+
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what says where the daemon is and how it is started."""
+    parser.add_argument("--port", type=port, metavar="PORT", help="its port (from the uid; the same on all nodes)")
+    parser.add_argument("--directory", metavar="DIR", help="its directory on a local disk (/tmp/wavelet-UID)")
+    parser.add_argument("--config", metavar="FILE", default="", help="settings of the daemon that is started")
+    parser.add_argument(
+        "--shared-records", metavar="DIR", default="", help="directory that all nodes see, for names valid on all"
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", default="", help="directory that all nodes see, for converted images"
+    )
+    parser.add_argument(
+        "--idle", type=float, default=3600.0, metavar="SECONDS", help="end it when unused for so long (3600; 0: never)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what was found and done, on standard error")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_place_options(parser)
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument("--export", choices=("sh",), help="print the variables for `eval` instead of the endpoint")
+    printed.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the endpoint of the daemon, or the lines that export it.
+
+    Raises:
+        NotStarted: there is none, and why.
+    """
+    place = place_of(os.environ, options.directory, options.port)
+    found(place, options, manager=True)
+    with contextlib.suppress(OSError):
+        os.unlink(place.inside(RUN_MARK))  # noqa: PTH108 - from now on others than `wavelet run` count on it
+    if options.export:
+        from wavelet.cli.user_daemon.exports import as_shell, exports  # noqa: PLC0415
+
+        sys.stdout.write(as_shell(exports(place, options.images, os.environ)))
+    elif not options.quiet:
+        sys.stdout.write(f"{place.endpoint}\n")
+    return 0
+
+
+def found(place: Place, options: argparse.Namespace, *, manager: bool) -> tuple[dict[str, Any], bool]:
+    """Return the state of the daemon, and whether it was started for this.
+
+    Raises:
+        NotStarted: there is none, or it keeps its records elsewhere than is asked for.
+    """
+    status = running(place)
+    started = False
+    if status is None:
+        from wavelet.cli.user_daemon.starting import Wanted, ensure  # noqa: PLC0415 - only where it does not run
+
+        wanted = Wanted(options.shared_records, options.config, options.idle, manager)
+        status, started, how = ensure(place, wanted)
+        if started and options.verbose:
+            _say(f"process {status['pid']} was started {how}; its directory is {place.directory}")
+            _say(_lifetime(how))
+    if options.verbose and not started:
+        _say(f"process {status['pid']} (wavelet {status['version']}) runs already")
+    _check_records(status, options.shared_records)
+    if status["version"] != __version__ and not getattr(options, "quiet", False):
+        _say(
+            f"the daemon that runs (process {status['pid']}) is wavelet {status['version']}, and this is "
+            f"{__version__}; `wavelet stop && wavelet ensure` replaces it"
+        )
+    return status, started
+
+
+def _check_records(status: dict[str, Any], wanted: str) -> None:
+    has = status.get("records", "")
+    if wanted and os.path.realpath(wanted) != os.path.realpath(has or "."):
+        raise NotStarted(
+            f"the daemon that runs (process {status['pid']}) keeps its records in {has or 'its own directory'}, not in "
+            f"{wanted}, so that other nodes would not know its names; end it (wavelet stop) and try again"
+        )
+
+
+def _lifetime(how: str) -> str:
+    from wavelet.cli.user_daemon.batch import batch_job  # noqa: PLC0415
+
+    job = batch_job(os.environ)
+    if job and "manager" not in how:
+        return f"it ends with {job}, which tracks what it starts; see docs/hpc.md for daemons that outlive jobs"
+    return "it ends when nobody uses it (--idle)"
+
+
+def _say(line: str) -> None:
+    print(f"wavelet: {line}", file=sys.stderr)  # noqa: T201

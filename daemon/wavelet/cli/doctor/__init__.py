@@ -1,0 +1,1 @@
+"""What `wavelet doctor` looks at: facts of the machine, and what they mean."""

@@ -1,0 +1,1 @@
+"""The daemon of one user on one node: found, started, ended."""

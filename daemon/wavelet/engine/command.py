@@ -1,0 +1,260 @@
+"""Container engines by their commands: `docker`, and `podman`, which has taken over its words.
+
+The commands find their engine as they do for the daemon's user, by `DOCKER_HOST`, contexts or containers.conf. Nothing
+of this machine is mounted: files go in and out by `cp`, so that an engine on another machine serves as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import secrets
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, cast
+
+from wavelet.engine.engine import ENVIRONMENT, OWN, OWN_DIRECTORIES, Console, Given, Sandbox, first_process, spawn
+from wavelet.engine.limits import Limits, Usage, taken_by
+from wavelet.engine.tree import CommandTree, Tree
+from wavelet.errors import EngineFailed
+from wavelet.kinds.work import Work
+from wavelet.plan.conda import PREFIX, FromLock
+
+PROBE_SECONDS = 20.0
+"""How long an engine may take to say that it is there."""
+PULL_SECONDS = 1200.0
+"""How long it may take to pull an image from this daemon, parts that are to be made included."""
+COPY_SECONDS = 600.0
+"""How long it may take to take files in."""
+REMOVE_SECONDS = 60.0
+"""How long it may take to remove a container or an image."""
+
+_RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+"""What root in a sandbox may do: unpack archives, as installers do."""
+
+_ENGINES_OWN = tuple(
+    f"/{OWN} /.dockerenv /dev /etc/group /etc/hostname /etc/hosts /etc/mtab /etc/passwd /etc/resolv.conf /proc /run"
+    " /sys /tmp /usr/bin/which /var/tmp".split()
+)
+"""What in a container's difference is of no interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEngine:
+    """An engine with a command.
+
+    Attributes:
+        name: see `Engine`.
+        remedy: see `Engine`.
+        program: the command.
+        probe: arguments with which it fails where the engine does not work.
+        pull: arguments for a registry on this machine that speaks plain http.
+        bounds: whether its containers can always be bounded in processes and memory; else what runs is looked at.
+    """
+
+    name: str
+    remedy: str
+    program: str
+    probe: tuple[str, ...]
+    pull: tuple[str, ...] = ()
+    bounds: bool = True
+
+    async def absence(self) -> str:
+        """See `Engine`."""
+        if shutil.which(self.program) is None:
+            return f"no {self.program} in PATH"
+        try:
+            await self._command(PROBE_SECONDS, *self.probe)
+        except EngineFailed as error:
+            return error.message
+        return ""
+
+    @contextlib.asynccontextmanager
+    async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
+        """See `Engine`."""
+        reference = await work.pullable(image)
+        container = f"wavelet-post-link-{secrets.token_hex(6)}"
+        mark, arguments = first_process()
+        try:
+            await self._command(PULL_SECONDS, "pull", "--quiet", *self.pull, reference)
+            console = await self._start(container, reference, arguments, mark, limits)
+            try:
+                yield _Container(self, container, console, mark)
+            finally:
+                await console.close()
+        finally:
+            await asyncio.shield(self._remove(container, reference))
+
+    async def _start(
+        self, container: str, reference: str, arguments: Sequence[str], mark: str, limits: Limits
+    ) -> Console:
+        """Start the container's first process, bounded by the engine if it can do that."""
+        hard = limits.hard
+        bounds = (f"--memory={hard.memory}b", f"--memory-swap={hard.memory}b", f"--pids-limit={hard.processes}")
+        for given in (bounds,) if self.bounds else (bounds, (f"--ulimit=nproc={hard.processes}",), ()):
+            options = [*self._run_options(container), *given]
+            console = Console(await spawn([self.program, "run", *options, reference, *arguments]), mark)
+            try:
+                await console.started()
+            except BaseException as error:
+                await console.close()
+                if not isinstance(error, EngineFailed) or not given or self.bounds:
+                    raise
+                with contextlib.suppress(EngineFailed):
+                    await self._command(REMOVE_SECONDS, "rm", "--force", container)
+            else:
+                return console
+        raise AssertionError("the last way returns or raises")
+
+    def _run_options(self, container: str) -> list[str]:
+        options = ["--rm", "--interactive", "--name", container, "--label", "wavelet=post-link", "--pull=never"]
+        options += ["--network=none", "--user=0:0", "--workdir=/", "--entrypoint=bash", "--log-driver=none"]
+        options += ["--security-opt=no-new-privileges", "--cap-drop=ALL", *(f"--cap-add={right}" for right in _RIGHTS)]
+        return [*options, *(f"--env={name}={value}" for name, value in ENVIRONMENT.items())]
+
+    async def _remove(self, container: str, reference: str) -> None:
+        """Remove what may be left of a container, and its image; its layers stay where other images have them."""
+        for arguments in (("rm", "--force", container), ("rmi", reference)):
+            with contextlib.suppress(EngineFailed):
+                await self._command(REMOVE_SECONDS, *arguments)
+
+    async def _command(self, seconds: float, *arguments: str) -> str:
+        return await asyncio.to_thread(command, [self.program, *arguments], seconds)
+
+    async def size_and_pid(self, container: str) -> tuple[int, int]:
+        """Return how many bytes a container has more than its image, and its first process where the engine runs."""
+        form = "{{.SizeRw}} {{.State.Pid}}"
+        size, pid = (await self._command(COPY_SECONDS, "inspect", "--size", "--format", form, container)).split()
+        return int(size), int(pid)
+
+    async def changes(self, container: str) -> list[str]:
+        """Return the absolute paths that were added, changed or deleted."""
+        output = await self._command(COPY_SECONDS, "diff", container)
+        return [
+            path for kind, _, path in (line.partition(" ") for line in output.splitlines()) if kind in ("A", "C", "D")
+        ]
+
+    async def copy(self, container: str, files: Sequence[Given]) -> None:
+        """Unpack files into a container."""
+        await asyncio.to_thread(command, [self.program, "cp", "-", f"{container}:/"], COPY_SECONDS, files)
+
+
+class _Container:
+    """Its first process runs from the beginning: a container that never began would outlive a daemon that is killed."""
+
+    def __init__(self, engine: CommandEngine, name: str, console: Console, mark: str) -> None:
+        self._engine = engine
+        self._mark = mark.encode()
+        self._size = self._pid = 0
+        self._next = 0.0
+        self._name = name
+        self._console = console
+        self.tree: Tree = CommandTree((engine.program, "cp"), name)
+
+    async def put(self, files: Sequence[Given]) -> None:
+        await self._engine.copy(self._name, files)
+
+    async def start(self, line: str) -> Console:
+        await self._console.say(line)
+        return self._console
+
+    async def usage(self) -> Usage:
+        started = time.monotonic()
+        if started >= self._next:
+            self._size, self._pid = await self._engine.size_and_pid(self._name)
+            self._next = time.monotonic() + 2 * (time.monotonic() - started)
+        taken = await asyncio.to_thread(_taken_by, self._pid, self._mark)
+        return replace(taken, disk=taken.disk + self._size)
+
+    async def settle(self) -> None:
+        """Do nothing: the first process has ended all others, and has to live on for the container to be read."""
+
+    async def outside(self) -> list[str]:
+        paths = set(await self._engine.changes(self._name))
+        parents = {str(parent) for path in paths for parent in Path(path).parents}
+        return sorted(path for path in paths - parents if not _is_within(path, (PREFIX, *_ENGINES_OWN)))
+
+
+def _taken_by(pid: int, mark: bytes) -> Usage:
+    """Return what a container's processes take; nothing is known of them where the engine is on another machine."""
+    try:
+        is_here = mark in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        is_here = False
+    return taken_by(pid) if is_here else Usage()
+
+
+def _is_within(path: str, directories: Sequence[str]) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in directories)
+
+
+def command(argv: Sequence[str], seconds: float, files: Sequence[Given] | None = None) -> str:
+    """Run an engine's command to its end and return what it prints; `files` go in as a tar. Blocks.
+
+    Raises:
+        EngineFailed: it cannot be run, fails, or does not end within `seconds`.
+    """
+    what = " ".join(argv[:2])
+    try:
+        with subprocess.Popen(  # noqa: S603 - the site's own engine, with names that were made here
+            argv,
+            stdin=subprocess.DEVNULL if files is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                if files is not None:
+                    _send(cast(IO[bytes], process.stdin), files)
+                output, errors = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise EngineFailed(f"{what} does not end within {seconds:g} s") from None
+    except OSError as error:
+        raise EngineFailed(f"{what} cannot be run: {error.strerror}") from None
+    if process.returncode:
+        said = errors.decode("utf-8", "replace").strip()[-2000:]
+        raise EngineFailed(f"{what} fails ({process.returncode}): {said}")
+    return output.decode("utf-8", "replace")
+
+
+def _send(pipe: IO[bytes], files: Sequence[Given]) -> None:
+    with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=pipe, mode="w|") as tar:
+        for name in (OWN, *(f"{OWN}/{each}" for each in OWN_DIRECTORIES)):
+            tar.addfile(_member(name, tarfile.DIRTYPE, 0o755))
+        for given in files:
+            member = _member(f"{OWN}/{given.path}", tarfile.REGTYPE, 0o755 if given.executable else 0o644)
+            if isinstance(given.content, bytes):
+                member.size = len(given.content)
+                tar.addfile(member, io.BytesIO(given.content))
+            else:
+                member.size = given.content.stat().st_size
+                with given.content.open("rb") as opened:
+                    tar.addfile(member, opened)
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = kind, mode
+    return member
+
+
+DOCKER = CommandEngine(
+    "docker",
+    "docker, with its engine running and open to the daemon's user",
+    "docker",
+    ("version", "--format", "{{.Server.Version}}"),
+)
+PODMAN = CommandEngine(
+    "podman",
+    "podman",
+    "podman",
+    ("info", "--format", "{{.Host.Arch}}"),
+    pull=("--tls-verify=false",),
+    bounds=False,  # without cgroups that are delegated to the user, it refuses to
+)

@@ -1,0 +1,1 @@
+"""What the kernel and the service manager say: uids of callers, descriptors, sockets handed over, readiness."""

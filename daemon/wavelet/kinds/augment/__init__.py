@@ -1,0 +1,1 @@
+"""Images with layers, environment and entry point added."""

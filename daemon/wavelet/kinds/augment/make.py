@@ -1,0 +1,144 @@
+"""The maker of augmented images: runs `image.augment` over one manifest, or over every image of an index."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from wavelet.errors import ImageNotFound, UpstreamBroken
+from wavelet.gather_all import gather_all
+from wavelet.image.augment import AddedLayer, Addition, augment_index, augment_manifest
+from wavelet.image.config import parse_config
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, Image, MadeBy
+from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Index, MalformedManifest, Manifest
+from wavelet.image.platform import Platform
+from wavelet.kinds.augment import linked_directories
+from wavelet.kinds.registry_image.make import of_entry
+from wavelet.kinds.work import Work, added, from_upstream, read_document
+from wavelet.plan.plan import WithConfig, sources
+from wavelet.plan.source import FromRegistry
+
+
+async def make(plan: WithConfig, work: Work) -> Image:
+    """Return the augmented image.
+
+    Raises:
+        ImageNotFound: an index without any image, or an included image lacks a platform.
+        InvalidRequest: too many layers.
+        UpstreamBroken: the base's documents are not an image's.
+    """
+    base = await work.realise(plan.base)
+    contents = await gather_all(work.layer(layer) for layer in plan.config.layers)
+    maker = _Augmentation(plan, work, list(map(added, plan.config.layers, contents)), contents)
+    data, view = await read_document(work, base.closure[base.descriptor.digest])
+    if isinstance(view, Manifest):
+        return await maker.one(base, data, view)
+    return await maker.all(base, data, view)
+
+
+class _Augmentation:
+    def __init__(self, plan: WithConfig, work: Work, layers: list[AddedLayer], contents: list[Content]) -> None:
+        self._plan = plan
+        self._work = work
+        self._layers = layers
+        self._name = next(sources(plan)).reference
+        self._contents = {content.descriptor.digest: content for content in contents}
+
+    async def all(self, base: Image, data: bytes, view: Index) -> Image:
+        assert isinstance(self._plan.base, FromRegistry), "packages are made into an image, not into an index"
+        entries = [entry for entry in view.entries if entry.is_image]
+        if not entries:
+            raise ImageNotFound(f"{self._name} has no image to add to, only {len(view.entries)} other entries")
+        images: dict[Digest, Image] = {}
+        for entry in entries:
+            leaf = of_entry(self._plan.base.reference, entry)
+            # Each member is a plan of its own: what is remembered of one serves the other indexes that contain it.
+            member = replace(
+                self._plan,
+                base=leaf,
+                includes=tuple(replace(each, platform=entry.platform) for each in self._plan.includes),
+            )
+            images[entry.descriptor.digest] = await self._work.realise(member)
+        index = augment_index(data, {digest: image.descriptor for digest, image in images.items()})
+        own = await self._work.keep(index, view.media_type)
+        return Image.of(own.descriptor, [own, *(c for image in images.values() for c in image.contents)])
+
+    async def one(self, base: Image, data: bytes, view: Manifest) -> Image:
+        if view.config is None:
+            raise UpstreamBroken(f"{self._name} is not an image: it has no configuration")
+        config = await self._work.read(base.closure[view.config.digest])
+        included, contents = await self._included()
+        below = [base.closure[layer.digest] for layer in view.layers]
+        # Not those of included images, which are fetched when they are pulled, and not before.
+        named = [(layer, self._contents[layer.digest]) for layer in self._layers]
+        placed = await linked_directories.moved(below, named, self._work)
+        contents |= {layer.digest: content for layer, content in placed}
+        try:
+            made = augment_manifest(
+                data, view.media_type, config, self._addition([*(layer for layer, _ in placed), *included])
+            )
+        except MalformedManifest as error:
+            raise UpstreamBroken(f"{self._name}: {error}") from None
+        new_manifest = await self._work.keep(made.manifest, made.media_type)
+        new_config = await self._work.keep(made.config, made.config_media_type)
+        replaced = {base.descriptor.digest, view.config.digest}
+        kept = [
+            await self._attached(content, base.descriptor, new_manifest.descriptor)
+            for content in base.contents
+            if content.descriptor.digest not in replaced
+        ]
+        layers = [contents[layer.digest] for layer in made.layers]
+        return Image.of(new_manifest.descriptor, [new_manifest, new_config, *kept, *layers])
+
+    async def _attached(self, content: Content, old: Descriptor, new: Descriptor) -> Content:
+        """Return a member of the closure; what was made here and attached to the base, is attached anew."""
+        if content.descriptor.media_type != OCI_MANIFEST or not isinstance(content.source, MadeBy):
+            return content
+        document = json.loads(await self._work.read(content))
+        if document.get("subject", {}).get("digest") != old.digest:
+            return content
+        data = json.dumps(document | {"subject": new.as_json()}, separators=(",", ":")).encode()
+        return await self._work.keep(data, OCI_MANIFEST)
+
+    def _addition(self, layers: list[AddedLayer]) -> Addition:
+        config = self._plan.config
+        return Addition(tuple(layers), config.entrypoint, config.cmd, config.env, config.working_dir)
+
+    async def _included(self) -> tuple[list[AddedLayer], dict[Digest, Content]]:
+        layers: list[AddedLayer] = []
+        contents: dict[Digest, Content] = {}
+        for include in self._plan.includes:
+            view, diff_ids = await self._read_included(include)
+            layers += [
+                AddedLayer(layer.digest, layer.size, diff_id, layer.media_type)
+                for layer, diff_id in zip(view.layers, diff_ids, strict=True)
+            ]
+            for content in from_upstream(include.reference.repository, view.layers):
+                contents[content.descriptor.digest] = content
+        return layers, contents
+
+    async def _read_included(self, include: FromRegistry) -> tuple[Manifest, tuple[Digest, ...]]:
+        image = await self._work.realise(include)
+        _, view = await read_document(self._work, image.closure[image.descriptor.digest])
+        if isinstance(view, Index) or view.config is None:
+            raise ImageNotFound(f"the included {include.reference} is not one image")
+        diff_ids = await platform_and_layers(self._work, image, view.config)
+        if len(diff_ids[1]) != len(view.layers):
+            raise UpstreamBroken(
+                f"the included {include.reference} names {len(view.layers)} layers and {len(diff_ids[1])} diff IDs"
+            )
+        return view, diff_ids[1]
+
+
+async def platform_and_layers(work: Work, image: Image, config: Descriptor) -> tuple[Platform, tuple[Digest, ...]]:
+    """Return the platform that an image's configuration names, and its layers' diff IDs.
+
+    Raises:
+        UpstreamBroken: not an image's configuration.
+    """
+    try:
+        _, parsed = parse_config(await work.read(image.closure[config.digest]))
+    except MalformedManifest as error:
+        raise UpstreamBroken(f"{config.digest}: {error}") from None
+    return parsed.platform, parsed.diff_ids

@@ -1,0 +1,1 @@
+"""Conda packages: from specs and lock files to images, without a build."""

@@ -1,0 +1,1 @@
+"""From layers of packages to an image: order, grouping, documents, bill of materials."""

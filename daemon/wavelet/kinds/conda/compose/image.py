@@ -1,0 +1,83 @@
+"""The maker of images of locked packages: layers that are there already are put together; only the rest is made."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from wavelet.errors import ImageNotFound, UpstreamBroken
+from wavelet.image.config import parse_config
+from wavelet.image.image import Content, Image
+from wavelet.image.manifest import MalformedManifest, Manifest
+from wavelet.kinds.conda.compose import bill, documents, parts, sbom, stack
+from wavelet.kinds.conda.compose.attach import attach
+from wavelet.kinds.registry_image.make import absent
+from wavelet.kinds.work import Work, read_document
+from wavelet.plan.conda import FromLock
+from wavelet.sizes import size as size_of
+
+
+async def make(plan: FromLock, work: Work) -> Image:
+    """Return the image: the base's layers, those of packages and wheels, what scripts changed, and its own.
+
+    Raises:
+        ImageNotFound: the base is not an image for the platform.
+        InvalidRequest: the base has too many layers, a package is named twice, or wheels have no Python.
+        UpstreamBroken: the base's documents are not an image's.
+    """
+    started = time.monotonic()
+    base = await _base(plan, work)
+    packages = await parts.packages(plan, work)
+    wheels = await parts.wheels(plan, work)
+    every = stack.Parts(packages, wheels, await parts.scripts(plan, packages, work))
+    ready = time.monotonic()
+    layers = await stack.layers(plan, every, len(base.view.layers), work)
+    image = await _finish(plan, work, base, every, layers)
+    size = sum(layer.content.descriptor.size for layer in layers)
+    work.report(
+        f"{len(packages)} packages and {len(wheels)} wheels, ready in {ready - started:.2f} s:"
+        f" {len(layers)} layers of {size_of(size)} on {len(base.view.layers)} of the base,"
+        f" put together in {time.monotonic() - ready:.2f} s"
+    )
+    return image
+
+
+@dataclass(frozen=True)
+class _Base:
+    image: Image
+    data: bytes
+    view: Manifest
+    config: dict[str, Any]
+    config_media_type: str
+
+    @property
+    def layers(self) -> list[Content]:
+        """What is left of the base in images on it."""
+        return [self.image.closure[layer.digest] for layer in self.view.layers]
+
+
+async def _base(plan: FromLock, work: Work) -> _Base:
+    image = await work.realise(plan.base)
+    data, view = await read_document(work, image.closure[image.descriptor.digest])
+    name = plan.base.reference
+    if not isinstance(view, Manifest) or view.config is None:
+        raise ImageNotFound(f"{name} is not an image for {plan.platform}")
+    try:
+        config, parsed = parse_config(await work.read(image.closure[view.config.digest]))
+    except MalformedManifest as error:
+        raise UpstreamBroken(f"{name}: {error}") from None
+    if parsed.platform != plan.platform:
+        raise absent(name, plan.platform, str(parsed.platform))
+    if len(parsed.diff_ids) != len(view.layers):
+        raise UpstreamBroken(f"{name} names {len(view.layers)} layers and {len(parsed.diff_ids)} diff IDs")
+    return _Base(image, data, view, config, view.config.media_type)
+
+
+async def _finish(plan: FromLock, work: Work, base: _Base, every: stack.Parts, layers: list[stack.Layer]) -> Image:
+    placed = [layer.placed for layer in layers]
+    config = await work.keep(documents.config(base.config, placed, plan, every.environment), base.config_media_type)
+    data = documents.manifest(base.data, base.view, config.descriptor, placed, plan)
+    manifest = await work.keep(data, base.view.media_type)
+    bom = await attach(work, manifest.descriptor, sbom.document(bill.components(every.packages, every.wheels)))
+    return Image.of(manifest.descriptor, [manifest, config, *base.layers, *(layer.content for layer in layers), *bom])

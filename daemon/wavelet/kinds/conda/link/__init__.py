@@ -1,0 +1,1 @@
+"""From a package's archive to its layer."""

@@ -1,0 +1,1 @@
+"""Lock files: read, remembered for all nodes, written."""

@@ -1,0 +1,1 @@
+"""Python wheels in conda environments: resolved, fetched and installed."""

@@ -1,0 +1,334 @@
+"""Conda specs become locks: solved once for all nodes, and from then on the same until a refresh is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from wavelet.config import Conda
+from wavelet.errors import (
+    AccessRefused,
+    InvalidRequest,
+    NotFound,
+    Unsolvable,
+    UpstreamBroken,
+    UpstreamError,
+    WaveletError,
+)
+from wavelet.image.platform import Platform
+from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.relay import Relay
+from wavelet.kinds.conda.locks.lock_file import Location, with_lock_file
+from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
+from wavelet.kinds.conda.pip import requirements as pip
+from wavelet.kinds.conda.pip.urls import Fetch
+from wavelet.kinds.conda.solve.completion import Archive, Completion
+from wavelet.kinds.conda.solve.messages import Place, Record
+from wavelet.kinds.conda.solve.solver import SAYS, Question, Solver
+from wavelet.kinds.conda.solve.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
+from wavelet.plan.conda import FromConda, FromLock, Package, Wheel, subdir_of
+from wavelet.plan.libc import Libc
+from wavelet.plan.source import FromRegistry
+
+log = structlog.get_logger()
+
+Report = Callable[[str], None]
+
+_NOARCH = "noarch"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One solve: what was asked, on which base, and who wants to know."""
+
+    leaf: FromConda
+    base: FromRegistry
+    libc: Callable[[], Awaitable[Libc]]
+    report: Report
+    anew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Specs and channels as the solver takes them."""
+
+    specs: tuple[str, ...]
+    urls: tuple[str, ...]
+    warnings: tuple[str, ...]
+    places: tuple[Place, ...]
+
+
+class CondaPinner:
+    """The locks of one node, and the way to new ones."""
+
+    def __init__(
+        self,
+        settings: Conda,
+        locks: Locks,
+        solver: Solver,
+        channels: Channels,
+        relay: Relay,
+        archive: Archive,
+        location: Location,
+        wheel: Fetch,
+        pip_cache: Path,
+        wheel_directories: tuple[Path, ...] = (),
+    ) -> None:
+        """Nothing is started or asked yet.
+
+        Args:
+            settings: the section `conda`.
+            locks: what is remembered.
+            solver: the solver process.
+            channels: what names of channels mean, and which may be used.
+            relay: what the solver process reads indexes through.
+            archive: fetches a package that no index describes.
+            location: opens the URL of a lock file.
+            wheel: fetches a wheel that a requirement names by its URL.
+            pip_cache: directory for what package indexes said.
+            wheel_directories: where wheels may lie on this machine.
+        """
+        self.settings = settings
+        self._locks = locks
+        self._solver = solver
+        self._channels = channels
+        self._relay = relay
+        self._completion = Completion(solver, archive)
+        self._location = location
+        self._wheel = wheel
+        self._pip_cache = pip_cache
+        self._wheel_directories = wheel_directories
+
+    async def close(self) -> None:
+        """End the solver process."""
+        await self._solver.close()
+
+    def expire(self) -> None:
+        """Forget what nobody has asked for in a long time."""
+        self._locks.expire()
+        self._relay.expire()
+
+    def fresh(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
+        lock = self._locks.certain(leaf)
+        return None if lock is None else replace(lock, base=leaf.base, layers=leaf.layers)
+
+    def latest(self, leaf: FromConda) -> FromLock | None:
+        """Return the lock that this node knows last, for those who want to see it."""
+        return self._locks.latest(leaf)
+
+    async def prove(self, lock: FromLock) -> None:
+        """Note for all nodes that an image was made of a lock."""
+        await self._locks.prove(lock)
+
+    async def is_proved(self, lock: FromLock) -> bool:
+        """Tell whether any node has made an image of a lock."""
+        return await self._locks.is_proved(lock)
+
+    async def pin(
+        self,
+        leaf: FromConda,
+        base: FromRegistry,
+        libc: Callable[[], Awaitable[Libc]],
+        report: Report,
+        *,
+        refresh: bool = False,
+    ) -> FromLock:
+        """Return the lock of `leaf` on a pinned base.
+
+        Args:
+            leaf: as asked; its base may be a tag.
+            base: the leaf's base, pinned.
+            libc: finds out the base's C library, which is done only where it is needed.
+            report: takes lines of the log, which users read.
+            refresh: whether a lock that stands is replaced by a new one.
+
+        Raises:
+            Unsolvable, InvalidRequest, NotFound, AccessRefused: the request has to change.
+            UpstreamError: a channel does not do its part, and no earlier lock stands in.
+        """
+        standing = None if refresh else await self._locks.standing(leaf)
+        if standing is not None:
+            self._check(standing.packages, standing.wheels)
+            report(f"the lock of the first request stands: {_content(standing.packages, standing.wheels)}")
+            return replace(standing, base=base, layers=leaf.layers)
+        try:
+            lock = await self._made(_Job(leaf, base, libc, report, refresh))
+        except UpstreamError as error:
+            earlier = None if refresh else await self._locks.earlier(leaf)
+            if earlier is None:
+                raise
+            self._check(earlier.packages, earlier.wheels)
+            log.warning("an earlier lock stands in", specs=leaf.specs, because=error.message)
+            report(f"warning: {error.message}; an earlier lock stands in: {_content(earlier.packages, earlier.wheels)}")
+            return replace(earlier, base=base, layers=leaf.layers)
+        kept = await self._locks.keep(leaf, lock, refresh=refresh)
+        return replace(kept, base=base, layers=leaf.layers)
+
+    async def _made(self, job: _Job) -> FromLock:
+        leaf = job.leaf
+        if leaf.lock_location:
+            leaf = await with_lock_file(leaf, self._location, job.report)
+        self._check(leaf.locked, leaf.wheels)
+        chosen = self._chosen(leaf)
+        for warning in chosen.warnings:
+            job.report(f"warning: {warning}")
+        if job.anew:
+            self._relay.refresh()
+        try:
+            records = await self._solved(leaf, chosen, job) if leaf.specs else ()
+        except (Unsolvable, NotFound, AccessRefused, UpstreamError) as error:
+            raise self._plain(error, chosen) from None
+        solved = [_package(record) for record in records]
+        self._check(solved)  # an index may say that its packages are somewhere else
+        packages = await self._completion.complete([*leaf.locked, *solved], job.report)
+        wheels = leaf.wheels
+        if leaf.pip:
+            wheels += await self._wheels(leaf, packages, records, job)
+        return FromLock(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
+
+    def _check(self, packages: Iterable[Package], wheels: Iterable[Wheel] = ()) -> None:
+        """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
+        for package in packages:
+            self._channels.check(package.url)
+        pip.check_places(wheels, self.settings.allowed_indexes, self._wheel_directories)
+
+    def _plain(self, error: WaveletError, chosen: _Chosen) -> WaveletError:
+        """Return an error of the solver in words for users. It stands no longer than what is known of the channels."""
+        message = self._relay.scrub(error.message)
+        if isinstance(error, Unsolvable) and chosen.warnings:
+            first, says, explanation = message.partition(SAYS)
+            message = f"{first}; {'; '.join(chosen.warnings)}{says}{explanation}"
+        plain = error.saying(message)
+        if isinstance(error, Unsolvable | NotFound):
+            plain.stands_until = time.monotonic() + min(error.remembered, self._relay.due_in(chosen.urls))
+        return plain
+
+    def _chosen(self, leaf: FromConda) -> _Chosen:
+        """Return the specs with URLs for channels, and these channels besides those of the request."""
+        named, specs, places = list(leaf.channels), [], []
+        for spec in leaf.specs:
+            name = channel_of(spec)
+            urls = self._urls_of(name, spec) if name else ()
+            if name:
+                named.append(name)
+            place = Place(name_of(spec), urls if len(urls) > 1 else (), _directory(spec, leaf.platform))
+            if place.channels or place.subdir:
+                places.append(place)
+            # Names in specs mean what names of channels mean here, which the solver does not know.
+            bare = spec[len(spec.partition("[")[0].rpartition("::")[0]) + 2 :] if name else spec
+            specs.append(f"{urls[0]}::{bare}" if len(urls) == 1 else bare)
+        resolved = self._channels.resolve(tuple(dict.fromkeys(named)))
+        return _Chosen(tuple(specs), resolved.urls, resolved.warnings, tuple(places))
+
+    def _urls_of(self, name: str, spec: str) -> tuple[str, ...]:
+        """Return the channels that the one that a spec names stands for; `defaults` is several.
+
+        Raises:
+            InvalidRequest: it is one that is left out here.
+        """
+        resolved = self._channels.resolve((name,))
+        if resolved.warnings:
+            message = f"packages.entries: {spec!r} cannot be had: {'; '.join(resolved.warnings)}"
+            raise InvalidRequest(message, field="packages.entries")
+        return resolved.urls
+
+    async def _solved(self, leaf: FromConda, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
+        libc = await job.libc()
+        question = Question(
+            specs=chosen.specs,
+            channels=chosen.urls,
+            subdir=subdir_of(leaf.platform),
+            virtual=virtual_packages(leaf.platform, libc),
+            newest=None if leaf.as_of is None else datetime.fromisoformat(leaf.as_of).timestamp(),
+            locked=tuple(package.url for package in leaf.locked),
+            places=chosen.places,
+        )
+        _report_question(question, leaf, job.report)
+        began = time.monotonic()
+        try:
+            records = await self._asked(question, leaf, libc, job)
+        except Unsolvable as error:
+            sentence = lack(error.message, libc, str(leaf.base.reference))
+            if not sentence:
+                raise
+            first, says, explanation = error.message.partition(SAYS)
+            raise error.saying(f"{first}; {sentence}{says}{explanation}") from None
+        size = sum(record.size or 0 for record in records)
+        job.report(f"solved: {len(records)} packages, {size} bytes, in {time.monotonic() - began:.1f} s")
+        return records
+
+    async def _asked(self, question: Question, leaf: FromConda, libc: Libc, job: _Job) -> tuple[Record, ...]:
+        try:
+            return await self._solver.solve(question)
+        except Unsolvable as error:
+            if not wants_cuda(error.message):
+                raise
+        job.report(f"warning: packages want a CUDA driver; solved for one (__cuda={CUDA_VERSION}) that nodes must have")
+        return await self._solver.solve(replace(question, virtual=virtual_packages(leaf.platform, libc, cuda=True)))
+
+    async def _wheels(
+        self, leaf: FromConda, packages: list[Package], records: tuple[Record, ...], job: _Job
+    ) -> tuple[Wheel, ...]:
+        described = {record.name for record in records}
+        depends = {record.name: record.depends for record in records}
+        lacking = tuple(package.url for package in leaf.locked if package.name not in described)
+        if lacking:
+            depends |= {record.name: record.depends for record in await self._solver.lookup(lacking)}
+        versions = {package.name: package.version for package in packages}
+        libc = await job.libc()
+        return await pip.resolve(
+            leaf.pip,
+            python=versions.get("python", ""),
+            platform=leaf.platform,
+            glibc=libc.version,
+            present={name: versions[name] for name in versions if _is_python_package(depends.get(name, ()))},
+            as_of=leaf.as_of,
+            allowed_hosts=self.settings.allowed_indexes,
+            cache=self._pip_cache,
+            limit=self.settings.solve_limit,
+            report=job.report,
+            fetch=self._wheel,
+        )
+
+
+def _package(record: Record) -> Package:
+    try:
+        return Package.of(record.url, record.sha256, record.md5, record.size)
+    except InvalidRequest as error:
+        raise UpstreamBroken(f"the index of a channel has a package that is none: {error.message}") from None
+
+
+def _directory(spec: str, platform: Platform) -> str:
+    """Return the subdir that a spec names, or nothing.
+
+    Raises:
+        InvalidRequest: images for the platform take no packages of it.
+    """
+    wanted, own = directory_of(spec), subdir_of(platform)
+    if wanted in ("", own, _NOARCH):
+        return wanted
+    message = f"packages.entries: {spec!r} is for {wanted}, and an image for {platform} takes {own} and {_NOARCH}"
+    raise InvalidRequest(message, field="packages.entries")
+
+
+def _is_python_package(depends: tuple[str, ...]) -> bool:
+    return any(spec.split(maxsplit=1)[0] in ("python", "python_abi") for spec in depends if spec)
+
+
+def _content(packages: tuple[Package, ...], wheels: tuple[Wheel, ...]) -> str:
+    return f"{len(packages)} packages" + (f" and {len(wheels)} wheels" if wheels else "")
+
+
+def _report_question(question: Question, leaf: FromConda, report: Report) -> None:
+    virtual = ", ".join(f"{name}={version}" for name, version, _ in question.virtual)
+    kept = f", keeping {len(leaf.locked)} packages" if leaf.locked else ""
+    until = f", as of {leaf.as_of}" if leaf.as_of else ""
+    report(f"solving {', '.join(leaf.specs)} for {question.subdir}{kept}{until}")
+    report(f"channels: {', '.join(question.channels)}; the image provides {virtual}")

@@ -1,0 +1,46 @@
+"""Channels without the packages that a request does not want of them.
+
+The solver library heeds one channel of a spec and no subdir. Where its solution has a package from elsewhere, it is
+asked again with sources that leave out all others. Only the solver process imports this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rattler import Gateway, PackageName, RepoDataRecord, Subdir
+
+from wavelet.kinds.conda.solve.messages import Place
+
+
+def fits(record: RepoDataRecord, places: Iterable[Place]) -> bool:
+    """Tell whether a record is from where its name has to be from."""
+    return all(
+        (not place.channels or _channel(record) in place.channels) and place.subdir in ("", record.subdir)
+        for place in places
+        if place.name == record.name.normalized
+    )
+
+
+def _channel(record: RepoDataRecord) -> str:
+    return (record.channel or record.url.rsplit("/", 2)[0]).rstrip("/")
+
+
+class Restricted:
+    """A channel as a source of the library's (`rattler.RepoDataSource`), without records that do not fit."""
+
+    def __init__(self, gateway: Gateway, channel: str, places: Sequence[Place]) -> None:
+        self._gateway = gateway
+        self._channel = channel
+        self._places = places
+
+    async def fetch_package_records(self, platform: Subdir, name: PackageName) -> list[RepoDataRecord]:
+        """Return the records of a name in a subdir."""
+        found = await self._gateway.query(
+            [self._channel], [platform], [name.normalized], recursive=False, channel_relations="disabled"
+        )
+        return [record for records in found for record in records if fits(record, self._places)]
+
+    def package_names(self, platform: Subdir) -> list[str]:
+        """Return nothing: the solver asks for the names that it needs."""
+        return []

@@ -1,0 +1,1 @@
+"""Images that some registry has, as they are."""

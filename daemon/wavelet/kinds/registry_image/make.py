@@ -1,0 +1,145 @@
+"""The maker of images that a registry has: its own bytes, and what they name; of an index, the image of a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from wavelet.errors import ImageNotFound, NotFound, UpstreamBroken
+from wavelet.image.config import parse_config
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, FromUpstream, Image
+from wavelet.image.manifest import (
+    INDEX_TYPES,
+    MANIFEST_LIMIT,
+    MANIFEST_TYPES,
+    Descriptor,
+    Index,
+    IndexEntry,
+    MalformedManifest,
+    Manifest,
+    parse_document,
+)
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.work import Work, from_upstream
+from wavelet.plan.source import FromRegistry
+
+LOOKED_INTO = 32
+"""Documents below one index that are looked into for a platform: indexes, and manifests of which it says nothing."""
+
+
+async def make(plan: FromRegistry, work: Work, *, mislabelled: Iterable[str] = ()) -> Image:
+    """Return the image as it is, or, of an index, the one for the plan's platform.
+
+    Without a platform, any document is returned as it is. `mislabelled` are repositories, or paths above some, whose
+    images name the wrong platform.
+
+    Raises:
+        ImageNotFound: there is none for the platform.
+        UpstreamBroken: the registry's document is not one.
+    """
+    reference = plan.reference
+    data, content_type = await work.manifest(reference)
+    view = _view(reference, data, content_type)
+    if plan.platform is not None:
+        if isinstance(view, Index):
+            return await work.realise(await _Search(work, reference, plan.platform).run(view))
+        own = await _named_by_config(work, reference.repository, view)
+        if own not in (None, plan.platform) and not _is_below(reference.repository, mislabelled):
+            raise absent(reference, plan.platform, str(own), single=True)
+    digest = reference.digest or Digest.of(data)
+    own_descriptor = Descriptor(view.media_type, digest, len(data))
+    return Image.of(own_descriptor, from_upstream(reference.repository, (own_descriptor, *view.descriptors)))
+
+
+def of_entry(reference: Reference, entry: IndexEntry) -> FromRegistry:
+    """Return the plan of an entry of the index at `reference`.
+
+    What an index says of an image's platform counts, whatever the image itself says.
+    """
+    is_image = entry.descriptor.media_type in MANIFEST_TYPES
+    return FromRegistry(reference.at(entry.descriptor.digest), None if is_image else entry.platform)
+
+
+def absent(reference: Reference, platform: Platform, there: str, *, single: bool = False) -> ImageNotFound:
+    """Return the error of an image that is not there for `platform`, but for `there`; `single`: it is no index."""
+    label = "; if it is one for that platform after all, the site can list it in upstream.mislabelled" if single else ""
+    return ImageNotFound(
+        f"{reference} has no {platform}; it has {there}. The platform is what `process.arch` says in Nextflow, which "
+        f"asks for linux/amd64 where nothing is set, on arm64 machines too, or containerPlatform in a request{label}"
+    )
+
+
+@dataclass(slots=True)
+class _Search:
+    """Looks for the image of a platform in an index, also in indexes within it."""
+
+    work: Work
+    reference: Reference
+    platform: Platform
+    there: list[str] = field(default_factory=list)
+    looked_into: int = 0
+
+    async def run(self, index: Index) -> FromRegistry:
+        found = await self._in(index)
+        if found is None:
+            there = ", ".join(dict.fromkeys(self.there)) or "none"
+            raise absent(self.reference, self.platform, there)
+        return found
+
+    async def _in(self, index: Index) -> FromRegistry | None:
+        self.there += [str(entry.platform) for entry in index.entries if entry.is_image]
+        for entry in index.entries:
+            if entry.platform == self.platform:
+                if entry.descriptor.media_type not in INDEX_TYPES:
+                    return of_entry(self.reference, entry)
+                found = await self._below(entry)
+                if found is not None:
+                    return found
+        for entry in index.entries:
+            found = await self._below(entry) if entry.platform is None else None
+            if found is not None:
+                return found
+        return None
+
+    async def _below(self, entry: IndexEntry) -> FromRegistry | None:
+        """Look into a document that an index says too little of; one that is not there, or none, is left out."""
+        if entry.descriptor.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES, "") or self.looked_into >= LOOKED_INTO:
+            return None
+        self.looked_into += 1
+        reference = self.reference.at(entry.descriptor.digest)
+        try:
+            data, content_type = await self.work.manifest(reference)
+            view = _view(reference, data, content_type)
+            if isinstance(view, Index):
+                return await self._in(view)
+            own = await _named_by_config(self.work, reference.repository, view)
+        except (NotFound, UpstreamBroken):
+            return None
+        if own is not None and own != self.platform:
+            self.there.append(str(own))
+        return FromRegistry(reference) if own == self.platform else None
+
+
+def _view(reference: Reference, data: bytes, content_type: str) -> Manifest | Index:
+    try:
+        return parse_document(data, content_type)
+    except MalformedManifest as error:
+        raise UpstreamBroken(f"{reference}: {error}") from None
+
+
+async def _named_by_config(work: Work, repository: Repository, view: Manifest) -> Platform | None:
+    """Return the platform that an image's configuration names, None where it names none or is of another kind."""
+    if view.config is None or view.config.size > MANIFEST_LIMIT:
+        return None
+    data = await work.read(Content(view.config, FromUpstream(repository)))
+    try:
+        _, config = parse_config(data)
+    except MalformedManifest:
+        return None
+    return config.platform if config.names_platform else None
+
+
+def _is_below(repository: Repository, paths: Iterable[str]) -> bool:
+    return any(f"{repository}/".startswith(f"{path.rstrip('/')}/") for path in paths)

@@ -1,0 +1,249 @@
+"""Tags become digests: asked upstream at most once per `tag_ttl`, remembered with their time and for whom.
+
+Several plans with the same leaf share the answer. A digest needs no answer to what it is, but to whether the identity
+may read it there, and whether it is there at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from wavelet.ages import is_within
+from wavelet.config import Alias
+from wavelet.errors import AccessRefused, InvalidName, NotFound, UpstreamBroken, UpstreamError, WaveletError
+from wavelet.gather_all import gather_all
+from wavelet.image.digest import Digest
+from wavelet.image.reference import Reference, Repository
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import Plan, map_sources, sources
+from wavelet.plan.source import FromRegistry
+from wavelet.plan.tokens import ANONYMOUS
+from wavelet.store.database import Database
+from wavelet.upstream.access import Access
+
+log = structlog.get_logger()
+
+LATELY = 0.5
+"""Seconds for which what was found fresh is not looked at again: a tag is asked for thousands of times a second."""
+
+LATELY_HELD = 1024
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pins (leaf TEXT, holder TEXT, pinned TEXT, at REAL, PRIMARY KEY (leaf, holder))
+WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A plan whose every leaf is a digest, and whether everyone may read all of it."""
+
+    plan: Plan
+    public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    reference: Reference
+    public: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """That what a tag was is gone from its registry; `asked`: when (unix seconds) the tag was asked for again."""
+
+    pinned: Reference
+    asked: float | None = None
+
+
+class Pinner:
+    """The pins of one node, in its database; `aliases`, `tag_ttl` and `grace` may be set at any time."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: Access,
+        aliases: Iterable[Alias],
+        *,
+        tag_ttl: float,
+        grace: float,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self.aliases = tuple(aliases)
+        self.tag_ttl = tag_ttl
+        self.grace = grace
+        self._lately: dict[tuple[FromRegistry, str], tuple[Pinned, float]] = {}
+        self._known: dict[tuple[Reference, str], _Pin] = {}
+        self._doubted: dict[Reference, _Doubt] = {}
+        for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
+            with contextlib.suppress(InvalidName):  # a row that cannot be read is as good as none
+                key = Reference.parse(leaf), holder
+                self._known[key] = _Pin(Reference.parse(pinned), holder == ANONYMOUS, at)
+
+    def expire(self) -> None:
+        """Forget pins that are past the grace time: nothing could come of them any more."""
+        now = time.time()
+        for key in [key for key, pin in self._known.items() if not is_within(pin.at, now, self.grace)]:
+            del self._known[key]
+        self._database.write_later("DELETE FROM pins WHERE at NOT BETWEEN ? AND ?", now - self.grace, now)
+        leaves = {leaf for leaf, _ in self._known}
+        self._doubted = {leaf: doubt for leaf, doubt in self._doubted.items() if leaf in leaves}
+
+    def doubt(self, repository: Repository) -> None:
+        """Take note that content of a repository is gone: its tags are asked for anew, once within `tag_ttl`."""
+        now = time.time()
+        for (leaf, _), pin in self._known.items():
+            if leaf.digest is None and pin.reference.repository == repository:
+                doubt = self._doubted.get(leaf)
+                asked = None if doubt is None or doubt.pinned != pin.reference else doubt.asked
+                if asked is None or not is_within(asked, now, self.tag_ttl):
+                    self._doubted[leaf] = _Doubt(pin.reference)
+        self._lately.clear()
+
+    def is_doubted(self, plan: Plan) -> bool:
+        """Tell whether a tag of `plan` is to be asked for because what it was is gone."""
+        doubts = (self._doubted.get(leaf.reference) for leaf in sources(plan))
+        return any(doubt is not None and doubt.asked is None for doubt in doubts)
+
+    def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
+        """Return the pinned plan if that takes no question to anybody."""
+        if not isinstance(plan, FromRegistry):
+            return self._all_fresh(plan, identity)
+        key = plan, identity.principal
+        lately = self._lately.get(key)
+        if lately is not None and lately[1] > time.monotonic():
+            return lately[0]
+        pinned = self._all_fresh(plan, identity)
+        if pinned is not None:
+            if len(self._lately) >= LATELY_HELD:
+                self._lately.clear()
+            self._lately[key] = pinned, time.monotonic() + min(LATELY, self.tag_ttl)
+        return pinned
+
+    def _all_fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
+        pins = {leaf.reference: self._fresh(leaf.reference, identity) for leaf in sources(plan)}
+        found = {reference: pin for reference, pin in pins.items() if pin is not None}
+        return _pinned(plan, found) if len(found) == len(pins) else None
+
+    async def pin(self, plan: Plan, identity: Identity) -> Pinned:
+        """Fix every leaf of `plan`.
+
+        Raises:
+            ImageNotFound, AccessRefused: definite answers of an upstream.
+            UpstreamError: an upstream does not answer, and nothing remembered stands in for it.
+        """
+        leaves = list(dict.fromkeys(leaf.reference for leaf in sources(plan)))
+        answers = await gather_all(self._pin(leaf, identity) for leaf in leaves)
+        return _pinned(plan, dict(zip(leaves, answers, strict=True)))
+
+    def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
+        pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))
+        if pin is None or leaf.digest is not None:
+            return pin  # a digest does not move; a tag's answer ages, more slowly while nobody can be asked
+        doubt = self._doubted.get(leaf)
+        if doubt is not None and doubt.asked is None and doubt.pinned == pin.reference:
+            return None
+        ttl = self.grace if self._access.rests(pin.reference.repository) else self.tag_ttl
+        return pin if is_within(pin.at, time.time(), ttl) else None
+
+    def _newest(
+        self, leaf: Reference, identity: Identity, holders: Callable[[Repository], Iterable[str]]
+    ) -> _Pin | None:
+        """Return the newest pin whose own holder is among `holders` of the repository where it was found."""
+        known = ((holder, self._known.get((leaf, holder))) for holder in (ANONYMOUS, identity.principal))
+        pins = [pin for holder, pin in known if pin is not None and holder in holders(pin.reference.repository)]
+        now = time.time()
+        # One of a clock that was ahead hides no other.
+        return max(pins, key=lambda pin: (pin.at <= now, pin.at), default=None)
+
+    async def _pin(self, leaf: Reference, identity: Identity) -> _Pin:
+        pin = self._fresh(leaf, identity)
+        if pin is not None:
+            return pin
+        earlier = self._newest(leaf, identity, lambda _: (ANONYMOUS, identity.principal))
+        try:
+            asking = self._ask(leaf, identity)
+            return await self._access.renew(asking, leaf.repository.host, quickly=earlier is not None)
+        except NotFound as gone:
+            # A registry may remove what no tag names any more; names that were given for it go on answering it.
+            if leaf.digest is None or ANONYMOUS not in self._access.standing_in(gone, leaf.repository, identity):
+                raise
+            log.warning("an earlier answer stands in", image=str(leaf), because=gone.message)
+            return _Pin(leaf, public=True, at=time.time())
+        except (UpstreamError, AccessRefused) as failure:
+            error: WaveletError = failure
+            stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
+            if stale is None or not is_within(stale.at, time.time(), self.grace):
+                raise
+            log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
+            return stale
+
+    async def _ask(self, leaf: Reference, identity: Identity) -> _Pin:
+        try:
+            return await self._ask_at(leaf, leaf, identity)
+        except (NotFound, AccessRefused) as error:
+            alias = self._aliased(leaf)
+            if alias is None:
+                raise
+            try:
+                pin = await self._ask_at(leaf, alias, identity)
+            except WaveletError as second:
+                raise _of_both(error, alias, second) from None
+            log.info("found under another name", image=str(leaf), found=str(alias))
+            return pin
+
+    async def _ask_at(self, leaf: Reference, where: Reference, identity: Identity) -> _Pin:
+        found, holder = await self._access.look(where, identity)
+        if where.digest is not None and found.digest != where.digest:
+            raise UpstreamBroken(f"{where.repository} answered {where.digest} with another digest")
+        return self._remember(leaf, where.at(found.digest), holder)
+
+    def _aliased(self, leaf: Reference) -> Reference | None:
+        name = str(leaf.repository)
+        for alias in self.aliases:
+            if name == alias.prefix or name.startswith(alias.prefix + "/"):
+                moved = Reference.parse(alias.instead + name[len(alias.prefix) :])
+                return replace(leaf, repository=moved.repository)
+        return None
+
+    def _remember(self, leaf: Reference, pinned: Reference, holder: str) -> _Pin:
+        pin = _Pin(pinned, holder == ANONYMOUS, time.time())
+        doubt = self._doubted.get(leaf)
+        if doubt is not None and doubt.asked is None and doubt.pinned == pinned:
+            self._doubted[leaf] = replace(doubt, asked=pin.at)
+        else:
+            self._doubted.pop(leaf, None)
+        # Who goes on with what was found asks for it by its digest, and need not ask the registry once more.
+        for asked in {leaf, pinned}:
+            self._known[asked, holder] = pin
+            row = (str(asked), holder, str(pinned), pin.at)
+            self._database.write_later("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", *row)
+        return pin
+
+
+def _of_both(error: WaveletError, alias: Reference, second: WaveletError) -> WaveletError:
+    """Return the error of an image that was looked for in two places: undecided if the second one is."""
+    undecided = isinstance(second, UpstreamError) or (isinstance(second, AccessRefused) and second.declined)
+    said = f"{error.message}; also looked for it at {alias}: {second.message}"
+    return (second if undecided else error).saying(said)
+
+
+def _pinned(plan: Plan, pins: dict[Reference, _Pin]) -> Pinned:
+    def fix(leaf: FromRegistry) -> FromRegistry:
+        return replace(leaf, reference=pins[leaf.reference].reference)
+
+    return Pinned(map_sources(plan, fix), all(pin.public for pin in pins.values()))
+
+
+def digest_of(pinned: Plan) -> Digest:
+    """Return the digest of a pinned plan's first source."""
+    digest = next(sources(pinned)).reference.digest
+    assert digest is not None
+    return digest

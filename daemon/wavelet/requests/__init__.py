@@ -1,0 +1,1 @@
+"""Container requests: their names, states, access and audit."""

@@ -1,0 +1,212 @@
+"""What names answer, settled once: a name without a pin is bound to the first one that any node finds, for good.
+
+Nothing is answered under a name before that is written where all nodes read it. What it is bound to can be pulled and
+made again for as long as its record is there, whatever the tags and channels have become by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+
+import structlog
+
+from wavelet.cluster.records import Record, Records
+from wavelet.errors import AccessRefused, DirectoryUnavailable, ImageNotFound, NoSpace, OurError, WaveletError
+from wavelet.image.image import Image
+from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.plan.canonical import canonical
+from wavelet.plan.identity import Identity
+from wavelet.plan.pinning import MAKER, Pin
+from wavelet.plan.plan import Plan, parts
+from wavelet.plan.tokens import ANONYMOUS
+from wavelet.requests.access import AccessRules
+from wavelet.requests.known import ContainerRequest, Known, answer_name
+from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
+from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.resolver import MAKE_LIMIT, Resolver
+
+NAME_WAIT = 1.0
+"""Seconds that who does not wait for a pin waits for it after all."""
+
+log = structlog.get_logger()
+
+
+class Bindings:
+    """Binds names, and prepares what they are bound to."""
+
+    def __init__(self, resolver: Resolver, records: Records, memo: Memo, answers: Answers, rules: AccessRules) -> None:
+        self._resolver = resolver
+        self._memo = memo
+        self._records = records
+        self._answers = answers
+        self._rules = rules
+        self._jobs = Jobs()
+
+    async def close(self) -> None:
+        """End all work."""
+        await self._jobs.close()
+
+    def prepared(self, request: ContainerRequest) -> bool:
+        """Tell whether it is known what the name answers, and nothing is left to do for that."""
+        owner = self._rules.identity_of(request.principal)
+        return request.fixed is not None and self._resolver.prepared(request.fixed, owner) is not None
+
+    async def prepare(self, known: Known, begun: Job[Pinned] | None = None) -> Job[Pinned]:
+        """Start to settle what a name answers and to prepare that, or join those who do.
+
+        `begun` is the work for the request that the name was given for, where it goes on.
+
+        Raises:
+            WaveletError: it has just failed.
+        """
+        owner, key = await self._owner_and_key(known)
+        return self._jobs.join("prepare", key, lambda: self._prepare(known, owner, begun), MAKE_LIMIT)
+
+    async def _prepare(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
+        if begun is not None and known.request.pin is not None:
+            take_part(begun)
+            with contextlib.suppress(WaveletError):  # it comes again below, if it is of this name
+                await begun.result(MAKE_LIMIT)
+        fixed = await self.plan(known, begun=begun, wait=MAKE_LIMIT)
+        prepared = self._resolver.prepared(fixed, owner)
+        return prepared or await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
+
+    async def pinned_soon(self, plan: Plan, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:
+        """Return the pin of what `job` works on since `began`, where it is there soon; why not is the job's to say.
+
+        A name without it is another one, also where whoever asks does not wait.
+        """
+        left = began + NAME_WAIT - time.monotonic()
+        if job is not None and not job.done and left > 0:
+            with contextlib.suppress(WaveletError), asking(keep=False):
+                return await (await self._resolver.pin(plan, identity)).result(left)
+        return None
+
+    async def go_on(self, known: Known, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool) -> None:
+        """Have the work for a request that is not decided yet be that of its name, and bind a name whose pin is known.
+
+        Args:
+            known: the request.
+            job: what was begun for it.
+            pinned: what it was pinned to, if that is known, and as far as is known can be made.
+            dry_run: whether only the name is wanted.
+        """
+        if job is None or job.done:
+            if pinned is not None and known.request.pin is None:
+                with contextlib.suppress(WaveletError):  # then whoever pulls it binds it
+                    await self.settle(known, pinned)
+        elif dry_run and known.request.pin is None:
+            await self.bind(known, job)
+        elif not dry_run and (known.progress.job is None or known.progress.job.given_up):
+            # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
+            known.progress.attach(await self.prepare(known, job))
+
+    async def plan(self, known: Known, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
+        """Return what a name answers, of which nothing moves; bind it if it is bound to nothing yet.
+
+        Raises:
+            ImageNotFound: it stands for an image that only another version of wavelet makes.
+            AccessRefused: it is a name for everybody, and what was asked for is not for everybody.
+            DirectoryUnavailable: the binding can be neither written nor read now.
+            WaveletError: what was asked for cannot be pinned.
+        """
+        pin = known.request.pin
+        if pin is None:
+            pin = await (await self.bind(known, begun)).result(wait)
+            known.request = replace(known.request, pin=pin)  # the job may be for who knows it by another value
+        if made_otherwise(known.request):
+            raise ImageNotFound(
+                f"this name is for an image as another version of wavelet makes it (maker {pin.maker}, this "
+                f"one is maker {MAKER}), and it is not here any more; send the request again: it gets a new name"
+            )
+        return pin.fix(known.request.plan)
+
+    async def bind(self, known: Known, begun: Job[Pinned] | None = None) -> Job[Pin]:
+        """Start to bind a name, or join those who do. `begun` is as `prepare` has it.
+
+        Raises:
+            WaveletError: it has just failed.
+        """
+        owner, key = await self._owner_and_key(known)
+        return self._jobs.join("bind", key, lambda: self._bind(known, owner, begun), MAKE_LIMIT)
+
+    async def _owner_and_key(self, known: Known) -> tuple[Identity, tuple[str, str]]:
+        """Return for whom a name is, and the key of work for it: a new login makes it a new question."""
+        owner = self._rules.identity_of(known.request.principal)
+        return owner, (known.request.token, await self._resolver.logins_version(owner))
+
+    async def _bind(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pin:
+        request = known.request
+        pinned = self._answered(request)
+        if pinned is None:
+            if begun is not None:
+                take_part(begun)
+            job = begun or await self._resolver.prepare(request.plan, owner)
+            pinned = await job.result(MAKE_LIMIT)
+        return await self.settle(known, pinned)
+
+    async def settle(self, known: Known, pinned: Pinned) -> Pin:
+        """Bind a name to what its request was pinned to, unless it is bound already; return what it is bound to.
+
+        Raises:
+            AccessRefused, DirectoryUnavailable: as `plan` has them.
+        """
+        request = known.request
+        if request.principal == ANONYMOUS and not pinned.public:
+            raise AccessRefused(
+                "this name was given for everybody, while nobody could tell who may read what it is for; it turns out "
+                "to be private. Send the request again: it gets a name of your own"
+            )
+        pin = Pin.of(pinned.plan)
+        stands = await self._bound(request.token, pin)
+        known.request = replace(known.request, pin=stands)
+        if stands == pin:
+            await self._give_first(request.token, pin)
+        return stands
+
+    async def _bound(self, token: str, pin: Pin) -> Pin:
+        try:
+            return await self._records.bind(token, pin)
+        except OurError as error:
+            said = f"what this name stands for could not be settled for all nodes: {error.message}"
+            # There is room again soon, or there is not: whoever pulls cannot do anything about it but wait.
+            raise (DirectoryUnavailable(said) if isinstance(error, NoSpace) else error.saying(said)) from None
+
+    async def _give_first(self, token: str, pin: Pin) -> None:
+        """Have equal requests with the same pin get this name from now on, unless they have another one already."""
+        try:
+            stored = await self._records.get(token, patient=False)
+            if stored is not None and stored.record.nonce:
+                await self._records.put(Record(stored.record.plan, stored.record.principal, pin, first=token), {})
+        except WaveletError as error:
+            log.warning("equal requests will get another name than this one", token=token, because=error.message)
+
+    def _answered(self, request: ContainerRequest) -> Pinned | None:
+        """Return what this node has answered a name of an earlier version with, if it has."""
+        for key in self._answers.keys_by_tag(answer_name(request.token)):
+            plan = self._memo.plan(key)
+            if plan is not None and is_pin_of(plan, request.plan):
+                return Pinned(plan, request.principal == ANONYMOUS)
+        return None
+
+    def made_before(self, request: ContainerRequest) -> tuple[str, Image] | None:
+        """Return what this node has answered a name with that only another version of wavelet makes, and its key."""
+        if made_otherwise(request):
+            for key in self._answers.keys_by_tag(answer_name(request.token)):
+                if (image := self._memo.get(key)) is not None:
+                    return key, image
+        return None
+
+
+def is_pin_of(pinned: Plan, asked: Plan) -> bool:
+    """Tell whether a plan is what another one was pinned to, as far as can be told without asking anybody."""
+    pin = Pin.of(pinned)
+    # Where layers are takes no part: the image may be of a request that knew them from elsewhere.
+    return len(pin.parts) == len(list(parts(asked))) and canonical(pin.fix(asked)) == canonical(pinned)
+
+
+def made_otherwise(request: ContainerRequest) -> bool:
+    """Tell whether a name stands for an image that only another version of wavelet makes."""
+    return request.pin is not None and request.pin.maker not in ("", MAKER)

@@ -1,0 +1,53 @@
+"""Questions about images and registries that make nothing: an image's documents, and whether a login is taken."""
+
+from __future__ import annotations
+
+from wavelet.image.platform import Platform
+from wavelet.image.reference import Reference
+from wavelet.plan.identity import Identity, Login
+from wavelet.plan.plan import Plan
+from wavelet.plan.source import FromRegistry
+from wavelet.requests.audit import Audit
+from wavelet.requests.documents import Documents, read_documents
+from wavelet.resolve.resolver import Resolver
+from wavelet.upstream.client import Upstream
+
+
+class Inspection:
+    """See the module."""
+
+    def __init__(self, resolver: Resolver, upstream: Upstream, audit: Audit) -> None:
+        self._resolver = resolver
+        self._upstream = upstream
+        self._audit = audit
+
+    async def documents(self, reference: Reference, platform: Platform | None, identity: Identity) -> Documents:
+        """Return the documents of an image, for inspection.
+
+        Raises:
+            WaveletError: why they cannot be had.
+        """
+        return await self.documents_of(FromRegistry(reference, platform), str(reference), identity)
+
+    async def documents_of(self, plan: Plan, name: str, identity: Identity) -> Documents:
+        """Return the documents of the image of a plan that is called `name`.
+
+        Raises:
+            WaveletError: why they cannot be had.
+        """
+        with self._audit.refusals(door="inspect", uid=identity.uid, name=name, plan=plan):
+            documents = await read_documents(self._resolver, plan, name, identity)
+        digest, principal = str(documents.descriptor.digest), identity.principal
+        self._audit.note(
+            "granted", door="inspect", uid=identity.uid, principal=principal, name=name, plan=plan, digest=digest
+        )
+        return documents
+
+    async def check_login(self, host: str, login: Login) -> bool:
+        """Tell whether a registry takes a login.
+
+        Raises:
+            CallerError: the host may not be asked.
+            UpstreamError: it does not answer.
+        """
+        return await self._upstream.check_login(host, login)

@@ -1,0 +1,51 @@
+"""What was asked of this node and how far each is, for those who want to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wavelet.plan.identity import Identity
+from wavelet.requests.history import Entry, History
+from wavelet.requests.known import KnownRequests
+from wavelet.requests.progress import Failed, Progress, State
+from wavelet.resolve.events import Event, View
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Work that goes on: for how many seconds, and what it has done so far."""
+
+    seconds: float
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A request of a user, how far it is, and what is being done for it."""
+
+    entry: Entry
+    state: State
+    running: Running | None
+
+
+class Listing:
+    """Lists requests. Looking at them begins nothing."""
+
+    def __init__(self, known: KnownRequests, history: History) -> None:
+        self._known = known
+        self._history = history
+
+    def of(self, identity: Identity, *, everybody: bool, limit: int) -> Iterator[Listed]:
+        """Yield at most `limit` requests of a user, or of everybody, the latest first."""
+        for told in self._history.entries(identity.uid, everybody=everybody, limit=limit):
+            if told.entry.refused is not None:
+                yield Listed(told.entry, Failed(told.entry.refused.error), None)
+                continue
+            progress = self._known.progress(told.entry.token, told.outcome)
+            yield Listed(told.entry, progress.seen, _running(progress))
+
+
+def _running(progress: Progress) -> Running | None:
+    job = progress.job
+    return None if job is None or job.done else Running(progress.seconds, tuple(View(job.account).news()))

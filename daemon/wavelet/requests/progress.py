@@ -1,0 +1,207 @@
+"""How far a container request is: pending, ready or failed, and when what has failed is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from wavelet.errors import Fault, Stopping, WaveletError
+from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.requests.history import Outcome, Why
+from wavelet.requests.patience import AGAIN, Patience
+from wavelet.resolve.events import Event
+from wavelet.resolve.job import Job
+
+LATER = 30.0
+"""Seconds after a state is failed until a look at it is a reason to try again: it stays that unless it succeeds."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Undecided yet.
+
+    Attributes:
+        waiting_for: the last thing that went wrong, if something did.
+        left: for how many seconds more it is tried again.
+    """
+
+    waiting_for: WaveletError | None = None
+    left: float = field(default=0.0, compare=False)
+
+    @property
+    def again(self) -> str:
+        """What is to be said after the reason: for how long more it is tried again; empty if nobody knows."""
+        seconds = f"{self.left:.0f} s more (the daemon's setting upstream.patience)"
+        return f"; it is tried again for {seconds}" if self.left > 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Pinned, and the layers that it names are verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There will be no image, for this reason."""
+
+    error: WaveletError
+
+
+State = Pending | Ready | Failed
+
+
+@dataclass(slots=True)
+class Progress:
+    """The attempts at one request on this node.
+
+    The last outcome stands until it is asked for again. Who looks at a failure that may pass begins another attempt,
+    now and then, and is told that failure until the attempt has succeeded.
+
+    Attributes:
+        first_asked: when the attempt that counts began, by the monotonic clock.
+        took: seconds until it was ready; None before that.
+        job: what is being done.
+        failed: why the last job has failed.
+        again: when the next one may begin, by the monotonic clock.
+        settled: takes note of each outcome.
+        patience: for how long what may pass is tried again.
+    """
+
+    first_asked: float = field(default_factory=time.monotonic)
+    took: float | None = None
+    job: Job[Pinned] | None = None
+    failed: WaveletError | None = None
+    again: float = 0.0
+    settled: Callable[[Outcome], None] = lambda _: None
+    patience: Patience = field(default_factory=Patience)
+
+    @classmethod
+    def restored(cls, outcome: Outcome | None, settled: Callable[[Outcome], None], patience: Patience) -> Progress:
+        """Return what is known of a request from earlier, before a restart too; `settled` keeps it."""
+        if outcome is None:
+            return cls(settled=settled, patience=patience)
+        age = time.time() - outcome.asked_at
+        # A time in the future is one of a clock that was wrong.
+        first_asked = time.monotonic() - (age if age >= 0 else patience.seconds)
+        error = None if outcome.why is None else outcome.why.error
+        return cls(first_asked, outcome.took, failed=error, settled=settled, patience=patience)
+
+    @property
+    def seconds(self) -> float:
+        """For how many seconds it has been worked on."""
+        return self.took or time.monotonic() - self.first_asked
+
+    @property
+    def is_unknown(self) -> bool:
+        """True when nothing was done for it here, as far as is known."""
+        return self.took is None and self.job is None and self.failed is None
+
+    @property
+    def seen(self) -> State:
+        """The state as far as is known, for those who only look: nothing is begun."""
+        if self.took is not None:
+            return Ready()
+        return Pending() if self.failed is None else self.failure(self.failed)
+
+    def forget(self) -> None:
+        """Count nothing that was done before."""
+        self.took = self.job = self.failed = None
+
+    def submitted(self, took: float | None, error: WaveletError | None = None) -> None:
+        """Note that it was asked for: how many seconds it took if it is ready, or what has gone wrong at first."""
+        if self.took is None:
+            # A new request is a new attempt, with new patience.
+            self.first_asked, self.failed, self.took = time.monotonic(), error, took
+            self.again = self.first_asked + AGAIN
+            self._keep()
+
+    def pulled(self) -> None:
+        """Note that its image can be pulled, or was: then it is ready, whatever went wrong before."""
+        if self.took is None:
+            self._ready()
+
+    def attach(self, job: Job[Pinned]) -> None:
+        """Have a job do the work; its end is noted, whether or not anybody looks."""
+
+        def ended(error: WaveletError | None) -> None:
+            if self.job is not job or isinstance(error, Stopping):
+                return
+            if error is None:
+                self._ready()
+            else:
+                self._fail(error)
+
+        self.job = job
+        job.when_ended(ended)
+
+    async def state(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> State:
+        """Return the state; `begin` starts or joins the work, where that is due."""
+        if self.took is not None:
+            return Ready()
+        if self.failed is not None and not self._due(self.failed):
+            return self.failure(self.failed)
+        try:
+            if self.job is None or self.job.given_up:
+                self.attach(await begin())
+            assert self.job is not None
+            if not self.job.done:
+                return Pending() if self.failed is None else self.failure(self.failed)
+            await self.job.result()
+        except Stopping as error:
+            return Pending(error)
+        except WaveletError as error:
+            self._fail(error)
+            return self.failure(error)
+        self._ready()
+        return Ready()
+
+    async def watch(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> AsyncGenerator[Event, None]:
+        """Yield how the work goes, from its start until it is ready; `begin` starts or joins it. Close it at the end.
+
+        What is tried again after a failure of somebody else's is told of anew.
+
+        Raises:
+            WaveletError: there will be no image, for this reason.
+        """
+        while not isinstance(state := await self.state(begin), Ready):
+            if isinstance(state, Failed):
+                raise state.error
+            if self.job is None:
+                await asyncio.sleep(AGAIN)
+                continue
+            with contextlib.suppress(WaveletError):  # the state tells what it means
+                async with contextlib.aclosing(self.job.watch()) as events:
+                    async for event in events:
+                        yield event
+
+    def _due(self, error: WaveletError) -> bool:
+        """Tell whether a look is a reason for another attempt: a definite no stands until it is asked for again."""
+        return error.fault is not Fault.CALLER and time.monotonic() >= self.again
+
+    def _ready(self) -> None:
+        self.job, self.failed, self.took = None, None, time.monotonic() - self.first_asked
+        self._keep()
+
+    def _fail(self, error: WaveletError) -> None:
+        left = self.patience.left(error, self.first_asked)
+        if left > 0 and (self.failed is None or self.failed.message != error.message):
+            log.info("a request is tried again", because=error.message, seconds=round(left, 1))
+        self.job, self.failed = None, error
+        self.again = time.monotonic() + (AGAIN if left > 0 else LATER)
+        self._keep()
+
+    def _keep(self) -> None:
+        why = None if self.failed is None else Why.of(self.failed)
+        self.settled(Outcome(time.time() - (time.monotonic() - self.first_asked), self.took, why))
+
+    def failure(self, error: WaveletError) -> Pending | Failed:
+        """Return the state that an attempt leaves which has failed: a definite no is one at once."""
+        left = self.patience.left(error, self.first_asked)
+        return Pending(error, left) if left > 0 else Failed(error)

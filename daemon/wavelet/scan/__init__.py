@@ -1,1 +1,0 @@
-"""What is said about images: their software bill of materials. Pure; nothing here knows how images are made."""

@@ -1,0 +1,105 @@
+"""An upstream that takes its time: earlier answers stand in meanwhile, and its late word still counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wavelet.errors import AccessRefused
+from wavelet.image.digest import Digest
+from wavelet.image.manifest import OCI_MANIFEST
+from wavelet.image.reference import Reference
+from wavelet.kinds.registry_image import tags
+from wavelet.kinds.registry_image.tags import Pinner, digest_of
+from wavelet.plan.identity import Identity
+from wavelet.plan.source import FromRegistry
+from wavelet.store.database import Database
+from wavelet.upstream import access
+from wavelet.upstream.access import Access
+from wavelet.upstream.client import Found, Granted
+
+ANN = Identity(1001)
+LEAF = Reference.parse("quay.io/a/b:1")
+OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
+
+
+class Slow:
+    """A private registry that answers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.digest = OLD
+        self.refuses = False
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def head(self, reference: Reference, identity: Identity) -> Found:
+        await self.go_on.wait()
+        if self.refuses:
+            raise AccessRefused("401")
+        return Found(reference.digest or self.digest, OCI_MANIFEST, 5, Granted(public=False, by="test"))
+
+
+@pytest.fixture
+def slow() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def pins(tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pinner, Access]]:
+    monkeypatch.setattr(access, "STALE_WAIT", 0.02)
+    database = Database(tmp_path / "node.db", tags.SCHEMA + access.SCHEMA, synchronous="NORMAL")
+    grants = Access(database, slow, ttl=0.05, grace=1000.0)
+    yield Pinner(database, grants, (), tag_ttl=0.05, grace=1000.0), grants
+    database.close()
+
+
+async def pinned(pinner: Pinner) -> Digest:
+    return digest_of((await pinner.pin(FromRegistry(LEAF), ANN)).plan)
+
+
+async def age(slow: Slow, grants: Access) -> None:
+    """Let what is known become old, and the upstream slow."""
+    await asyncio.sleep(0.06)
+    slow.go_on.clear()
+    assert not grants.standing(LEAF.repository, ANN)
+
+
+async def test_the_earlier_answer_stands_in_and_the_late_one_renews_it(pins: tuple[Pinner, Access], slow: Slow) -> None:
+    pinner, grants = pins
+    assert await pinned(pinner) == OLD
+    await age(slow, grants)
+    slow.digest = NEW
+    began = time.monotonic()
+    assert await pinned(pinner) == OLD
+    assert time.monotonic() - began < 5
+    slow.go_on.set()
+    await asyncio.sleep(0.02)
+    assert await pinned(pinner) == NEW
+
+
+async def test_a_late_no_is_a_no(pins: tuple[Pinner, Access], slow: Slow) -> None:
+    pinner, grants = pins
+    await pinned(pinner)
+    await age(slow, grants)
+    slow.refuses = True
+    assert await pinned(pinner) == OLD
+    slow.go_on.set()
+    await asyncio.sleep(0.02)
+    with pytest.raises(AccessRefused):
+        await pinned(pinner)
+
+
+async def test_a_late_no_to_a_question_of_access_is_a_no(pins: tuple[Pinner, Access], slow: Slow) -> None:
+    pinner, grants = pins
+    await pinned(pinner)
+    await age(slow, grants)
+    slow.refuses = True
+    await grants.require(LEAF.repository, ANN)
+    slow.go_on.set()
+    await asyncio.sleep(0.02)
+    with pytest.raises(AccessRefused):
+        await grants.require(LEAF.repository, ANN)
