@@ -30,12 +30,14 @@ CALLS = 200
 LIGHT = {
     "wavelet",
     "wavelet.cli",
+    "wavelet.cli.commands",
+    "wavelet.cli.user_daemon",
     "wavelet.cli.commands.ensure",
     "wavelet.cli.main",
     "wavelet.cli.user_daemon.ports",
     "wavelet.cli.user_daemon.private",
     "wavelet.errors",
-    "wavelet.front",
+    "wavelet.host",
     "wavelet.host.tcp_table",
     "wavelet.places",
 }

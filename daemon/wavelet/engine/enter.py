@@ -1,6 +1,6 @@
 """A program of its own: goes into namespaces that an unprivileged user may make, and becomes a command there.
 
-    python -I -S engine_enter.py '{"argv": [...], "environment": {...}, "uid": 1999999999, "processes": 1024}'
+    python -I -S enter.py '{"argv": [...], "environment": {...}, "uid": 1999999999, "processes": 1024}'
 
 The directory that it is started in becomes the root of all that the command sees; nothing of the machine's file systems
 is left but a few devices. There is no network, other processes are not seen, root in there is `uid` outside (null: the

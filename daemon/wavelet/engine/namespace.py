@@ -40,7 +40,7 @@ _TRIAL = 1024 * 1024
 
 _NOBODY = 1_999_999_999
 """Whom scripts run as where the daemon is root: nobody else's number. Outside of namespaces, root would be root."""
-_ENTER = str(Path(__file__).with_name("engine_enter.py"))
+_ENTER = str(Path(__file__).with_name("enter.py"))
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OF_NO_INTEREST = (OWN, "dev", "proc", "sys", "tmp", "var/tmp", "usr/bin/which", PREFIX.strip("/"))
 
