@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from documented.wire import golden, import_everything
 from wavelet.errors import WaveletError
 from wavelet.front.grpc.errors import ending
-from wavelet.resolve.history import Why
+from wavelet.requests.history import Why
 
 import_everything()
 

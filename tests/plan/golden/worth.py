@@ -16,9 +16,9 @@ from wavelet.front.registry.plans import plan_of, read_named
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
-from wavelet.plan.asked import CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.near_cache_names import name_for
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.conda_names import name_for
 from wavelet.plan.names import is_called, path_of, pull_name, served_as, tag_of
 from wavelet.plan.pinning import Pin
 from wavelet.plan.tokens import asked_token, decided_token, undecided_token
