@@ -39,7 +39,7 @@ ELSEWHERE = {
     r"tar -xzf|ln -s /opt": "packaging",
     r"docker (load|run -d)": "packaging",
     r"wavelet login (?!--)|pass ": "cli/test_login.py",
-    r"systemctl|systemd-analyze": "systemd",
+    r"systemctl|systemd-analyze": "host",
     r"wavelet install-service": "cli/test_install_service.py",
     r"kubectl": "nextflow_config",
     r"grpcurl": "front/grpc",

@@ -26,7 +26,7 @@ from wavelet.plan.tokens import asked_token, decided_token, undecided_token
 Worth = dict[str, Any]
 
 HERE = Path(__file__).parent
-RECORDED = HERE.parents[1] / "wave" / "bodies"
+RECORDED = HERE.parents[1] / "front" / "wave" / "bodies"
 KEY = bytes(range(32))
 NONCE = "0123456789abcdef" * 2
 AUTHORITY = "127.0.0.1:9090"
