@@ -8,18 +8,18 @@ import pytest
 
 from documented.wire import golden
 from documented.wire.shapes import shape_of
-from wavelet.cli.doctor_checks import Finding
-from wavelet.cli.exports import exports
-from wavelet.cli.private import place_of
+from wavelet.cli.doctor.checks import Finding
+from wavelet.cli.user_daemon.exports import exports
+from wavelet.cli.user_daemon.private import place_of
 from wavelet.config import Settings
 from wavelet.config.keys import variables
 from wavelet.front.operations import State
 from wavelet.front.wave import models
-from wavelet.make.conda.info import LayerInfo
+from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.places import find_socket
-from wavelet.resolve.audit import Line
-from wavelet.resolve.history import Entry, Outcome
-from wavelet.resolve.known import About
+from wavelet.requests.audit import Line
+from wavelet.requests.history import Entry, Outcome
+from wavelet.requests.known import About
 
 _PLACES = ("WAVELET_SOCKET", "WAVELET_PRIVATE_DIRECTORY", "WAVELET_PRIVATE_PORT")
 
