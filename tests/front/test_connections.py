@@ -55,7 +55,7 @@ async def listening(monkeypatch: pytest.MonkeyPatch, busy: asyncio.Event) -> Asy
     app = web.Application(client_max_size=0)
     app[operations.READY] = {"ready": True}
     app.router.add_get("/busy", wait)
-    app.router.add_post("/echo", answering(echo, lambda *_: None))
+    app.router.add_post("/echo", answering("echo", echo, lambda *_: None))
     operations.add_routes(app)
     listening = await listen(app, Settings(listen="127.0.0.1:0", grace_period=1))
     yield listening
