@@ -74,17 +74,31 @@ from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
 from wavelet.store.opening import open_cache, open_kept
 from wavelet.store.scrub import Scrub
-from wavelet.upstream import access
-from wavelet.upstream.access import Access
+from wavelet.upstream import grants as granted
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
+from wavelet.upstream.grants import Grants
 
 log = structlog.get_logger()
 
 EXPIRY_INTERVAL = 3600.0
 """Seconds between two looks for what is past its lifetime."""
 
-_ROOMS = (content, scrub, memo, tags, access, layers, known, history, archives, journal, index_files, locks, liveness)
+_ROOMS = (
+    content,
+    scrub,
+    memo,
+    tags,
+    granted,
+    layers,
+    known,
+    history,
+    archives,
+    journal,
+    index_files,
+    locks,
+    liveness,
+)
 SCHEMA = "".join(room.SCHEMA for room in _ROOMS)
 """The tables of a node's own database."""
 
@@ -142,7 +156,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     settings, database, store, upstream = ground.settings, ground.database, ground.store, ground.upstream
     records, claims, logins, audit = ground.records, ground.claims, ground.logins, ground.audit
     asking = settings.upstream
-    grants = Access(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
+    grants = Grants(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
     stack.push_async_callback(grants.close)
     pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
     layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
@@ -263,7 +277,7 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
 def _logins(settings: Settings, key: bytes, audit: Audit) -> Logins:
     shared = settings.records.directory if settings.records.share_logins else ""
     logins = Logins(settings, SealedLogins(Path(shared), key) if shared else None)
-    logins.told = lambda decision, uid, registry: audit.note(
+    logins.on_event = lambda decision, uid, registry: audit.note(
         decision, door="grpc", uid=uid, upstreams=(registry,) if registry else ()
     )
     return logins

@@ -49,9 +49,9 @@ from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
+from wavelet.upstream.grants import Grants
 
 AMD64 = Platform.parse("linux/amd64")
 KEY = b"k" * 32
@@ -130,7 +130,7 @@ class House:
         logins = Logins(settings)
         upstream = await stack.enter_async_context(Upstream(settings, logins))
         channels = await stack.enter_async_context(Channels(settings))
-        grants = Access(database, upstream, ttl=300, grace=300)
+        grants = Grants(database, upstream, ttl=300, grace=300)
         stack.push_async_callback(grants.close)
         self.access = grants
         pinner = Pinner(database, grants, (), tag_ttl=self._tag_ttl, grace=300)

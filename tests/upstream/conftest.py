@@ -15,7 +15,7 @@ import pytest
 from doubles.registry import Registry
 from wavelet.config import Settings
 from wavelet.image.reference import Reference, Repository
-from wavelet.upstream import ladder, retry
+from wavelet.upstream import fallback, retry
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 
@@ -24,7 +24,7 @@ from wavelet.upstream.credentials import Logins
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Retry without long waits, with no proxy and no auth files of whoever runs the tests."""
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.01)
-    monkeypatch.setattr(ladder, "REFUSAL_MEMORY", 0.0)
+    monkeypatch.setattr(fallback, "REFUSAL_MEMORY", 0.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

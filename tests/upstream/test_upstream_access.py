@@ -316,7 +316,7 @@ async def test_mirror_gets_no_login_but_its_own(
 async def test_refused_anonymous_is_remembered_for_a_while(
     registry: Registry, upstream: Upstream, tool: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavelet.upstream.ladder.REFUSAL_MEMORY", 60)
+    monkeypatch.setattr("wavelet.upstream.fallback.REFUSAL_MEMORY", 60)
     registry.require_login("basic", USERS)
     for _ in range(3):
         await upstream.head(tool, ALICE)

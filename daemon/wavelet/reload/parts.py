@@ -38,11 +38,11 @@ from wavelet.store.content import ContentStore
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
 from wavelet.store.scrub import Scrub
 from wavelet.upstream import proxies
-from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
-from wavelet.upstream.exchange import load_trust
+from wavelet.upstream.grants import Grants
+from wavelet.upstream.session import load_trust
 
 Apply = Callable[[], None]
 """Puts into force what is prepared; cannot fail."""
@@ -129,7 +129,7 @@ class Upstreams:
 
     upstream: Upstream
     logins: Logins
-    grants: Access
+    grants: Grants
     pinner: Pinner
     contents: Contents
     layers: Layers

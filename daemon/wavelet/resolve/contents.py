@@ -20,7 +20,7 @@ from wavelet.store.content import Blob, ContentStore
 from wavelet.store.growing import Growing
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Upstream
-from wavelet.upstream.ladder import verdict
+from wavelet.upstream.fallback import verdict
 from wavelet.upstream.metrics import label_of
 
 URLS_TRIED = 8

@@ -44,9 +44,9 @@ from wavelet.resolve.pins import SOLVE_LIMIT, Pins, is_built
 from wavelet.resolve.work import ResolverWork, Tools
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.growing import Growing
-from wavelet.upstream.access import Access
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
+from wavelet.upstream.grants import Grants
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class Resolver:
         upstream: Upstream,
         logins: Logins,
         pinner: Pinner,
-        access: Access,
+        access: Grants,
         contents: Contents,
         named: Layers,
         memo: Memo,

@@ -47,7 +47,7 @@ class LoginError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class TokenScope:
     """A repository as one server guards it: where the 401 comes from, and under which policy its tokens are had."""
 
     host: str
@@ -74,26 +74,28 @@ class Tokens:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._tokens: dict[tuple[Door, Login | None], _Token] = {}
-        self._challenges: dict[Door, Challenge] = {}
-        self._locks: weakref.WeakValueDictionary[tuple[Door, Login | None], asyncio.Lock] = (
+        self._tokens: dict[tuple[TokenScope, Login | None], _Token] = {}
+        self._challenges: dict[TokenScope, Challenge] = {}
+        self._locks: weakref.WeakValueDictionary[tuple[TokenScope, Login | None], asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
 
-    async def known(self, door: Door, login: Login | None) -> str | None:
-        """Return the `Authorization` that is known to be right for `door`, or None where it has to be asked for.
+    async def known(self, scope: TokenScope, login: Login | None) -> str | None:
+        """Return the `Authorization` that is known to be right for `scope`, or None where it has to be asked for.
 
         Raises:
             LoginError: the token server refuses the login.
             UpstreamError: the token server fails.
         """
-        held = self._held(door, login)
-        challenge = self._challenges.get(door)
-        if held is not None or login is None or challenge is None or _rank(challenge, door, login) == _LAST:
+        held = self._held(scope, login)
+        challenge = self._challenges.get(scope)
+        if held is not None or login is None or challenge is None or _rank(challenge, scope, login) == _LAST:
             return held
-        return await self._show(door, login, challenge)
+        return await self._show(scope, login, challenge)
 
-    async def answer(self, door: Door, login: Login | None, headers: Iterable[str], failed: str | None) -> str | None:
+    async def answer(
+        self, scope: TokenScope, login: Login | None, headers: Iterable[str], failed: str | None
+    ) -> str | None:
         """Return the `Authorization` that answers a 401 with these `WWW-Authenticate` headers; None if there is none.
 
         `failed` is the one that brought the 401. It is forgotten, and not returned again.
@@ -103,44 +105,44 @@ class Tokens:
         """
         challenges = realms.parse_challenges(headers)
         known = [c for c in challenges if c.scheme in ("bearer", "basic")]
-        chosen = min(known, key=lambda challenge: _rank(challenge, door, login), default=None)
-        held = self._tokens.get((door, login))
+        chosen = min(known, key=lambda challenge: _rank(challenge, scope, login), default=None)
+        held = self._tokens.get((scope, login))
         if held is not None and held.header == failed:
-            del self._tokens[door, login]
+            del self._tokens[scope, login]
         if chosen is None:
             return None
-        _put(self._challenges, door, chosen)
-        header = await self._show(door, login, chosen)
+        _put(self._challenges, scope, chosen)
+        header = await self._show(scope, login, chosen)
         return None if header == failed else header
 
-    def _held(self, door: Door, login: Login | None) -> str | None:
-        token = self._tokens.get((door, login))
+    def _held(self, scope: TokenScope, login: Login | None) -> str | None:
+        token = self._tokens.get((scope, login))
         return token.header if token is not None and token.expires > time.monotonic() else None
 
-    async def _show(self, door: Door, login: Login | None, challenge: Challenge) -> str | None:
+    async def _show(self, scope: TokenScope, login: Login | None, challenge: Challenge) -> str | None:
         if challenge.scheme == "basic":
             return basic(login) if login is not None and login.username else None
-        lock = self._locks.setdefault((door, login), asyncio.Lock())
+        lock = self._locks.setdefault((scope, login), asyncio.Lock())
         async with lock:
-            held = self._held(door, login)
+            held = self._held(scope, login)
             if held is not None:
                 return held
-            token = await self._fetch(door, login, challenge)
-            _put(self._tokens, (door, login), token)
+            token = await self._fetch(scope, login, challenge)
+            _put(self._tokens, (scope, login), token)
             return token.header
 
-    async def _fetch(self, door: Door, login: Login | None, challenge: Challenge) -> _Token:
-        request = self._request(door, login, challenge)
+    async def _fetch(self, scope: TokenScope, login: Login | None, challenge: Challenge) -> _Token:
+        request = self._request(scope, login, challenge)
         started = time.monotonic()
         try:
             response = await self._transport.send(request)
         except InvalidRequest as error:
-            raise UpstreamBroken(f"{door.host} sends for tokens where nothing is asked: {error.message}") from None
+            raise UpstreamBroken(f"{scope.host} sends for tokens where nothing is asked: {error.message}") from None
         async with response:
             server, status = server_of(request.url), response.status
             if is_passing(status):
                 asked = retry_after(response.headers.get("Retry-After"), time.time())
-                message = f"{server}, which has the tokens of {door.host}, answers {status}, not now"
+                message = f"{server}, which has the tokens of {scope.host}, answers {status}, not now"
                 raise UpstreamBusy(message, retry_after=asked)
             if status >= 400:
                 raise LoginError(f"{server} answers {status}")
@@ -151,25 +153,25 @@ class Tokens:
             answer = _Answer()
         text = answer.token or answer.access_token
         if status != 200 or not text or not (text.isascii() and text.isprintable()):
-            raise UpstreamBroken(f"{server} answers something that is not a token for {door.host}")
+            raise UpstreamBroken(f"{server} answers something that is not a token for {scope.host}")
         lifetime = foreign_json.convert(answer.expires_in, float) or 0.0
         lifetime = lifetime if 0 < lifetime < math.inf else DEFAULT_LIFETIME
         return _Token(f"Bearer {text}", started + max(lifetime - _SLACK, lifetime / 2))
 
-    def _request(self, door: Door, login: Login | None, challenge: Challenge) -> Request:
+    def _request(self, scope: TokenScope, login: Login | None, challenge: Challenge) -> Request:
         try:
             realm = URL(challenge.realm)
-            why = realms.objection(door.base, realm, with_login=login is not None)
+            why = realms.objection(scope.base, realm, with_login=login is not None)
         except ValueError:
-            raise UpstreamBroken(f"{door.host} names no token server") from None
+            raise UpstreamBroken(f"{scope.host} names no token server") from None
         if why is not None:
             server = server_of(realm) or "nowhere"
-            raise UpstreamBroken(f"{door.host} sends for tokens to {server}, which is not asked: {why}")
+            raise UpstreamBroken(f"{scope.host} sends for tokens to {server}, which is not asked: {why}")
         members = {"service": challenge.service} if challenge.service else {}
-        if door.path:
-            members["scope"] = realms.pull_scope(challenge, door.path)
-        policy = PUBLIC_ONLY if realms.is_foreign(door.base, realm) else door.policy
-        tls = door.tls if isinstance(door.tls, bool) or not realms.is_foreign(door.base, realm) else True
+        if scope.path:
+            members["scope"] = realms.pull_scope(challenge, scope.path)
+        policy = PUBLIC_ONLY if realms.is_foreign(scope.base, realm) else scope.policy
+        tls = scope.tls if isinstance(scope.tls, bool) or not realms.is_foreign(scope.base, realm) else True
         if login is not None and not login.username:
             form = members | {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": login.secret}
             return Request("token", "POST", realm, policy, tls=tls, form=form, redirects=False)
@@ -179,12 +181,12 @@ class Tokens:
         )  # fmt: skip
 
 
-def _rank(challenge: Challenge, door: Door, login: Login | None) -> int:
+def _rank(challenge: Challenge, scope: TokenScope, login: Login | None) -> int:
     """Return the place of a challenge among several: tokens first, but not of a server that would not be asked."""
     if not challenge.realm or challenge.scheme == "basic":
         return 1 if challenge.realm else 2
     try:
-        return _LAST if realms.objection(door.base, URL(challenge.realm), with_login=login is not None) else 0
+        return _LAST if realms.objection(scope.base, URL(challenge.realm), with_login=login is not None) else 0
     except ValueError:
         return _LAST
 

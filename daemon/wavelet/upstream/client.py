@@ -33,11 +33,11 @@ from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
-from wavelet.upstream.exchange import Answer, Call, Exchange, Slots, load_trust, raise_for
-from wavelet.upstream.ladder import Decider, Granted, Ladder
+from wavelet.upstream.fallback import CredentialFallback, Decider, Granted
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.session import Answer, Call, HostLimiter, RegistrySession, load_trust, raise_for
 from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
 from wavelet.upstream.transport import Transport
 
@@ -85,13 +85,13 @@ class Upstream:
         check_mirrors(settings)
         self._settings = settings
         self._transport = Transport()
-        self._slots = slots = Slots(settings)
-        self._exchange = Exchange(settings, self._transport, slots, FOR_REGISTRIES)
-        self._ladder = Ladder(settings, logins, self._exchange)
+        self._limiter = limiter = HostLimiter(settings)
+        self._session = RegistrySession(settings, self._transport, limiter, FOR_REGISTRIES)
+        self._fallback = CredentialFallback(settings, logins, self._session)
         named = AddressPolicy(private=private_allowed(settings))
-        self._named_exchange = Exchange(settings, self._transport, slots, named, shows_login=True)
-        self._lists = Lists(self._ladder, self.manifest)
-        self._locations = Locations(self._transport, slots, named)
+        self._named_session = RegistrySession(settings, self._transport, limiter, named, shows_login=True)
+        self._lists = Lists(self._fallback, self.manifest)
+        self._locations = Locations(self._transport, limiter, named)
 
     async def start(self) -> None:
         """Read the authorities that the settings name.
@@ -116,10 +116,10 @@ class Upstream:
         named = AddressPolicy(private=private_allowed(settings))
 
         def adopt() -> None:
-            self._slots.adopt(settings)
-            self._exchange.adopt(settings, contexts, FOR_REGISTRIES)
-            self._named_exchange.adopt(settings, contexts, named)
-            self._ladder.settings = settings
+            self._limiter.adopt(settings)
+            self._session.adopt(settings, contexts, FOR_REGISTRIES)
+            self._named_session.adopt(settings, contexts, named)
+            self._fallback.settings = settings
             self._locations.policy = named
 
         return adopt
@@ -150,7 +150,7 @@ class Upstream:
         async def read_whole(answer: Answer, granted: Granted) -> Found | None:
             return (await _read_manifest(answer, granted, reference)).found
 
-        found = await self._ladder.ask(
+        found = await self._fallback.ask(
             reference.repository,
             identity,
             _manifest_call(reference, "HEAD"),
@@ -169,7 +169,7 @@ class Upstream:
         async def read(answer: Answer, granted: Granted) -> FetchedManifest:
             return await _read_manifest(answer, granted, reference)
 
-        return await self._ladder.ask(reference.repository, identity, _manifest_call(reference, "GET"), read)
+        return await self._fallback.ask(reference.repository, identity, _manifest_call(reference, "GET"), read)
 
     @asynccontextmanager
     async def blob(
@@ -187,7 +187,7 @@ class Upstream:
                 return None
             if answer.status not in (200, 206):
                 await raise_for(answer, _no_blob(answer, repository, digest))
-            failed = functools.partial(self._ladder.rest, answer.endpoint)
+            failed = functools.partial(self._fallback.rest, answer.endpoint)
             if not answer.is_encoded or offset > MANIFEST_LIMIT:
                 return open_stream(answer, offset, granted, failed)
             if answer.status == 200:
@@ -196,7 +196,7 @@ class Upstream:
             return None
 
         call = Call("blob", "GET", f"blobs/{digest}", headers=wanted(offset))
-        stream = await self._ladder.ask(repository, identity, call, read)
+        stream = await self._fallback.ask(repository, identity, call, read)
         async with self.blob(repository, digest, identity) if stream is None else _closing(stream) as opened:
             yield opened
 
@@ -214,7 +214,7 @@ class Upstream:
                 return _length(answer), granted
 
         head, get = (Call("blob", method, f"blobs/{digest}") for method in ("HEAD", "GET"))
-        size, granted = await self._ladder.ask(repository, identity, head, read, Decider(get, read))
+        size, granted = await self._fallback.ask(repository, identity, head, read, Decider(get, read))
         if size is None:
             async with self.blob(repository, digest, identity) as stream:
                 return stream.size, stream.granted
@@ -257,10 +257,10 @@ class Upstream:
         """
         if not valid_host(host):
             raise InvalidRequest(f"{host!r} is not a registry host", field="registry")
-        exchange = self._named_exchange
-        endpoint = await exchange.endpoint(Reference.parse(f"{host}/x/y").repository.host)
+        session = self._named_session
+        endpoint = await session.endpoint(Reference.parse(f"{host}/x/y").repository.host)
         try:
-            async with await exchange.send(endpoint, "", Call("login", "GET", ""), login, attempts=ATTEMPTS) as answer:
+            async with await session.send(endpoint, "", Call("login", "GET", ""), login, attempts=ATTEMPTS) as answer:
                 if answer.status in (401, 403):
                     return False
                 if answer.status != 200:

@@ -1,6 +1,6 @@
 """Whose logins there are for a repository: the site's, from the settings, and a user's own.
 
-A user's own are what the user has handed over (`wavelet.upstream.handed`), then what the user's auth files have. These
+A user's own are what the user has handed over (`session_credentials`), then what the user's auth files have. These
 files are read as that user. A helper that they name runs only where the daemon is that user's own: a daemon of
 root never runs what somebody else's file says.
 """
@@ -33,8 +33,8 @@ from wavelet.image.reference import DOCKER_HUB, Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream import auth_files, read_auth_files
 from wavelet.upstream.auth_files import HUB_KEY, AskHelper, AuthFile, AuthFileError
-from wavelet.upstream.handed import DEFAULT_LIFETIME, Handed, Held, parse_registry
 from wavelet.upstream.helpers import HelperError, Helpers
+from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, Held, SessionCredentials, parse_registry
 
 READ_TIMEOUT = 10.0
 """Seconds that looking at or reading a user's files may take; a home directory can be on a network."""
@@ -72,15 +72,15 @@ class Logins:
 
     Attributes:
         credentials: the site's; may be set at any time.
-        told: called when a user hands over or takes back logins, with the user and the registry ("" for all).
+        on_event: called when a user hands over or takes back logins, with the user and the registry ("" for all).
     """
 
     def __init__(self, settings: Settings, sealed: SealedLogins | None = None) -> None:
         """With `sealed`, what users hand over is shared with other nodes."""
         self.credentials = settings.upstream.credentials
-        self.told: Callable[[Literal["login", "logout"], int, str], None] = lambda _what, _uid, _registry: None
+        self.on_event: Callable[[Literal["login", "logout"], int, str], None] = lambda _what, _uid, _registry: None
         self._sealed = sealed
-        self._handed = Handed(sealed)
+        self._session_credentials = SessionCredentials(sealed)
         self._known: dict[int, _Known] = {}
         self._helpers = Helpers()
         self._threads = ThreadPoolExecutor(THREADS, "logins")
@@ -89,21 +89,21 @@ class Logins:
 
     # -- what users hand over -----------------------------------------------------------------------------------------
 
-    async def hand_over(self, uid: int, registry: str, login: Login, lifetime: float = DEFAULT_LIFETIME) -> float:
-        """Keep a login of `uid` for `lifetime` seconds; see `Handed.hand_over`."""
-        until = await self._handed.hand_over(uid, registry, login, lifetime)
-        self.told("login", uid, parse_registry(registry))
+    async def store(self, uid: int, registry: str, login: Login, lifetime: float = DEFAULT_LIFETIME) -> float:
+        """Keep a login of `uid` for `lifetime` seconds; see `SessionCredentials.store`."""
+        until = await self._session_credentials.store(uid, registry, login, lifetime)
+        self.on_event("login", uid, parse_registry(registry))
         return until
 
-    async def take_back(self, uid: int, registry: str) -> int:
-        """Forget a login of `uid`, or all if `registry` is empty; see `Handed.take_back`."""
-        count = await self._handed.take_back(uid, registry)
-        self.told("logout", uid, registry)
+    async def revoke(self, uid: int, registry: str) -> int:
+        """Forget a login of `uid`, or all if `registry` is empty; see `SessionCredentials.revoke`."""
+        count = await self._session_credentials.revoke(uid, registry)
+        self.on_event("logout", uid, registry)
         return count
 
     async def held(self, uid: int) -> list[Held]:
         """Return what `uid` has handed over, without the secrets."""
-        return await self._handed.held(uid)
+        return await self._session_credentials.held(uid)
 
     async def expire(self) -> int:
         """Forget what was handed over and has ended; return how many sealed logins.
@@ -111,7 +111,7 @@ class Logins:
         Raises:
             OurError: the shared directory cannot be used.
         """
-        self._handed.expire()
+        self._session_credentials.expire()
         return 0 if self._sealed is None else await self._sealed.expire()
 
     async def close(self) -> None:
@@ -145,7 +145,7 @@ class Logins:
             return [identity.login]
         if identity.uid is None:
             return []
-        handed = await self._handed.find(repository, identity.uid)
+        handed = await self._session_credentials.find(repository, identity.uid)
         logins: dict[Login, None] = {} if handed is None else {handed: None}
         for file in (await self._files(identity.uid)).files:
             login = await self._or_warning(self._from_file(file.look_up(repository), identity.uid))
@@ -181,7 +181,7 @@ class Logins:
         if identity.login is not None or identity.uid is None:
             return ""
         files = await self._look(_fingerprint, identity.uid, "") if _is_readable(identity.uid) else ""
-        return files + await self._handed.version(identity.uid)
+        return files + await self._session_credentials.version(identity.uid)
 
     async def _files(self, uid: int) -> _Known:
         if not _is_readable(uid):

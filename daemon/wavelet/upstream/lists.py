@@ -13,8 +13,8 @@ from wavelet.image.manifest import INDEX_TYPES
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.upstream import listing
-from wavelet.upstream.exchange import Answer, Call, raise_for
-from wavelet.upstream.ladder import Granted, Ladder
+from wavelet.upstream.fallback import CredentialFallback, Granted
+from wavelet.upstream.session import Answer, Call, raise_for
 
 if TYPE_CHECKING:
     from wavelet.upstream.client import FetchedManifest
@@ -28,8 +28,10 @@ _T = TypeVar("_T")
 class Lists:
     """Asks for lists; `manifest` fetches one, as `Upstream.manifest` does."""
 
-    def __init__(self, ladder: Ladder, manifest: Callable[[Reference, Identity], Awaitable[FetchedManifest]]) -> None:
-        self._ladder = ladder
+    def __init__(
+        self, fallback: CredentialFallback, manifest: Callable[[Reference, Identity], Awaitable[FetchedManifest]]
+    ) -> None:
+        self._fallback = fallback
         self._manifest = manifest
 
     async def tags(
@@ -64,7 +66,7 @@ class Lists:
                     await raise_for(answer, missing)
                 return await _page(answer, listing.parse_tags)
 
-        return await self._ladder.ask(repository, identity, Call("tags", "GET", "tags/list", query), read)
+        return await self._fallback.ask(repository, identity, Call("tags", "GET", "tags/list", query), read)
 
     async def referrers(self, repository: Repository, digest: Digest, identity: Identity) -> listing.Referrers:
         """See `Upstream.referrers`."""
@@ -108,7 +110,7 @@ class Lists:
 
         for _ in range(listing.PAGE_LIMIT):
             call = Call("referrers", "GET", f"referrers/{digest}", query or {})
-            page = await self._ladder.ask(repository, identity, call, read)
+            page = await self._fallback.ask(repository, identity, call, read)
             if page is None:
                 return None
             listing.check_length(length := length + page[1], repository.host)

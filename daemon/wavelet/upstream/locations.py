@@ -10,8 +10,8 @@ from yarl import URL
 from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken
 from wavelet.upstream import transfers
 from wavelet.upstream.addresses import AddressPolicy, literal
-from wavelet.upstream.exchange import Answer, Slots
-from wavelet.upstream.ladder import Granted
+from wavelet.upstream.fallback import Granted
+from wavelet.upstream.session import Answer, HostLimiter
 from wavelet.upstream.streams import Stream, open_stream, wanted
 from wavelet.upstream.transport import Request, Transport, shown
 
@@ -22,9 +22,9 @@ _URL_LIMIT = 8192
 class Locations:
     """Opens URLs of requests; `policy` may be set at any time."""
 
-    def __init__(self, transport: Transport, slots: Slots, policy: AddressPolicy) -> None:
+    def __init__(self, transport: Transport, limiter: HostLimiter, policy: AddressPolicy) -> None:
         self._transport = transport
-        self._slots = slots
+        self._limiter = limiter
         self.policy = policy
 
     @asynccontextmanager
@@ -43,7 +43,7 @@ class Locations:
 
     async def _send(self, url: URL, offset: int) -> Answer:
         request = Request("location", "GET", url, self.policy, wanted(offset))
-        return await transfers.get(self._transport, self._slots, lambda: request)
+        return await transfers.get(self._transport, self._limiter, lambda: request)
 
 
 def parse(text: str) -> URL:

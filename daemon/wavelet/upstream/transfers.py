@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from wavelet.errors import UpstreamBusy
 from wavelet.upstream.endpoints import Endpoint
-from wavelet.upstream.exchange import Answer, Slots, repeated
 from wavelet.upstream.retry import ATTEMPTS, is_passing, retry_after
+from wavelet.upstream.session import Answer, HostLimiter, repeated
 from wavelet.upstream.transport import Request, Transport, server_of, shown
 
 
 async def get(
-    transport: Transport, slots: Slots, request: Callable[[], Request], *, attempts: int = ATTEMPTS
+    transport: Transport, limiter: HostLimiter, request: Callable[[], Request], *, attempts: int = ATTEMPTS
 ) -> Answer:
     """Send a request, and again as `request` has it then, at most `attempts` times while the server says "not now".
 
@@ -22,12 +22,12 @@ async def get(
         UpstreamBusy: still 408, 429 or 5xx; `retry_after` says when to come again.
         UpstreamBroken: not the protocol.
     """
-    return await repeated(lambda: _get(transport, slots, request()), attempts)
+    return await repeated(lambda: _get(transport, limiter, request()), attempts)
 
 
-async def _get(transport: Transport, slots: Slots, request: Request) -> Answer:
+async def _get(transport: Transport, limiter: HostLimiter, request: Request) -> Answer:
     host = server_of(request.url)
-    slot = await slots.take(host, transfer=True)
+    slot = await limiter.take(host, transfer=True)
     try:
         answer = Answer(await transport.send(request), slot, Endpoint(host, request.url.origin()))
     except BaseException:

@@ -28,9 +28,8 @@ from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.plan import ContainerConfig, Plan, WithConfig, sources
 from wavelet.plan.source import FromRegistry
 from wavelet.store.database import Database
-from wavelet.upstream import access
-from wavelet.upstream.access import Access
 from wavelet.upstream.client import Found, Granted
+from wavelet.upstream.grants import SCHEMA, Grants
 
 TTL, GRACE = 300.0, 1000.0
 ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
@@ -80,8 +79,8 @@ class Node:
     """Pins and grants on one database; opening it again is a restart."""
 
     def __init__(self, path: Path, upstream: Upstream, aliases: tuple[Alias, ...]) -> None:
-        self.database = Database(path / "node.db", tags.SCHEMA + access.SCHEMA, synchronous="NORMAL")
-        self.access = Access(self.database, upstream, ttl=TTL, grace=GRACE)
+        self.database = Database(path / "node.db", tags.SCHEMA + SCHEMA, synchronous="NORMAL")
+        self.access = Grants(self.database, upstream, ttl=TTL, grace=GRACE)
         self.pinner = Pinner(self.database, self.access, aliases, tag_ttl=TTL, grace=GRACE)
 
     async def digest(self, identity: Identity = NOBODY, leaf: Reference = TAG) -> Digest:

@@ -18,9 +18,8 @@ from wavelet.kinds.registry_image.tags import Pinner, digest_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.source import FromRegistry
 from wavelet.store.database import Database
-from wavelet.upstream import access
-from wavelet.upstream.access import Access
 from wavelet.upstream.client import Found, Granted
+from wavelet.upstream.grants import SCHEMA, Grants
 
 ANN = Identity(1001)
 LEAF = Reference.parse("quay.io/a/b:1")
@@ -49,10 +48,10 @@ def slow() -> Slow:
 
 
 @pytest.fixture
-def pins(tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pinner, Access]]:
-    monkeypatch.setattr(access, "STALE_WAIT", 0.02)
-    database = Database(tmp_path / "node.db", tags.SCHEMA + access.SCHEMA, synchronous="NORMAL")
-    grants = Access(database, slow, ttl=0.05, grace=1000.0)
+def pins(tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pinner, Grants]]:
+    monkeypatch.setattr("wavelet.upstream.grants.STALE_WAIT", 0.02)
+    database = Database(tmp_path / "node.db", tags.SCHEMA + SCHEMA, synchronous="NORMAL")
+    grants = Grants(database, slow, ttl=0.05, grace=1000.0)
     yield Pinner(database, grants, (), tag_ttl=0.05, grace=1000.0), grants
     database.close()
 
@@ -61,14 +60,14 @@ async def pinned(pinner: Pinner) -> Digest:
     return digest_of((await pinner.pin(FromRegistry(LEAF), ANN)).plan)
 
 
-async def age(slow: Slow, grants: Access) -> None:
+async def age(slow: Slow, grants: Grants) -> None:
     """Let what is known become old, and the upstream slow."""
     await asyncio.sleep(0.06)
     slow.go_on.clear()
     assert not grants.standing(LEAF.repository, ANN)
 
 
-async def test_the_earlier_answer_stands_in_and_the_late_one_renews_it(pins: tuple[Pinner, Access], slow: Slow) -> None:
+async def test_the_earlier_answer_stands_in_and_the_late_one_renews_it(pins: tuple[Pinner, Grants], slow: Slow) -> None:
     pinner, grants = pins
     assert await pinned(pinner) == OLD
     await age(slow, grants)
@@ -81,7 +80,7 @@ async def test_the_earlier_answer_stands_in_and_the_late_one_renews_it(pins: tup
     assert await pinned(pinner) == NEW
 
 
-async def test_a_late_no_is_a_no(pins: tuple[Pinner, Access], slow: Slow) -> None:
+async def test_a_late_no_is_a_no(pins: tuple[Pinner, Grants], slow: Slow) -> None:
     pinner, grants = pins
     await pinned(pinner)
     await age(slow, grants)
@@ -93,7 +92,7 @@ async def test_a_late_no_is_a_no(pins: tuple[Pinner, Access], slow: Slow) -> Non
         await pinned(pinner)
 
 
-async def test_a_late_no_to_a_question_of_access_is_a_no(pins: tuple[Pinner, Access], slow: Slow) -> None:
+async def test_a_late_no_to_a_question_of_access_is_a_no(pins: tuple[Pinner, Grants], slow: Slow) -> None:
     pinner, grants = pins
     await pinned(pinner)
     await age(slow, grants)

@@ -27,7 +27,7 @@ async def keep(auth: pb.AuthConfig, plan: Plan, peer: Peer, logins: Logins) -> N
     if not registry:
         message = "auth.serverAddress: is missing; it is the host of the registry that the login is for"
         raise InvalidRequest(message, field="auth.serverAddress")
-    await logins.hand_over(uid, registry, login, LIFETIME)
+    await logins.store(uid, registry, login, LIFETIME)
 
 
 def login_of(auth: pb.AuthConfig) -> Login:

@@ -8,7 +8,7 @@ from wavelet.front.grpc.answers import timestamp
 from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.plan.identity import Login
-from wavelet.upstream.handed import DEFAULT_LIFETIME, parse_registry
+from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, parse_registry
 from wavelet.v1 import daemon_pb2 as pb
 from wavelet.v1.daemon_pb2_grpc import DaemonServiceServicer, LoginServiceServicer
 
@@ -66,7 +66,7 @@ class Logins(LoginServiceServicer):
         host = registry.partition("/")[0]
         if not request.unchecked and not await self._behind.inspection.check_login(host, login):
             raise AccessRefused(f"{host} does not take this login; check the user name and the password")
-        until = await self._logins.hand_over(uid, registry, login, lifetime)
+        until = await self._logins.store(uid, registry, login, lifetime)
         shared = any(each.shared for each in await self._logins.held(uid) if each.registry == registry)
         return pb.LoginResponse(expiration=timestamp(until), shared=shared)
 
@@ -74,7 +74,7 @@ class Logins(LoginServiceServicer):
         """Take logins back."""
         uid = self._peers.of(context).user()
         registry = parse_registry(request.registry) if request.registry else ""
-        return pb.LogoutResponse(count=await self._logins.take_back(uid, registry))
+        return pb.LogoutResponse(count=await self._logins.revoke(uid, registry))
 
     async def ListLogins(self, _request: pb.ListLoginsRequest, context: Context) -> pb.ListLoginsResponse:
         """Tell which logins are kept."""

@@ -24,7 +24,7 @@ from wavelet.plan.plan import Plan, map_sources, sources
 from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import ANONYMOUS
 from wavelet.store.database import Database
-from wavelet.upstream.access import Access
+from wavelet.upstream.grants import Grants
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class Pinner:
     def __init__(
         self,
         database: Database,
-        access: Access,
+        access: Grants,
         aliases: Iterable[Alias],
         *,
         tag_ttl: float,

@@ -35,9 +35,9 @@ from wavelet.kinds.conda.channels.names import Chosen
 from wavelet.upstream import transfers
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.client import private_allowed
-from wavelet.upstream.exchange import Answer, Slots, load_trust
-from wavelet.upstream.ladder import MIRROR_REST, Granted, verdict
+from wavelet.upstream.fallback import MIRROR_REST, Granted, verdict
 from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.session import Answer, HostLimiter, load_trust
 from wavelet.upstream.streams import Stream, open_stream, wanted
 from wavelet.upstream.transport import Request, Transport, server_of
 
@@ -89,7 +89,7 @@ class Channels:
         self._site = channel_site.load(settings.conda, os.environ, (), alone=self._alone)
         self._looked = time.monotonic()
         self._transport = Transport()
-        self._slots = Slots(settings)
+        self._limiter = HostLimiter(settings)
         self._named = AddressPolicy(private=private_allowed(settings))
         self._trust: dict[str, ssl.SSLContext] = {}
         self._resting: dict[str, float] = {}
@@ -114,7 +114,7 @@ class Channels:
 
         def adopt() -> None:
             self._settings, self._site, self._trust, self._named = settings, site, trust, named
-            self._slots.adopt(settings)
+            self._limiter.adopt(settings)
 
         return adopt
 
@@ -272,7 +272,9 @@ class Channels:
         return Fetched(stream, version, "" if encoding == "identity" else encoding)
 
     async def _send(self, url: URL, headers: dict[str, str], attempts: int) -> Answer:
-        return await transfers.get(self._transport, self._slots, lambda: self._request(url, headers), attempts=attempts)
+        return await transfers.get(
+            self._transport, self._limiter, lambda: self._request(url, headers), attempts=attempts
+        )
 
     def _request(self, url: URL, headers: dict[str, str]) -> Request:
         site = self._site.names.is_site(url)

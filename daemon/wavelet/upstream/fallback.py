@@ -31,8 +31,8 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
-from wavelet.upstream.exchange import Answer, Call, Exchange
 from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.session import Answer, Call, RegistrySession
 
 MIRROR_REST = 30.0
 """Seconds for which a mirror that does not answer is left out."""
@@ -79,13 +79,13 @@ class Decider(Generic[_T]):
     read: Callable[[Answer, Granted], Awaitable[_T]]
 
 
-class Ladder:
+class CredentialFallback:
     """Asks for something of a repository until a server and a login give it; `settings` may be set at any time."""
 
-    def __init__(self, settings: Settings, logins: Logins, exchange: Exchange) -> None:
+    def __init__(self, settings: Settings, logins: Logins, session: RegistrySession) -> None:
         self.settings = settings
         self._logins = logins
-        self._exchange = exchange
+        self._session = session
         self._resting: dict[URL, float] = {}
         self._refused: dict[tuple[URL, str], float] = {}
 
@@ -105,14 +105,16 @@ class Ladder:
         Raises:
             NotFound: a definite answer.
             AccessRefused: refused with each login there is.
-            UpstreamError: see `Exchange.send`.
+            UpstreamError: see `RegistrySession.send`.
         """
         mirrors = mirrors_of(self.settings, repository.host)
         only = bool(mirrors) and self.settings.upstream.mirrors_only
         passed: list[WaveletError] = []
         for mirror in self._in_order(mirrors, all_of_them=only):
             try:
-                return await self._climb(mirror, repository, identity, call, read, decider, ATTEMPTS if only else 1)
+                return await self._try_credentials(
+                    mirror, repository, identity, call, read, decider, ATTEMPTS if only else 1
+                )
             except WaveletError as error:
                 if isinstance(error, UpstreamUnreachable):
                     self.rest(mirror)
@@ -121,8 +123,8 @@ class Ladder:
         if only:
             raise verdict(passed, f"{repository.host} itself is not asked (upstream.mirrors_only)")
         try:
-            endpoint = await self._exchange.endpoint(repository.host)
-            return await self._climb(endpoint, repository, identity, call, read, decider, ATTEMPTS)
+            endpoint = await self._session.endpoint(repository.host)
+            return await self._try_credentials(endpoint, repository, identity, call, read, decider, ATTEMPTS)
         except UpstreamError as error:
             if not passed:
                 raise
@@ -139,7 +141,7 @@ class Ladder:
         if endpoint.is_mirror:
             self._resting[endpoint.base] = time.monotonic() + MIRROR_REST
 
-    async def _climb(
+    async def _try_credentials(
         self,
         endpoint: Endpoint,
         repository: Repository,
@@ -157,7 +159,7 @@ class Ladder:
                 if busy is not None and not step.granted.public:
                     break  # a login of one's own would make a public image that user's alone for this moment
                 reading = read
-                send = partial(self._exchange.send, endpoint, repository.path, login=step.login, attempts=attempts)
+                send = partial(self._session.send, endpoint, repository.path, login=step.login, attempts=attempts)
                 try:
                     if decider is None:
                         answer = await send(call=call)

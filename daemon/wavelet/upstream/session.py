@@ -23,7 +23,7 @@ from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, Upstream
 from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
 from wavelet.upstream.addresses import AddressPolicy
-from wavelet.upstream.auth import Door, Tokens, basic
+from wavelet.upstream.auth import Tokens, TokenScope, basic
 from wavelet.upstream.encodings import codings
 from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
 from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
@@ -52,10 +52,10 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Slots:
+class HostLimiter:
     """How many requests one host gets at a time. An answer holds its slot until its body is read.
 
-    Transfers have slots of their own: many slow ones must not hold up what takes a moment, such as a manifest.
+    Transfers have limiter of their own: many slow ones must not hold up what takes a moment, such as a manifest.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -63,7 +63,7 @@ class Slots:
         self._held: weakref.WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = weakref.WeakValueDictionary()
 
     def adopt(self, settings: Settings) -> None:
-        """Count by other settings; what runs keeps the slots that it has, besides."""
+        """Count by other settings; what runs keeps the limiter that it has, besides."""
         self._settings = settings
         self._held = weakref.WeakValueDictionary()
 
@@ -127,14 +127,14 @@ class Answer:
         self.close()
 
 
-class Exchange:
+class RegistrySession:
     """Questions to registries under one address policy; with `shows_login`, a login is shown unasked."""
 
     def __init__(
         self,
         settings: Settings,
         transport: Transport,
-        slots: Slots,
+        limiter: HostLimiter,
         policy: AddressPolicy,
         *,
         shows_login: bool = False,
@@ -142,7 +142,7 @@ class Exchange:
         self._shows_login = shows_login
         self._settings = settings
         self._transport = transport
-        self._slots = slots
+        self._limiter = limiter
         self._policy = policy
         self._tokens = Tokens(transport)
         self._schemes: dict[str, str] = {}
@@ -218,7 +218,7 @@ class Exchange:
             raise
 
     async def _send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
-        slot = await self._slots.take(endpoint.host, transfer=call.kind == "blob" and call.method == "GET")
+        slot = await self._limiter.take(endpoint.host, transfer=call.kind == "blob" and call.method == "GET")
         try:
             answer = Answer(await self._authorized(endpoint, path, call, login), slot, endpoint)
         except BaseException:
@@ -233,15 +233,15 @@ class Exchange:
     async def _authorized(
         self, endpoint: Endpoint, path: str, call: Call, login: Login | None
     ) -> aiohttp.ClientResponse:
-        door = Door(
+        scope = TokenScope(
             endpoint.host, endpoint.base, endpoint.path(path) if path else "", self._policy, self._tls(endpoint)
         )
-        first = await self._first(endpoint, door, login)
+        first = await self._first(endpoint, scope, login)
         response = await self._transport.send(self._request(endpoint, path, call, first))
         if response.status != 401 or response.url.origin() != endpoint.base:
             return response
         try:
-            second = await self._tokens.answer(door, login, response.headers.getall("WWW-Authenticate", ()), first)
+            second = await self._tokens.answer(scope, login, response.headers.getall("WWW-Authenticate", ()), first)
             if second is None:
                 return response
         except BaseException:
@@ -250,8 +250,8 @@ class Exchange:
         response.close()
         return await self._transport.send(self._request(endpoint, path, call, second))
 
-    async def _first(self, endpoint: Endpoint, door: Door, login: Login | None) -> str | None:
-        known = await self._tokens.known(door, login)
+    async def _first(self, endpoint: Endpoint, scope: TokenScope, login: Login | None) -> str | None:
+        known = await self._tokens.known(scope, login)
         always = self._shows_login or settings_for(self._settings, endpoint.host).credentials == "always"
         if known is not None or login is None or not always:
             return known
@@ -260,7 +260,7 @@ class Exchange:
         response.close()
         if response.status != 401:
             return basic(login) if login.username else None
-        return await self._tokens.answer(door, login, response.headers.getall("WWW-Authenticate", ()), None)
+        return await self._tokens.answer(scope, login, response.headers.getall("WWW-Authenticate", ()), None)
 
     def _tls(self, endpoint: Endpoint) -> ssl.SSLContext | bool:
         return self._trust.get(endpoint.host, True)

@@ -76,7 +76,7 @@ class _User:
         self.shared = {registry: kept for registry, kept in self.shared.items() if kept.stands(now)}
 
 
-class Handed:
+class SessionCredentials:
     """All logins that were handed over, as this node knows them. For one event loop."""
 
     def __init__(self, sealed: SealedLogins | None, clock: Callable[[], float] = time.time) -> None:
@@ -85,7 +85,7 @@ class Handed:
         self._clock = clock
         self._users: OrderedDict[int, _User] = OrderedDict()
 
-    async def hand_over(self, uid: int, registry: str, login: Login, lifetime: float) -> float:
+    async def store(self, uid: int, registry: str, login: Login, lifetime: float) -> float:
         """Keep a login of `uid` for a registry (host or host/path) and return when it ends, in unix seconds.
 
         It takes the place of the one before; the same one again does not end sooner than it would have.
@@ -123,7 +123,7 @@ class Handed:
                 return
         user.here[key] = kept
 
-    async def take_back(self, uid: int, registry: str) -> int:
+    async def revoke(self, uid: int, registry: str) -> int:
         """Forget a login of `uid`, or all of them if `registry` is empty, on all nodes; return how many.
 
         Raises:
@@ -268,7 +268,7 @@ def _check(login: Login, lifetime: float) -> None:
     """Check what is handed over; the messages leave the secret out.
 
     Raises:
-        InvalidRequest: see `Handed.hand_over`.
+        InvalidRequest: see `SessionCredentials.store`.
     """
     name = login.username
     if len(name) > NAME_LIMIT or ":" in name or not name.isprintable():

@@ -18,10 +18,10 @@ from wavelet.config import Settings
 from wavelet.errors import AccessRefused, InvalidRequest, NoSpace, OurError, WaitExpired
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity, Login
-from wavelet.upstream import credentials, handed
+from wavelet.upstream import credentials, session_credentials
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
-from wavelet.upstream.handed import LONGEST_LIFETIME, PER_USER, SEEN_FOR, STANDS, Handed, Held
+from wavelet.upstream.session_credentials import LONGEST_LIFETIME, PER_USER, SEEN_FOR, STANDS, Held, SessionCredentials
 
 KEY = bytes(range(32))
 NOW = 1_800_000_000.0
@@ -41,13 +41,13 @@ class Cluster:
     def __call__(self) -> float:
         return self.now
 
-    def node(self) -> Handed:
+    def node(self) -> SessionCredentials:
         sealed = SealedLogins(self.root, KEY, self)
         self._stack.push_async_callback(sealed.close)
-        return Handed(sealed, self)
+        return SessionCredentials(sealed, self)
 
-    def alone(self) -> Handed:
-        return Handed(None, self)
+    def alone(self) -> SessionCredentials:
+        return SessionCredentials(None, self)
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture(params=["alone", "shared"])
-def kept(request: pytest.FixtureRequest, cluster: Cluster) -> Handed:
+def kept(request: pytest.FixtureRequest, cluster: Cluster) -> SessionCredentials:
     return cluster.alone() if request.param == "alone" else cluster.node()
 
 
-async def test_the_longest_match_of_this_user(kept: Handed) -> None:
+async def test_the_longest_match_of_this_user(kept: SessionCredentials) -> None:
     for registry in ("quay.io", "https://quay.io/org", "quay.io/org/te", "https://index.docker.io/v1/"):
-        await kept.hand_over(ANN, registry, Login("ann", registry), 60)
+        await kept.store(ANN, registry, Login("ann", registry), 60)
     assert (await kept.find(QUAY, ANN)) == Login("ann", "https://quay.io/org")
     assert (await kept.find(Repository("quay.io", "other/x"), ANN)) == Login("ann", "quay.io")
     assert (await kept.find(Repository("docker.io", "library/busybox"), ANN)) is not None
@@ -72,37 +72,37 @@ async def test_the_longest_match_of_this_user(kept: Handed) -> None:
     assert await kept.held(BOB) == []
 
 
-async def test_each_ends_in_its_time(kept: Handed, cluster: Cluster) -> None:
-    assert await kept.hand_over(ANN, "quay.io", LOGIN, 100) == NOW + 100
-    assert await kept.hand_over(ANN, "quay.io", LOGIN, 10) == NOW + 100, "the same one again is not cut short"
-    await kept.hand_over(ANN, "gcr.io", LOGIN, 50)
+async def test_each_ends_in_its_time(kept: SessionCredentials, cluster: Cluster) -> None:
+    assert await kept.store(ANN, "quay.io", LOGIN, 100) == NOW + 100
+    assert await kept.store(ANN, "quay.io", LOGIN, 10) == NOW + 100, "the same one again is not cut short"
+    await kept.store(ANN, "gcr.io", LOGIN, 50)
     cluster.now += 50
     assert [each.registry for each in await kept.held(ANN)] == ["quay.io"]
-    assert await kept.hand_over(ANN, "quay.io", Login("ann", "other"), 10) == NOW + 60
+    assert await kept.store(ANN, "quay.io", Login("ann", "other"), 10) == NOW + 60
     cluster.now += 10
     assert await kept.find(QUAY, ANN) is None
     kept.expire()
     assert "secret" not in repr(vars(kept))
 
 
-async def test_taken_back_one_or_all(kept: Handed) -> None:
+async def test_taken_back_one_or_all(kept: SessionCredentials) -> None:
     for registry in ("quay.io", "gcr.io", "ghcr.io/a"):
-        await kept.hand_over(ANN, registry, LOGIN, 60)
-        await kept.hand_over(BOB, registry, LOGIN, 60)
-    assert [await kept.take_back(ANN, registry) for registry in ("https://gcr.io", "gcr.io", "", "")] == [1, 0, 2, 0]
+        await kept.store(ANN, registry, LOGIN, 60)
+        await kept.store(BOB, registry, LOGIN, 60)
+    assert [await kept.revoke(ANN, registry) for registry in ("https://gcr.io", "gcr.io", "", "")] == [1, 0, 2, 0]
     assert await kept.held(ANN) == []
     assert len(await kept.held(BOB)) == 3
 
 
-async def test_the_version_follows(kept: Handed) -> None:
+async def test_the_version_follows(kept: SessionCredentials) -> None:
     seen = [await kept.version(ANN)]
     assert seen == [""]
-    await kept.hand_over(ANN, "quay.io", LOGIN, 60)
+    await kept.store(ANN, "quay.io", LOGIN, 60)
     seen.append(await kept.version(ANN))
-    await kept.hand_over(ANN, "quay.io", Login("ann", "another"), 61)
+    await kept.store(ANN, "quay.io", Login("ann", "another"), 61)
     seen.append(await kept.version(ANN))
     assert len(set(seen)) == 3
-    await kept.take_back(ANN, "quay.io")
+    await kept.revoke(ANN, "quay.io")
     assert await kept.version(ANN) == ""
 
 
@@ -123,32 +123,34 @@ async def test_the_version_follows(kept: Handed) -> None:
 )
 async def test_what_is_not_taken(field: str, registry: str, login: Login, lifetime: float, cluster: Cluster) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await cluster.alone().hand_over(ANN, registry, login, lifetime)
+        await cluster.alone().store(ANN, registry, login, lifetime)
     assert caught.value.field == field
     assert "my-secret" not in caught.value.message
 
 
-async def test_bounded_for_a_user_and_for_all(kept: Handed, monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+async def test_bounded_for_a_user_and_for_all(
+    kept: SessionCredentials, monkeypatch: pytest.MonkeyPatch, cluster: Cluster
+) -> None:
     for number in range(PER_USER):
-        await kept.hand_over(ANN, f"quay.io/{number}", LOGIN, 60)
+        await kept.store(ANN, f"quay.io/{number}", LOGIN, 60)
     with pytest.raises(InvalidRequest, match="logout"):
-        await kept.hand_over(ANN, "quay.io", LOGIN, 60)
-    await kept.hand_over(ANN, "quay.io/1", LOGIN, 70)
-    monkeypatch.setattr(handed, "USERS", 3)
+        await kept.store(ANN, "quay.io", LOGIN, 60)
+    await kept.store(ANN, "quay.io/1", LOGIN, 70)
+    monkeypatch.setattr(session_credentials, "USERS", 3)
     alone = cluster.alone()
     for uid in range(3):
-        await alone.hand_over(uid, "quay.io", LOGIN, 60)
+        await alone.store(uid, "quay.io", LOGIN, 60)
     with pytest.raises(NoSpace):
-        await alone.hand_over(3, "quay.io", LOGIN, 60)
+        await alone.store(3, "quay.io", LOGIN, 60)
     cluster.now += 60
-    await alone.hand_over(3, "quay.io", LOGIN, 60)
+    await alone.store(3, "quay.io", LOGIN, 60)
 
 
 async def test_users_that_can_be_read_again_make_room(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handed, "USERS", 2)
+    monkeypatch.setattr(session_credentials, "USERS", 2)
     one, two = cluster.node(), cluster.node()
     for uid in range(5):
-        await one.hand_over(uid, "quay.io", LOGIN, 60)
+        await one.store(uid, "quay.io", LOGIN, 60)
     for uid in range(5):
         assert await two.find(QUAY, uid) == LOGIN
     assert len(two._users) == 2
@@ -157,19 +159,19 @@ async def test_users_that_can_be_read_again_make_room(cluster: Cluster, monkeypa
 async def test_another_node_has_it_and_follows(cluster: Cluster) -> None:
     one, two = cluster.node(), cluster.node()
     assert await two.find(QUAY, ANN) is None
-    await one.hand_over(ANN, "quay.io", LOGIN, 3600)
+    await one.store(ANN, "quay.io", LOGIN, 3600)
     assert await two.find(QUAY, ANN) is None
     cluster.now += SEEN_FOR
     assert await two.find(QUAY, ANN) == LOGIN
     assert await two.held(ANN) == [Held("quay.io", "ann", NOW + 3600, True)]
     assert await two.find(QUAY, BOB) is None
-    assert await two.take_back(ANN, "") == 1
+    assert await two.revoke(ANN, "") == 1
     cluster.now += SEEN_FOR
     assert await one.find(QUAY, ANN) is None
 
 
 async def test_one_look_for_all_who_wait(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    await cluster.node().hand_over(ANN, "quay.io", LOGIN, 3600)
+    await cluster.node().store(ANN, "quay.io", LOGIN, 3600)
     node, looks = cluster.node(), []
     of = SealedLogins._of
     monkeypatch.setattr(SealedLogins, "_of", lambda self, uid: looks.append(uid) or of(self, uid))
@@ -179,7 +181,7 @@ async def test_one_look_for_all_who_wait(cluster: Cluster, monkeypatch: pytest.M
 
 async def test_a_directory_that_does_not_answer(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     node = cluster.node()
-    await node.hand_over(ANN, "quay.io", LOGIN, 86400)
+    await node.store(ANN, "quay.io", LOGIN, 86400)
 
     async def fail(*_: object, **__: object) -> None:
         raise WaitExpired("the shared directory has not answered")
@@ -187,11 +189,11 @@ async def test_a_directory_that_does_not_answer(cluster: Cluster, monkeypatch: p
     monkeypatch.setattr("wavelet.cluster.sealed.DirectoryIo.run", fail)
     cluster.now += SEEN_FOR
     assert await node.find(QUAY, ANN) == LOGIN, "what was read last stands"
-    await node.hand_over(BOB, "quay.io", LOGIN, 60)
+    await node.store(BOB, "quay.io", LOGIN, 60)
     assert [each.shared for each in await node.held(BOB)] == [False]
     for registry in ("quay.io", ""):
         with pytest.raises(OurError, match="other nodes may still use it"):
-            await node.take_back(BOB, registry)
+            await node.revoke(BOB, registry)
     assert await node.held(BOB) == []
     cluster.now += STANDS
     assert await node.find(QUAY, ANN) is None
@@ -221,13 +223,13 @@ async def test_for_its_user_alone(
     with pytest.raises(AccessRefused, match=f"`wavelet login {registry.host}`"):
         await upstream.head(tool, ann)
     before = await logins.version(ann)
-    await logins.hand_over(ANN, registry.host, Login("alice", "wonder"), 60)
+    await logins.store(ANN, registry.host, Login("alice", "wonder"), 60)
     assert await logins.version(ann) != before, "a new login is a new question"
     assert not (await upstream.head(tool, ann)).granted.public
     assert await logins.knows(tool.repository, ann)
     with pytest.raises(AccessRefused, match="wavelet login"):
         await upstream.head(tool, bob)
-    await logins.take_back(ANN, registry.host)
+    await logins.revoke(ANN, registry.host)
     with pytest.raises(AccessRefused):
         await upstream.head(tool, ann)
 
@@ -235,7 +237,7 @@ async def test_for_its_user_alone(
 async def test_an_identity_token(registry: Registry, upstream: Upstream, logins: Logins, tool: Reference) -> None:
     doors = registry.require_login("bearer", {"alice": ("wonder", ["lab/*"])})
     doors.refresh_tokens["r-token"] = "alice"
-    await logins.hand_over(ANN, registry.host, Login("", "r-token"), 60)
+    await logins.store(ANN, registry.host, Login("", "r-token"), 60)
     assert not (await upstream.head(tool, Identity(uid=ANN))).granted.public
 
 
@@ -244,7 +246,7 @@ async def test_before_the_auth_files(logins: Logins, tmp_path: Path, monkeypatch
     auths = {"quay.io": {"username": "file", "password": "f"}}
     (tmp_path / "auth.json").write_text(json.dumps({"auths": auths}))
     assert me.uid is not None
-    await logins.hand_over(me.uid, "quay.io", LOGIN, 60)
+    await logins.store(me.uid, "quay.io", LOGIN, 60)
     assert await logins.own(QUAY, me) == [LOGIN, Login("file", "f")]
     sent = Identity(uid=me.uid, login=Login("sent", "s"), login_key="k")
     assert await logins.own(QUAY, sent) == [Login("sent", "s")]
@@ -252,13 +254,13 @@ async def test_before_the_auth_files(logins: Logins, tmp_path: Path, monkeypatch
 
 async def test_the_audit_is_told(logins: Logins) -> None:
     told: list[tuple[object, ...]] = []
-    logins.told = lambda *what: told.append(what)
-    await logins.hand_over(ANN, "https://quay.io/v2/", LOGIN)
-    await logins.take_back(ANN, "")
+    logins.on_event = lambda *what: told.append(what)
+    await logins.store(ANN, "https://quay.io/v2/", LOGIN)
+    await logins.revoke(ANN, "")
     assert told == [("login", ANN, "quay.io"), ("logout", ANN, "")]
     assert await logins.expire() == 0
 
 
 def test_nothing_shows_the_secret() -> None:
     held = Held("quay.io", "ann", NOW, True)
-    assert "secret" not in f"{LOGIN!r} {held!r} {handed.Kept(LOGIN, NOW)!r}"
+    assert "secret" not in f"{LOGIN!r} {held!r} {session_credentials.Kept(LOGIN, NOW)!r}"

@@ -61,7 +61,7 @@ def holder_of(granted: Granted, identity: Identity) -> str:
     return ANONYMOUS if granted.public else identity.principal
 
 
-class Access:
+class Grants:
     """The grants of one node, in its database; `ttl` and `grace` are in seconds and may be set at any time."""
 
     def __init__(self, database: Database, upstream: Asks, *, ttl: float, grace: float) -> None:
