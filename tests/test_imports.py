@@ -18,7 +18,7 @@ LEVELS = (
     {"kinds", "engine"},
     {"archive", "upstream", "store", "cluster", "host"},
     {"plan", "image"},
-    {"config", "defects", "gather_all", "logs"},
+    {"config", "defects", "gather_all", "logs", "single_flight"},
     {
         "errors",
         "ages",

@@ -41,7 +41,9 @@ from __future__ import annotations
 
 import copy
 import enum
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Fault(enum.Enum):
@@ -349,3 +351,16 @@ class Internal(OurError):
 
     reason = "INTERNAL"
     passing = False
+
+
+def fresh_copy(error: E) -> E:
+    """Return an error as an object of its own, to be raised to one of several who wait for the same thing.
+
+    Raising an object adds to its traceback and its context. The copy begins with the traceback of where it happened.
+    """
+    try:
+        anew = copy.copy(error)
+    except TypeError:  # its class is not made of its arguments
+        return error
+    anew.args = error.args
+    return anew.with_traceback(error.__traceback__)

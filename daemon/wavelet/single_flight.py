@@ -1,0 +1,166 @@
+"""Single flight: one run of a piece of work per key, however many wait for it.
+
+A run belongs to those who wait for it. One of them that is cancelled ends nothing, unless it was the last one: then the
+run is given up, and whoever asks next begins another. A run that is *kept* goes on whether or not anybody waits; that
+is right for what a thread does, which cannot be ended, and for what is wanted anyway. Nothing is held of a run that has
+ended, so that what is held is bounded by what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from typing import Any, Generic, Self, TypeVar
+
+from wavelet.errors import Stopping, WaitExpired, fresh_copy
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+F = TypeVar("F", bound="Flight[Any]")
+
+
+class Flight(Generic[T]):
+    """One run, and how many wait for it.
+
+    Attributes:
+        kept: whether it goes on when nobody waits any more.
+        given_up: whether it was ended for nobody waited any more; asking again is a new attempt.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]], name: str, *, kept: bool = False) -> None:
+        """`work` is called in a task of its own, which is called `name`."""
+        self.kept = kept
+        self.given_up = False
+        self._name = name
+        self._work = work
+        self._waiters = 0
+        self._leave: Callable[[], None]
+        self._task: asyncio.Task[T]
+
+    def begin(self, leave: Callable[[], None]) -> asyncio.Task[T]:
+        """Run the work; `leave` is called once nobody may join any more."""
+        self._leave = leave
+        self._task = asyncio.create_task(_run(self._work), name=self._name)
+        self._task.add_done_callback(self._ended)
+        return self._task
+
+    @property
+    def done(self) -> bool:
+        """True when there is a result or an error."""
+        return self._task.done()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[Self]:
+        """Count as one who waits: if that is cancelled inside, and nobody else waits or keeps this, it ends."""
+        self._waiters += 1
+        try:
+            yield self
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._waiters == 1 and not self.kept and not self.done:
+                self.given_up = True
+                self._leave()
+                self._task.cancel()
+            raise
+        finally:
+            self._waiters -= 1
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, for at most `timeout` seconds; tell whether it was reached."""
+        with self.waiting():
+            done, _ = await asyncio.wait({self._task}, timeout=timeout)
+        return bool(done)
+
+    def outcome(self) -> T:
+        """Return the result of a run that has ended, or raise its error: to each one a copy of its own.
+
+        Raises:
+            WaitExpired: it was given up.
+            Stopping: it was ended with everything else.
+        """
+        if self.given_up:
+            raise WaitExpired("the work was given up, as nobody waited for it; ask again", retry_after=0.0)
+        if self._task.cancelled():
+            raise Stopping
+        error = self._task.exception()
+        if error is not None:
+            raise fresh_copy(error)
+        return self._task.result()
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        self._leave()
+        # Whoever waits hears of a failure; where nobody does, asyncio need not warn of it.
+        if not task.cancelled():
+            task.exception()
+
+
+class Flights(Generic[K, F]):
+    """What runs, by key."""
+
+    def __init__(self) -> None:
+        self._running: dict[K, F] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        """Return how many run now."""
+        return len(self._running)
+
+    def get(self, key: K) -> F | None:
+        """Return the run of a key, if there is one that has not ended."""
+        flight = self._running.get(key)
+        return None if flight is None or flight.done else flight
+
+    def begin(self, key: K, flight: F) -> F:
+        """Run a flight of which there is none yet."""
+        self._running[key] = flight
+        task = flight.begin(lambda: self._leave(key, flight))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    def _leave(self, key: K, flight: F) -> None:
+        # One that was given up may still be tidying up when the next attempt has taken its place.
+        if self._running.get(key) is flight:
+            del self._running[key]
+
+    async def close(self) -> None:
+        """End all that runs, and wait for it; whoever waits for one of them hears `Stopping`."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class SingleFlight(Generic[K, T]):
+    """Work of one sort; with `keep`, it goes on whether or not anybody waits for it."""
+
+    def __init__(self, name: str, *, keep: bool = False) -> None:
+        """`name` is what tasks are called by, before their keys."""
+        self._name = name
+        self._keep = keep
+        self._flights: Flights[K, Flight[T]] = Flights()
+
+    def __len__(self) -> int:
+        """Return how many run now."""
+        return len(self._flights)
+
+    async def run(self, key: K, work: Callable[[], Awaitable[T]]) -> T:
+        """Return what `work` returns, or what the run of the same key does that has begun already.
+
+        Raises:
+            Exception: what the work has raised, as a copy for this one who waits.
+            Stopping: `close` was called.
+        """
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights.begin(key, Flight(work, f"{self._name} {key}", kept=self._keep))
+        await flight.wait()
+        return flight.outcome()
+
+    async def close(self) -> None:
+        """End all that runs."""
+        await self._flights.close()
+
+
+async def _run(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
