@@ -9,8 +9,8 @@ import yaml
 
 from wavelet.cli.commands.reference import reference
 from wavelet.config import ConfigError, Settings, Source, load, settings_yaml
-from wavelet.config.changes import LIVE, changed, is_live
-from wavelet.config.keys import all_keys, doubtful_variables, leaf_keys
+from wavelet.config.changes import changed, is_live
+from wavelet.config.keys import doubtful_variables, leaf_keys, live_keys
 from wavelet.config.source import usual_file
 from wavelet.reload.parts import check
 
@@ -138,9 +138,16 @@ def test_changes_are_named_by_key() -> None:
     assert [key for key in changed(one, other) if not is_live(key)] == ["tls.listen"]
 
 
-def test_what_is_said_to_be_live_exists() -> None:
-    known = {".".join(key) for key in all_keys()}
-    assert set(LIVE) <= known
+def test_which_keys_are_live() -> None:
+    known = {".".join(key) for key in leaf_keys()}
+    live = {".".join(key) for key in live_keys()}
+    sections = ("store.", "upstream.", "conda.")
+    others = {"hosts", "engine_uids", "http_root", "tls.certificate", "tls.key", "log_format", "log_level"}
+    assert live == {key for key in known if key.startswith(sections)} - {"conda.workers"} | others | {
+        "grace_period",
+        "records.lifetime",
+    }
+    assert all(is_live(key) == (key in live) for key in known)
     assert not any(is_live(key) for key in ("listen", "state", "authority", "records.directory", "conda.workers"))
 
 

@@ -4,26 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct, structs
 
-from wavelet.config.keys import Key
+from wavelet.config.keys import Key, live_keys
 from wavelet.config.settings import Settings
-
-LIVE = (
-    "hosts",
-    "engine_uids",
-    "http_root",
-    "tls.certificate",
-    "tls.key",
-    "log_format",
-    "log_level",
-    "grace_period",
-    "store",
-    "records.lifetime",
-    "upstream",
-    "conda",
-)
-"""Keys and sections that a reload puts into force; all others need a restart."""
-
-_NOT_LIVE = ("conda.workers",)
 
 
 def changed(old: Settings, new: Settings) -> list[str]:
@@ -33,8 +15,8 @@ def changed(old: Settings, new: Settings) -> list[str]:
 
 
 def is_live(key: str) -> bool:
-    """Tell whether a reload puts a dotted key into force."""
-    return key not in _NOT_LIVE and any(key == live or key.startswith(f"{live}.") for live in LIVE)
+    """Tell whether a reload puts a dotted key into force; all others need a restart."""
+    return tuple(key.split(".")) in live_keys()
 
 
 def _flat(section: Struct, prefix: Key) -> dict[Key, object]:

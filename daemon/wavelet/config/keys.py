@@ -11,7 +11,7 @@ from typing import get_type_hints
 
 from msgspec import Struct
 
-from wavelet.config.settings import Section, Settings
+from wavelet.config.settings import LIVE, Section, Settings
 
 ENV_PREFIX = "WAVELET_"
 
@@ -42,6 +42,12 @@ def section_keys() -> frozenset[Key]:
     """Return the keys of sections, which hold settings and no value."""
     leaves = leaf_keys()
     return frozenset(leaf[:depth] for leaf in leaves for depth in range(1, len(leaf)))
+
+
+@functools.cache
+def live_keys() -> frozenset[Key]:
+    """Return those of `leaf_keys` that are marked as `LIVE`."""
+    return frozenset(key for key in leaf_keys() if _is_marked(key))
 
 
 @functools.cache
@@ -94,6 +100,15 @@ def _walk(section: type[Struct], prefix: Key, *, inside: bool) -> Iterator[Key]:
         item = _section_in(typing.get_args(hint)) if inside else None
         if item is not None:
             yield from _walk(item, (*key, ANY), inside=True)
+
+
+def _is_marked(key: Key) -> bool:
+    section: type[Struct] = Settings
+    for name in key[:-1]:
+        inner = _section_in(get_type_hints(section)[name])
+        assert inner is not None, "the parts of a leaf but the last are sections"
+        section = inner
+    return LIVE in typing.get_args(get_type_hints(section, include_extras=True)[key[-1]])
 
 
 def _section_in(hint: object) -> type[Section] | None:

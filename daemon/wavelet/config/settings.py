@@ -1,7 +1,7 @@
-"""The settings: each key with its type, its default, its range and its meaning. Values only; nothing is read here.
+"""The settings: each key with its type, default, range and meaning, and whether it counts while the daemon runs.
 
-A section is a frozen value. The reference page is made of these classes (`cli/commands/reference.py`), so that a
-key without a description does not exist.
+Values only; nothing is read here. A section is a frozen value. The reference page is made of these classes
+(`cli/commands/reference.py`), so that a key without a description does not exist.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from msgspec import Meta, Struct, field
 
 from wavelet.config.values import is_loopback, join_address, parse_size, split_address
 
+LIVE = Meta(extra={"live": True})
+"""Marks a setting that a reload puts into force; all others need a restart."""
+
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A group of settings. An unknown key is an error."""
@@ -24,8 +27,8 @@ class Tls(Section, frozen=True):
     """A second listener that speaks TLS, for clients that know no plain http (Charliecloud)."""
 
     listen: Annotated[str, Meta(description="address and port of the TLS listener")]
-    certificate: Annotated[str, Meta(description="PEM file with the certificate chain")]
-    key: Annotated[str, Meta(description="PEM file with the private key")]
+    certificate: Annotated[str, Meta(description="PEM file with the certificate chain"), LIVE]
+    key: Annotated[str, Meta(description="PEM file with the private key"), LIVE]
 
 
 class Store(Section, frozen=True):
@@ -34,18 +37,23 @@ class Store(Section, frozen=True):
     limit: Annotated[
         str | int,
         Meta(description="most bytes of blobs, e.g. 200GB; empty: the lesser of 50 GB and 20 % of the free space"),
+        LIVE,
     ] = ""
-    lease: Annotated[float, Meta(description="seconds for which an answered image is safe from eviction", gt=0)] = 3600
+    lease: Annotated[
+        float, Meta(description="seconds for which an answered image is safe from eviction", gt=0), LIVE
+    ] = 3600
     retention: Annotated[
         float,
         Meta(
             description="seconds for which what a name answered is handed out by digest without looking it up again",
             gt=0,
         ),
+        LIVE,
     ] = 86400
     scrub: Annotated[
         float,
         Meta(description="seconds within which every blob is read and compared with its digest once; 0: never", ge=0),
+        LIVE,
     ] = 30 * 86400
 
 
@@ -56,7 +64,9 @@ class Records(Section, frozen=True):
         str, Meta(description="directory shared by all nodes; empty: this node's own database in the state directory")
     ] = ""
     key_file: Annotated[str, Meta(description="the cluster's key (made at first use); empty: beside the records")] = ""
-    lifetime: Annotated[float, Meta(description="seconds that a token lives after its last use", gt=0)] = 30 * 86400
+    lifetime: Annotated[float, Meta(description="seconds that a token lives after its last use", gt=0), LIVE] = (
+        30 * 86400
+    )
     share_logins: Annotated[
         bool,
         Meta(
@@ -105,30 +115,34 @@ class Credential(Section, frozen=True):
 class Upstream(Section, frozen=True):
     """How other servers are asked."""
 
-    registries: Annotated[dict[str, Registry], Meta(description="settings of single registries, by host")] = field(
-        default_factory=dict
+    registries: Annotated[dict[str, Registry], Meta(description="settings of single registries, by host"), LIVE] = (
+        field(default_factory=dict)
     )
     mirrors_only: Annotated[
         bool,
         Meta(description="ask registries and channels that have mirrors at these alone, for sites without internet"),
+        LIVE,
     ] = False
-    aliases: Annotated[tuple[Alias, ...], Meta(description="second places to look, in order")] = (
+    aliases: Annotated[tuple[Alias, ...], Meta(description="second places to look, in order"), LIVE] = (
         Alias(prefix="docker.io/biocontainers", instead="quay.io/biocontainers"),
     )
-    credentials: Annotated[tuple[Credential, ...], Meta(description="the site's own logins")] = ()
+    credentials: Annotated[tuple[Credential, ...], Meta(description="the site's own logins"), LIVE] = ()
     mislabelled: Annotated[
         tuple[str, ...],
         Meta(
             description="repositories, or paths above some (`quay.io/lab`), whose images name a wrong platform and are"
             " served for any; of an index, its own word counts"
         ),
+        LIVE,
     ] = ()
-    tag_ttl: Annotated[float, Meta(description="seconds for which a tag is not asked for again", ge=0)] = 300
+    tag_ttl: Annotated[float, Meta(description="seconds for which a tag is not asked for again", ge=0), LIVE] = 300
     access_ttl: Annotated[
-        float, Meta(description="seconds for which a granted access is not asked for again", ge=0)
+        float, Meta(description="seconds for which a granted access is not asked for again", ge=0), LIVE
     ] = 300
     grace: Annotated[
-        float, Meta(description="seconds for which the last answer stands in for a registry that does not answer", ge=0)
+        float,
+        Meta(description="seconds for which the last answer stands in for a registry that does not answer", ge=0),
+        LIVE,
     ] = 30 * 86400
     patience: Annotated[
         float,
@@ -137,40 +151,44 @@ class Upstream(Section, frozen=True):
             " connection, no answer in time); a definite no fails at once",
             ge=0,
         ),
+        LIVE,
     ] = 30
     private_networks: Annotated[
         Literal["when-local", "always", "never"],
         Meta(
             description="whether URLs in requests may lead to private addresses; `when-local`: on a loopback listener"
         ),
+        LIVE,
     ] = "when-local"
-    layer_limit: Annotated[str | int, Meta(description="most bytes of one layer that a request names")] = "2GB"
-    inflated_limit: Annotated[str | int, Meta(description="most bytes that such a layer may inflate to")] = "4GB"
+    layer_limit: Annotated[str | int, Meta(description="most bytes of one layer that a request names"), LIVE] = "2GB"
+    inflated_limit: Annotated[str | int, Meta(description="most bytes that such a layer may inflate to"), LIVE] = "4GB"
 
 
 class Scripts(Section, frozen=True):
     """What the post-link scripts of an environment may take. They run in its image, without a network."""
 
-    processes: Annotated[int, Meta(description="processes and threads at a time", ge=16)] = 1024
-    memory: Annotated[str | int, Meta(description="bytes of memory of all of them")] = "8GB"
-    disk: Annotated[str | int, Meta(description="bytes that all of them write")] = "4GB"
-    seconds: Annotated[float, Meta(description="seconds that one script may take", gt=0)] = 900
+    processes: Annotated[int, Meta(description="processes and threads at a time", ge=16), LIVE] = 1024
+    memory: Annotated[str | int, Meta(description="bytes of memory of all of them"), LIVE] = "8GB"
+    disk: Annotated[str | int, Meta(description="bytes that all of them write"), LIVE] = "4GB"
+    seconds: Annotated[float, Meta(description="seconds that one script may take", gt=0), LIVE] = 900
 
 
 class Conda(Section, frozen=True):
     """Images of conda packages. Logins and further mirrors come from the daemon user's own conda and rattler files."""
 
-    base_image: Annotated[str, Meta(description="the image under the packages of a request that names none")] = (
+    base_image: Annotated[str, Meta(description="the image under the packages of a request that names none"), LIVE] = (
         "docker.io/library/ubuntu:24.04"
     )
     base_packages: Annotated[
-        tuple[str, ...], Meta(description="specs that are added where the request does not say what to add")
+        tuple[str, ...], Meta(description="specs that are added where the request does not say what to add"), LIVE
     ] = ("conda-forge::procps-ng",)
     channels: Annotated[
-        tuple[str, ...], Meta(description="channels of a request that names none, the first with priority")
+        tuple[str, ...], Meta(description="channels of a request that names none, the first with priority"), LIVE
     ] = ("conda-forge", "bioconda")
     channel_alias: Annotated[
-        str, Meta(description="where a channel is that is named without a URL; empty: as .condarc says, or conda's own")
+        str,
+        Meta(description="where a channel is that is named without a URL; empty: as .condarc says, or conda's own"),
+        LIVE,
     ] = ""
     allowed_channels: Annotated[
         tuple[str, ...],
@@ -178,36 +196,44 @@ class Conda(Section, frozen=True):
             description="channels (names, URLs, prefixes of URLs with a * at the end) that may be used; empty: all"
             " servers, and directories where nobody but the daemon's user can ask"
         ),
+        LIVE,
     ] = ()
     allowed_indexes: Annotated[
-        tuple[str, ...], Meta(description="hosts that wheels may come from; empty: those of the configured indexes")
+        tuple[str, ...],
+        Meta(description="hosts that wheels may come from; empty: those of the configured indexes"),
+        LIVE,
     ] = ()
     defaults: Annotated[
         bool,
         Meta(description="whether the channel `defaults` is used where it is named; its terms are not free for all"),
+        LIVE,
     ] = False
     mirrors: Annotated[
-        dict[str, tuple[str, ...]], Meta(description="URL prefixes of channels, and the URLs to ask instead, in order")
+        dict[str, tuple[str, ...]],
+        Meta(description="URL prefixes of channels, and the URLs to ask instead, in order"),
+        LIVE,
     ] = field(default_factory=dict)
     repodata_ttl: Annotated[
-        float, Meta(description="seconds for which a channel's index is not asked for again", ge=0)
+        float, Meta(description="seconds for which a channel's index is not asked for again", ge=0), LIVE
     ] = 300
     renew_names: Annotated[
-        float, Meta(description="seconds after which an image that is named by its specs is solved anew", gt=0)
+        float, Meta(description="seconds after which an image that is named by its specs is solved anew", gt=0), LIVE
     ] = 7 * 86400
-    solve_limit: Annotated[float, Meta(description="seconds after which a solve gives up", gt=0)] = 120
-    package_limit: Annotated[str | int, Meta(description="most bytes that one package may inflate to")] = "32GB"
+    solve_limit: Annotated[float, Meta(description="seconds after which a solve gives up", gt=0), LIVE] = 120
+    package_limit: Annotated[str | int, Meta(description="most bytes that one package may inflate to"), LIVE] = "32GB"
     layers: Annotated[
         Literal["many", "few"],
         Meta(
             description="layers of an image: `many`, one for each large package, which all images share that have it;"
             " `few`, at most four, which Docker 20.10 pulls faster the first time"
         ),
+        LIVE,
     ] = "many"
     workers: Annotated[int, Meta(description="processes that make layers; 0: one per CPU", ge=0)] = 0
     engine: Annotated[
         Literal["auto", "docker", "podman", "namespace", "none"],
         Meta(description="what runs post-link scripts; `auto`: the first that works; `none`: they are refused"),
+        LIVE,
     ] = "auto"
     scripts: Annotated[Scripts, Meta(description="what post-link scripts may take")] = field(default_factory=Scripts)
 
@@ -261,7 +287,7 @@ class Settings(Section, frozen=True):
         Meta(description="node-local directory for content and records; empty: /var/lib/wavelet, or XDG's for a user"),
     ] = ""
     hosts: Annotated[
-        tuple[str, ...], Meta(description="host names, besides its addresses, by which it may be called")
+        tuple[str, ...], Meta(description="host names, besides its addresses, by which it may be called"), LIVE
     ] = ()
     tls: Annotated[Tls | None, Meta(description="a second listener with TLS")] = None
     grpc: Annotated[Grpc, Meta(description="the gRPC door")] = field(default_factory=Grpc)
@@ -269,7 +295,7 @@ class Settings(Section, frozen=True):
         bool, Meta(description="whether `wt/`, `conda/` and `sif/` are special; false for a mirror of Docker Hub only")
     ] = True
     engine_uids: Annotated[
-        tuple[int, ...], Meta(description="uids, besides 0, under which container engines pull for their users")
+        tuple[int, ...], Meta(description="uids, besides 0, under which container engines pull for their users"), LIVE
     ] = ()
     http_root: Annotated[
         Literal["engine", "anonymous"],
@@ -277,9 +303,12 @@ class Settings(Section, frozen=True):
             description="what uid 0 is over HTTP: `engine`, which pulls for others, or `anonymous`: nobody in"
             " particular, where root forwards connections of others (`socat`, `ssh -R`, a proxy)"
         ),
+        LIVE,
     ] = "engine"
-    log_format: Annotated[Literal["text", "json"], Meta(description="form of the log on standard error")] = "text"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level logged")] = "info"
+    log_format: Annotated[Literal["text", "json"], Meta(description="form of the log on standard error"), LIVE] = "text"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least level logged"), LIVE] = (
+        "info"
+    )
     audit_log: Annotated[
         str,
         Meta(
@@ -287,7 +316,7 @@ class Settings(Section, frozen=True):
             " root daemon, and none for a user's own; `off`: none"
         ),
     ] = ""
-    grace_period: Annotated[float, Meta(description="seconds that a stop waits for running transfers", ge=0)] = 30
+    grace_period: Annotated[float, Meta(description="seconds that a stop waits for running transfers", ge=0), LIVE] = 30
     idle_exit: Annotated[
         float, Meta(description="seconds without a request or work after which the daemon ends; 0: never", ge=0)
     ] = 0
