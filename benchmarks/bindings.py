@@ -36,8 +36,9 @@ from wavelet.image.reference import Reference
 from wavelet.plan.names import pull_name
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import ContainerConfig, Plan, WithConfig
+from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES
+from wavelet.plan.tokens import NONCE_BYTES
 
 ROUNDS, NAMES, PULLS = 5, 40, 60
 ROUND_TRIP = 0.0005

@@ -178,7 +178,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     past = History(database)
     patience = Patience(settings.upstream.patience)
     looked_up = KnownRequests(records, past, database, patience, lifetime=settings.records.lifetime)
-    naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, answers, rules)
+    naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, answers)
     stack.push_async_callback(bindings.close)
     container_requests = ContainerRequests(
         resolver, records, looked_up, past, named, answers, naming, bindings, rules, audit

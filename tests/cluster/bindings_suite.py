@@ -29,6 +29,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.plan.conda import FromConda, FromLock, Package
 from wavelet.plan.pinning import Pin
+from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.source import FromRegistry
 
 TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
@@ -89,7 +90,7 @@ class BindingsSuite(KeeperSuite):
         fixed = replace(base, reference=base.reference.at(Digest.of(b"today")))
         urls = [f"https://conda.example/x/linux-64/package-{number}-1.2-h0_0.conda" for number in range(400)]
         lock = FromLock(tuple(Package(url, "a" * 64, "b" * 32, 7) for url in urls), (), asked.platform, fixed)
-        undecided, decided = Record(asked, "anonymous", nonce="aa"), Record(asked, "anonymous", Pin.of(lock))
+        undecided, decided = Record(asked, ANONYMOUS, nonce="aa"), Record(asked, ANONYMOUS, Pin.of(lock))
         tokens = [await records.put(record, {}) for record in (undecided, decided)]
         assert await records.bind(tokens[0], Pin.of(lock)) == Pin.of(lock)
         again = await self.reopened(records, tmp_path, clock)

@@ -18,8 +18,8 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, ContainerConfig, Layer, WithConfig, map_sources
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.tokens import ANONYMOUS
 
 KEY = bytes(range(32))
 LIFETIME = 30 * 86400.0
@@ -34,7 +34,7 @@ class Clock:
         return self.now
 
 
-def image_record(name: str = "busybox:1", principal: str = ANONYMOUS) -> Record:
+def image_record(name: str = "busybox:1", principal: Principal = ANONYMOUS) -> Record:
     return Record(FromRegistry(Reference.parse(name), Platform.of("linux", "amd64")), principal)
 
 
@@ -56,7 +56,7 @@ def layer_record(content: bytes, location: str = INLINE) -> tuple[Record, Digest
     digest = Digest.of(content)
     layer = Layer(digest, len(content), Digest.of(content + b"tar"), location)
     config = ContainerConfig(env=("A=ü", "B=2"), layers=(layer,))
-    return Record(WithConfig(FromRegistry(Reference.parse("debian:12")), config), "uid:1000"), digest
+    return Record(WithConfig(FromRegistry(Reference.parse("debian:12")), config), Principal(1000)), digest
 
 
 class Make(Protocol):
@@ -150,7 +150,9 @@ class RecordsSuite(KeeperSuite):
         assert await records.get(token) is not None
 
     async def test_principals_have_different_names(self, records: Records) -> None:
-        tokens = {await records.put(image_record(principal=who), {}) for who in (ANONYMOUS, "uid:0", "uid:1000")}
+        tokens = {
+            await records.put(image_record(principal=who), {}) for who in (ANONYMOUS, Principal(0), Principal(1000))
+        }
         assert len(tokens) == 3
 
     async def test_put_again_changes_nothing_but_the_use(self, records: Records, tmp_path: Path, clock: Clock) -> None:

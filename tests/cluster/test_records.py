@@ -11,7 +11,9 @@ from cluster.suite import KEY, decided_record, image_record, layer_record, pin_o
 from wavelet.cluster.records import Record, authenticate, open_binding, seal_binding
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.reference import Reference
+from wavelet.plan import canonical
 from wavelet.plan.plan import ContainerConfig, WithConfig
+from wavelet.plan.principal import Principal
 from wavelet.plan.source import FromRegistry
 
 VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
@@ -20,14 +22,14 @@ VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
 @given(st.lists(VALUES.map(lambda text: f"N={text}"), max_size=3), st.lists(VALUES, max_size=3), VALUES)
 def test_a_record_keeps_its_token(env: list[str], command: list[str], directory: str) -> None:
     config = ContainerConfig(cmd=tuple(command), env=tuple(env), working_dir=directory)
-    record = Record(WithConfig(FromRegistry(Reference.parse("busybox")), config), "uid:7")
+    record = Record(WithConfig(FromRegistry(Reference.parse("busybox")), config), Principal(7))
     again = Record.decode(record.encode())
     assert again.token(KEY) == record.token(KEY)
     assert authenticate(record.token(KEY), record.encode(), KEY) == again
 
 
 def test_it_is_read_as_it_was_written() -> None:
-    old = (image_record(), image_record(principal="uid:4294967294"), layer_record(b"x")[0])
+    old = (image_record(), image_record(principal=Principal(4294967294)), layer_record(b"x")[0])
     pinned = tuple(replace(record, pin=pin_of(record)) for record in old)
     undecided = tuple(replace(record, nonce="0f") for record in old)
     named_before = tuple(replace(record, first="ab" * 16) for record in pinned)
@@ -61,17 +63,17 @@ def test_anything_else_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "principal", ["", "root", "uid:", "uid:-1", "uid:1 ", "uid:\uff11", "login:abc", "anonymous\r"]
+    "principal", ["", "root", "uid:", "uid:-1", "uid:1 ", "uid:\uff11", "uid:01", "login:abc", "anonymous\r"]
 )
 def test_other_principals_are_refused(principal: str) -> None:
     with pytest.raises(InvalidRequest):
-        Record.decode(image_record(principal=principal).encode())
+        Record.decode(principal.encode() + b"\n" + canonical.encode(image_record().plan))
 
 
 def test_a_changed_principal_is_another_name() -> None:
-    record = image_record(principal="uid:1")
+    record = image_record(principal=Principal(1))
     with pytest.raises(InvalidRequest, match="does not belong"):
-        authenticate(record.token(KEY), image_record(principal="uid:2").encode(), KEY)
+        authenticate(record.token(KEY), image_record(principal=Principal(2)).encode(), KEY)
 
 
 # -- what others may have written -------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from wavelet.plan.canonical import reading
 from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
 from wavelet.plan.pinning import MAKER, Pin
 from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig, map_parts, parts
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.tokens import ANONYMOUS, asked_token, decided_token, undecided_token, well_formed
+from wavelet.plan.tokens import asked_token, decided_token, undecided_token, well_formed
 
 AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
 PLATFORMS = st.sampled_from([AMD64, ARM64])
@@ -126,12 +127,12 @@ def test_what_decides_a_name(asked: Plan) -> None:
     assert well_formed(token)
     assert token == decided_token(KEY, asked, read_back(today, asked), ANONYMOUS)
     others = {
-        decided_token(KEY, asked, today, "uid:1"),
+        decided_token(KEY, asked, today, Principal(1)),
         decided_token(b"o" * 32, asked, today, ANONYMOUS),
         decided_token(KEY, asked, replace(today, maker="99.1"), ANONYMOUS),
         undecided_token(KEY, asked, "00", ANONYMOUS),
         undecided_token(KEY, asked, "01", ANONYMOUS),
-        undecided_token(KEY, asked, "00", "uid:1"),
+        undecided_token(KEY, asked, "00", Principal(1)),
         undecided_token(KEY, asked, today.name, ANONYMOUS),
         asked_token(KEY, asked, ANONYMOUS),
     }

@@ -153,7 +153,7 @@ class House:
         self.answers = Answers(database, memo, 3600)
         self.history = History(database)
         rules = AccessRules(0)
-        self.bindings = Bindings(self.resolver, records, memo, self.answers, rules)
+        self.bindings = Bindings(self.resolver, records, memo, self.answers)
         stack.push_async_callback(self.bindings.close)
         self.requests = ContainerRequests(
             self.resolver,

@@ -6,7 +6,7 @@ import pytest
 
 from wavelet.errors import AccessRefused
 from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.requests.access import AccessRules, Caller
 
 ROOT = AccessRules(0, frozenset({900}))
@@ -46,7 +46,7 @@ def test_a_users_daemon_serves_that_user_and_engines(uid: int | None, served: bo
     ],
 )
 def test_who_asks(rules: AccessRules, uid: int | None, identity: Identity) -> None:
-    assert rules.asking(caller(uid)) == identity
+    assert rules.request_identity(caller(uid)) == identity
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_who_asks(rules: AccessRules, uid: int | None, identity: Identity) -> No
     ],
 )
 def test_who_pulls_without_a_token(rules: AccessRules, uid: int | None, login: bool, identity: Identity) -> None:
-    assert rules.pulling(caller(uid, login=login)) == identity
+    assert rules.pull_identity(caller(uid, login=login)) == identity
 
 
 @pytest.mark.parametrize(
@@ -82,35 +82,40 @@ def test_who_pulls_without_a_token(rules: AccessRules, uid: int | None, login: b
 )
 def test_who_pulls_a_users_token(uid: int | None, login: bool, identity: Identity | None) -> None:
     if identity is not None:
-        assert ROOT.pulling_token(caller(uid, login=login), "uid:1001") == identity
+        assert ROOT.token_identity(caller(uid, login=login), Principal(1001)) == identity
         return
     with pytest.raises(AccessRefused, match="another user"):
-        ROOT.pulling_token(caller(uid, login=login), "uid:1001")
+        ROOT.token_identity(caller(uid, login=login), Principal(1001))
 
 
 @pytest.mark.parametrize("uid", [None, 0, 900, 1001])
 def test_everyone_pulls_a_token_for_all_as_nobody(uid: int | None) -> None:
-    assert ROOT.pulling_token(caller(uid), ANONYMOUS) == NOBODY
-    assert ROOT.pulling_token(caller(uid, login=True), ANONYMOUS) == NOBODY
+    assert ROOT.token_identity(caller(uid), ANONYMOUS) == NOBODY
+    assert ROOT.token_identity(caller(uid, login=True), ANONYMOUS) == NOBODY
 
 
 @pytest.mark.parametrize(
     ("rules", "identity", "principal", "may"),
     [
-        (ROOT, Identity(1001), "uid:1001", True),
-        (ROOT, Identity(0), "uid:1001", True),
-        (ROOT, Identity(1002), "uid:1001", False),
-        (ROOT, NOBODY, "uid:1001", False),
+        (ROOT, Identity(1001), Principal(1001), True),
+        (ROOT, Identity(0), Principal(1001), True),
+        (ROOT, Identity(1002), Principal(1001), False),
+        (ROOT, NOBODY, Principal(1001), False),
         (ROOT, NOBODY, ANONYMOUS, False),
         (ROOT, Identity(1001), ANONYMOUS, False),
         (ANN, Identity(1000), ANONYMOUS, True),
-        (ROOT, OWN_LOGIN, "login:key", False),
+        (ROOT, OWN_LOGIN, Principal(login_key="key"), False),
     ],
 )
-def test_who_may_evict(rules: AccessRules, identity: Identity, principal: str, may: bool) -> None:
+def test_who_may_evict(rules: AccessRules, identity: Identity, principal: Principal, may: bool) -> None:
     assert rules.may_evict(identity, principal) is may
 
 
 def test_the_identity_behind_a_token() -> None:
-    assert ROOT.identity_of(ANONYMOUS) == NOBODY
-    assert ROOT.identity_of("uid:7") == Identity(7)
+    assert Identity.of(ANONYMOUS) == NOBODY
+    assert Identity.of(Principal(7)) == Identity(7)
+
+
+def test_no_work_is_done_for_who_has_only_the_hash_of_a_login() -> None:
+    with pytest.raises(ValueError, match="login:key"):
+        Identity.of(OWN_LOGIN.principal)

@@ -25,6 +25,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
+from wavelet.plan.principal import Principal
 from wavelet.plan.source import FromRegistry
 from wavelet.requests import audit as module
 from wavelet.requests.audit import Audit, path_of, without_queries
@@ -72,7 +73,7 @@ def test_a_line(path: Path, opened: Callable[[], Audit]) -> None:
         "granted",
         door="registry",
         uid=0,
-        principal="uid:1001",
+        principal=Principal(1001),
         name="wt/0/org/tool",
         plan=PLAN,
         digest=str(DIGEST),

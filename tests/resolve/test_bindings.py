@@ -18,7 +18,8 @@ from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig
-from wavelet.plan.tokens import ANONYMOUS, asked_token
+from wavelet.plan.principal import ANONYMOUS
+from wavelet.plan.tokens import asked_token
 from wavelet.requests import binding
 from wavelet.requests.known import ContainerRequest, answer_name
 

@@ -25,13 +25,13 @@ from wavelet.image.digest import Digest
 from wavelet.plan import canonical
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, Plan, layers
-from wavelet.plan.tokens import ANONYMOUS, asked_token, decided_token, undecided_token, well_formed
+from wavelet.plan.principal import Principal
+from wavelet.plan.tokens import asked_token, decided_token, undecided_token, well_formed
 
 FORM = 2
 NEEDS = "0.2.0"
 """The version of wavelet that can read the form: what older ones, from this one on, tell their users."""
 
-_PRINCIPAL = re.compile(rf"{ANONYMOUS}|uid:\d{{1,10}}")
 _NONCE = re.compile(r"[0-9a-f]{1,64}")
 
 
@@ -41,7 +41,7 @@ class Record:
 
     Attributes:
         plan: as it was asked, before pins.
-        principal: for whom its name is, `anonymous` or `uid:<number>`.
+        principal: for whom its name is: everybody or a user, never a login.
         pin: what the plan was pinned to when the name was given; None: that was not known.
         nonce: what stands in the name in place of the pin.
         first: the name that equal requests with the same pin get instead, as it was given and bound before this one.
@@ -49,7 +49,7 @@ class Record:
     """
 
     plan: Plan
-    principal: str
+    principal: Principal
     pin: Pin | None = None
     nonce: str = ""
     first: str = ""
@@ -57,11 +57,11 @@ class Record:
     def encode(self) -> bytes:
         """Return the bytes that are kept: a line with the principal, then the rest as JSON."""
         if self.pin is None and not self.nonce:
-            return self.principal.encode() + b"\n" + canonical.encode(self.plan)
+            return str(self.principal).encode() + b"\n" + canonical.encode(self.plan)
         document: dict[str, Any] = {"version": FORM, "needs": NEEDS, "asked": canonical.write_plan(self.plan)}
         document |= {"nonce": self.nonce} if self.pin is None else {"pin": self.pin.encode(self.plan)}
         document |= {"first": self.first} if self.first else {}
-        return self.principal.encode() + b"\n" + json.dumps(document, separators=(",", ":")).encode()
+        return str(self.principal).encode() + b"\n" + json.dumps(document, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
@@ -72,9 +72,7 @@ class Record:
             InvalidRequest: it is something else.
         """
         head, _, body = data.partition(b"\n")
-        principal = head.decode("ascii", "replace")
-        if _PRINCIPAL.fullmatch(principal) is None:
-            raise InvalidRequest("not a record: it does not begin with a principal")
+        principal = _read_principal(head)
         with canonical.reading("a record"):
             document = msgspec.json.decode(body)
             canonical.check_form(document, FORM)
@@ -97,6 +95,16 @@ class Record:
         if self.nonce:
             return undecided_token(key, self.plan, self.nonce, self.principal)
         return asked_token(key, self.plan, self.principal)
+
+
+def _read_principal(head: bytes) -> Principal:
+    try:
+        principal = Principal.parse(head.decode("ascii"))
+        if principal.login_key is None:
+            return principal
+    except ValueError:
+        pass
+    raise InvalidRequest("not a record: it does not begin with a principal")
 
 
 @dataclass(frozen=True, slots=True)

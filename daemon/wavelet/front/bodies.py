@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from wavelet.errors import InvalidRequest, TooLarge, WaitExpired
 from wavelet.front.keys import CALLER
 from wavelet.front.listener import BODY_LIMIT
+from wavelet.plan.principal import Principal
 from wavelet.sizes import size as size_of
 
 BODY_WAIT = 60.0
@@ -131,4 +132,4 @@ async def _next(request: web.Request) -> bytes:
 def _caller(request: web.Request) -> str:
     """Return whose room a body takes: a user's, and of those who are nobody in particular that of their address."""
     caller = request.get(CALLER)
-    return request.remote or "" if caller is None or caller.uid is None else f"uid:{caller.uid}"
+    return request.remote or "" if caller is None or caller.uid is None else str(Principal(caller.uid))

@@ -30,7 +30,7 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
         caller = Caller(uid, login, "" if login is None else _login_key(key, login))
         rules.admit(caller)
         request[CALLER] = caller
-        request[IDENTITY] = rules.asking(caller)
+        request[IDENTITY] = rules.request_identity(caller)
         return await handler(request)
 
     return middleware

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
 
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,20 @@ class Identity:
     login_key: str = ""
 
     @property
-    def principal(self) -> str:
-        """The name under which grants are remembered and tokens are bound. It is never a secret."""
-        if self.login is not None:
-            return f"login:{self.login_key}"
-        return ANONYMOUS if self.uid is None else f"uid:{self.uid}"
+    def principal(self) -> Principal:
+        """For whom grants are remembered and names are given that this identity asks for."""
+        return Principal(self.uid) if self.login is None else Principal(login_key=self.login_key)
+
+    @classmethod
+    def of(cls, principal: Principal) -> Self:
+        """Return the identity under which the work for a name of `principal` is done.
+
+        Raises:
+            ValueError: it is that of a login, for which no names are given: who has only its hash cannot ask with it.
+        """
+        if principal.login_key is not None:
+            raise ValueError(f"no names are given for {principal}")
+        return cls(principal.uid)
 
 
 NOBODY = Identity()

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from wavelet.errors import AccessRefused
 from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.plan.tokens import ANONYMOUS
-
-_UID = "uid:"
+from wavelet.plan.principal import ANONYMOUS, Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +75,19 @@ class AccessRules:
             )
             raise AccessRefused(message, field="target")
 
-    def asking(self, caller: Caller) -> Identity:
+    def request_identity(self, caller: Caller) -> Identity:
         """Return the identity of one who requests a container: the user; root's request is root's own."""
         if caller.uid is None:
             return NOBODY
         return Identity(caller.uid if self.daemon_uid == 0 else self.daemon_uid)
 
-    def pulling(self, caller: Caller) -> Identity:
+    def pull_identity(self, caller: Caller) -> Identity:
         """Return the identity of one who pulls a name without a token: an engine speaks for nobody in particular."""
         if caller.login is None and self.daemon_uid == 0 and self._is_engine(caller):
             return NOBODY
-        return caller.with_login(self.asking(caller))
+        return caller.with_login(self.request_identity(caller))
 
-    def pulling_token(self, caller: Caller, principal: str) -> Identity:
+    def token_identity(self, caller: Caller, principal: Principal) -> Identity:
         """Return the identity that a token of `principal` gives to this caller.
 
         Raises:
@@ -97,16 +95,15 @@ class AccessRules:
         """
         if principal == ANONYMOUS:
             return NOBODY
-        owner = int(principal.removeprefix(_UID))
-        if caller.uid == owner or self._is_engine(caller):
-            return Identity(owner)
+        if caller.uid == principal.uid or self._is_engine(caller):
+            return Identity.of(principal)
         if caller.login is not None:
             return caller.with_login(NOBODY)
         raise AccessRefused(
             "this name belongs to another user: its image is private. Request your own, or let an engine pull it"
         )
 
-    def may_see(self, identity: Identity, principal: str) -> bool:
+    def may_see(self, identity: Identity, principal: Principal) -> bool:
         """Tell whether `identity` may be told of a token's request."""
         return principal == ANONYMOUS or self.may_evict(identity, principal)
 
@@ -114,13 +111,10 @@ class AccessRules:
         """Tell whether `identity` may be told of everybody's requests: root, and the daemon's own user."""
         return identity.uid is not None and identity.uid in (0, self.daemon_uid)
 
-    def may_evict(self, identity: Identity, principal: str) -> bool:
+    def may_evict(self, identity: Identity, principal: Principal) -> bool:
         """Tell whether `identity` may evict a token: the owner, root, and the daemon's own user."""
-        return identity.uid is not None and identity.principal in (principal, f"{_UID}0", f"{_UID}{self.daemon_uid}")
-
-    def identity_of(self, principal: str) -> Identity:
-        """Return the identity under which the work for a token is done."""
-        return NOBODY if principal == ANONYMOUS else Identity(int(principal.removeprefix(_UID)))
+        owners = principal, Principal(0), Principal(self.daemon_uid)
+        return identity.uid is not None and identity.principal in owners
 
     def _is_engine(self, caller: Caller) -> bool:
         return caller.uid == 0 or (caller.uid is not None and caller.uid in self.engine_uids)

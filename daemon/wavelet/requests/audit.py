@@ -29,6 +29,7 @@ from wavelet.config import ConfigError, Settings
 from wavelet.errors import CallerError, WaveletError
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.plan import Plan, layers, sources
+from wavelet.plan.principal import Principal
 
 FILE = "audit.log"
 OFF = "off"
@@ -115,7 +116,7 @@ class Audit:
         *,
         door: str = "",
         uid: int | None = None,
-        principal: str = "",
+        principal: Principal | None = None,
         name: str = "",
         plan: Plan | None = None,
         digest: str = "",
@@ -144,7 +145,7 @@ class Audit:
                 decision=decision,
                 door=door,
                 uid=uid,
-                principal=principal,
+                principal="" if principal is None else str(principal),
                 name=name,
                 plan="" if plan is None else key_of(plan),
                 digest=digest,

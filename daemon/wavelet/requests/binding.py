@@ -20,8 +20,7 @@ from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import MAKER, Pin
 from wavelet.plan.plan import Plan, parts
-from wavelet.plan.tokens import ANONYMOUS
-from wavelet.requests.access import AccessRules
+from wavelet.plan.principal import ANONYMOUS
 from wavelet.requests.known import ContainerRequest, Known, answer_name
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
 from wavelet.resolve.memo import Answers, Memo
@@ -36,12 +35,11 @@ log = structlog.get_logger()
 class Bindings:
     """Binds names, and prepares what they are bound to."""
 
-    def __init__(self, resolver: Resolver, records: Records, memo: Memo, answers: Answers, rules: AccessRules) -> None:
+    def __init__(self, resolver: Resolver, records: Records, memo: Memo, answers: Answers) -> None:
         self._resolver = resolver
         self._memo = memo
         self._records = records
         self._answers = answers
-        self._rules = rules
         self._jobs = Jobs()
 
     async def close(self) -> None:
@@ -50,7 +48,7 @@ class Bindings:
 
     def prepared(self, request: ContainerRequest) -> bool:
         """Tell whether it is known what the name answers, and nothing is left to do for that."""
-        owner = self._rules.identity_of(request.principal)
+        owner = Identity.of(request.principal)
         return request.fixed is not None and self._resolver.prepared(request.fixed, owner) is not None
 
     async def prepare(self, known: Known, begun: Job[Pinned] | None = None) -> Job[Pinned]:
@@ -134,7 +132,7 @@ class Bindings:
 
     async def _owner_and_key(self, known: Known) -> tuple[Identity, tuple[str, str]]:
         """Return for whom a name is, and the key of work for it: a new login makes it a new question."""
-        owner = self._rules.identity_of(known.request.principal)
+        owner = Identity.of(known.request.principal)
         return owner, (known.request.token, await self._resolver.logins_version(owner))
 
     async def _bind(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pin:

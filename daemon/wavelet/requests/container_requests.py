@@ -371,7 +371,7 @@ class ContainerRequests:
             WaveletError: they cannot be had.
         """
         request = (await self._visible(token, identity)).request
-        owner = self._rules.identity_of(request.principal)
+        owner = Identity.of(request.principal)
         lock = await self._resolver.lock_file(request.fixed or request.plan, owner, form, platform)
         if lock is None:
             raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")

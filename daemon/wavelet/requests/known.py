@@ -13,6 +13,7 @@ from wavelet.errors import TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Plan
+from wavelet.plan.principal import Principal
 from wavelet.plan.tokens import well_formed
 from wavelet.requests.history import Entry, History, Outcome, Why
 from wavelet.requests.naming import localised
@@ -77,7 +78,7 @@ class ContainerRequest:
 
     token: str
     plan: Plan
-    principal: str
+    principal: Principal
     created_at: float
     expires_at: float
     about: About | None = None

@@ -23,7 +23,8 @@ from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
-from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES
+from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.plan.tokens import NONCE_BYTES
 from wavelet.resolve.layers import Layers
 from wavelet.upstream.credentials import Logins
 
@@ -59,7 +60,7 @@ class Naming:
         self._logins = logins
         self._layers = named
         self._key = key
-        self._undecided: OrderedDict[tuple[bytes, str], _Undecided] = OrderedDict()
+        self._undecided: OrderedDict[tuple[bytes, Principal], _Undecided] = OrderedDict()
 
     async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
@@ -100,7 +101,7 @@ class Naming:
         return token
 
     async def _named(
-        self, plan: Plan, principal: str, pinned: Pinned | None, anew: bool
+        self, plan: Plan, principal: Principal, pinned: Pinned | None, anew: bool
     ) -> tuple[Record, Stored | None]:
         """Return the record for a principal, and what is kept under its name."""
         if pinned is None:
@@ -127,7 +128,7 @@ class Naming:
         earlier = Record(record.plan, record.principal, nonce=kept.record.nonce)
         return (earlier, kept) if earlier.nonce and earlier.token(self._key) == token else None
 
-    async def _without_pin(self, plan: Plan, principal: str, anew: bool) -> tuple[Record, Stored | None]:
+    async def _without_pin(self, plan: Plan, principal: Principal, anew: bool) -> tuple[Record, Stored | None]:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
         if (earlier := await self._undecided_of(plan, principal)) is not None:
             return earlier
@@ -140,7 +141,7 @@ class Naming:
         return Record(plan, principal, nonce=nonce), None
 
     async def _undecided_of(
-        self, plan: Plan, principal: str, pin: Pin | None = None
+        self, plan: Plan, principal: Principal, pin: Pin | None = None
     ) -> tuple[Record, Stored | None] | None:
         """Return the record of this node's own undecided name, if that is bound to nothing, or to `pin`."""
         if not self._undecided:
@@ -178,7 +179,7 @@ class Naming:
         return all(self._layers.known_size(layer) is not None for layer in named)
 
 
-def _asked(plan: Plan, principal: str) -> tuple[bytes, str]:
+def _asked(plan: Plan, principal: Principal) -> tuple[bytes, Principal]:
     return hashlib.sha256(canonical(plan)).digest(), principal
 
 

@@ -33,7 +33,7 @@ from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
 from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan, layers, parts, sources, without_unkept
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.principal import ANONYMOUS
 from wavelet.resolve.contents import Contents, count
 from wavelet.resolve.job import HELD, Job, Jobs, account
 from wavelet.resolve.journal import Journals, make_key, solve_key

@@ -21,7 +21,7 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.names import pull_name
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.principal import ANONYMOUS
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account

@@ -1,14 +1,15 @@
 """Who may read which repository: what an upstream has granted, to whom, and for how long that answer stands.
 
-A grant has a *holder*: `anonymous`, which is everybody, or one identity. A yes is remembered for `ttl`; then the
-upstream is asked again. While it does not answer it is left in peace for some seconds, and everybody keeps what they
-were themselves granted, within the grace time. If it refuses, that is a no, but for one case: 403 for what was public,
-which registries also say when they do not want to answer now.
+A grant has a *holder*: the principal to whom it was given, everybody or one identity. A yes is remembered for `ttl`;
+then the upstream is asked again. While it does not answer it is left in peace for some seconds, and everybody keeps
+what they were themselves granted, within the grace time. If it refuses, that is a no, but for one case: 403 for what
+was public, which registries also say when they do not want to answer now.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import weakref
 from collections.abc import Coroutine
@@ -22,7 +23,7 @@ from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnrea
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
-from wavelet.plan.tokens import ANONYMOUS
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.store.database import Database
 from wavelet.upstream.client import Found, Granted
 
@@ -56,8 +57,8 @@ class _Grant:
     at: float
 
 
-def holder_of(granted: Granted, identity: Identity) -> str:
-    """Return the name under which a grant is remembered: everyone's, or the identity's own."""
+def holder_of(granted: Granted, identity: Identity) -> Principal:
+    """Return for whom a grant is remembered: everyone's, or the identity's own."""
     return ANONYMOUS if granted.public else identity.principal
 
 
@@ -69,13 +70,16 @@ class Grants:
         self._upstream = upstream
         self.ttl = ttl
         self.grace = grace
-        self._known: dict[tuple[Repository, str], _Grant] = {}
+        self._known: dict[tuple[Repository, Principal], _Grant] = {}
         self._resting: dict[Repository, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._asking: weakref.WeakValueDictionary[tuple[Repository, str], asyncio.Lock] = weakref.WeakValueDictionary()
+        self._asking: weakref.WeakValueDictionary[tuple[Repository, Principal], asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
             host, _, path = text.partition("/")
-            self._known[Repository(host, path), holder] = _Grant(Digest(probe), at)
+            with contextlib.suppress(ValueError):  # a row that cannot be read is as good as none
+                self._known[Repository(host, path), Principal.parse(holder)] = _Grant(Digest(probe), at)
 
     def expire(self) -> None:
         """Forget grants that are past the grace time: nothing could come of them any more."""
@@ -87,15 +91,15 @@ class Grants:
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
-    def granted(self, repository: Repository, holder: str, probe: Digest) -> None:
+    def granted(self, repository: Repository, holder: Principal, probe: Digest) -> None:
         """Remember that `holder` has just read the manifest `probe`, which is what to ask for next time."""
         now = time.time()
         self._known[repository, holder] = _Grant(probe, now)
         self._resting.pop(repository, None)
-        row = (str(repository), holder, probe, now)
+        row = (str(repository), str(holder), probe, now)
         self._database.write_later("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", *row)
 
-    def standing(self, repository: Repository, identity: Identity) -> list[str]:
+    def standing(self, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders for which `identity` may read without asking anybody."""
         return self._holders(repository, identity, self.grace if self.rests(repository) else self.ttl)
 
@@ -103,7 +107,7 @@ class Grants:
         """Tell whether the upstream has just failed to answer for this repository, and is left in peace."""
         return self._resting.get(repository, 0.0) > time.monotonic()
 
-    def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[str]:
+    def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders whose earlier grant holds in spite of `error`, and let the upstream rest."""
         holders = self._holders(repository, identity, self.grace)
         if isinstance(error, UpstreamError):
@@ -115,7 +119,7 @@ class Grants:
         stays = error.declined if isinstance(error, AccessRefused) else isinstance(error, NotFound)
         return [holder for holder in holders if holder == ANONYMOUS and stays]
 
-    def _holders(self, repository: Repository, identity: Identity, age: float) -> list[str]:
+    def _holders(self, repository: Repository, identity: Identity, age: float) -> list[Principal]:
         now = time.time()
         grants = {holder: self._known.get((repository, holder)) for holder in (ANONYMOUS, identity.principal)}
         return [holder for holder, grant in grants.items() if grant is not None and is_within(grant.at, now, age)]
@@ -128,7 +132,7 @@ class Grants:
             if holder != ANONYMOUS or isinstance(error, AccessRefused):
                 self._known.pop((repository, holder), None)
                 sql = "DELETE FROM grants WHERE repository = ? AND holder = ?"
-                self._database.write_later(sql, str(repository), holder)
+                self._database.write_later(sql, str(repository), str(holder))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -159,7 +163,7 @@ class Grants:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def look(self, where: Reference, identity: Identity) -> tuple[Found, str]:
+    async def look(self, where: Reference, identity: Identity) -> tuple[Found, Principal]:
         """Ask the upstream for `where`, and take what it says of access to heart; return its holder too.
 
         Raises:

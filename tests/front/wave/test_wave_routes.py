@@ -16,6 +16,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.plan.principal import Principal
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Failed, Pending, Ready
 
@@ -192,10 +193,10 @@ async def test_what_is_unknown_is_404(door: Any, path: str, token: str) -> None:
 
 async def test_a_token_is_evicted_by_its_owner_alone(door: Any) -> None:
     token = await token_of_post(door)
-    door.requests.know(token, principal="uid:1")
+    door.requests.know(token, principal=Principal(1))
     async with door.client.delete(f"/container-token/{token}") as response:
         assert response.status == 403
-    door.requests.know(token, principal="uid:1000")
+    door.requests.know(token, principal=Principal(1000))
     async with door.client.delete(f"/container-token/{token}") as response:
         assert response.status == 200
     async with door.client.delete(f"/container-token/{token}") as response:

@@ -21,6 +21,7 @@ from wavelet.kinds.conda.model.near_cache_names import name_for
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.names import is_called, path_of, pull_name, served_as, tag_of
 from wavelet.plan.pinning import Pin
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import asked_token, decided_token, undecided_token
 
 Worth = dict[str, Any]
@@ -53,18 +54,18 @@ def of_plan(record: str, pinned: str, before: str | None) -> Worth:
     assert pin.fix(asked) == fixed
     path = path_of(asked)
     assert is_called(path, asked)
-    decided = decided_token(KEY, asked, pin, "anonymous")
+    decided = decided_token(KEY, asked, pin, ANONYMOUS)
     worth = of_part(record) | {
         "pinned": encode(fixed).decode(),
         "pinned key": key(fixed),
         "pin": {"name": pin.name, "record": json.dumps(written, separators=(",", ":"))},
         "tokens": {
             "decided": decided,
-            "decided, somebody's": decided_token(KEY, asked, pin, "uid:1000"),
-            "undecided": undecided_token(KEY, asked, NONCE, "anonymous"),
-            "undecided, somebody's": undecided_token(KEY, asked, NONCE, "uid:1000"),
-            "asked": asked_token(KEY, asked, "anonymous"),
-            "asked, somebody's": asked_token(KEY, asked, "uid:1000"),
+            "decided, somebody's": decided_token(KEY, asked, pin, Principal(1000)),
+            "undecided": undecided_token(KEY, asked, NONCE, ANONYMOUS),
+            "undecided, somebody's": undecided_token(KEY, asked, NONCE, Principal(1000)),
+            "asked": asked_token(KEY, asked, ANONYMOUS),
+            "asked, somebody's": asked_token(KEY, asked, Principal(1000)),
         },
         "path": path,
         "served as": str(served_as(asked)),
@@ -104,8 +105,8 @@ def of_body(body: Worth, api: str) -> Worth:
             "inline": {str(digest): hashlib.sha256(data).hexdigest() for digest, data in asked.inline.items()},
             "dry run": asked.dry_run,
             "notes": list(asked.notes),
-            "undecided": undecided_token(KEY, plan, NONCE, "anonymous"),
-            "asked": asked_token(KEY, plan, "anonymous"),
+            "undecided": undecided_token(KEY, plan, NONCE, ANONYMOUS),
+            "asked": asked_token(KEY, plan, ANONYMOUS),
         }
 
     return _worth_or_refusal(ask)

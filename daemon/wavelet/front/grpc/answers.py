@@ -66,7 +66,7 @@ def described(request: ContainerRequest, state: State, authority: str) -> pb.Des
         container=resolved(request, state, authority),
         creation_time=timestamp(request.created_at),
         request=_asked(request),
-        principal=request.principal,
+        principal=str(request.principal),
     )
 
 

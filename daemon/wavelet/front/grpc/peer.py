@@ -82,7 +82,7 @@ class Peers:
         read = _read(context.peer())
         caller = Caller(self._tls_uid if read.by == "tls" else read.uid)
         self._rules.admit(caller)
-        return Peer(caller.uid, read.by == "admin", self._rules.asking(caller))
+        return Peer(caller.uid, read.by == "admin", self._rules.request_identity(caller))
 
 
 @functools.lru_cache(maxsize=1024)

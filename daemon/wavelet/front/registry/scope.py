@@ -117,13 +117,13 @@ class Scopes:
             InvalidName: the path behind the token is not the request's.
         """
         if isinstance(name, UpstreamName):
-            return Scope(str(name.repository), self._rules.pulling(caller), None, None, name)
+            return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name)
         if isinstance(name, CondaName):
-            return Scope(f"conda/{name.path}", self._rules.pulling(caller), None, None, name)
+            return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
         request = await self._requests.request(name.token)
         if not is_called(name.path, request.plan):
             raise InvalidName(f"the token is for {path_of(request.plan)}, not for {name.path}")
-        identity = self._rules.pulling_token(caller, request.principal)
+        identity = self._rules.token_identity(caller, request.principal)
         tag = tag_of(request.plan, name.path)
         return Scope(answer_name(name.token), identity, request.plan, tag, token=name.token)
 

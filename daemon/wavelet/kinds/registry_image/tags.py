@@ -21,8 +21,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan, map_sources, sources
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.source import FromRegistry
-from wavelet.plan.tokens import ANONYMOUS
 from wavelet.store.database import Database
 from wavelet.upstream.grants import Grants
 
@@ -79,13 +79,14 @@ class Pinner:
         self.aliases = tuple(aliases)
         self.tag_ttl = tag_ttl
         self.grace = grace
-        self._lately: dict[tuple[FromRegistry, str], tuple[Pinned, float]] = {}
-        self._known: dict[tuple[Reference, str], _Pin] = {}
+        self._lately: dict[tuple[FromRegistry, Principal], tuple[Pinned, float]] = {}
+        self._known: dict[tuple[Reference, Principal], _Pin] = {}
         self._doubted: dict[Reference, _Doubt] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
-            with contextlib.suppress(InvalidName):  # a row that cannot be read is as good as none
-                key = Reference.parse(leaf), holder
-                self._known[key] = _Pin(Reference.parse(pinned), holder == ANONYMOUS, at)
+            with contextlib.suppress(InvalidName, ValueError):  # a row that cannot be read is as good as none
+                principal = Principal.parse(holder)
+                pin = _Pin(Reference.parse(pinned), principal == ANONYMOUS, at)
+                self._known[Reference.parse(leaf), principal] = pin
 
     def expire(self) -> None:
         """Forget pins that are past the grace time: nothing could come of them any more."""
@@ -154,7 +155,7 @@ class Pinner:
         return pin if is_within(pin.at, time.time(), ttl) else None
 
     def _newest(
-        self, leaf: Reference, identity: Identity, holders: Callable[[Repository], Iterable[str]]
+        self, leaf: Reference, identity: Identity, holders: Callable[[Repository], Iterable[Principal]]
     ) -> _Pin | None:
         """Return the newest pin whose own holder is among `holders` of the repository where it was found."""
         known = ((holder, self._known.get((leaf, holder))) for holder in (ANONYMOUS, identity.principal))
@@ -213,7 +214,7 @@ class Pinner:
                 return replace(leaf, repository=moved.repository)
         return None
 
-    def _remember(self, leaf: Reference, pinned: Reference, holder: str) -> _Pin:
+    def _remember(self, leaf: Reference, pinned: Reference, holder: Principal) -> _Pin:
         pin = _Pin(pinned, holder == ANONYMOUS, time.time())
         doubt = self._doubted.get(leaf)
         if doubt is not None and doubt.asked is None and doubt.pinned == pinned:
@@ -223,7 +224,7 @@ class Pinner:
         # Who goes on with what was found asks for it by its digest, and need not ask the registry once more.
         for asked in {leaf, pinned}:
             self._known[asked, holder] = pin
-            row = (str(asked), holder, str(pinned), pin.at)
+            row = (str(asked), str(holder), str(pinned), pin.at)
             self._database.write_later("INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?)", *row)
         return pin
 
