@@ -23,7 +23,7 @@ from wavelet.defects import handle_loop_error
 from wavelet.errors import OurError
 from wavelet.front import operations
 from wavelet.front.activity import Activity
-from wavelet.front.grpc.behind import Behind
+from wavelet.front.grpc.services import Services
 from wavelet.front.listener import Listening, listen
 from wavelet.front.open_socket import open_plain
 from wavelet.front.stopping import say_what_is_waited_for
@@ -118,7 +118,7 @@ def _report_to(
     reloader.announce = service.announcer(f"serving {join_address(*listening.address)}")
 
 
-async def _open_grpc(settings: Settings, behind: Behind, service: Service) -> Serving | None:
+async def _open_grpc(settings: Settings, behind: Services, service: Service) -> Serving | None:
     """Open the gRPC door, whose libraries take long to import, where the settings want it."""
     if not settings.grpc.enabled:
         return None

@@ -84,7 +84,7 @@ class WaveletError(Exception):
         self.retry_after = retry_after
         self.stands_until = 0.0
 
-    def saying(self, message: str, *, field: str | None = None) -> Self:
+    def with_message(self, message: str, *, field: str | None = None) -> Self:
         """Return the same error in other words, and of `field` if that is given; all else that it says stays."""
         said = copy.copy(self)
         said.message = message

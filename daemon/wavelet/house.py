@@ -27,11 +27,11 @@ from wavelet.errors import WaveletError
 from wavelet.front import operations
 from wavelet.front.activity import Activity, counting
 from wavelet.front.caller import caller_middleware
-from wavelet.front.grpc.behind import Behind
+from wavelet.front.error_middleware import error_middleware
+from wavelet.front.grpc.services import Services
 from wavelet.front.guard import Guard
-from wavelet.front.refusals import refusals
 from wavelet.front.registry.routes import RegistryDoor
-from wavelet.front.registry.scope import Scopes
+from wavelet.front.registry.scope import RegistryService
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.host import liveness
 from wavelet.kinds.conda.channels import index_files
@@ -46,25 +46,26 @@ from wavelet.kinds.registry_image import tags
 from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
 from wavelet.reload.reloader import Reloader
-from wavelet.requests import history, known
+from wavelet.requests import history, request_cache, served
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
+from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
-from wavelet.requests.known import KnownRequests
 from wavelet.requests.naming import Naming
 from wavelet.requests.patience import Patience
+from wavelet.requests.prefetch import Prefetcher
+from wavelet.requests.request_cache import RequestCache
+from wavelet.requests.served import ServedImages
 from wavelet.resolve import archives, journal, layers, memo
 from wavelet.resolve.archives import Archives
-from wavelet.resolve.cache import Cache
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
-from wavelet.resolve.memo import Answers, Memo
-from wavelet.resolve.prefetch import Prefetcher
+from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
@@ -91,7 +92,8 @@ _ROOMS = (
     tags,
     granted,
     layers,
-    known,
+    request_cache,
+    served,
     history,
     archives,
     journal,
@@ -151,7 +153,7 @@ async def lay_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
     return Ground(settings, key, database, records, claims, store, logins, upstream, audit)
 
 
-async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stack: AsyncExitStack) -> Behind:
+async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stack: AsyncExitStack) -> Services:
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     settings, database, store, upstream = ground.settings, ground.database, ground.store, ground.upstream
     records, claims, logins, audit = ground.records, ground.claims, ground.logins, ground.audit
@@ -173,24 +175,24 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     made_by = makers(settings)
     resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
-    answers = Answers(database, images, settings.store.retention)
+    served_images = ServedImages(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids), settings.http_root == "engine")
     past = History(database)
     patience = Patience(settings.upstream.patience)
-    looked_up = KnownRequests(records, past, database, patience, lifetime=settings.records.lifetime)
-    naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, answers)
+    looked_up = RequestCache(records, past, database, patience, lifetime=settings.records.lifetime)
+    naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, served_images)
     stack.push_async_callback(bindings.close)
     container_requests = ContainerRequests(
-        resolver, records, looked_up, past, named, answers, naming, bindings, rules, audit
+        resolver, records, looked_up, past, named, served_images, naming, bindings, rules, audit
     )
     inspection = Inspection(resolver, upstream, audit)
-    scopes = Scopes(
-        resolver, container_requests, answers, store, upstream, rules, site, patience, lease=settings.store.lease
+    scopes = RegistryService(
+        resolver, container_requests, served_images, store, upstream, rules, site, patience, lease=settings.store.lease
     )
     own_hosts = frozenset({settings.name_authority, settings.listen})
     scrubbing = Scrub(store.integrity, database, settings.store.scrub)
     stack.callback(scrubbing.stopped)
-    expiry = _expire((records, claims, logins), (grants, pinner, images, answers, conda, journals, past))
+    expiry = _expire((records, claims, logins), (grants, pinner, images, served_images, conda, journals, past))
     for upkeep in (expiry, scrubbing.run()):
         stack.callback(asyncio.create_task(upkeep).cancel)
     activity = Activity(lambda: store.fetching or resolver.running > 0)
@@ -198,21 +200,23 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     app[operations.CHECKS] = (records.check, store.check)
     guard = Guard(settings)
     reloader.add(Upstreams(upstream, logins, grants, pinner, opened, named).prepare)
-    reloader.add(House(store, scrubbing, records, resolver, answers, looked_up, scopes, rules, guard).prepare)
+    reloader.add(House(store, scrubbing, records, resolver, served_images, looked_up, scopes, rules, guard).prepare)
     reloader.add(prepare_log)
-    reloader.told = lambda decision, reason: audit.note(decision, reason=reason)
-    app.middlewares.extend([refusals, guard.refuse_foreign, caller_middleware(rules, ground.key), counting(activity)])
+    reloader.on_event = lambda decision, reason: audit.note(decision, reason=reason)
+    app.middlewares.extend(
+        [error_middleware, guard.refuse_foreign, caller_middleware(rules, ground.key), counting(activity)]
+    )
     operations.add_routes(app)
     state = _state_teller(settings, resolver, store)
     operations.add_status(app, state)
     RegistryDoor(scopes, audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
     add_wave_routes(app, container_requests, inspection, settings.name_authority, site, audit)
-    return Behind(
+    return Services(
         container_requests,
         inspection,
         resolver,
-        Cache(store, answers),
-        Prefetcher(resolver, store, answers),
+        Cache(store, served_images),
+        Prefetcher(resolver, store, served_images),
         logins,
         rules,
         activity,

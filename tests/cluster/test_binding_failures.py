@@ -311,7 +311,7 @@ async def test_a_damaged_binding_disturbs_no_other_use_of_its_record(tmp_path: P
     with pytest.raises(DamagedBinding, match="damaged") as seen:
         await records.get(token)
     assert not seen.value.passing
-    assert isinstance(seen.value.saying("in other words"), DamagedBinding)
+    assert isinstance(seen.value.with_message("in other words"), DamagedBinding)
     assert await records.put(RECORD, {}) == token
     await records.touch(token)
     assert await records.expire() == 0

@@ -19,7 +19,7 @@ from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.places import find_socket
 from wavelet.requests.audit import Line
 from wavelet.requests.history import Entry, Outcome
-from wavelet.requests.known import About
+from wavelet.requests.request_cache import About
 
 _PLACES = ("WAVELET_SOCKET", "WAVELET_PRIVATE_DIRECTORY", "WAVELET_PRIVATE_PORT")
 

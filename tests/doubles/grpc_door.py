@@ -13,16 +13,16 @@ from typing import Any
 from wavelet.config import Grpc, Settings
 from wavelet.errors import TokenNotFound, WaveletError
 from wavelet.front.activity import Activity
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.server import Serving, serve
+from wavelet.front.grpc.services import Services
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.access import AccessRules
-from wavelet.requests.known import About, ContainerRequest
 from wavelet.requests.progress import Ready, State
+from wavelet.requests.request_cache import About, ContainerRequest
 from wavelet.resolve.events import Event
 
 AUTHORITY = "127.0.0.1:9090"
@@ -109,7 +109,7 @@ async def open_door(
         reloads=SimpleNamespace(settings=settings, file="", reload=_reload), cache=SimpleNamespace()
     )
     rules = AccessRules(os.geteuid() if daemon_uid is None else daemon_uid)
-    behind: Any = Behind(
+    behind: Any = Services(
         requests,  # type: ignore[arg-type]
         SimpleNamespace(),  # type: ignore[arg-type]
         SimpleNamespace(),  # type: ignore[arg-type]

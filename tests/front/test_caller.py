@@ -13,9 +13,9 @@ from wavelet.config import Settings
 from wavelet.errors import AccessRefused
 from wavelet.front import operations
 from wavelet.front.caller import caller_middleware
+from wavelet.front.error_middleware import error_middleware
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import Listening, listen
-from wavelet.front.refusals import refusals
 from wavelet.host.peers import Peers
 from wavelet.host.uids import unreadable
 from wavelet.requests.access import AccessRules
@@ -28,7 +28,7 @@ async def listening() -> AsyncIterator[Listening]:
     async def who(request: web.Request) -> web.Response:
         return web.json_response({"uid": request[IDENTITY].uid})
 
-    app = web.Application(middlewares=[refusals, caller_middleware(RULES, b"key")])
+    app = web.Application(middlewares=[error_middleware, caller_middleware(RULES, b"key")])
     app.router.add_get("/who", who)
     operations.add_routes(app)
     listening = await listen(app, Settings(listen="127.0.0.1:0"))

@@ -7,13 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from doubles.registry import Registry
-from wavelet.requests import binding
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have who does not wait for a pin get a name without one, as where a registry takes its time."""
-    monkeypatch.setattr(binding, "NAME_WAIT", 0.0)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What was made and answered, across restarts."""
+"""What was made, across restarts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromLock
 from wavelet.plan.source import FromRegistry
 from wavelet.resolve import memo as module
-from wavelet.resolve.memo import SCHEMA, Answers, Memo, decode_image, encode_image
+from wavelet.resolve.memo import SCHEMA, Memo, decode_image, encode_image
 from wavelet.store.database import Database
 
-RETENTION = 1000.0
 DIGESTS = st.integers(0, 50).map(lambda n: Digest.of(str(n).encode()))
 SOURCES: st.SearchStrategy[Source] = st.one_of(
     st.builds(FromUpstream, st.builds(Repository, st.sampled_from(["docker.io", "h:5000"]), st.just("a/b"))),
@@ -53,15 +52,11 @@ class Node:
     def __init__(self, path: Path) -> None:
         self.database = Database(path / "node.db", SCHEMA, synchronous="NORMAL")
         self.memo = Memo(self.database)
-        self.answers = Answers(self.database, self.memo, RETENTION)
 
     async def make(self, name: str, *more: str) -> str:
         plan = FromRegistry(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
         await self.memo.put(key_of(plan), plan, image(name, *more))
         return key_of(plan)
-
-    def found(self, name: str, content: str) -> bool:
-        return self.answers.find(name, Digest.of(content.encode())) is not None
 
 
 @pytest.fixture
@@ -129,75 +124,9 @@ async def test_images_that_nobody_asks_for_are_forgotten_in_the_end(
     assert node.memo.get(unused) is None
 
 
-async def test_a_name_hands_out_all_that_it_has_answered(start: Callable[[], Node]) -> None:
-    node = start()
-    node.answers.put("name", await node.make("old", "old layer", "shared"))
-    node.answers.put("name", await node.make("new", "new layer", "shared"))
-    node.answers.put("other", await node.make("third"))
-    for restarted in (False, True):
-        each = start() if restarted else node
-        assert [found.descriptor.digest for found in each.answers.images("name")] == [
-            Digest.of(b"new"),
-            Digest.of(b"old"),
-        ]
-        assert all(each.found("name", content) for content in ("old", "old layer", "new", "new layer", "shared"))
-        assert not each.found("name", "third")
-        assert not each.found("nobody", "old")
-
-
-async def test_what_was_answered_is_kept_for_the_retention_time(
-    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node, now = start(), time.time()
-    old, new = await node.make("old"), await node.make("new")
-    node.answers.put("name", old)
-    monkeypatch.setattr(time, "time", lambda: now + RETENTION - 10)
-    node.answers.put("name", new)
-    assert node.found("name", "old")
-    monkeypatch.setattr(time, "time", lambda: now + RETENTION + 10)
-    for restarted in (False, True):
-        each = start() if restarted else node
-        assert not each.found("name", "old")
-        assert each.found("name", "new")
-    node = start()
-    node.answers.put("name", old)
-    assert node.found("name", "old")
-
-
-async def test_a_forgotten_name_hands_out_nothing(start: Callable[[], Node]) -> None:
-    node = start()
-    node.answers.put("name", await node.make("one"))
-    node.answers.forget("name")
-    assert not node.found("name", "one")
-    assert not start().found("name", "one")
-
-
 async def test_what_is_in_memory_is_bounded(start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMAGES_IN_MEMORY", 2)
-    monkeypatch.setattr(module, "NAMES_IN_MEMORY", 2)
     node = start()
     keys = [await node.make(f"image {n}") for n in range(5)]
-    for number, key in enumerate(keys):
-        node.answers.put(f"name {number}", key)
-    assert len(node.memo._hot) == len(node.answers._hot) == 2
-    await node.database.write([])
-    assert all(node.found(f"name {n}", f"image {n}") for n in range(5))
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-async def test_answers_of_a_clock_that_was_ahead_are_past(
-    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch, restarted: bool
-) -> None:
-    """Fault D2, of what a name hands out."""
-    node = start()
-    now = time.time()
-    key = await node.make("a")
-    with monkeypatch.context() as patched:
-        patched.setattr(time, "time", lambda: now + 400 * 86400)
-        node.answers.put("name", key)
-        assert node.found("name", "a")
-    node = start() if restarted else node
-    assert not node.found("name", "a")
-    assert list(node.answers.all()) == []
-    node.answers.put("name", key)
-    assert node.found("name", "a")
+    assert len(node.memo._hot) == 2
+    assert all(node.memo.get(key) == image(f"image {n}") for n, key in enumerate(keys))

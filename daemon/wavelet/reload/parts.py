@@ -15,7 +15,7 @@ from wavelet.cluster.records import Records
 from wavelet.config import Conda, ConfigError, Settings, parse_size
 from wavelet.errors import CallerError
 from wavelet.front.guard import Guard, own_names
-from wavelet.front.registry.scope import Scopes
+from wavelet.front.registry.scope import RegistryService
 from wavelet.front.tls import tls_context
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.channels import site as channel_site
@@ -28,11 +28,11 @@ from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.logs import configure
 from wavelet.requests.access import AccessRules
-from wavelet.requests.known import KnownRequests
+from wavelet.requests.request_cache import RequestCache
+from wavelet.requests.served import ServedImages
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
-from wavelet.resolve.memo import Answers
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
@@ -160,9 +160,9 @@ class House:
     scrub: Scrub
     records: Records
     resolver: Resolver
-    answers: Answers
-    known: KnownRequests
-    scopes: Scopes
+    served: ServedImages
+    known: RequestCache
+    scopes: RegistryService
     rules: AccessRules
     guard: Guard
 
@@ -181,7 +181,7 @@ class House:
             self.scrub.interval = new.store.scrub
             self.records.keep_for(new.records.lifetime)
             self.resolver.makers = made_by
-            self.answers.retention = new.store.retention
+            self.served.retention = new.store.retention
             self.known.lifetime = new.records.lifetime
             self.known.patience.seconds = new.upstream.patience
             self.scopes.lease = new.store.lease

@@ -35,7 +35,7 @@ class Reloader:
     Attributes:
         settings: those in force.
         announce: called with True when a reload begins and with False when it has ended; for a service manager.
-        told: called with the outcome, `reload` or `refused`, and what has changed or why.
+        on_event: called with the outcome, `reload` or `refused`, and what has changed or why.
     """
 
     def __init__(self, source: Source | None, asked: Settings, in_force: Settings) -> None:
@@ -45,7 +45,7 @@ class Reloader:
         """
         self.settings = in_force
         self.announce: Callable[[bool], None] = lambda _: None
-        self.told: Callable[[Literal["reload", "refused"], str], None] = lambda _decision, _reason: None
+        self.on_event: Callable[[Literal["reload", "refused"], str], None] = lambda _decision, _reason: None
         self._source = source
         self._asked = asked
         self._parts: list[Prepare] = []
@@ -77,14 +77,14 @@ class Reloader:
             except ConfigError as error:
                 RELOADS.labels("refused").inc()
                 log.error("new settings are refused, and the old ones stay", because=error.message)  # noqa: TRY400
-                self.told("refused", error.message)
+                self.on_event("refused", error.message)
                 raise
             finally:
                 self.announce(False)
             RELOADS.labels("success").inc()
             LAST_SUCCESS.set(time.time())
             log.info("settings were read again", changed=keys)
-            self.told("reload", ", ".join(keys))
+            self.on_event("reload", ", ".join(keys))
             return keys
 
     def request(self) -> None:

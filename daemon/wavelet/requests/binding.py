@@ -21,9 +21,10 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import MAKER, Pin
 from wavelet.plan.plan import Plan, parts
 from wavelet.plan.principal import ANONYMOUS
-from wavelet.requests.known import ContainerRequest, Known, answer_name
+from wavelet.requests.request_cache import CachedRequest, ContainerRequest, answer_name
+from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
-from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import MAKE_LIMIT, Resolver
 
 NAME_WAIT = 1.0
@@ -35,11 +36,11 @@ log = structlog.get_logger()
 class Bindings:
     """Binds names, and prepares what they are bound to."""
 
-    def __init__(self, resolver: Resolver, records: Records, memo: Memo, answers: Answers) -> None:
+    def __init__(self, resolver: Resolver, records: Records, memo: Memo, served: ServedImages) -> None:
         self._resolver = resolver
         self._memo = memo
         self._records = records
-        self._answers = answers
+        self._served = served
         self._jobs = Jobs()
 
     async def close(self) -> None:
@@ -51,7 +52,7 @@ class Bindings:
         owner = Identity.of(request.principal)
         return request.fixed is not None and self._resolver.prepared(request.fixed, owner) is not None
 
-    async def prepare(self, known: Known, begun: Job[Pinned] | None = None) -> Job[Pinned]:
+    async def prepare(self, known: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pinned]:
         """Start to settle what a name answers and to prepare that, or join those who do.
 
         `begun` is the work for the request that the name was given for, where it goes on.
@@ -62,7 +63,7 @@ class Bindings:
         owner, key = await self._owner_and_key(known)
         return self._jobs.join("prepare", key, lambda: self._prepare(known, owner, begun), MAKE_LIMIT)
 
-    async def _prepare(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
+    async def _prepare(self, known: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
         if begun is not None and known.request.pin is not None:
             take_part(begun)
             with contextlib.suppress(WaveletError):  # it comes again below, if it is of this name
@@ -82,7 +83,9 @@ class Bindings:
                 return await (await self._resolver.pin(plan, identity)).result(left)
         return None
 
-    async def go_on(self, known: Known, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool) -> None:
+    async def go_on(
+        self, known: CachedRequest, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool
+    ) -> None:
         """Have the work for a request that is not decided yet be that of its name, and bind a name whose pin is known.
 
         Args:
@@ -101,7 +104,7 @@ class Bindings:
             # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
             known.progress.attach(await self.prepare(known, job))
 
-    async def plan(self, known: Known, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
+    async def plan(self, known: CachedRequest, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
         """Return what a name answers, of which nothing moves; bind it if it is bound to nothing yet.
 
         Raises:
@@ -121,7 +124,7 @@ class Bindings:
             )
         return pin.fix(known.request.plan)
 
-    async def bind(self, known: Known, begun: Job[Pinned] | None = None) -> Job[Pin]:
+    async def bind(self, known: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pin]:
         """Start to bind a name, or join those who do. `begun` is as `prepare` has it.
 
         Raises:
@@ -130,12 +133,12 @@ class Bindings:
         owner, key = await self._owner_and_key(known)
         return self._jobs.join("bind", key, lambda: self._bind(known, owner, begun), MAKE_LIMIT)
 
-    async def _owner_and_key(self, known: Known) -> tuple[Identity, tuple[str, str]]:
+    async def _owner_and_key(self, known: CachedRequest) -> tuple[Identity, tuple[str, str]]:
         """Return for whom a name is, and the key of work for it: a new login makes it a new question."""
         owner = Identity.of(known.request.principal)
         return owner, (known.request.token, await self._resolver.logins_version(owner))
 
-    async def _bind(self, known: Known, owner: Identity, begun: Job[Pinned] | None) -> Pin:
+    async def _bind(self, known: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pin:
         request = known.request
         pinned = self._answered(request)
         if pinned is None:
@@ -145,7 +148,7 @@ class Bindings:
             pinned = await job.result(MAKE_LIMIT)
         return await self.settle(known, pinned)
 
-    async def settle(self, known: Known, pinned: Pinned) -> Pin:
+    async def settle(self, known: CachedRequest, pinned: Pinned) -> Pin:
         """Bind a name to what its request was pinned to, unless it is bound already; return what it is bound to.
 
         Raises:
@@ -170,7 +173,7 @@ class Bindings:
         except OurError as error:
             said = f"what this name stands for could not be settled for all nodes: {error.message}"
             # There is room again soon, or there is not: whoever pulls cannot do anything about it but wait.
-            raise (DirectoryUnavailable(said) if isinstance(error, NoSpace) else error.saying(said)) from None
+            raise (DirectoryUnavailable(said) if isinstance(error, NoSpace) else error.with_message(said)) from None
 
     async def _give_first(self, token: str, pin: Pin) -> None:
         """Have equal requests with the same pin get this name from now on, unless they have another one already."""
@@ -183,7 +186,7 @@ class Bindings:
 
     def _answered(self, request: ContainerRequest) -> Pinned | None:
         """Return what this node has answered a name of an earlier version with, if it has."""
-        for key in self._answers.keys_by_tag(answer_name(request.token)):
+        for key in self._served.keys_by_tag(answer_name(request.token)):
             plan = self._memo.plan(key)
             if plan is not None and is_pin_of(plan, request.plan):
                 return Pinned(plan, request.principal == ANONYMOUS)
@@ -192,7 +195,7 @@ class Bindings:
     def made_before(self, request: ContainerRequest) -> tuple[str, Image] | None:
         """Return what this node has answered a name with that only another version of wavelet makes, and its key."""
         if made_otherwise(request):
-            for key in self._answers.keys_by_tag(answer_name(request.token)):
+            for key in self._served.keys_by_tag(answer_name(request.token)):
                 if (image := self._memo.get(key)) is not None:
                     return key, image
         return None

@@ -40,24 +40,24 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.binding import NAME_WAIT, Bindings
 from wavelet.requests.history import History, Why
-from wavelet.requests.known import (
+from wavelet.requests.listing import Listing
+from wavelet.requests.naming import Naming, localised
+from wavelet.requests.progress import Pending, Ready, State
+from wavelet.requests.request_cache import (
     SOLVED_ANEW,
     SOLVING_ANEW,
     About,
+    CachedRequest,
     ContainerRequest,
-    Known,
-    KnownRequests,
+    RequestCache,
     answer_name,
     entry_of,
     notes_of,
 )
-from wavelet.requests.listing import Listing
-from wavelet.requests.naming import Naming, localised
-from wavelet.requests.progress import Pending, Ready, State
+from wavelet.requests.served import ServedImages
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
 from wavelet.resolve.layers import Layers
-from wavelet.resolve.memo import Answers
 from wavelet.resolve.resolver import Resolver
 
 log = structlog.get_logger()
@@ -73,10 +73,10 @@ class ContainerRequests:
         self,
         resolver: Resolver,
         records: Records,
-        known: KnownRequests,
+        known: RequestCache,
         history: History,
         named: Layers,
-        answers: Answers,
+        served: ServedImages,
         naming: Naming,
         bindings: Bindings,
         rules: AccessRules,
@@ -88,7 +88,7 @@ class ContainerRequests:
         self._history = history
         self.listing = Listing(known, history)
         self._layers = named
-        self._answers = answers
+        self._served = served
         self._naming = naming
         self._bindings = bindings
         self._rules = rules
@@ -198,7 +198,7 @@ class ContainerRequests:
         self._audit.note(decision, door=about.api, uid=identity.uid, name=name, plan=plan, reason=error.message)
         self._history.note(entry_of(about, identity.uid, token, Why.of(error)))
 
-    async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> Known:
+    async def _keep(self, record: Record, inline: Mapping[Digest, bytes], about: About) -> CachedRequest:
         token = await self._naming.keep(record, inline)
         known = await self._known.look_up(token)
         self._known.describe(known, about)
@@ -224,7 +224,7 @@ class ContainerRequests:
             AccessRefused: it is another user's.
         """
         request = (await self._visible(token, identity)).request
-        made = next(self._answers.images(answer_name(token)), None)
+        made = next(self._served.images(answer_name(token)), None)
         return replace(
             request,
             source_digest=None if request.fixed is None else digest_of(request.fixed),
@@ -266,14 +266,14 @@ class ContainerRequests:
         """
         return await self._bindings.plan(await self._known.look_up(token))
 
-    async def _visible(self, token: str, identity: Identity) -> Known:
+    async def _visible(self, token: str, identity: Identity) -> CachedRequest:
         try:
             known = await self._known.look_up(token)
         except TokenNotFound as error:
             why = self._history.refusal(token, identity.uid)
             if why is None:
                 raise
-            raise error.saying(f"this container request was refused: {why.message}") from None
+            raise error.with_message(f"this container request was refused: {why.message}") from None
         if not self._rules.may_see(identity, known.request.principal):
             raise AccessRefused("this container request belongs to another user")
         return known
@@ -344,7 +344,7 @@ class ContainerRequests:
             async for event in events:
                 yield event
 
-    def _beginner(self, known: Known, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
+    def _beginner(self, known: CachedRequest, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
         async def begin() -> Job[Pinned]:
             with asking(keep=keep):
                 return await self._bindings.prepare(known)
@@ -392,7 +392,7 @@ class ContainerRequests:
         await self._records.evict(token)
         self._known.forget(token)
         self._history.forget(token)
-        self._answers.forget(name)
+        self._served.forget(name)
         self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=known.request.plan)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from wavelet.plan.identity import Identity
 from wavelet.requests.history import Entry, History
-from wavelet.requests.known import KnownRequests
 from wavelet.requests.progress import Failed, Progress, State
+from wavelet.requests.request_cache import RequestCache
 from wavelet.resolve.events import Event, View
 
 
@@ -32,7 +32,7 @@ class Listed:
 class Listing:
     """Lists requests. Looking at them begins nothing."""
 
-    def __init__(self, known: KnownRequests, history: History) -> None:
+    def __init__(self, known: RequestCache, history: History) -> None:
         self._known = known
         self._history = history
 

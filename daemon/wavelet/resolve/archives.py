@@ -113,7 +113,7 @@ class Archives:
                 failures.append(error)
         if not failures:
             raise NotFound(f"nothing says where the file with the MD5 {md5} is")
-        raise failures[-1].saying("; ".join(failure.message for failure in failures))
+        raise failures[-1].with_message("; ".join(failure.message for failure in failures))
 
     async def _download(self, url: str, md5: str | None) -> Committed:
         async with self._opener(url)(0) as incoming:

@@ -143,4 +143,4 @@ def _source(layer: Layer) -> FromLocation:
 def _of_layers(error: CallerError) -> CallerError:
     """Return an error that names the request's member."""
     field = "containerConfig.layers"
-    return error.saying(f"{field}: {error.message}", field=field) if error.field is None else error
+    return error.with_message(f"{field}: {error.message}", field=field) if error.field is None else error

@@ -245,7 +245,7 @@ class Resolver:
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
         except UpstreamBroken as error:
             if await self._pins.is_proved(pinned) or self._in_vain.get(key, 0.0) > time.monotonic():
-                raise error.saying(f"{error.message}; {_ADVICE}") from None
+                raise error.with_message(f"{error.message}; {_ADVICE}") from None
             if len(self._in_vain) >= IN_VAIN_HELD:
                 self._in_vain.clear()
             self._in_vain[key] = time.monotonic() + IN_VAIN

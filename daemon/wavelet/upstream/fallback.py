@@ -242,7 +242,7 @@ def verdict(errors: Sequence[WaveletError], also: str = "") -> WaveletError:
     """
     chief = min(errors, key=lambda error: (isinstance(error, NotFound), not error.passing))
     words = [error.message for error in errors] + ([also] if also else [])
-    return chief.saying("; ".join(dict.fromkeys(words)))
+    return chief.with_message("; ".join(dict.fromkeys(words)))
 
 
 async def _definite(sent: Awaitable[Answer], login: Login | None) -> Answer | None:

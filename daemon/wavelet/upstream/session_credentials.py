@@ -153,7 +153,7 @@ class SessionCredentials:
                 await sealed.remove(uid, registry)
         except OurError as error:
             message = f"forgotten on this node, but other nodes may still use it; try again: {error.message}"
-            raise error.saying(message) from None
+            raise error.with_message(message) from None
 
     async def held(self, uid: int) -> list[Held]:
         """Return the logins of `uid` without their secrets, by registry."""

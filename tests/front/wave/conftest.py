@@ -29,8 +29,8 @@ from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents
-from wavelet.requests.known import About, ContainerRequest
 from wavelet.requests.progress import Ready, State
+from wavelet.requests.request_cache import About, ContainerRequest
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25

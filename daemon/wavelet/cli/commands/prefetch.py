@@ -16,7 +16,7 @@ from wavelet.cli.progress import Progress, progress
 from wavelet.cli.quantities import count, duration
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.resolve.engine_address import chosen_address
+from wavelet.requests.engine_address import chosen_address
 from wavelet.sizes import size
 from wavelet.v1 import images_pb2 as pb
 

@@ -51,7 +51,7 @@ def _translated(body: models.SubmitBody, site: CondaDefaults, platforms: str) ->
     except CallerError as error:
         if error.field != _THEIRS:
             raise
-        raise error.saying(error.message.replace(_THEIRS, platforms), field=platforms) from None
+        raise error.with_message(error.message.replace(_THEIRS, platforms), field=platforms) from None
 
 
 def check_name_alone(request: pb.ResolveRequest) -> None:

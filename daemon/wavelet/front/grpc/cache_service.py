@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 
 from wavelet.errors import InvalidRequest
 from wavelet.front.grpc.answers import timestamp
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.peer import Context, Peers
-from wavelet.resolve.cache import Kept
+from wavelet.front.grpc.services import Services
+from wavelet.requests.cache import Kept
 from wavelet.v1 import cache_pb2 as pb
 from wavelet.v1.cache_pb2_grpc import CacheServiceServicer
 
@@ -16,7 +16,7 @@ from wavelet.v1.cache_pb2_grpc import CacheServiceServicer
 class Caches(CacheServiceServicer):
     """The content store, for administration."""
 
-    def __init__(self, behind: Behind, peers: Peers) -> None:
+    def __init__(self, behind: Services, peers: Peers) -> None:
         self._cache = behind.cache
         self._audit = behind.audit
         self._peers = peers

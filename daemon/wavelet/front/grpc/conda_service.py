@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wavelet.errors import InvalidRequest
 from wavelet.front.grpc import answers
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.bodies import packages_plan
 from wavelet.front.grpc.peer import Context, Peers
+from wavelet.front.grpc.services import Services
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.written import LockForm
 from wavelet.v1 import conda_pb2 as pb
@@ -23,7 +23,7 @@ _FORMS: dict[int, LockForm] = {
 class Conda(CondaServiceServicer):
     """Solves for packages."""
 
-    def __init__(self, behind: Behind, peers: Peers) -> None:
+    def __init__(self, behind: Services, peers: Peers) -> None:
         self._behind = behind
         self._peers = peers
 

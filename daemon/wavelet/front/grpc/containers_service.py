@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator
 
 from wavelet.errors import WaveletError
 from wavelet.front.grpc import answers, auth
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.bodies import body_of, check_name_alone, submission
 from wavelet.front.grpc.calls import time_left
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
+from wavelet.front.grpc.services import Services
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
 from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.plan.source import FromRegistry
 from wavelet.requests.container_requests import PIN_WAIT
-from wavelet.requests.known import ContainerRequest
 from wavelet.requests.progress import Pending, Ready, State
+from wavelet.requests.request_cache import ContainerRequest
 from wavelet.resolve.job import HELD
 from wavelet.v1 import containers_pb2 as pb
 from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
@@ -44,7 +44,7 @@ LISTED_LIMIT = 10_000
 class Containers(ContainerServiceServicer):
     """Names containers, and tells how far they are."""
 
-    def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
+    def __init__(self, behind: Services, names: Names, peers: Peers) -> None:
         self._behind = behind
         self._requests = behind.requests
         self._names = names
@@ -133,7 +133,7 @@ class Containers(ContainerServiceServicer):
 class Tokens(TokenServiceServicer):
     """Tells of container requests, and forgets them."""
 
-    def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
+    def __init__(self, behind: Services, names: Names, peers: Peers) -> None:
         self._requests = behind.requests
         self._rules = behind.rules
         self._authority = names.authority

@@ -5,8 +5,8 @@ from __future__ import annotations
 from wavelet.config import settings_yaml
 from wavelet.errors import AccessRefused
 from wavelet.front.grpc.answers import timestamp
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.peer import Context, Peers
+from wavelet.front.grpc.services import Services
 from wavelet.plan.identity import Login
 from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, parse_registry
 from wavelet.v1 import daemon_pb2 as pb
@@ -16,7 +16,7 @@ from wavelet.v1.daemon_pb2_grpc import DaemonServiceServicer, LoginServiceServic
 class Daemon(DaemonServiceServicer):
     """The daemon itself."""
 
-    def __init__(self, behind: Behind, peers: Peers) -> None:
+    def __init__(self, behind: Services, peers: Peers) -> None:
         self._behind = behind
         self._peers = peers
 
@@ -52,7 +52,7 @@ class Daemon(DaemonServiceServicer):
 class Logins(LoginServiceServicer):
     """Registry logins of the caller."""
 
-    def __init__(self, behind: Behind, peers: Peers) -> None:
+    def __init__(self, behind: Services, peers: Peers) -> None:
         self._behind = behind
         self._logins = behind.logins
         self._peers = peers

@@ -8,18 +8,18 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from wavelet.errors import InvalidRequest, TooLarge, WaveletError
 from wavelet.front.grpc import auth
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.errors import code_of, text_of
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
+from wavelet.front.grpc.services import Services
 from wavelet.front.registry.names import as_pulled
 from wavelet.image.manifest import Manifest, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.plan.plan import Plan
 from wavelet.requests.documents import Documents
-from wavelet.resolve.engine_address import Engine
-from wavelet.resolve.engine_pull import address_of, into_engine
-from wavelet.resolve.taking import Taken
+from wavelet.requests.engine_address import Engine
+from wavelet.requests.engine_pull import address_of, into_engine
+from wavelet.requests.prefetch_tasks import PrefetchStatus
 from wavelet.v1 import images_pb2 as pb
 from wavelet.v1.containers_pb2 import Progress
 from wavelet.v1.images_pb2_grpc import ImageServiceServicer
@@ -39,7 +39,7 @@ _ENGINES: dict[int, Engine] = {pb.PREFETCH_TARGET_DOCKER: "docker", pb.PREFETCH_
 class Images(ImageServiceServicer):
     """Shows images, and takes them in before they are pulled."""
 
-    def __init__(self, behind: Behind, names: Names, peers: Peers) -> None:
+    def __init__(self, behind: Services, names: Names, peers: Peers) -> None:
         self._behind = behind
         self._names = names
         self._peers = peers
@@ -105,7 +105,7 @@ class Images(ImageServiceServicer):
 
     async def _take(
         self, request: pb.PrefetchRequest, plans: list[tuple[Plan, str]], peer: Peer
-    ) -> AsyncGenerator[Taken, None]:
+    ) -> AsyncGenerator[PrefetchStatus, None]:
         concurrency = request.concurrency or CONCURRENCY
         names = [name for _, name in plans]
         engine = _ENGINES.get(request.target)
@@ -128,7 +128,7 @@ def _size(found: Documents) -> int:
     return found.descriptor.size + sum(descriptor.size for descriptor in view.descriptors)
 
 
-def _message(taken: Taken, place: int, request: pb.PrefetchRequest) -> pb.PrefetchResponse:
+def _message(taken: PrefetchStatus, place: int, request: pb.PrefetchRequest) -> pb.PrefetchResponse:
     return pb.PrefetchResponse(
         index=place,
         image=request.images[place],

@@ -17,7 +17,7 @@ from wavelet.plan.names import is_called, path_of
 from wavelet.plan.plan import AsIndex, Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.requests.container_requests import ContainerRequests
-from wavelet.requests.known import ContainerRequest
+from wavelet.requests.request_cache import ContainerRequest
 
 _OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
 

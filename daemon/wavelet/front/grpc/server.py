@@ -20,7 +20,6 @@ from grpc_reflection.v1alpha import reflection
 from wavelet import plain_files
 from wavelet.config import ConfigError, GrpcTls, Settings, join_address, split_address
 from wavelet.front.connections import SILENT_LIMIT, Connections
-from wavelet.front.grpc.behind import Behind
 from wavelet.front.grpc.cache_service import Caches
 from wavelet.front.grpc.calls import Calls
 from wavelet.front.grpc.conda_service import Conda
@@ -30,6 +29,7 @@ from wavelet.front.grpc.forward import Forwarder
 from wavelet.front.grpc.images_service import Images
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Door, Peers
+from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.sockets import (
     ADMIN_MODE,
     USER_MODE,
@@ -111,7 +111,7 @@ class Serving:
         self._opened.close()
 
 
-async def serve(settings: Settings, behind: Behind, given: Given) -> Serving | None:
+async def serve(settings: Settings, behind: Services, given: Given) -> Serving | None:
     """Open the door as the settings say; None where no socket can be. `given` are sockets of a service manager.
 
     Raises:
@@ -181,7 +181,7 @@ def _inner_path(state: Path, opened: contextlib.ExitStack) -> str:
     return f"/proc/self/fd/{held}/{_PRIVATE_SOCKET}"
 
 
-async def _server(settings: Settings, behind: Behind, states: HealthServicer, admin: Path) -> grpc.aio.Server:
+async def _server(settings: Settings, behind: Services, states: HealthServicer, admin: Path) -> grpc.aio.Server:
     peers = Peers(behind.rules, settings.grpc.tls.uid if settings.grpc.tls else None)
     names = Names(behind.requests, behind.site, settings.name_authority, settings.reserved_names)
     server = grpc.aio.server(interceptors=(Calls(peers, behind.activity, behind.audit, str(admin)),), options=_OPTIONS)

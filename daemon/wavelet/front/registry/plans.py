@@ -52,7 +52,7 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
     try:
         return Named(parse_name(path, None, reserved=reserved), Digest(digest) if at else tag, path)
     except InvalidName as error:
-        raise error.saying(f"{field}: {error.message}", field=field) from None
+        raise error.with_message(f"{field}: {error.message}", field=field) from None
 
 
 def plan_of(

@@ -13,7 +13,7 @@ from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
 from wavelet.front.registry.names import Route, parse_name, parse_route
-from wavelet.front.registry.scope import Scope, Scopes
+from wavelet.front.registry.scope import RegistryService, Scope
 from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content
@@ -28,7 +28,7 @@ _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 class RegistryDoor:
     """Handlers for everything under `/v2/`."""
 
-    def __init__(self, scopes: Scopes, audit: Audit, *, reserved: bool, own_hosts: frozenset[str]) -> None:
+    def __init__(self, scopes: RegistryService, audit: Audit, *, reserved: bool, own_hosts: frozenset[str]) -> None:
         self._scopes = scopes
         self._audit = audit
         self._reserved = reserved
@@ -103,7 +103,7 @@ class RegistryDoor:
         else:
             if not valid_tag(reference):
                 raise ImageNotFound(f"{reference[:150]!r} is not a tag")
-            content = await self._scopes.tagged(scope, reference)
+            content = await self._scopes.get_tag(scope, reference)
             content = await self._negotiated(scope, content, accept)
         descriptor = content.descriptor
         answer = {

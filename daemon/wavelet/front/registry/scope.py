@@ -27,9 +27,9 @@ from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.requests.access import AccessRules, Caller
 from wavelet.requests.container_requests import ContainerRequests
-from wavelet.requests.known import answer_name
 from wavelet.requests.patience import Patience
-from wavelet.resolve.memo import Answers
+from wavelet.requests.request_cache import answer_name
+from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob, ContentStore
 from wavelet.upstream.client import Upstream
@@ -78,7 +78,7 @@ class Located:
     content: Content | None
 
 
-class Scopes:
+class RegistryService:
     """Opens names. The registry's routes ask it, and turn what it returns into HTTP.
 
     `site` returns the site's defaults of now; `lease`, in seconds, may be set at any time.
@@ -88,7 +88,7 @@ class Scopes:
         self,
         resolver: Resolver,
         requests: ContainerRequests,
-        answers: Answers,
+        served: ServedImages,
         store: ContentStore,
         upstream: Upstream,
         rules: AccessRules,
@@ -99,7 +99,7 @@ class Scopes:
     ) -> None:
         self._resolver = resolver
         self._requests = requests
-        self._answers = answers
+        self._served = served
         self._store = store
         self._upstream = upstream
         self._rules = rules
@@ -129,7 +129,7 @@ class Scopes:
 
     # -- manifests ----------------------------------------------------------------------------------------------------
 
-    async def tagged(self, scope: Scope, tag: str) -> Content:
+    async def get_tag(self, scope: Scope, tag: str) -> Content:
         """Return the manifest that a tag names, made if need be.
 
         Raises:
@@ -186,9 +186,9 @@ class Scopes:
         else:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
             key, image = await self._patience.ask(lambda: self._realised(scope, plan))
-        self._answers.put(scope.name, key, scope.pulled(tag or scope.tag, image))
+        self._served.put(scope.name, key, scope.pulled(tag or scope.tag, image))
         if tag is not None and isinstance(scope.named, CondaName):
-            self._answers.tag(scope.name, tag, key)
+            self._served.tag(scope.name, tag, key)
         self._touch(image)
         return image.closure[image.descriptor.digest]
 
@@ -204,12 +204,12 @@ class Scopes:
         plan = FromRegistry(Reference(repository, digest=content.descriptor.digest))
         key = key_of(plan)
         image = await self._resolver.make(plan, key, scope.identity)
-        self._answers.put(scope.name, key, scope.pulled(None, image))
+        self._served.put(scope.name, key, scope.pulled(None, image))
         self._touch(image)
         return image.closure[image.descriptor.digest]
 
     async def _find(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:
-        found = self._answers.find(scope.name, digest)
+        found = self._served.find(scope.name, digest)
         if found is not None:
             await self._resolver.may_read(found[0], scope.identity)
         return found
@@ -283,7 +283,7 @@ class Scopes:
     async def _tags_answered(self, scope: Scope) -> list[str]:
         """Return `latest`, and the tags of packages that were answered, if the caller may read their images."""
         found = {LATEST}
-        for tag, image in self._answers.tags(scope.name):
+        for tag, image in self._served.tags(scope.name):
             with contextlib.suppress(WaveletError):
                 await self._resolver.may_read(image, scope.identity)
                 found.add(tag)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from wavelet.errors import NotServed
 from wavelet.front.wave.packages import COMMANDS, base_of_tool, base_packages, of_entries
-from wavelet.kinds.conda.model.asked import Asked
+from wavelet.kinds.conda.model.asked import PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_channels, read_environment
 
 _FIELD = "containerFile"
@@ -43,7 +43,7 @@ class _Install:
     specs: tuple[str, ...]
 
 
-def recognised(text: str, conda_file: str | None) -> Asked | None:
+def recognised(text: str, conda_file: str | None) -> PackageRequest | None:
     """Say what a generated container file asks for; None for any other.
 
     Args:
@@ -106,7 +106,7 @@ def _install(words: list[str]) -> _Install | None:
     return _Install(tuple(channels), "", tuple(words))
 
 
-def _asked(image: str, steps: list[_Install], conda_file: str | None) -> Asked:
+def _asked(image: str, steps: list[_Install], conda_file: str | None) -> PackageRequest:
     first = steps[0]
     field, location = _FIELD, ""
     environment = Environment()
@@ -118,4 +118,4 @@ def _asked(image: str, steps: list[_Install], conda_file: str | None) -> Asked:
         environment, location = of_entries([(_FIELD, word) for word in words])
     channels = read_channels(list(first.channels), f"{_FIELD}: channels")
     added = base_packages(" ".join(steps[1].specs), _FIELD) if len(steps) > 1 else None
-    return Asked(environment, field, channels, base_of_tool(image, _FIELD), added, location)
+    return PackageRequest(environment, field, channels, base_of_tool(image, _FIELD), added, location)

@@ -63,4 +63,4 @@ def naming_option(error: WaveletError) -> WaveletError:
     if field is None or option is None or not error.message.startswith(field):
         return error
     member, colon, rest = error.message.partition(": ")
-    return error.saying(f"{option} ({member}){colon}{rest}")
+    return error.with_message(f"{option} ({member}){colon}{rest}")

@@ -17,7 +17,7 @@ from wavelet.front.wave.base64_text import decoded
 from wavelet.front.wave.models import CondaOptsBody, PackagesBody
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
-from wavelet.kinds.conda.model.asked import Asked
+from wavelet.kinds.conda.model.asked import PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_channels, read_entries, read_environment
 from wavelet.kinds.conda.model.specs import SPEC_LIMIT, normal_spec, without_login
 
@@ -41,7 +41,7 @@ COMMANDS = "this version of wavelet runs no container files, so no commands afte
 """Why there is no answer to a request with commands of its own."""
 
 
-def read_packages(body: PackagesBody, template: str | None) -> Asked:
+def read_packages(body: PackagesBody, template: str | None) -> PackageRequest:
     """Say what a request's packages are. `template` is its `buildTemplate`.
 
     Raises:
@@ -62,7 +62,7 @@ def read_packages(body: PackagesBody, template: str | None) -> Asked:
         raise TooLarge(f"packages.channels: more than {CHANNELS_LIMIT} channels", field="packages.channels")
     channels = read_channels(list(body.channels or ()), "packages.channels")
     environment, location = _environment(body)
-    return Asked(
+    return PackageRequest(
         environment,
         "packages.environment" if body.environment else "packages.entries",
         channels,

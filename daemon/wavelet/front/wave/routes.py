@@ -28,7 +28,7 @@ from wavelet.plan.tokens import well_formed
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
-from wavelet.requests.known import About
+from wavelet.requests.request_cache import About
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""

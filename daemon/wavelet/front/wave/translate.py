@@ -22,11 +22,11 @@ from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference, looks_like_host
-from wavelet.kinds.conda.model.asked import Asked, CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
-from wavelet.requests.known import About
+from wavelet.requests.request_cache import About
 
 Api = Literal["v1", "v1alpha2", "grpc"]
 """`POST /container-token`, `POST /v1alpha2/container`, and `ContainerService/Resolve`."""
@@ -119,7 +119,7 @@ def about_of(body: SubmitBody, api: Api, image: str, address: str, notes: tuple[
     )
 
 
-def _asked(body: SubmitBody) -> Asked | None:
+def _asked(body: SubmitBody) -> PackageRequest | None:
     """Return the packages that a body asks for; None where it asks for an image."""
     if body.packages is not None:
         return read_packages(body.packages, body.build_template)

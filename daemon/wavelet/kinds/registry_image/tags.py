@@ -233,7 +233,7 @@ def _of_both(error: WaveletError, alias: Reference, second: WaveletError) -> Wav
     """Return the error of an image that was looked for in two places: undecided if the second one is."""
     undecided = isinstance(second, UpstreamError) or (isinstance(second, AccessRefused) and second.declined)
     said = f"{error.message}; also looked for it at {alias}: {second.message}"
-    return (second if undecided else error).saying(said)
+    return (second if undecided else error).with_message(said)
 
 
 def _pinned(plan: Plan, pins: dict[Reference, _Pin]) -> Pinned:

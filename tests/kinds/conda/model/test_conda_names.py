@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_path, valid_tag
-from wavelet.kinds.conda.model.asked import Asked, CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment
 from wavelet.kinds.conda.model.near_cache_names import name_for, read_name
 from wavelet.kinds.conda.model.specs import normal_requirement, normal_spec
@@ -187,7 +187,7 @@ def test_plans_come_back(
         return
     wanted = Environment(tuple(sorted(normal)), pip=tuple(sorted(normal_requirement(text, "f") for text in pip)))
     base_packages = None if added else ()
-    asked = Asked(wanted, "f", tuple(channels), base_packages=base_packages, as_of=as_of, renewed=True).plan(
+    asked = PackageRequest(wanted, "f", tuple(channels), base_packages=base_packages, as_of=as_of, renewed=True).plan(
         platform, SITE
     )
     try:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import Asked, CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_environment
 from wavelet.kinds.conda.model.specs import name_of
 from wavelet.plan.canonical import canonical
@@ -52,7 +52,9 @@ def environments() -> tuple[tuple[dict[str, Any], Environment], ...]:
 @cache
 def plans() -> tuple[FromConda, ...]:
     """Return the plan of each."""
-    return tuple(Asked(environment, "packages.environment").plan(AMD64, SITE) for _, environment in environments())
+    return tuple(
+        PackageRequest(environment, "packages.environment").plan(AMD64, SITE) for _, environment in environments()
+    )
 
 
 def test_every_environment_is_read() -> None:

@@ -60,7 +60,7 @@ class CondaDefaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PackageRequest:
     """What one request says of packages.
 
     Attributes:

@@ -15,7 +15,7 @@ import re
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_path, valid_tag
-from wavelet.kinds.conda.model.asked import Asked, CondaDefaults
+from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_channels
 from wavelet.kinds.conda.model.specs import normal_requirement, normal_spec
 from wavelet.plan.conda import FromConda
@@ -71,14 +71,14 @@ def _read(path: str, tag: str, site: CondaDefaults) -> FromConda:
     return asked.plan(site.platform if platform is None else Platform.parse(platform, _FIELD), site)
 
 
-def _asked(specs: tuple[str, ...], options: dict[str, list[str]]) -> Asked:
+def _asked(specs: tuple[str, ...], options: dict[str, list[str]]) -> PackageRequest:
     pip = tuple(sorted({normal_requirement(text, _FIELD) for text in options[_PIP]}))
     if not specs and not pip:
         raise InvalidName("it names no package", field=_FIELD)
     channels = read_channels(options[_CHANNEL], _FIELD)
     base, date = _one(options, _BASE), _one(options, _DATE)
     added = [text for text in options[_ADD] if text != _NONE]
-    return Asked(
+    return PackageRequest(
         Environment(specs, pip=pip),
         _FIELD,
         channels,

@@ -205,7 +205,7 @@ class CondaPinner:
         if isinstance(error, Unsolvable) and chosen.warnings:
             first, says, explanation = message.partition(SAYS)
             message = f"{first}; {'; '.join(chosen.warnings)}{says}{explanation}"
-        plain = error.saying(message)
+        plain = error.with_message(message)
         if isinstance(error, Unsolvable | NotFound):
             plain.stands_until = time.monotonic() + min(error.remembered, self._relay.due_in(chosen.urls))
         return plain
@@ -259,7 +259,7 @@ class CondaPinner:
             if not sentence:
                 raise
             first, says, explanation = error.message.partition(SAYS)
-            raise error.saying(f"{first}; {sentence}{says}{explanation}") from None
+            raise error.with_message(f"{first}; {sentence}{says}{explanation}") from None
         size = sum(record.size or 0 for record in records)
         job.report(f"solved: {len(records)} packages, {size} bytes, in {time.monotonic() - began:.1f} s")
         return records

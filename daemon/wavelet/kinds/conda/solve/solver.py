@@ -195,7 +195,7 @@ class Solver:
         if failed.kind not in _OF_CHANNELS:
             return None
         known = self._failure([failed.subject] if failed.subject else channels, began)
-        return None if known is None else known.saying(known.message)
+        return None if known is None else known.with_message(known.message)
 
     async def close(self) -> None:
         """End the process."""

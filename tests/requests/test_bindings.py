@@ -8,9 +8,9 @@ import random
 from pathlib import Path
 
 import pytest
-from house import ABOUT, House, house, registry_plan
 
 from doubles.registry import Registry, small_layer
+from lab.node import ABOUT, Node, open_node, registry_plan
 from wavelet.cluster import directory
 from wavelet.cluster.records import Record
 from wavelet.errors import AccessRefused, DirectoryUnavailable, NoSpace, NotFound, OurError, WaveletError
@@ -21,7 +21,7 @@ from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tokens import asked_token
 from wavelet.requests import binding
-from wavelet.requests.known import ContainerRequest, answer_name
+from wavelet.requests.request_cache import ContainerRequest, answer_name
 
 ENV = ContainerConfig(env=("A=1",))
 
@@ -35,18 +35,18 @@ def move(registry: Registry, turn: int = 1, repository: str = "lab/tool") -> Non
     registry.add_image(repository, "1", [small_layer({"turn": str(turn).encode()})])
 
 
-async def ask(node: House, plan: Plan, wait: float = 2.0, **more: object) -> ContainerRequest:
+async def ask(node: Node, plan: Plan, wait: float = 2.0, **more: object) -> ContainerRequest:
     request, _ = await node.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, wait=wait, **more)  # type: ignore[arg-type]
     return request
 
 
-async def pull(node: House, token: str) -> Digest:
+async def pull(node: Node, token: str) -> Digest:
     key, image = await node.requests.realise(token, NOBODY)
-    node.answers.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
+    node.served.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
     return image.descriptor.digest
 
 
-async def undecided(registry: Registry, node: House, plan: Plan) -> ContainerRequest:
+async def undecided(registry: Registry, node: Node, plan: Plan) -> ContainerRequest:
     """Ask while the registry takes its time: the name is given without a pin, and nothing is done for it any more."""
     registry.fault("/manifests/", delay=1)
     request = await ask(node, plan, wait=0.0, keep=False)
@@ -65,7 +65,10 @@ async def undecided(registry: Registry, node: House, plan: Plan) -> ContainerReq
 async def test_a_tag_that_moves_makes_another_name_and_the_first_one_stays(registry: Registry, tmp_path: Path) -> None:
     """Fault A1: a name that changes what it answers."""
     shared = tmp_path / "shared"
-    async with house(tmp_path / "one", shared=shared, tag_ttl=0) as one, house(tmp_path / "two", shared=shared) as two:
+    async with (
+        open_node(tmp_path / "one", shared=shared, tag_ttl=0) as one,
+        open_node(tmp_path / "two", shared=shared) as two,
+    ):
         first = await ask(one, augmented(registry))
         before = await pull(one, first.token)
         assert (await ask(one, augmented(registry))).token == first.token
@@ -79,7 +82,7 @@ async def test_a_tag_that_moves_makes_another_name_and_the_first_one_stays(regis
 
 async def test_a_pull_asks_nobody_what_a_tag_is(registry: Registry, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    async with house(tmp_path / "one", shared=shared) as one, house(tmp_path / "two", shared=shared) as two:
+    async with open_node(tmp_path / "one", shared=shared) as one, open_node(tmp_path / "two", shared=shared) as two:
         request = await ask(one, augmented(registry))
         asked = registry.count("HEAD")
         await pull(one, request.token)
@@ -90,13 +93,16 @@ async def test_a_pull_asks_nobody_what_a_tag_is(registry: Registry, tmp_path: Pa
 
 async def test_equal_requests_get_one_name_on_all_nodes(registry: Registry, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    async with house(tmp_path / "one", shared=shared) as one, house(tmp_path / "two", shared=shared) as two:
+    async with open_node(tmp_path / "one", shared=shared) as one, open_node(tmp_path / "two", shared=shared) as two:
         assert (await ask(one, augmented(registry))).token == (await ask(two, augmented(registry))).token
 
 
 async def test_a_name_that_is_given_without_a_pin_is_bound_by_the_first_one(registry: Registry, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    async with house(tmp_path / "one", shared=shared, tag_ttl=0) as one, house(tmp_path / "two", shared=shared) as two:
+    async with (
+        open_node(tmp_path / "one", shared=shared, tag_ttl=0) as one,
+        open_node(tmp_path / "two", shared=shared) as two,
+    ):
         request = await undecided(registry, one, augmented(registry))
         answered = await pull(two, request.token)
         move(registry)
@@ -108,7 +114,7 @@ async def test_equal_requests_get_an_unbound_name_again_and_the_bound_one_from_t
     registry: Registry, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
-    async with house(tmp_path / "one", shared=shared) as one, house(tmp_path / "two", shared=shared) as two:
+    async with open_node(tmp_path / "one", shared=shared) as one, open_node(tmp_path / "two", shared=shared) as two:
         request = await undecided(registry, one, augmented(registry))
         assert (await undecided(registry, one, augmented(registry))).token == request.token
         await pull(one, request.token)
@@ -120,7 +126,7 @@ async def test_who_does_not_wait_gets_the_same_name_where_the_pin_is_there_soon(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binding, "NAME_WAIT", 5.0)
-    async with house(tmp_path, tag_ttl=0) as node:
+    async with open_node(tmp_path, tag_ttl=0) as node:
         first = await ask(node, augmented(registry), wait=0.0, keep=False)
         registry.fault("/manifests/1$", delay=0.2, times=1)
         again = await ask(node, augmented(registry), wait=0.0, keep=False)
@@ -133,7 +139,7 @@ async def test_what_a_registry_has_removed_is_answered_from_the_store(
     registry: Registry, tmp_path: Path, everybody: bool
 ) -> None:
     """Registries clean up what no tag names any more; a private one's no may be a no to who asks."""
-    async with house(tmp_path, tag_ttl=0) as node:
+    async with open_node(tmp_path, tag_ttl=0) as node:
         first = await ask(node, augmented(registry))
         before = await pull(node, first.token)
         old = registry._tags["lab/tool", "1"]
@@ -151,13 +157,13 @@ async def test_what_a_registry_has_removed_is_answered_from_the_store(
 
 
 async def test_a_dry_run_gives_the_name_that_the_run_gets(registry: Registry, tmp_path: Path) -> None:
-    async with house(tmp_path) as node:
+    async with open_node(tmp_path) as node:
         dry, _ = await node.requests.submit(augmented(registry), NOBODY, {}, ABOUT, dry_run=True)
         assert (await ask(node, augmented(registry))).token == dry.token
 
 
 async def test_a_dry_run_that_does_not_wait_gives_it_too(registry: Registry, tmp_path: Path) -> None:
-    async with house(tmp_path) as node:
+    async with open_node(tmp_path) as node:
         registry.fault("/manifests/", delay=0.3, times=1)
         dry, _ = await node.requests.submit(augmented(registry), NOBODY, {}, ABOUT, dry_run=True, wait=0.0)
         assert dry.pin is None
@@ -171,13 +177,13 @@ async def test_of_two_nodes_that_bind_at_the_same_moment_one_is_right(registry: 
     shared = tmp_path / "shared"
     async with contextlib.AsyncExitStack() as stack:
         nodes = [
-            await stack.enter_async_context(house(tmp_path / str(number), shared=shared, tag_ttl=0))
+            await stack.enter_async_context(open_node(tmp_path / str(number), shared=shared, tag_ttl=0))
             for number in range(3)
         ]
         for turn in range(5):
             request = await undecided(registry, nodes[0], augmented(registry))
 
-            async def pulled(node: House, turn: int = turn, token: str = request.token) -> Digest:
+            async def pulled(node: Node, turn: int = turn, token: str = request.token) -> Digest:
                 move(registry, 10 * turn + nodes.index(node))
                 return await pull(node, token)
 
@@ -191,7 +197,7 @@ async def test_all_leaves_are_bound_together(registry: Registry, tmp_path: Path)
         for leaf in (registry_plan(registry.host, "lab/tool"),)
     )
     plan = AsIndex(members)  # type: ignore[arg-type]
-    async with house(tmp_path, tag_ttl=0) as node:
+    async with open_node(tmp_path, tag_ttl=0) as node:
         first = await ask(node, plan)
         before = await pull(node, first.token)
         move(registry, repository="lab/other")
@@ -203,7 +209,7 @@ async def test_all_leaves_are_bound_together(registry: Registry, tmp_path: Path)
 async def test_what_cannot_be_bound_is_not_answered(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OurError
 ) -> None:
-    async with house(tmp_path) as node:
+    async with open_node(tmp_path) as node:
         request = await undecided(registry, node, augmented(registry))
 
         async def bind(token: str, pin: Pin) -> Pin:
@@ -220,7 +226,7 @@ async def test_what_cannot_be_bound_is_not_answered(
 async def test_a_name_for_everybody_whose_pin_is_private_fails_with_a_sentence(
     registry: Registry, tmp_path: Path
 ) -> None:
-    async with house(tmp_path) as node:
+    async with open_node(tmp_path) as node:
         request = await undecided(registry, node, augmented(registry))
         known = await node.requests._known.look_up(request.token)
         private = await node.resolver.pin(augmented(registry), NOBODY)
@@ -231,7 +237,7 @@ async def test_a_name_for_everybody_whose_pin_is_private_fails_with_a_sentence(
         assert (await node.requests.find(request.token, NOBODY)).pin is None
 
 
-async def old_name(node: House, plan: Plan) -> str:
+async def old_name(node: Node, plan: Plan) -> str:
     """Keep a request as a version before 0.2 did."""
     token = await node.records.put(Record(plan, ANONYMOUS), {})
     assert token == asked_token(b"k" * 32, plan, ANONYMOUS)
@@ -241,7 +247,7 @@ async def old_name(node: House, plan: Plan) -> str:
 async def test_an_earlier_versions_name_is_bound_at_its_first_pull_and_not_given_again(
     registry: Registry, tmp_path: Path
 ) -> None:
-    async with house(tmp_path, tag_ttl=0) as node:
+    async with open_node(tmp_path, tag_ttl=0) as node:
         token = await old_name(node, augmented(registry))
         before = await pull(node, token)
         move(registry)
@@ -250,10 +256,10 @@ async def test_an_earlier_versions_name_is_bound_at_its_first_pull_and_not_given
 
 
 async def test_it_is_bound_to_what_this_node_has_answered(registry: Registry, tmp_path: Path) -> None:
-    async with house(tmp_path, tag_ttl=0) as node:
+    async with open_node(tmp_path, tag_ttl=0) as node:
         token = await old_name(node, augmented(registry))
         key, image = await node.resolver.realise(augmented(registry), NOBODY)
-        node.answers.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
+        node.served.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
         await node.database.write([])
         move(registry)
         assert await pull(node, token) == image.descriptor.digest
@@ -262,7 +268,7 @@ async def test_it_is_bound_to_what_this_node_has_answered(registry: Registry, tm
 async def test_what_only_another_version_makes_is_answered_while_it_is_here(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path) as node:
+    async with open_node(tmp_path) as node:
         request = await ask(node, augmented(registry))
         before = await pull(node, request.token)
         await node.database.write([])
@@ -271,7 +277,7 @@ async def test_what_only_another_version_makes_is_answered_while_it_is_here(
         other = Pin(request.pin.parts, "0.9")
         object.__setattr__(known.request, "pin", other)
         assert await pull(node, request.token) == before
-        node.answers.forget(answer_name(request.token))
+        node.served.forget(answer_name(request.token))
         await node.database.write([])
         with pytest.raises(NotFound, match=r"as another version of wavelet makes it \(maker 0\.9"):
             await pull(node, request.token)
@@ -288,11 +294,11 @@ async def test_whatever_happens_each_name_answers_one_digest(
     answered: dict[str, Digest] = {}
     evicted: set[str] = set()
     async with contextlib.AsyncExitStack() as stack:
-        nodes: dict[str, tuple[House, contextlib.AsyncExitStack]] = {}
+        nodes: dict[str, tuple[Node, contextlib.AsyncExitStack]] = {}
 
         async def start(name: str) -> None:
             mine = contextlib.AsyncExitStack()
-            nodes[name] = await mine.enter_async_context(house(tmp_path / name, shared=shared, tag_ttl=0)), mine
+            nodes[name] = await mine.enter_async_context(open_node(tmp_path / name, shared=shared, tag_ttl=0)), mine
 
         async def stop_all() -> None:
             for _, mine in nodes.values():

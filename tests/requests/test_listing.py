@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import ABOUT, AMD64, House, Making, house, package, registry_plan
 from msgspec.structs import replace
 
 from doubles.registry import Registry
+from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
 from wavelet.plan.conda import FromConda
 from wavelet.plan.identity import Identity
@@ -19,32 +19,32 @@ from wavelet.plan.plan import Plan
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.history import GRAIN, Entry, History
-from wavelet.requests.known import About
 from wavelet.requests.listing import Listed
 from wavelet.requests.progress import Failed, Pending, Ready
+from wavelet.requests.request_cache import About
 from wavelet.resolve.events import LogLine, PhaseBegan
 
 ANN, BOB = Identity(1001), Identity(1002)
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path / "state") as built:
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node(tmp_path / "state") as built:
         yield built
 
 
-async def submit(node: House, plan: Plan, identity: Identity, image: str, *notes: str) -> str:
+async def submit(node: Node, plan: Plan, identity: Identity, image: str, *notes: str) -> str:
     about = About(api="v1alpha2", image=image, notes=notes)
     request, _ = await node.requests.submit(plan, identity, {}, about, dry_run=False, wait=5.0)
     return request.token
 
 
-async def listed(node: House, identity: Identity, *, everybody: bool = False, limit: int = 10) -> list[Listed]:
+async def listed(node: Node, identity: Identity, *, everybody: bool = False, limit: int = 10) -> list[Listed]:
     await node.database.write([])  # what is written later is there
     return list(node.requests.listing.of(identity, everybody=everybody, limit=limit))
 
 
-async def test_users_see_their_own_and_administrators_all(node: House, registry: Registry) -> None:
+async def test_users_see_their_own_and_administrators_all(node: Node, registry: Registry) -> None:
     plan = registry_plan(registry.host, "lab/base")
     token = await submit(node, plan, ANN, "lab/base:1", "wave.build.repository (buildRepository): is not used")
     with pytest.raises(ImageNotFound):
@@ -63,7 +63,7 @@ async def test_users_see_their_own_and_administrators_all(node: House, registry:
     assert [each.entry.uid for each in await listed(node, ANN, everybody=True, limit=1)] == [1002]
 
 
-async def test_a_refusal_is_told_to_whom_it_was_said(node: House, registry: Registry) -> None:
+async def test_a_refusal_is_told_to_whom_it_was_said(node: Node, registry: Registry) -> None:
     with pytest.raises(ImageNotFound):
         await submit(node, registry_plan(registry.host, "lab/absent"), BOB, "lab/absent:1")
     [refused] = await listed(node, BOB)
@@ -74,7 +74,7 @@ async def test_a_refusal_is_told_to_whom_it_was_said(node: House, registry: Regi
     assert "lab/absent" not in told.value.message
 
 
-async def test_what_is_refused_as_it_stands_is_in_the_audit_log(node: House, tmp_path: Path) -> None:
+async def test_what_is_refused_as_it_stands_is_in_the_audit_log(node: Node, tmp_path: Path) -> None:
     """Fault D14: a 501 is a decision like any other."""
     audit = Audit(tmp_path / "audit.log")
     node.requests._audit = audit
@@ -92,7 +92,7 @@ async def test_what_is_refused_as_it_stands_is_in_the_audit_log(node: House, tmp
     }
 
 
-async def test_running_work_is_shown_and_looking_begins_none(node: House, registry: Registry) -> None:
+async def test_running_work_is_shown_and_looking_begins_none(node: Node, registry: Registry) -> None:
     node.conda.packages = (package("a"),)
     making = Making()
     node.makers.update(making.makers)
@@ -116,7 +116,7 @@ async def test_running_work_is_shown_and_looking_begins_none(node: House, regist
     assert (entry.state, entry.running) == (Ready(), None)
 
 
-async def test_what_a_newer_version_wrote_is_passed_over(node: House, registry: Registry) -> None:
+async def test_what_a_newer_version_wrote_is_passed_over(node: Node, registry: Registry) -> None:
     token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
     await node.database.write([("UPDATE outcomes SET outcome = ?", (b'{"asked_at": "never"}',))])
     assert History(node.database).outcome(token) is None
@@ -124,7 +124,7 @@ async def test_what_a_newer_version_wrote_is_passed_over(node: House, registry: 
     assert await listed(node, ANN) == []
 
 
-async def test_what_is_asked_for_often_is_written_down_once(node: House) -> None:
+async def test_what_is_asked_for_often_is_written_down_once(node: Node) -> None:
     entry = Entry(token="0" * 32, uid=1001, door="v1", image="lab/base:1", at=1000.0)
     for later in (entry, replace(entry, at=1001.0), replace(entry, at=1002.0, image="lab/base:2")):
         node.history.note(later)
@@ -135,7 +135,7 @@ async def test_what_is_asked_for_often_is_written_down_once(node: House) -> None
     assert [each.entry.at for each in await listed(node, ANN)] == [1003.0 + GRAIN]
 
 
-async def test_what_is_evicted_is_forgotten(node: House, registry: Registry) -> None:
+async def test_what_is_evicted_is_forgotten(node: Node, registry: Registry) -> None:
     token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
     await node.requests.evict(token, Identity(0), door="grpc")
     assert await listed(node, ANN) == []
@@ -149,9 +149,9 @@ def test_root_and_the_daemons_own_user_may_see_all() -> None:
 
 async def test_what_is_made_already_is_ready_at_the_first_look(tmp_path: Path, registry: Registry) -> None:
     """Fault A7: also where no outcome was kept, as on another node or of an older version."""
-    async with house(tmp_path / "state") as node:
+    async with open_node(tmp_path / "state") as node:
         token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
         await node.database.write([("DELETE FROM outcomes", ())])
-    async with house(tmp_path / "state") as node:
+    async with open_node(tmp_path / "state") as node:
         assert (await node.requests.status(token, ANN))[1] == Ready()
         assert (await listed(node, ANN))[0].state == Ready()

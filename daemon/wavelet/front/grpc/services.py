@@ -12,10 +12,10 @@ from wavelet.front.operations import State
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
+from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
-from wavelet.resolve.cache import Cache
-from wavelet.resolve.prefetch import Prefetcher
+from wavelet.requests.prefetch import Prefetcher
 from wavelet.resolve.resolver import Resolver
 from wavelet.upstream.credentials import Logins
 
@@ -36,7 +36,7 @@ class Reloads(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class Services:
     """See the module.
 
     Attributes:

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from house import ABOUT, AMD64, House, Making, house, package, registry_plan
 
 from doubles.registry import Registry
+from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, Unsolvable, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
@@ -24,14 +24,14 @@ PACKAGES = tuple(package(name) for name in ("a", "b", "c"))
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path / "state") as built:
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node(tmp_path / "state") as built:
         built.conda.packages = PACKAGES
         yield built
 
 
 @pytest.fixture
-def making(node: House) -> Making:
+def making(node: Node) -> Making:
     made = Making()
     node.makers.update(made.makers)
     return made
@@ -44,11 +44,11 @@ def asked(registry: Registry, *specs: str) -> FromConda:
 class Watcher:
     """Watches a request in a task, and has what it was told."""
 
-    def __init__(self, node: House, token: str) -> None:
+    def __init__(self, node: Node, token: str) -> None:
         self.events: list[Event] = []
         self.task = asyncio.create_task(self._watch(node, token))
 
-    async def _watch(self, node: House, token: str) -> None:
+    async def _watch(self, node: Node, token: str) -> None:
         async with aclosing(node.requests.watch(token, NOBODY)) as events:
             async for event in events:
                 self.events.append(event)
@@ -80,7 +80,7 @@ class Watcher:
         return [event.text.split(" s  ")[-1] for event in self.events if isinstance(event, LogLine)]
 
 
-async def test_two_requests_with_a_package_in_common(node: House, making: Making, registry: Registry) -> None:
+async def test_two_requests_with_a_package_in_common(node: Node, making: Making, registry: Registry) -> None:
     plans = [asked(registry, "one"), asked(registry, "two")]
     one = Watcher(node, (await node.submit(plans[0], wait=0.0, keep=False)).token)
     await one.until(PhaseBegan("solving"))
@@ -113,7 +113,7 @@ async def test_two_requests_with_a_package_in_common(node: House, making: Making
     assert again.events == []
 
 
-async def test_a_layer_is_verified_and_its_bytes_count(node: House, registry: Registry) -> None:
+async def test_a_layer_is_verified_and_its_bytes_count(node: Node, registry: Registry) -> None:
     blob = b"\x1f\x8b" + b"x" * 200_000
     digest = registry.add_blob("lab/base", blob)
     fault = registry.fault(digest, stall=100_000)
@@ -130,7 +130,7 @@ async def test_a_layer_is_verified_and_its_bytes_count(node: House, registry: Re
     await watcher.leave()
 
 
-async def test_a_failure_is_the_end_of_the_watch(node: House, registry: Registry) -> None:
+async def test_a_failure_is_the_end_of_the_watch(node: Node, registry: Registry) -> None:
     node.conda.error = Unsolvable("no such package")
     watcher = Watcher(node, (await node.submit(asked(registry, "absent"), wait=0.0, keep=False)).token)
     await watcher.until(PhaseBegan("solving"))
@@ -144,7 +144,7 @@ async def test_a_failure_is_the_end_of_the_watch(node: House, registry: Registry
     await node.until_tidy()
 
 
-async def test_who_leaves_last_ends_it_and_nothing_is_left(node: House, making: Making, registry: Registry) -> None:
+async def test_who_leaves_last_ends_it_and_nothing_is_left(node: Node, making: Making, registry: Registry) -> None:
     node.conda.go_on.set()
     plan = asked(registry, "one")
     token = (await node.submit(plan, wait=0.0, keep=False)).token
@@ -164,7 +164,7 @@ async def test_who_leaves_last_ends_it_and_nothing_is_left(node: House, making: 
     assert sorted(making.begun) == ["a", "b", "b", "c", "c"]  # what was ready stays ready
 
 
-async def test_a_kept_one_goes_on(node: House, making: Making, registry: Registry) -> None:
+async def test_a_kept_one_goes_on(node: Node, making: Making, registry: Registry) -> None:
     plan = asked(registry, "one")
     token = (await node.submit(plan, wait=0.0, keep=False)).token
     watcher = Watcher(node, token)
@@ -179,7 +179,7 @@ async def test_a_kept_one_goes_on(node: House, making: Making, registry: Registr
     assert (node.conda.begun, node.conda.cancelled) == (1, 0)
 
 
-async def test_a_caller_that_goes_away_while_it_waits(node: House, registry: Registry) -> None:
+async def test_a_caller_that_goes_away_while_it_waits(node: Node, registry: Registry) -> None:
     plan = asked(registry, "one")
     for keep in (False, True):
         asking = asyncio.create_task(node.submit(plan, wait=60.0, keep=keep))
@@ -198,7 +198,7 @@ async def test_a_caller_that_goes_away_while_it_waits(node: House, registry: Reg
     assert node.conda.begun == 3
 
 
-async def test_advice_is_what_its_reader_can_follow(node: House, registry: Registry) -> None:
+async def test_advice_is_what_its_reader_can_follow(node: Node, registry: Registry) -> None:
     """Fault E9: a Nextflow user sends no queries; what settled packages need is a command, or another version."""
 
     async def gone(_plan: object, _work: object) -> Image:

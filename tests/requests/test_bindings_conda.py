@@ -9,24 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from house import ABOUT, AMD64, House, Making, house, package, registry_plan
 
 from doubles.registry import Registry, small_layer
+from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, Plan, WithConfig
-from wavelet.requests.known import ContainerRequest
 from wavelet.requests.progress import Failed, State
+from wavelet.requests.request_cache import ContainerRequest
 
 BEFORE, AFTER = (package("a"), package("b")), (package("a"), package("c"))
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path / "state", tag_ttl=0) as built:
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node(tmp_path / "state", tag_ttl=0) as built:
         built.conda.packages = BEFORE
         built.conda.go_on.set()
         making = Making()
@@ -46,11 +46,11 @@ def with_bin(plan: FromConda) -> tuple[WithConfig, dict[Digest, bytes]]:
     return WithConfig(plan, ContainerConfig(layers=(layer,))), {layer.digest: blob}
 
 
-async def ask(node: House, plan: Plan, **more: object) -> tuple[ContainerRequest, State]:
+async def ask(node: Node, plan: Plan, **more: object) -> tuple[ContainerRequest, State]:
     return await node.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, **more)  # type: ignore[arg-type]
 
 
-async def pull(node: House, token: str) -> Digest:
+async def pull(node: Node, token: str) -> Digest:
     return (await node.requests.realise(token, NOBODY))[1].descriptor.digest
 
 
@@ -59,7 +59,7 @@ def notes(request: ContainerRequest) -> str:
 
 
 async def test_a_refresh_that_finds_other_packages_gives_another_name_and_says_so(
-    registry: Registry, node: House
+    registry: Registry, node: Node
 ) -> None:
     first, _ = await ask(node, specs(registry))
     before = await pull(node, first.token)
@@ -73,7 +73,7 @@ async def test_a_refresh_that_finds_other_packages_gives_another_name_and_says_s
     assert (await ask(node, specs(registry)))[0].token == second.token
 
 
-async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Registry, node: House) -> None:
+async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Registry, node: Node) -> None:
     first, _ = await ask(node, specs(registry))
     before = await pull(node, first.token)
     node.conda.packages = AFTER
@@ -91,7 +91,7 @@ async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Reg
     assert (await ask(node, specs(registry)))[0].token == second.token
 
 
-async def test_refreshes_of_one_moment_get_one_name(registry: Registry, node: House) -> None:
+async def test_refreshes_of_one_moment_get_one_name(registry: Registry, node: Node) -> None:
     first, _ = await ask(node, specs(registry))
     node.conda.packages = AFTER
     node.conda.go_on.clear()
@@ -106,7 +106,7 @@ async def test_refreshes_of_one_moment_get_one_name(registry: Registry, node: Ho
 
 
 async def test_who_goes_away_while_the_name_is_written_leaves_no_work(
-    registry: Registry, node: House, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing = asyncio.Event()
 
@@ -127,21 +127,21 @@ async def test_who_goes_away_while_the_name_is_written_leaves_no_work(
     assert node.conda.cancelled == node.conda.begun
 
 
-async def test_a_refresh_that_finds_the_same_keeps_the_name(registry: Registry, node: House) -> None:
+async def test_a_refresh_that_finds_the_same_keeps_the_name(registry: Registry, node: Node) -> None:
     first, _ = await ask(node, specs(registry))
     second, _ = await ask(node, specs(registry), refresh=True)
     assert second.token == first.token
     assert not notes(second)
 
 
-async def test_a_request_is_asked_for_again_with_the_layers_that_came_with_it(registry: Registry, node: House) -> None:
+async def test_a_request_is_asked_for_again_with_the_layers_that_came_with_it(registry: Registry, node: Node) -> None:
     plan, inline = with_bin(specs(registry))
     first, _ = await node.requests.submit(plan, NOBODY, inline, ABOUT, dry_run=False)
     assert await node.requests.asked(first.token, NOBODY) == (plan, inline)
 
 
 @pytest.mark.parametrize("kind", ["specs", "a lock", "a date"])
-async def test_another_base_is_another_name(registry: Registry, node: House, kind: str) -> None:
+async def test_another_base_is_another_name(registry: Registry, node: Node, kind: str) -> None:
     base = registry_plan(registry.host, "lab/base")
     plans: dict[str, Plan] = {
         "specs": specs(registry),
@@ -158,7 +158,7 @@ async def test_another_base_is_another_name(registry: Registry, node: House, kin
 
 
 async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_there_is_another(
-    registry: Registry, node: House
+    registry: Registry, node: Node
 ) -> None:
     """An index was wrong about a package: the first name was given for it, and nobody may answer it by others."""
     made = node.makers[FromLock]
@@ -180,7 +180,7 @@ async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_the
     await pull(node, again.token)
 
 
-async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Registry, node: House) -> None:
+async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Registry, node: Node) -> None:
     async def broken(plan: FromLock, work: object) -> Image:
         raise UpstreamBroken("b-1.0 is not what the index says")
 
@@ -197,7 +197,7 @@ async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Regi
     assert again.pin is None
 
 
-async def test_many_and_few_layers_are_different_names(registry: Registry, node: House) -> None:
+async def test_many_and_few_layers_are_different_names(registry: Registry, node: Node) -> None:
     many, _ = await ask(node, specs(registry))
     few, _ = await ask(node, replace(specs(registry), layers="few"))
     assert many.token != few.token

@@ -11,7 +11,7 @@ from wavelet.front.wave.errors import message_response
 
 
 @web.middleware
-async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer the errors of the middlewares behind this one, and for routes that there are not."""
     try:
         return await handler(request)

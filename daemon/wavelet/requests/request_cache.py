@@ -44,7 +44,7 @@ TTL = 30.0
 
 
 def answer_name(token: str) -> str:
-    """Return the name under which `Answers` keeps what a token has answered."""
+    """Return the name under which `ServedImages` keeps what a token has answered."""
     return f"wt/{token}"
 
 
@@ -93,7 +93,7 @@ class ContainerRequest:
 
 
 @dataclass(slots=True)
-class Known:
+class CachedRequest:
     """A request in memory, and how far it is; `size` is that of its record, in bytes."""
 
     request: ContainerRequest
@@ -102,7 +102,7 @@ class Known:
     progress: Progress
 
 
-class KnownRequests:
+class RequestCache:
     """The requests of one node.
 
     Attributes:
@@ -118,10 +118,10 @@ class KnownRequests:
         self._records = records
         self._history = history
         self._database = database
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._known: OrderedDict[str, CachedRequest] = OrderedDict()
         self._bytes = 0
 
-    async def look_up(self, token: str) -> Known:
+    async def look_up(self, token: str) -> CachedRequest:
         """Return a request.
 
         Raises:
@@ -141,7 +141,7 @@ class KnownRequests:
         known = self._known.get(token)  # whoever has looked it up at the same moment knows how far it is
         if known is None:
             progress = self._restored(token, self._history.outcome(token))
-            known = Known(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
+            known = CachedRequest(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known
             self._bytes += known.size
             while len(self._known) > IN_MEMORY or self._bytes > BYTES:
@@ -160,7 +160,7 @@ class KnownRequests:
     def _restored(self, token: str, outcome: Outcome | None) -> Progress:
         return Progress.restored(outcome, lambda each: self._history.settle(token, each), self.patience)
 
-    def describe(self, known: Known, about: About) -> None:
+    def describe(self, known: CachedRequest, about: About) -> None:
         """Keep what the first one who has asked for a request here says about it, and the notes on the last one."""
         first = known.request.about
         if first is None or first.notes != about.notes:

@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import AMD64, House, house, registry_plan
 
 from doubles.registry import Registry, small_layer
+from lab.node import AMD64, Node, open_node, registry_plan
 from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.source import FromRegistry
-from wavelet.resolve.cache import Cache
-from wavelet.resolve.prefetch import Prefetcher
+from wavelet.requests.cache import Cache
+from wavelet.requests.prefetch import Prefetcher
 from wavelet.store.space import Counted
 
 SHARED = small_layer({"shared": b"by both" * 500})
@@ -31,10 +31,10 @@ async def registry() -> AsyncIterator[Registry]:
 class Held:
     """A house with two images that share a layer; `digests` are manifest, configuration, own layer, shared layer."""
 
-    def __init__(self, node: House, host: str) -> None:
+    def __init__(self, node: Node, host: str) -> None:
         self.node = node
         self.host = host
-        self.cache = Cache(node.store, node.answers)
+        self.cache = Cache(node.store, node.served)
         self.digests: dict[str, list[Digest]] = {}
 
     async def add(self, registry: Registry, name: str) -> None:
@@ -43,7 +43,7 @@ class Held:
         await self.take(registry_plan(self.host, name))
 
     async def take(self, *plans: FromRegistry, lease: float = -1.0) -> None:
-        prefetcher = Prefetcher(self.node.resolver, self.node.store, self.node.answers)
+        prefetcher = Prefetcher(self.node.resolver, self.node.store, self.node.served)
         taken = [each async for each in prefetcher.take(plans, NOBODY, concurrency=1, lease=lease)]
         assert taken[-1].done, taken[-1].error
 
@@ -53,7 +53,7 @@ class Held:
 
 @pytest.fixture
 async def held(tmp_path: Path, registry: Registry) -> AsyncIterator[Held]:
-    async with house(tmp_path / "state") as node:
+    async with open_node(tmp_path / "state") as node:
         made = Held(node, registry.host)
         for name in ("lab/one", "lab/two"):
             await made.add(registry, name)
@@ -116,11 +116,11 @@ async def test_pins_hold_for_what_comes_later_and_after_a_restart(
     await held.take(registry_plan(held.host, "lab/one"))
     await held.cache.collect()
     assert held.here("lab/one") == [True] * 4
-    held.node.answers.forget(f"{held.host}/lab/one")
+    held.node.served.forget(f"{held.host}/lab/one")
     assert [each.name for each in held.cache.images() if each.pinned] == [f"{held.host}/lab/one:1"]
     async with contextlib.AsyncExitStack() as stack:
         await held.node._stack.aclose()
-        again = Held(await stack.enter_async_context(house(tmp_path / "state")), held.host)
+        again = Held(await stack.enter_async_context(open_node(tmp_path / "state")), held.host)
         again.digests = held.digests
         await again.cache.collect()
         assert again.here("lab/one") == [True] * 4

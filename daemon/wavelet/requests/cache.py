@@ -15,7 +15,7 @@ from wavelet.errors import CallerError, InvalidDigest, NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.reference import Reference
-from wavelet.resolve.memo import Answered, Answers
+from wavelet.requests.served import ServedImage, ServedImages
 from wavelet.store.content import ContentStore
 from wavelet.store.pins import Pinned
 from wavelet.store.space import Counted
@@ -60,16 +60,16 @@ class Stats:
 class Cache:
     """See the module. All methods are called in the loop's thread."""
 
-    def __init__(self, store: ContentStore, answers: Answers) -> None:
+    def __init__(self, store: ContentStore, served: ServedImages) -> None:
         self._store = store
-        self._answers = answers
+        self._served = served
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def images(self) -> Iterator[Kept]:
         """Yield the images of which something is in the store, and those that are pinned; the last used first."""
         seen: set[tuple[str, Digest]] = set()
-        for answered in self._answers.all():
+        for answered in self._served.all():
             digest = answered.image.descriptor.digest
             kept = self._kept(answered.reference, digest, _sizes(answered.image), answered.at)
             if (kept.size or kept.pinned) and (kept.name, digest) not in seen:
@@ -150,7 +150,7 @@ class Cache:
 
     def _named(self, name: str) -> list[tuple[Pinned, Mapping[Digest, int]]]:
         """Return the images that a name or digest means, with their members' sizes; or the blob."""
-        answers = list(self._answers.all())
+        answers = list(self._served.all())
         digest = _digest(name)
         found = [each for each in answers if _means(each, name, digest)]
         # With an index go those of its platforms that were pulled by the same name.
@@ -180,7 +180,7 @@ def _digest(name: str) -> Digest | None:
         return None
 
 
-def _means(answered: Answered, name: str, digest: Digest | None) -> bool:
+def _means(answered: ServedImage, name: str, digest: Digest | None) -> bool:
     if digest is not None:
         return answered.image.descriptor.digest == digest
     own = answered.image.descriptor.digest

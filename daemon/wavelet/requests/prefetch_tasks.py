@@ -16,7 +16,7 @@ LOOK = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PrefetchStatus:
     """How far one image is.
 
     Attributes:
@@ -40,13 +40,13 @@ class Taken:
         return self.done or self.error is not None
 
 
-class Taking(Protocol):
+class PrefetchTask(Protocol):
     """One image on its way."""
 
     done: bool
     error: WaveletError | None
 
-    def now(self) -> Taken:
+    def now(self) -> PrefetchStatus:
         """Return how far it is."""
 
     async def take(self) -> None:
@@ -57,14 +57,14 @@ class Taking(Protocol):
         """
 
 
-async def follow(images: Sequence[Taking], concurrency: int) -> AsyncGenerator[Taken, None]:
+async def run_all(images: Sequence[PrefetchTask], concurrency: int) -> AsyncGenerator[PrefetchStatus, None]:
     """Take images in, at most `concurrency` at one time; yield each at its start, as it goes, and at its end.
 
     One that fails stops no other. When this is closed, all that has not ended is cancelled.
     """
     places = asyncio.Semaphore(concurrency)
     tasks = [asyncio.create_task(_attempt(each, places), name="prefetch") for each in images]
-    said = [Taken(index) for index in range(len(images))]
+    said = [PrefetchStatus(index) for index in range(len(images))]
     try:
         for first in said[:]:
             yield first
@@ -81,7 +81,7 @@ async def follow(images: Sequence[Taking], concurrency: int) -> AsyncGenerator[T
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _attempt(image: Taking, places: asyncio.Semaphore) -> None:
+async def _attempt(image: PrefetchTask, places: asyncio.Semaphore) -> None:
     try:
         async with places:
             await image.take()

@@ -10,15 +10,15 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from house import House, house, registry_plan
 
 from doubles.registry import Registry, small_layer
+from lab.node import Node, open_node, registry_plan
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Plan, WithConfig
-from wavelet.resolve.prefetch import Prefetcher
-from wavelet.resolve.taking import Taken
+from wavelet.requests.prefetch import Prefetcher
+from wavelet.requests.prefetch_tasks import PrefetchStatus
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ async def registry() -> AsyncIterator[Registry]:
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path / "state") as built:
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node(tmp_path / "state") as built:
         yield built
 
 
@@ -39,9 +39,9 @@ def add(registry: Registry, name: str) -> list[Digest]:
     return [Digest(image["manifest"]), Digest(image["config"]), *map(Digest, image["layers"])]
 
 
-async def take(node: House, *plans: Plan, names: Sequence[str] = ()) -> dict[int, list[Taken]]:
-    told: dict[int, list[Taken]] = defaultdict(list)
-    taking = Prefetcher(node.resolver, node.store, node.answers).take(
+async def take(node: Node, *plans: Plan, names: Sequence[str] = ()) -> dict[int, list[PrefetchStatus]]:
+    told: dict[int, list[PrefetchStatus]] = defaultdict(list)
+    taking = Prefetcher(node.resolver, node.store, node.served).take(
         plans, NOBODY, concurrency=2, lease=600.0, names=names
     )
     async with aclosing(taking) as taken:
@@ -50,7 +50,7 @@ async def take(node: House, *plans: Plan, names: Sequence[str] = ()) -> dict[int
     return told
 
 
-async def test_images_and_one_that_fails(node: House, registry: Registry) -> None:
+async def test_images_and_one_that_fails(node: Node, registry: Registry) -> None:
     digests = add(registry, "lab/one") + add(registry, "lab/two")
     broken = add(registry, "lab/broken")
     registry.fault(broken[-1], corrupt=50)
@@ -58,7 +58,7 @@ async def test_images_and_one_that_fails(node: House, registry: Registry) -> Non
     names = ["lab/one", "lab/absent", "lab/broken"]
     plans: list[Plan] = [*(registry_plan(registry.host, name) for name in names), augmented]
     told = await take(node, *plans, names=["", "", "", "wt/0123/lab/two:1"])
-    assert all(each[0] == Taken(index) for index, each in told.items())
+    assert all(each[0] == PrefetchStatus(index) for index, each in told.items())
     assert [each[-1].done for each in told.values()] == [True, False, False, True]
     assert isinstance(told[1][-1].error, ImageNotFound)
     assert isinstance(told[2][-1].error, UpstreamBroken)
@@ -72,16 +72,16 @@ async def test_images_and_one_that_fails(node: House, registry: Registry) -> Non
         assert abs((safe.leased_until(digest) or 0) - time.time() - 600) < 30
     assert safe.leased_until(broken[2]) is None
     assert not safe._holds
-    assert next(node.answers.images(f"{registry.host}/lab/one")).descriptor.digest == digests[0]
-    assert next(node.answers.images("wt/0123")).descriptor.digest == told[3][-1].digest
+    assert next(node.served.images(f"{registry.host}/lab/one")).descriptor.digest == digests[0]
+    assert next(node.served.images("wt/0123")).descriptor.digest == told[3][-1].digest
 
 
-async def test_how_far_it_is_and_leaving_it(node: House, registry: Registry) -> None:
+async def test_how_far_it_is_and_leaving_it(node: Node, registry: Registry) -> None:
     layer = small_layer({"file": bytes(range(256))})
     image = registry.add_image("lab/slow", "1", [layer, b"x" * 300_000])
     small = [image["size"], len(registry._blobs["lab/slow", image["config"]]), len(layer)]
     fault = registry.fault(image["layers"][1], stall=150_000)
-    taking = Prefetcher(node.resolver, node.store, node.answers).take(
+    taking = Prefetcher(node.resolver, node.store, node.served).take(
         [registry_plan(registry.host, "lab/slow")], NOBODY, concurrency=1, lease=600.0
     )
     async with aclosing(taking) as taken, asyncio.timeout(5):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from house import House, house, registry_plan
 from test_bindings import ask, move, old_name, pull
 
 from doubles.registry import Registry, small_layer
+from lab.node import Node, open_node, registry_plan
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
-from wavelet.requests.known import answer_name
+from wavelet.requests.request_cache import answer_name
 
 BLOB = small_layer({"added": b"yes"})
 
@@ -26,11 +26,11 @@ def at(registry: Registry, place: str) -> WithConfig:
     return WithConfig(registry_plan(registry.host, "lab/tool"), ContainerConfig(layers=(layer,)))
 
 
-async def empty(node: House) -> None:
+async def empty(node: Node) -> None:
     await node.store.evict([digest for digest, _, _ in node.store.listing()])
 
 
-async def take(node: House, token: str) -> None:
+async def take(node: Node, token: str) -> None:
     """Pull an image and open all that it has."""
     _, image = await node.requests.realise(token, NOBODY)
     for content in image.contents:
@@ -40,7 +40,7 @@ async def take(node: House, token: str) -> None:
 async def test_a_ready_name_is_made_again_of_where_the_last_request_says_its_layers_are(
     registry: Registry, tmp_path: Path
 ) -> None:
-    async with house(tmp_path / "node") as node:
+    async with open_node(tmp_path / "node") as node:
         token = (await ask(node, at(registry, "lab/here"))).token
         before = await pull(node, token)
         assert (await ask(node, at(registry, "lab/there"))).token == token
@@ -53,10 +53,10 @@ async def test_a_ready_name_is_made_again_of_where_the_last_request_says_its_lay
 async def test_an_earlier_versions_name_is_bound_to_what_it_answered_wherever_its_layers_were(
     registry: Registry, tmp_path: Path
 ) -> None:
-    async with house(tmp_path / "node", tag_ttl=0) as node:
+    async with open_node(tmp_path / "node", tag_ttl=0) as node:
         token = await old_name(node, at(registry, "lab/here"))
         key, image = await node.resolver.realise(at(registry, "lab/there"), NOBODY)
-        node.answers.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
+        node.served.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
         await node.database.write([])
         move(registry)
         assert await pull(node, token) == image.descriptor.digest

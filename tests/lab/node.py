@@ -1,4 +1,4 @@
-"""The rooms behind the doors, in the test's process: a real store, packages solved for and made by the test."""
+"""A node without its doors, in the test's process: a real store, packages solved for and made by the test."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.history import History
-from wavelet.requests.known import About, ContainerRequest, KnownRequests
 from wavelet.requests.naming import Naming
 from wavelet.requests.patience import Patience
+from wavelet.requests.request_cache import About, ContainerRequest, RequestCache
+from wavelet.requests.served import ServedImages
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.contents import Contents
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import makers
-from wavelet.resolve.memo import Answers, Memo
+from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
@@ -99,8 +100,8 @@ class Conda:
         return False
 
 
-class House:
-    """All rooms of a node. `conda` and `makers` are the test's to set; nodes may share a directory."""
+class Node:
+    """All services of a node. `conda` and `makers` are the test's to set; nodes may share a directory."""
 
     def __init__(
         self, state: Path, stack: contextlib.AsyncExitStack, limit: int, shared: Path | None, tag_ttl: float
@@ -117,7 +118,7 @@ class House:
         stack.push_async_callback(self.store.close)
         self.conda = Conda(())
 
-    async def build(self) -> House:
+    async def build(self) -> Node:
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
         own = self.state / "records.db"
         self.records: Records = (
@@ -150,18 +151,18 @@ class House:
             store, upstream, logins, pinner, grants, contents, named, memo, conda, journals, tools, self.makers
         )
         stack.push_async_callback(self.resolver.close)
-        self.answers = Answers(database, memo, 3600)
+        self.served = ServedImages(database, memo, 3600)
         self.history = History(database)
         rules = AccessRules(0)
-        self.bindings = Bindings(self.resolver, records, memo, self.answers)
+        self.bindings = Bindings(self.resolver, records, memo, self.served)
         stack.push_async_callback(self.bindings.close)
         self.requests = ContainerRequests(
             self.resolver,
             records,
-            KnownRequests(records, self.history, database, Patience(), lifetime=3600),
+            RequestCache(records, self.history, database, Patience(), lifetime=3600),
             self.history,
             named,
-            self.answers,
+            self.served,
             Naming(records, logins, named, KEY),
             self.bindings,
             rules,
@@ -188,12 +189,12 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(
+async def open_node(
     state: Path, limit: int = 10**9, *, shared: Path | None = None, tag_ttl: float = 300
-) -> AsyncIterator[House]:
-    """Build a node's rooms, and shut them at the end; `shared` is where its records are, if not in itself."""
+) -> AsyncIterator[Node]:
+    """Build the services of a node, and close them at the end; `shared` is where its records are, if not in itself."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await House(state, stack, limit, shared, tag_ttl).build()
+        yield await Node(state, stack, limit, shared, tag_ttl).build()
 
 
 def registry_plan(host: str, repository: str, tag: str = "1") -> FromRegistry:

@@ -14,10 +14,10 @@ from wavelet.plan.conda import FromConda
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
+from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
+from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import asking
-from wavelet.resolve.memo import Answers
 from wavelet.resolve.resolver import Resolver
-from wavelet.resolve.taking import Taken, follow
 from wavelet.store.content import ContentStore
 from wavelet.store.growing import Growing
 
@@ -28,10 +28,10 @@ BLOBS_AT_ONCE = 3
 class Prefetcher:
     """See the module."""
 
-    def __init__(self, resolver: Resolver, store: ContentStore, answers: Answers) -> None:
+    def __init__(self, resolver: Resolver, store: ContentStore, served: ServedImages) -> None:
         self._resolver = resolver
         self._store = store
-        self._answers = answers
+        self._served = served
 
     def take(
         self,
@@ -41,7 +41,7 @@ class Prefetcher:
         concurrency: int,
         lease: float,
         names: Sequence[str] = (),
-    ) -> AsyncGenerator[Taken, None]:
+    ) -> AsyncGenerator[PrefetchStatus, None]:
         """Take images in, and yield how far they are: each at its start, as it goes, and at its end.
 
         One that fails stops no other. Close it at the end; what nobody else waits for ends then, but for fetches of
@@ -56,17 +56,17 @@ class Prefetcher:
                 images of registries have their own.
         """
         images = [
-            _Image(self._resolver, self._store, self._answers, index, plan, identity, lease, name)
+            _Image(self._resolver, self._store, self._served, index, plan, identity, lease, name)
             for index, (plan, name) in enumerate(zip(plans, names or [""] * len(plans), strict=True))
         ]
-        return follow(images, concurrency)
+        return run_all(images, concurrency)
 
 
 @dataclass(slots=True)
 class _Image:
     resolver: Resolver
     store: ContentStore
-    answers: Answers
+    served: ServedImages
     index: int
     plan: Plan
     identity: Identity
@@ -77,16 +77,16 @@ class _Image:
     done: bool = False
     error: WaveletError | None = None
 
-    def now(self) -> Taken:
-        """See `Taking`."""
+    def now(self) -> PrefetchStatus:
+        """See `PrefetchTask`."""
         if self.image is None:
-            return Taken(self.index, error=self.error)
+            return PrefetchStatus(self.index, error=self.error)
         total = sum(content.descriptor.size for content in self.image.contents)
         done = sum(each.received if isinstance(each, Growing) else each for each in self.blobs.values())
-        return Taken(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
+        return PrefetchStatus(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
 
     async def take(self) -> None:
-        """See `Taking`."""
+        """See `PrefetchTask`."""
         with asking(keep=False):
             key, image = await self.resolver.realise(self.plan, self.identity)
             await self.resolver.may_read(image, self.identity)
@@ -99,10 +99,10 @@ class _Image:
                 self.store.lease(image.closure, time.time() + self.lease)
         answered = _answered(self.plan, self.name)
         if answered is not None:
-            self.answers.put(answered[0], key, answered[1])
+            self.served.put(answered[0], key, answered[1])
             path, colon, tag = answered[1].rpartition(":")
             if colon and path == answered[0] and isinstance(self.plan, FromConda):
-                self.answers.tag(path, tag, key)
+                self.served.tag(path, tag, key)
 
     async def _open_each(self, contents: Iterator[Content]) -> None:
         for content in contents:
@@ -117,7 +117,7 @@ class _Image:
 
 
 def _answered(plan: Plan, name: str) -> tuple[str, str] | None:
-    """Return under which name `Answers` keeps what is pulled by `name` (without authority), and that name."""
+    """Return under which name `ServedImages` keeps what is pulled by `name` (without authority), and that name."""
     if isinstance(plan, FromRegistry):
         return str(plan.reference.repository), str(plan.reference)
     path, _, _ = name.partition("@")

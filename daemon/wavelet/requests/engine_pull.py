@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from wavelet.errors import EngineFailed, InvalidDigest, NotServed, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.resolve.engine_address import TCP, UNIX, Engine, chosen_address, parse_address
-from wavelet.resolve.taking import Taken, follow
+from wavelet.requests.engine_address import TCP, UNIX, Engine, chosen_address, parse_address
+from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -69,7 +69,7 @@ def _usual(engine: Engine) -> list[Path]:
 
 def into_engine(
     names: Sequence[str], engine: Engine, address: str, *, concurrency: int, platform: str = ""
-) -> AsyncGenerator[Taken, None]:
+) -> AsyncGenerator[PrefetchStatus, None]:
     """Have an engine pull images, and yield how far they are: each at its start, as it goes, and at its end.
 
     One that fails stops no other: its error is `EngineFailed`, with the engine's own words. Close it at the end.
@@ -82,7 +82,7 @@ def into_engine(
         platform: to choose from an index; the engine's own if it is empty.
     """
     images = [_Image(index, name, engine, address, platform) for index, name in enumerate(names)]
-    return follow(images, concurrency)
+    return run_all(images, concurrency)
 
 
 @dataclass(slots=True)
@@ -99,14 +99,14 @@ class _Image:
     done: bool = False
     error: WaveletError | None = None
 
-    def now(self) -> Taken:
-        """See `Taking`."""
+    def now(self) -> PrefetchStatus:
+        """See `PrefetchTask`."""
         parts = list(self.parts.values())
         sizes = sum(done for done, _ in parts), sum(total for _, total in parts)
-        return Taken(self.index, *sizes, self.digest, self.done, self.error)
+        return PrefetchStatus(self.index, *sizes, self.digest, self.done, self.error)
 
     async def take(self) -> None:
-        """See `Taking`."""
+        """See `PrefetchTask`."""
         stopping = threading.Event()
         try:
             async with asyncio.timeout(PULL_LIMIT):

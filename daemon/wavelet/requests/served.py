@@ -1,0 +1,160 @@
+"""The images that each name has answered: together they are what the name may hand out."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wavelet.ages import is_within
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, Image
+from wavelet.resolve.memo import Memo
+from wavelet.store.database import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (name TEXT, key TEXT, at REAL, PRIMARY KEY (name, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pulled (name TEXT, key TEXT, reference TEXT, PRIMARY KEY (name, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tags (name TEXT, tag TEXT, key TEXT, at REAL, PRIMARY KEY (name, tag)) WITHOUT ROWID;
+"""
+
+NAMES_IN_MEMORY = 4096
+LATEST_ANSWERS = 1024
+"""Answers that are listed though their rows may not be written yet."""
+
+IMAGES_OF_A_NAME = 256
+"""Images that are looked through for a digest; of a repository's older ones the upstream is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedImage:
+    """An image that `name` has answered at a time (unix seconds), last when `reference` was pulled."""
+
+    name: str
+    reference: str
+    image: Image
+    at: float
+
+
+class ServedImages:
+    """Which images each name has answered within `retention` seconds; together they are what the name may hand out."""
+
+    def __init__(self, database: Database, memo: Memo, retention: float) -> None:
+        self._database = database
+        self._memo = memo
+        self.retention = retention
+        self._hot: OrderedDict[str, dict[str, float]] = OrderedDict()
+        self._latest: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._hot_tags: OrderedDict[str, dict[str, tuple[str, float]]] = OrderedDict()
+
+    def put(self, name: str, key: str, reference: str = "") -> None:
+        """Remember that `name` has answered the image with `key`, when `reference` was pulled (without authority)."""
+        now = time.time()
+        keys = self._keys(name)
+        if not is_within(keys.get(key, 0.0), now, self.retention / 100):
+            self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
+            if reference:
+                self._database.write_later("INSERT OR REPLACE INTO pulled VALUES (?, ?, ?)", name, key, reference)
+            self._latest[name, key] = now, reference
+            if len(self._latest) > LATEST_ANSWERS:
+                self._latest.popitem(last=False)
+            keys.pop(key, None)  # the latest is kept last
+            keys[key] = now
+            if len(keys) > IMAGES_OF_A_NAME:
+                del keys[next(iter(keys))]
+
+    def tag(self, name: str, tag: str, key: str) -> None:
+        """Remember that `name` has answered a tag with the image with `key`."""
+        now = time.time()
+        known = self._tags(name).get(tag)
+        if known is None or known[0] != key or abs(now - known[1]) > self.retention / 100:
+            self._database.write_later("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", name, tag, key, now)
+            self._tags(name)[tag] = key, now
+
+    def tags(self, name: str) -> Iterator[tuple[str, Image]]:
+        """Yield the tags that a name has answered, in their order, each with its image."""
+        now = time.time()
+        for tag, (key, at) in sorted(self._tags(name).items()):
+            image = self._memo.get(key) if is_within(at, now, self.retention) else None
+            if image is not None:
+                yield tag, image
+
+    def images(self, name: str) -> Iterator[Image]:
+        """Yield the images, latest first."""
+        now = time.time()
+        keys = self._keys(name)
+        for key, at in reversed(keys.items()):
+            image = self._memo.get(key) if is_within(at, now, self.retention) else None
+            if image is not None:
+                yield image
+
+    def all(self) -> Iterator[ServedImage]:
+        """Yield every answer, the latest first."""
+        now = time.time()
+        rows = self._database.read(
+            "SELECT name, key, at, reference FROM answers LEFT JOIN pulled USING (name, key) WHERE at BETWEEN ? AND ?",
+            now - self.retention,
+            now,
+        )
+        known = {(name, key): (at, reference) for name, key, at, reference in rows} | self._latest
+        for (name, key), (at, reference) in sorted(known.items(), key=lambda item: -item[1][0]):
+            image = self._memo.peek(key) if at <= now else None
+            if image is not None:
+                yield ServedImage(name, reference or f"{name}@{image.descriptor.digest}", image, at)
+
+    def keys_by_tag(self, name: str) -> list[str]:
+        """Return the keys of what a name has answered to a tag, latest first; what is a moment old may be missing."""
+        sql = (
+            "SELECT key FROM answers JOIN pulled USING (name, key) WHERE name = ? AND at BETWEEN ? AND ? "
+            "AND instr(reference, '@') = 0 ORDER BY at DESC"
+        )
+        now = time.time()
+        return [key for (key,) in self._database.read(sql, name, now - self.retention, now)]
+
+    def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
+        """Return what `digest` is in the closure of `name`, and the image that it belongs to."""
+        for image in self.images(name):
+            content = image.closure.get(digest)
+            if content is not None:
+                return image, content
+        return None
+
+    def forget(self, name: str) -> None:
+        """Forget all that a name has answered."""
+        self._hot.pop(name, None)
+        for answer in [answer for answer in self._latest if answer[0] == name]:
+            del self._latest[answer]
+        self._database.write_later("DELETE FROM answers WHERE name = ?", name)
+        self._database.write_later("DELETE FROM pulled WHERE name = ?", name)
+        self._hot_tags.pop(name, None)
+        self._database.write_later("DELETE FROM tags WHERE name = ?", name)
+
+    def expire(self) -> None:
+        """Forget answers that are past the retention time."""
+        now = time.time()
+        self._database.write_later("DELETE FROM answers WHERE at NOT BETWEEN ? AND ?", now - self.retention, now)
+        self._database.write_later("DELETE FROM tags WHERE at NOT BETWEEN ? AND ?", now - self.retention, now)
+        self._database.write_later("DELETE FROM pulled WHERE (name, key) NOT IN (SELECT name, key FROM answers)")
+
+    def _tags(self, name: str) -> dict[str, tuple[str, float]]:
+        tags = self._hot_tags.get(name)
+        if tags is None:
+            sql = "SELECT tag, key, at FROM tags WHERE name = ? ORDER BY at DESC LIMIT ?"
+            tags = {tag: (key, at) for tag, key, at in self._database.read(sql, name, IMAGES_OF_A_NAME)}
+            self._hot_tags[name] = tags
+            if len(self._hot_tags) > NAMES_IN_MEMORY:
+                self._hot_tags.popitem(last=False)
+        return tags
+
+    def _keys(self, name: str) -> dict[str, float]:
+        keys = self._hot.get(name)
+        if keys is None:
+            sql = "SELECT key, at FROM answers WHERE name = ? ORDER BY at DESC LIMIT ?"
+            keys = dict(reversed(self._database.read(sql, name, IMAGES_OF_A_NAME)))
+            self._hot[name] = keys
+            if len(self._hot) > NAMES_IN_MEMORY:
+                self._hot.popitem(last=False)
+        else:
+            self._hot.move_to_end(name)
+        return keys

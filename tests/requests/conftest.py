@@ -1,0 +1,25 @@
+"""What all tests of this room have in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from doubles.registry import Registry
+from wavelet.requests import binding
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have who does not wait for a pin get a name without one, as where a registry takes its time."""
+    monkeypatch.setattr(binding, "NAME_WAIT", 0.0)
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    """Return a registry with a tool, and a base for packages."""
+    async with Registry() as running:
+        running.add_image("lab/tool", "1")
+        running.add_image("lab/base", "1")
+        yield running

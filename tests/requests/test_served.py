@@ -1,0 +1,136 @@
+"""The images that names have answered, across restarts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, FromUpstream, Image
+from wavelet.image.manifest import Descriptor
+from wavelet.image.reference import Reference, Repository
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.source import FromRegistry
+from wavelet.requests import served as module
+from wavelet.requests.served import ServedImages
+from wavelet.resolve import memo
+from wavelet.resolve.memo import Memo
+from wavelet.store.database import Database
+
+RETENTION = 1000.0
+
+
+def image(name: str, *more: str) -> Image:
+    repository = Repository("quay.io", "a/b")
+    contents = [
+        Content(Descriptor("x", Digest.of(each.encode()), 1), FromUpstream(repository)) for each in (name, *more)
+    ]
+    return Image.of(contents[0].descriptor, contents)
+
+
+class Node:
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path / "node.db", memo.SCHEMA + module.SCHEMA, synchronous="NORMAL")
+        self.memo = Memo(self.database)
+        self.served = ServedImages(self.database, self.memo, RETENTION)
+
+    async def make(self, name: str, *more: str) -> str:
+        plan = FromRegistry(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
+        await self.memo.put(key_of(plan), plan, image(name, *more))
+        return key_of(plan)
+
+    def found(self, name: str, content: str) -> bool:
+        return self.served.find(name, Digest.of(content.encode())) is not None
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Node]]:
+    """Return a function that starts a node on the test's database, after the last one was stopped."""
+    running: list[Node] = []
+
+    def started() -> Node:
+        while running:
+            running.pop().database.close()
+        running.append(Node(tmp_path))
+        return running[0]
+
+    yield started
+    while running:
+        running.pop().database.close()
+
+
+async def test_a_name_hands_out_all_that_it_has_answered(start: Callable[[], Node]) -> None:
+    node = start()
+    node.served.put("name", await node.make("old", "old layer", "shared"))
+    node.served.put("name", await node.make("new", "new layer", "shared"))
+    node.served.put("other", await node.make("third"))
+    for restarted in (False, True):
+        each = start() if restarted else node
+        assert [found.descriptor.digest for found in each.served.images("name")] == [
+            Digest.of(b"new"),
+            Digest.of(b"old"),
+        ]
+        assert all(each.found("name", content) for content in ("old", "old layer", "new", "new layer", "shared"))
+        assert not each.found("name", "third")
+        assert not each.found("nobody", "old")
+
+
+async def test_what_was_answered_is_kept_for_the_retention_time(
+    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, now = start(), time.time()
+    old, new = await node.make("old"), await node.make("new")
+    node.served.put("name", old)
+    monkeypatch.setattr(time, "time", lambda: now + RETENTION - 10)
+    node.served.put("name", new)
+    assert node.found("name", "old")
+    monkeypatch.setattr(time, "time", lambda: now + RETENTION + 10)
+    for restarted in (False, True):
+        each = start() if restarted else node
+        assert not each.found("name", "old")
+        assert each.found("name", "new")
+    node = start()
+    node.served.put("name", old)
+    assert node.found("name", "old")
+
+
+async def test_a_forgotten_name_hands_out_nothing(start: Callable[[], Node]) -> None:
+    node = start()
+    node.served.put("name", await node.make("one"))
+    node.served.forget("name")
+    assert not node.found("name", "one")
+    assert not start().found("name", "one")
+
+
+async def test_what_is_in_memory_is_bounded(start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memo, "IMAGES_IN_MEMORY", 2)
+    monkeypatch.setattr(module, "NAMES_IN_MEMORY", 2)
+    node = start()
+    keys = [await node.make(f"image {n}") for n in range(5)]
+    for number, key in enumerate(keys):
+        node.served.put(f"name {number}", key)
+    assert len(node.memo._hot) == len(node.served._hot) == 2
+    await node.database.write([])
+    assert all(node.found(f"name {n}", f"image {n}") for n in range(5))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_answers_of_a_clock_that_was_ahead_are_past(
+    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    """Fault D2, of what a name hands out."""
+    node = start()
+    now = time.time()
+    key = await node.make("a")
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + 400 * 86400)
+        node.served.put("name", key)
+        assert node.found("name", "a")
+    node = start() if restarted else node
+    assert not node.found("name", "a")
+    assert list(node.served.all()) == []
+    node.served.put("name", key)
+    assert node.found("name", "a")
