@@ -6,10 +6,12 @@ one would collect logins or make this machine ask its neighbours, so the realm h
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from wavelet.upstream.addresses import is_loopback, literal
@@ -21,15 +23,8 @@ _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"=][^\s"]*))')
 _SCHEME = re.compile(rf"({_WORD})(?:\s+(.*))?", re.DOTALL)
 
-_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "mil", "ne", "net", "or", "org"})
-_SHARED_DOMAINS = frozenset(
-    {
-        "amazonaws.com", "appspot.com", "azurecr.io", "azurewebsites.net", "cloudfront.net", "duckdns.org", "fly.dev",
-        "github.io", "gitlab.io", "herokuapp.com", "netlify.app", "ngrok.app", "ngrok.io", "nip.io", "onrender.com",
-        "pages.dev", "run.app", "sslip.io", "vercel.app", "web.app", "windows.net", "workers.dev",
-    }
-)  # fmt: skip
-"""Domains whose subdomains belong to strangers. With `_SECOND_LEVEL` a short stand-in for the public suffix list."""
+_TENANTS = ("amazonaws.com", "azurecr.io", "windows.net", "nip.io", "sslip.io")
+"""Domains below which strangers have names, and which the public suffix list has not, or not wholly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +106,15 @@ def _same_party(registry: URL, realm: URL) -> bool:
 
 def registrable_domain(host: str) -> str | None:
     """Return the part of a host name that somebody registered, as `docker.io` of `auth.docker.io`; None if unclear."""
-    labels = host.lower().rstrip(".").split(".")
-    shared = next((n for n in (2, 3) if ".".join(labels[-n:]) in _SHARED_DOMAINS), 0)
-    if shared:
-        size = shared + 1
-        # Under the clouds' domains, what lies between a tenant's name and the domain varies.
-        return None if len(labels) != size else ".".join(labels)
-    size = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL else 2
-    second_level = len(labels) == 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
-    return None if len(labels) < size or second_level else ".".join(labels[-size:])
+    name = host.lower().rstrip(".")
+    domain = _public_suffixes().privatesuffix(name)
+    return None if domain is None or any(f".{name}".endswith(f".{each}") for each in _TENANTS) else domain
+
+
+@functools.cache
+def _public_suffixes() -> PublicSuffixList:
+    """Return the list that the library has with it; read at its first use, which takes some 25 ms.
+
+    Names in it are Unicode, as `URL.host` has them.
+    """
+    return PublicSuffixList(accept_encoded_idn=False)
