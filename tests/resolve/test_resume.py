@@ -14,6 +14,7 @@ from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
 from wavelet.resolve import resume
 from wavelet.resolve.resume import RESUMES, resuming
 from wavelet.upstream.client import Granted
+from wavelet.upstream.retry import RetryPolicy
 
 DATA = bytes(range(200))
 
@@ -52,7 +53,7 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "RESUME_DELAY", 0.0)
+    monkeypatch.setattr(resume, "RESUMING", RetryPolicy(RESUMES + 1, 0.0, 2.0))
 
 
 async def read(source: Source, limit: int | None = None) -> bytes:

@@ -188,9 +188,9 @@ def test_retry_after() -> None:
 
 
 def test_delays_are_bounded() -> None:
-    assert retry.delay(retry.ATTEMPTS, None) is None
-    assert retry.delay(1, retry.RETRY_AFTER_LIMIT + 1) is None
-    assert retry.delay(1, 3) == 3
+    assert retry.REQUESTS.delay(retry.ATTEMPTS, None) is None
+    assert retry.REQUESTS.delay(1, retry.RETRY_AFTER_LIMIT + 1) is None
+    assert retry.REQUESTS.delay(1, 3) == 3
     assert [retry.is_passing(status) for status in (408, 429, 500, 503, 501, 404, 200)] == [True] * 4 + [False] * 3
 
 

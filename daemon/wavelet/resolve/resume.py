@@ -14,6 +14,7 @@ from wavelet.sizes import size as size_of
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Stream
 from wavelet.upstream.metrics import label_of
+from wavelet.upstream.retry import RetryPolicy
 
 RESUMES = 5
 """How often a broken transfer is taken up again without a byte of progress before it fails."""
@@ -25,8 +26,8 @@ RATE_WINDOW = 60.0
 TRANSFER_LIMIT = 1800.0
 """Seconds for a transfer whose bytes are limited: a server that trickles holds nothing up for ever."""
 
-RESUME_DELAY = 0.2
-"""Seconds before the first resumption; doubled for each further one."""
+RESUMING = RetryPolicy(RESUMES + 1, first_delay=0.2, factor=2.0)
+"""How long is waited before each resumption."""
 
 OpenAt = Callable[[int], AbstractAsyncContextManager[Stream]]
 """Opens one connection to a source, at an offset."""
@@ -93,9 +94,10 @@ class _Transfer:
                     raise UpstreamUnreachable(f"the transfer ended after {self._position} of {size} bytes")
             except UpstreamUnreachable:
                 resumes = 1 if self._position > begun_at else resumes + 1
-                if resumes > RESUMES:
+                wait = RESUMING.delay(resumes)
+                if wait is None:
                     raise
-                await asyncio.sleep(RESUME_DELAY * 2 ** (resumes - 1))
+                await asyncio.sleep(wait)
             else:
                 return
 

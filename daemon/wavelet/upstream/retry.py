@@ -1,21 +1,61 @@
-"""When a request is repeated, and after how long. Pure."""
+"""The retry policy: which failures pass by themselves, how often a request is made again, and after how long."""
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from wavelet.errors import UpstreamBusy, UpstreamUnreachable
 
 ATTEMPTS = 3
 """Times that one request is made at most, the first included."""
-
-FIRST_DELAY = 0.25
-"""Seconds before the second attempt; each further one waits three times as long."""
 
 RETRY_AFTER_LIMIT = 10.0
 """The longest Retry-After (seconds) that is waited for; a longer one is passed on to the caller."""
 
 USUAL_RETRY_AFTER = 5.0
 """Seconds that a caller is told to wait where the registry says nothing."""
+
+_T = TypeVar("_T")
+
+
+class ConnectionBroke(UpstreamUnreachable):
+    """A connection that was lost for a moment's reason; the same request may be made again at once."""
+
+    reason = "CONNECTION_BROKE"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often something is tried, and how long is waited in between.
+
+    Attributes:
+        attempts: times at most, the first included.
+        first_delay: seconds before the second attempt.
+        factor: how many times longer each further delay is.
+    """
+
+    attempts: int
+    first_delay: float
+    factor: float
+
+    def delay(self, attempt: int, asked: float | None = None) -> float | None:
+        """Return the seconds to wait after the failed `attempt` (from 1), or None where it was the last.
+
+        `asked` is the registry's Retry-After. A little chance keeps many nodes from coming back at the same moment.
+        """
+        if attempt >= self.attempts or (asked is not None and asked > RETRY_AFTER_LIMIT):
+            return None
+        chance = random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
+        return max(self.first_delay * self.factor ** (attempt - 1) * chance, asked or 0.0)
+
+
+REQUESTS = RetryPolicy(ATTEMPTS, first_delay=0.25, factor=3.0)
+"""How requests are repeated."""
 
 
 def is_passing(status: int) -> bool:
@@ -34,12 +74,29 @@ def retry_after(header: str | None, now: float) -> float | None:
         return None
 
 
-def delay(attempt: int, asked: float | None) -> float | None:
-    """Return the seconds to wait after the failed `attempt` (from 1), or None where it was the last.
+async def repeated(
+    once: Callable[[], Awaitable[_T]],
+    attempts: int = ATTEMPTS,
+    *,
+    on: tuple[type[UpstreamBusy | ConnectionBroke], ...] = (UpstreamBusy, ConnectionBroke),
+) -> _T:
+    """Do `once`, at most `attempts` times while the server says "not now" or the connection is lost.
 
-    `asked` is the registry's Retry-After. A little chance keeps many nodes from coming back at the same moment.
+    `on` narrows that down: where a part of `once` repeats itself what is busy, only what comes after it is left.
+
+    Raises:
+        UpstreamBusy, ConnectionBroke: so did the last attempt; `retry_after` says when to come again.
+        WaveletError: whatever else `once` raises.
     """
-    if attempt >= ATTEMPTS or (asked is not None and asked > RETRY_AFTER_LIMIT):
-        return None
-    own: float = FIRST_DELAY * 3 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
-    return max(own, asked or 0.0)
+    attempt = 1
+    while True:
+        try:
+            return await once()
+        except on as error:
+            asked = error.retry_after if isinstance(error, UpstreamBusy) else None
+            wait = REQUESTS.delay(attempt, asked) if attempt < attempts else None
+            if wait is None:
+                error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
+                raise
+        await asyncio.sleep(wait)
+        attempt += 1

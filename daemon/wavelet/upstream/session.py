@@ -9,7 +9,6 @@ import asyncio
 import ssl
 import time
 import weakref
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NoReturn, Self
@@ -26,10 +25,9 @@ from wavelet.upstream.addresses import AddressPolicy
 from wavelet.upstream.auth import Tokens, TokenScope, basic
 from wavelet.upstream.encodings import codings
 from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
-from wavelet.upstream.retry import ATTEMPTS, USUAL_RETRY_AFTER, delay, is_passing, retry_after
+from wavelet.upstream.retry import USUAL_RETRY_AFTER, ConnectionBroke, is_passing, repeated, retry_after
 from wavelet.upstream.transport import (
     ERROR_BODY_LIMIT,
-    ConnectionBroke,
     Request,
     Transport,
     printable,
@@ -274,25 +272,6 @@ class RegistrySession:
             plain_redirects=may and settings_for(self._settings, endpoint.host).plain_redirects,
             setting=f"upstream.registries.{endpoint.host}.plain_redirects" if may else "",
         )  # fmt: skip
-
-
-async def repeated(once: Callable[[], Awaitable[Answer]], attempts: int) -> Answer:
-    """Ask by `once`, at most `attempts` times while the server says "not now" or the connection is lost.
-
-    Raises:
-        UpstreamBusy, ConnectionBroke: so did the last attempt; `retry_after` says when to come again.
-        WaveletError: whatever else `once` raises.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return await once()
-        except (UpstreamBusy, ConnectionBroke) as error:
-            wait = delay(attempt, error.retry_after)
-            if wait is None or attempt >= attempts:
-                error.retry_after = USUAL_RETRY_AFTER if error.retry_after is None else error.retry_after
-                raise
-        await asyncio.sleep(wait)
-    raise AssertionError("the last attempt returns or raises")
 
 
 def load_trust(settings: Settings) -> dict[str, ssl.SSLContext]:

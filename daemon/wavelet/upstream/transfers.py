@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from wavelet.errors import UpstreamBusy
 from wavelet.upstream.endpoints import Endpoint
-from wavelet.upstream.retry import ATTEMPTS, is_passing, retry_after
-from wavelet.upstream.session import Answer, HostLimiter, repeated
+from wavelet.upstream.retry import ATTEMPTS, is_passing, repeated, retry_after
+from wavelet.upstream.session import Answer, HostLimiter
 from wavelet.upstream.transport import Request, Transport, server_of, shown
 
 

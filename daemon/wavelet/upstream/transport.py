@@ -23,7 +23,7 @@ from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
 from wavelet.upstream import encodings, metrics, proxies
 from wavelet.upstream.addresses import AddressError, AddressPolicy
-from wavelet.upstream.retry import is_passing
+from wavelet.upstream.retry import ConnectionBroke, is_passing
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name, connection and TLS handshake together."""
@@ -61,12 +61,6 @@ _CONDA_TOKEN = re.compile(r"/t/[^/]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _log = structlog.get_logger(__name__)
-
-
-class ConnectionBroke(UpstreamUnreachable):
-    """A connection that was lost for a moment's reason; the same request may be made again at once."""
-
-    reason = "CONNECTION_BROKE"
 
 
 @dataclass(frozen=True, slots=True)

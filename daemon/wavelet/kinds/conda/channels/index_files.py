@@ -34,8 +34,7 @@ from wavelet.kinds.conda.channels.shards import ORIGIN, InMemory, Shards
 from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream.retry import ATTEMPTS, delay
-from wavelet.upstream.transport import ConnectionBroke
+from wavelet.upstream.retry import ConnectionBroke, repeated
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS channel_files (
@@ -230,7 +229,7 @@ class IndexFiles:
         held = None if row is None else self._held(row)
         began = time.time()
         try:
-            return await self._ask(url, row if held else None, began)
+            return await repeated(lambda: self._ask(url, row if held else None, began), on=(ConnectionBroke,))
         except NotFound:
             await self._remember(url, _Row(None, Version(""), "", began))
             raise
@@ -247,17 +246,6 @@ class IndexFiles:
             return held
 
     async def _ask(self, url: str, row: _Row | None, began: float) -> IndexFile:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._ask_once(url, row, began)
-            except ConnectionBroke:
-                wait = delay(attempt, None)
-                if wait is None:
-                    raise
-            await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _ask_once(self, url: str, row: _Row | None, began: float) -> IndexFile:
         async with contextlib.AsyncExitStack() as stack:
             fetching = self._channels.fetch(url, known=None if row is None else row.version)
             try:

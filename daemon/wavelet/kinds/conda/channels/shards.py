@@ -21,8 +21,7 @@ from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.ingest import Incoming
 from wavelet.store.integrity import SMALL
-from wavelet.upstream.retry import ATTEMPTS, delay
-from wavelet.upstream.transport import ConnectionBroke
+from wavelet.upstream.retry import ConnectionBroke, repeated
 
 ORIGIN = "channels"
 """The origin of index files in the store; everybody may have them."""
@@ -92,16 +91,11 @@ class Shards:
 
     async def _fetch(self, url: str, digest: Digest) -> InMemory | Committed:
         address, _ = shard_index.origin_of(url)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                data = await self._small(address)
-                return await (self._large(address, digest) if data is None else self._take(digest, data))
-            except ConnectionBroke:
-                wait = delay(attempt, None)
-                if wait is None:
-                    raise
-            await asyncio.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+        return await repeated(lambda: self._fetch_once(address, digest), on=(ConnectionBroke,))
+
+    async def _fetch_once(self, address: str, digest: Digest) -> InMemory | Committed:
+        data = await self._small(address)
+        return await (self._large(address, digest) if data is None else self._take(digest, data))
 
     async def _small(self, address: str) -> bytes | None:
         """Return the bytes at an address, or None if there are too many of them to be held in memory."""
