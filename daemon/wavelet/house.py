@@ -59,14 +59,16 @@ from wavelet.requests.patience import Patience
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
-from wavelet.resolve import archives, journal, layers, memo
+from wavelet.resolve import archives, journal, layer_verifier, memo
 from wavelet.resolve.archives import Archives
-from wavelet.resolve.contents import Contents
+from wavelet.resolve.blob_fetcher import BlobFetcher
+from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
 from wavelet.resolve.journal import Journals
-from wavelet.resolve.layers import Layers
+from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
 from wavelet.store import content, scrub
@@ -91,7 +93,7 @@ _ROOMS = (
     memo,
     tags,
     granted,
-    layers,
+    layer_verifier,
     request_cache,
     served,
     history,
@@ -161,9 +163,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     grants = Grants(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
     stack.push_async_callback(grants.close)
     pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
-    layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
-    opened = Contents(store, upstream, records, layer_limit=layer_limit, gone=pinner.doubt)
-    named = Layers(store, opened, database, inflated_limit=parse_size(asking.inflated_limit, "upstream.inflated_limit"))
+    fetcher, contents, named = _contents(ground, pinner)
     stack.callback(named.close)
     images = Memo(database)
     site = Site(settings.conda)
@@ -171,9 +171,9 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     workers = Workers(settings.conda.workers)
     stack.push_async_callback(workers.close)
     journals = Journals(database)
-    tools = Tools(store, upstream, named, archives, claims, workers, records, settings.name_authority)
+    tools = Tools(store, contents, upstream, named, archives, claims, workers, records, settings.name_authority)
     made_by = makers(settings)
-    resolver = Resolver(store, upstream, logins, pinner, grants, opened, named, images, conda, journals, tools, made_by)
+    resolver = Resolver(logins, pinner, grants, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
     served_images = ServedImages(database, images, settings.store.retention)
     rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids), settings.http_root == "engine")
@@ -187,7 +187,16 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     )
     inspection = Inspection(resolver, upstream, audit)
     scopes = RegistryService(
-        resolver, container_requests, served_images, store, upstream, rules, site, patience, lease=settings.store.lease
+        resolver,
+        UnnamedBlobs(store, upstream, grants, fetcher),
+        container_requests,
+        served_images,
+        store,
+        upstream,
+        rules,
+        site,
+        patience,
+        lease=settings.store.lease,
     )
     own_hosts = frozenset({settings.name_authority, settings.listen})
     scrubbing = Scrub(store.integrity, database, settings.store.scrub)
@@ -199,7 +208,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     app[operations.READY] = {}
     app[operations.CHECKS] = (records.check, store.check)
     guard = Guard(settings)
-    reloader.add(Upstreams(upstream, logins, grants, pinner, opened, named).prepare)
+    reloader.add(Upstreams(upstream, logins, grants, pinner, fetcher, named).prepare)
     reloader.add(House(store, scrubbing, records, resolver, served_images, looked_up, scopes, rules, guard).prepare)
     reloader.add(prepare_log)
     reloader.on_event = lambda decision, reason: audit.note(decision, reason=reason)
@@ -225,6 +234,16 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
         reloader,
         audit,
     )
+
+
+def _contents(ground: Ground, pinner: Pinner) -> tuple[BlobFetcher, ContentSources, RequestLayerVerifier]:
+    """Build what fetches content, what opens it wherever it is, and what verifies the layers of requests."""
+    store, asking = ground.store, ground.settings.upstream
+    layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
+    inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
+    fetcher = BlobFetcher(store, ground.upstream, ground.records, layer_limit=layer_limit, gone=pinner.doubt)
+    contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
+    return fetcher, contents, RequestLayerVerifier(store, fetcher, ground.database, inflated_limit=inflated_limit)
 
 
 def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -> Callable[[], operations.State]:

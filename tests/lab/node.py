@@ -40,9 +40,10 @@ from wavelet.requests.patience import Patience
 from wavelet.requests.request_cache import About, ContainerRequest, RequestCache
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.archives import Archives
-from wavelet.resolve.contents import Contents
+from wavelet.resolve.blob_fetcher import BlobFetcher
+from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
 from wavelet.resolve.journal import Journals
-from wavelet.resolve.layers import Layers
+from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
@@ -135,21 +136,28 @@ class Node:
         stack.push_async_callback(grants.close)
         self.access = grants
         pinner = Pinner(database, grants, (), tag_ttl=self._tag_ttl, grace=300)
-        contents = Contents(store, upstream, records, layer_limit=10**9, gone=pinner.doubt)
-        named = Layers(store, contents, database, inflated_limit=10**9)
+        fetcher = BlobFetcher(store, upstream, records, layer_limit=10**9, gone=pinner.doubt)
+        contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
+        named = RequestLayerVerifier(store, fetcher, database, inflated_limit=10**9)
         stack.callback(named.close)
         memo, journals = Memo(database), Journals(database)
         self.workers = Workers(1)
         stack.push_async_callback(self.workers.close)
         archives = Archives(store, channels, database)
         tools = Tools(
-            store, upstream, named, archives, SqliteClaims(shared, KEY), self.workers, records, "127.0.0.1:9090"
+            store,
+            contents,
+            upstream,
+            named,
+            archives,
+            SqliteClaims(shared, KEY),
+            self.workers,
+            records,
+            "127.0.0.1:9090",
         )
         self.makers: dict[Any, Any] = dict(makers(settings))
         conda = cast(Any, self.conda)
-        self.resolver = Resolver(
-            store, upstream, logins, pinner, grants, contents, named, memo, conda, journals, tools, self.makers
-        )
+        self.resolver = Resolver(logins, pinner, grants, memo, conda, journals, tools, self.makers)
         stack.push_async_callback(self.resolver.close)
         self.served = ServedImages(database, memo, 3600)
         self.history = History(database)

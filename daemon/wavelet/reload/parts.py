@@ -30,8 +30,8 @@ from wavelet.logs import configure
 from wavelet.requests.access import AccessRules
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
-from wavelet.resolve.contents import Contents
-from wavelet.resolve.layers import Layers
+from wavelet.resolve.blob_fetcher import BlobFetcher
+from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.makers import makers
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
@@ -131,8 +131,8 @@ class Upstreams:
     logins: Logins
     grants: Grants
     pinner: Pinner
-    contents: Contents
-    layers: Layers
+    fetcher: BlobFetcher
+    layers: RequestLayerVerifier
 
     def prepare(self, _: Settings, new: Settings) -> Apply:
         """See `Prepare`."""
@@ -146,7 +146,7 @@ class Upstreams:
             self.logins.credentials = asking.credentials
             self.grants.ttl, self.grants.grace = asking.access_ttl, asking.grace
             self.pinner.aliases, self.pinner.tag_ttl, self.pinner.grace = asking.aliases, asking.tag_ttl, asking.grace
-            self.contents.layer_limit = layer_limit
+            self.fetcher.layer_limit = layer_limit
             self.layers.inflated_limit = inflated_limit
 
         return apply

@@ -57,7 +57,7 @@ from wavelet.requests.request_cache import (
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
-from wavelet.resolve.layers import Layers
+from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.resolver import Resolver
 
 log = structlog.get_logger()
@@ -75,7 +75,7 @@ class ContainerRequests:
         records: Records,
         known: RequestCache,
         history: History,
-        named: Layers,
+        named: RequestLayerVerifier,
         served: ServedImages,
         naming: Naming,
         bindings: Bindings,

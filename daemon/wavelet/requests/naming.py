@@ -25,7 +25,7 @@ from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
 from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import NONCE_BYTES
-from wavelet.resolve.layers import Layers
+from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.upstream.credentials import Logins
 
 UNDECIDED_HELD = 10_000
@@ -55,7 +55,7 @@ class _Undecided:
 class Naming:
     """Chooses the record of a request; `key` is the cluster's."""
 
-    def __init__(self, records: Records, logins: Logins, named: Layers, key: bytes) -> None:
+    def __init__(self, records: Records, logins: Logins, named: RequestLayerVerifier, key: bytes) -> None:
         self._records = records
         self._logins = logins
         self._layers = named

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wavelet.errors import DigestMismatch, NoSpace, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
+from wavelet.errors import DigestMismatch, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.pip.urls import FetchedWheel
@@ -20,6 +20,7 @@ from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
+from wavelet.store.in_place import in_place
 from wavelet.store.ingest import Incoming, Opener
 
 SCHEMA = """
@@ -56,14 +57,10 @@ class Archives:
             blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
         if isinstance(blob, Growing):
             account().take_in(blob)
-            try:
-                await blob.wait_committed()
-            except NotFound as error:
-                raise UpstreamBroken(f"{error.message}, though an index or a lock names it") from None
-            blob = self._store.find(digest, ORIGIN)
-        if not isinstance(blob, Committed):
-            raise NoSpace(f"{url} was evicted before it could be used; the store is too small")
-        return blob.path
+        try:
+            return (await in_place(self._store, blob, ORIGIN, url)).path
+        except NotFound as error:
+            raise UpstreamBroken(f"{error.message}, though an index or a lock names it") from None
 
     def _opener(self, url: str) -> Opener:
         return resuming(lambda offset: self._channels.open(url, offset), CHANNEL)
@@ -127,9 +124,7 @@ class Archives:
                     await self._store.adopt(file, digest, size, ORIGIN, public=True)
                     await self._database.write([("INSERT OR REPLACE INTO downloads VALUES (?, ?)", (own_md5, digest))])
                     blob = self._store.find(digest, ORIGIN)
-        if not isinstance(blob, Committed):
-            raise NoSpace(f"{url} was evicted before it could be used; the store is too small")
-        return blob
+        return await in_place(self._store, blob, ORIGIN, url)
 
 
 async def _write(incoming: Incoming, file: Path, limit: int, url: str) -> tuple[str, Digest, int]:

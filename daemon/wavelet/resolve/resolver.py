@@ -12,17 +12,12 @@ import structlog
 
 from wavelet.errors import (
     BlobNotFound,
-    Internal,
-    NoSpace,
     NotFound,
     UpstreamBroken,
-    UpstreamError,
     WaveletError,
 )
 from wavelet.gather_all import gather_all
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromUpstream, Image, MadeBy
-from wavelet.image.manifest import MANIFEST_LIMIT
+from wavelet.image.image import Content, Image
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Repository
 from wavelet.kinds.conda.locks.written import LockForm, written
@@ -34,17 +29,14 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan, layers, parts, sources, without_unkept
 from wavelet.plan.principal import ANONYMOUS
-from wavelet.resolve.contents import Contents, count
+from wavelet.resolve.content_sources import MakingSource
 from wavelet.resolve.job import HELD, Job, Jobs, account
 from wavelet.resolve.journal import Journals, make_key, solve_key
-from wavelet.resolve.layers import Layers
 from wavelet.resolve.makers import Makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.pins import SOLVE_LIMIT, Pins, is_built
 from wavelet.resolve.work import ResolverWork, Tools
-from wavelet.store.content import Blob, Committed, ContentStore
-from wavelet.store.growing import Growing
-from wavelet.upstream.client import Upstream
+from wavelet.store.content import Blob
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.grants import Grants
 
@@ -63,9 +55,6 @@ IN_VAIN = 30.0
 
 IN_VAIN_HELD = 1024
 
-MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
-"""Bytes of a document that was made here: that of a package's layer names each of its files."""
-
 _ADVICE = (
     "these packages were settled by an earlier request: name another version, or have them chosen anew on this node by "
     "`wavelet conda solve --refresh` with the same packages and channels (in Wave's API: ?refresh=true)"
@@ -77,25 +66,21 @@ class Resolver:
 
     def __init__(
         self,
-        store: ContentStore,
-        upstream: Upstream,
         logins: Logins,
         pinner: Pinner,
         access: Grants,
-        contents: Contents,
-        named: Layers,
         memo: Memo,
         conda: CondaPinner,
         journals: Journals,
         tools: Tools,
         makers: Makers,
     ) -> None:
-        self._store = store
-        self._upstream = upstream
         self._logins = logins
         self._access = access
-        self._contents = contents
-        self._layers = named
+        self._pinner = pinner
+        self._contents = tools.contents
+        self._contents.add_last(MakingSource(tools.store, self._remake))
+        self._layers = tools.layers
         self._memo = memo
         self._journals = journals
         self._tools = tools
@@ -229,7 +214,7 @@ class Resolver:
 
     def gone(self, repository: Repository) -> None:
         """Take note that a repository definitely has no more what an image is to have from it."""
-        self._contents.gone(repository)
+        self._pinner.doubt(repository)
 
     async def _built(self, plan: Plan, pinned: Pinned, identity: Identity, wait: float) -> tuple[Pinned, str, Image]:
         """Make a pinned plan with packages; return it, its key and its image.
@@ -377,73 +362,13 @@ class Resolver:
             if not self._access.standing(repository, identity):
                 await self._access.require(repository, identity)
 
-    async def open(self, content: Content, identity: Identity, *, thorough: bool = False) -> Blob:
-        """Return a member of a closure: from the store (see its `open`), or on its way from its source, or made again.
-
-        Raises:
-            WaveletError: it cannot be had.
-        """
-        blob = await self._contents.find(content, thorough=thorough)
-        if blob is not None:
-            count(content.source, "hit" if isinstance(blob, Committed) else "joined")
-            return blob
-        if not isinstance(content.source, MadeBy):
-            count(content.source, "fetched")
-            return await self._contents.fetch(content, identity)
-        count(content.source, "made")
-        await self._remake(content.source.key, identity)
-        blob = await self._contents.find(content, thorough=thorough)
-        if blob is None:
-            raise Internal(f"making {content.source.key} again did not give {content.descriptor.digest}")
-        return blob
-
-    async def size_unnamed(self, repository: Repository, digest: Digest, identity: Identity) -> int | None:
-        """Return the size of a blob that no manifest known here names, if the upstream says that it is there.
-
-        Raises:
-            BlobNotFound: it is not.
-            WaveletError: why that cannot be told.
-        """
-        try:
-            size, _ = await self._upstream.blob_size(repository, digest, identity)
-        except UpstreamError:
-            await self._access.require(repository, identity)
-            held = self._store.find(digest, FromUpstream(repository).origin)
-            if held is None:
-                raise
-            return held.size
-        # Where the upstream tells no length, the store knows it once it has the bytes.
-        held = self._store.find(digest, FromUpstream(repository).origin) if size is None else None
-        return size if held is None else held.size
-
-    async def open_unnamed(self, repository: Repository, digest: Digest, size: int | None, identity: Identity) -> Blob:
-        """Return a blob that `size_unnamed` has found."""
-        blob = await self._store.open(digest, FromUpstream(repository).origin)
-        return blob or await self._contents.fetch_unnamed(repository, digest, size, identity)
+    async def open(self, content: Content, identity: Identity) -> Blob:
+        """Return a member of a closure: see `ContentSources.open`."""
+        return await self._contents.open(content, identity)
 
     async def read(self, content: Content, identity: Identity) -> bytes:
-        """Return a small member of a closure whole.
-
-        Raises:
-            WaveletError: it cannot be had, or is larger than a document may be.
-        """
-        limit = MADE_DOCUMENT_LIMIT if isinstance(content.source, MadeBy) else MANIFEST_LIMIT
-        if content.descriptor.size > limit:
-            raise BlobNotFound(
-                f"{content.descriptor.digest} is too large for a document: {content.descriptor.size} bytes"
-            )
-        digest, origin = content.descriptor.digest, content.source.origin
-        data = await self._store.read(digest, origin)
-        if data is None:
-            blob = await self.open(content, identity)
-            if isinstance(blob, Growing):
-                await blob.wait_committed()
-            data = await self._store.read(digest, origin)
-        if data is None:
-            raise NoSpace(
-                f"{digest} was evicted before it could be read; the store is too small for what is asked of it"
-            )
-        return data
+        """Return a small member of a closure whole: see `ContentSources.read`."""
+        return await self._contents.read(content, identity)
 
     async def _remake(self, key: str, identity: Identity) -> None:
         plan = self._memo.plan(key)

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from wavelet.cluster.claims import Claims
 from wavelet.cluster.records import Record, Records
-from wavelet.errors import NoSpace, NotFound
+from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
@@ -23,13 +23,13 @@ from wavelet.plan.pinning import Pin
 from wavelet.plan.plan import Layer, Plan
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.resolve.archives import Archives
+from wavelet.resolve.content_sources import ContentSources
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
-from wavelet.resolve.layers import Layers
+from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.workers import Workers
 from wavelet.sizes import size as size_of
-from wavelet.store.content import Blob, Committed, ContentStore
-from wavelet.store.growing import Growing
+from wavelet.store.content import ContentStore
 from wavelet.upstream.client import Upstream
 
 T = TypeVar("T")
@@ -59,20 +59,15 @@ class Resolves(Protocol):
     def remembers(self, key: str) -> bool:
         """See `wavelet.resolve.resolver.Resolver.remembers`."""
 
-    async def read(self, content: Content, identity: Identity) -> bytes:
-        """See `wavelet.resolve.resolver.Resolver.read`."""
-
-    async def open(self, content: Content, identity: Identity, *, thorough: bool = False) -> Blob:
-        """See `wavelet.resolve.resolver.Resolver.open`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What makers work with. `authority` is host and port in image names."""
 
     store: ContentStore
+    contents: ContentSources
     upstream: Upstream
-    layers: Layers
+    layers: RequestLayerVerifier
     archives: Archives
     claims: Claims
     workers: Workers
@@ -143,7 +138,7 @@ class ResolverWork:
 
     async def read(self, content: Content) -> bytes:
         """See `Work`."""
-        return await self._resolver.read(content, self._identity)
+        return await self._tools.contents.read(content, self._identity)
 
     async def layer(self, layer: Layer) -> Content:
         """See `Work`."""
@@ -169,15 +164,8 @@ class ResolverWork:
 
     async def path(self, content: Content) -> Path:
         """See `Work`."""
-        digest = content.descriptor.digest
-        self._hold(digest)
-        blob = await self._resolver.open(content, self._identity, thorough=True)
-        if isinstance(blob, Growing):
-            await blob.wait_committed()
-            blob = await self._resolver.open(content, self._identity, thorough=True)
-        if not isinstance(blob, Committed):
-            raise NoSpace(f"{digest} was evicted before it could be used; the store is too small")
-        return blob.path
+        self._hold(content.descriptor.digest)
+        return (await self._tools.contents.open_committed(content, self._identity)).path
 
     @contextlib.asynccontextmanager
     async def scratch(self, size: int) -> AsyncIterator[Path]:

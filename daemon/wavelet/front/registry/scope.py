@@ -31,6 +31,7 @@ from wavelet.requests.patience import Patience
 from wavelet.requests.request_cache import answer_name
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.store.content import Blob, ContentStore
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.listing import Referrers
@@ -87,6 +88,7 @@ class RegistryService:
     def __init__(
         self,
         resolver: Resolver,
+        unnamed: UnnamedBlobs,
         requests: ContainerRequests,
         served: ServedImages,
         store: ContentStore,
@@ -98,6 +100,7 @@ class RegistryService:
         lease: float,
     ) -> None:
         self._resolver = resolver
+        self._unnamed = unnamed
         self._requests = requests
         self._served = served
         self._store = store
@@ -249,7 +252,7 @@ class RegistryService:
             return Located(digest, content.descriptor.size, content)
         if scope.repository is None:
             raise BlobNotFound(f"this name contains no blob {digest}")
-        return Located(digest, await self._resolver.size_unnamed(scope.repository, digest, scope.identity), None)
+        return Located(digest, await self._unnamed.size(scope.repository, digest, scope.identity), None)
 
     async def blob(self, scope: Scope, located: Located) -> Blob:
         """Return a located blob, committed or growing.
@@ -260,7 +263,7 @@ class RegistryService:
         if located.content is not None:
             return await self._resolver.open(located.content, scope.identity)
         assert scope.repository is not None, "any other name's blobs are known by what they are in"
-        return await self._resolver.open_unnamed(scope.repository, located.digest, located.size, scope.identity)
+        return await self._unnamed.open(scope.repository, located.digest, located.size, scope.identity)
 
     # -- discovery ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Layers that requests name: each joins an image only after its bytes came from its location and are what was said."""
+"""The verifier of layers that requests name: one joins an image when its bytes came from its location and are right."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from wavelet.errors import CallerError, DigestMismatch, NoSpace
+from wavelet.errors import CallerError, DigestMismatch
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation
 from wavelet.image.manifest import Descriptor, Family
 from wavelet.plan.plan import INLINE, Layer, Plan, layers
-from wavelet.resolve.contents import Contents
+from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.inflate import diff_id_of, file_blocks
 from wavelet.resolve.job import account
-from wavelet.store.content import Committed, ContentStore
+from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
 from wavelet.store.growing import Growing
+from wavelet.store.in_place import in_place
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS layers (origin TEXT, digest TEXT, diff_id TEXT, size INTEGER, PRIMARY KEY (origin, digest))
@@ -36,12 +37,12 @@ INLINE_INFLATED_LIMIT = 512 * 1024 * 1024
 """Bytes that a layer may inflate to which came with its request; Nextflow's bundles have 10 MB at most."""
 
 
-class Layers:
-    """Verifies named layers, and remembers which were. `inflated_limit` bounds their tars, in bytes, and may be set."""
+class RequestLayerVerifier:
+    """Verifies layers, and remembers which were. `inflated_limit` bounds their tars, in bytes, and may be set."""
 
-    def __init__(self, store: ContentStore, contents: Contents, database: Database, *, inflated_limit: int) -> None:
+    def __init__(self, store: ContentStore, fetcher: BlobFetcher, database: Database, *, inflated_limit: int) -> None:
         self._store = store
-        self._contents = contents
+        self._fetcher = fetcher
         self._database = database
         self.inflated_limit = inflated_limit
         self._recent: OrderedDict[tuple[str, Digest], tuple[Digest, int]] = OrderedDict()
@@ -74,11 +75,8 @@ class Layers:
         source = _source(layer)
         blob = await self._store.open(layer.digest, source.origin, thorough=True)
         if blob is None or isinstance(blob, Growing):
-            blob = await self._contents.fetch_layer(source, layer.digest, layer.size)
-            await blob.wait_committed()
-            blob = self._store.find(layer.digest, source.origin)
-        if not isinstance(blob, Committed):
-            raise NoSpace(f"the layer {layer.digest} was evicted before it could be verified; the store is too small")
+            blob = await self._fetcher.fetch_layer(source, layer.digest, layer.size)
+        blob = await in_place(self._store, blob, source.origin, f"the layer {layer.digest}")
         path = blob.path
         self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self.inflated_limit)))
         self.remember(layer, blob.size)

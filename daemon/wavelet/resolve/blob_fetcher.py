@@ -1,4 +1,4 @@
-"""Content by its source: from the store, or fetched from where it comes."""
+"""The fetcher of blobs: content comes into the store from its registry, its location, or the record of its request."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from collections.abc import AsyncIterator, Callable
 from wavelet.cluster.records import Records
 from wavelet.errors import BlobNotFound, CallerError, DigestMismatch, NotFound, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation, FromUpstream, Source
+from wavelet.image.image import Content, FromLocation, FromUpstream
 from wavelet.image.manifest import ACCEPTED_TYPES, Descriptor
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE
 from wavelet.resolve.job import account
-from wavelet.resolve.metrics import CONTENT, LOCATION
+from wavelet.resolve.metrics import LOCATION
 from wavelet.resolve.resume import resuming
-from wavelet.store.content import Blob, ContentStore
+from wavelet.store.content import ContentStore
 from wavelet.store.growing import Growing
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.fallback import verdict
-from wavelet.upstream.metrics import label_of
 
 URLS_TRIED = 8
 """URLs of one layer that are tried."""
 
 
-class Contents:
-    """Opens members of closures whose bytes come from outside. `layer_limit`, in bytes, bounds named layers.
+class BlobFetcher:
+    """Fetches members of closures whose bytes come from outside. `layer_limit`, in bytes, bounds named layers.
 
     `gone` is told of each repository that definitely has no more what an image is to have from it.
     """
@@ -47,11 +46,6 @@ class Contents:
         self._records = records
         self.layer_limit = layer_limit
         self.gone = gone
-
-    async def find(self, content: Content, *, thorough: bool = False) -> Blob | None:
-        """Return a member of a closure if the store has it, undamaged, from its source; `thorough` as the store's."""
-        blob = await self._store.open(content.descriptor.digest, content.source.origin, thorough=thorough)
-        return _counted(blob) if isinstance(blob, Growing) else blob
 
     async def fetch(self, content: Content, identity: Identity) -> Growing:
         """Start to fetch a member of a closure from its upstream or location, or join the fetch that runs."""
@@ -146,12 +140,6 @@ class Contents:
 def _counted(growing: Growing) -> Growing:
     account().take_in(growing)
     return growing
-
-
-def count(source: Source, outcome: str) -> None:
-    """Count that content was opened, and how."""
-    host = label_of(source.repository.host) if isinstance(source, FromUpstream) else LOCATION
-    CONTENT.labels(outcome, host).inc()
 
 
 def _mismatch(location: str) -> Callable[[str], WaveletError]:
