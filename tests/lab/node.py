@@ -185,9 +185,9 @@ class Node:
     @property
     def tidy(self) -> bool:
         """Whether nothing is reserved, held, leased or half written."""
-        safe = self.store.safe
+        kept = self.store.retention
         left = list((self.state / "partial").iterdir())
-        return not (self.store.reserved or safe._holds or safe._leases or left or self.resolver.running)
+        return not (self.store.reserved or kept._holds or kept._leases or left or self.resolver.running)
 
     async def until_tidy(self) -> None:
         """Wait until all that was given up has ended."""

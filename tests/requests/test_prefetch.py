@@ -66,12 +66,12 @@ async def test_images_and_one_that_fails(node: Node, registry: Registry) -> None
         last = told[index][-1]
         assert last.done_bytes == last.total_bytes > 0
     assert told[0][-1].digest == digests[0]
-    safe = node.store.safe
+    kept = node.store.retention
     for digest in [*digests[:7], *digests[9:]]:  # of the augmented image all but its old manifest and configuration
         assert node.store.size_of(digest), digest
-        assert abs((safe.leased_until(digest) or 0) - time.time() - 600) < 30
-    assert safe.leased_until(broken[2]) is None
-    assert not safe._holds
+        assert abs((kept.leased_until(digest) or 0) - time.time() - 600) < 30
+    assert kept.leased_until(broken[2]) is None
+    assert not kept._holds
     assert next(node.served.images(f"{registry.host}/lab/one")).descriptor.digest == digests[0]
     assert next(node.served.images("wt/0123")).descriptor.digest == told[3][-1].digest
 
@@ -89,8 +89,8 @@ async def test_how_far_it_is_and_leaving_it(node: Node, registry: Registry) -> N
             if each.done_bytes > sum(small):
                 assert each.total_bytes == sum(small) + 300_000
                 break
-    assert not node.store.safe._holds
-    assert not node.store.safe._leases
+    assert not node.store.retention._holds
+    assert not node.store.retention._leases
     fault.lift()
     registry.clear_faults()
     # The fetch belongs to nobody, and has gone on: by a Range, as its connection broke.

@@ -11,8 +11,8 @@ from wavelet.image.digest import Digest
 from wavelet.store import scrub
 from wavelet.store.content import SCHEMA, ContentStore
 from wavelet.store.database import Database
-from wavelet.store.growing import Growing
 from wavelet.store.ingest import Incoming
+from wavelet.store.partial_blob import PartialBlob
 
 ORIGIN = "quay.io/a/b"
 LIMIT = 256 * 1024 * 1024
@@ -75,7 +75,7 @@ class Opened(ContentStore):
         await self.add(data, digest, origin, public=public)
         return digest
 
-    async def fetch(self, source: Source, data: bytes, size: int | None, origin: str = ORIGIN) -> Growing:
+    async def fetch(self, source: Source, data: bytes, size: int | None, origin: str = ORIGIN) -> PartialBlob:
         return await self.ingest(Digest.of(data), size, origin, source)
 
     def has(self, digest: Digest, origin: str = ORIGIN) -> bool:

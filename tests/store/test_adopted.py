@@ -78,10 +78,10 @@ async def test_a_crash_leaves_no_scratch_directory(open_store: Callable[..., Ope
 async def test_what_is_held_stays_until_the_last_holder_lets_go(open_store: Callable[..., Opened]) -> None:
     store = open_store(100)
     digest = await adopt(store, b"a" * 100)
-    with store.safe.holding([digest]):
-        store.safe.hold([digest])
+    with store.retention.holding([digest]):
+        store.retention.hold([digest])
     with pytest.raises(NoSpace):
         await store.keep(b"b" * 100)
-    store.safe.let_go([digest])
+    store.retention.release([digest])
     await store.keep(b"b" * 100)
     assert not store.has(digest)

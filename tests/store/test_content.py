@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +23,13 @@ from wavelet.errors import (
     Stopping,
     UpstreamBroken,
     UpstreamUnreachable,
+    WaitExpired,
     WaveletError,
 )
 from wavelet.image.digest import Digest
 from wavelet.store import content
 from wavelet.store.content import Committed
-from wavelet.store.growing import HOLD_BACK, Growing
+from wavelet.store.partial_blob import HOLD_BACK, PartialBlob
 
 DATA = random.Random(7).randbytes(5 * HOLD_BACK + 17)
 
@@ -53,13 +56,13 @@ async def test_bytes_are_found_only_for_the_origin_that_delivered_them(store: Op
 
 async def test_a_growing_blob_is_its_origins_alone_even_if_public(store: Opened) -> None:
     source = Source(public=True)
-    growing = await store.fetch(source, DATA, len(DATA))
-    assert store.find(growing.digest, ORIGIN) is growing
-    assert store.find(growing.digest, "quay.io/other") is None
+    partial = await store.fetch(source, DATA, len(DATA))
+    assert store.find(partial.digest, ORIGIN) is partial
+    assert store.find(partial.digest, "quay.io/other") is None
     source.send(DATA)
     source.end()
-    await growing.wait_committed()
-    assert store.has(growing.digest, "quay.io/other")
+    await partial.wait_committed()
+    assert store.has(partial.digest, "quay.io/other")
 
 
 async def test_public_bytes_are_everyones_also_after_a_restart(open_store: Callable[..., Opened]) -> None:
@@ -91,12 +94,12 @@ async def test_a_second_origin_has_to_deliver_the_bytes_itself(open_store: Calla
 
 async def test_two_origins_may_deliver_the_same_digest_at_once(store: Opened) -> None:
     sources = [Source(), Source()]
-    growing = [await store.fetch(s, DATA, len(DATA), f"origin {n}") for n, s in enumerate(sources)]
-    assert growing[0] is not growing[1]
+    partial = [await store.fetch(s, DATA, len(DATA), f"origin {n}") for n, s in enumerate(sources)]
+    assert partial[0] is not partial[1]
     for source in sources:
         source.send(DATA)
         source.end()
-    await asyncio.gather(*(each.wait_committed() for each in growing))
+    await asyncio.gather(*(each.wait_committed() for each in partial))
     assert store.account() == (len(DATA), 0)
     assert store.blobs() == {Digest.of(DATA).hex}
     assert store.partials() == []
@@ -109,26 +112,26 @@ async def test_two_origins_may_deliver_the_same_digest_at_once(store: Opened) ->
 
 async def test_a_digest_is_fetched_once_however_many_ask(store: Opened) -> None:
     source, other = Source(), Source()
-    growing = await store.fetch(source, DATA, len(DATA))
+    partial = await store.fetch(source, DATA, len(DATA))
     joined = await asyncio.gather(*(store.fetch(other, DATA, len(DATA)) for _ in range(50)))
-    assert all(each is growing for each in joined)
-    readers = [asyncio.create_task(store.read(growing.digest, ORIGIN)) for _ in range(20)]
+    assert all(each is partial for each in joined)
+    readers = [asyncio.create_task(store.read(partial.digest, ORIGIN)) for _ in range(20)]
     source.send(DATA)
     source.end()
     assert set(await asyncio.gather(*readers)) == {DATA}
     assert (source.opened, other.opened) == (1, 0)
-    await store.add(DATA, growing.digest, ORIGIN)
+    await store.add(DATA, partial.digest, ORIGIN)
 
 
 async def test_a_fetch_goes_on_when_all_who_wait_have_gone(store: Opened) -> None:
     source = Source()
-    growing = await store.fetch(source, DATA, len(DATA))
-    waiter = asyncio.create_task(growing.wait_committed())
+    partial = await store.fetch(source, DATA, len(DATA))
+    waiter = asyncio.create_task(partial.wait_committed())
     await asyncio.sleep(0)
     waiter.cancel()
     source.send(DATA)
     source.end()
-    await until(lambda: isinstance(store.find(growing.digest, ORIGIN), Committed))
+    await until(lambda: isinstance(store.find(partial.digest, ORIGIN), Committed))
 
 
 async def test_a_failed_fetch_leaves_nothing_and_the_next_one_starts_anew(store: Opened) -> None:
@@ -141,19 +144,19 @@ async def test_a_failed_fetch_leaves_nothing_and_the_next_one_starts_anew(store:
     assert store.has(Digest.of(DATA))
 
 
-# -- growing ----------------------------------------------------------------------------------------------------------
+# -- partial ----------------------------------------------------------------------------------------------------------
 
 
-def follow(growing: Growing, seen: list[int]) -> asyncio.Task[bytes]:
+def follow(partial: PartialBlob, seen: list[int]) -> asyncio.Task[bytes]:
     """Read as the registry's door does: the file is opened before anything is awaited."""
-    return asyncio.create_task(_follow(growing, growing.open(), seen))
+    return asyncio.create_task(_follow(partial, partial.open(), seen))
 
 
-async def _follow(growing: Growing, opened: BinaryIO, seen: list[int]) -> bytes:
+async def _follow(partial: PartialBlob, opened: BinaryIO, seen: list[int]) -> bytes:
     data = b""
     with opened as file:
-        while not (growing.verified and len(data) >= growing.readable):
-            readable = await growing.wait_beyond(len(data))
+        while not (partial.verified and len(data) >= partial.readable):
+            readable = await partial.wait_for_offset(len(data))
             while len(data) < readable:
                 data += file.read(readable - len(data))
             seen.append(len(data))
@@ -165,30 +168,30 @@ async def test_readers_follow_but_never_get_the_last_bytes_before_they_are_verif
     store: Opened, size: int | None
 ) -> None:
     source = Source()
-    growing = await store.fetch(source, DATA, size)
+    partial = await store.fetch(source, DATA, size)
     seen: list[int] = []
-    readers = [follow(growing, seen) for _ in range(3)]
+    readers = [follow(partial, seen) for _ in range(3)]
     half = 3 * HOLD_BACK
     source.send(DATA[:half])
     await until(lambda: len(seen) >= 3)
     assert set(seen) == {half if size is not None else half - HOLD_BACK}
     source.send(DATA[half:])
-    await until(lambda: growing.readable == len(DATA) - HOLD_BACK)
+    await until(lambda: partial.readable == len(DATA) - HOLD_BACK)
     await asyncio.sleep(0.02)
     assert max(seen) == len(DATA) - HOLD_BACK
-    assert not growing.verified
+    assert not partial.verified
     source.end()
     assert set(await asyncio.gather(*readers)) == {DATA}
 
 
 async def test_a_blob_smaller_than_what_is_held_back_is_shown_when_it_is_whole(store: Opened) -> None:
     source = Source(size=5)
-    growing = await store.fetch(source, b"small", 5)
+    partial = await store.fetch(source, b"small", 5)
     source.send(b"small")
     await asyncio.sleep(0.02)
-    assert growing.readable == 0
+    assert partial.readable == 0
     source.end()
-    assert await growing.wait_beyond(0) == 5
+    assert await partial.wait_for_offset(0) == 5
 
 
 async def test_an_empty_blob(store: Opened) -> None:
@@ -214,49 +217,78 @@ async def test_bytes_that_are_not_what_they_should_be_reach_no_end_and_are_not_k
     store: Opened, chunks: list[bytes], asked: int | None, said: int | None, says: str
 ) -> None:
     source = Source(said)
-    growing = await store.fetch(source, DATA, asked)
+    partial = await store.fetch(source, DATA, asked)
     seen: list[int] = [0]
-    readers = [follow(growing, seen) for _ in range(3)]
+    readers = [follow(partial, seen) for _ in range(3)]
     for chunk in chunks:
         source.send(chunk)
     source.end()
-    answers = await asyncio.gather(*readers, growing.wait_committed(), growing.wait_verified(), return_exceptions=True)
+    answers = await asyncio.gather(*readers, partial.wait_committed(), partial.wait_verified(), return_exceptions=True)
     for answer in answers:
         assert isinstance(answer, UpstreamBroken)
     with pytest.raises(UpstreamBroken, match=says):
-        await growing.wait_beyond(len(DATA))
+        await partial.wait_for_offset(len(DATA))
     assert max(seen) <= max(0, max(len(DATA), sum(map(len, chunks)), asked or 0) - HOLD_BACK)
     assert store.blobs() == set()
     assert store.partials() == []
     assert store.account() == (0, 0)
-    assert not store.has(growing.digest)
+    assert not store.has(partial.digest)
 
 
 async def test_who_is_to_blame_is_said_by_who_asks(store: Opened) -> None:
     def blame(message: str) -> WaveletError:
         return CallerError(message)
 
-    growing = await store.ingest(Digest.of(DATA), None, ORIGIN, Source.of(b"x"), blame)
+    partial = await store.ingest(Digest.of(DATA), None, ORIGIN, Source.of(b"x"), blame)
     with pytest.raises(CallerError):
-        await growing.wait_committed()
+        await partial.wait_committed()
 
 
 async def test_the_sources_own_error_reaches_every_reader(store: Opened) -> None:
     source = Source()
-    growing = await store.fetch(source, DATA, len(DATA))
-    readers = [asyncio.create_task(growing.wait_beyond(0)) for _ in range(3)]
+    partial = await store.fetch(source, DATA, len(DATA))
+    readers = [asyncio.create_task(partial.wait_for_offset(0)) for _ in range(3)]
     await asyncio.sleep(0)
     source.end(UpstreamUnreachable("it broke off"))
-    for answer in await asyncio.gather(*readers, return_exceptions=True):
+    answers = await asyncio.gather(*readers, return_exceptions=True)
+    for answer in answers:
         assert isinstance(answer, UpstreamUnreachable)
+        # One's own: the steps of the other readers are not in its traceback.
+        steps = [frame.name for frame in traceback.extract_tb(answer.__traceback__)]
+        assert steps.count("wait_for_offset") == 1
+    assert len({id(answer) for answer in answers}) == len(readers)
+
+
+async def test_a_blob_that_has_come_opens_no_other_file(store: Opened, tmp_path: Path) -> None:
+    """Its descriptor is closed then, and the next file that is opened has its number."""
+    source = Source()
+    partial = await store.fetch(source, DATA, len(DATA))
+    with partial.open() as early, contextlib.ExitStack() as stack:
+        source.send(DATA)
+        source.end()
+        await partial.wait_committed()
+        (tmp_path / "other").write_bytes(b"of somebody else")
+        others = [stack.enter_context((tmp_path / "other").open("rb")) for _ in range(64)]
+        assert any(other.fileno() == partial._fd for other in others)
+        with pytest.raises(WaitExpired):
+            partial.open()
+        assert early.read() == DATA, "who has opened it before reads on"
+
+
+async def test_a_blob_that_does_not_come_says_why_when_it_is_opened(store: Opened) -> None:
+    partial = await store.fetch(Source.of(b"x"), DATA, len(DATA))
+    with pytest.raises(UpstreamBroken):
+        await partial.wait_committed()
+    with pytest.raises(UpstreamBroken):
+        partial.open()
 
 
 async def test_a_defect_of_the_source_is_ours_and_ends_the_wait(store: Opened) -> None:
     source = Source()
-    growing = await store.fetch(source, DATA, len(DATA))
+    partial = await store.fetch(source, DATA, len(DATA))
     source.end(ValueError("a defect"))
     with pytest.raises(Internal):
-        await growing.wait_committed()
+        await partial.wait_committed()
     assert store.account() == (0, 0)
 
 
@@ -265,9 +297,9 @@ async def test_something_else_in_the_place_of_a_directory_is_said(open_store: Ca
     store = open_store()
     place = store.directory / "blobs" / "sha256"
     place.write_text("no directory")
-    growing = await store.fetch(Source.of(DATA), DATA, len(DATA))
+    partial = await store.fetch(Source.of(DATA), DATA, len(DATA))
     with pytest.raises(OurError, match=r"state directory cannot be written: .*blobs/sha256"):
-        await growing.wait_committed()
+        await partial.wait_committed()
     await store.shut()
     again = open_store()
     await (await again.fetch(Source.of(DATA), DATA, len(DATA))).wait_committed()
@@ -275,8 +307,8 @@ async def test_something_else_in_the_place_of_a_directory_is_said(open_store: Ca
 
 
 async def test_closing_ends_running_fetches_with_an_error_for_their_readers(store: Opened) -> None:
-    growing = await store.fetch(Source(), DATA, len(DATA))
-    reader = asyncio.create_task(growing.wait_beyond(0))
+    partial = await store.fetch(Source(), DATA, len(DATA))
+    reader = asyncio.create_task(partial.wait_for_offset(0))
     await asyncio.sleep(0.01)
     await store.close()
     with pytest.raises(Stopping):
@@ -337,10 +369,10 @@ async def test_what_cannot_be_put_into_place_is_not_kept(store: Opened, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(content, "move_into_place", full)
-    growing = await store.fetch(Source.of(DATA), DATA, len(DATA))
-    await growing.wait_verified()  # its readers have all of it
+    partial = await store.fetch(Source.of(DATA), DATA, len(DATA))
+    await partial.wait_verified()  # its readers have all of it
     with pytest.raises(NoSpace):
-        await growing.wait_committed()
+        await partial.wait_committed()
     assert not store.has(Digest.of(DATA))
     assert store.account() == (0, 0)
     assert store.partials() == []

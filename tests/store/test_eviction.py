@@ -39,21 +39,21 @@ async def test_the_least_recently_used_makes_room(open_store: Callable[..., Open
 async def test_what_is_leased_or_pinned_stays(open_store: Callable[..., Opened]) -> None:
     store, (a, b, c) = await filled(open_store)
     store.lease([a], time.time() + HOUR)
-    await store.safe.pins.add(("", b), {b: 100})
+    await store.retention.pins.add(("", b), {b: 100})
     await store.keep(b"d" * 100)
     assert [store.has(each) for each in (a, b, c)] == [True, True, False]
     store.lease([Digest.of(b"d" * 100)], time.time() + HOUR)
     with pytest.raises(NoSpace, match=r"100 B short.*leased or pinned"):
         await store.keep(b"e" * 100)
     assert store.account() == (300, 0)
-    await store.safe.pins.remove([("", b)])
+    await store.retention.pins.remove([("", b)])
     await store.keep(b"e" * 100)
     assert not store.has(b)
 
 
 async def test_where_room_cannot_be_made_nothing_is_evicted(open_store: Callable[..., Opened]) -> None:
     store, (a, b, c) = await filled(open_store)
-    await store.safe.pins.add(("", c), {c: 100})
+    await store.retention.pins.add(("", c), {c: 100})
     source = Source.of(b"x" * 250, size=250)
     with pytest.raises(NoSpace):
         await (await store.fetch(source, b"x" * 250, 250)).wait_committed()
@@ -85,7 +85,7 @@ async def test_a_lease_may_come_before_its_blob(open_store: Callable[..., Opened
 async def test_leases_pins_and_use_survive_a_restart(open_store: Callable[..., Opened]) -> None:
     first, (a, b, c) = await filled(open_store)
     first.lease([a], time.time() + HOUR)
-    await first.safe.pins.add(("", b), {b: 100})
+    await first.retention.pins.add(("", b), {b: 100})
     await first.shut()
     again = open_store(300)
     assert again.account() == (300, 0)
@@ -96,7 +96,7 @@ async def test_leases_pins_and_use_survive_a_restart(open_store: Callable[..., O
 async def test_reserved_bytes_count_before_they_come(open_store: Callable[..., Opened]) -> None:
     store = open_store(300)
     source = Source(200)
-    growing = await store.fetch(source, b"x" * 200, 200)
+    partial = await store.fetch(source, b"x" * 200, 200)
     async with asyncio.timeout(5):
         while store.account() != (0, 200):
             await asyncio.sleep(0.01)
@@ -105,7 +105,7 @@ async def test_reserved_bytes_count_before_they_come(open_store: Callable[..., O
     await store.keep(A)
     source.send(b"x" * 200)
     source.end()
-    await growing.wait_committed()
+    await partial.wait_committed()
     assert store.account() == (300, 0)
 
 
@@ -142,13 +142,13 @@ async def test_a_size_that_only_the_source_knows_is_reserved_as_it_is(open_store
 async def test_unknown_sizes_are_reserved_in_steps(open_store: Callable[..., Opened]) -> None:
     store = open_store(2 * RESERVE_STEP)
     source = Source()
-    growing = await store.fetch(source, A, None)
+    partial = await store.fetch(source, A, None)
     source.send(A[:50])
     await asyncio.sleep(0.05)
     assert store.account() == (0, RESERVE_STEP)
     source.send(A[50:])
     source.end()
-    await growing.wait_committed()
+    await partial.wait_committed()
     assert store.account() == (100, 0)
 
 
@@ -274,12 +274,12 @@ async def test_a_lease_that_a_clock_began_which_was_ahead_keeps_nothing(
     if restarted:
         await store.shut()
         store = open_store(300)
-    assert store.safe.leased_until(digests[0]) is None
+    assert store.retention.leased_until(digests[0]) is None
     assert store.has(digests[0])
     await store.keep(b"d" * 150)
     assert [store.has(each) for each in digests] == [True, False, False]
     store.lease(digests[:1], now + HOUR)
-    assert store.safe.leased_until(digests[0]) == now + HOUR
+    assert store.retention.leased_until(digests[0]) == now + HOUR
 
 
 async def test_use_by_a_clock_that_was_ahead_is_use_of_now(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from wavelet.errors import NoSpace
 from wavelet.image.digest import Digest
-from wavelet.store.growing import HOLD_BACK, Growing
 from wavelet.store.hot import HOT_BYTES, HOT_DOCUMENT, HotBytes
+from wavelet.store.partial_blob import HOLD_BACK, PartialBlob
 from wavelet.store.space import DISK_MARGIN, Space, victims
 
 SIZES = st.integers(0, 1000)
@@ -66,13 +66,13 @@ def test_the_error_says_what_did_not_fit_and_what_to_do() -> None:
 
 @given(st.integers(0, 5 * HOLD_BACK), st.integers(0, 5 * HOLD_BACK) | st.none())
 def test_the_last_bytes_are_held_back(written: int, size: int | None) -> None:
-    growing = Growing(digest(0), size, -1)
-    growing.grow(written if size is None else min(written, size))
+    partial = PartialBlob(digest(0), size, -1)
+    partial.grow(written if size is None else min(written, size))
     held_from = written if size is None else size
-    assert growing.readable <= max(0, held_from - HOLD_BACK)
-    assert growing.readable <= written
+    assert partial.readable <= max(0, held_from - HOLD_BACK)
+    assert partial.readable <= written
     if size is not None and written <= size - HOLD_BACK:
-        assert growing.readable == written
+        assert partial.readable == written
 
 
 def test_small_documents_stay_in_memory_the_last_used_longest() -> None:

@@ -76,29 +76,29 @@ class Cache:
                 seen.add((kept.name, digest))
                 yield kept
         shown = {digest for _, digest in seen}
-        for (name, digest), sizes in self._store.safe.pins:
+        for (name, digest), sizes in self._store.retention.pins:
             # What has answered nothing for a long time is not known by its name any more, but for its pin.
             if digest not in shown and name:
                 yield self._kept(name, digest, sizes, self._last_use(digest))
 
     def blobs(self) -> Iterator[Kept]:
         """Yield all blobs, the last used first."""
-        safe = self._store.safe
+        kept = self._store.retention
         for digest, size, used in self._store.listing():
-            yield Kept("", digest, size, size, used, digest in safe.pins, safe.leased_until(digest))
+            yield Kept("", digest, size, size, used, digest in kept.pins, kept.leased_until(digest))
 
     async def stats(self) -> Stats:
         """Return how full the store is."""
         store, blobs = self._store, self._store.listing()
-        pinned = sum(size for digest, size, _ in blobs if digest in store.safe.pins)
-        leased = sum(size for digest, size, _ in blobs if store.safe.leased_until(digest) is not None)
+        pinned = sum(size for digest, size, _ in blobs if digest in store.retention.pins)
+        leased = sum(size for digest, size, _ in blobs if store.retention.leased_until(digest) is not None)
         return Stats(store.size, store.reserved, store.limit, await store.free(), len(blobs), pinned, leased)
 
     def _kept(self, name: str, digest: Digest, sizes: Mapping[Digest, int], used: float) -> Kept:
         here = [each for each in sizes if self._store.size_of(each)]
-        leases = [self._store.safe.leased_until(each) for each in here]
+        leases = [self._store.retention.leased_until(each) for each in here]
         until = min(filter(None, leases), default=None) if None not in leases else None
-        pinned = all(each in self._store.safe.pins for each in sizes)
+        pinned = all(each in self._store.retention.pins for each in sizes)
         return Kept(name, digest, sum(map(self._store.size_of, here)), sum(sizes.values()), used, pinned, until)
 
     def _last_use(self, digest: Digest) -> float:
@@ -114,7 +114,7 @@ class Cache:
         """
         named = [each for name in names for each in self._named(name)]
         for each, sizes in named:
-            await self._store.safe.pins.add(each, sizes)
+            await self._store.retention.pins.add(each, sizes)
         return self._count({digest for _, sizes in named for digest in sizes})
 
     async def unpin(self, names: Collection[str]) -> Counted:
@@ -125,7 +125,7 @@ class Cache:
         Raises:
             NotFound: nothing was pinned by one of these names; then nothing is unpinned.
         """
-        pins = self._store.safe.pins
+        pins = self._store.retention.pins
         pinned = dict(pins)
         named = {name: [each for each in pinned if _is_called(each, name)] for name in names}
         for name, found in named.items():

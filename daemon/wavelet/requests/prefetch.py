@@ -19,7 +19,7 @@ from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import asking
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
-from wavelet.store.growing import Growing
+from wavelet.store.partial_blob import PartialBlob
 
 BLOBS_AT_ONCE = 3
 """Blobs of one image that are fetched at one time, as container engines do it."""
@@ -73,7 +73,7 @@ class _Image:
     lease: float
     name: str
     image: Image | None = None
-    blobs: dict[Digest, Growing | int] = field(default_factory=dict)
+    blobs: dict[Digest, PartialBlob | int] = field(default_factory=dict)
     done: bool = False
     error: WaveletError | None = None
 
@@ -82,7 +82,7 @@ class _Image:
         if self.image is None:
             return PrefetchStatus(self.index, error=self.error)
         total = sum(content.descriptor.size for content in self.image.contents)
-        done = sum(each.received if isinstance(each, Growing) else each for each in self.blobs.values())
+        done = sum(each.received if isinstance(each, PartialBlob) else each for each in self.blobs.values())
         return PrefetchStatus(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
 
     async def take(self) -> None:
@@ -91,7 +91,7 @@ class _Image:
             key, image = await self.resolver.realise(self.plan, self.identity)
             await self.resolver.may_read(image, self.identity)
             self.image = image
-            with self.store.safe.holding(image.closure):
+            with self.store.retention.holding(image.closure):
                 rest = iter(image.contents)
                 await gather_all(self._open_each(rest) for _ in range(BLOBS_AT_ONCE))
                 for content in image.contents:
@@ -107,8 +107,8 @@ class _Image:
     async def _open_each(self, contents: Iterator[Content]) -> None:
         for content in contents:
             blob = await self.resolver.open(content, self.identity)
-            self.blobs[content.descriptor.digest] = blob if isinstance(blob, Growing) else blob.size
-            if isinstance(blob, Growing):
+            self.blobs[content.descriptor.digest] = blob if isinstance(blob, PartialBlob) else blob.size
+            if isinstance(blob, PartialBlob):
                 await blob.wait_committed()
 
     def _check(self, content: Content) -> None:

@@ -19,9 +19,9 @@ from wavelet.resolve.resume import resuming
 from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
-from wavelet.store.growing import Growing
 from wavelet.store.in_place import in_place
 from wavelet.store.ingest import Incoming, Opener
+from wavelet.store.partial_blob import PartialBlob
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (md5 TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;
@@ -55,7 +55,7 @@ class Archives:
         blob = await self._store.open(digest, ORIGIN, thorough=True)
         if blob is None:
             blob = await self._store.ingest(digest, size, ORIGIN, self._opener(url), _blaming(url))
-        if isinstance(blob, Growing):
+        if isinstance(blob, PartialBlob):
             account().take_in(blob)
         try:
             return (await in_place(self._store, blob, ORIGIN, url)).path
@@ -120,7 +120,7 @@ class Archives:
                 own_md5, digest, size = await _write(incoming, file, limit, url)
                 if md5 not in (None, own_md5):
                     raise DigestMismatch(f"{url} has the MD5 {own_md5} instead of {md5}")
-                with self._store.safe.holding([digest]):
+                with self._store.retention.holding([digest]):
                     await self._store.adopt(file, digest, size, ORIGIN, public=True)
                     await self._database.write([("INSERT OR REPLACE INTO downloads VALUES (?, ?)", (own_md5, digest))])
                     blob = self._store.find(digest, ORIGIN)

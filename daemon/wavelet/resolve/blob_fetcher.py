@@ -17,8 +17,8 @@ from wavelet.resolve.job import account
 from wavelet.resolve.metrics import LOCATION
 from wavelet.resolve.resume import resuming
 from wavelet.store.content import ContentStore
-from wavelet.store.growing import Growing
 from wavelet.store.ingest import Incoming, Opener
+from wavelet.store.partial_blob import PartialBlob
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.fallback import verdict
 
@@ -47,7 +47,7 @@ class BlobFetcher:
         self.layer_limit = layer_limit
         self.gone = gone
 
-    async def fetch(self, content: Content, identity: Identity) -> Growing:
+    async def fetch(self, content: Content, identity: Identity) -> PartialBlob:
         """Start to fetch a member of a closure from its upstream or location, or join the fetch that runs."""
         descriptor, source = content.descriptor, content.source
         if isinstance(source, FromUpstream):
@@ -62,12 +62,12 @@ class BlobFetcher:
 
     async def fetch_unnamed(
         self, repository: Repository, digest: Digest, size: int | None, identity: Identity
-    ) -> Growing:
+    ) -> PartialBlob:
         """Fetch a blob that no manifest known here names."""
         opener = self._from_upstream(repository, digest, identity)
         return await self._store.ingest(digest, size, FromUpstream(repository).origin, opener)
 
-    async def fetch_layer(self, source: FromLocation, digest: Digest, size: int | None) -> Growing:
+    async def fetch_layer(self, source: FromLocation, digest: Digest, size: int | None) -> PartialBlob:
         """Fetch a layer that a request names; `size` is what it says, if anything."""
         location = source.location
         opener = self._inline(location, digest) if location.startswith(INLINE) else self._at(location)
@@ -137,9 +137,9 @@ class BlobFetcher:
         return opener
 
 
-def _counted(growing: Growing) -> Growing:
-    account().take_in(growing)
-    return growing
+def _counted(partial: PartialBlob) -> PartialBlob:
+    account().take_in(partial)
+    return partial
 
 
 def _mismatch(location: str) -> Callable[[str], WaveletError]:

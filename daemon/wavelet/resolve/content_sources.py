@@ -17,8 +17,8 @@ from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.job import account
 from wavelet.resolve.metrics import CONTENT, LOCATION
 from wavelet.store.content import Blob, Committed, ContentStore
-from wavelet.store.growing import Growing
 from wavelet.store.in_place import evicted, in_place
+from wavelet.store.partial_blob import PartialBlob
 from wavelet.upstream.metrics import label_of
 
 MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
@@ -52,7 +52,7 @@ class StoreSource:
         blob = await self._store.open(content.descriptor.digest, content.source.origin, thorough=thorough)
         if blob is not None:
             _count(content.source, "hit" if isinstance(blob, Committed) else "joined")
-        if isinstance(blob, Growing):
+        if isinstance(blob, PartialBlob):
             account().take_in(blob)
         return blob
 

@@ -57,7 +57,7 @@ Event = PhaseBegan | PackagesDone | BytesDone | LogLine
 
 
 class Arriving(Protocol):
-    """Bytes on their way; see `wavelet.store.growing.Growing`."""
+    """Bytes on their way; see `wavelet.store.partial_blob.PartialBlob`."""
 
     @property
     def digest(self) -> Digest | None:

@@ -18,8 +18,8 @@ from wavelet.resolve.inflate import diff_id_of, file_blocks
 from wavelet.resolve.job import account
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.store.growing import Growing
 from wavelet.store.in_place import in_place
+from wavelet.store.partial_blob import PartialBlob
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS layers (origin TEXT, digest TEXT, diff_id TEXT, size INTEGER, PRIMARY KEY (origin, digest))
@@ -74,7 +74,7 @@ class RequestLayerVerifier:
         account().begin("verifying")
         source = _source(layer)
         blob = await self._store.open(layer.digest, source.origin, thorough=True)
-        if blob is None or isinstance(blob, Growing):
+        if blob is None or isinstance(blob, PartialBlob):
             blob = await self._fetcher.fetch_layer(source, layer.digest, layer.size)
         blob = await in_place(self._store, blob, source.origin, f"the layer {layer.digest}")
         path = blob.path

@@ -98,12 +98,12 @@ class ResolverWork:
 
     def close(self) -> None:
         """Let go of what was held for this making."""
-        self._tools.store.safe.let_go(self._held)
+        self._tools.store.retention.release(self._held)
 
     def _hold(self, digest: Digest) -> None:
         if digest not in self._held:
             self._held.add(digest)
-            self._tools.store.safe.hold([digest])
+            self._tools.store.retention.hold([digest])
 
     async def realise(self, plan: Plan) -> Image:
         """See `Work`."""

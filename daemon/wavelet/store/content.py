@@ -1,6 +1,6 @@
 """The content store: verified blobs on disk, by digest, each with the origins that its bytes are known to have had.
 
-Life of a blob: `ingest` starts one detached fetch and gives a `Growing` to everybody who asks meanwhile. Bytes are
+Life of a blob: `ingest` starts one detached fetch and gives a `PartialBlob` to everybody who asks meanwhile. Bytes are
 written aside and hashed while they stream; size and digest are compared; readers get the last bytes; the file is
 fsynced, renamed into place and its directory fsynced; only then the blob is `Committed`. Partial files are dropped at
 start. A blob leaves by eviction, which takes the least recently used first and nothing that is held, leased or pinned;
@@ -25,7 +25,7 @@ import structlog
 
 from wavelet.errors import NeverFits, OurError, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.store import entries, pins, safe
+from wavelet.store import entries, pins, retention
 from wavelet.store.database import Database
 from wavelet.store.entries import Entries, Entry
 from wavelet.store.files import (
@@ -38,19 +38,19 @@ from wavelet.store.files import (
     move_into_place,
     write_into_place,
 )
-from wavelet.store.growing import Growing
 from wavelet.store.hot import HotBytes
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
 from wavelet.store.integrity import SMALL, Integrity, needs_comparison
 from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
-from wavelet.store.safe import Safe
+from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.retention import Retention
 from wavelet.store.space import Counted, Space, victims
 from wavelet.store.trash import Trash
 from wavelet.store.trees import Trees
 
 log = structlog.get_logger()
 
-SCHEMA = entries.SCHEMA + safe.SCHEMA + pins.SCHEMA
+SCHEMA = entries.SCHEMA + retention.SCHEMA + pins.SCHEMA
 
 TRASH_WAIT = 30.0
 """Seconds that a reservation without room waits for what is being removed, before it evicts."""
@@ -65,39 +65,39 @@ class Committed:
     path: Path
 
 
-Blob = Committed | Growing
+Blob = Committed | PartialBlob
 
 
 class ContentStore:
     """See the module. One per state directory; all methods are called in the loop's thread.
 
     Attributes:
-        safe: what may not be evicted.
+        retention: what may not be evicted.
         integrity: whether the bytes on disk are what they should be.
     """
 
     def __init__(self, directory: Path, database: Database, limit: int) -> None:
         """Take over `directory`; forget partial files, and files that the database does not know."""
         self._blobs = directory / "blobs"
-        self._partial = directory / "partial"
+        self._aside = directory / "partial"
         self._trash = Trash(directory / "trash")
         self._database = database
         self._space = Space(limit)
         self._entries = Entries(database)
-        self.safe = Safe(database)
-        self._growing: dict[tuple[Digest, str], Growing] = {}
+        self.retention = Retention(database)
+        self._fetching: dict[tuple[Digest, str], PartialBlob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._making_room = asyncio.Lock()
         self._doomed: list[Path] = []
         self._hot = HotBytes()
         self.integrity = Integrity(self._entries, self._path, self._remove)
-        for each in (self._blobs, self._partial):
+        for each in (self._blobs, self._aside):
             make_private(each)
         self.trees = Trees(directory / "trees", self._trash, self.reserve, self.release)
         self._load()
 
     def _load(self) -> None:
-        for path in self._partial.iterdir():
+        for path in self._aside.iterdir():
             self._trash.discard(path)
         for path in [*self._blobs.glob("*"), *self._blobs.glob("*/*")]:
             if not path.is_dir():
@@ -134,8 +134,8 @@ class ContentStore:
         return await asyncio.to_thread(self._free)
 
     def _free(self) -> int:
-        make_private(self._partial)
-        return free_bytes(self._partial)
+        make_private(self._aside)
+        return free_bytes(self._aside)
 
     async def check(self) -> None:
         """Return if content can be written here.
@@ -144,7 +144,7 @@ class ContentStore:
             OurError: it cannot, and why.
         """
         try:
-            await asyncio.to_thread(check_writable, self._partial)
+            await asyncio.to_thread(check_writable, self._aside)
         except OSError as error:
             raise OurError(f"the state directory cannot be used: {error.strerror} ({error.filename})") from None
 
@@ -160,7 +160,7 @@ class ContentStore:
     @property
     def fetching(self) -> bool:
         """True while content is on its way into the store."""
-        return bool(self._growing)
+        return bool(self._fetching)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class ContentStore:
                 self._entries.use(digest, entry)
                 return Committed(digest, entry.size, path), changed
             self._drop(digest)
-        return self._growing.get((digest, origin)), 0
+        return self._fetching.get((digest, origin)), 0
 
     async def open(self, digest: Digest, origin: str, *, thorough: bool = False) -> Blob | None:
         """Return the blob as `find` does, but not one that is damaged: that is taken out, as if it had never come.
@@ -208,7 +208,7 @@ class ContentStore:
         if hot is not None:
             return hot
         blob = await self.open(digest, origin)
-        if isinstance(blob, Growing):
+        if isinstance(blob, PartialBlob):
             await blob.wait_committed()
             blob = await self.open(digest, origin)
         if not isinstance(blob, Committed):
@@ -232,7 +232,7 @@ class ContentStore:
         origin: str,
         opener: Opener,
         blame: Callable[[str], WaveletError] = UpstreamBroken,
-    ) -> Growing:
+    ) -> PartialBlob:
         """Start to fetch a blob, or join the fetch that runs. The fetch belongs to no caller; only `close` ends it.
 
         `blame` makes the error for bytes that are not what they should be.
@@ -240,18 +240,18 @@ class ContentStore:
         Raises:
             NoSpace: no room can be made for `size`.
         """
-        running = self._growing.get((digest, origin))
+        running = self._fetching.get((digest, origin))
         if running is not None:
             return running
-        path = self._partial / uuid.uuid4().hex
+        path = self._aside / uuid.uuid4().hex
         fd = create(path)
-        growing = Growing(digest, size, fd)
-        self._growing[digest, origin] = growing
-        job = Ingest(self, growing, path, fd, origin, opener, blame)
+        partial = PartialBlob(digest, size, fd)
+        self._fetching[digest, origin] = partial
+        job = Ingest(self, partial, path, fd, origin, opener, blame)
         task = asyncio.create_task(job.run(), name=f"fetch {digest}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return growing
+        return partial
 
     async def add(self, data: bytes, digest: Digest, origin: str, *, public: bool = False) -> None:
         """Keep small content that is whole already.
@@ -288,7 +288,7 @@ class ContentStore:
         await self.reserve(size, f"{len(new)} small blobs ({size} bytes)")
         try:
             files = {self._path(digest): data for digest, data in new.items()}
-            await asyncio.to_thread(write_into_place, self._partial, files)
+            await asyncio.to_thread(write_into_place, self._aside, files)
         finally:
             self.release(size)
         for digest, data in new.items():
@@ -314,8 +314,8 @@ class ContentStore:
                 await asyncio.to_thread(self._trash.wait, TRASH_WAIT)
                 await asyncio.sleep(0)  # what has become free is counted in the loop
             if shortage := await self._shortage(size):
-                self.safe.expire()
-                await self._evict(victims(self._entries.by_use(), shortage, self.safe.__contains__, what))
+                self.retention.expire()
+                await self._evict(victims(self._entries.by_use(), shortage, self.retention.__contains__, what))
             self._space.reserved += size
 
     async def _shortage(self, size: int) -> int:
@@ -330,14 +330,14 @@ class ContentStore:
         self._space.reserved -= size
         self._space.arrived -= arrived
 
-    async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
+    async def commit(self, partial: PartialBlob, path: Path, origins: set[str], reserved: int) -> None:
         """Put a verified partial file into place and write its row; from then on it counts, no longer as reserved."""
-        assert growing.size is not None
+        assert partial.size is not None
         try:
-            await self._place(growing.digest, growing.size, path)
+            await self._place(partial.digest, partial.size, path)
         finally:
-            self.release(reserved, growing.size)
-        await self._write_row(growing.digest, origins)
+            self.release(reserved, partial.size)
+        await self._write_row(partial.digest, origins)
 
     async def _place(self, digest: Digest, size: int, path: Path) -> None:
         if digest not in self._entries:
@@ -367,7 +367,7 @@ class ContentStore:
             NoSpace: no room can be made.
         """
         await self.reserve(size, what)
-        directory = self._partial / uuid.uuid4().hex
+        directory = self._aside / uuid.uuid4().hex
         try:
             await asyncio.to_thread(make_private, directory)
             yield directory
@@ -385,30 +385,30 @@ class ContentStore:
         await self._place(digest, size, file)
         await self._write_row(digest, {PUBLIC, origin} if public else {origin}, derived=derived)
 
-    def finish(self, growing: Growing, origin: str) -> None:
+    def finish(self, partial: PartialBlob, origin: str) -> None:
         """Take a fetch off the list of running ones."""
-        self._growing.pop((growing.digest, origin), None)
+        self._fetching.pop((partial.digest, origin), None)
 
     # -- keeping and evicting -----------------------------------------------------------------------------------------
 
     def lease(self, digests: Iterable[Digest], until: float) -> None:
-        """See `Safe.lease`."""
-        self.safe.lease(digests, until)
+        """See `Retention.lease`."""
+        self.retention.lease(digests, until)
 
     async def evict(self, digests: Iterable[Digest]) -> Counted:
         """Remove blobs now, leased or not, but for what is held or pinned; readers that have them open keep theirs."""
         async with self._making_room:
-            gone = [each for each in dict.fromkeys(digests) if each in self._entries and not self.safe.stays(each)]
+            gone = [each for each in dict.fromkeys(digests) if each in self._entries and not self.retention.stays(each)]
             return await self._evict(gone)
 
     async def shrink(self, keep: int) -> Counted:
         """Remove the least recently used until `keep` bytes are left, or only what is held, leased or pinned."""
         async with self._making_room:
-            self.safe.expire()
+            self.retention.expire()
             chosen: list[Digest] = []
             excess = self._space.committed - keep
             for digest, size in self._entries.by_use():
-                if excess > 0 and digest not in self.safe:
+                if excess > 0 and digest not in self.retention:
                     chosen.append(digest)
                     excess -= size
             return await self._evict(chosen)
@@ -426,7 +426,7 @@ class ContentStore:
         for digest in digests:
             self._drop(digest)
             # Renamed at once, so that a new fetch of the same blob is never hit by the slow removal of the old one.
-            doomed = self._partial / uuid.uuid4().hex
+            doomed = self._aside / uuid.uuid4().hex
             move_aside(self._path(digest), doomed)
             self._doomed.append(doomed)
         while self._doomed:

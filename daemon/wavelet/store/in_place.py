@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wavelet.errors import NoSpace
 from wavelet.store.content import Blob, Committed, ContentStore
-from wavelet.store.growing import Growing
+from wavelet.store.partial_blob import PartialBlob
 
 
 async def in_place(store: ContentStore, blob: Blob | None, origin: str, what: str) -> Committed:
@@ -20,7 +20,7 @@ async def in_place(store: ContentStore, blob: Blob | None, origin: str, what: st
         WaveletError: the fetch has failed.
         NoSpace: it is not there any more.
     """
-    if isinstance(blob, Growing):
+    if isinstance(blob, PartialBlob):
         await blob.wait_committed()
         # Nothing is awaited between this look and the return: a caller who goes on at once finds what was looked at.
         blob = store.find(blob.digest, origin)

@@ -14,7 +14,7 @@ from typing import Protocol
 from wavelet.defects import defect
 from wavelet.errors import NoSpace, OurError, Stopping, WaveletError
 from wavelet.sizes import size as size_of
-from wavelet.store.growing import Growing
+from wavelet.store.partial_blob import PartialBlob
 
 _DEFECT = "a fetch failed by a defect"
 
@@ -54,10 +54,10 @@ class Keeper(Protocol):
     def release(self, size: int, arrived: int = 0) -> None:
         """Give back what was set aside."""
 
-    async def commit(self, growing: Growing, path: Path, origins: set[str], reserved: int) -> None:
+    async def commit(self, partial: PartialBlob, path: Path, origins: set[str], reserved: int) -> None:
         """Put a verified file into its place, and give back what was set aside for it."""
 
-    def finish(self, growing: Growing, origin: str) -> None:
+    def finish(self, partial: PartialBlob, origin: str) -> None:
         """Take the fetch off the list of running ones."""
 
 
@@ -67,17 +67,17 @@ class Ingest:
     def __init__(
         self,
         keeper: Keeper,
-        growing: Growing,
+        partial: PartialBlob,
         path: Path,
         fd: int,
         origin: str,
         opener: Opener,
         blame: Callable[[str], WaveletError],
     ) -> None:
-        self._keeper, self._growing, self._path, self._fd = keeper, growing, path, fd
+        self._keeper, self._partial, self._path, self._fd = keeper, partial, path, fd
         self._origin, self._opener, self._blame = origin, opener, blame
-        self._expected = growing.size
-        self._hasher = growing.digest.hasher()
+        self._expected = partial.size
+        self._hasher = partial.digest.hasher()
         self._written = 0
         self._reserved = 0
 
@@ -86,23 +86,23 @@ class Ingest:
         try:
             public = await self._receive()
             self._verify()
-            self._growing.verify(self._written)
+            self._partial.verify(self._written)
             origins = {PUBLIC if public else self._origin, self._origin}
             reserved, self._reserved, self._written = self._reserved, 0, 0
-            await self._keeper.commit(self._growing, self._path, origins, reserved)
+            await self._keeper.commit(self._partial, self._path, origins, reserved)
         except asyncio.CancelledError:
-            self._growing.fail(Stopping())
+            self._partial.fail(Stopping())
             raise
         except WaveletError as error:
-            self._growing.fail(error)
+            self._partial.fail(error)
         except OSError as error:
-            self._growing.fail(_failure(error))
+            self._partial.fail(_failure(error))
         except Exception:  # noqa: BLE001 - the readers are the ones to hear of it
-            self._growing.fail(defect(_DEFECT))
+            self._partial.fail(defect(_DEFECT))
         finally:
-            self._keeper.finish(self._growing, self._origin)
+            self._keeper.finish(self._partial, self._origin)
             self._keeper.release(self._reserved, self._written)
-            self._growing.finish()
+            self._partial.finish()
             self._path.unlink(missing_ok=True)
 
     async def _receive(self) -> bool:
@@ -110,10 +110,10 @@ class Ingest:
             await self._reserve(self._expected)
         async with self._opener(0) as incoming:
             if incoming.size is not None and self._expected not in (None, incoming.size):
-                raise self._blame(f"{self._growing.digest} has {incoming.size} bytes there instead of {self._expected}")
-            if self._growing.size is None and incoming.size is not None:
+                raise self._blame(f"{self._partial.digest} has {incoming.size} bytes there instead of {self._expected}")
+            if self._partial.size is None and incoming.size is not None:
                 await self._reserve(incoming.size)
-                self._growing.size = incoming.size
+                self._partial.size = incoming.size
             await self._drain(incoming.chunks)
             return incoming.public
 
@@ -139,9 +139,9 @@ class Ingest:
 
     async def _write(self, chunks: list[bytes], size: int) -> None:
         total = self._written + size
-        limit = self._growing.size
+        limit = self._partial.size
         if limit is not None and total > limit:
-            raise self._blame(f"{self._growing.digest}: more bytes than the {limit} that it has")
+            raise self._blame(f"{self._partial.digest}: more bytes than the {limit} that it has")
         if total > self._reserved:
             await self._reserve(RESERVE_STEP)
         writing = asyncio.ensure_future(asyncio.to_thread(self._hash_and_write, chunks))
@@ -152,7 +152,7 @@ class Ingest:
             raise
         self._written = total
         self._keeper.arrive(size)
-        self._growing.grow(total)
+        self._partial.grow(total)
 
     def _hash_and_write(self, chunks: list[bytes]) -> None:
         position = self._written
@@ -164,16 +164,16 @@ class Ingest:
                 view, position = view[count:], position + count
 
     async def _reserve(self, size: int) -> None:
-        await self._keeper.reserve(size, f"{self._growing.digest} ({size_of(size)})")
+        await self._keeper.reserve(size, f"{self._partial.digest} ({size_of(size)})")
         self._reserved += size
 
     def _verify(self) -> None:
-        expected = self._expected if self._expected is not None else self._growing.size
+        expected = self._expected if self._expected is not None else self._partial.size
         if expected is not None and self._written != expected:
-            raise self._blame(f"{self._growing.digest} ended after {self._written} of {expected} bytes")
-        if not self._growing.digest.matches(self._hasher):
-            got = f"{self._growing.digest.algorithm}:{self._hasher.hexdigest()}"
-            raise self._blame(f"the bytes have the digest {got} instead of {self._growing.digest}")
+            raise self._blame(f"{self._partial.digest} ended after {self._written} of {expected} bytes")
+        if not self._partial.digest.matches(self._hasher):
+            got = f"{self._partial.digest.algorithm}:{self._hasher.hexdigest()}"
+            raise self._blame(f"the bytes have the digest {got} instead of {self._partial.digest}")
 
 
 def _failure(error: OSError) -> WaveletError:

@@ -16,7 +16,7 @@ from wavelet.front.metrics import SENT_BYTES
 from wavelet.front.registry.headers import matches_etag, parse_range
 from wavelet.image.digest import Digest
 from wavelet.store.content import Blob, Committed
-from wavelet.store.growing import Growing
+from wavelet.store.partial_blob import PartialBlob
 
 log = structlog.get_logger()
 
@@ -38,8 +38,8 @@ async def send_blob(request: web.Request, blob: Blob, digest: Digest, extra: dic
     """
     # No await lies between finding a blob and opening it, so that eviction cannot come in between.
     with blob.path.open("rb", buffering=0) if isinstance(blob, Committed) else blob.open() as file:
-        if isinstance(blob, Growing):
-            await blob.wait_beyond(0)
+        if isinstance(blob, PartialBlob):
+            await blob.wait_for_offset(0)
         return await _send(request, blob, file, digest, extra)
 
 
@@ -49,7 +49,7 @@ async def _send(
     response = web.StreamResponse(headers=blob_headers(digest) | extra)
     size = blob.size
     if size is None:
-        assert isinstance(blob, Growing)
+        assert isinstance(blob, PartialBlob)
         response.enable_chunked_encoding()
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD:
@@ -91,7 +91,7 @@ async def _send_range(request: web.Request, blob: Blob, file: BinaryIO, start: i
     loop = asyncio.get_running_loop()
     sent = SENT_BYTES.labels("store" if isinstance(blob, Committed) else "growing")
     while start < end:
-        readable = await blob.wait_beyond(start) if isinstance(blob, Growing) else end
+        readable = await blob.wait_for_offset(start) if isinstance(blob, PartialBlob) else end
         count = min(readable, end, start + PIECE) - start
         transport = request.transport
         if transport is None:
@@ -102,10 +102,10 @@ async def _send_range(request: web.Request, blob: Blob, file: BinaryIO, start: i
         start += count
 
 
-async def _follow_unknown(response: web.StreamResponse, blob: Growing, file: BinaryIO) -> None:
+async def _follow_unknown(response: web.StreamResponse, blob: PartialBlob, file: BinaryIO) -> None:
     offset = 0
     while not (blob.verified and offset >= blob.readable):
-        readable = await blob.wait_beyond(offset)
+        readable = await blob.wait_for_offset(offset)
         while offset < readable:
             data = os.pread(file.fileno(), min(READ_SIZE, readable - offset), offset)
             async with asyncio.timeout(PIECE_LIMIT):

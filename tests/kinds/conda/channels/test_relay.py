@@ -308,7 +308,7 @@ async def test_a_broken_transfer_is_begun_again(opened: Callable[..., Any], serv
     door = await opened()
     server.fault("repodata", times=2, truncate=10)
     assert (await door.get(f"{server.channel()}/{PLAIN}"))[0] == 200
-    assert list((door.store._partial).iterdir()) == []
+    assert list((door.store._aside).iterdir()) == []
 
 
 async def test_shards_are_verified_by_their_name_and_asked_for_once(

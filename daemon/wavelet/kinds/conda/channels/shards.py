@@ -129,8 +129,8 @@ class Shards:
             async with self._channels.open(address, offset) as stream:
                 yield Incoming(offset, stream.size, stream.chunks, public=True)
 
-        growing = await self._store.ingest(digest, None, ORIGIN, opener)
-        await growing.wait_committed()
+        partial = await self._store.ingest(digest, None, ORIGIN, opener)
+        await partial.wait_committed()
         blob = await self._store.open(digest, ORIGIN)
         if isinstance(blob, Committed):
             return blob

@@ -1,4 +1,4 @@
-"""A blob while it is being written: any number of readers follow the file that one writer fills."""
+"""A partial blob: any number of readers follow the file that one writer fills."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from wavelet.errors import WaitExpired, WaveletError, fresh_copy
 from wavelet.image.digest import Digest
 
 HOLD_BACK = 64 * 1024
 """Bytes at the end that readers get only once the digest is verified: one that has all bytes would see a clean end."""
 
 
-class Growing:
-    """A partial file and how far readers may follow it.
+class PartialBlob:
+    """A file that is being written and how far readers may follow it.
 
     Attributes:
         digest: what the whole has to be.
@@ -30,7 +31,7 @@ class Growing:
         self.readable = self.received = 0
         self._fd = fd
         self._grown = asyncio.Event()
-        self._failure: BaseException | None = None
+        self._failure: WaveletError | None = None
         self._verified = False
         self._finished = asyncio.Event()
 
@@ -45,18 +46,26 @@ class Growing:
         return self._failure is not None
 
     def open(self) -> BinaryIO:
-        """Return the file for reading, at its own position. Call while the writer runs (before awaiting anything)."""
+        """Return the file for reading, at its own position; it stays readable when the writer has ended.
+
+        Raises:
+            WaveletError: the fetch has failed.
+            WaitExpired: the fetch has ended, and its blob is in the store; whoever asks there gets it.
+        """
+        self._raise_failure()
+        # Once the writer's descriptor is closed its number may be that of any other file.
+        if self._finished.is_set():
+            raise WaitExpired(f"{self.digest} has just come; ask again", retry_after=0.0)
         return Path(f"/proc/self/fd/{self._fd}").open("rb", buffering=0)
 
-    async def wait_beyond(self, offset: int) -> int:
+    async def wait_for_offset(self, offset: int) -> int:
         """Wait until there is more to read than `offset` bytes, or the whole is verified; return `readable`.
 
         Raises:
             WaveletError: the fetch has failed; what was read so far is void.
         """
         while self.readable <= offset and not self._verified:
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             await self._grown.wait()
         return self.readable
 
@@ -67,8 +76,7 @@ class Growing:
             WaveletError: the fetch has failed.
         """
         while not self._verified:
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             await self._grown.wait()
 
     async def wait_committed(self) -> None:
@@ -78,8 +86,11 @@ class Growing:
             WaveletError: the fetch has failed, or the whole could not be put there.
         """
         await self._finished.wait()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise fresh_copy(self._failure)  # each reader adds its own steps to what it raises
 
     def grow(self, written: int) -> None:
         """Tell readers that `written` bytes are in the file."""
@@ -93,7 +104,7 @@ class Growing:
         self._verified = True
         self._wake()
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: WaveletError) -> None:
         """Tell readers that nothing more comes."""
         self._failure = error
         self._wake()

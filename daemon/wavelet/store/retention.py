@@ -24,7 +24,7 @@ LEASE_GRAIN = 60.0
 _NEVER = 0.0, 0.0
 
 
-class Safe:
+class Retention:
     """Digests that are safe from eviction, in the store or yet to come. Leases and pins outlive a restart.
 
     Attributes:
@@ -69,10 +69,10 @@ class Safe:
         self._database.write_later("DELETE FROM leased WHERE until <= ? OR since > ?", now, now + SKEW)
 
     def hold(self, digests: Collection[Digest]) -> None:
-        """Keep blobs from eviction until `let_go` is called as often, or the daemon ends."""
+        """Keep blobs from eviction until `release` is called as often, or the daemon ends."""
         self._holds.update(iter(digests))
 
-    def let_go(self, digests: Collection[Digest]) -> None:
+    def release(self, digests: Collection[Digest]) -> None:
         """Give back what `hold` took; others may hold the same blobs."""
         self._holds.subtract(iter(digests))
         for digest in digests:
@@ -86,7 +86,7 @@ class Safe:
         try:
             yield
         finally:
-            self.let_go(digests)
+            self.release(digests)
 
 
 def _stands(lease: tuple[float, float], now: float) -> bool:
