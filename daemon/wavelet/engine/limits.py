@@ -1,6 +1,6 @@
 """What programs that run in an image may take: processes, memory, bytes written, and time; and what they do take.
 
-Engines bound what they can by themselves. What they cannot, or only for each process, is looked at while scripts run:
+Engines bound what they can by themselves. What they cannot, or only for each process, is looked at while they run:
 the processes below a sandbox's first one in /proc, and what has been written. The functions that look all block.
 """
 
@@ -15,6 +15,9 @@ from pathlib import Path
 
 from wavelet.directory_trees import walk
 
+INFLATED_LIMIT = 256 * 1024**3
+"""Bytes of tar that are taken of an image or container."""
+
 ENTRY_SIZE = 4096
 """Bytes that a file or directory counts for at least: what is empty takes room in a file system, too."""
 
@@ -27,13 +30,13 @@ _PARENT, _THREADS = 1, 17
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings `conda.scripts`.
+    """What may be taken.
 
     Attributes:
         processes: processes and threads at a time.
         memory: bytes of memory of all of them.
         disk: bytes that all of them write and leave.
-        seconds: how long one script may take.
+        seconds: how long one program may take.
     """
 
     processes: int = 1024
@@ -51,14 +54,6 @@ class Limits:
             disk=int(self.disk * _BEYOND),
         )
 
-    @property
-    def text(self) -> str:
-        """The limits as people read them."""
-        return (
-            f"{self.processes} processes, {_size(self.memory)} of memory, {_size(self.disk)} written,"
-            f" {self.seconds:g} s (conda.scripts)"
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -67,22 +62,6 @@ class Usage:
     processes: int = 0
     memory: int = 0
     disk: int = 0
-
-
-def passed(usage: Usage, limits: Limits) -> str:
-    """Return what a script does that it may not, as the end of a sentence; nothing if all is well."""
-    if usage.disk >= limits.disk:
-        return f"writes {_size(usage.disk)}, and {_size(limits.disk)} are the most (conda.scripts.disk)"
-    if usage.memory >= limits.memory:
-        return f"takes {_size(usage.memory)} of memory, and {_size(limits.memory)} are the most (conda.scripts.memory)"
-    if usage.processes >= limits.processes:
-        return f"runs {usage.processes} processes at once, the most that are allowed (conda.scripts.processes)"
-    return ""
-
-
-def too_long(limits: Limits) -> str:
-    """Return what a script does that does not end, as the end of a sentence."""
-    return f"does not end within {limits.seconds:g} s (conda.scripts.seconds)"
 
 
 def taken_by(first: int) -> Usage:
@@ -162,10 +141,3 @@ def _unnamed(pid: int) -> dict[tuple[int, int], int]:
                 if stat.S_ISREG(status.st_mode) and not status.st_nlink:
                     found[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK
     return found
-
-
-def _size(number: int) -> str:
-    for unit, size in (("GB", 1000**3), ("MB", 1000**2)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number} bytes"

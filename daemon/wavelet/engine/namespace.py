@@ -18,17 +18,14 @@ from pathlib import Path
 import msgspec
 
 from wavelet import directory_trees
-from wavelet.engine.engine import ENVIRONMENT, OWN, Console, Given, Sandbox, first_process, spawn
-from wavelet.engine.limits import Limits, Usage, taken_by, written_below
+from wavelet.engine.console import Console, first_process, spawn
+from wavelet.engine.limits import Usage, taken_by, written_below
 from wavelet.engine.overlay import OverlayTree
+from wavelet.engine.protocol import OWN, GivenFile, ImageLayers, RunImage, Sandbox, Task, Workspace
 from wavelet.engine.rootfs import furnish, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
-from wavelet.errors import EngineFailed, ScriptFailed, UpstreamBroken
-from wavelet.image.config import parse_config
+from wavelet.errors import EngineFailed
 from wavelet.image.digest import Digest
-from wavelet.image.manifest import MalformedManifest, Manifest
-from wavelet.kinds.work import Work, read_document
-from wavelet.plan.conda import PREFIX, FromLock
 
 PROBE_SECONDS = 20.0
 """How long the machine may take to show that there are such namespaces."""
@@ -39,10 +36,10 @@ _TRIAL = 1024 * 1024
 """Bytes that an empty sandbox stays under."""
 
 _NOBODY = 1_999_999_999
-"""Whom scripts run as where the daemon is root: nobody else's number. Outside of namespaces, root would be root."""
+"""Whom programs run as where the daemon is root: nobody else's number. Outside of namespaces, root would be root."""
 _ENTER = str(Path(__file__).with_name("enter.py"))
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_OF_NO_INTEREST = (OWN, "dev", "proc", "sys", "tmp", "var/tmp", "usr/bin/which", PREFIX.strip("/"))
+_OF_NO_INTEREST = (OWN, "dev", "proc", "sys", "tmp", "var/tmp", "usr/bin/which")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +54,36 @@ class NamespaceEngine:
         return await asyncio.to_thread(_probe)
 
     @contextlib.asynccontextmanager
-    async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
+    async def open(self, image: RunImage, task: Task, workspace: Workspace) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
-        base, layers, environment = await _parts(image, work)
+        layers = await image.layers()
+        above = layers.above
         async with AsyncExitStack() as stack:
-            start = await stack.enter_async_context(_unpacked(base, work))
-            size = await work.run(inflated, layers) + limits.hard.disk
-            async with work.scratch(_TRIAL) as trial:
+            start = await stack.enter_async_context(_unpacked(layers, image.called, workspace))
+            size = await workspace.run(inflated, above, image.called) + task.limits.hard.disk
+            async with workspace.scratch(_TRIAL) as trial:
                 overlays = await asyncio.to_thread(_overlays, start, trial)
             if not overlays:  # a copy takes longer, and room
                 size += await asyncio.to_thread(written_below, start)
-            scratch = await stack.enter_async_context(work.scratch(size))
-            place = await work.run(_lay, layers, scratch, start, _owner()) if overlays else scratch / "root"
-            if not overlays:
+            scratch = await stack.enter_async_context(workspace.scratch(size))
+            if overlays:
+                place = await workspace.run(_lay, above, scratch, _owner(), image.called)
+            else:
+                place = scratch / "root"
                 place.mkdir(0o755)
-                await work.run(unpack, layers, place, _owner(), start)
-            sandbox = _Directory(place, start if overlays else None, environment, limits)
+                await workspace.run(unpack, above, place, _owner(), image.called, start)
+            environment = {"PATH": _PATH, **layers.environment, **task.environment}
+            sandbox = _Directory(place, start if overlays else None, environment, task)
             try:
                 yield sandbox
             finally:
                 await sandbox.settle()
 
 
-def _lay(layers: Sequence[Path], scratch: Path, start: Path, owner: int | None) -> Path:
-    """Make the directories of an overlay over `start`; return where they are. Called in a worker."""
+def _lay(layers: Sequence[Path], scratch: Path, owner: int | None, image: str) -> Path:
+    """Make the directories of an overlay; return where they are. Called in a worker."""
     place = _places(scratch, owner)
-    unpack_part(layers, place / "own", owner)
+    unpack_part(layers, place / "own", owner, image)
     furnish(place / "upper", owner)
     return place
 
@@ -113,29 +114,33 @@ def _overlays(start: Path, trial: Path) -> bool:
 class _Directory:
     """Nothing runs in it while files go in or out: links that an image's own programs make lead nobody astray."""
 
-    def __init__(self, place: Path, base: Path | None, environment: Mapping[str, str], limits: Limits) -> None:
+    def __init__(self, place: Path, base: Path | None, environment: Mapping[str, str], task: Task) -> None:
         """Take the root, or what `_lay` has made over `base`."""
         root = place if base is None else place / "upper"
         self._place = place
         self._base = base
         self._root = root
         self._environment = environment
-        self._limits = limits
-        self._written = _Written(root, limits.disk)
+        self._task = task
+        self._written = _Written(root, task.limits.disk)
         self._console: Console | None = None
-        self.tree: Tree = DirectoryTree(root) if base is None else OverlayTree((root, place / "own", base))
+        self.tree: Tree = (
+            DirectoryTree(root, task.directory)
+            if base is None
+            else OverlayTree((root, place / "own", base), task.directory)
+        )
 
-    async def put(self, files: Sequence[Given]) -> None:
+    async def put(self, files: Sequence[GivenFile]) -> None:
         await asyncio.to_thread(self._put, files)
 
     async def start(self, line: str) -> Console:
-        mark, arguments = first_process()
+        mark, arguments = first_process(self._task.program)
         await asyncio.to_thread(self._written.begin)
-        argv = _entering(["bash", *arguments], self._environment, self._limits.hard.processes, self._base)
+        argv = _entering(["bash", *arguments], self._environment, self._task.limits.hard.processes, self._base)
         process = await spawn(argv, self._place)
         self._console = Console(process, mark)
-        await self._console.started()
-        await self._console.say(line)
+        await self._console.wait_until_started()
+        await self._console.send_line(line)
         return self._console
 
     async def usage(self) -> Usage:
@@ -146,8 +151,8 @@ class _Directory:
         usage = taken_by(pid)
         try:
             return replace(usage, disk=usage.disk + self._written.size())
-        except directory_trees.TooDeep as error:
-            raise ScriptFailed(f"post-link scripts: {error}; leave that package out") from None
+        except directory_trees.TooDeep:
+            raise
         except OSError as error:
             raise EngineFailed(error.strerror or str(error)) from None
 
@@ -161,7 +166,7 @@ class _Directory:
         except OSError as error:
             raise EngineFailed(error.strerror or str(error)) from None
 
-    def _put(self, files: Sequence[Given]) -> None:
+    def _put(self, files: Sequence[GivenFile]) -> None:
         for given in files:
             place = self._root / OWN / given.path
             if isinstance(given.content, bytes):
@@ -174,7 +179,8 @@ class _Directory:
         self._began = mark.lstat().st_ctime_ns
 
     def _outside(self) -> Iterator[str]:
-        for entry in directory_trees.walk(self._root, lambda path: path in _OF_NO_INTEREST):
+        left_out = (*_OF_NO_INTEREST, self._task.directory.strip("/"))
+        for entry in directory_trees.walk(self._root, lambda path: path in left_out):
             is_directory = entry.is_dir(follow_symlinks=False)
             if not is_directory and entry.stat(follow_symlinks=False).st_ctime_ns > self._began:
                 yield f"/{Path(entry.path).relative_to(self._root)}"
@@ -212,44 +218,19 @@ def _free_bytes(path: Path) -> int:
 
 
 @asynccontextmanager
-async def _unpacked(base: Mapping[Digest, Path], work: Work) -> AsyncIterator[Path]:
-    """Give the unpacked layers of a base: most sets of scripts have the same."""
-    layers = list(base.values())
-    key = Digest.of(" ".join(base).encode()).hex
+async def _unpacked(image: ImageLayers, called: str, workspace: Workspace) -> AsyncIterator[Path]:
+    """Give the unpacked layers of a base: most images that something is run in have the same."""
+    layers = list(image.base.values())
+    key = Digest.of(" ".join(image.base).encode()).hex
 
     async def measure() -> int:
-        return await work.run(inflated, layers)
+        return await workspace.run(inflated, layers, called)
 
     async def fill(directory: Path) -> None:
-        await work.run(unpack_part, layers, directory, _owner())
+        await workspace.run(unpack_part, layers, directory, _owner(), called)
 
-    async with work.tree(key, measure, fill) as directory:
+    async with workspace.tree(key, measure, fill) as directory:
         yield directory
-
-
-async def _parts(plan: FromLock, work: Work) -> tuple[dict[Digest, Path], list[Path], dict[str, str]]:
-    """Return the layers of an image's base and those above it, the lowest first, and its processes' environment."""
-    base = await work.realise(plan.base)
-    _, below = await read_document(work, base.closure[base.descriptor.digest])
-    image = await work.realise(plan)
-    _, view = await read_document(work, image.closure[image.descriptor.digest])
-    try:
-        if not isinstance(view, Manifest) or view.config is None:
-            raise MalformedManifest("not an image")
-        document, _ = parse_config(await work.read(image.closure[view.config.digest]))
-    except MalformedManifest as error:
-        raise UpstreamBroken(f"the image that post-link scripts run in: {error}") from None
-    count = len(below.layers) if isinstance(below, Manifest) else 0
-    layers = [await work.path(image.closure[layer.digest]) for layer in view.layers]
-    started_from = {layer.digest: path for layer, path in zip(view.layers[:count], layers[:count], strict=True)}
-    if len(started_from) < count:  # a layer that is there twice
-        started_from, count = {}, 0
-    own = (document.get("config") or {}).get("Env") or []
-    return (
-        started_from,
-        layers[count:],
-        {"PATH": _PATH, **dict(entry.split("=", 1) for entry in own if "=" in entry), **ENVIRONMENT},
-    )
 
 
 def _entering(
@@ -273,7 +254,7 @@ def _probe() -> str:
     """Return why namespaces cannot be made here, or nothing. Blocks."""
     directory = Path(tempfile.mkdtemp(prefix="wavelet-"))
     try:
-        unpack([], directory, _owner())
+        unpack([], directory, _owner(), "")
         command = _entering(["/nothing"], {})
         done = subprocess.run(  # noqa: S603 - this interpreter
             command, cwd=directory, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS

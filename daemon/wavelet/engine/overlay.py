@@ -1,4 +1,4 @@
-"""The prefix in directories that an overlay file system has above each other, read without mounting it.
+"""A directory in those that an overlay file system has above each other, read without mounting it.
 
 Overlayfs as an unprivileged user mounts it (`userxattr`): a character device 0:0 covers a name of the directories
 below, and the attribute `user.overlay.opaque` covers all that is below a directory (Linux,
@@ -15,20 +15,21 @@ from pathlib import Path
 
 from wavelet.engine.tree import Entry, OnDisk
 from wavelet.errors import EngineFailed
-from wavelet.plan.conda import PREFIX
 
 _OPAQUE = "user.overlay.opaque"
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayTree:
-    """The prefix in root file systems that lie above each other.
+    """A directory in root file systems that lie above each other.
 
     Attributes:
-        roots: the directories, the uppermost first.
+        roots: the root file systems, the uppermost first.
+        directory: the absolute path of the directory in them.
     """
 
     roots: tuple[Path, ...]
+    directory: str
 
     def entries(self, below: str = "") -> Iterator[Entry]:
         """See `Tree`.
@@ -37,10 +38,10 @@ class OverlayTree:
             EngineFailed: what should be a directory on the way to it is none.
         """
         here = list(self.roots)
-        for part in Path(PREFIX.strip("/"), below).parts:
+        for part in Path(self.directory.strip("/"), below).parts:
             here = _merged(here, part)
             if not here or not _is_directory(here[0]):
-                raise EngineFailed(f"{PREFIX} in the image is behind a link, or not there")
+                raise EngineFailed(f"{self.directory} in the image is behind a link, or not there")
         return self._walk(here, below)
 
     def _walk(self, top: list[Path], below: str) -> Iterator[Entry]:

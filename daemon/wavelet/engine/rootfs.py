@@ -1,21 +1,23 @@
 """Unpacks the layers of an image into a directory, as an unprivileged user can: one owner, no devices, no set-user-ID.
 
 Layers are data of others: every path is resolved inside the directory, link by link, before anything is written.
-The functions without an underscore are called in a worker process.
+`image` is what errors call the image. The functions without an underscore are called in a worker process.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wavelet import directory_trees
-from wavelet.archive import layer_tar
-from wavelet.archive.forward_tar import CHUNK, DAMAGED, Member, members_of
+from wavelet.archive.inflated import open_inflated
+from wavelet.archive.tar_reader import CHUNK, DAMAGED, Bounds, Member, members_of
 from wavelet.directory_trees import DEPTH_LIMIT
-from wavelet.engine.engine import OWN, OWN_DIRECTORIES
+from wavelet.engine.limits import INFLATED_LIMIT
+from wavelet.engine.protocol import OWN, OWN_DIRECTORIES
 from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.sizes import size as size_of
 
@@ -31,11 +33,10 @@ _STANDARD = {
 }
 _LINKS_LIMIT = 40
 """Symbolic links on the way to a path, as in Linux."""
-_INFLATED_LIMIT = 256 * 1024**3
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
-def inflated(layers: Sequence[Path]) -> int:
+def inflated(layers: Sequence[Path], image: str) -> int:
     """Return how many bytes of tar these blobs are.
 
     Raises:
@@ -44,17 +45,17 @@ def inflated(layers: Sequence[Path]) -> int:
     size = 0
     try:
         for layer in layers:
-            with layer_tar.opened(layer) as raw:
+            with open_inflated(layer) as raw:
                 while chunk := raw.read(CHUNK):
                     size += len(chunk)
-                    if size > _INFLATED_LIMIT:
-                        raise _broken(f"its layers inflate to more than {size_of(_INFLATED_LIMIT)}")
+                    if size > INFLATED_LIMIT:
+                        raise _broken(image, f"its layers inflate to more than {size_of(INFLATED_LIMIT)}")
     except DAMAGED as error:
-        raise _broken(str(error)) from None
+        raise _broken(image, str(error)) from None
     return size
 
 
-def unpack_part(layers: Sequence[Path], root: Path, owner: int | None) -> None:
+def unpack_part(layers: Sequence[Path], root: Path, owner: int | None, image: str) -> None:
     """Unpack some blobs of an image, the lowest first, into an empty directory; all of it is given to `owner`.
 
     Raises:
@@ -62,15 +63,15 @@ def unpack_part(layers: Sequence[Path], root: Path, owner: int | None) -> None:
         EngineFailed: the file system does not take it.
     """
     try:
-        made = _Root(root)
-        _apply(layers, made)
+        made = _Root(root, image)
+        made.apply_all(layers)
         made.forget_own()
         _give(root, owner)
     except OSError as error:
         raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
 
 
-def unpack(layers: Sequence[Path], root: Path, owner: int | None, base: Path | None = None) -> None:
+def unpack(layers: Sequence[Path], root: Path, owner: int | None, image: str, base: Path | None = None) -> None:
     """Unpack blobs, the lowest first, into an empty directory or over a copy of `base`.
 
     All of it is given to `owner` (None: is left).
@@ -82,7 +83,10 @@ def unpack(layers: Sequence[Path], root: Path, owner: int | None, base: Path | N
     try:
         if base is not None:
             _copy(base, root)
-        _unpack(layers, root, owner)
+        made = _Root(root, image)
+        made.apply_all(layers)
+        made.furnish()
+        _give(root, owner)
     except OSError as error:
         raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
 
@@ -95,22 +99,9 @@ def _copy(base: Path, root: Path) -> None:
         raise EngineFailed(f"an unpacked image cannot be copied: {done.stderr.strip()[-500:]}")
 
 
-def _apply(layers: Sequence[Path], made: _Root) -> None:
-    for layer in layers:
-        with layer_tar.opened(layer) as raw:
-            made.apply(members_of(raw, _broken))
-
-
-def _unpack(layers: Sequence[Path], root: Path, owner: int | None) -> None:
-    made = _Root(root)
-    _apply(layers, made)
-    made.furnish()
-    _give(root, owner)
-
-
 def furnish(root: Path, owner: int | None) -> None:
     """Make what is the engine's in an empty directory that is the uppermost one of an overlay."""
-    _Root(root).furnish()
+    _Root(root, "").furnish()
     _give(root, owner)
 
 
@@ -121,18 +112,28 @@ def _give(root: Path, owner: int | None) -> None:
             os.chown(entry.path, owner, owner, follow_symlinks=False)
 
 
-def _broken(why: str) -> UpstreamBroken:
-    return UpstreamBroken(f"the image that post-link scripts run in cannot be unpacked: {why}")
+def _broken(image: str, why: str) -> UpstreamBroken:
+    return UpstreamBroken(f"{image} cannot be unpacked: {why}")
 
 
 class _Root:
     """A directory that layers are applied to."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, image: str) -> None:
         self._root = root
+        self._image = image
         self._parents: dict[str, Path] = {}
 
-    def apply(self, members: Iterator[Member]) -> None:
+    def apply_all(self, layers: Sequence[Path]) -> None:
+        """Apply layers' files, the lowest first."""
+        for layer in layers:
+            with open_inflated(layer) as raw:
+                self._apply(members_of(raw, Bounds(INFLATED_LIMIT, self._broken, members=math.inf)))
+
+    def _broken(self, why: str) -> UpstreamBroken:
+        return _broken(self._image, why)
+
+    def _apply(self, members: Iterator[Member]) -> None:
         """Apply one layer (image-spec layer.md)."""
         written: set[Path] = set()
         for member in members:
@@ -140,7 +141,7 @@ class _Root:
             if member.path in ("", "."):
                 continue
             if name in ("", ".", "..") or "\0" in member.path:
-                raise _broken(f"{member.path!r} is no path in it")
+                raise self._broken(f"{member.path!r} is no path in it")
             place = self._directory(parent) / name
             if name == _OPAQUE:
                 for child in place.parent.iterdir():
@@ -182,7 +183,7 @@ class _Root:
             parent, _, name = member.target.rpartition("/")
             other = self._directory(parent) / name
             if name in ("", ".", "..") or other.is_symlink() or not other.is_file():
-                raise _broken(f"{member.path!r} is a link to {member.target!r}, which is not there")
+                raise self._broken(f"{member.path!r} is a link to {member.target!r}, which is not there")
             place.hardlink_to(other)
         elif member.is_file:
             with place.open("xb") as file:
@@ -215,14 +216,14 @@ class _Root:
             if place.is_symlink():
                 links += 1
                 if links > _LINKS_LIMIT:
-                    raise _broken(f"{path!r} has too many symbolic links on its way")
+                    raise self._broken(f"{path!r} has too many symbolic links on its way")
                 target = str(place.readlink())
                 here = [] if target.startswith("/") else here
                 waiting += target.split("/")[::-1]
                 continue
             here.append(part)
             if len(here) > DEPTH_LIMIT:
-                raise _broken(str(directory_trees.TooDeep(path)))
+                raise self._broken(str(directory_trees.TooDeep(path)))
             if not place.is_dir():
                 place.unlink(missing_ok=True)
                 place.mkdir(0o755)

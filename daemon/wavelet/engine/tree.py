@@ -1,28 +1,30 @@
-"""The prefix in a container or directory: its entries with their contents, one after the other.
+"""A directory in a container or root file system: its entries with their contents, one after the other.
 
-Trees are values that a worker process is given. What is read was written by scripts: nothing of it is followed.
+Trees are values that a worker process is given. What is read was written by programs of others: nothing of it is
+followed.
 """
 
 from __future__ import annotations
 
+import math
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Protocol
 
-from wavelet.archive.forward_tar import CHUNK, Raw, members_of
+from wavelet.archive.tar_reader import CHUNK, Bounds, members_of
+from wavelet.engine.limits import INFLATED_LIMIT
 from wavelet.errors import EngineFailed, UpstreamBroken
-from wavelet.plan.conda import PREFIX
 
 READ_SECONDS = 600.0
-"""How long an engine may take to hand a prefix out."""
+"""How long an engine may take to hand a directory out."""
 
 
 class Entry(Protocol):
-    """One entry of a tree; see `engine_tar.Member`. `path` is relative to the prefix, empty for the prefix itself."""
+    """One entry of a tree; see `tar_reader.Member`. `path` is relative to the directory, empty for the directory."""
 
     path: str
     size: int
@@ -34,13 +36,12 @@ class Entry(Protocol):
     is_hard_link: bool
     is_directory: bool
 
-    @property
-    def chunks(self) -> Callable[[], Iterator[bytes]]:
-        """Yields the contents of a file, once."""
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the contents of a file, once."""
 
 
 class Tree(Protocol):
-    """A prefix that can be read more than once."""
+    """A directory that can be read more than once."""
 
     def entries(self, below: str = "") -> Iterator[Entry]:
         """Yield all entries of the directory `below`, parents before children; contents until the next one."""
@@ -48,15 +49,17 @@ class Tree(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTree:
-    """The prefix in a container whose engine has a command that prints a directory as a tar.
+    """A directory in a container whose engine has a command that prints a directory as a tar.
 
     Attributes:
         argv: that command, up to the directory.
         container: its name.
+        directory: the absolute path of the directory in it.
     """
 
     argv: tuple[str, ...]
     container: str
+    directory: str
 
     def entries(self, below: str = "") -> Iterator[Entry]:
         """See `Tree`.
@@ -64,7 +67,7 @@ class CommandTree:
         Raises:
             EngineFailed: the command fails, or takes longer than `READ_SECONDS`.
         """
-        place = f"{PREFIX}/{below}".rstrip("/")
+        place = f"{self.directory}/{below}".rstrip("/")
         command = [*self.argv, f"{self.container}:{place}", "-"]
         with subprocess.Popen(  # noqa: S603 - the site's own engine, with a name that was made here
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -72,13 +75,7 @@ class CommandTree:
             timer = threading.Timer(READ_SECONDS, process.kill)
             timer.start()
             try:
-                raw = cast(IO[bytes], process.stdout)
-                for entry in members_of(cast(Raw, raw), UpstreamBroken):
-                    entry.path = _below(entry.path, below)
-                    if entry.is_hard_link:
-                        entry.target = _below(entry.target, below)
-                    yield entry
-                raw.read()
+                yield from _entries(process.stdout, below)
             except UpstreamBroken as error:
                 raise self._failed(process, error.message) from None
             finally:
@@ -89,21 +86,37 @@ class CommandTree:
 
     def _failed(self, process: subprocess.Popen[bytes], why: str) -> EngineFailed:
         process.kill()
-        said = cast(IO[bytes], process.stderr).read(2000).decode("utf-8", "replace").strip()
-        return EngineFailed(f"{self.argv[0]} does not hand out {PREFIX} of a container: {said or why}")
+        assert process.stderr is not None
+        said = process.stderr.read(2000).decode("utf-8", "replace").strip()
+        return EngineFailed(f"{self.argv[0]} does not hand out {self.directory} of a container: {said or why}")
+
+
+def _entries(raw: IO[bytes] | None, below: str) -> Iterator[Entry]:
+    assert raw is not None
+    for entry in members_of(raw, Bounds(INFLATED_LIMIT, UpstreamBroken, members=math.inf)):
+        entry.path = _below(entry.path, below)
+        if entry.is_hard_link:
+            entry.target = _below(entry.target, below)
+        yield entry
 
 
 def _below(path: str, below: str) -> str:
-    """Return a path of a tar that begins with the directory's own name, relative to the prefix."""
+    """Return a path of a tar that begins with the directory's own name, relative to the whole tree's."""
     inner = path.strip("/").partition("/")[2]
     return f"{below}/{inner}".strip("/")
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryTree:
-    """The prefix in a root file system that is a directory of this machine. Nothing else may change it meanwhile."""
+    """A directory in a root file system that is a directory of this machine. Nothing else may change it meanwhile.
+
+    Attributes:
+        root: the root file system.
+        directory: the absolute path of the directory in it.
+    """
 
     root: Path
+    directory: str
 
     def entries(self, below: str = "") -> Iterator[Entry]:
         """See `Tree`.
@@ -112,7 +125,7 @@ class DirectoryTree:
             EngineFailed: what should be a directory on the way to it is none.
         """
         place = self.root
-        for part in Path(PREFIX.strip("/"), below).parts:
+        for part in Path(self.directory.strip("/"), below).parts:
             place /= part
             if not stat.S_ISDIR(place.lstat().st_mode):
                 raise EngineFailed(f"/{place.relative_to(self.root)} in the image is a link and no directory")

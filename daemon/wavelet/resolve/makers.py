@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from wavelet.config import Settings, parse_size
-from wavelet.engine.engines import engines
+from wavelet.engine.choice import engines_for
 from wavelet.engine.limits import Limits
 from wavelet.image.image import Image
 from wavelet.kinds.augment import make as augment
@@ -43,6 +43,6 @@ def makers(settings: Settings) -> Makers:
         FromLock: conda_image.make,
         PackageLayer: partial(package.make, limit=limit),
         WheelLayer: partial(wheel.make, limit=limit),
-        ScriptsLayer: partial(scripts.make, engines=engines(settings.conda.engine), limits=limits),
+        ScriptsLayer: partial(scripts.make, engines=engines_for(settings.conda.engine), limits=limits),
         LibcOf: libc.make,
     }

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from wavelet.archive.gzip_members import Fragment
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.kinds.conda.link.info import Fragment, LayerInfo
+from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.plan.conda import FromLock, Package, Wheel
 from wavelet.plan.source import FromRegistry
 

@@ -18,13 +18,14 @@ from lab.engines import Podman, environment
 from lab.processes import Background
 from lab.registry import Registry
 from lab.task_image import task_image
-from wavelet.engine.engine import Engine, Given
 from wavelet.engine.limits import Limits
+from wavelet.engine.protocol import Engine, GivenFile
 from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.kinds.conda.postlink import scripts
+from wavelet.kinds.conda.postlink.programs import task
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromLock, Package, ScriptsLayer
 from wavelet.plan.plan import Plan
@@ -127,10 +128,11 @@ def hang(engine: Engine, name: str, started: Path) -> None:
     """Open a sandbox of the image with this name, say so by making a file, and wait to be killed."""
 
     async def wait() -> None:
-        async with engine.open(None, _Named(name), Limits()) as sandbox:  # type: ignore[arg-type]
-            await sandbox.put([Given("one.sh", b"sleep 1000"), Given("packages", b"one\t1\t0\n")])
+        image: Any = _Named(name)
+        async with engine.open(image, task(Limits()), image) as sandbox:
+            await sandbox.put([GivenFile("one.sh", b"sleep 1000"), GivenFile("packages", b"one\t1\t0\n")])
             console = await sandbox.start("0 1000000 1000000")
-            await console.hear()
+            await console.read_word()
             started.touch()
             await asyncio.sleep(1000)
 
@@ -141,7 +143,7 @@ class _Named:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    async def pullable(self, plan: Plan) -> str:
+    async def reference(self) -> str:
         return self._name
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
-from wavelet.archive import layer_tar
-from wavelet.archive.stream import Bounds, Member, members_of
+from wavelet.archive.inflated import open_inflated
+from wavelet.archive.tar_reader import Bounds, Member, members_of
 from wavelet.errors import InvalidRequest, UpstreamBroken, WaveletError
 from wavelet.image.augment import AddedLayer
 from wavelet.image.digest import Digest
@@ -119,7 +119,7 @@ def move(layer: Path, target: Path, links: Mapping[str, str]) -> tuple[Digest, i
     """Write a layer's tar with its paths below where links lead; return its digest and size."""
     digest = hashlib.sha256()
     with (
-        layer_tar.opened(layer) as raw,
+        open_inflated(layer) as raw,
         target.open("xb") as file,
         tarfile.open(fileobj=cast(IO[bytes], raw), mode="r|", errors="surrogateescape") as reading,
         tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT, errors="surrogateescape") as writing,
@@ -144,7 +144,7 @@ def _members(layer: Path, name: str) -> Iterable[Member]:
     def broken(why: str) -> UpstreamBroken:
         return UpstreamBroken(f"the layer {name} cannot be read: {why}")
 
-    with layer_tar.opened(layer) as stream:
+    with open_inflated(layer) as stream:
         yield from members_of(stream, Bounds(INFLATED_LIMIT, broken))
 
 

@@ -18,13 +18,14 @@ from memory_work import AMD64, Everything
 from lab import conda_oracle, images
 from lab.conda_packages import Package as LabPackage
 from lab.conda_packages import Symlink, text, write
+from wavelet.archive.gzip_members import Fragment
 from wavelet.errors import ImageNotFound, InvalidRequest, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image, MadeBy
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.compose import group, sbom
-from wavelet.kinds.conda.link.info import MEDIA_TYPE, Fragment, LayerInfo
-from wavelet.kinds.conda.link.layer import LayerWriter
+from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.link.layer import prefix_layer
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.conda import FromLock, ScriptsLayer, Wheel, WheelLayer
 
@@ -335,7 +336,7 @@ WHEEL = Wheel("https://files.test/one-1.0-py3-none-any.whl", "ab" * 32)
 def install_wheel(directory: Path, site_packages: str) -> LayerInfo:
     """Write a layer as of a wheel, with a module and a program that a package has too."""
     parents = {site_packages.rsplit("/", cut)[0] for cut in range(site_packages.count("/") + 1)}
-    with LayerWriter(directory / "layer", sorted({"", "bin", *parents})) as layer:
+    with prefix_layer(directory / "layer", sorted({"", "bin", *parents})) as layer:
         layer.file(f"{site_packages}/one.py", b"one = 1", 1_600_000_000, executable=False)
         layer.file("bin/which", b"#!/bin/sh", 1_600_000_000, executable=True)
         made = layer.finish()

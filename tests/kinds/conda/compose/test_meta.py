@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from locked import entry, locks
 
+from wavelet.archive.gzip_members import Fragment
 from wavelet.kinds.conda.compose import meta
-from wavelet.kinds.conda.link.info import Fragment, LayerInfo
+from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.plan.conda import Package
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/tool-1.0-h0_0.conda", "ab" * 32, "cd" * 16, 12)

@@ -6,12 +6,13 @@ import json
 
 from locked import entry, locks
 
+from wavelet.archive.gzip_members import Fragment
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Manifest, parse_document
 from wavelet.kinds.conda.compose import bill, sbom
 from wavelet.kinds.conda.compose.parts import Part
-from wavelet.kinds.conda.link.info import Fragment, LayerInfo
+from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.plan.conda import Package, Wheel
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/Tool-1!1.0-h0_0.conda", "ab" * 32, None, None)

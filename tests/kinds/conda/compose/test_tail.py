@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from wavelet.archive.gzip_members import Fragment
 from wavelet.errors import Internal
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.compose import tail
 from wavelet.kinds.conda.compose.tail import Piece
-from wavelet.kinds.conda.link.info import Fragment
-from wavelet.kinds.conda.link.layer import LayerWriter
+from wavelet.kinds.conda.link.layer import prefix_layer
 
 
 def piece(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Piece:
     """Write a layer with these files, and links to the first of them where a target begins with `=`."""
-    with LayerWriter(path, ["", "lib"]) as layer:
+    with prefix_layer(path, ["", "lib"]) as layer:
         for name, data in files.items():
             layer.file(name, data, 1_600_000_000, executable=name.startswith("lib/x"))
         for name, target in (links or {}).items():

@@ -10,8 +10,10 @@ import pytest
 from linked_packages import golden, link, link_elsewhere
 
 from lab.conda_packages import write
-from wavelet.archive import gzip
-from wavelet.kinds.conda.link.layer import directories_member, end_member
+from wavelet.archive import gzip_members
+from wavelet.archive.gzip_members import BLOCK
+from wavelet.archive.layer_writer import end_member
+from wavelet.kinds.conda.link.layer import directories_member
 
 DIFF_ID = "sha256:9a6ff2c326ca1e54b4f5329ab7a320f2f739677fe764c66a9e1fef1661bf5bde"
 DIGEST = "sha256:d6c04f6313f05735f008ba7b4524b550583fd2a4ea9de82a6b22f24f431cc515"
@@ -56,22 +58,22 @@ def test_where_isal_gives_other_bytes_zlib_takes_over(archive: Path, tmp_path: P
 
 
 def test_the_self_test_gives_way_to_zlib(monkeypatch: pytest.MonkeyPatch, archive: Path, tmp_path: Path) -> None:
-    monkeypatch.setattr(gzip, "_GOLDEN", "0" * 64)
-    gzip.codec.cache_clear()
+    monkeypatch.setattr(gzip_members, "_GOLDEN", "0" * 64)
+    gzip_members.codec.cache_clear()
     try:
         made = link(archive, tmp_path / "layer", "3.12")
-        assert gzip.codec() == gzip.ZLIB
+        assert gzip_members.codec() == gzip_members.ZLIB
     finally:
-        gzip.codec.cache_clear()
+        gzip_members.codec.cache_clear()
     assert made.info.diff_id == DIFF_ID
     assert made.info.digest != DIGEST
 
 
-@pytest.mark.parametrize("codec", [gzip.ISAL, gzip.ZLIB])
-@pytest.mark.parametrize("size", [0, 1, gzip.BLOCK - 1, gzip.BLOCK, gzip.BLOCK + 1, 5 * gzip.BLOCK])
-def test_members_are_gzip(codec: gzip.Codec, size: int) -> None:
+@pytest.mark.parametrize("codec", [gzip_members.ISAL, gzip_members.ZLIB])
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK])
+def test_members_are_gzip(codec: gzip_members.Codec, size: int) -> None:
     data = (b"%d," * size % tuple(range(size)))[:size]
-    made = gzip.member(data, codec)
+    made = gzip_members.member(data, codec)
     inflate = zlib.decompressobj(31)
     assert inflate.decompress(made) == data
     assert inflate.eof

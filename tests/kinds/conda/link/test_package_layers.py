@@ -12,10 +12,11 @@ from lab.conda_catalogue import standard_packages
 from lab.conda_oracle import Entry, differences, install_each, tree_of, tree_of_layers
 from lab.conda_packages import Package
 from lab.conda_shapes import refused_by_rattler
-from wavelet.archive import tar as tar_format
+from wavelet.archive.layer_writer import end_member
+from wavelet.archive.tar_format import END
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import directories_member, end_member
+from wavelet.kinds.conda.link.layer import ENTRIES, directories_member
 
 FILE_NAMES = sorted({f"{package.subdir}/{package.file_name}" for package in standard_packages()})
 REFUSED_BY_RATTLER = {f"{package.subdir}/{package.file_name}" for package in refused_by_rattler()}
@@ -110,12 +111,12 @@ def test_fragments_are_layers_without_directories_and_end(linked: dict[str, Link
         blob, fragment = package.blob.read_bytes(), package.info.fragment
         end = fragment.offset + fragment.length
         files = igzip.decompress(blob[fragment.offset : end])
-        directories = tar_format.directories(package.info.directories)
+        directories = ENTRIES.directories(package.info.directories)
 
         assert blob[: fragment.offset] == directories_member(package.info.directories)
         assert blob[end:] == end_member()
         assert len(files) == fragment.inflated
-        assert package.tar == directories + files + tar_format.END
+        assert package.tar == directories + files + END
 
 
 def test_a_tail_of_fragments_is_a_layer(linked: dict[str, Linked], installed: dict[str, Path]) -> None:

@@ -14,7 +14,7 @@ from linked_packages import PREFIX, link_new
 
 from lab.conda_bad import Bad, bad_packages
 from lab.conda_packages import File, HardLink, Package, Symlink, text, write
-from wavelet.archive import stream
+from wavelet.archive import tar_reader
 from wavelet.errors import UpstreamBroken
 from wavelet.kinds.conda.link import archive as archive_module
 from wavelet.kinds.conda.link.linking import link_package
@@ -67,7 +67,7 @@ def test_nor_to_many_times_its_size(monkeypatch: pytest.MonkeyPatch, bad: dict[s
 
 
 def test_a_package_has_so_many_members(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(stream, "MEMBERS", 20)
+    monkeypatch.setattr(tar_reader, "MEMBERS", 20)
     archive = write(tmp_path, Package("many", files={f"share/{number}": text("") for number in range(30)}))
     assert "more than 20 members" in refusal(archive, tmp_path / "layer")
 

@@ -27,14 +27,14 @@ from lab.processes import wait_for
 from lab.registry import Registry
 from lab.task_image import task_layer
 from wavelet.engine import namespace as engine_namespace
-from wavelet.engine.command import DOCKER, PODMAN
-from wavelet.engine.engine import Engine
-from wavelet.engine.engines import engines
+from wavelet.engine.choice import engines_for
+from wavelet.engine.command_line import DOCKER, PODMAN
 from wavelet.engine.namespace import NamespaceEngine
+from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.postlink import scripts
+from wavelet.kinds.conda.postlink import run
 from wavelet.plan.conda import ScriptsLayer
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.registry]
@@ -308,7 +308,7 @@ async def test_a_script_that_prints_without_end(node: Node, namespace_engine: En
         await node.make(plan, namespace_engine, seconds=2.0)
     waiting.cancel()
     assert turns > 50
-    assert sum(line.startswith("prints: ") for line in node.lines) == scripts.REPORTED + 2
+    assert sum(line.startswith("prints: ") for line in node.lines) == run.REPORTED + 2
 
 
 async def test_what_a_script_leaves_behind_is_ended(node: Node, engine: Engine) -> None:
@@ -449,9 +449,9 @@ async def test_without_an_engine_the_packages_are_named(node: Node) -> None:
     with pytest.raises(NotServed, match=r"one, two: .*no-such-docker in PATH.*false info fails.* or podman"):
         await node.make(plan, absent, dead)
     with pytest.raises(NotServed, match=r"conda\.engine is `none`"):
-        await node.make(plan, *engines("none"))
-    assert [engine.name for engine in engines("auto")] == ["docker", "podman", "namespace"]
-    assert [engine.name for engine in engines("podman")] == ["podman"]
+        await node.make(plan, *engines_for("none"))
+    assert [engine.name for engine in engines_for("auto")] == ["docker", "podman", "namespace"]
+    assert [engine.name for engine in engines_for("podman")] == ["podman"]
 
 
 async def test_the_next_engine_takes_over(node: Node, tmp_path: Path, namespace_engine: Engine) -> None:

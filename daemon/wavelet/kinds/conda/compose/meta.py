@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from wavelet.archive import gzip, tar
+from wavelet.archive import gzip_members
+from wavelet.archive.tar_entries import DIRECTORY_TIME
+from wavelet.archive.tar_format import END, padding
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.link.layer import ENTRIES
 from wavelet.plan.conda import Package, Wheel
 
 DIRECTORY = "conda-meta"
@@ -90,13 +93,13 @@ def layer(documents: Mapping[str, bytes], programs: Mapping[str, bytes]) -> Laye
     """
     inside = [path for path in (*documents, *programs) if not path.startswith("/")]
     directories = sorted({str(parent) for path in inside for parent in PurePosixPath(path).parents})
-    entries = [tar.directories("" if each == "." else each for each in directories)]
+    entries = [ENTRIES.directories("" if each == "." else each for each in directories)]
     for path, data in sorted({**documents, **programs}.items()):
-        header = tar.file_header(path, len(data), tar.DIRECTORY_TIME, executable=path in programs)
-        entries += [header, data, tar.padding(len(data))]
-    return _archive([*entries, tar.END])
+        header = ENTRIES.file_header(path, len(data), DIRECTORY_TIME, executable=path in programs)
+        entries += [header, data, padding(len(data))]
+    return _archive([*entries, END])
 
 
 def _archive(parts: Sequence[bytes]) -> Layer:
     data = b"".join(parts)
-    return Layer(gzip.member(data), Digest(f"sha256:{hashlib.sha256(data).hexdigest()}"))
+    return Layer(gzip_members.member(data), Digest(f"sha256:{hashlib.sha256(data).hexdigest()}"))

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
+from wavelet.archive.gzip_members import Fragment
+from wavelet.archive.layer_writer import LayerWriter, end_member
 from wavelet.errors import Internal
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.link.info import Fragment
-from wavelet.kinds.conda.link.layer import LayerWriter, directories_member, end_member
+from wavelet.kinds.conda.link.layer import directories_member, prefix_layer
 from wavelet.plan.conda import PREFIX
 
 _CHUNK = 1024 * 1024
@@ -70,7 +71,7 @@ def merge(target: Path, directories: Sequence[str], pieces: Sequence[Piece]) -> 
     Raises:
         Internal: a blob is not what its record says.
     """
-    with LayerWriter(target, directories) as layer:
+    with prefix_layer(target, directories) as layer:
         for piece in pieces:
             plain = target.with_suffix(".tar")
             with plain.open("wb") as file:

@@ -20,7 +20,7 @@ import msgspec
 import zstandard
 
 from wavelet import foreign_json
-from wavelet.archive.stream import Bounds, Member, members_of
+from wavelet.archive.tar_reader import Bounds, Member, members_of
 from wavelet.errors import UpstreamBroken
 from wavelet.foreign_json import ForeignJsonError
 
@@ -86,7 +86,7 @@ class Archive:
         return self._members(info_only=False)
 
     def _members(self, *, info_only: bool) -> Iterator[Member]:
-        bounds = Bounds(self._limit, self.broken)
+        bounds = Bounds(self._limit, self.broken, setting="conda.package_limit")
         with ExitStack() as stack:
             if not self._conda:
                 yield from members_of(stack.enter_context(bz2.open(self._path)), bounds)

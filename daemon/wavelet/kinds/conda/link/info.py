@@ -11,24 +11,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from wavelet.archive.gzip_members import Fragment
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import Descriptor, Family
 
 MEDIA_TYPE = "application/vnd.wavelet.layer.v1+json"
 
 Kind = Literal["package", "wheel", "scripts"]
-
-
-class Fragment(msgspec.Struct, frozen=True, array_like=True):
-    """The part of a blob that holds the entries of files: one gzip member, without directories and end of archive.
-
-    `offset` and `length` are bytes of the blob, `inflated` bytes of tar. Fragments of several layers, one after the
-    other, between a member with directories and one that ends the archive, are a layer again (RFC 1952, 2.2).
-    """
-
-    offset: int
-    length: int
-    inflated: int
 
 
 class LayerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

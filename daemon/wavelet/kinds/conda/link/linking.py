@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wavelet import foreign_json
-from wavelet.archive import gzip
-from wavelet.archive.stream import CHUNK, Member
+from wavelet.archive import gzip_members
+from wavelet.archive.layer_writer import LayerWriter, Written
+from wavelet.archive.tar_reader import CHUNK, Member
 from wavelet.foreign_json import ForeignJsonError
 from wavelet.kinds.conda.link.archive import Archive, Document
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import LayerWriter, Written
+from wavelet.kinds.conda.link.layer import prefix_layer
 from wavelet.kinds.conda.link.link import Links, Python, Target, plan_links
 from wavelet.kinds.conda.link.metadata import Metadata, Placeholder, parse_metadata
 from wavelet.kinds.conda.link.prefix import replace_binary, replace_text
@@ -76,12 +77,12 @@ def link_package(
         _check_name(metadata, name)
         links = plan_links(metadata, prefix, minor)
         linking = _Linking(package, links, prefix, changed_at(documents), blob.parent)
-        with LayerWriter(blob, links.directories, room) as layer:
+        with prefix_layer(blob, links.directories, room) as layer:
             linking.run(layer)
             written = layer.finish()
     except ValueError as error:
         raise package.broken(str(error)) from None
-    return Made(_info(metadata, links, linking, written), gzip.codec().name)
+    return Made(_info(metadata, links, linking, written), gzip_members.codec().name)
 
 
 def _check_name(metadata: Metadata, url: str) -> None:

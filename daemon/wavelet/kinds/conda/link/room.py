@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from wavelet.archive.layer_writer import Outgrown
 from wavelet.errors import UpstreamBroken
 from wavelet.image.image import Content
 from wavelet.image.manifest import Descriptor
-from wavelet.kinds.conda.link.layer import Outgrown
 from wavelet.kinds.work import Work
 
 T = TypeVar("T")

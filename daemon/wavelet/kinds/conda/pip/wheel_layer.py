@@ -22,9 +22,10 @@ from installer.records import InvalidRecordEntry, RecordEntry
 from installer.scripts import Script
 from installer.utils import Scheme, construct_record_file
 
+from wavelet.archive.layer_writer import LayerWriter, Written
 from wavelet.errors import UpstreamBroken
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import LayerWriter, Written
+from wavelet.kinds.conda.link.layer import prefix_layer
 from wavelet.kinds.conda.link.link import checked, parents
 from wavelet.kinds.conda.pip.wheel_archive import Member, Wheel, hash_entry
 from wavelet.plan.conda import PREFIX
@@ -86,7 +87,7 @@ def _write(wheel: Wheel, blob: Path, python: str, site_packages: str, room: int 
     metadata = {"INSTALLER": f"{INSTALLER}\n".encode()}
     install(wheel, paths, metadata)
     directories = paths.directories()
-    with LayerWriter(blob, directories, room) as writer:
+    with prefix_layer(blob, directories, room) as writer:
         install(wheel, _Layer(paths, writer, wheel.newest), metadata)
         written = writer.finish()
     return _info(wheel.metadata, name, wheel.version, paths.files, directories, written)

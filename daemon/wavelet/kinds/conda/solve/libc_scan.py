@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from wavelet.archive import layer_tar
-from wavelet.archive.stream import Bounds, Member, members_of
+from wavelet.archive.inflated import open_inflated
+from wavelet.archive.tar_reader import Bounds, Member, members_of
 from wavelet.errors import UpstreamBroken
 
 INFLATED_LIMIT = 64 * 1024**3
@@ -67,7 +67,7 @@ def look(path: Path, name: str, cpu: str, above: Seen) -> Seen:
     def broken(why: str) -> UpstreamBroken:
         return UpstreamBroken(f"the layer {name} of the base image cannot be read: {why}")
 
-    with layer_tar.opened(path) as stream:
+    with open_inflated(path) as stream:
         return _search(members_of(stream, Bounds(INFLATED_LIMIT, broken)), cpu, above)
 
 

@@ -1,6 +1,6 @@
-"""The members of a tar that can only be read forwards, under bounds.
+"""The reader of tars that can only be read forwards, under bounds: packages, layers of images, what engines hand out.
 
-The formats that packages come in: ustar and PAX (POSIX.1-2001), and GNU's with its long names and sparse files. This is
+The formats that they come in: ustar and PAX (POSIX.1-2001), and GNU's with its long names and sparse files. This is
 read for each of some hundred thousand files of an environment, and `tarfile` takes several times as long.
 """
 
@@ -13,51 +13,65 @@ from typing import Final, Protocol
 
 import zstandard
 
-from wavelet.archive.tar import byte_sum
+from wavelet.archive.tar_format import DIRECTORY, HARD_LINK, PAX, RECORD, SYMLINK, byte_sum
 from wavelet.errors import UpstreamBroken
 
 CHUNK = 256 * 1024
 """Bytes of a member that are in memory at a time."""
 MEMBERS = 1_000_000
-"""Members that a package may have."""
+"""Members that an archive may have, where nothing else is said."""
 
-_RECORD = 512
-_END = bytes(_RECORD)
+DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, zstandard.ZstdError)
+"""What readers raise on a damaged archive; of bz2 it is OSError."""
+
+_ZEROS = bytes(RECORD)
 _HEADER = 1024 * 1024
 """Bytes that a long name or a PAX header may have."""
 _HEADERS = 16
 """Headers in a row that say more of the one that follows."""
-_DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, zstandard.ZstdError)
-"""What readers raise on a damaged archive; of bz2 it is OSError."""
-
 _FILES: Final = (b"0", b"\0", b"7", b"S")
-_HARD_LINK, _SYMLINK, _DIRECTORY, _SPARSE = b"1", b"2", b"5", b"S"
-_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET = b"x", b"g", b"L", b"K"
+_SPARSE: Final = b"S"
+_HEADER_ONLY = (HARD_LINK, SYMLINK, b"3", b"4", DIRECTORY, b"6")
+"""Types that have no contents, whatever size their header says: links, devices, directories, named pipes."""
+_PAX_GLOBAL, _LONG_NAME, _LONG_TARGET = b"g", b"L", b"K"
 
 Segment = tuple[int, int]
 """Offset and length of a part of a sparse file that is there."""
 
 
 class Raw(Protocol):
-    """A decompressor."""
+    """A file, pipe or decompressor."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none at the end."""
 
 
 class Bounds:
-    """How much may come out of an archive: bytes in all, and members."""
+    """How much may come out of an archive: bytes in all, and members.
 
-    def __init__(self, limit: int, broken: Callable[[str], UpstreamBroken]) -> None:
+    Attributes:
+        broken: makes an error of what is wrong with the archive.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        broken: Callable[[str], UpstreamBroken],
+        *,
+        setting: str = "",
+        members: float | None = None,
+    ) -> None:
+        """Allow `limit` bytes, for which errors name the `setting`, and so many `members`: `MEMBERS`, unless said."""
         self._limit = self._left = limit
-        self._members = MEMBERS
+        self._setting = f" ({setting})" if setting else ""
+        self._members = MEMBERS if members is None else members
         self.broken = broken
 
     def count(self, size: int) -> None:
         """Take note of bytes."""
         self._left -= size
         if self._left < 0:
-            limit = f"{self._limit} bytes, all that is accepted of it (conda.package_limit)"
+            limit = f"{self._limit} bytes, all that is accepted of it{self._setting}"
             raise self.broken(f"it inflates to more than {limit}")
 
     def count_member(self) -> None:
@@ -68,21 +82,22 @@ class Bounds:
 
 
 class Member:
-    """One member of a package's tar.
+    """One member of a tar.
 
     Attributes:
-        path: in the package; not checked.
+        path: in the archive; not checked.
         size: bytes of its contents, if it is a file.
         mtime: seconds since the epoch.
         executable: whether anybody may execute it.
         target: of a symbolic link, as it is; of a hard link, the path of the other member.
-        is_file, is_symlink, is_hard_link: its kind; none of them for directories, devices and the like.
+        is_file, is_symlink, is_hard_link, is_directory: its kind; none of them for devices and the like.
     """
 
     __slots__ = (
         "_segments",
         "_stream",
         "executable",
+        "is_directory",
         "is_file",
         "is_hard_link",
         "is_symlink",
@@ -99,8 +114,9 @@ class Member:
         self.mtime = mtime
         self.executable = bool(mode & 0o111)
         self.is_file = kind in _FILES and not is_old_directory
-        self.is_symlink = kind == _SYMLINK
-        self.is_hard_link = kind == _HARD_LINK
+        self.is_symlink = kind == SYMLINK
+        self.is_hard_link = kind == HARD_LINK
+        self.is_directory = kind == DIRECTORY or is_old_directory
         self.target = target.removeprefix("./") if self.is_hard_link else target
         self._stream = stream
         self._segments: list[Segment] | None = None
@@ -136,7 +152,7 @@ def members_of(raw: Raw, bounds: Bounds) -> Iterator[Member]:
     while (read := _next(stream)) is not None:
         member, stored = read
         bounds.count_member()
-        end = stream.at + stored + -stored % _RECORD
+        end = stream.at + stored + -stored % RECORD
         yield member
         stream.skip(end - stream.at)
     stream.drain()
@@ -204,7 +220,7 @@ class Forward:
     def _fill(self) -> bool:
         try:
             self._data = self._raw.read(CHUNK)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise self.bounds.broken(f"the archive is damaged ({error})") from None
         self._used = 0
         self.bounds.count(len(self._data))
@@ -215,12 +231,12 @@ def _next(stream: Forward) -> tuple[Member, int] | None:
     """Return the next member, and how many bytes of contents the archive has for it."""
     said: dict[bytes, bytes] = {}
     for _ in range(_HEADERS):
-        header = stream.take(_RECORD)
-        if len(header) < _RECORD or header == _END:
+        header = stream.take(RECORD)
+        if len(header) < RECORD or header == _ZEROS:
             return None
         try:
             kind, size = _checked(header)
-            if kind in (_PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET):
+            if kind in (PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET):
                 data = _further(stream, size)
                 said |= _PARSERS[kind](data)
                 continue
@@ -241,19 +257,49 @@ def _checked(header: bytes) -> tuple[bytes, int]:
 
 
 def _member(header: bytes, kind: bytes, said: dict[bytes, bytes], stream: Forward) -> tuple[Member, int]:
-    if b"GNU.sparse.major" in said or b"GNU.sparse.map" in said or b"GNU.sparse.size" in said:
-        raise ValueError("a sparse file in a format that is not known here")
     size = int(said[b"size"]) if b"size" in said else _number(header[124:136])
     mtime = int(float(said[b"mtime"])) if b"mtime" in said else _number(header[136:148])
-    path = said.get(b"path") or _name(header)
+    path = said.get(b"GNU.sparse.name") or said.get(b"path") or _name(header)
     target = said.get(b"linkpath") or _text(header[157:257])
     if size < 0:
         raise ValueError("a member has a negative size")
-    stored = size if kind not in (_HARD_LINK, _SYMLINK, _DIRECTORY) else 0
+    stored = 0 if kind in _HEADER_ONLY else size
     member = Member(_decoded(path), kind, stored, mtime, _number(header[100:108]), _decoded(target), stream)
     if kind == _SPARSE:
         member.make_sparse(_number(header[483:495]), _segments(header, stream))
+    elif b"GNU.sparse.map" in said:
+        numbers = [int(number) for number in said[b"GNU.sparse.map"].split(b",")]
+        member.make_sparse(int(said.get(b"GNU.sparse.size", b"")), _pairs(numbers))
+    elif said.get(b"GNU.sparse.major") == b"1":
+        begin = stream.at
+        member.make_sparse(int(said.get(b"GNU.sparse.realsize", b"")), _segments_in_front(stream, stored))
+        stored -= stream.at - begin
+    elif b"GNU.sparse.size" in said:
+        raise ValueError("a sparse file in a format that is not known here")
     return member, stored
+
+
+def _segments_in_front(stream: Forward, stored: int) -> list[Segment]:
+    """Read the map that is in front of a sparse file's contents (GNU tar, "PAX Format, Version 1.0")."""
+    lines: list[bytes] = [b""]
+    wanted = 1
+    left = min(stored, _HEADER)
+    while len(lines) <= wanted:
+        left -= RECORD
+        record = stream.take(RECORD)
+        if left < 0 or len(record) < RECORD:
+            raise ValueError("a sparse file with too many parts")
+        first, *more = record.split(b"\n")
+        lines[-1] += first
+        lines += more
+        if len(lines) > 1:
+            wanted = 1 + 2 * int(lines[0])
+    return _pairs([int(line) for line in lines[1:wanted]])
+
+
+def _pairs(numbers: list[int]) -> list[Segment]:
+    """Return offsets and lengths in turn as segments."""
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def _segments(header: bytes, stream: Forward) -> list[Segment]:
@@ -262,8 +308,8 @@ def _segments(header: bytes, stream: Forward) -> list[Segment]:
     while more:
         if len(fields) > _HEADER:
             raise ValueError("a sparse file with too many parts")
-        record = stream.take(_RECORD)
-        if len(record) < _RECORD:
+        record = stream.take(RECORD)
+        if len(record) < RECORD:
             raise ValueError("it ends in a header")
         fields, more = fields + record[:504], record[504]
     starts = range(0, len(fields), 24)
@@ -273,7 +319,7 @@ def _segments(header: bytes, stream: Forward) -> list[Segment]:
 def _further(stream: Forward, size: int) -> bytes:
     if size > _HEADER:
         raise ValueError(f"a header of {size} bytes; no more than {_HEADER} are read")
-    data = stream.take(size + -size % _RECORD)
+    data = stream.take(size + -size % RECORD)
     if len(data) < size:
         raise ValueError("it ends in a header")
     return data[:size]
@@ -295,7 +341,7 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
 
 
 _PARSERS: dict[bytes, Callable[[bytes], dict[bytes, bytes]]] = {
-    _PAX: _pax,
+    PAX: _pax,
     _PAX_GLOBAL: lambda data: {},
     _LONG_NAME: lambda data: {b"path": _text(data)},
     _LONG_TARGET: lambda data: {b"linkpath": _text(data)},

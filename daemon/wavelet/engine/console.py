@@ -1,7 +1,7 @@
-"""What runs post-link scripts: the seam of container engines, and the talk with the first process of a sandbox.
+"""The talk with the first process of a sandbox, over its standard input and output.
 
-`in_image/run.sh` is that process, in all engines. It ends when its standard input does, so that no sandbox outlives the
-daemon, and answers in lines that begin with a mark, between those that scripts print.
+The program that it runs is the same in all engines. It ends when its standard input does, so that no sandbox outlives
+the daemon, and answers in lines that begin with a mark, between those that it prints.
 """
 
 from __future__ import annotations
@@ -11,31 +11,14 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Protocol
 
-from wavelet.engine.limits import Limits, Usage
-from wavelet.engine.tree import Tree
 from wavelet.errors import EngineFailed
-from wavelet.kinds.work import Work
-from wavelet.plan.conda import PREFIX, FromLock
-
-OWN = ".wavelet"
-"""The directory at a sandbox's root that is the daemon's; `in_image` knows it, too."""
-
-OWN_DIRECTORIES = ("bin", "files", "home", "tmp")
-"""What is in it before any file."""
 
 START_SECONDS = 120.0
 """How long a sandbox may take until its first process speaks."""
 END_SECONDS = 10.0
 """How long a sandbox may take to end by itself."""
-
-ENVIRONMENT = {"PREFIX": PREFIX, "BASH_ENV": ""}
-"""What the first process is given beside the image's environment. Shells in a sandbox run no activation unasked."""
 
 _LINE = 64 * 1024
 """Bytes of a line of output; the rest counts as another line."""
@@ -43,83 +26,10 @@ _TURN = 256
 """Lines after which others have their turn, however fast a script prints."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A file for a sandbox, as bytes or as a file of this machine; `path` is relative to `OWN`."""
-
-    path: str
-    content: bytes | Path
-    executable: bool = False
-
-
-class Engine(Protocol):
-    """One way to run scripts in an image.
-
-    Attributes:
-        name: as in the setting `conda.engine`.
-        remedy: what to install to have it.
-    """
-
-    @property
-    def name(self) -> str:
-        """See above."""
-
-    @property
-    def remedy(self) -> str:
-        """See above."""
-
-    async def absence(self) -> str:
-        """Return why it cannot be used on this node, or nothing."""
-
-    def open(self, image: FromLock, work: Work, limits: Limits) -> AbstractAsyncContextManager[Sandbox]:
-        """Give a sandbox of an image, without a network and without privileges; nothing is left of it at the end.
-
-        Of `limits` the engine bounds what it can; see `Sandbox.usage` for the rest.
-
-        Raises:
-            EngineFailed: see there.
-        """
-
-
-class Sandbox(Protocol):
-    """An image's file system that scripts may change.
-
-    Attributes:
-        tree: the prefix in it. It is read before scripts run, and after `settle`.
-    """
-
-    tree: Tree
-
-    async def put(self, files: Sequence[Given]) -> None:
-        """Add files, before `start`."""
-
-    async def start(self, line: str) -> Console:
-        """Let the first process begin its work, which `line` says more of."""
-
-    async def usage(self) -> Usage:
-        """Return what the scripts take now, as far as it can be told.
-
-        Raises:
-            ScriptFailed: what they write is deeper than what is taken from others.
-            EngineFailed: it cannot be told.
-        """
-
-    async def settle(self) -> None:
-        """See to it that nothing is changed any more."""
-
-    async def outside(self) -> list[str]:
-        """Return the absolute paths outside of the prefix that were changed."""
-
-
-def first_process() -> tuple[str, list[str]]:
-    """Return a new mark, and the arguments for bash that make it a sandbox's first process."""
+def first_process(program: str) -> tuple[str, list[str]]:
+    """Return a new mark, and the arguments for bash that make it a sandbox's first process, running `program`."""
     mark = f"\x1e{secrets.token_hex(8)}"
-    return mark, ["-c", program("run.sh").decode(), mark]
-
-
-def program(name: str) -> bytes:
-    """Return one of the programs of `in_image`."""
-    return resources.files("wavelet.engine").joinpath("in_image", name).read_bytes()
+    return mark, ["-c", program, mark]
 
 
 async def spawn(argv: Sequence[str], directory: Path | None = None) -> asyncio.subprocess.Process:
@@ -146,7 +56,7 @@ class Console:
         self._said: deque[bytes] = deque(maxlen=20)
         self._listener = asyncio.create_task(self._listen())
 
-    async def started(self) -> None:
+    async def wait_until_started(self) -> None:
         """Wait until the process speaks.
 
         Raises:
@@ -154,7 +64,7 @@ class Console:
         """
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self.hear()
+                await self.read_word()
         except TimeoutError:
             raise EngineFailed(f"bash in the image does not start within {START_SECONDS:g} s") from None
 
@@ -201,13 +111,13 @@ class Console:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    async def say(self, line: str) -> None:
+    async def send_line(self, line: str) -> None:
         """Send a line."""
         with contextlib.suppress(ConnectionError):  # it has ended; that shows where it should answer
             self._input.write(f"{line}\n".encode())
             await self._input.drain()
 
-    async def hear(self, print_line: Callable[[str], None] | None = None) -> tuple[str, str]:
+    async def read_word(self, print_line: Callable[[str], None] | None = None) -> tuple[str, str]:
         """Return the next word that the process itself says, and what goes with it; lines in between are printed.
 
         Raises:

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import secrets
 import shutil
 import subprocess
-import tarfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
-from wavelet.engine.engine import ENVIRONMENT, OWN, OWN_DIRECTORIES, Console, Given, Sandbox, first_process, spawn
-from wavelet.engine.limits import Limits, Usage, taken_by
+from wavelet.archive.tar_entries import TarEntries
+from wavelet.archive.tar_format import END, padding
+from wavelet.engine.console import Console, first_process, spawn
+from wavelet.engine.limits import Usage, taken_by
+from wavelet.engine.protocol import OWN, OWN_DIRECTORIES, GivenFile, RunImage, Sandbox, Task, Workspace
 from wavelet.engine.tree import CommandTree, Tree
 from wavelet.errors import EngineFailed
-from wavelet.kinds.work import Work
-from wavelet.plan.conda import PREFIX, FromLock
 
 PROBE_SECONDS = 20.0
 """How long an engine may take to say that it is there."""
@@ -35,6 +34,7 @@ COPY_SECONDS = 600.0
 REMOVE_SECONDS = 60.0
 """How long it may take to remove a container or an image."""
 
+_CHUNK = 256 * 1024
 _RIGHTS = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 """What root in a sandbox may do: unpack archives, as installers do."""
 
@@ -76,32 +76,30 @@ class CommandEngine:
         return ""
 
     @contextlib.asynccontextmanager
-    async def open(self, image: FromLock, work: Work, limits: Limits) -> AsyncIterator[Sandbox]:
+    async def open(self, image: RunImage, task: Task, workspace: Workspace) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
-        reference = await work.pullable(image)
-        container = f"wavelet-post-link-{secrets.token_hex(6)}"
-        mark, arguments = first_process()
+        reference = await image.reference()
+        container = f"wavelet-{task.purpose}-{secrets.token_hex(6)}"
+        mark, arguments = first_process(task.program)
         try:
             await self._command(PULL_SECONDS, "pull", "--quiet", *self.pull, reference)
-            console = await self._start(container, reference, arguments, mark, limits)
+            console = await self._start(container, reference, arguments, mark, task)
             try:
-                yield _Container(self, container, console, mark)
+                yield _Container(self, container, console, mark, task.directory)
             finally:
                 await console.close()
         finally:
             await asyncio.shield(self._remove(container, reference))
 
-    async def _start(
-        self, container: str, reference: str, arguments: Sequence[str], mark: str, limits: Limits
-    ) -> Console:
+    async def _start(self, container: str, reference: str, arguments: Sequence[str], mark: str, task: Task) -> Console:
         """Start the container's first process, bounded by the engine if it can do that."""
-        hard = limits.hard
+        hard = task.limits.hard
         bounds = (f"--memory={hard.memory}b", f"--memory-swap={hard.memory}b", f"--pids-limit={hard.processes}")
         for given in (bounds,) if self.bounds else (bounds, (f"--ulimit=nproc={hard.processes}",), ()):
-            options = [*self._run_options(container), *given]
+            options = [*_run_options(container, task), *given]
             console = Console(await spawn([self.program, "run", *options, reference, *arguments]), mark)
             try:
-                await console.started()
+                await console.wait_until_started()
             except BaseException as error:
                 await console.close()
                 if not isinstance(error, EngineFailed) or not given or self.bounds:
@@ -111,12 +109,6 @@ class CommandEngine:
             else:
                 return console
         raise AssertionError("the last way returns or raises")
-
-    def _run_options(self, container: str) -> list[str]:
-        options = ["--rm", "--interactive", "--name", container, "--label", "wavelet=post-link", "--pull=never"]
-        options += ["--network=none", "--user=0:0", "--workdir=/", "--entrypoint=bash", "--log-driver=none"]
-        options += ["--security-opt=no-new-privileges", "--cap-drop=ALL", *(f"--cap-add={right}" for right in _RIGHTS)]
-        return [*options, *(f"--env={name}={value}" for name, value in ENVIRONMENT.items())]
 
     async def _remove(self, container: str, reference: str) -> None:
         """Remove what may be left of a container, and its image; its layers stay where other images have them."""
@@ -140,28 +132,36 @@ class CommandEngine:
             path for kind, _, path in (line.partition(" ") for line in output.splitlines()) if kind in ("A", "C", "D")
         ]
 
-    async def copy(self, container: str, files: Sequence[Given]) -> None:
+    async def copy(self, container: str, files: Sequence[GivenFile]) -> None:
         """Unpack files into a container."""
         await asyncio.to_thread(command, [self.program, "cp", "-", f"{container}:/"], COPY_SECONDS, files)
+
+
+def _run_options(container: str, task: Task) -> list[str]:
+    options = ["--rm", "--interactive", "--name", container, "--label", f"wavelet={task.purpose}", "--pull=never"]
+    options += ["--network=none", "--user=0:0", "--workdir=/", "--entrypoint=bash", "--log-driver=none"]
+    options += ["--security-opt=no-new-privileges", "--cap-drop=ALL", *(f"--cap-add={right}" for right in _RIGHTS)]
+    return [*options, *(f"--env={name}={value}" for name, value in task.environment.items())]
 
 
 class _Container:
     """Its first process runs from the beginning: a container that never began would outlive a daemon that is killed."""
 
-    def __init__(self, engine: CommandEngine, name: str, console: Console, mark: str) -> None:
+    def __init__(self, engine: CommandEngine, name: str, console: Console, mark: str, directory: str) -> None:
         self._engine = engine
         self._mark = mark.encode()
         self._size = self._pid = 0
         self._next = 0.0
         self._name = name
         self._console = console
-        self.tree: Tree = CommandTree((engine.program, "cp"), name)
+        self._directory = directory
+        self.tree: Tree = CommandTree((engine.program, "cp"), name, directory)
 
-    async def put(self, files: Sequence[Given]) -> None:
+    async def put(self, files: Sequence[GivenFile]) -> None:
         await self._engine.copy(self._name, files)
 
     async def start(self, line: str) -> Console:
-        await self._console.say(line)
+        await self._console.send_line(line)
         return self._console
 
     async def usage(self) -> Usage:
@@ -178,7 +178,7 @@ class _Container:
     async def outside(self) -> list[str]:
         paths = set(await self._engine.changes(self._name))
         parents = {str(parent) for path in paths for parent in Path(path).parents}
-        return sorted(path for path in paths - parents if not _is_within(path, (PREFIX, *_ENGINES_OWN)))
+        return sorted(path for path in paths - parents if not _is_within(path, (self._directory, *_ENGINES_OWN)))
 
 
 def _taken_by(pid: int, mark: bytes) -> Usage:
@@ -194,7 +194,7 @@ def _is_within(path: str, directories: Sequence[str]) -> bool:
     return any(path == each or path.startswith(f"{each}/") for each in directories)
 
 
-def command(argv: Sequence[str], seconds: float, files: Sequence[Given] | None = None) -> str:
+def command(argv: Sequence[str], seconds: float, files: Sequence[GivenFile] | None = None) -> str:
     """Run an engine's command to its end and return what it prints; `files` go in as a tar. Blocks.
 
     Raises:
@@ -209,8 +209,8 @@ def command(argv: Sequence[str], seconds: float, files: Sequence[Given] | None =
             stderr=subprocess.PIPE,
         ) as process:
             try:
-                if files is not None:
-                    _send(cast(IO[bytes], process.stdin), files)
+                if files is not None and process.stdin is not None:
+                    _send(process.stdin, files)
                 output, errors = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
@@ -223,25 +223,28 @@ def command(argv: Sequence[str], seconds: float, files: Sequence[Given] | None =
     return output.decode("utf-8", "replace")
 
 
-def _send(pipe: IO[bytes], files: Sequence[Given]) -> None:
-    with contextlib.suppress(BrokenPipeError), tarfile.open(fileobj=pipe, mode="w|") as tar:
-        for name in (OWN, *(f"{OWN}/{each}" for each in OWN_DIRECTORIES)):
-            tar.addfile(_member(name, tarfile.DIRTYPE, 0o755))
-        for given in files:
-            member = _member(f"{OWN}/{given.path}", tarfile.REGTYPE, 0o755 if given.executable else 0o644)
-            if isinstance(given.content, bytes):
-                member.size = len(given.content)
-                tar.addfile(member, io.BytesIO(given.content))
-            else:
-                member.size = given.content.stat().st_size
-                with given.content.open("rb") as opened:
-                    tar.addfile(member, opened)
+def _send(pipe: IO[bytes], files: Sequence[GivenFile]) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        for part in _archive(files):
+            pipe.write(part)
 
 
-def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.mode = kind, mode
-    return member
+def _archive(files: Sequence[GivenFile]) -> Iterator[bytes]:
+    """Yield a tar of files in `OWN`, with the directories that it has."""
+    entries = TarEntries(OWN)
+    yield entries.directories(("", *OWN_DIRECTORIES))
+    for given in files:
+        if isinstance(given.content, bytes):
+            size = len(given.content)
+            yield entries.file_header(given.path, size, 0, executable=given.executable) + given.content
+        else:
+            size = given.content.stat().st_size
+            yield entries.file_header(given.path, size, 0, executable=given.executable)
+            with given.content.open("rb") as opened:
+                while chunk := opened.read(_CHUNK):
+                    yield chunk
+        yield padding(size)
+    yield END
 
 
 DOCKER = CommandEngine(

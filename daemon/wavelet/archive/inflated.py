@@ -10,13 +10,13 @@ from typing import cast
 import zstandard
 from isal import igzip
 
-from wavelet.archive.stream import Raw
+from wavelet.archive.tar_reader import Raw
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
-def opened(layer: Path) -> Iterator[Raw]:
+def open_inflated(layer: Path) -> Iterator[Raw]:
     """Open the tar of a layer's file: plain, gzip or zstd. Damage shows while it is read."""
     with layer.open("rb") as file:
         start = file.read(4)

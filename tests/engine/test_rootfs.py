@@ -25,15 +25,18 @@ from lab.task_image import task_layer
 from lab.users import User
 from wavelet.directory_trees import remove
 from wavelet.engine import enter as engine_enter
-from wavelet.engine.engine import first_process
+from wavelet.engine.console import first_process
+from wavelet.engine.limits import Limits
 from wavelet.engine.namespace import NamespaceEngine
 from wavelet.engine.overlay import OverlayTree
 from wavelet.engine.rootfs import furnish, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
 from wavelet.errors import EngineFailed, UpstreamBroken
+from wavelet.kinds.conda.postlink.programs import task
 
 pytestmark = pytest.mark.process
 
+IMAGE = "the image"
 LINK, HARD, DIRECTORY = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
 
 
@@ -73,12 +76,12 @@ def test_layers_are_applied_one_after_the_other(tmp_path: Path, root: Path, pack
         tmp_path, ("a/.wh.one", b""), ("b/new", b"n"), ("b/.wh..wh..opq", b""), ("bin/y", b"y"), ("c/now", b"d"),
         ("d", b"file"), ("gone/", DIRECTORY, ""), packed=packed,
     )  # fmt: skip
-    unpack([lower, upper], root, None)
+    unpack([lower, upper], root, None, IMAGE)
     found = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and not p.is_symlink()}
     own = {f"dev/{name}" for name in ("full", "null", "random", "urandom", "zero")}
     assert found - own == {"a/two", "b/new", "usr/bin/x", "usr/bin/y", "c/now", "d", "same"}
     assert (root / "bin").is_symlink() and (root / "tmp").is_dir() and (root / ".wavelet/tmp").is_dir()
-    assert inflated([lower, upper]) >= 20 * 512
+    assert inflated([lower, upper], IMAGE) >= 20 * 512
 
 
 def test_nothing_is_written_outside(tmp_path: Path, root: Path) -> None:
@@ -98,7 +101,7 @@ def test_nothing_is_written_outside(tmp_path: Path, root: Path) -> None:
         ("fifo", tarfile.FIFOTYPE, ""),
         ("device", tarfile.CHRTYPE, ""),
     ]
-    unpack([layer(tmp_path, *members)], root, None)
+    unpack([layer(tmp_path, *members)], root, None, IMAGE)
     assert [path.name for path in outside.iterdir()] == ["kept"]
     assert (root / str(outside).lstrip("/") / "one").read_text() == "1"
     assert (root / "outside/two").read_text() == "2"
@@ -118,24 +121,24 @@ def test_nothing_is_written_outside(tmp_path: Path, root: Path) -> None:
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, root: Path, members: list[tuple[str, bytes]]) -> None:
     with pytest.raises(UpstreamBroken, match="cannot be unpacked"):
-        unpack([layer(tmp_path, *members)], root, None)
+        unpack([layer(tmp_path, *members)], root, None, IMAGE)
 
 
 def test_a_damaged_layer_is_refused(tmp_path: Path, root: Path) -> None:
     blob = layer(tmp_path, ("a", os.urandom(100_000)))
     blob.write_bytes(blob.read_bytes()[:50_000])
     with pytest.raises(UpstreamBroken, match="cannot be unpacked"):
-        unpack([blob], root, None)
+        unpack([blob], root, None, IMAGE)
     with pytest.raises(UpstreamBroken, match="cannot be unpacked"):
-        inflated([blob])
+        inflated([blob], IMAGE)
 
 
 def test_a_path_that_is_too_deep_is_refused(tmp_path: Path, root: Path) -> None:
     """Fault G1: a base image with a path 1,200 directories deep."""
     for path in ("d/" * 1200 + "file", "d/" * 300):
         with pytest.raises(UpstreamBroken, match="a path is more than 256 directories deep"):
-            unpack([layer(tmp_path, (path, b"x"))], root, None)
-    unpack([layer(tmp_path, ("e/" * 250 + "file", b"x"))], root, None)
+            unpack([layer(tmp_path, (path, b"x"))], root, None, IMAGE)
+    unpack([layer(tmp_path, ("e/" * 250 + "file", b"x"))], root, None, IMAGE)
 
 
 def test_headers_without_an_end_are_refused(tmp_path: Path, root: Path) -> None:
@@ -147,14 +150,14 @@ def test_headers_without_an_end_are_refused(tmp_path: Path, root: Path) -> None:
     for headers in (1000, 100_000):
         blob.write_bytes(gzip.compress(one * headers + bytes(1024), 1))
         with pytest.raises(UpstreamBroken, match="cannot be unpacked"):
-            unpack([blob], root, None)
+            unpack([blob], root, None, IMAGE)
 
 
 def test_a_prefix_behind_a_link_is_not_read(root: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere/conda").mkdir(parents=True)
     (root / "opt").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EngineFailed, match="/opt in the image is a link"):
-        list(DirectoryTree(root).entries())
+        list(DirectoryTree(root, "/opt/conda").entries())
 
 
 async def test_whether_there_are_namespaces() -> None:
@@ -195,7 +198,7 @@ def check(output: str) -> None:
 def test_what_a_sandbox_of_root_sees(tmp_path: Path, root: Path) -> None:
     blob = tmp_path / "base"
     blob.write_bytes(task_layer().blob)
-    unpack([blob], root, 1_999_999_999)
+    unpack([blob], root, 1_999_999_999, IMAGE)
     argv = [sys.executable, *inside(root, f"{LOOK}\ntouch /made", 1_999_999_999)]
     done = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=30, check=True)
     check(done.stdout)
@@ -208,7 +211,7 @@ def test_what_a_sandbox_of_any_user_sees(tmp_path: Path, somebody: User) -> None
     root.mkdir()
     blob = tmp_path / "base"
     blob.write_bytes(task_layer().blob)
-    unpack([blob], root, somebody.uid)
+    unpack([blob], root, somebody.uid, IMAGE)
     program = somebody.home / "enter.py"
     shutil.copy(engine_enter.__file__, program)
     os.chown(program, somebody.uid, somebody.gid)
@@ -252,10 +255,10 @@ def test_an_overlay_keeps_what_is_below_as_it_is(tmp_path: Path, somebody: User,
     blob = tmp_path / "task"
     blob.write_bytes(task_layer().blob)
     below = [("kept", b"kept\n"), ("below/one", b"1\n"), ("below/gone", b"gone\n"), ("replaced/x", b"x\n")]
-    unpack_part([blob, layer(tmp_path, *((f"opt/conda/{path}", data) for path, data in below))], base, uid)
-    unpack_part([layer(tmp_path, ("opt/conda/own/two", b"2\n"), (".wavelet/x", b"x"))], place / "own", uid)
+    unpack_part([blob, layer(tmp_path, *((f"opt/conda/{path}", data) for path, data in below))], base, uid, IMAGE)
+    unpack_part([layer(tmp_path, ("opt/conda/own/two", b"2\n"), (".wavelet/x", b"x"))], place / "own", uid, IMAGE)
     furnish(place / "upper", uid)
-    tree = OverlayTree((place / "upper", place / "own", base))
+    tree = OverlayTree((place / "upper", place / "own", base), "/opt/conda")
     before = {**{path: data.decode() for path, data in below}, "own/two": "2\n"}
     assert entries(tree) == before
     program = home / "enter.py"
@@ -270,7 +273,7 @@ def test_an_overlay_keeps_what_is_below_as_it_is(tmp_path: Path, somebody: User,
     else:
         assert somebody.run("sh", "-c", f"cd {place} && exec {shlex.join(argv)}") == "kept\n1\n2\n"
     assert entries(tree) == {"kept": "changed\n", "below/one": "1\n", "replaced/in": "new\n", "own/three": "2\n"}
-    assert entries(DirectoryTree(base)) == {path: data.decode() for path, data in below}
+    assert entries(DirectoryTree(base, "/opt/conda")) == {path: data.decode() for path, data in below}
     remove(place)
 
 
@@ -288,10 +291,10 @@ process.wait()
 def test_a_sandbox_does_not_outlive_the_daemon(tmp_path: Path, root: Path) -> None:
     blob = tmp_path / "base"
     blob.write_bytes(task_layer().blob)
-    unpack([blob], root, None)
+    unpack([blob], root, None, IMAGE)
     (root / ".wavelet/packages").write_text("one\t1\t0\n")
     (root / ".wavelet/one.sh").write_text("trap '' TERM; while true; do : > /alive; sleep 0.1; done")
-    _, arguments = first_process()
+    _, arguments = first_process(task(Limits()).program)
     owner = 1_999_999_999 if os.geteuid() == 0 else None
     if owner is not None:
         for path in (root, *root.rglob("*")):
@@ -316,7 +319,7 @@ def test_a_sandbox_that_does_not_want_to_end_is_ended(tmp_path: Path, root: Path
     blob = tmp_path / "base"
     blob.write_bytes(task_layer().blob)
     owner = 1_999_999_999 if os.geteuid() == 0 else None
-    unpack([blob], root, owner)
+    unpack([blob], root, owner, IMAGE)
     stubborn = "trap '' TERM; (trap '' TERM; while true; do : > /alive; done) & while true; do : > /alive; done"
     process = subprocess.Popen([sys.executable, *inside(root, stubborn, owner)], cwd=root)
     alive = root / "alive"

@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import structlog
 from isal import isal_zlib
 
@@ -27,6 +28,18 @@ _RAW = -15
 _GOLDEN = "77d5e3cd68e0b07dd092398b2629e002391ff84dfc9428d0a834b8a61d3e85c4"
 
 log = structlog.get_logger()
+
+
+class Fragment(msgspec.Struct, frozen=True, array_like=True):
+    """The part of a blob that holds the entries of files: one gzip member, without directories and end of archive.
+
+    `offset` and `length` are bytes of the blob, `inflated` bytes of tar. Fragments of several layers, one after the
+    other, between a member with directories and one that ends the archive, are a layer again (RFC 1952, 2.2).
+    """
+
+    offset: int
+    length: int
+    inflated: int
 
 
 class Deflate(Protocol):
@@ -56,7 +69,7 @@ ISAL = Codec("isal", 2)
 ZLIB = Codec("zlib", 1)
 
 
-class Member:
+class MemberWriter:
     """One gzip member in the making (RFC 1952). What its methods return is its bytes, one after the other."""
 
     def __init__(self, codec: Codec) -> None:
@@ -81,7 +94,7 @@ class Member:
 
 def member(data: bytes, using: Codec | None = None) -> bytes:
     """Return `data` as one gzip member."""
-    made = Member(using or codec())
+    made = MemberWriter(using or codec())
     view = memoryview(data)
     blocks = [made.block(view[start : start + BLOCK]) for start in range(0, len(view), BLOCK)]
     return b"".join((made.begin(), *blocks, made.end()))

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.archive import tar
-from wavelet.archive.stream import Bounds, members_of
+from wavelet.archive.layer_writer import LayerWriter
+from wavelet.archive.tar_entries import TarEntries
+from wavelet.archive.tar_format import END, padding
+from wavelet.archive.tar_reader import Bounds, members_of
 from wavelet.errors import UpstreamBroken
-from wavelet.kinds.conda.link.layer import LayerWriter
 
+ENTRIES = TarEntries("opt/conda")
 LONG = "/".join(["directory-" + "d" * 70] * 4)
 NAMES = (
     "short",
@@ -43,6 +45,7 @@ def read(raw: bytes) -> list[tuple[object, ...]]:
             member.is_file,
             member.is_symlink,
             member.is_hard_link,
+            member.is_directory,
             member.target,
             member.mtime,
             member.executable,
@@ -64,6 +67,7 @@ def expected(raw: bytes) -> list[tuple[object, ...]]:
                     member.isreg(),
                     member.issym(),
                     member.islnk(),
+                    member.isdir(),
                     member.linkname.removeprefix("./") if member.islnk() else member.linkname,
                     int(member.mtime),
                     bool(member.mode & 0o111),
@@ -120,15 +124,15 @@ def test_what_gnu_tar_writes_is_read(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_sparse_files_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["gnu", "posix --sparse-version=0.1", "posix --sparse-version=1.0"])
+def test_sparse_files_are_read(form: str, tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         for number in range(40):  # more parts than fit into one header
             file.seek(number * 1_000_000)
             file.write(b"%d" % number * 3000)
         file.truncate(45_000_000)
-    raw = subprocess.run(
-        ["tar", "--format=gnu", "--sparse", "-C", tmp_path, "-c", "sparse"], capture_output=True, check=True, timeout=20
-    ).stdout
+    command = ["tar", *f"--format={form}".split(), "--sparse", "-C", tmp_path, "-c", "sparse"]
+    raw = subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
     assert len(raw) < 5_000_000, "this file system has no sparse files"
     assert read(raw) == expected(raw)
 
@@ -169,13 +173,13 @@ PATH = st.lists(NAME.filter(lambda name: name not in (".", "..")), min_size=1, m
 def test_entries_are_read_as_they_were_meant(path: str, target: str, mtime: int, executable: bool, size: int) -> None:
     raw = b"".join(
         (
-            tar.directories({""}),
-            tar.file_header(path, size, mtime, executable),
+            ENTRIES.directories({""}),
+            ENTRIES.file_header(path, size, mtime, executable=executable),
             b"x" * size,
-            tar.padding(size),
-            tar.symlink("link", target, mtime),
-            tar.hard_link("hard", path, mtime, executable),
-            tar.END,
+            padding(size),
+            ENTRIES.symlink("link", target, mtime),
+            ENTRIES.hard_link("hard", path, mtime, executable=executable),
+            END,
         )
     )
     with tarfile.open(fileobj=io.BytesIO(raw)) as whole:
@@ -188,13 +192,13 @@ def test_entries_are_read_as_they_were_meant(path: str, target: str, mtime: int,
 
 
 def test_sizes_beyond_eight_gigabytes_are_written() -> None:
-    header = tar.file_header("big", 3 * 8**11, 0, executable=False)
+    header = ENTRIES.file_header("big", 3 * 8**11, 0, executable=False)
     assert tarfile.TarFile(fileobj=io.BytesIO(header)).next().size == 3 * 8**11  # type: ignore[union-attr]
 
 
 def test_contents_have_to_come_to_their_size(tmp_path: Path) -> None:
     with (
-        LayerWriter(tmp_path / "layer", [""]) as layer,
+        LayerWriter(tmp_path / "layer", ENTRIES, [""]) as layer,
         pytest.raises(ValueError, match="contents of 3 bytes instead of 4"),
     ):
         layer.stream("x", 4, [b"abc"], 0, executable=False)

@@ -1,72 +1,61 @@
 """The entries of a layer's tar, as bytes (pure): ustar headers, and PAX records where a value does not fit.
 
 Everything that says where and by whom a layer was made is left out: owner 0, no names of users, one of two modes.
-Paths are relative to the prefix, and entries begin with it, never with a directory above it: that one is the base's. A
-path that begins with a slash is the image's own.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from wavelet.plan.conda import PREFIX
+from wavelet.archive.tar_format import DIRECTORY, FILE, HARD_LINK, PAX, SYMLINK, byte_sum, padding
 
-RECORD = 512
-"""Bytes of a header, and what contents are filled up to."""
-END = bytes(2 * RECORD)
-"""What ends an archive."""
 DIRECTORY_TIME = 315_532_800
 """The time of all directories, 1980-01-01: packages have none of their own for most."""
 
-_ROOT = PREFIX.lstrip("/")
 _NAME_LIMIT = 100
 _NUMBER_LIMIT = 8**11
 """Sizes and times from here on do not fit into 11 octal digits."""
 _OWNER = b"0000000\0" * 2
 _REST = b"ustar\x0000" + bytes(32 + 32) + _OWNER + bytes(155 + 12)
 
-_FILE, _LINK, _SYMLINK, _DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
+
+@dataclass(frozen=True, slots=True)
+class TarEntries:
+    """Entries below one directory, with which their names begin, and never with one above it: that is the base's.
+
+    Paths are relative to it. One that begins with a slash is the image's own.
+
+    Attributes:
+        root: that directory, without slashes at its ends.
+    """
+
+    root: str
+
+    def file_header(self, path: str, size: int, mtime: int, *, executable: bool) -> bytes:
+        """Return what goes before `size` bytes of a regular file, readable by all."""
+        return _entry(self._named(path), FILE, 0o755 if executable else 0o644, mtime, size=size)
+
+    def symlink(self, path: str, target: str, mtime: int) -> bytes:
+        """Return the entry of a symbolic link; its target is kept as it is."""
+        return _entry(self._named(path), SYMLINK, 0o777, mtime, target=target)
+
+    def hard_link(self, path: str, to: str, mtime: int, *, executable: bool) -> bytes:
+        """Return the entry of one more name of `to`, a file further up in the same archive."""
+        mode = 0o755 if executable else 0o644
+        return _entry(self._named(path), HARD_LINK, mode, mtime, target=self._named(to))
+
+    def directories(self, paths: Iterable[str]) -> bytes:
+        """Return the entries of directories, parents before children."""
+        return b"".join(_entry(f"{self._named(p)}/", DIRECTORY, 0o755, DIRECTORY_TIME) for p in sorted(paths))
+
+    def _named(self, path: str) -> str:
+        if path.startswith("/"):
+            return path[1:]
+        return f"{self.root}/{path}" if path else self.root
 
 
-def file_header(path: str, size: int, mtime: int, executable: bool) -> bytes:
-    """Return what goes before `size` bytes of a regular file, readable by all."""
-    return _entry(path, _FILE, 0o755 if executable else 0o644, mtime, size=size)
-
-
-def symlink(path: str, target: str, mtime: int) -> bytes:
-    """Return the entry of a symbolic link; its target is kept as it is."""
-    return _entry(path, _SYMLINK, 0o777, mtime, target=target)
-
-
-def hard_link(path: str, to: str, mtime: int, executable: bool) -> bytes:
-    """Return the entry of one more name of `to`, a file further up in the same archive."""
-    return _entry(path, _LINK, 0o755 if executable else 0o644, mtime, target=_named(to))
-
-
-def directories(paths: Iterable[str]) -> bytes:
-    """Return the entries of directories, parents before children."""
-    return b"".join(_entry(path, _DIRECTORY, 0o755, DIRECTORY_TIME) for path in sorted(paths))
-
-
-def padding(size: int) -> bytes:
-    """Return what follows contents of `size` bytes."""
-    return bytes(-size % RECORD)
-
-
-def byte_sum(data: bytes) -> int:
-    """Return the sum of all bytes, modulo 65521: exactly, for ASCII of a header's length. Far faster than `sum`."""
-    return (zlib.adler32(data) - 1) % 65536 % 65521
-
-
-def _named(path: str) -> str:
-    if path.startswith("/"):
-        return path[1:]
-    return f"{_ROOT}/{path}" if path else _ROOT
-
-
-def _entry(path: str, kind: bytes, mode: int, mtime: int, *, size: int = 0, target: str = "") -> bytes:
-    name = _named(path) + ("/" if kind == _DIRECTORY else "")
+def _entry(name: str, kind: bytes, mode: int, mtime: int, *, size: int = 0, target: str = "") -> bytes:
     raw_name, raw_target = name.encode(), target.encode()
     records: list[tuple[bytes, bytes]] = []
     if len(raw_name) > _NAME_LIMIT or not name.isascii():
@@ -82,7 +71,7 @@ def _entry(path: str, kind: bytes, mode: int, mtime: int, *, size: int = 0, targ
     if not records:
         return header
     data = b"".join(_record(key, value) for key, value in records)
-    return _header(b"PaxHeader", _PAX, 0o644, 0, len(data), b"") + data + padding(len(data)) + header
+    return _header(b"PaxHeader", PAX, 0o644, 0, len(data), b"") + data + padding(len(data)) + header
 
 
 def _shortened(name: str) -> bytes:

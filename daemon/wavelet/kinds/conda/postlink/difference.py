@@ -18,7 +18,7 @@ from wavelet.directory_trees import DEPTH_LIMIT, TooDeep
 from wavelet.engine.tree import Entry, Tree
 from wavelet.errors import ScriptFailed
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import LayerWriter
+from wavelet.kinds.conda.link.layer import prefix_layer
 from wavelet.kinds.conda.postlink.bioconductor import TABLE
 from wavelet.plan.conda import PREFIX
 
@@ -139,7 +139,7 @@ def write(tree: Tree, result: Path, blob: Path, began: int, newest: int) -> Laye
     found = msgspec.msgpack.decode(result.read_bytes(), type=_Difference)
     files: list[str] = []
     links: dict[str, str] = {}
-    with LayerWriter(blob, found.directories) as layer:
+    with prefix_layer(blob, found.directories) as layer:
         for path in found.whiteouts:
             layer.file(
                 str(PurePosixPath(path).with_name(_WHITEOUT + path.rpartition("/")[2])), b"", newest, executable=False
