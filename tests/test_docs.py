@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.cli.commands.reference import reference
+from wavelet.cli.commands.settings import reference
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

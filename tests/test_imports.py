@@ -24,12 +24,14 @@ LEVELS = (
     {"config", "defects", "gather_all", "logs", "single_flight"},
     {
         "errors",
+        "daemon_status",
+        "lazy_module",
         "ages",
         "foreign_json",
         "nesting",
         "bounded_yaml",
         "directory_trees",
-        "places",
+        "paths",
         "plain_files",
         "sizes",
         "v1",
@@ -40,7 +42,7 @@ LEVELS = (
 APART = {"client"}
 """Rooms that import none of the others but `SHARED`, and that only the command line may import."""
 
-SHARED = {"places", "v1"}
+SHARED = {"paths", "v1"}
 """What the daemon and its client both have: where they meet, and the generated messages."""
 
 PURE = {"ages", "foreign_json", "image", "nesting", "plan", "sizes", "bounded_yaml"}

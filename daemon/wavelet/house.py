@@ -23,6 +23,7 @@ from wavelet.cluster.records import Records
 from wavelet.cluster.sealed import SealedLogins
 from wavelet.cluster.sqlite import KEPT, SqliteRecords
 from wavelet.config import Settings, parse_size
+from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
 from wavelet.front import operations
 from wavelet.front.activity import Activity, counting
@@ -246,10 +247,10 @@ def _contents(ground: Ground, pinner: Pinner) -> tuple[BlobFetcher, ContentSourc
     return fetcher, contents, RequestLayerVerifier(store, fetcher, ground.database, inflated_limit=inflated_limit)
 
 
-def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -> Callable[[], operations.State]:
+def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -> Callable[[], DaemonStatus]:
     started = time.time()
 
-    def tell() -> operations.State:
+    def tell() -> DaemonStatus:
         return {
             "version": __version__,
             "pid": os.getpid(),

@@ -18,7 +18,7 @@ from wavelet.cli.doctor import checks
 from wavelet.cli.doctor.checks import Finding
 from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif, podman
 from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials, server
-from wavelet.cli.user_daemon.batch import batch_job, job_of_group
+from wavelet.cli.user_daemon.batch_system import batch_job, job_of_group
 from wavelet.config import Settings
 
 STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}

@@ -23,23 +23,27 @@ from lab.private import WAVELET, Private, alive
 from lab.processes import wait_for
 from wavelet import __version__
 from wavelet.cli.commands import ensure
-from wavelet.cli.user_daemon.private import place_of
+from wavelet.cli.user_daemon.daemon import location_of
 
 CALLS = 200
 
 LIGHT = {
     "wavelet",
     "wavelet.cli",
+    "wavelet.cli.argument_types",
     "wavelet.cli.commands",
-    "wavelet.cli.user_daemon",
     "wavelet.cli.commands.ensure",
     "wavelet.cli.main",
-    "wavelet.cli.user_daemon.ports",
-    "wavelet.cli.user_daemon.private",
+    "wavelet.cli.on_demand",
+    "wavelet.cli.parser",
+    "wavelet.cli.user_daemon",
+    "wavelet.cli.user_daemon.daemon",
+    "wavelet.daemon_status",
     "wavelet.errors",
     "wavelet.host",
     "wavelet.host.tcp_table",
-    "wavelet.places",
+    "wavelet.lazy_module",
+    "wavelet.paths",
 }
 """What of wavelet the path may import on which the daemon runs already."""
 
@@ -47,9 +51,9 @@ LIGHT = {
 @pytest.fixture
 def private(tmp_path: Path) -> Iterator[Private]:
     """Return the place of a daemon of a test's own, which ends with the test."""
-    place = Private(tmp_path / "node")
-    yield place
-    place.end()
+    location = Private(tmp_path / "node")
+    yield location
+    location.end()
 
 
 def test_one_of_another_version_is_named_and_can_be_ended(private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,11 +62,11 @@ def test_one_of_another_version_is_named_and_can_be_ended(private: Private, monk
     options = argparse.Namespace(shared_records="", verbose=False, quiet=False)
     said: list[str] = []
     monkeypatch.setattr(ensure, "_say", said.append)
-    place = place_of(private.variables, str(private.directory), private.port)
-    ensure.found(place, options, manager=False)
+    location = location_of(private.variables, str(private.directory), private.port)
+    ensure.ensured_daemon(location, options, manager=False)
     assert said == []
     monkeypatch.setattr(ensure, "__version__", "99.0.0")
-    ensure.found(place, options, manager=False)
+    ensure.ensured_daemon(location, options, manager=False)
     assert "`wavelet stop && wavelet ensure` replaces it" in said[0]
     assert __version__ in said[0]
 

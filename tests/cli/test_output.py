@@ -6,11 +6,11 @@ import argparse
 
 import pytest
 
-from wavelet.cli import asking
-from wavelet.cli.calling import flag_of
+from wavelet.cli import container_options
+from wavelet.cli.argument_types import byte_count, duration, progress_of
 from wavelet.cli.commands import conda
+from wavelet.cli.daemon_call import flag_of
 from wavelet.cli.output import lines, plain, table, visible
-from wavelet.cli.quantities import byte_count, duration, progress_of
 from wavelet.v1.cache_pb2 import ListResponse
 from wavelet.v1.containers_pb2 import CONTAINER_STATE_READY, Layer, ResolveResponse
 
@@ -69,9 +69,9 @@ def test_sizes() -> None:
 
 def test_the_option_of_a_member_or_of_what_it_is_in() -> None:
     """Fault F8: a message names what the user has set."""
-    assert flag_of("packages.asOf", asking.FLAGS) == "--as-of"
-    assert flag_of("packages.entries[3]", asking.FLAGS) == "--conda-package"
-    assert flag_of("containerConfig.layers[0].gzipSize", asking.FLAGS) == "--layer"
-    assert flag_of("packages.condaOpts.baseImage", asking.FLAGS) == "--conda-base-image"
+    assert flag_of("packages.asOf", container_options.FLAGS) == "--as-of"
+    assert flag_of("packages.entries[3]", container_options.FLAGS) == "--conda-package"
+    assert flag_of("containerConfig.layers[0].gzipSize", container_options.FLAGS) == "--layer"
+    assert flag_of("packages.condaOpts.baseImage", container_options.FLAGS) == "--conda-base-image"
     assert flag_of("packages.condaOpts.commands", conda.FLAGS) == "SPEC"
-    assert flag_of("unknown.member", asking.FLAGS) is None
+    assert flag_of("unknown.member", container_options.FLAGS) is None

@@ -19,7 +19,7 @@ from lab.processes import wait_for
 
 _HASTY = """
 import sys
-import wavelet.cli.run as run
+import wavelet.cli.commands.run as run
 from wavelet.cli.main import main
 run.LOOK_INTERVAL = 0.2
 sys.exit(main())

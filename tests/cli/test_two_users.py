@@ -16,7 +16,7 @@ from lab.http import get
 from lab.private import WAVELET, alive
 from lab.processes import wait_for
 from lab.users import User
-from wavelet.places import node_directory, private_port
+from wavelet.paths import node_directory, private_port
 
 pytestmark = pytest.mark.users
 

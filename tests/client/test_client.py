@@ -276,7 +276,7 @@ def test_a_request_has_one_source(server: GrpcDaemon) -> None:
 _ALONE = """
 import sys
 
-OURS = ("wavelet", "wavelet.client", "wavelet.v1", "wavelet.places")
+OURS = ("wavelet", "wavelet.client", "wavelet.v1", "wavelet.paths")
 THEIRS = {"grpc", "google", "typing_extensions"}
 
 class Guard:

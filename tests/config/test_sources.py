@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wavelet.cli.commands.reference import reference
+from wavelet.cli.commands.settings import reference
 from wavelet.config import ConfigError, Settings, Source, load, settings_yaml
 from wavelet.config.changes import changed, is_live
 from wavelet.config.keys import doubtful_variables, leaf_keys, live_keys

@@ -9,14 +9,14 @@ import pytest
 from documented.wire import golden
 from documented.wire.shapes import shape_of
 from wavelet.cli.doctor.checks import Finding
-from wavelet.cli.user_daemon.exports import exports
-from wavelet.cli.user_daemon.private import place_of
+from wavelet.cli.user_daemon.daemon import location_of
+from wavelet.cli.user_daemon.exports import exported_variables
 from wavelet.config import Settings
 from wavelet.config.keys import variables
-from wavelet.front.operations import State
+from wavelet.daemon_status import DaemonStatus
 from wavelet.front.wave import models
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.places import find_socket
+from wavelet.paths import find_socket
 from wavelet.requests.audit import Line
 from wavelet.requests.history import Entry, Outcome
 from wavelet.requests.request_cache import About
@@ -35,7 +35,7 @@ DOCUMENTS: dict[str, Any] = {
     "wave: build": models.BuildAnswer,
     "wave: build status": models.BuildStatusAnswer,
     "wave: service-info": models.ServiceInfoAnswer,
-    "statusz": State,
+    "statusz": DaemonStatus,
     "doctor: finding": Finding,
     "audit log": Line,
     "layer of packages": LayerInfo,
@@ -63,11 +63,11 @@ def test_variables_that_are_read() -> None:
     """Each setting's, and those that say where a user's own daemon is."""
     read = {*variables(), "WAVELET_CONFIG", *_PLACES}
     assert sorted(read) == golden("variables")["read"]
-    place = place_of({"WAVELET_PRIVATE_DIRECTORY": "/absent/own", "WAVELET_PRIVATE_PORT": "23000"})
-    assert (place.directory, place.port) == ("/absent/own", 23000)
+    location = location_of({"WAVELET_PRIVATE_DIRECTORY": "/absent/own", "WAVELET_PRIVATE_PORT": "23000"})
+    assert (location.directory, location.port) == ("/absent/own", 23000)
     assert find_socket({"WAVELET_SOCKET": "/absent/wavelet.sock"}) == "/absent/wavelet.sock"
 
 
 def test_variables_that_a_pipeline_gets() -> None:
-    place = place_of({}, "/absent/own", 23000)
-    assert sorted(exports(place, "/absent/images", {})) == golden("variables")["exported"]
+    location = location_of({}, "/absent/own", 23000)
+    assert sorted(exported_variables(location, "/absent/images", {})) == golden("variables")["exported"]

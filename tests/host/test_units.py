@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.processes import run
-from wavelet import places
+from wavelet import paths
 
 pytestmark = pytest.mark.systemd
 
@@ -42,9 +42,9 @@ def test_the_users_unit(units: Path, tmp_path: Path) -> None:
     assert (found.stdout, found.stderr) == ("", "")
     text = (units / "user" / "wavelet.service").read_text()
     base, count = map(int, re.findall(r"\$\$\(\((\d+) \+ %U %% (\d+)\)\)", text)[0])
-    assert [base + uid % count for uid in (0, 1000, 123_456)] == [places.private_port(u) for u in (0, 1000, 123_456)]
+    assert [base + uid % count for uid in (0, 1000, 123_456)] == [paths.private_port(u) for u in (0, 1000, 123_456)]
     assert "/tmp/wavelet-%U/state" in text
-    assert places.node_directory(7) == "/tmp/wavelet-7"
+    assert paths.node_directory(7) == "/tmp/wavelet-7"
 
 
 def test_the_documented_exposure_is_the_one_that_systemd_finds(units: Path) -> None:

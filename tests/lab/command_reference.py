@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from wavelet.cli.calling import add_options
-from wavelet.cli.parsers import whole_parser
+from wavelet.cli.daemon_call import add_options
+from wavelet.cli.parser import whole_parser
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 BEGIN = "<!-- from here on the page is made from the commands themselves -->\n"

@@ -19,7 +19,7 @@ from pathlib import Path
 from lab.processes import LabError
 
 BLOCKS = [range(start, start + 500) for start in range(10_000, 21_000, 500)]
-"""Below net.ipv4.ip_local_port_range as Linux sets it (32768) and the ports of private daemons (wavelet.places)."""
+"""Below net.ipv4.ip_local_port_range as Linux sets it (32768) and the ports of private daemons (wavelet.paths)."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:

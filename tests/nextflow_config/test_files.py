@@ -15,7 +15,7 @@ from lab.processes import run
 from wavelet import __version__
 from wavelet.config import load
 from wavelet.front import operations
-from wavelet.places import PORT
+from wavelet.paths import PORT
 
 DIRECTORY = Path(__file__).parents[2] / "nextflow-config"
 FILES = sorted(DIRECTORY.glob("*.config"))

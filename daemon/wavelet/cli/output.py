@@ -15,6 +15,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from wavelet.cli.on_demand import yaml
+
 FORMS = ("text", "json", "yaml")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -31,8 +33,6 @@ def emit(value: Any, form: str, text: Iterable[str] | None = None) -> None:
     if form == "json":
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
     elif form == "yaml":
-        import yaml  # noqa: PLC0415 - only where it is asked for
-
         sys.stdout.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
     else:
         sys.stdout.writelines(f"{visible(line)}\n" for line in (lines(value) if text is None else text))

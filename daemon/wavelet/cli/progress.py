@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from wavelet.cli.on_demand import progress_bars
 from wavelet.cli.output import visible
-from wavelet.cli.quantities import progress_of
+from wavelet.sizes import size
 
 LINE_EVERY = 5.0
 """Seconds between two lines about the same thing, where there are no bars."""
@@ -38,9 +39,7 @@ def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield Lines()
         return
-    from wavelet.cli.bars import bars  # noqa: PLC0415 - rich takes its time to import
-
-    with bars() as shown:
+    with progress_bars.bars() as shown:
         yield shown
 
 
@@ -67,3 +66,11 @@ class Lines:
     def end(self, what: str) -> None:
         """Forget it."""
         self._said.pop(what, None)
+
+
+def progress_of(done: int, total: int, *, in_bytes: bool) -> str:
+    """Return how much is done, of how much; nothing where neither is known yet."""
+    show = size if in_bytes else str
+    if total:
+        return f"{show(done)} of {show(total)}"
+    return show(done) if done else ""

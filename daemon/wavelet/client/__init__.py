@@ -3,7 +3,7 @@
 `Client` blocks, `AsyncClient` is for asyncio; both have the methods of `wavelet.client.methods.Methods`, take what the
 protos say and return the messages of `wavelet.v1`.
 
-The room imports grpc, protobuf, `wavelet.v1`, `wavelet.places` and the standard library, and nothing of the daemon: it
+The room imports grpc, protobuf, `wavelet.v1`, `wavelet.paths` and the standard library, and nothing of the daemon: it
 can be installed without what the daemon needs.
 """
 

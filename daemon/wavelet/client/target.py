@@ -13,7 +13,7 @@ from typing import Self
 import grpc
 
 from wavelet.client.errors import Ended, NoDaemon, WaveletRpcError, read_error
-from wavelet.places import SOCKET_VARIABLE, find_socket
+from wavelet.paths import SOCKET_VARIABLE, find_socket
 
 RECONNECT_LIMIT = 1.0
 """The most seconds between two attempts to connect; a daemon that restarts is there again within a second."""

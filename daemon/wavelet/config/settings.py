@@ -1,7 +1,7 @@
 """The settings: each key with its type, default, range and meaning, and whether it counts while the daemon runs.
 
 Values only; nothing is read here. A section is a frozen value. The reference page is made of these classes
-(`cli/commands/reference.py`), so that a key without a description does not exist.
+(`cli/commands/settings.py`), so that a key without a description does not exist.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypedDict
 
 from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
 
 READY = web.AppKey("ready", dict[str, bool])
@@ -18,28 +18,6 @@ Check = Callable[[], Awaitable[None]]
 CHECKS = web.AppKey("checks", tuple[Check, ...])
 
 
-class StoreState(TypedDict):
-    """The content store, in bytes."""
-
-    size: int
-    limit: int
-
-
-class State(TypedDict):
-    """What `GET /statusz` answers: `started` in unix seconds; `jobs` that run now; `records` shared by nodes, or ""."""
-
-    version: str
-    pid: int
-    uid: int
-    started: float
-    address: str
-    authority: str
-    state: str
-    records: str
-    jobs: int
-    store: StoreState
-
-
 def add_routes(app: web.Application) -> None:
     """Register the routes."""
     app.router.add_get("/healthz", _healthz)
@@ -47,7 +25,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/metrics", _metrics)
 
 
-def add_status(app: web.Application, tell: Callable[[], State]) -> None:
+def add_status(app: web.Application, tell: Callable[[], DaemonStatus]) -> None:
     """Register `/statusz`, which answers what `tell` returns."""
 
     async def statusz(_: web.Request) -> web.Response:

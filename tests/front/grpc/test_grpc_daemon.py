@@ -14,7 +14,7 @@ from lab.daemon import Daemon
 from lab.processes import run
 from lab.users import User, passable_directory
 from wavelet.client import Client, WaveletRpcError
-from wavelet.places import ADMIN_SOCKET, USER_SOCKET
+from wavelet.paths import ADMIN_SOCKET, USER_SOCKET
 from wavelet.v1.daemon_pb2 import StatusRequest
 from wavelet.v1.daemon_pb2_grpc import DaemonServiceStub
 

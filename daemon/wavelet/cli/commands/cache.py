@@ -6,9 +6,9 @@ import argparse
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from wavelet.cli import calling
+from wavelet.cli import daemon_call
+from wavelet.cli.argument_types import byte_count
 from wavelet.cli.output import emit, plain, table
-from wavelet.cli.quantities import byte_count
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.sizes import size
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each, count in ((pin, "+"), (unpin, "+"), (gc, "*")):
         each.add_argument("names", metavar="NAME", nargs=count, help="an image as `cache ls` names it, or a digest")
     for each, act in ((ls, _ls), (stats, _stats), (pin, _pin), (unpin, _unpin), (gc, _gc)):
-        calling.add_options(each, admin=each is not stats)
+        daemon_call.add_options(each, admin=each is not stats)
         each.set_defaults(act=act)
 
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.act is _gc and bool(options.names) == (options.keep is not None):
         raise InvalidRequest("say what may go: NAMEs, or --keep SIZE (--keep 0: all that is neither pinned nor leased)")
-    return calling.call(options, lambda client: int(options.act(client, options)), FLAGS)
+    return daemon_call.call(options, lambda client: int(options.act(client, options)), FLAGS)
 
 
 def _ls(client: Client, options: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def _ls(client: Client, options: argparse.Namespace) -> int:
         ("digest", "size", "last used", "kept") if options.blobs else ("image", "size", "last used", "kept", "digest")
     )
     emit([plain(each) for each in found], options.output, table(heads, [_row(each) for each in found]))
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _row(each: ListResponse) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def _stats(client: Client, options: argparse.Namespace) -> int:
         f"free      {size(found.free)} on the disk",
     ]
     emit(plain(found), options.output, text)
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _pin(client: Client, options: argparse.Namespace) -> int:
@@ -93,12 +93,12 @@ def _gc(client: Client, options: argparse.Namespace) -> int:
         text.append(f"kept    {size(left.size)}: {size(left.leased)} leased, {size(left.pinned)} pinned; {_KEPT}")
     stays = {"left": left.size, "leased": left.leased, "pinned": left.pinned}
     emit(plain(answer) | stays, options.output, text)
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _counted(answer: PinResponse | UnpinResponse, did: str, options: argparse.Namespace) -> int:
     emit(plain(answer), options.output, [f"{did} {answer.blobs} blobs, {size(answer.size)}"])
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _time(found: Timestamp) -> str:

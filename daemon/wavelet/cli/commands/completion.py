@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
-from wavelet.cli.parsers import whole_parser
+from wavelet.cli.on_demand import shtab
+from wavelet.cli.parser import whole_parser
 
 FILES, DIRECTORIES = {"FILE", "PATH"}, {"DIR"}
 """What stands for a file's name in the arguments, and for a directory's."""
@@ -19,15 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the script."""
-    import shtab  # noqa: PLC0415 - the parser of this command is built for documentation too
-
     parser = whole_parser()
     _mark(parser, shtab.FILE, shtab.DIRECTORY)
     sys.stdout.write(shtab.complete(parser, shell=options.shell) + "\n")
     return 0
 
 
-def _mark(parser: argparse.ArgumentParser, file: dict[str, Any], directory: dict[str, Any]) -> None:
+def _mark(parser: argparse.ArgumentParser, file: object, directory: object) -> None:
     """Say of all arguments that name files or directories that they do, in shtab's way: a member of the action."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 
-from wavelet.cli import calling, packages
+from wavelet.cli import daemon_call, package_options
 from wavelet.cli.output import emit, plain, table
 from wavelet.cli.progress import progress
-from wavelet.cli.watching import follow
+from wavelet.cli.request_progress import follow
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.sizes import size
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.containers_pb2 import Packages
 
-FLAGS = packages.FLAGS | {
+FLAGS = package_options.FLAGS | {
     "packages.entries": "SPEC",
     "packages": "SPEC",
     "platform": "--platform",
@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each, act in ((solve, _solve), (lock, _lock), (image, _image)):
         each.set_defaults(act=act, token=None)
         each.add_argument("conda_package", metavar="SPEC", nargs="*", help="packages, e.g. samtools=1.17")
-        packages.add_options(each, entries=False)
+        package_options.add_options(each, entries=False)
         each.add_argument("--platform", metavar="NAME", default="", help="e.g. linux/arm64 (linux/amd64)")
         each.add_argument("--refresh", action="store_true", help="solve anew, whatever was settled before")
-        calling.add_options(each)
+        daemon_call.add_options(each)
     lock.add_argument("--token", metavar="TOKEN", help="the packages of a container request, instead of SPECs")
     lock.add_argument("--format", choices=tuple(_FORMS), default="explicit", help="form of the file (explicit)")
 
@@ -55,12 +55,12 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InvalidRequest: there are no packages, or their file cannot be read.
     """
-    wanted = packages.packages_of(options)
+    wanted = package_options.packages_of(options)
     has_packages = bool(wanted.entries or wanted.environment)
     if has_packages == (options.token is not None):
         one = "SPECs, --conda-file or --token" if options.act is _lock else "SPECs or --conda-file"
         raise InvalidRequest(f"give packages by one of {one}, e.g. samtools=1.17")
-    return calling.call(options, lambda client: int(options.act(client, wanted, options)), FLAGS)
+    return daemon_call.call(options, lambda client: int(options.act(client, wanted, options)), FLAGS)
 
 
 def _solve(client: Client, wanted: Packages, options: argparse.Namespace) -> int:
@@ -70,7 +70,7 @@ def _solve(client: Client, wanted: Packages, options: argparse.Namespace) -> int
     rows = [(each.name, each.version, each.build, each.subdir, size(each.size)) for each in solved.packages]
     rows += [(each.name, each.version, "wheel", "", "") for each in solved.wheels]
     emit(plain(solved), options.output, table(("package", "version", "build", "subdir", "size"), rows))
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _lock(client: Client, wanted: Packages, options: argparse.Namespace) -> int:
@@ -83,7 +83,7 @@ def _lock(client: Client, wanted: Packages, options: argparse.Namespace) -> int:
         sys.stdout.write(answer.text)
     else:
         emit({"format": options.format, "text": answer.text}, options.output)
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _image(client: Client, wanted: Packages, options: argparse.Namespace) -> int:
@@ -92,4 +92,4 @@ def _image(client: Client, wanted: Packages, options: argparse.Namespace) -> int
         made = client.resolve(packages=wanted, platforms=platforms, refresh=options.refresh, wait=0.0)
         made = follow(client, made.token, shown)
     emit(plain(made), options.output, [made.target_image])
-    return calling.DONE
+    return daemon_call.DONE

@@ -8,10 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
-from wavelet.cli.commands import nextflow_sites
+from wavelet.cli.commands import config_nextflow
 from wavelet.cli.commands.serve import source_of
+from wavelet.cli.on_demand import reload_parts, yaml
 from wavelet.config import Settings, Source, settings_yaml
 from wavelet.config.keys import doubtful_variables
 
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = commands.add_parser("check", help="say whether a daemon could run with the settings; no daemon is needed")
     check.set_defaults(act=_check)
     nextflow = commands.add_parser("nextflow", help="print a configuration of Nextflow, for a kind of site")
-    nextflow_sites.add_arguments(nextflow)
+    config_nextflow.add_arguments(nextflow)
     nextflow.set_defaults(act=None)
     for each in (show, check):
         each.add_argument("--config", metavar="FILE", type=Path, help="the file, instead of the one that is found")
@@ -41,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         InvalidRequest: there is no such kind of site.
     """
     if options.act is None:
-        return nextflow_sites.run(options)
+        return config_nextflow.run(options)
     source = source_of(options)
     return int(options.act(source, source.read(), options))
 
@@ -57,9 +56,7 @@ def _show(source: Source, settings: Settings, options: argparse.Namespace) -> in
 
 
 def _check(source: Source, settings: Settings, _: argparse.Namespace) -> int:
-    from wavelet.reload.parts import check  # noqa: PLC0415 - it loads what it tries
-
-    check(settings)
+    reload_parts.check(settings)
     for sentence in doubtful_variables(os.environ):
         sys.stderr.write(f"wavelet: warning: {sentence}\n")
     sys.stdout.write(f"{source.file or 'no file, only defaults and the environment'}: these settings can be used\n")

@@ -161,4 +161,4 @@ def _since(started: float) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - this is what the command is for
+    print(line, flush=True)

@@ -18,19 +18,19 @@ from typing import Any
 
 import yaml
 
+from wavelet.cli.argument_types import port
 from wavelet.cli.doctor import checks
 from wavelet.cli.doctor import engines as doctor_engines
 from wavelet.cli.doctor import facts as doctor_facts
 from wavelet.cli.doctor.checks import Finding
-from wavelet.cli.user_daemon.ports import port
-from wavelet.cli.user_daemon.private import Place, place_of
-from wavelet.cli.user_daemon.starting import STATE
+from wavelet.cli.user_daemon.daemon import DaemonLocation, location_of
+from wavelet.cli.user_daemon.start import STATE
 from wavelet.config import ConfigError, Settings, Source
 from wavelet.errors import WaveletError
 from wavelet.image.reference import Reference, normalise
 from wavelet.kinds.conda.channels import site as channel_site
 from wavelet.logs import configure
-from wavelet.places import SOCKET_VARIABLE, find_socket
+from wavelet.paths import SOCKET_VARIABLE, find_socket
 from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, settings_for
 
 GATHER_LIMIT = 15.0
@@ -60,28 +60,28 @@ def run(options: argparse.Namespace) -> int:
         findings.append(Finding("settings", "problem", error.message, "wavelet config check"))
         settings = Settings()
     configure(settings.log_format, "warning")  # standard output is the report's
-    findings += examine(place_of(os.environ, options.directory, options.port), settings)
+    findings += examine(location_of(os.environ, options.directory, options.port), settings)
     sys.stdout.write(_written(findings, options.output))
     return int(any(finding.level == "problem" for finding in findings))
 
 
-def examine(place: Place, settings: Settings) -> list[Finding]:
+def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
     """Return what there is to say, a check after the other. Blocks, for some seconds at the most."""
-    daemon = doctor_facts.daemon(place, doctor_facts.node_address(settings), os.environ)
+    daemon = doctor_facts.daemon(location, doctor_facts.node_address(settings), os.environ)
     status = daemon.status
     authority = status["authority"] if status else settings.name_authority
-    state = Path(status["state"]) if status else _state_directory(place, settings)
+    state = Path(status["state"]) if status else _state_directory(location, settings)
     environment = dict(os.environ)
     pid = int(status["pid"]) if status else None
-    is_own = status is not None and status["address"] == place.address and SOCKET_VARIABLE not in environment
-    path = place.socket if is_own else find_socket(environment)
+    is_own = status is not None and status["address"] == location.address and SOCKET_VARIABLE not in environment
+    path = location.socket if is_own else find_socket(environment)
     questions: list[tuple[str, Callable[[], Any], Callable[[Any], Iterator[Finding]]]] = [
         ("socket", lambda: doctor_facts.socket(path), checks.socket),
         ("disk", lambda: doctor_facts.disk(state), checks.disk),
         ("records", lambda: doctor_facts.records(_records(status, settings)), checks.records),
         ("engines", lambda: doctor_engines.engines(environment, authority), checks.engines),
         ("credentials", lambda: doctor_facts.credentials(environment), checks.credentials),
-        ("jobs", lambda: doctor_facts.jobs(pid, environment, place.uid), checks.jobs),
+        ("jobs", lambda: doctor_facts.jobs(pid, environment, location.uid), checks.jobs),
         ("upstream", lambda: _servers(settings), checks.servers),
     ]
     gathered = _side_by_side([gather for _, gather, _ in questions], GATHER_LIMIT)
@@ -91,8 +91,8 @@ def examine(place: Place, settings: Settings) -> list[Finding]:
     return findings
 
 
-def _state_directory(place: Place, settings: Settings) -> Path:
-    return settings.state_directory if settings.state or place.uid == 0 else Path(place.inside(STATE))
+def _state_directory(location: DaemonLocation, settings: Settings) -> Path:
+    return settings.state_directory if settings.state or location.uid == 0 else Path(location.inside(STATE))
 
 
 def _records(status: Any, settings: Settings) -> str:

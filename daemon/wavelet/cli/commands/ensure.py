@@ -10,18 +10,19 @@ import argparse
 import contextlib
 import os
 import sys
-from typing import Any
 
 from wavelet import __version__
-from wavelet.cli.user_daemon.ports import port
-from wavelet.cli.user_daemon.private import Place, place_of, running
+from wavelet.cli.argument_types import port
+from wavelet.cli.on_demand import batch_system, exports, start
+from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status, location_of
+from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import NotStarted
 
 RUN_MARK = "run.pid"
 """The process id of a daemon that `wavelet run` has started, and will end."""
 
 
-def add_place_options(parser: argparse.ArgumentParser) -> None:
+def add_location_options(parser: argparse.ArgumentParser) -> None:
     """Declare what says where the daemon is and how it is started."""
     parser.add_argument("--port", type=port, metavar="PORT", help="its port (from the uid; the same on all nodes)")
     parser.add_argument("--directory", metavar="DIR", help="its directory on a local disk (/tmp/wavelet-UID)")
@@ -40,7 +41,7 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_place_options(parser)
+    add_location_options(parser)
     printed = parser.add_mutually_exclusive_group()
     printed.add_argument("--export", choices=("sh",), help="print the variables for `eval` instead of the endpoint")
     printed.add_argument("-q", "--quiet", action="store_true", help="print nothing")
@@ -52,34 +53,32 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         NotStarted: there is none, and why.
     """
-    place = place_of(os.environ, options.directory, options.port)
-    found(place, options, manager=True)
+    location = location_of(os.environ, options.directory, options.port)
+    ensured_daemon(location, options, manager=True)
     with contextlib.suppress(OSError):
-        os.unlink(place.inside(RUN_MARK))  # noqa: PTH108 - from now on others than `wavelet run` count on it
+        os.unlink(location.inside(RUN_MARK))  # noqa: PTH108 - from now on others than `wavelet run` count on it
     if options.export:
-        from wavelet.cli.user_daemon.exports import as_shell, exports  # noqa: PLC0415
-
-        sys.stdout.write(as_shell(exports(place, options.images, os.environ)))
+        sys.stdout.write(exports.as_shell(exports.exported_variables(location, options.images, os.environ)))
     elif not options.quiet:
-        sys.stdout.write(f"{place.endpoint}\n")
+        sys.stdout.write(f"{location.endpoint}\n")
     return 0
 
 
-def found(place: Place, options: argparse.Namespace, *, manager: bool) -> tuple[dict[str, Any], bool]:
+def ensured_daemon(
+    location: DaemonLocation, options: argparse.Namespace, *, manager: bool
+) -> tuple[DaemonStatus, bool]:
     """Return the state of the daemon, and whether it was started for this.
 
     Raises:
         NotStarted: there is none, or it keeps its records elsewhere than is asked for.
     """
-    status = running(place)
+    status = daemon_status(location)
     started = False
     if status is None:
-        from wavelet.cli.user_daemon.starting import Wanted, ensure  # noqa: PLC0415 - only where it does not run
-
-        wanted = Wanted(options.shared_records, options.config, options.idle, manager)
-        status, started, how = ensure(place, wanted)
+        wanted = start.StartOptions(options.shared_records, options.config, options.idle, manager)
+        status, started, how = start.ensure(location, wanted)
         if started and options.verbose:
-            _say(f"process {status['pid']} was started {how}; its directory is {place.directory}")
+            _say(f"process {status['pid']} was started {how}; its directory is {location.directory}")
             _say(_lifetime(how))
     if options.verbose and not started:
         _say(f"process {status['pid']} (wavelet {status['version']}) runs already")
@@ -92,7 +91,7 @@ def found(place: Place, options: argparse.Namespace, *, manager: bool) -> tuple[
     return status, started
 
 
-def _check_records(status: dict[str, Any], wanted: str) -> None:
+def _check_records(status: DaemonStatus, wanted: str) -> None:
     has = status.get("records", "")
     if wanted and os.path.realpath(wanted) != os.path.realpath(has or "."):
         raise NotStarted(
@@ -102,13 +101,11 @@ def _check_records(status: dict[str, Any], wanted: str) -> None:
 
 
 def _lifetime(how: str) -> str:
-    from wavelet.cli.user_daemon.batch import batch_job  # noqa: PLC0415
-
-    job = batch_job(os.environ)
+    job = batch_system.batch_job(os.environ)
     if job and "manager" not in how:
         return f"it ends with {job}, which tracks what it starts; see docs/hpc.md for daemons that outlive jobs"
     return "it ends when nobody uses it (--idle)"
 
 
 def _say(line: str) -> None:
-    print(f"wavelet: {line}", file=sys.stderr)  # noqa: T201
+    print(f"wavelet: {line}", file=sys.stderr)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from wavelet.cli.shipped import shipped
+from wavelet.cli.shipped_files import shipped
 from wavelet.config import Settings, Source
 from wavelet.errors import EngineFailed, InvalidRequest, NotStarted
 

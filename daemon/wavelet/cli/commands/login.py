@@ -10,10 +10,10 @@ import argparse
 import getpass
 import sys
 
-from wavelet.cli import calling
+from wavelet.cli import daemon_call
+from wavelet.cli.argument_types import duration
 from wavelet.cli.output import emit, plain, table
-from wavelet.cli.own_logins import own_login
-from wavelet.cli.quantities import duration
+from wavelet.cli.user_login import own_login
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.plan.identity import Login
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lifetime", metavar="TIME", type=duration, help="for how long it is kept (12h; 7d at most)")
     parser.add_argument("--unchecked", action="store_true", help="do not ask the registry whether it takes the login")
     parser.add_argument("--list", action="store_true", help="list your logins, without secrets")
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         AccessRefused: the user has none for the registry.
     """
     if options.list:
-        return calling.call(options, lambda client: _list(client, options), FLAGS)
+        return daemon_call.call(options, lambda client: _list(client, options), FLAGS)
     if not options.registry:
         raise InvalidRequest("REGISTRY: is missing; it is the host to log in to, e.g. ghcr.io")
     login, source = _login(options)
@@ -55,9 +55,9 @@ def run(options: argparse.Namespace) -> int:
         until = kept.expiration.ToJsonString()
         said = f"the login for {options.registry}{source} is kept {nodes} until {until}"
         emit(plain(kept) | {"registry": options.registry, "username": login.username}, options.output, [said])
-        return calling.DONE
+        return daemon_call.DONE
 
-    return calling.call(options, act, FLAGS)
+    return daemon_call.call(options, act, FLAGS)
 
 
 def _login(options: argparse.Namespace) -> tuple[Login, str]:
@@ -82,4 +82,4 @@ def _list(client: Client, options: argparse.Namespace) -> int:
     held = client.logins().logins
     rows = [(each.registry, each.username, each.expiration.ToJsonString()) for each in held]
     emit([plain(each) for each in held], options.output, table(("registry", "user", "until"), rows))
-    return calling.DONE
+    return daemon_call.DONE

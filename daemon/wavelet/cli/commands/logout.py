@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wavelet.cli import calling
+from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("registry", metavar="REGISTRY", nargs="?", default="", help="as in `wavelet login`")
     parser.add_argument("--all", action="store_true", help="all of your logins")
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
     def act(client: Client) -> int:
         gone = client.logout(options.registry)
         emit(plain(gone), options.output, [f"logins taken back: {gone.count}"])
-        return calling.DONE if gone.count or options.all else calling.FAILED
+        return daemon_call.DONE if gone.count or options.all else daemon_call.FAILED
 
-    return calling.call(options, act, {"registry": "REGISTRY"})
+    return daemon_call.call(options, act, {"registry": "REGISTRY"})

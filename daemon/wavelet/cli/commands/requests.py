@@ -6,7 +6,7 @@ import argparse
 import pwd
 from collections.abc import Iterator
 
-from wavelet.cli import calling
+from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain, table
 from wavelet.client import Client
 from wavelet.sizes import size
@@ -28,7 +28,7 @@ _PHASES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-n", "--limit", metavar="NUMBER", type=_number, default=0, help="how many, the latest (50)")
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
     parser.add_argument("-a", "--all", action="store_true", dest="admin", help="everybody's: for administrators")
 
 
@@ -44,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
     def act(client: Client) -> int:
         found = client.list_requests(limit=options.limit)
         emit([plain(each) for each in found.requests], options.output, _lines(found))
-        return calling.DONE
+        return daemon_call.DONE
 
-    return calling.call(options, act, {})
+    return daemon_call.call(options, act, {})
 
 
 def _lines(found: pb.ListRequestsResponse) -> Iterator[str]:

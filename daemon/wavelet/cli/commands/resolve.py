@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from wavelet.cli import asking, calling
+from wavelet.cli import container_options, daemon_call
+from wavelet.cli.argument_types import duration
 from wavelet.cli.output import emit, plain, visible
 from wavelet.cli.progress import progress
-from wavelet.cli.quantities import duration
-from wavelet.cli.watching import follow
+from wavelet.cli.request_progress import follow
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.v1.containers_pb2 import CONTAINER_STATE_FAILED, CONTAINER_STATE_PENDING, ResolveRequest, ResolveResponse
@@ -20,12 +20,12 @@ AWAIT_LIMIT = "15m"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    asking.add_options(parser)
+    container_options.add_options(parser)
     parser.add_argument(
         "--await", metavar="TIME", type=duration, nargs="?", const=duration(AWAIT_LIMIT), dest="limit",
         help=f"wait until it is ready, at most TIME ({AWAIT_LIMIT}), and show how that goes",
     )  # fmt: skip
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.dry_run and options.limit:
         raise InvalidRequest("--dry-run makes nothing that --await could wait for; leave one of them out")
-    request = asking.request_of(options)
+    request = container_options.request_of(options)
 
     def act(client: Client) -> int:
         made = _awaited(client, request, options) if options.limit else client.resolve(request)
@@ -46,10 +46,10 @@ def run(options: argparse.Namespace) -> int:
             sys.stderr.write(f"wavelet: {note}\n")
         if made.state == CONTAINER_STATE_FAILED:
             sys.stderr.write(f"wavelet: failed, and a pull of it fails too: {visible(made.reason)}\n")
-            return calling.FAILED
-        return calling.DONE
+            return daemon_call.FAILED
+        return daemon_call.DONE
 
-    return calling.call(options, act, asking.FLAGS)
+    return daemon_call.call(options, act, container_options.FLAGS)
 
 
 def _awaited(client: Client, request: ResolveRequest, options: argparse.Namespace) -> ResolveResponse:

@@ -13,11 +13,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-from wavelet.cli.commands.ensure import RUN_MARK, add_place_options, found
-from wavelet.cli.user_daemon.ending import end_daemon
-from wavelet.cli.user_daemon.exports import exports
-from wavelet.cli.user_daemon.private import Place, own_directory, place_of
+from wavelet.cli.commands.ensure import RUN_MARK, add_location_options, ensured_daemon
+from wavelet.cli.user_daemon.daemon import DaemonLocation, location_of, make_private_directory
+from wavelet.cli.user_daemon.exports import exported_variables
+from wavelet.cli.user_daemon.stop import stop_daemon
 from wavelet.errors import NotStarted
 
 USERS = "run.lock"
@@ -44,7 +45,7 @@ _FROM_KERNEL = 0x80
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    add_place_options(parser)
+    add_location_options(parser)
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND…", help="the command to run")
 
 
@@ -56,24 +57,25 @@ def run(options: argparse.Namespace) -> int:
     """
     command = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
     if not command:
-        print("wavelet run: a command is missing: wavelet run -- nextflow run …", file=sys.stderr)  # noqa: T201
+        print("wavelet run: a command is missing: wavelet run -- nextflow run …", file=sys.stderr)
         return 2
-    place = place_of(os.environ, options.directory, options.port)
-    own_directory(place.directory, place.uid)
-    with _among_users(place):
-        _look(place, options)
-        variables = exports(place, options.images, os.environ)
-        return _beside(command, {**os.environ, **variables}, place, options)
+    location = location_of(os.environ, options.directory, options.port)
+    make_private_directory(location.directory, location.uid)
+    with _among_users(location):
+        _look(location, options)
+        variables = exported_variables(location, options.images, os.environ)
+        return _beside(command, {**os.environ, **variables}, location, options)
 
 
-def _look(place: Place, options: argparse.Namespace) -> None:
-    status, started = found(place, options, manager=False)
+def _look(location: DaemonLocation, options: argparse.Namespace) -> None:
+    status, started = ensured_daemon(location, options, manager=False)
     if started:
-        with open(place.inside(RUN_MARK), "w", encoding="ascii") as mark:  # noqa: PTH123
-            mark.write(str(status["pid"]))
+        Path(location.inside(RUN_MARK)).write_text(str(status["pid"]), "ascii")
 
 
-def _beside(command: list[str], variables: dict[str, str], place: Place, options: argparse.Namespace) -> int:
+def _beside(
+    command: list[str], variables: dict[str, str], location: DaemonLocation, options: argparse.Namespace
+) -> int:
     awaited = {signal.SIGCHLD, *_PASSED}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     try:
@@ -83,15 +85,15 @@ def _beside(command: list[str], variables: dict[str, str], place: Place, options
         )
     except (FileNotFoundError, PermissionError) as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        print(f"wavelet run: {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        print(f"wavelet run: {command[0]}: {error.strerror}", file=sys.stderr)
         return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_RUNNABLE
     try:
-        return _wait(child, awaited, place, options)
+        return _wait(child, awaited, location, options)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait(child: int, awaited: set[signal.Signals], place: Place, options: argparse.Namespace) -> int:
+def _wait(child: int, awaited: set[signal.Signals], location: DaemonLocation, options: argparse.Namespace) -> int:
     while True:
         came = signal.sigtimedwait(awaited, LOOK_INTERVAL)
         done, status = os.waitpid(child, os.WNOHANG)
@@ -99,22 +101,23 @@ def _wait(child: int, awaited: set[signal.Signals], place: Place, options: argpa
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if came is None:
-            _look_again(place, options)
+            _look_again(location, options)
         elif came.si_signo != signal.SIGCHLD and came.si_code != _FROM_KERNEL:
             os.kill(child, came.si_signo)
 
 
-def _look_again(place: Place, options: argparse.Namespace) -> None:
+def _look_again(location: DaemonLocation, options: argparse.Namespace) -> None:
     try:
-        _look(place, options)
+        _look(location, options)
     except NotStarted as error:
-        print(f"wavelet run: {error.message}", file=sys.stderr)  # noqa: T201 - the command goes on, and may not need it
+        # The command goes on, and may not need it.
+        print(f"wavelet run: {error.message}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def _among_users(place: Place) -> Iterator[None]:
+def _among_users(location: DaemonLocation) -> Iterator[None]:
     """Count as one of the commands that use the daemon; the last one ends it, if it was started for one of them."""
-    users = os.open(place.inside(USERS), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    users = os.open(location.inside(USERS), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(users, fcntl.LOCK_SH)
         try:
@@ -122,16 +125,15 @@ def _among_users(place: Place) -> Iterator[None]:
         finally:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _end(place)
+                _end(location)
     finally:
         os.close(users)
 
 
-def _end(place: Place) -> None:
+def _end(location: DaemonLocation) -> None:
     """End the daemon that was started for such a command, unless somebody else has come to count on it."""
     with contextlib.suppress(OSError, ValueError, NotStarted):
-        mark = place.inside(RUN_MARK)
-        with open(mark, encoding="ascii") as file:  # noqa: PTH123
-            pid = int(file.read())
-        os.unlink(mark)  # noqa: PTH108
-        end_daemon(place, pid)
+        mark = Path(location.inside(RUN_MARK))
+        pid = int(mark.read_text("ascii"))
+        mark.unlink()
+        stop_daemon(location, pid)

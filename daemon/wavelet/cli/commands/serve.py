@@ -7,10 +7,11 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from types import ModuleType
 
 # structlog imports rich where it finds it, for a form of tracebacks that is not used: a tenth of the time of a start.
-sys.modules.setdefault("rich", cast(Any, None))
+# It does without where there is nothing in it.
+sys.modules.setdefault("rich", ModuleType("rich"))
 
 from wavelet.app import serve  # noqa: E402
 from wavelet.config import Source  # noqa: E402
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def source_of(options: argparse.Namespace) -> Source:
     """Return where the settings are read: the command line, over the environment, over the files."""
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, str] = {}
     for key in ("listen", "state"):
         if getattr(options, key) is not None:
             overrides[key] = getattr(options, key)

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from wavelet.cli import calling
-from wavelet.cli.given import token_in
+from wavelet.cli import daemon_call
+from wavelet.cli.input_files import token_in
 from wavelet.cli.output import emit, lines, plain
 from wavelet.client import Client
 
@@ -17,7 +17,7 @@ FLAGS = {"token": "ID"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("id", metavar="ID", help="the token of the request, its name, or the id of its build")
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
         told = plain(client.describe(token))
         told["log"] = client.log(token).text
         emit(told, options.output, _lines(told))
-        return calling.DONE
+        return daemon_call.DONE
 
-    return calling.call(options, act, FLAGS)
+    return daemon_call.call(options, act, FLAGS)
 
 
 def _lines(told: dict[str, Any]) -> Iterator[str]:

@@ -12,10 +12,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from wavelet.cli.user_daemon.private import HOST, ask, place_of
-from wavelet.places import PORT, SOCKET_VARIABLE
+from wavelet.cli.on_demand import socket_status, yaml
+from wavelet.cli.user_daemon.daemon import HOST, location_of, request_status
+from wavelet.daemon_status import DaemonStatus
+from wavelet.paths import PORT, SOCKET_VARIABLE
 from wavelet.sizes import size
 
 NOBODY = 3
@@ -39,12 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the state of the daemon; 3 if none answers."""
     if os.environ.get(SOCKET_VARIABLE) and not options.address:
-        from wavelet.cli.user_daemon.socket_status import state_of  # noqa: PLC0415 - it loads gRPC
-
         addresses = [os.environ[SOCKET_VARIABLE]]
-        state = state_of(os.environ, ANSWER_LIMIT)
+        state = socket_status.status_at_socket(os.environ, ANSWER_LIMIT)
     else:
-        addresses = [options.address] if options.address else [place_of(os.environ).address, f"{HOST}:{PORT}"]
+        addresses = [options.address] if options.address else [location_of(os.environ).address, f"{HOST}:{PORT}"]
         state = next((found for address in addresses if (found := _state(address))), None)
     if state is None:
         where = " or ".join(addresses)
@@ -56,8 +55,6 @@ def run(options: argparse.Namespace) -> int:
     if options.output == "json":
         sys.stdout.write(json.dumps(state, indent=2) + "\n")
     elif options.output == "yaml":
-        import yaml  # noqa: PLC0415 - only where it is asked for
-
         sys.stdout.write(yaml.safe_dump(state, sort_keys=False))
     else:
         sys.stdout.writelines(f"{line}\n" for line in _lines(state, time.time()))
@@ -71,17 +68,16 @@ def _address(text: str) -> str:
     return text
 
 
-def _state(address: str) -> dict[str, Any] | None:
+def _state(address: str) -> DaemonStatus | None:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), ANSWER_LIMIT) as connection:
-            state = ask(connection)
+            return request_status(connection)
     except OSError:
         return None
-    return state if state and "authority" in state else None
 
 
-def _lines(state: dict[str, Any], now: float) -> Iterator[str]:
+def _lines(state: DaemonStatus, now: float) -> Iterator[str]:
     for_long = _span(now - state["started"])
     yield f"wavelet {state['version']}, process {state['pid']} of uid {state['uid']}, for {for_long}"
     yield f"serves   http://{state['address']}, names begin with {state['authority']}"

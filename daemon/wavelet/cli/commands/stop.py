@@ -7,9 +7,9 @@ import contextlib
 import os
 import sys
 
-from wavelet.cli.user_daemon.ending import end_daemon
-from wavelet.cli.user_daemon.ports import port
-from wavelet.cli.user_daemon.private import place_of, running
+from wavelet.cli.argument_types import port
+from wavelet.cli.user_daemon.daemon import daemon_status, location_of
+from wavelet.cli.user_daemon.stop import stop_daemon
 from wavelet.errors import NotStarted
 
 
@@ -26,13 +26,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         NotStarted: it does not end in time, or the port is somebody else's.
     """
-    place = place_of(os.environ, options.directory, options.port)
-    status = running(place)
-    said = f"none of your daemons runs at {place.address}"
+    location = location_of(os.environ, options.directory, options.port)
+    status = daemon_status(location)
+    said = f"none of your daemons runs at {location.address}"
     if status is not None:
         pid = int(status["pid"])
         with contextlib.suppress(ProcessLookupError):  # it was ending already
-            if not end_daemon(place, pid):
+            if not stop_daemon(location, pid):
                 raise NotStarted(f"the daemon (process {pid}) has not ended yet; `kill -KILL {pid}` ends it at once")
         said = f"process {pid} (wavelet {status['version']}) has ended; `wavelet ensure` starts another"
     if not options.quiet:

@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wavelet.cli.argument_types import port
 from wavelet.cli.commands.ensure import RUN_MARK
 from wavelet.cli.commands.run import USERS
-from wavelet.cli.user_daemon.ending import end_daemon
-from wavelet.cli.user_daemon.ports import port
-from wavelet.cli.user_daemon.private import Place, place_of, running
-from wavelet.cli.user_daemon.starting import FAILURE, LOCK, LOG, STATE, VARIABLES
+from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status, location_of
+from wavelet.cli.user_daemon.start import FAILURE, LOCK, LOG, STATE, VARIABLES
+from wavelet.cli.user_daemon.stop import stop_daemon
 from wavelet.cluster.key import KEY_NAME
 from wavelet.config import Settings, Source
 from wavelet.config.source import files_of
 from wavelet.directory_trees import remove, size_of
 from wavelet.errors import NotStarted
-from wavelet.places import ADMIN_SOCKET, SYSTEM_DIRECTORY, USER_SOCKET
+from wavelet.paths import ADMIN_SOCKET, SYSTEM_DIRECTORY, USER_SOCKET
 from wavelet.sizes import size
 
 IN_STATE = (
@@ -85,42 +85,42 @@ def run(options: argparse.Namespace) -> int:
     """
     source = Source(options.config, os.environ, {"state": options.state} if options.state else {})
     settings = source.read()
-    place = place_of(os.environ, options.directory, options.port)
-    written = list(written_by(place, settings))
-    left = list(left_alone(place, settings, source.file))
+    location = location_of(os.environ, options.directory, options.port)
+    written = list(written_by(location, settings))
+    left = list(left_alone(location, settings, source.file))
     _show("written by wavelet:", written)
     _show("left, for it is yours or shared with other nodes:", left)
     if options.dry_run or not written:
         return 0
     if not options.yes and not _confirmed():
         return EXIT_ARGUMENTS
-    _end_daemons(place, written)
+    _end_daemons(location, written)
     for item in written:
         _remove(item.path)
-    for directory in (place.directory, place.sockets, str(settings.state_directory), SYSTEM_DIRECTORY):
+    for directory in (location.directory, location.sockets, str(settings.state_directory), SYSTEM_DIRECTORY):
         with contextlib.suppress(OSError):  # something else is in it, or it was never there
             Path(directory).rmdir()
     _say(f"removed {size(sum(item.size for item in written))}")
     return 0
 
 
-def written_by(place: Place, settings: Settings) -> Iterator[Item]:
+def written_by(location: DaemonLocation, settings: Settings) -> Iterator[Item]:
     """Yield what wavelet has written, each once. Blocking."""
     runtime = Path(SYSTEM_DIRECTORY)
     found = [
-        *_below(Path(place.directory), IN_PRIVATE, place.uid),
-        *_below(Path(place.sockets), (USER_SOCKET, ADMIN_SOCKET), place.uid),
-        *_below(settings.state_directory, IN_STATE, place.uid),
-        *_below(runtime, (USER_SOCKET, ADMIN_SOCKET), place.uid),
+        *_below(Path(location.directory), IN_PRIVATE, location.uid),
+        *_below(Path(location.sockets), (USER_SOCKET, ADMIN_SOCKET), location.uid),
+        *_below(settings.state_directory, IN_STATE, location.uid),
+        *_below(runtime, (USER_SOCKET, ADMIN_SOCKET), location.uid),
     ]
-    private = {Path(place.directory), Path(place.sockets)}
-    temporary = _below(Path(tempfile.gettempdir()), (TEMPORARY,), place.uid)
+    private = {Path(location.directory), Path(location.sockets)}
+    temporary = _below(Path(tempfile.gettempdir()), (TEMPORARY,), location.uid)
     found += [path for path in temporary if path not in private and _is_left_over(path)]
     for path in dict.fromkeys(found):
         yield Item(path, size_of(path))
 
 
-def left_alone(place: Place, settings: Settings, file: Path | None) -> Iterator[Item]:
+def left_alone(location: DaemonLocation, settings: Settings, file: Path | None) -> Iterator[Item]:
     """Yield what has to do with wavelet and is not its own to remove. Blocking."""
     if settings.records.directory:
         directory = Path(settings.records.directory)
@@ -139,7 +139,7 @@ def left_alone(place: Place, settings: Settings, file: Path | None) -> Iterator[
     for folder in (home / ".config/containers/registries.conf.d", Path("/etc/containers/registries.conf.d")):
         if (folder / "wavelet.conf").exists():
             yield Item(folder / "wavelet.conf", size_of(folder / "wavelet.conf"), "what you have told podman")
-    for path in _below(Path(place.directory), ("*",), place.uid):
+    for path in _below(Path(location.directory), ("*",), location.uid):
         if not any(path.match(pattern) for pattern in IN_PRIVATE):
             yield Item(path, size_of(path), "not wavelet's")
 
@@ -164,9 +164,9 @@ _RANDOM_LETTERS = 8
 """What `tempfile.mkdtemp` makes a name of."""
 
 
-def _end_daemons(place: Place, written: list[Item]) -> None:
-    status = running(place)
-    if status is not None and not end_daemon(place, int(status["pid"])):
+def _end_daemons(location: DaemonLocation, written: list[Item]) -> None:
+    status = daemon_status(location)
+    if status is not None and not stop_daemon(location, int(status["pid"])):
         raise NotStarted(f"the daemon (process {status['pid']}) has not ended; end it, and try again")
     for item in written:
         state_lock = item.path / "lock" if item.path.name == STATE else item.path
@@ -199,7 +199,7 @@ def _remove(path: Path) -> None:
 
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
-        print("wavelet: to remove this without being asked, say --yes", file=sys.stderr)  # noqa: T201
+        print("wavelet: to remove this without being asked, say --yes", file=sys.stderr)
         return False
     _say("Remove what wavelet has written, and end its daemon? [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -214,4 +214,4 @@ def _show(title: str, items: list[Item]) -> None:
 
 
 def _say(line: str, end: str = "\n") -> None:
-    print(line, end=end, flush=True)  # noqa: T201 - this is what the command is for
+    print(line, end=end, flush=True)

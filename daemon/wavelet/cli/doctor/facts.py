@@ -16,20 +16,20 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from yarl import URL
 
 from wavelet import __version__
-from wavelet.cli.user_daemon.batch import batch_job, job_of_group
-from wavelet.cli.user_daemon.private import Place, running
-from wavelet.cli.user_daemon.socket_status import state_of
-from wavelet.cli.user_daemon.starting import user_manager
+from wavelet.cli.user_daemon.batch_system import batch_job, job_of_group
+from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status
+from wavelet.cli.user_daemon.socket_status import status_at_socket
+from wavelet.cli.user_daemon.start import user_manager
 from wavelet.config import ConfigError, Settings, split_address
+from wavelet.daemon_status import DaemonStatus, is_daemon_status
 from wavelet.errors import NotStarted, WaveletError
 from wavelet.host.port_owner import describe_owner
 from wavelet.host.tcp_table import listening
-from wavelet.places import SOCKET_VARIABLE
+from wavelet.paths import SOCKET_VARIABLE
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type, refuse_network_filesystem
 from wavelet.upstream.addresses import FOR_REGISTRIES
 from wavelet.upstream.auth_files import AuthFileError, parse
@@ -43,22 +43,22 @@ ANSWER_LIMIT = 4.0
 class Daemon:
     """The daemon that serves this user, if one does: what it says of itself, and where it was looked for."""
 
-    status: Mapping[str, Any] | None
+    status: DaemonStatus | None
     looked_at: tuple[str, ...]
     errors: tuple[str, ...]
     uid: int
     version: str = __version__
 
 
-def daemon(place: Place, listen: str, environment: Mapping[str, str]) -> Daemon:
+def daemon(location: DaemonLocation, listen: str, environment: Mapping[str, str]) -> Daemon:
     """Look for the daemon whose socket is named; where none is, for the user's own, then for the node's."""
     if named := environment.get(SOCKET_VARIABLE):
-        return Daemon(state_of(environment, ANSWER_LIMIT), (named,), (), place.uid)
+        return Daemon(status_at_socket(environment, ANSWER_LIMIT), (named,), (), location.uid)
     errors: list[str] = []
-    looked = [place.address]
-    found: Mapping[str, Any] | None = None
+    looked = [location.address]
+    found: DaemonStatus | None = None
     try:
-        found = running(place)
+        found = daemon_status(location)
     except NotStarted as error:
         errors.append(error.message)
     if found is None:
@@ -67,14 +67,14 @@ def daemon(place: Place, listen: str, environment: Mapping[str, str]) -> Daemon:
         port = int(listen.rpartition(":")[2])
         if found is None and listening(port):
             errors.append(f"port {port} is in use by {describe_owner(port)}, which is no wavelet")
-    return Daemon(found, tuple(dict.fromkeys(looked)), tuple(errors), place.uid)
+    return Daemon(found, tuple(dict.fromkeys(looked)), tuple(errors), location.uid)
 
 
-def _status_of(address: str) -> Mapping[str, Any] | None:
+def _status_of(address: str) -> DaemonStatus | None:
     with contextlib.suppress(OSError, ValueError, KeyError):
         with _direct().open(f"http://{address}/statusz", timeout=ANSWER_LIMIT) as answer:
-            said = json.load(answer)
-        return said if isinstance(said, dict) and {"version", "pid", "uid", "address"} <= said.keys() else None
+            said: object = json.load(answer)
+        return said if is_daemon_status(said) else None
     return None
 
 
@@ -160,7 +160,7 @@ def credentials(environment: Mapping[str, str]) -> list[AuthFile]:
 
 def _auth_file(path: str) -> AuthFile:
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = Path(path).stat()
         if status.st_uid not in (os.getuid(), 0):
             return AuthFile(path, foreign=True)
         parsed = parse(Path(path).read_text("utf-8"))

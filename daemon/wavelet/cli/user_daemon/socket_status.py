@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from wavelet.client import Client, WaveletRpcError
-from wavelet.places import find_socket
+from wavelet.daemon_status import DaemonStatus
+from wavelet.paths import find_socket
 
 
-def state_of(environment: Mapping[str, str], limit: float) -> dict[str, Any] | None:
+def status_at_socket(environment: Mapping[str, str], limit: float) -> DaemonStatus | None:
     """Return the state of the daemon at the socket that `WAVELET_SOCKET` names; None: nobody answers there.
 
     Args:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wavelet.config import Settings
+from wavelet.daemon_status import DaemonStatus
 from wavelet.front.activity import Activity
-from wavelet.front.operations import State
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
@@ -56,6 +56,6 @@ class Services:
     rules: AccessRules
     activity: Activity
     site: Callable[[], CondaDefaults]
-    state: Callable[[], State]
+    state: Callable[[], DaemonStatus]
     reloads: Reloads
     audit: Audit

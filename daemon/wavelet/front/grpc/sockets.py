@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from wavelet import places
+from wavelet import paths
 from wavelet.config import ConfigError, Settings
 from wavelet.config.checks import SOCKET_PATH_LIMIT
 
@@ -47,8 +47,8 @@ class Listener:
 
 def paths_of(settings: Settings) -> tuple[Path, Path]:
     """Return the paths of the socket for users and of that for administration."""
-    user = Path(settings.grpc.socket or _directory(settings) / places.USER_SOCKET)
-    admin = Path(settings.grpc.admin_socket) if settings.grpc.admin_socket else user.with_name(places.ADMIN_SOCKET)
+    user = Path(settings.grpc.socket or _directory(settings) / paths.USER_SOCKET)
+    admin = Path(settings.grpc.admin_socket) if settings.grpc.admin_socket else user.with_name(paths.ADMIN_SOCKET)
     return user, admin
 
 
@@ -61,8 +61,8 @@ def _directory(settings: Settings) -> Path:
     if settings.state:
         return settings.state_directory
     if os.geteuid() == 0:
-        return Path(places.SYSTEM_DIRECTORY)
-    return Path(places.private_directory(os.geteuid(), os.environ))
+        return Path(paths.SYSTEM_DIRECTORY)
+    return Path(paths.private_directory(os.geteuid(), os.environ))
 
 
 def make_directory(path: Path, *, private: bool) -> None:

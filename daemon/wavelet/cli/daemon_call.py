@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 
 import grpc
 
+from wavelet.cli.argument_types import duration
 from wavelet.cli.output import FORMS, visible
-from wavelet.cli.quantities import duration
 from wavelet.client import Client, NoDaemon, WaveletRpcError
-from wavelet.places import SOCKET_VARIABLE, find_socket
+from wavelet.paths import SOCKET_VARIABLE, find_socket
 
 DONE = 0
 FAILED = 1

@@ -1,16 +1,16 @@
-"""The reference of all settings, as Markdown, from the settings' own types: it cannot say what the code does not."""
+"""`wavelet settings`: the reference of all settings, as Markdown, from their own types: as the code is, so it is."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import types
 import typing
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from wavelet.config import ENV_PREFIX, Settings
+from wavelet.config import ENV_PREFIX, Alias, Credential, Registry, Settings
 from wavelet.config.changes import is_live
 
 _HEAD = """# Settings
@@ -56,14 +56,12 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> int:
     """Print the page."""
-    print(reference(), end="")  # noqa: T201 - this is what the command is for
+    sys.stdout.write(reference())
     return 0
 
 
 def reference() -> str:
     """Return the whole page."""
-    from wavelet.config import Alias, Credential, Registry  # noqa: PLC0415 - only this page names them
-
     parts = {"registries": _table(Registry), "aliases": _table(Alias), "credentials": _table(Credential)}
     return _HEAD + "".join(_rows(Settings, "")) + _LISTS.format(**parts)
 
@@ -91,7 +89,7 @@ def _table(section: type[Struct]) -> str:
     return "| key | default | meaning |\n|---|---|---|\n" + "".join(rows)
 
 
-def _described(hint: Any) -> tuple[str, type[Struct] | None]:
+def _described(hint: object) -> tuple[str, type[Struct] | None]:
     """Return a field's description and the section that it is, if it is one."""
     description = ""
     if typing.get_origin(hint) is typing.Annotated:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from google.protobuf.json_format import ParseDict, ParseError
 
-from wavelet.cli import packages
-from wavelet.cli.given import text_of
+from wavelet.cli import package_options
+from wavelet.cli.input_files import text_of
 from wavelet.cli.layer_files import pack_all
 from wavelet.errors import InvalidRequest
 from wavelet.v1.containers_pb2 import ContainerConfig, ResolveRequest
 
-FLAGS = packages.FLAGS | {
+FLAGS = package_options.FLAGS | {
     "containerImage": "--image",
     "containerFile": "--containerfile",
     "condaFile": "--conda-file",
@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("-i", "--image", metavar="NAME", help="an image of a registry")
     what.add_argument("-f", "--containerfile", metavar="FILE", help="a container file that installs conda packages")
     what.add_argument("--name", metavar="NAME", help="a name as engines would pull it, e.g. conda/samtools:1.17")
-    packages.add_options(what, entries=True)
+    package_options.add_options(what, entries=True)
     added = parser.add_argument_group("what is added to it")
     added.add_argument(
         "--layer", metavar="DIR", type=Path, action="append", default=[], help="the files below DIR; repeat"
@@ -113,7 +113,7 @@ def _set_source(request: ResolveRequest, options: argparse.Namespace) -> None:
         if options.conda_file:
             request.conda_file = text_of(options.conda_file, "--conda-file")
     else:
-        request.packages.CopyFrom(packages.packages_of(options))
+        request.packages.CopyFrom(package_options.packages_of(options))
 
 
 def _config(options: argparse.Namespace) -> ContainerConfig:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from wavelet.cli import calling
-from wavelet.cli.given import text_of
+from wavelet.cli import daemon_call
+from wavelet.cli.argument_types import count, duration
 from wavelet.cli.image_lists import names_in, unique
+from wavelet.cli.input_files import text_of
 from wavelet.cli.output import emit
 from wavelet.cli.progress import Progress, progress
-from wavelet.cli.quantities import count, duration
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.requests.engine_address import chosen_address
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--concurrency", metavar="N", type=count, default=0, help="images at one time (3)")
     parser.add_argument("--keep", metavar="TIME", type=duration, help="not evicted within this time (the site's lease)")
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidRequest("no image is named; name some, or give a list of them with --file")
     if options.into != "store" and not options.engine_socket:
         options.engine_socket = chosen_address(options.into, os.environ)
-    return calling.call(options, lambda client: _take(client, images, options), FLAGS)
+    return daemon_call.call(options, lambda client: _take(client, images, options), FLAGS)
 
 
 def _take(client: Client, images: list[str], options: argparse.Namespace) -> int:
@@ -94,10 +94,10 @@ def _take(client: Client, images: list[str], options: argparse.Namespace) -> int
     emit(taken, options.output, [f"{each['image']}  {each['digest']}" for each in taken if not each["error"]])
     failed = [each for each in taken if each["error"]]
     if not failed:
-        return calling.DONE
+        return daemon_call.DONE
     names = ", ".join(each["image"] for each in failed)
     sys.stderr.write(f"wavelet: {len(failed)} of {len(images)} failed: {names}\n")
-    return calling.FAILED
+    return daemon_call.FAILED
 
 
 def _follow(events: Iterable[pb.PrefetchResponse], shown: Progress, before: int, total: int) -> list[dict[str, Any]]:
@@ -122,5 +122,5 @@ def _became(event: pb.PrefetchResponse) -> dict[str, Any]:
 
 def _said(event: pb.PrefetchResponse) -> str:
     if event.HasField("error"):
-        return f"{calling.WHO[event.error.fault]}: {event.error.message}"
+        return f"{daemon_call.WHO[event.error.fault]}: {event.error.message}"
     return f"there, {size(event.bytes.total)}" if event.bytes.total else "there"  # engines do not tell how much

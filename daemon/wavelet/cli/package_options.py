@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from wavelet.cli.given import text_of
+from wavelet.cli.input_files import text_of
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
 from wavelet.v1.containers_pb2 import CondaOpts, Packages
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wavelet.cli.output import table
-from wavelet.cli.shipped import shipped
+from wavelet.cli.shipped_files import shipped
 from wavelet.errors import InvalidRequest
 
 DIRECTORY = "nextflow-config"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from wavelet.cli import calling
+from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, table
 from wavelet.client import Client
 from wavelet.sizes import size
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("image", metavar="IMAGE", help="an image of a registry, or a name that the daemon serves")
     parser.add_argument("--platform", metavar="NAME", default="", help="which one of an index, e.g. linux/amd64")
-    calling.add_options(parser)
+    daemon_call.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
     def act(client: Client) -> int:
         value = _value(client.inspect(options.image, platform=options.platform))
         emit(value, options.output, _lines(value))
-        return calling.DONE
+        return daemon_call.DONE
 
-    return calling.call(options, act, FLAGS)
+    return daemon_call.call(options, act, FLAGS)
 
 
 def _value(found: InspectResponse) -> dict[str, Any]:

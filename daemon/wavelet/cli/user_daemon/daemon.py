@@ -1,6 +1,6 @@
 """The daemon of this user on this node: where it is, whether it answers, and whether it is what it says.
 
-The room's quick half: `wavelet ensure` goes no further where the daemon runs, so only the standard library is imported.
+`wavelet ensure` goes no further where the daemon runs, so only the standard library is imported, and no `pathlib`.
 
 Whose daemon it is, is asked of the kernel: the owner of the socket that listens on the port (`/proc/net/tcp`). The port
 is what engines will call, so its owner counts; a unix socket beside it could be the right one while the port is not.
@@ -13,10 +13,12 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from wavelet.cli.on_demand import port_owner, tcp_table
+from wavelet.daemon_status import DaemonStatus, is_daemon_status
 from wavelet.errors import NotStarted
-from wavelet.places import ADMIN_SOCKET, USER_SOCKET, node_directory, private_directory, private_port
+from wavelet.paths import ADMIN_SOCKET, USER_SOCKET, node_directory, private_directory, private_port
 
 DIRECTORY_VARIABLE = "WAVELET_PRIVATE_DIRECTORY"
 PORT_VARIABLE = "WAVELET_PRIVATE_PORT"
@@ -34,8 +36,8 @@ _PORT_REMEDY = (
 )
 
 
-class Place(NamedTuple):
-    """Where a private daemon is: its node-local directory, that of its sockets, its port, its owner."""
+class DaemonLocation(NamedTuple):
+    """Where a user's own daemon is: its node-local directory, that of its sockets, its port, its owner."""
 
     directory: str
     sockets: str
@@ -55,20 +57,22 @@ class Place(NamedTuple):
     @property
     def socket(self) -> str:
         """Its socket for users."""
-        return os.path.join(self.sockets, USER_SOCKET)  # noqa: PTH118 - pathlib takes time to import
+        return f"{self.sockets}/{USER_SOCKET}"
 
     @property
     def admin_socket(self) -> str:
         """Its socket for administration."""
-        return os.path.join(self.sockets, ADMIN_SOCKET)  # noqa: PTH118
+        return f"{self.sockets}/{ADMIN_SOCKET}"
 
     def inside(self, name: str) -> str:
         """Return the path of a file in the directory."""
-        return os.path.join(self.directory, name)  # noqa: PTH118
+        return f"{self.directory}/{name}"
 
 
-def place_of(environment: Mapping[str, str], directory: str | None = None, port: int | None = None) -> Place:
-    """Return the place that is asked for, by arguments first, then by the environment.
+def location_of(
+    environment: Mapping[str, str], directory: str | None = None, port: int | None = None
+) -> DaemonLocation:
+    """Return the location that is asked for, by arguments first, then by the environment.
 
     Raises:
         NotStarted: the environment names a port that is none.
@@ -81,10 +85,10 @@ def place_of(environment: Mapping[str, str], directory: str | None = None, port:
             raise NotStarted(f"{PORT_VARIABLE}: {text!r} is not a port; give a number from 1024 to 65535")
         port = int(text)
     where = os.path.abspath(named) if named else node_directory(uid)  # noqa: PTH100
-    return Place(where, where if named else private_directory(uid, environment), port, uid)
+    return DaemonLocation(where, where if named else private_directory(uid, environment), port, uid)
 
 
-def running(place: Place) -> dict[str, Any] | None:
+def daemon_status(location: DaemonLocation) -> DaemonStatus | None:
     """Return what this user's daemon says of itself (`GET /statusz`); None: nobody listens there.
 
     Raises:
@@ -93,56 +97,56 @@ def running(place: Place) -> dict[str, Any] | None:
     with socket.socket() as connection:
         connection.settimeout(ANSWER_LIMIT)
         try:
-            connection.connect((HOST, place.port))
-            _check_owner(place)
-            said = ask(connection)
+            connection.connect((HOST, location.port))
+            _check_owner(location)
+            said = request_status(connection)
         except (ConnectionError, FileNotFoundError):
             return None  # nobody there, or it has ended meanwhile
         except TimeoutError:
             raise NotStarted(
-                f"{_owner(place.port)} has port {place.port} and gives no answer within {ANSWER_LIMIT:.0f} s; "
+                f"{_owner(location.port)} has port {location.port} and gives no answer within {ANSWER_LIMIT:.0f} s; "
                 "if it hangs, end it and try again"
             ) from None
-    if said is None:
-        return None
-    if said.get("uid") != place.uid or "authority" not in said:
-        raise NotStarted(f"{_owner(place.port)} has port {place.port} and is no wavelet of yours; {_PORT_REMEDY}")
+    if said is None or said["uid"] != location.uid:
+        raise NotStarted(f"{_owner(location.port)} has port {location.port} and is no wavelet of yours; {_PORT_REMEDY}")
     return said
 
 
-def _check_owner(place: Place) -> None:
-    from wavelet.host.tcp_table import listening  # noqa: PLC0415 - only where somebody listens
-
-    owners = {owner.uid for owner in listening(place.port)}
+def _check_owner(location: DaemonLocation) -> None:
+    owners = {owner.uid for owner in tcp_table.listening(location.port)}
     if not owners:
         raise ConnectionResetError("it has stopped listening meanwhile")
-    if owners != {place.uid}:
-        raise NotStarted(f"port {place.port} of this node belongs to {_owner(place.port)}, not to you; {_PORT_REMEDY}")
+    if owners != {location.uid}:
+        raise NotStarted(
+            f"port {location.port} of this node belongs to {_owner(location.port)}, not to you; {_PORT_REMEDY}"
+        )
 
 
 def _owner(port: int) -> str:
-    from wavelet.host.port_owner import describe_owner  # noqa: PLC0415 - for errors only
-
-    return describe_owner(port)
+    return port_owner.describe_owner(port)
 
 
-def ask(connection: socket.socket) -> dict[str, Any] | None:
-    """Return the answer to `/statusz`; None: it ends before the answer does; empty: it is another program's."""
+def request_status(connection: socket.socket) -> DaemonStatus | None:
+    """Return the answer to `/statusz`; None: it is another program's.
+
+    Raises:
+        OSError: the connection breaks off before the answer does, or the answer takes too long.
+    """
     connection.sendall(b"GET /statusz HTTP/1.0\r\n\r\n")
     answer = b""
     while len(answer) < ANSWER_BYTES and (more := connection.recv(ANSWER_BYTES)):
         answer += more
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
-        return None
+        raise ConnectionResetError("it has ended before its answer")
     try:
-        said = json.loads(body) if b" 200 " in head.partition(b"\r\n")[0] else {}
+        said: object = json.loads(body) if b" 200 " in head.partition(b"\r\n")[0] else None
     except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
+        return None
+    return said if is_daemon_status(said) else None
 
 
-def own_directory(path: str, uid: int) -> None:
+def make_private_directory(path: str, uid: int) -> None:
     """Make a directory for this user alone, or check that it is one: in /tmp anybody may have come first.
 
     Raises:

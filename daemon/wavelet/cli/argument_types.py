@@ -1,11 +1,11 @@
-"""Quantities as people write and read them: times and sizes with units. Standard library only."""
+"""The types of arguments: times and sizes with units, counts and ports, as people write them."""
 
 from __future__ import annotations
 
 import argparse
 import re
 
-from wavelet.sizes import size
+from wavelet.cli.on_demand import config
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME_LIMIT = 10 * 365 * 86400.0
@@ -48,20 +48,21 @@ def byte_count(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: not of that form.
     """
-    from wavelet.config import ConfigError, parse_size  # noqa: PLC0415 - most commands have no sizes
-
     try:
-        found = parse_size(text, "size")
-    except ConfigError as error:
+        found = config.parse_size(text, "size")
+    except config.ConfigError as error:
         raise argparse.ArgumentTypeError(error.message) from None
     if found > _SIZE_LIMIT:
         raise argparse.ArgumentTypeError(f"{text!r} is more than any disk has")
     return found
 
 
-def progress_of(done: int, total: int, *, in_bytes: bool) -> str:
-    """Return how much is done, of how much; nothing where neither is known yet."""
-    show = size if in_bytes else str
-    if total:
-        return f"{show(done)} of {show(total)}"
-    return show(done) if done else ""
+def port(text: str) -> int:
+    """Return a port that a user's own daemon may have.
+
+    Raises:
+        argparse.ArgumentTypeError: no such number.
+    """
+    if not (text.isascii() and text.isdecimal() and 1024 <= int(text[:6]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1024 to 65535")
+    return int(text)

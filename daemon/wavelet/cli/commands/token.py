@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from wavelet.cli import calling
-from wavelet.cli.given import token_in
+from wavelet.cli import daemon_call
+from wavelet.cli.input_files import token_in
 from wavelet.cli.output import emit, plain
 from wavelet.client import Client
 
@@ -20,21 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each, act in ((describe, _describe), (evict, _evict)):
         each.add_argument("token", metavar="TOKEN", help="the token of the request, its name, or the id of its build")
         each.set_defaults(act=act)
-        calling.add_options(each)
+        daemon_call.add_options(each)
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what is asked."""
-    return calling.call(options, lambda client: int(options.act(client, options)), FLAGS)
+    return daemon_call.call(options, lambda client: int(options.act(client, options)), FLAGS)
 
 
 def _describe(client: Client, options: argparse.Namespace) -> int:
     emit(plain(client.describe(token_in(options.token))), options.output)
-    return calling.DONE
+    return daemon_call.DONE
 
 
 def _evict(client: Client, options: argparse.Namespace) -> int:
     token = token_in(options.token)
     client.evict_token(token)
     emit({"token": token, "evicted": True}, options.output, [f"{token} is forgotten"])
-    return calling.DONE
+    return daemon_call.DONE

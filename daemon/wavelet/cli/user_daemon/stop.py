@@ -1,4 +1,4 @@
-"""Ending this user's own daemon, whoever has started it. Standard library only."""
+"""The end of this user's own daemon, whoever has started it. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import select
 import signal
 
-from wavelet.cli.user_daemon.private import Place, running
+from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status
 
 STOP_LIMIT = 40.0
 """Seconds for the daemon to end: more than its grace period for transfers."""
 
 
-def end_daemon(place: Place, pid: int) -> bool:
+def stop_daemon(location: DaemonLocation, pid: int) -> bool:
     """End the daemon if it is this process, and wait for it; tell whether it has ended.
 
     Raises:
@@ -22,7 +22,7 @@ def end_daemon(place: Place, pid: int) -> bool:
     process = os.pidfd_open(pid)
     try:
         # Asked only now: the number cannot become another process's any more.
-        status = running(place)
+        status = daemon_status(location)
         if status is None or status["pid"] != pid:
             return False
         signal.pidfd_send_signal(process, signal.SIGTERM)

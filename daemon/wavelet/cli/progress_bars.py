@@ -11,7 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from wavelet.cli.output import visible
-from wavelet.cli.quantities import progress_of
+from wavelet.cli.progress import progress_of
 
 
 class _Amount(ProgressColumn):

@@ -1,4 +1,4 @@
-"""Starts this user's own daemon: one, however many ask at once, and apart from whoever asks.
+"""The start of this user's own daemon: one, however many ask at once, and apart from whoever asks.
 
 Whoever finds no daemon takes a lock in its directory; those who come later wait for the lock, and find a daemon then.
 """
@@ -14,10 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from wavelet.cli.user_daemon.private import Place, own_directory, running
+from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status, make_private_directory
+from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import NotStarted
 
 START_LIMIT = 60.0
@@ -37,7 +39,7 @@ _OTHERS = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCH
 """What a service manager tells the process that starts the daemon, and not the daemon."""
 
 
-class Wanted(NamedTuple):
+class StartOptions(NamedTuple):
     """How a daemon is to be started where none runs.
 
     Attributes:
@@ -53,53 +55,53 @@ class Wanted(NamedTuple):
     manager: bool = True
 
 
-class Born(NamedTuple):
+class EnsuredDaemon(NamedTuple):
     """A daemon that runs, whether it was started just now, and how."""
 
-    status: dict[str, Any]
+    status: DaemonStatus
     started: bool
     how: str
 
 
-class _Starting(Protocol):
+class _Launch(Protocol):
     how: str
 
     def failed(self) -> bool: ...
 
 
-def ensure(place: Place, wanted: Wanted) -> Born:
+def ensure(location: DaemonLocation, options: StartOptions) -> EnsuredDaemon:
     """Return this user's daemon; start it if it does not run. To be called in the main thread.
 
     Raises:
         NotStarted: it cannot be started, or is not to be trusted; why.
     """
-    own_directory(place.directory, place.uid)
+    make_private_directory(location.directory, location.uid)
     asked = time.time()
-    with _deadline(place), _locked(place):
-        found = running(place)
+    with _deadline(location), _locked(location):
+        found = daemon_status(location)
         if found is not None:
-            return Born(found, started=False, how="")
-        _share_failure(place, asked)
-        own_directory(place.sockets, place.uid)
-        _wait_for_former(place)
-        return _start(place, wanted)
+            return EnsuredDaemon(found, started=False, how="")
+        _share_failure(location, asked)
+        make_private_directory(location.sockets, location.uid)
+        _wait_for_former(location)
+        return _start(location, options)
 
 
 def user_manager(environment: Mapping[str, str], uid: int) -> str | None:
     """Return the runtime directory of this user's service manager (systemd), if one runs and can be asked."""
     for runtime in (environment.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
-        there = os.path.isabs(runtime) and os.path.exists(f"{runtime}/systemd/private")  # noqa: PTH110, PTH117
+        there = Path(runtime).is_absolute() and Path(runtime, "systemd/private").exists()
         if there and shutil.which("systemd-run") is not None:
             return runtime
     return None
 
 
 @contextlib.contextmanager
-def _deadline(place: Place) -> Iterator[None]:
+def _deadline(location: DaemonLocation) -> Iterator[None]:
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise NotStarted(
             f"no daemon within {START_LIMIT:.0f} s: another process that starts it, or a daemon on another port or "
-            f"one that ends, holds {place.directory}; its log is {place.inside(LOG)}"
+            f"one that ends, holds {location.directory}; its log is {location.inside(LOG)}"
         )
 
     before = signal.signal(signal.SIGALRM, end)
@@ -112,8 +114,8 @@ def _deadline(place: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(place: Place) -> Iterator[None]:
-    lock = os.open(place.inside(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _locked(location: DaemonLocation) -> Iterator[None]:
+    lock = os.open(location.inside(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -121,17 +123,17 @@ def _locked(place: Place) -> Iterator[None]:
         os.close(lock)
 
 
-def _share_failure(place: Place, asked: float) -> None:
+def _share_failure(location: DaemonLocation, asked: float) -> None:
     """Fail as the start has failed that this call has waited for; hundreds of them need not fail one by one."""
-    with contextlib.suppress(FileNotFoundError), open(place.inside(FAILURE), encoding="utf-8") as file:  # noqa: PTH123
+    with contextlib.suppress(FileNotFoundError), Path(location.inside(FAILURE)).open(encoding="utf-8") as file:
         if os.fstat(file.fileno()).st_mtime >= asked:
             raise NotStarted(file.read())
 
 
-def _wait_for_former(place: Place) -> None:
+def _wait_for_former(location: DaemonLocation) -> None:
     """Wait until the state directory is nobody's: a daemon that ends has closed its port before it lets go of it."""
     try:
-        former = os.open(os.path.join(place.inside(STATE), "lock"), os.O_RDWR | os.O_CLOEXEC)  # noqa: PTH118
+        former = os.open(location.inside(f"{STATE}/lock"), os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return
     try:
@@ -140,53 +142,54 @@ def _wait_for_former(place: Place) -> None:
         os.close(former)
 
 
-def _start(place: Place, wanted: Wanted) -> Born:
-    log = place.inside(LOG)
+def _start(location: DaemonLocation, options: StartOptions) -> EnsuredDaemon:
+    log = location.inside(LOG)
     begin = _turned(log)
-    starting = _begin(place, wanted, log)
+    starting = _begin(location, options, log)
     while True:
-        found = running(place)
+        found = daemon_status(location)
         if found is not None:
-            return Born(found, started=True, how=starting.how)
+            return EnsuredDaemon(found, started=True, how=starting.how)
         if starting.failed():
             message = f"the daemon does not start; {log} says:\n{_tail(log, begin)}"
-            with open(place.inside(FAILURE), "w", encoding="utf-8") as file:  # noqa: PTH123
-                file.write(message)
+            Path(location.inside(FAILURE)).write_text(message, "utf-8")
             raise NotStarted(message)
         time.sleep(LOOK_INTERVAL)
 
 
-def _begin(place: Place, wanted: Wanted, log: str) -> _Starting:
-    command = [sys.executable, "-P", "-m", "wavelet.cli.main", "serve", "--listen", place.address]
-    command += ["--state", place.inside(STATE)]
-    if wanted.config:
-        command += ["--config", os.path.abspath(wanted.config)]  # noqa: PTH100
-    variables = _variables(place, wanted)
-    runtime = user_manager(os.environ, place.uid) if wanted.manager else None
+def _begin(location: DaemonLocation, options: StartOptions, log: str) -> _Launch:
+    command = [sys.executable, "-P", "-m", "wavelet.cli.main", "serve", "--listen", location.address]
+    command += ["--state", location.inside(STATE)]
+    if options.config:
+        command += ["--config", str(Path(options.config).absolute())]
+    variables = _variables(location, options)
+    runtime = user_manager(os.environ, location.uid) if options.manager else None
     if runtime is not None:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return _ByManager(place, command, variables, log, runtime)
-    return _ByItself(command, variables, log)
+            return _UserService(location, command, variables, log, runtime)
+    return _Process(command, variables, log)
 
 
-def _variables(place: Place, wanted: Wanted) -> dict[str, str]:
+def _variables(location: DaemonLocation, options: StartOptions) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _OTHERS}
     kept |= {
-        "WAVELET_AUTHORITY": place.address,
-        "WAVELET_IDLE_EXIT": f"{wanted.idle:g}",
-        "WAVELET_GRPC_SOCKET": place.socket,
-        "WAVELET_GRPC_ADMIN_SOCKET": place.admin_socket,
+        "WAVELET_AUTHORITY": location.address,
+        "WAVELET_IDLE_EXIT": f"{options.idle:g}",
+        "WAVELET_GRPC_SOCKET": location.socket,
+        "WAVELET_GRPC_ADMIN_SOCKET": location.admin_socket,
     }
-    return kept | ({"WAVELET_RECORDS_DIRECTORY": os.path.abspath(wanted.records)} if wanted.records else {})  # noqa: PTH100
+    if options.records:
+        kept["WAVELET_RECORDS_DIRECTORY"] = str(Path(options.records).absolute())
+    return kept
 
 
-class _ByItself:
+class _Process:
     """A process in a session of its own. Where a batch system tracks what a job starts, it ends with the job."""
 
     how = "as a process of its own"
 
     def __init__(self, command: list[str], variables: Mapping[str, str], log: str) -> None:
-        with open(log, "ab") as output:  # noqa: PTH123
+        with Path(log).open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours
                 command,
                 env=variables,
@@ -207,16 +210,18 @@ def _unblock() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-class _ByManager:
+class _UserService:
     """A service of the user's manager: it outlives the job and, where the user lingers, the login."""
 
     how = "by the user manager"
 
-    def __init__(self, place: Place, command: list[str], variables: Mapping[str, str], log: str, runtime: str) -> None:
-        self._unit = f"wavelet-{place.port}.service"
+    def __init__(
+        self, location: DaemonLocation, command: list[str], variables: Mapping[str, str], log: str, runtime: str
+    ) -> None:
+        self._unit = f"wavelet-{location.port}.service"
         self._environment = {**os.environ, "XDG_RUNTIME_DIR": runtime}
         self._looked = time.monotonic()
-        file = place.inside(VARIABLES)
+        file = location.inside(VARIABLES)
         _write_variables(file, variables)
         properties = [f"EnvironmentFile={file}", "WorkingDirectory=/"]
         properties += [f"StandardOutput=append:{log}", f"StandardError=append:{log}"]
@@ -249,9 +254,9 @@ def _write_variables(path: str, variables: Mapping[str, str]) -> None:
     """Write an environment file (systemd.exec(5)). It may hold secrets: arguments can be read by everybody."""
     lines = (f'{name}="{_quoted(value)}"\n' for name, value in variables.items() if name.isidentifier())
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
+        Path(path).unlink()
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(opened, "wb") as file:  # noqa: PTH123
+    with os.fdopen(opened, "wb") as file:
         file.write(os.fsencode("".join(lines)))
 
 
@@ -262,16 +267,16 @@ def _quoted(value: str) -> str:
 def _turned(log: str) -> int:
     """Put a long log aside, and return where what is written from now on begins (bytes)."""
     try:
-        size = os.stat(log).st_size  # noqa: PTH116
+        size = Path(log).stat().st_size
     except FileNotFoundError:
         return 0
     if size < LOG_BYTES:
         return size
-    os.replace(log, f"{log}.1")  # noqa: PTH105
+    Path(log).replace(f"{log}.1")
     return 0
 
 
 def _tail(log: str, begin: int) -> str:
-    with open(log, "rb") as file:  # noqa: PTH123
+    with Path(log).open("rb") as file:
         file.seek(begin)
         return file.read()[-2000:].decode("utf-8", "replace").strip() or "(nothing)"
