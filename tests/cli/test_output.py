@@ -7,10 +7,11 @@ import argparse
 import pytest
 
 from wavelet.cli import container_options
-from wavelet.cli.argument_types import byte_count, duration, progress_of
+from wavelet.cli.argument_types import byte_count, duration
 from wavelet.cli.commands import conda
 from wavelet.cli.daemon_call import flag_of
 from wavelet.cli.output import lines, plain, table, visible
+from wavelet.cli.progress import progress_of
 from wavelet.v1.cache_pb2 import ListResponse
 from wavelet.v1.containers_pb2 import CONTAINER_STATE_READY, Layer, ResolveResponse
 
