@@ -26,6 +26,8 @@ class Doors:
     refresh_tokens: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, tuple[str | None, float]] = field(default_factory=dict)
     issued: int = 0
+    scopes: dict[str, str] = field(default_factory=dict)
+    """What each token was asked for."""
     with_nulls: bool = False
     """Whether a token is in `access_token`, as OAuth2 has it, and the other members are null."""
 
@@ -52,10 +54,12 @@ class Doors:
             user = self.user_of(value) if kind == "Basic" else None
             known = user is not None
         else:
-            scope = f',scope="repository:{repository}:pull"' if repository else ""
+            pushes = request.method not in ("GET", "HEAD")
+            actions = "pull,push" if pushes else "pull"
+            scope = f',scope="repository:{repository}:{actions}"' if repository else ""
             challenge = f'Bearer realm="{self.realm}",service="double"{scope}'
             user, expires = self.tokens.get(value, (None, 0.0)) if kind == "Bearer" else (None, 0.0)
-            known = expires > time.monotonic()
+            known = expires > time.monotonic() and (not pushes or self.scopes.get(value, "").endswith(",push"))
         if repository is None:
             return None if known else (401, {"WWW-Authenticate": challenge})
         if (known or self.scheme == "basic") and self.readable(user if known else None, repository):
@@ -73,8 +77,10 @@ class Doors:
     async def token(self, request: web.Request) -> web.Response:
         """Answer a request for a token: GET with Basic or nothing, POST with a refresh token (OAuth2)."""
         user: str | None = None
+        scope = request.query.get("scope", "")
         if request.method == "POST":
             form = await request.post()
+            scope = str(form.get("scope", ""))
             user = self.refresh_tokens.get(str(form.get("refresh_token", "")))
             if form.get("grant_type") != "refresh_token" or user is None:
                 return web.json_response({"errors": [{"code": "UNAUTHORIZED"}]}, status=401)
@@ -84,6 +90,7 @@ class Doors:
                 return web.json_response({"errors": [{"code": "UNAUTHORIZED"}]}, status=401)
         token = secrets.token_hex(16)
         self.tokens[token] = (user, time.monotonic() + self.lifetime)
+        self.scopes[token] = scope
         self.issued += 1
         if self.with_nulls:
             return web.json_response({"token": None, "access_token": token, "expires_in": None, "issued_at": None})

@@ -47,6 +47,7 @@ _TYPES = {
     },
 }
 _ROUTE = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<what>[^/]+)")
+_UPLOADS = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -269,7 +270,7 @@ class Registry:
         return await send(request, status, headers, body, self._strike(request))
 
     def _content(self, request: web.Request) -> tuple[int, dict[str, str], bytes]:
-        found = _ROUTE.fullmatch(request.path)
+        found = _ROUTE.fullmatch(request.path) or _UPLOADS.fullmatch(request.path)
         if found is None and request.path != "/v2/":
             return _error(404, "NOT_FOUND")
         refused = None if self.doors is None else self.doors.refusal(request, found and found["repository"])
@@ -278,6 +279,8 @@ class Registry:
             return status, headers, _error(status, "UNAUTHORIZED")[2]
         if found is None:
             return 200, {"Content-Type": "application/json"}, b"{}"
+        if found.re is _UPLOADS:
+            return 202, {"Location": f"{request.path}1"}, b""
         answer = {
             "manifests": self._answer_manifest,
             "blobs": self._answer_blob,

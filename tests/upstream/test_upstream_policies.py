@@ -15,6 +15,7 @@ from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBrok
 from wavelet.upstream import addresses, listing, realm, retry, transport
 from wavelet.upstream.addresses import FOR_REGISTRIES, PUBLIC_ONLY, AddressError, AddressPolicy
 from wavelet.upstream.client import Upstream
+from wavelet.upstream.token_scope import PUSH, Challenge, TokenScope, parse_challenges
 
 NEVER = [
     "169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "0.0.0.0", "0.1.2.3", "::", "224.0.0.1", "ff02::1",
@@ -137,18 +138,21 @@ def test_realm_of_a_front_is_asked_without_login() -> None:
 
 def test_challenges() -> None:
     text = 'Bearer realm="https://a/t",service="s, x",scope="repository:a/b:pull,push", Basic realm="say \\"hi\\""'
-    bearer, basic = realm.parse_challenges([text])
+    bearer, basic = parse_challenges([text])
     assert (bearer.scheme, bearer.realm, bearer.service) == ("bearer", "https://a/t", "s, x")
     assert (basic.scheme, basic.realm) == ("basic", 'say "hi"')
-    assert realm.pull_scope(bearer, "x/y") == "repository:a/b:pull"
-    assert realm.pull_scope(basic, "x/y") == "repository:x/y:pull"
-    assert realm.pull_scope(realm.Challenge("bearer", scope="aws"), "x/y") == "aws"
-    assert [c.scheme for c in realm.parse_challenges(["Negotiate", "BASIC realm=x, foo=1"])] == ["negotiate", "basic"]
+    assert TokenScope("x/y").asked(bearer) == "repository:a/b:pull"
+    assert TokenScope("x/y").asked(basic) == "repository:x/y:pull"
+    assert TokenScope("x/y", PUSH).asked(bearer) == "repository:a/b:pull,push"
+    assert TokenScope("x/y", PUSH).asked(basic) == "repository:x/y:pull,push"
+    assert TokenScope("").asked(bearer) == ""
+    assert TokenScope("x/y").asked(Challenge("bearer", scope="aws")) == "aws"
+    assert [c.scheme for c in parse_challenges(["Negotiate", "BASIC realm=x, foo=1"])] == ["negotiate", "basic"]
 
 
-BEARER = realm.Challenge("bearer", "https://a/t", "s, x")
-BASIC = realm.Challenge("basic", "r")
-NEGOTIATE = realm.Challenge("negotiate")
+BEARER = Challenge("bearer", "https://a/t", "s, x")
+BASIC = Challenge("basic", "r")
+NEGOTIATE = Challenge("negotiate")
 
 
 @pytest.mark.parametrize(
@@ -158,25 +162,25 @@ NEGOTIATE = realm.Challenge("negotiate")
         (["Negotiate", 'Basic realm="r"'], [NEGOTIATE, BASIC]),
         (['Basic realm="r", Negotiate'], [BASIC, NEGOTIATE]),
         (['Negotiate YWJj==, Basic realm="r"'], [NEGOTIATE, BASIC]),
-        (['NTLM,Negotiate , ,Basic  realm = "r"'], [realm.Challenge("ntlm"), NEGOTIATE, BASIC]),
+        (['NTLM,Negotiate , ,Basic  realm = "r"'], [Challenge("ntlm"), NEGOTIATE, BASIC]),
         (['Basic realm="r",Bearer realm="https://a/t",service="s, x"'], [BASIC, BEARER]),
         (['Basic realm="r"', 'Bearer service="s, x" , realm=https://a/t'], [BASIC, BEARER]),
-        (['Digest qop="auth, auth-int", nonce="a\\"b,c", Basic realm="r"'], [realm.Challenge("digest"), BASIC]),
+        (['Digest qop="auth, auth-int", nonce="a\\"b,c", Basic realm="r"'], [Challenge("digest"), BASIC]),
         (['Basic charset="UTF-8", realm="r"'], [BASIC]),
         (['realm="lost"', 'Basic realm="r"'], [BASIC]),
-        (['Basic realm="r'], [realm.Challenge("basic")]),
+        (['Basic realm="r'], [Challenge("basic")]),
         ([""], []),
     ],
 )
-def test_several_challenges(fields: list[str], expected: list[realm.Challenge]) -> None:
+def test_several_challenges(fields: list[str], expected: list[Challenge]) -> None:
     """Fault B10: in one field or in several, with token68s and parameters of all kinds (RFC 9110, 11.6.1)."""
-    assert realm.parse_challenges(fields) == expected
+    assert parse_challenges(fields) == expected
 
 
 @given(st.lists(st.text(), max_size=3))
 def test_any_header_can_be_read(headers: list[str]) -> None:
-    for challenge in realm.parse_challenges(headers):
-        realm.pull_scope(challenge, "a/b")
+    for challenge in parse_challenges(headers):
+        TokenScope("a/b").asked(challenge)
 
 
 def test_retry_after() -> None:

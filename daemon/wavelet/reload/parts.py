@@ -42,7 +42,7 @@ from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
 from wavelet.upstream.grants import Grants
-from wavelet.upstream.session import load_trust
+from wavelet.upstream.trust import load_trust
 
 Apply = Callable[[], None]
 """Puts into force what is prepared; cannot fail."""

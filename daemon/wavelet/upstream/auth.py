@@ -1,36 +1,35 @@
 """Logins on the wire: Basic, and Bearer tokens from a registry's token server (distribution's token specification).
 
 Tokens are held in memory until they expire. A token server is asked only if it belongs to the registry (`realm`), so
-that a login reaches nobody but whom it is for.
+that a login reaches nobody but whom it is for; and a token is shown to no server but the one it was got for.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import math
 import ssl
 import time
-import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
+from cachetools import LRUCache, TLRUCache
 from yarl import URL
 
 from wavelet import foreign_json
 from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamBusy
 from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
+from wavelet.single_flight import SingleFlight
 from wavelet.upstream import realm as realms
 from wavelet.upstream.addresses import PUBLIC_ONLY, AddressPolicy
-from wavelet.upstream.realm import Challenge
 from wavelet.upstream.retry import is_passing, retry_after
+from wavelet.upstream.token_scope import Challenge, TokenScope, parse_challenges
 from wavelet.upstream.transport import ERROR_BODY_LIMIT, Request, Transport, read_small, server_of
 
 REMEMBERED = 1024
-"""Tokens and challenges that are held at one time."""
+"""Tokens, and challenges, that are held at one time."""
 
 DEFAULT_LIFETIME = 60.0
 """Seconds that a token lives whose server does not say (distribution's token specification)."""
@@ -38,8 +37,6 @@ DEFAULT_LIFETIME = 60.0
 _LAST = 3
 _SLACK = 5.0
 _CLIENT = "wavelet"
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
 class LoginError(Exception):
@@ -47,14 +44,55 @@ class LoginError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenScope:
-    """A repository as one server guards it: where the 401 comes from, and under which policy its tokens are had."""
+class ResourceServer:
+    """A server that wants tokens: where its 401 comes from, and under which policy they are had."""
 
     host: str
     base: URL
-    path: str
     policy: AddressPolicy
     tls: ssl.SSLContext | bool = field(default=True, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a token server is asked; equal ones have the same token."""
+
+    server: ResourceServer
+    realm: str
+    service: str
+    scope: str
+    login: Login | None
+
+    @classmethod
+    def of(cls, server: ResourceServer, scope: TokenScope, challenge: Challenge, login: Login | None) -> _Question:
+        return cls(server, challenge.realm, challenge.service, scope.asked(challenge), login)
+
+    def request(self) -> Request:
+        """Return the request for the token.
+
+        Raises:
+            UpstreamBroken: its server is not one that is asked for this registry.
+        """
+        server, login = self.server, self.login
+        try:
+            realm = URL(self.realm)
+            why = realms.objection(server.base, realm, with_login=login is not None)
+        except ValueError:
+            raise UpstreamBroken(f"{server.host} names no token server") from None
+        if why is not None:
+            named = server_of(realm) or "nowhere"
+            raise UpstreamBroken(f"{server.host} sends for tokens to {named}, which is not asked: {why}")
+        foreign = realms.is_foreign(server.base, realm)
+        policy = PUBLIC_ONLY if foreign else server.policy
+        tls = True if foreign else server.tls
+        said = {"service": self.service, "scope": self.scope}
+        members = {name: value for name, value in said.items() if value}
+        if login is not None and not login.username:
+            form = members | {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": login.secret}
+            return Request("token", "POST", realm, policy, tls=tls, form=form, redirects=False)
+        shown = None if login is None else basic(login)
+        url = realm.update_query(members)
+        return Request("token", "GET", url, policy, tls=tls, authorization=shown, redirects=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +108,40 @@ class _Answer(msgspec.Struct):
 
 
 class Tokens:
-    """The tokens of this daemon, by repository and login."""
+    """The tokens of this daemon, by what was asked for them: server, realm, service, scope and login."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._tokens: dict[tuple[TokenScope, Login | None], _Token] = {}
-        self._challenges: dict[TokenScope, Challenge] = {}
-        self._locks: weakref.WeakValueDictionary[tuple[TokenScope, Login | None], asyncio.Lock] = (
-            weakref.WeakValueDictionary()
+        self._tokens: TLRUCache[_Question, _Token] = TLRUCache(
+            REMEMBERED, ttu=lambda _question, token, _now: token.expires, timer=time.monotonic
         )
+        self._challenges: LRUCache[tuple[ResourceServer, TokenScope], Challenge] = LRUCache(REMEMBERED)
+        self._fetches: SingleFlight[_Question, _Token] = SingleFlight("token")
 
-    async def known(self, scope: TokenScope, login: Login | None) -> str | None:
+    async def known(self, server: ResourceServer, scope: TokenScope, login: Login | None) -> str | None:
         """Return the `Authorization` that is known to be right for `scope`, or None where it has to be asked for.
 
         Raises:
             LoginError: the token server refuses the login.
             UpstreamError: the token server fails.
         """
-        held = self._held(scope, login)
-        challenge = self._challenges.get(scope)
-        if held is not None or login is None or challenge is None or _rank(challenge, scope, login) == _LAST:
-            return held
-        return await self._show(scope, login, challenge)
+        challenge = self._challenges.get((server, scope))
+        if challenge is None:
+            return None
+        held = self._tokens.get(_Question.of(server, scope, challenge, login))
+        if held is not None:
+            return held.header
+        if login is None or _rank(challenge, server, login) == _LAST:
+            return None
+        return await self._show(server, scope, login, challenge)
 
     async def answer(
-        self, scope: TokenScope, login: Login | None, headers: Iterable[str], failed: str | None
+        self,
+        server: ResourceServer,
+        scope: TokenScope,
+        login: Login | None,
+        headers: Iterable[str],
+        failed: str | None,
     ) -> str | None:
         """Return the `Authorization` that answers a 401 with these `WWW-Authenticate` headers; None if there is none.
 
@@ -103,90 +150,76 @@ class Tokens:
         Raises:
             LoginError, UpstreamError: as `known`.
         """
-        challenges = realms.parse_challenges(headers)
-        known = [c for c in challenges if c.scheme in ("bearer", "basic")]
-        chosen = min(known, key=lambda challenge: _rank(challenge, scope, login), default=None)
-        held = self._tokens.get((scope, login))
-        if held is not None and held.header == failed:
-            del self._tokens[scope, login]
+        known = [each for each in parse_challenges(headers) if each.scheme in ("bearer", "basic")]
+        chosen = min(known, key=lambda challenge: _rank(challenge, server, login), default=None)
+        for challenge in (self._challenges.get((server, scope)), chosen):
+            if challenge is not None:
+                self._forget(_Question.of(server, scope, challenge, login), failed)
         if chosen is None:
             return None
-        _put(self._challenges, scope, chosen)
-        header = await self._show(scope, login, chosen)
+        self._challenges[server, scope] = chosen
+        header = await self._show(server, scope, login, chosen)
         return None if header == failed else header
 
-    def _held(self, scope: TokenScope, login: Login | None) -> str | None:
-        token = self._tokens.get((scope, login))
-        return token.header if token is not None and token.expires > time.monotonic() else None
+    def _forget(self, question: _Question, failed: str | None) -> None:
+        held = self._tokens.get(question)
+        if held is not None and held.header == failed:
+            del self._tokens[question]
 
-    async def _show(self, scope: TokenScope, login: Login | None, challenge: Challenge) -> str | None:
+    async def _show(
+        self, server: ResourceServer, scope: TokenScope, login: Login | None, challenge: Challenge
+    ) -> str | None:
         if challenge.scheme == "basic":
             return basic(login) if login is not None and login.username else None
-        lock = self._locks.setdefault((scope, login), asyncio.Lock())
-        async with lock:
-            held = self._held(scope, login)
-            if held is not None:
-                return held
-            token = await self._fetch(scope, login, challenge)
-            _put(self._tokens, (scope, login), token)
-            return token.header
+        question = _Question.of(server, scope, challenge, login)
+        token = self._tokens.get(question)
+        if token is None:
+            token = await self._fetches.run(question, lambda: self._fetch(question))
+        return token.header
 
-    async def _fetch(self, scope: TokenScope, login: Login | None, challenge: Challenge) -> _Token:
-        request = self._request(scope, login, challenge)
+    async def _fetch(self, question: _Question) -> _Token:
+        request, host = question.request(), question.server.host
         started = time.monotonic()
         try:
             response = await self._transport.send(request)
         except InvalidRequest as error:
-            raise UpstreamBroken(f"{scope.host} sends for tokens where nothing is asked: {error.message}") from None
+            raise UpstreamBroken(f"{host} sends for tokens where nothing is asked: {error.message}") from None
         async with response:
             server, status = server_of(request.url), response.status
             if is_passing(status):
                 asked = retry_after(response.headers.get("Retry-After"), time.time())
-                message = f"{server}, which has the tokens of {scope.host}, answers {status}, not now"
+                message = f"{server}, which has the tokens of {host}, answers {status}, not now"
                 raise UpstreamBusy(message, retry_after=asked)
             if status >= 400:
                 raise LoginError(f"{server} answers {status}")
             body = await read_small(response, ERROR_BODY_LIMIT)
-        try:
-            answer = foreign_json.decode(body, _Answer)
-        except ForeignJsonError:
-            answer = _Answer()
-        text = answer.token or answer.access_token
-        if status != 200 or not text or not (text.isascii() and text.isprintable()):
-            raise UpstreamBroken(f"{server} answers something that is not a token for {scope.host}")
-        lifetime = foreign_json.convert(answer.expires_in, float) or 0.0
-        lifetime = lifetime if 0 < lifetime < math.inf else DEFAULT_LIFETIME
-        return _Token(f"Bearer {text}", started + max(lifetime - _SLACK, lifetime / 2))
-
-    def _request(self, scope: TokenScope, login: Login | None, challenge: Challenge) -> Request:
-        try:
-            realm = URL(challenge.realm)
-            why = realms.objection(scope.base, realm, with_login=login is not None)
-        except ValueError:
-            raise UpstreamBroken(f"{scope.host} names no token server") from None
-        if why is not None:
-            server = server_of(realm) or "nowhere"
-            raise UpstreamBroken(f"{scope.host} sends for tokens to {server}, which is not asked: {why}")
-        members = {"service": challenge.service} if challenge.service else {}
-        if scope.path:
-            members["scope"] = realms.pull_scope(challenge, scope.path)
-        policy = PUBLIC_ONLY if realms.is_foreign(scope.base, realm) else scope.policy
-        tls = scope.tls if isinstance(scope.tls, bool) or not realms.is_foreign(scope.base, realm) else True
-        if login is not None and not login.username:
-            form = members | {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": login.secret}
-            return Request("token", "POST", realm, policy, tls=tls, form=form, redirects=False)
-        return Request(
-            "token", "GET", realm.update_query(members), policy, tls=tls,
-            authorization=None if login is None else basic(login), redirects=False,
-        )  # fmt: skip
+        token = _read(body, started)
+        if status != 200 or token is None:
+            raise UpstreamBroken(f"{server} answers something that is not a token for {host}")
+        self._tokens[question] = token
+        return token
 
 
-def _rank(challenge: Challenge, scope: TokenScope, login: Login | None) -> int:
+def _read(body: bytes, now: float) -> _Token | None:
+    """Read a token server's answer; `now` is when it was asked, on the monotonic clock. None if it is no token."""
+    try:
+        answer = foreign_json.decode(body, _Answer)
+    except ForeignJsonError:
+        return None
+    text = answer.token or answer.access_token
+    if not text or not (text.isascii() and text.isprintable()):
+        return None
+    lifetime = foreign_json.convert(answer.expires_in, float) or 0.0
+    lifetime = lifetime if 0 < lifetime < math.inf else DEFAULT_LIFETIME
+    return _Token(f"Bearer {text}", now + max(lifetime - _SLACK, lifetime / 2))
+
+
+def _rank(challenge: Challenge, server: ResourceServer, login: Login | None) -> int:
     """Return the place of a challenge among several: tokens first, but not of a server that would not be asked."""
     if not challenge.realm or challenge.scheme == "basic":
         return 1 if challenge.realm else 2
     try:
-        return _LAST if realms.objection(scope.base, URL(challenge.realm), with_login=login is not None) else 0
+        return _LAST if realms.objection(server.base, URL(challenge.realm), with_login=login is not None) else 0
     except ValueError:
         return _LAST
 
@@ -194,10 +227,3 @@ def _rank(challenge: Challenge, scope: TokenScope, login: Login | None) -> int:
 def basic(login: Login) -> str:
     """Return the `Authorization` of the Basic scheme (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{login.username}:{login.secret}".encode()).decode()
-
-
-def _put(held: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    held.pop(key, None)
-    while len(held) >= REMEMBERED:
-        del held[next(iter(held))]
-    held[key] = value

@@ -30,16 +30,19 @@ from wavelet.image.reference import Reference, Repository, valid_host
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream import listing, proxies
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
+from wavelet.upstream.answer import Answer, raise_for
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
 from wavelet.upstream.fallback import CredentialFallback, Decider, Granted
+from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.retry import ATTEMPTS
-from wavelet.upstream.session import Answer, Call, HostLimiter, RegistrySession, load_trust, raise_for
+from wavelet.upstream.session import Call, RegistrySession
 from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
 from wavelet.upstream.transport import Transport
+from wavelet.upstream.trust import load_trust
 
 __all__ = ["FetchedManifest", "Found", "Granted", "Stream", "Upstream"]
 

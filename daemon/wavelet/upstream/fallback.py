@@ -28,11 +28,12 @@ from wavelet.errors import (
 )
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity, Login
+from wavelet.upstream.answer import Answer
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
 from wavelet.upstream.retry import ATTEMPTS
-from wavelet.upstream.session import Answer, Call, RegistrySession
+from wavelet.upstream.session import Call, RegistrySession
 
 MIRROR_REST = 30.0
 """Seconds for which a mirror that does not answer is left out."""

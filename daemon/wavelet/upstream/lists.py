@@ -13,8 +13,9 @@ from wavelet.image.manifest import INDEX_TYPES
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.upstream import listing
+from wavelet.upstream.answer import Answer, raise_for
 from wavelet.upstream.fallback import CredentialFallback, Granted
-from wavelet.upstream.session import Answer, Call, raise_for
+from wavelet.upstream.session import Call
 
 if TYPE_CHECKING:
     from wavelet.upstream.client import FetchedManifest

@@ -10,8 +10,9 @@ from yarl import URL
 from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken
 from wavelet.upstream import transfers
 from wavelet.upstream.addresses import AddressPolicy, literal
+from wavelet.upstream.answer import Answer
 from wavelet.upstream.fallback import Granted
-from wavelet.upstream.session import Answer, HostLimiter
+from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.streams import Stream, open_stream, wanted
 from wavelet.upstream.transport import Request, Transport, shown
 

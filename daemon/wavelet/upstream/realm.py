@@ -1,68 +1,20 @@
-"""Challenges, and which token servers may be asked for a registry. Pure.
+"""Token servers: which of them may be asked for a registry.
 
-A registry says in its 401 where tokens are had (`realm`; distribution's token specification, RFC 6750, RFC 7235). A bad
-one would collect logins or make this machine ask its neighbours, so the realm has to belong to the registry.
+A registry says in its 401 where tokens are had (`realm`; distribution's token specification, RFC 6750). A bad one would
+collect logins or make this machine ask its neighbours, so the realm has to belong to the registry.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from wavelet.upstream.addresses import is_loopback, literal
 
-_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*\\?(?:"|\Z))+', re.DOTALL)
-"""An element of a list (RFC 9110, 5.6.1): commas within quotes end none. It reads any text in one go."""
-
-_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"=][^\s"]*))')
-_SCHEME = re.compile(rf"({_WORD})(?:\s+(.*))?", re.DOTALL)
-
 _TENANTS = ("amazonaws.com", "azurecr.io", "windows.net", "nip.io", "sslip.io")
 """Domains below which strangers have names, and which the public suffix list has not, or not wholly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """One challenge of a `WWW-Authenticate` header; the scheme in lower case."""
-
-    scheme: str
-    realm: str = ""
-    service: str = ""
-    scope: str = ""
-
-
-def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Read `WWW-Authenticate` values (RFC 9110, 11.6.1), of which each may have several challenges.
-
-    An element that is neither a challenge's beginning nor a parameter is left out.
-    """
-    found: list[tuple[str, dict[str, str]]] = []
-    for text in headers:
-        first = len(found)
-        for element in (each.strip() for each in _ELEMENT.findall(text)):
-            parameter = _PARAMETER.fullmatch(element)
-            if parameter is None and (scheme := _SCHEME.fullmatch(element)) is not None:
-                found.append((scheme[1].lower(), {}))
-                parameter = _PARAMETER.fullmatch((scheme[2] or "").strip())  # else a token68, of which we have no use
-            if parameter is not None and len(found) > first:
-                value = parameter[3] if parameter[2] is None else re.sub(r"\\(.)", r"\1", parameter[2])
-                found[-1][1].setdefault(parameter[1].lower(), value)
-    named = ("realm", "service", "scope")
-    return [Challenge(scheme, *(given.get(name, "") for name in named)) for scheme, given in found]
-
-
-def pull_scope(challenge: Challenge, path: str) -> str:
-    """Return the scope to ask for: the resource that the registry names, for pulling only, else the repository."""
-    kind, _, rest = challenge.scope.partition(":")
-    if kind == "repository" and rest:
-        return f"repository:{rest.rpartition(':')[0] or rest}:pull"
-    return challenge.scope or f"repository:{path}:pull"
 
 
 def objection(registry: URL, realm: URL, *, with_login: bool) -> str | None:

@@ -11,8 +11,8 @@ from wavelet.errors import UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.upstream import encodings
+from wavelet.upstream.answer import Answer
 from wavelet.upstream.fallback import Granted
-from wavelet.upstream.session import Answer
 from wavelet.upstream.transport import read_stream, server_of
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")

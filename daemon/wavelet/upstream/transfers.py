@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from wavelet.errors import UpstreamBusy
+from wavelet.upstream.answer import Answer
 from wavelet.upstream.endpoints import Endpoint
+from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.retry import ATTEMPTS, is_passing, repeated, retry_after
-from wavelet.upstream.session import Answer, HostLimiter
 from wavelet.upstream.transport import Request, Transport, server_of, shown
 
 

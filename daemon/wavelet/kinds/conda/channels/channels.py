@@ -34,12 +34,14 @@ from wavelet.kinds.conda.channels.files import FileStream, open_file
 from wavelet.kinds.conda.channels.names import Chosen
 from wavelet.upstream import transfers
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
+from wavelet.upstream.answer import Answer
 from wavelet.upstream.client import private_allowed
 from wavelet.upstream.fallback import MIRROR_REST, Granted, verdict
+from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.retry import ATTEMPTS
-from wavelet.upstream.session import Answer, HostLimiter, load_trust
 from wavelet.upstream.streams import Stream, open_stream, wanted
 from wavelet.upstream.transport import Request, Transport, server_of
+from wavelet.upstream.trust import load_trust
 
 FILES_LIFETIME = 60.0
 """Seconds after which it is looked whether the daemon user's files have changed."""
