@@ -52,9 +52,10 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
 from wavelet.requests.cache import Cache
-from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.container_requests import ContainerRequests, Kept
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
+from wavelet.requests.keeping import RequestKeeper
 from wavelet.requests.naming import Naming
 from wavelet.requests.patience import Patience
 from wavelet.requests.prefetch import Prefetcher
@@ -183,14 +184,18 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     looked_up = RequestCache(records, past, database, patience, lifetime=settings.records.lifetime)
     naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, served_images)
     stack.push_async_callback(bindings.close)
-    container_requests = ContainerRequests(
-        resolver, records, looked_up, past, named, served_images, naming, bindings, rules, audit
+    container_requests = ContainerRequests.build(
+        resolver,
+        Kept(records, looked_up, past, served_images, audit),
+        RequestKeeper(naming, looked_up, named),
+        bindings,
+        rules,
     )
     inspection = Inspection(resolver, upstream, audit)
     scopes = RegistryService(
         resolver,
         UnnamedBlobs(store, upstream, grants, fetcher),
-        container_requests,
+        container_requests.pulls,
         served_images,
         store,
         upstream,

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from doubles.requests import in_place_of_all
 from wavelet.config import Grpc, Settings
 from wavelet.errors import TokenNotFound, WaveletError
 from wavelet.front.activity import Activity
@@ -18,11 +19,12 @@ from wavelet.front.grpc.services import Services
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.access import AccessRules
+from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.progress import Ready, State
-from wavelet.requests.request_cache import About, ContainerRequest
+from wavelet.requests.request import Request
+from wavelet.requests.tracking import Status
 from wavelet.resolve.events import Event
 
 AUTHORITY = "127.0.0.1:9090"
@@ -35,34 +37,31 @@ class DoubleRequests:
     """Keeps requests in memory, and does what the test has set when it is asked for one."""
 
     state: State = field(default_factory=Ready)
-    on_submit: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+    on_submit: Callable[[Request], Awaitable[None]] | None = None
     on_watch: Callable[[], AsyncGenerator[Event, None]] | None = None
     records: dict[str, ContainerRequest] = field(default_factory=dict)
     identities: list[Identity] = field(default_factory=list)
     refusals: list[tuple[WaveletError, About]] = field(default_factory=list)
 
-    async def submit(
-        self, plan: Plan, identity: Identity, inline: Any, about: About, **more: Any
-    ) -> tuple[ContainerRequest, State]:
-        self.identities.append(identity)
+    async def submit(self, request: Request) -> Status:
+        self.identities.append(request.identity)
         if self.on_submit is not None:
-            await self.on_submit({"inline": inline, **more})
-        token = asked_token(b"k" * 32, plan, identity.principal)
-        record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about)
-        self.records[token] = record
-        return record, self.state
+            await self.on_submit(request)
+        plan, principal = request.asked, request.identity.principal
+        token = asked_token(b"k" * 32, plan, principal)
+        self.records[token] = ContainerRequest(token, plan, principal, CREATED, CREATED + 86400, request.about)
+        return Status(self.records[token], self.state, 1.0)
 
     async def find(self, token: str, identity: Identity) -> ContainerRequest:
         if token not in self.records:
             raise TokenNotFound(f"no container request is known as {token}")
         return self.records[token]
 
-    async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
-        return await self.find(token, identity), self.state, 1.0
+    async def status(self, token: str, identity: Identity) -> Status:
+        return Status(await self.find(token, identity), self.state, 1.0)
 
-    async def ask_again(self, token: str, identity: Identity) -> State:
-        await self.find(token, identity)
-        return self.state
+    async def ask_again(self, token: str, identity: Identity) -> Status:
+        return await self.status(token, identity)
 
     def refused(self, error: WaveletError, about: About, identity: Identity) -> None:
         self.refusals.append((error, about))
@@ -110,7 +109,7 @@ async def open_door(
     )
     rules = AccessRules(os.geteuid() if daemon_uid is None else daemon_uid)
     behind: Any = Services(
-        requests,  # type: ignore[arg-type]
+        in_place_of_all(requests),
         SimpleNamespace(),  # type: ignore[arg-type]
         SimpleNamespace(),  # type: ignore[arg-type]
         rooms.cache,

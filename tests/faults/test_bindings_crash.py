@@ -21,7 +21,7 @@ from wavelet.cluster.bindings import SUFFIX
 from wavelet.cluster.directory import LEFTOVER_AGE, DirectoryRecords
 from wavelet.cluster.publish import TEMPORARY_SUFFIX
 from wavelet.plan.tokens import well_formed
-from wavelet.requests.container_requests import PIN_WAIT
+from wavelet.requests.request import PIN_WAIT
 
 ROUNDS = int(os.environ.get("WAVELET_BINDING_ROUNDS", "3"))
 NAMES = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,18 +27,22 @@ from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.kinds.work import Work
 from wavelet.plan.conda import FromConda, FromLock, Package, PackageLayer
-from wavelet.plan.identity import NOBODY
+from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
-from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.container_request import About, ContainerRequest
+from wavelet.requests.container_requests import ContainerRequests, Kept
 from wavelet.requests.history import History
+from wavelet.requests.keeping import RequestKeeper
 from wavelet.requests.naming import Naming
 from wavelet.requests.patience import Patience
-from wavelet.requests.request_cache import About, ContainerRequest, RequestCache
+from wavelet.requests.request import Options, Request
+from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
+from wavelet.requests.tracking import Status
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
@@ -164,23 +168,29 @@ class Node:
         rules = AccessRules(0)
         self.bindings = Bindings(self.resolver, records, memo, self.served)
         stack.push_async_callback(self.bindings.close)
-        self.requests = ContainerRequests(
-            self.resolver,
-            records,
-            RequestCache(records, self.history, database, Patience(), lifetime=3600),
-            self.history,
-            named,
-            self.served,
-            Naming(records, logins, named, KEY),
-            self.bindings,
-            rules,
-            Audit(None),
-        )
+        self.cache = RequestCache(records, self.history, database, Patience(), lifetime=3600)
+        self.naming = Naming(records, logins, named, KEY)
+        keeper = RequestKeeper(self.naming, self.cache, named)
+        kept = Kept(records, self.cache, self.history, self.served, Audit(None))
+        self.requests = ContainerRequests.build(self.resolver, kept, keeper, self.bindings, rules)
         return self
 
     async def submit(self, plan: Plan, **more: Any) -> ContainerRequest:
         """Submit a plan as nobody in particular."""
-        return (await self.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, **more))[0]
+        return (await self.ask(plan, **more)).request
+
+    async def ask(
+        self,
+        plan: Plan,
+        identity: Identity = NOBODY,
+        *,
+        inline: Mapping[Digest, bytes] | None = None,
+        about: About = ABOUT,
+        **options: Any,
+    ) -> Status:
+        """Submit a plan, with `Options`."""
+        asked = Request.of(plan, identity, about, inline=inline, options=Options(**options))
+        return await self.requests.submissions.submit(asked)
 
     @property
     def tidy(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from doubles.registry import Registry, small_layer
-from lab.node import ABOUT, Node, open_node, registry_plan
+from lab.node import Node, open_node, registry_plan
 from wavelet.cluster import directory
 from wavelet.cluster.records import Record
 from wavelet.errors import AccessRefused, DirectoryUnavailable, NoSpace, NotFound, OurError, WaveletError
@@ -21,7 +21,7 @@ from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tokens import asked_token
 from wavelet.requests import binding
-from wavelet.requests.request_cache import ContainerRequest, answer_name
+from wavelet.requests.container_request import ContainerRequest, answer_name
 
 ENV = ContainerConfig(env=("A=1",))
 
@@ -36,12 +36,11 @@ def move(registry: Registry, turn: int = 1, repository: str = "lab/tool") -> Non
 
 
 async def ask(node: Node, plan: Plan, wait: float = 2.0, **more: object) -> ContainerRequest:
-    request, _ = await node.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, wait=wait, **more)  # type: ignore[arg-type]
-    return request
+    return (await node.ask(plan, wait=wait, **more)).request
 
 
 async def pull(node: Node, token: str) -> Digest:
-    key, image = await node.requests.realise(token, NOBODY)
+    key, image = await node.requests.pulls.realise(token, NOBODY)
     node.served.put(answer_name(token), key, f"{answer_name(token)}/lab/tool:1")
     return image.descriptor.digest
 
@@ -51,7 +50,7 @@ async def undecided(registry: Registry, node: Node, plan: Plan) -> ContainerRequ
     registry.fault("/manifests/", delay=1)
     request = await ask(node, plan, wait=0.0, keep=False)
     assert request.pin is None
-    job = (await node.requests._known.look_up(request.token)).progress.job
+    job = (await node.cache.look_up(request.token)).progress.job
     assert job is not None
     watching = asyncio.create_task(job.result())
     await asyncio.sleep(0)
@@ -158,17 +157,17 @@ async def test_what_a_registry_has_removed_is_answered_from_the_store(
 
 async def test_a_dry_run_gives_the_name_that_the_run_gets(registry: Registry, tmp_path: Path) -> None:
     async with open_node(tmp_path) as node:
-        dry, _ = await node.requests.submit(augmented(registry), NOBODY, {}, ABOUT, dry_run=True)
+        dry = (await node.ask(augmented(registry), dry_run=True)).request
         assert (await ask(node, augmented(registry))).token == dry.token
 
 
 async def test_a_dry_run_that_does_not_wait_gives_it_too(registry: Registry, tmp_path: Path) -> None:
     async with open_node(tmp_path) as node:
         registry.fault("/manifests/", delay=0.3, times=1)
-        dry, _ = await node.requests.submit(augmented(registry), NOBODY, {}, ABOUT, dry_run=True, wait=0.0)
+        dry = (await node.ask(augmented(registry), dry_run=True, wait=0.0)).request
         assert dry.pin is None
         async with asyncio.timeout(5):
-            while (await node.requests.find(dry.token, NOBODY)).pin is None:
+            while (await node.requests.lookup.find(dry.token, NOBODY)).pin is None:
                 await asyncio.sleep(0.02)
         assert (await ask(node, augmented(registry))).token == dry.token
 
@@ -219,7 +218,7 @@ async def test_what_cannot_be_bound_is_not_answered(
             patched.setattr(node.records, "bind", bind)
             with pytest.raises(DirectoryUnavailable, match=rf"could not be settled for all nodes: {error.message}"):
                 await pull(node, request.token)
-        assert (await node.requests.find(request.token, NOBODY)).pin is None
+        assert (await node.requests.lookup.find(request.token, NOBODY)).pin is None
         await pull(node, request.token)
 
 
@@ -228,13 +227,13 @@ async def test_a_name_for_everybody_whose_pin_is_private_fails_with_a_sentence(
 ) -> None:
     async with open_node(tmp_path) as node:
         request = await undecided(registry, node, augmented(registry))
-        known = await node.requests._known.look_up(request.token)
+        known = await node.cache.look_up(request.token)
         private = await node.resolver.pin(augmented(registry), NOBODY)
         pinned = await private.result()
         object.__setattr__(pinned, "public", False)
         with pytest.raises(AccessRefused, match=r"given for everybody.*Send the request again"):
             await (await node.bindings.bind(known, private)).result()
-        assert (await node.requests.find(request.token, NOBODY)).pin is None
+        assert (await node.requests.lookup.find(request.token, NOBODY)).pin is None
 
 
 async def old_name(node: Node, plan: Plan) -> str:
@@ -272,7 +271,7 @@ async def test_what_only_another_version_makes_is_answered_while_it_is_here(
         request = await ask(node, augmented(registry))
         before = await pull(node, request.token)
         await node.database.write([])
-        known = await node.requests._known.look_up(request.token)
+        known = await node.cache.look_up(request.token)
         assert request.pin is not None
         other = Pin(request.pin.parts, "0.9")
         object.__setattr__(known.request, "pin", other)
@@ -335,7 +334,7 @@ async def test_whatever_happens_each_name_answers_one_digest(
                 case "forget" if tokens and chance.random() < 0.3:
                     token = chance.choice(tokens)
                     with contextlib.suppress(NotFound):
-                        await node.requests.evict(token, Identity(0), door="test")
+                        await node.requests.evictions.evict(token, Identity(0), door="test")
                     evicted.add(token)
         move(registry, 1000)
         tokens.append((await ask(nodes["one"][0], augmented(registry))).token)

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from doubles.registry import Registry, small_layer
-from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
+from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, Plan, WithConfig
-from wavelet.requests.progress import Failed, State
-from wavelet.requests.request_cache import ContainerRequest
+from wavelet.requests.container_request import ContainerRequest
+from wavelet.requests.progress import Failed
 
 BEFORE, AFTER = (package("a"), package("b")), (package("a"), package("c"))
 
@@ -46,12 +46,12 @@ def with_bin(plan: FromConda) -> tuple[WithConfig, dict[Digest, bytes]]:
     return WithConfig(plan, ContainerConfig(layers=(layer,))), {layer.digest: blob}
 
 
-async def ask(node: Node, plan: Plan, **more: object) -> tuple[ContainerRequest, State]:
-    return await node.requests.submit(plan, NOBODY, {}, ABOUT, dry_run=False, **more)  # type: ignore[arg-type]
+async def ask(node: Node, plan: Plan, **more: object) -> ContainerRequest:
+    return (await node.ask(plan, **more)).request
 
 
 async def pull(node: Node, token: str) -> Digest:
-    return (await node.requests.realise(token, NOBODY))[1].descriptor.digest
+    return (await node.requests.pulls.realise(token, NOBODY))[1].descriptor.digest
 
 
 def notes(request: ContainerRequest) -> str:
@@ -61,24 +61,24 @@ def notes(request: ContainerRequest) -> str:
 async def test_a_refresh_that_finds_other_packages_gives_another_name_and_says_so(
     registry: Registry, node: Node
 ) -> None:
-    first, _ = await ask(node, specs(registry))
+    first = await ask(node, specs(registry))
     before = await pull(node, first.token)
     node.conda.packages = AFTER
-    second, _ = await ask(node, specs(registry), refresh=True)
+    second = await ask(node, specs(registry), refresh=True)
     assert second.token != first.token
     assert "this is a new name, and the one before goes on" in notes(second)
     assert await pull(node, first.token) == before != await pull(node, second.token)
-    assert "b-1.0" in await node.requests.lock(first.token, NOBODY, "explicit", None)
-    assert "c-1.0" in await node.requests.lock(second.token, NOBODY, "explicit", None)
-    assert (await ask(node, specs(registry)))[0].token == second.token
+    assert "b-1.0" in await node.requests.details.lock(first.token, NOBODY, "explicit", None)
+    assert "c-1.0" in await node.requests.details.lock(second.token, NOBODY, "explicit", None)
+    assert (await ask(node, specs(registry))).token == second.token
 
 
 async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Registry, node: Node) -> None:
-    first, _ = await ask(node, specs(registry))
+    first = await ask(node, specs(registry))
     before = await pull(node, first.token)
     node.conda.packages = AFTER
     node.conda.go_on.clear()
-    second, _ = await ask(node, specs(registry), refresh=True, wait=0.0)
+    second = await ask(node, specs(registry), refresh=True, wait=0.0)
     assert second.pin is None
     assert second.token != first.token
     assert "being solved for anew, so that this is a new name" in notes(second)
@@ -87,22 +87,22 @@ async def test_a_refresh_that_takes_its_time_is_a_new_name_at_once(registry: Reg
     await asyncio.sleep(0.05)
     node.conda.go_on.set()
     assert await pulling != before
-    assert "c-1.0" in await node.requests.lock(second.token, NOBODY, "explicit", None)
-    assert (await ask(node, specs(registry)))[0].token == second.token
+    assert "c-1.0" in await node.requests.details.lock(second.token, NOBODY, "explicit", None)
+    assert (await ask(node, specs(registry))).token == second.token
 
 
 async def test_refreshes_of_one_moment_get_one_name(registry: Registry, node: Node) -> None:
-    first, _ = await ask(node, specs(registry))
+    first = await ask(node, specs(registry))
     node.conda.packages = AFTER
     node.conda.go_on.clear()
     asked = await asyncio.gather(*(ask(node, specs(registry), refresh=True, wait=0.05) for _ in range(8)))
     node.conda.go_on.set()
-    [token] = {request.token for request, _ in asked}
+    [token] = {request.token for request in asked}
     assert token != first.token
     await pull(node, token)
-    assert "c-1.0" in await node.requests.lock(token, NOBODY, "explicit", None)
+    assert "c-1.0" in await node.requests.details.lock(token, NOBODY, "explicit", None)
     node.conda.packages = BEFORE
-    assert (await ask(node, specs(registry), refresh=True))[0].token != token
+    assert (await ask(node, specs(registry), refresh=True)).token != token
 
 
 async def test_who_goes_away_while_the_name_is_written_leaves_no_work(
@@ -115,7 +115,7 @@ async def test_who_goes_away_while_the_name_is_written_leaves_no_work(
         await asyncio.Event().wait()
         return ""
 
-    monkeypatch.setattr(node.requests._naming, "keep", keep)
+    monkeypatch.setattr(node.naming, "keep", keep)
     node.conda.go_on.clear()
     asking = asyncio.create_task(ask(node, specs(registry), wait=0.0, keep=False))
     await asyncio.wait_for(writing.wait(), 5)
@@ -128,16 +128,16 @@ async def test_who_goes_away_while_the_name_is_written_leaves_no_work(
 
 
 async def test_a_refresh_that_finds_the_same_keeps_the_name(registry: Registry, node: Node) -> None:
-    first, _ = await ask(node, specs(registry))
-    second, _ = await ask(node, specs(registry), refresh=True)
+    first = await ask(node, specs(registry))
+    second = await ask(node, specs(registry), refresh=True)
     assert second.token == first.token
     assert not notes(second)
 
 
 async def test_a_request_is_asked_for_again_with_the_layers_that_came_with_it(registry: Registry, node: Node) -> None:
     plan, inline = with_bin(specs(registry))
-    first, _ = await node.requests.submit(plan, NOBODY, inline, ABOUT, dry_run=False)
-    assert await node.requests.asked(first.token, NOBODY) == (plan, inline)
+    first = (await node.ask(plan, inline=inline)).request
+    assert await node.requests.details.asked(first.token, NOBODY) == (plan, inline)
 
 
 @pytest.mark.parametrize("kind", ["specs", "a lock", "a date"])
@@ -148,11 +148,11 @@ async def test_another_base_is_another_name(registry: Registry, node: Node, kind
         "a lock": FromLock(BEFORE, (), AMD64, base),
         "a date": specs(registry, "2026-01-31T00:00:00Z"),
     }
-    first, _ = await ask(node, plans[kind])
+    first = await ask(node, plans[kind])
     before = await pull(node, first.token)
-    assert (await ask(node, plans[kind]))[0].token == first.token
+    assert (await ask(node, plans[kind])).token == first.token
     registry.add_image("lab/base", "1", [small_layer({"moved": b"yes"})])
-    second, _ = await ask(node, plans[kind])
+    second = await ask(node, plans[kind])
     assert second.token != first.token
     assert await pull(node, first.token) == before
 
@@ -170,11 +170,12 @@ async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_the
 
     node.makers[FromLock] = broken
     node.conda.locks[specs(registry)] = FromLock(BEFORE, (), AMD64, registry_plan(registry.host, "lab/base"))
-    dry, _ = await node.requests.submit(specs(registry), NOBODY, {}, ABOUT, dry_run=True)
+    dry = (await node.ask(specs(registry), dry_run=True)).request
     node.conda.packages = AFTER
-    again, state = await ask(node, specs(registry))
+    status = await node.ask(specs(registry))
+    again = status.request
     assert again.token != dry.token
-    assert not isinstance(state, Failed)
+    assert not isinstance(status.state, Failed)
     with pytest.raises(WaveletError, match="not what the index says"):
         await pull(node, dry.token)
     await pull(node, again.token)
@@ -187,17 +188,17 @@ async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Regi
     node.makers[FromLock] = broken
     node.resolver._pins._images.tag_ttl = 300  # type: ignore[attr-defined]
     node.conda.go_on.clear()
-    first, _ = await ask(node, specs(registry), wait=0.0)
+    first = await ask(node, specs(registry), wait=0.0)
     node.conda.go_on.set()
     async with asyncio.timeout(5):
         while node.resolver.running:
             await asyncio.sleep(0.02)
-    again, _ = await ask(node, specs(registry))
+    again = await ask(node, specs(registry))
     assert again.token == first.token
     assert again.pin is None
 
 
 async def test_many_and_few_layers_are_different_names(registry: Registry, node: Node) -> None:
-    many, _ = await ask(node, specs(registry))
-    few, _ = await ask(node, replace(specs(registry), layers="few"))
+    many = await ask(node, specs(registry))
+    few = await ask(node, replace(specs(registry), layers="few"))
     assert many.token != few.token

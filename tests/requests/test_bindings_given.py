@@ -11,7 +11,7 @@ import pytest
 from test_bindings import ask, augmented, move, pull, undecided
 
 from doubles.registry import Registry
-from lab.node import ABOUT, Node, open_node
+from lab.node import Node, open_node
 from wavelet.errors import DamagedBinding
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.pinning import Pin
@@ -80,7 +80,7 @@ async def test_an_unbound_name_is_given_again_although_the_pin_is_known_by_now(
     async with open_node(tmp_path / "node") as node:
         token = (await undecided(registry, node, augmented(registry))).token
         await (await node.resolver.pin(augmented(registry), NOBODY)).result()
-        dry, _ = await node.requests.submit(augmented(registry), NOBODY, {}, ABOUT, dry_run=True)
+        dry = (await node.ask(augmented(registry), dry_run=True)).request
         assert dry.token == token
         again = await ask(node, augmented(registry))
         assert again.token == token
@@ -114,7 +114,10 @@ async def test_who_looks_a_name_up_at_the_same_moment_knows_the_same_of_it(regis
     async with open_node(tmp_path / "one", shared=shared) as one, open_node(tmp_path / "two", shared=shared) as two:
         token = (await undecided(registry, one, augmented(registry))).token
         registry.fault("/manifests/", delay=0.2)
-        asked = [*(two.requests.realise(token, NOBODY) for _ in range(8)), two.requests.status(token, NOBODY)]
+        asked = [
+            *(two.requests.pulls.realise(token, NOBODY) for _ in range(8)),
+            two.requests.tracker.status(token, NOBODY),
+        ]
         await asyncio.gather(*asked)
-        assert len({id(await two.requests._known.look_up(token)) for _ in range(2)}) == 1
-        assert two.requests._known._bytes == (await two.requests._known.look_up(token)).size
+        assert len({id(await two.cache.look_up(token)) for _ in range(2)}) == 1
+        assert two.cache._bytes == (await two.cache.look_up(token)).size

@@ -12,7 +12,7 @@ from lab.node import Node, open_node, registry_plan
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
-from wavelet.requests.request_cache import answer_name
+from wavelet.requests.container_request import answer_name
 
 BLOB = small_layer({"added": b"yes"})
 
@@ -32,7 +32,7 @@ async def empty(node: Node) -> None:
 
 async def take(node: Node, token: str) -> None:
     """Pull an image and open all that it has."""
-    _, image = await node.requests.realise(token, NOBODY)
+    _, image = await node.requests.pulls.realise(token, NOBODY)
     for content in image.contents:
         await node.resolver.open(content, NOBODY)
 

@@ -18,10 +18,10 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.plan import Plan
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
+from wavelet.requests.container_request import About
 from wavelet.requests.history import GRAIN, Entry, History
 from wavelet.requests.listing import Listed
 from wavelet.requests.progress import Failed, Pending, Ready
-from wavelet.requests.request_cache import About
 from wavelet.resolve.events import LogLine, PhaseBegan
 
 ANN, BOB = Identity(1001), Identity(1002)
@@ -35,7 +35,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 
 async def submit(node: Node, plan: Plan, identity: Identity, image: str, *notes: str) -> str:
     about = About(api="v1alpha2", image=image, notes=notes)
-    request, _ = await node.requests.submit(plan, identity, {}, about, dry_run=False, wait=5.0)
+    request = (await node.ask(plan, identity, about=about, wait=5.0)).request
     return request.token
 
 
@@ -49,7 +49,7 @@ async def test_users_see_their_own_and_administrators_all(node: Node, registry: 
     token = await submit(node, plan, ANN, "lab/base:1", "wave.build.repository (buildRepository): is not used")
     with pytest.raises(ImageNotFound):
         await submit(node, registry_plan(registry.host, "lab/absent"), BOB, "lab/absent:1")
-    node.requests.refused(NotServed("wave.freeze (freeze): no", field="freeze"), ABOUT, BOB)
+    node.requests.decisions.refused(NotServed("wave.freeze (freeze): no", field="freeze"), ABOUT, BOB)
     [own] = await listed(node, ANN)
     assert (own.entry.token, own.entry.uid, own.entry.image, own.state) == (token, 1001, "lab/base:1", Ready())
     assert own.entry.notes == ("wave.build.repository (buildRepository): is not used",)
@@ -68,18 +68,18 @@ async def test_a_refusal_is_told_to_whom_it_was_said(node: Node, registry: Regis
         await submit(node, registry_plan(registry.host, "lab/absent"), BOB, "lab/absent:1")
     [refused] = await listed(node, BOB)
     with pytest.raises(TokenNotFound, match=r"was refused: .*lab/absent"):
-        await node.requests.status(refused.entry.token, BOB)
+        await node.requests.tracker.status(refused.entry.token, BOB)
     with pytest.raises(TokenNotFound) as told:
-        await node.requests.status(refused.entry.token, ANN)
+        await node.requests.tracker.status(refused.entry.token, ANN)
     assert "lab/absent" not in told.value.message
 
 
 async def test_what_is_refused_as_it_stands_is_in_the_audit_log(node: Node, tmp_path: Path) -> None:
     """Fault D14: a 501 is a decision like any other."""
     audit = Audit(tmp_path / "audit.log")
-    node.requests._audit = audit
+    node.requests.decisions._audit = audit
     about = About(api="v1alpha2", image="busybox:1")
-    node.requests.refused(NotServed("wave.freeze (freeze): no", field="freeze"), about, BOB)
+    node.requests.decisions.refused(NotServed("wave.freeze (freeze): no", field="freeze"), about, BOB)
     audit.close()
     [line] = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
     line.pop("time")
@@ -97,8 +97,9 @@ async def test_running_work_is_shown_and_looking_begins_none(node: Node, registr
     making = Making()
     node.makers.update(making.makers)
     asked = FromConda(("a",), ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
-    request, state = await node.requests.submit(asked, ANN, {}, ABOUT, dry_run=False, wait=0.0)
-    assert isinstance(state, Pending)
+    status = await node.ask(asked, ANN, wait=0.0)
+    request = status.request
+    assert isinstance(status.state, Pending)
     async with asyncio.timeout(5):
         while not node.conda.begun:
             await asyncio.sleep(0.01)
@@ -110,7 +111,7 @@ async def test_running_work_is_shown_and_looking_begins_none(node: Node, registr
     node.conda.go_on.set()
     making.let("a")
     async with asyncio.timeout(5):
-        while not isinstance((await node.requests.status(request.token, ANN))[1], Ready):
+        while not isinstance((await node.requests.tracker.status(request.token, ANN)).state, Ready):
             await asyncio.sleep(0.01)
     [entry] = await listed(node, ANN)
     assert (entry.state, entry.running) == (Ready(), None)
@@ -137,7 +138,7 @@ async def test_what_is_asked_for_often_is_written_down_once(node: Node) -> None:
 
 async def test_what_is_evicted_is_forgotten(node: Node, registry: Registry) -> None:
     token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
-    await node.requests.evict(token, Identity(0), door="grpc")
+    await node.requests.evictions.evict(token, Identity(0), door="grpc")
     assert await listed(node, ANN) == []
     assert node.history.outcome(token) is None
 
@@ -153,5 +154,5 @@ async def test_what_is_made_already_is_ready_at_the_first_look(tmp_path: Path, r
         token = await submit(node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1")
         await node.database.write([("DELETE FROM outcomes", ())])
     async with open_node(tmp_path / "state") as node:
-        assert (await node.requests.status(token, ANN))[1] == Ready()
+        assert (await node.requests.tracker.status(token, ANN)).state == Ready()
         assert (await listed(node, ANN))[0].state == Ready()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from doubles.registry import Registry
-from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
+from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, Unsolvable, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
@@ -49,7 +49,7 @@ class Watcher:
         self.task = asyncio.create_task(self._watch(node, token))
 
     async def _watch(self, node: Node, token: str) -> None:
-        async with aclosing(node.requests.watch(token, NOBODY)) as events:
+        async with aclosing(node.requests.tracker.watch(token, NOBODY)) as events:
             async for event in events:
                 self.events.append(event)
 
@@ -174,7 +174,7 @@ async def test_a_kept_one_goes_on(node: Node, making: Making, registry: Registry
     node.conda.go_on.set()
     making.let("a", "b", "c")
     async with asyncio.timeout(5):
-        while not isinstance((await node.requests.status(token, NOBODY))[1], Ready):
+        while not isinstance((await node.requests.tracker.status(token, NOBODY)).state, Ready):
             await asyncio.sleep(0.01)
     assert (node.conda.begun, node.conda.cancelled) == (1, 0)
 
@@ -210,8 +210,8 @@ async def test_advice_is_what_its_reader_can_follow(node: Node, registry: Regist
     node.makers[FromLock] = gone
     node.conda.is_proved = is_proved  # type: ignore[method-assign]
     node.conda.go_on.set()
-    request, _ = await node.requests.submit(asked(registry, "a"), NOBODY, {}, ABOUT, dry_run=False, wait=5.0)
-    _, state, _ = await node.requests.status(request.token, NOBODY)
+    request = (await node.ask(asked(registry, "a"), wait=5.0)).request
+    state = (await node.requests.tracker.status(request.token, NOBODY)).state
     assert isinstance(state, Failed)
     first, _, advice = state.error.message.partition("; these packages were settled")
     assert first == "the archive is another one than the lock says"

@@ -21,7 +21,8 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.pinning import MAKER, Pin
 from wavelet.plan.plan import Plan, parts
 from wavelet.plan.principal import ANONYMOUS
-from wavelet.requests.request_cache import CachedRequest, ContainerRequest, answer_name
+from wavelet.requests.container_request import ContainerRequest, answer_name
+from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
 from wavelet.resolve.memo import Memo
@@ -52,7 +53,7 @@ class Bindings:
         owner = Identity.of(request.principal)
         return request.fixed is not None and self._resolver.prepared(request.fixed, owner) is not None
 
-    async def prepare(self, known: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pinned]:
+    async def prepare(self, cached: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pinned]:
         """Start to settle what a name answers and to prepare that, or join those who do.
 
         `begun` is the work for the request that the name was given for, where it goes on.
@@ -60,15 +61,15 @@ class Bindings:
         Raises:
             WaveletError: it has just failed.
         """
-        owner, key = await self._owner_and_key(known)
-        return self._jobs.join("prepare", key, lambda: self._prepare(known, owner, begun), MAKE_LIMIT)
+        owner, key = await self._owner_and_key(cached)
+        return self._jobs.join("prepare", key, lambda: self._prepare(cached, owner, begun), MAKE_LIMIT)
 
-    async def _prepare(self, known: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
-        if begun is not None and known.request.pin is not None:
+    async def _prepare(self, cached: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
+        if begun is not None and cached.request.pin is not None:
             take_part(begun)
             with contextlib.suppress(WaveletError):  # it comes again below, if it is of this name
                 await begun.result(MAKE_LIMIT)
-        fixed = await self.plan(known, begun=begun, wait=MAKE_LIMIT)
+        fixed = await self.plan(cached, begun=begun, wait=MAKE_LIMIT)
         prepared = self._resolver.prepared(fixed, owner)
         return prepared or await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
 
@@ -84,27 +85,27 @@ class Bindings:
         return None
 
     async def go_on(
-        self, known: CachedRequest, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool
+        self, cached: CachedRequest, job: Job[Pinned] | None, pinned: Pinned | None, *, dry_run: bool
     ) -> None:
         """Have the work for a request that is not decided yet be that of its name, and bind a name whose pin is known.
 
         Args:
-            known: the request.
+            cached: the request.
             job: what was begun for it.
             pinned: what it was pinned to, if that is known, and as far as is known can be made.
             dry_run: whether only the name is wanted.
         """
         if job is None or job.done:
-            if pinned is not None and known.request.pin is None:
+            if pinned is not None and cached.request.pin is None:
                 with contextlib.suppress(WaveletError):  # then whoever pulls it binds it
-                    await self.settle(known, pinned)
-        elif dry_run and known.request.pin is None:
-            await self.bind(known, job)
-        elif not dry_run and (known.progress.job is None or known.progress.job.given_up):
+                    await self.settle(cached, pinned)
+        elif dry_run and cached.request.pin is None:
+            await self.bind(cached, job)
+        elif not dry_run and (cached.progress.job is None or cached.progress.job.given_up):
             # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
-            known.progress.attach(await self.prepare(known, job))
+            cached.progress.attach(await self.prepare(cached, job))
 
-    async def plan(self, known: CachedRequest, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
+    async def plan(self, cached: CachedRequest, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
         """Return what a name answers, of which nothing moves; bind it if it is bound to nothing yet.
 
         Raises:
@@ -113,48 +114,48 @@ class Bindings:
             DirectoryUnavailable: the binding can be neither written nor read now.
             WaveletError: what was asked for cannot be pinned.
         """
-        pin = known.request.pin
+        pin = cached.request.pin
         if pin is None:
-            pin = await (await self.bind(known, begun)).result(wait)
-            known.request = replace(known.request, pin=pin)  # the job may be for who knows it by another value
-        if made_otherwise(known.request):
+            pin = await (await self.bind(cached, begun)).result(wait)
+            cached.request = replace(cached.request, pin=pin)  # the job may be for who knows it by another value
+        if made_otherwise(cached.request):
             raise ImageNotFound(
                 f"this name is for an image as another version of wavelet makes it (maker {pin.maker}, this "
                 f"one is maker {MAKER}), and it is not here any more; send the request again: it gets a new name"
             )
-        return pin.fix(known.request.plan)
+        return pin.fix(cached.request.plan)
 
-    async def bind(self, known: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pin]:
+    async def bind(self, cached: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pin]:
         """Start to bind a name, or join those who do. `begun` is as `prepare` has it.
 
         Raises:
             WaveletError: it has just failed.
         """
-        owner, key = await self._owner_and_key(known)
-        return self._jobs.join("bind", key, lambda: self._bind(known, owner, begun), MAKE_LIMIT)
+        owner, key = await self._owner_and_key(cached)
+        return self._jobs.join("bind", key, lambda: self._bind(cached, owner, begun), MAKE_LIMIT)
 
-    async def _owner_and_key(self, known: CachedRequest) -> tuple[Identity, tuple[str, str]]:
+    async def _owner_and_key(self, cached: CachedRequest) -> tuple[Identity, tuple[str, str]]:
         """Return for whom a name is, and the key of work for it: a new login makes it a new question."""
-        owner = Identity.of(known.request.principal)
-        return owner, (known.request.token, await self._resolver.logins_version(owner))
+        owner = Identity.of(cached.request.principal)
+        return owner, (cached.request.token, await self._resolver.logins_version(owner))
 
-    async def _bind(self, known: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pin:
-        request = known.request
+    async def _bind(self, cached: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pin:
+        request = cached.request
         pinned = self._answered(request)
         if pinned is None:
             if begun is not None:
                 take_part(begun)
             job = begun or await self._resolver.prepare(request.plan, owner)
             pinned = await job.result(MAKE_LIMIT)
-        return await self.settle(known, pinned)
+        return await self.settle(cached, pinned)
 
-    async def settle(self, known: CachedRequest, pinned: Pinned) -> Pin:
+    async def settle(self, cached: CachedRequest, pinned: Pinned) -> Pin:
         """Bind a name to what its request was pinned to, unless it is bound already; return what it is bound to.
 
         Raises:
             AccessRefused, DirectoryUnavailable: as `plan` has them.
         """
-        request = known.request
+        request = cached.request
         if request.principal == ANONYMOUS and not pinned.public:
             raise AccessRefused(
                 "this name was given for everybody, while nobody could tell who may read what it is for; it turns out "
@@ -162,7 +163,7 @@ class Bindings:
             )
         pin = Pin.of(pinned.plan)
         stands = await self._bound(request.token, pin)
-        known.request = replace(known.request, pin=stands)
+        cached.request = replace(cached.request, pin=stands)
         if stands == pin:
             await self._give_first(request.token, pin)
         return stands

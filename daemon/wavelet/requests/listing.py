@@ -32,8 +32,8 @@ class Listed:
 class Listing:
     """Lists requests. Looking at them begins nothing."""
 
-    def __init__(self, known: RequestCache, history: History) -> None:
-        self._known = known
+    def __init__(self, cache: RequestCache, history: History) -> None:
+        self._cache = cache
         self._history = history
 
     def of(self, identity: Identity, *, everybody: bool, limit: int) -> Iterator[Listed]:
@@ -42,7 +42,7 @@ class Listing:
             if told.entry.refused is not None:
                 yield Listed(told.entry, Failed(told.entry.refused.error), None)
                 continue
-            progress = self._known.progress(told.entry.token, told.outcome)
+            progress = self._cache.progress(told.entry.token, told.outcome)
             yield Listed(told.entry, progress.seen, _running(progress))
 
 

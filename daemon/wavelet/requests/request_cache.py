@@ -10,12 +10,9 @@ import msgspec
 
 from wavelet.cluster.records import Records, Stored
 from wavelet.errors import TokenNotFound
-from wavelet.image.digest import Digest
-from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Plan
-from wavelet.plan.principal import Principal
 from wavelet.plan.tokens import well_formed
-from wavelet.requests.history import Entry, History, Outcome, Why
+from wavelet.requests.container_request import About, ContainerRequest
+from wavelet.requests.history import History, Outcome
 from wavelet.requests.naming import localised
 from wavelet.requests.patience import Patience
 from wavelet.requests.progress import Progress
@@ -25,71 +22,10 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (token TEXT PRIMARY KEY, about BLOB, at REAL) WITHOUT ROWID;
 """
 
-SOLVED_ANEW = (
-    "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
-    "answering what it did"
-)
-SOLVING_ANEW = (
-    "the packages are being solved for anew, so that this is a new name; those before go on answering what they did"
-)
-"""Notes on a request that was to have its packages solved for anew: it was, or it takes longer than a POST waits."""
-
-IMAGE_LIMIT = 500
-"""Characters of what a request asked for that the history has."""
-
 IN_MEMORY = 20_000
 BYTES = 64 * 1024 * 1024
 TTL = 30.0
 """Seconds after which a request in memory is looked up again: another node may have evicted it."""
-
-
-def answer_name(token: str) -> str:
-    """Return the name under which `ServedImages` keeps what a token has answered."""
-    return f"wt/{token}"
-
-
-class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a request that the node which got it shows again. They take no part in names.
-
-    Attributes:
-        notes: what was asked for and has no effect here, or another one than it says.
-    """
-
-    api: str
-    image: str
-    fingerprint: str | None = None
-    timestamp: str | None = None
-    address: str = ""
-    notes: tuple[str, ...] = ()
-
-    def noting(self, note: str) -> About:
-        """Return the same with another note."""
-        return msgspec.structs.replace(self, notes=(*self.notes, note))
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRequest:
-    """A request as it is known on this node; times in unix seconds.
-
-    Attributes:
-        plan: as it was asked.
-        pin: what its name answers for good; None: that is not known yet.
-    """
-
-    token: str
-    plan: Plan
-    principal: Principal
-    created_at: float
-    expires_at: float
-    about: About | None = None
-    source_digest: Digest | None = None
-    made_digest: Digest | None = None
-    pin: Pin | None = None
-
-    @property
-    def fixed(self) -> Plan | None:
-        """What its name answers, as a plan of which nothing moves."""
-        return None if self.pin is None else self.pin.fix(self.plan)
 
 
 @dataclass(slots=True)
@@ -187,21 +123,3 @@ class RequestCache:
             about,
             pin=stored.pin,
         )
-
-
-def notes_of(request: ContainerRequest) -> str:
-    """Return the notes on a request as lines of its log."""
-    return "".join(f"note: {note}\n" for note in (request.about.notes if request.about else ()))
-
-
-def entry_of(about: About, uid: int | None, token: str, refused: Why | None = None) -> Entry:
-    """Return what the history has of a request that a user makes now."""
-    return Entry(
-        token=token,
-        uid=uid,
-        door=about.api,
-        image=about.image[:IMAGE_LIMIT],
-        at=time.time(),
-        notes=about.notes,
-        refused=refused,
-    )

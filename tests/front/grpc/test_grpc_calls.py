@@ -21,6 +21,7 @@ from wavelet.client import AsyncClient, WaveletRpcError
 from wavelet.errors import UpstreamUnreachable
 from wavelet.front.grpc.calls import ADMIN
 from wavelet.requests.progress import Pending
+from wavelet.requests.request import Options, Request
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, PhaseBegan
 from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
 from wavelet.v1 import containers_pb2 as pb
@@ -94,18 +95,18 @@ async def test_a_defect_is_answered_with_an_id_and_no_traceback(door: Door) -> N
 
 
 async def test_the_wait_is_bounded_by_the_deadline(door: Door) -> None:
-    asked: list[dict[str, Any]] = []
+    asked: list[Options] = []
 
-    async def note(members: dict[str, Any]) -> None:
-        asked.append(members)
+    async def note(request: Request) -> None:
+        asked.append(request.options)
 
     door.requests.on_submit, door.requests.state = note, Pending()
     async with AsyncClient(door.user, timeout=5.0) as client:
         await client.resolve(container_image=IMAGE, wait=600)
         await client.resolve(container_image=IMAGE, wait=0.25)
         await client.resolve(container_image=IMAGE)
-    assert [each["wait"] for each in asked] == [pytest.approx(4.9, abs=0.3), 0.25, 2.0]
-    assert not any(each["keep"] for each in asked)
+    assert [each.wait for each in asked] == [pytest.approx(4.9, abs=0.3), 0.25, 2.0]
+    assert not any(each.keep for each in asked)
 
 
 async def test_an_answer_that_comes_too_late_is_one_that_says_so(door: Door) -> None:

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from doubles.requests import in_place_of_all
 from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import BODY_LIMIT
@@ -25,12 +26,13 @@ from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.written import LockForm
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
-from wavelet.plan.plan import Plan
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.audit import Audit
+from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Ready, State
-from wavelet.requests.request_cache import About, ContainerRequest
+from wavelet.requests.request import Request
+from wavelet.requests.tracking import Status
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25
@@ -56,22 +58,13 @@ class DoubleRequests:
     asked: list[Any] = field(default_factory=list)
     refusals: list[tuple[WaveletError, About]] = field(default_factory=list)
 
-    async def submit(
-        self,
-        plan: Plan,
-        identity: Identity,
-        inline: Mapping[Digest, bytes],
-        about: About,
-        *,
-        dry_run: bool,
-        refresh: bool = False,
-    ) -> tuple[ContainerRequest, State]:
+    async def submit(self, request: Request) -> Status:
         self._fail()
-        self.inline, self.dry_run, self.refresh = inline, dry_run, refresh
-        token = asked_token(b"k" * 32, plan, identity.principal)
-        record = ContainerRequest(token, plan, identity.principal, CREATED, CREATED + 86400, about, None, None)
-        self.records[token] = record
-        return record, self.state
+        self.inline, self.dry_run, self.refresh = request.inline, request.options.dry_run, request.options.refresh
+        plan, principal = request.asked, request.identity.principal
+        token = asked_token(b"k" * 32, plan, principal)
+        self.records[token] = ContainerRequest(token, plan, principal, CREATED, CREATED + 86400, request.about)
+        return Status(self.records[token], self.state, self.seconds)
 
     def refused(self, error: WaveletError, about: About, identity: Identity) -> None:
         self.refusals.append((error, about))
@@ -82,8 +75,8 @@ class DoubleRequests:
             raise TokenNotFound(f"no container request is known as {token}")
         return self.records[token]
 
-    async def status(self, token: str, identity: Identity) -> tuple[ContainerRequest, State, float]:
-        return await self.find(token, identity), self.state, self.seconds
+    async def status(self, token: str, identity: Identity) -> Status:
+        return Status(await self.find(token, identity), self.state, self.seconds)
 
     async def log(self, token: str, identity: Identity) -> str:
         await self.find(token, identity)
@@ -155,7 +148,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, requests, requests, AUTHORITY, lambda: SITE, Audit(None))  # type: ignore[arg-type]
+    add_routes(app, in_place_of_all(requests), requests, AUTHORITY, lambda: SITE, Audit(None))  # type: ignore[arg-type]
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

@@ -14,9 +14,9 @@ from wavelet.plan.conda import FromConda, FromLock, subdir_of
 from wavelet.plan.names import pull_name
 from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
+from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State
-from wavelet.requests.request_cache import ContainerRequest
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb

@@ -45,7 +45,7 @@ class Conda(CondaServiceServicer):
                     message = "refresh: counts for packages only; ask for the container again to refresh it"
                     raise InvalidRequest(message, field="refresh")
                 platform = Platform.parse(request.platform, "platform") if request.platform else None
-                text = await self._behind.requests.lock(request.token, identity, form, platform)
+                text = await self._behind.requests.details.lock(request.token, identity, form, platform)
             case "packages":
                 plan = packages_plan(request.packages, request.platform, self._behind.site())
                 lock = await self._behind.resolver.solved(plan, identity, refresh=request.refresh)

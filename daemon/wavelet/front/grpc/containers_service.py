@@ -19,9 +19,8 @@ from wavelet.front.registry.plans import Named, plan_of
 from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.plan.source import FromRegistry
-from wavelet.requests.container_requests import PIN_WAIT
-from wavelet.requests.progress import Pending, Ready, State
-from wavelet.requests.request_cache import ContainerRequest
+from wavelet.requests.progress import Pending, Ready
+from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD
 from wavelet.v1 import containers_pb2 as pb
 from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
@@ -65,7 +64,9 @@ class Containers(ContainerServiceServicer):
                 await auth.keep(request.auth, asked.plan, peer, self._behind.logins)
         except WaveletError as error:
             body = body_of(request, request.platforms)
-            self._requests.refused(error, about_of(body, "grpc", request.name or named_in(body), ""), peer.identity)
+            self._requests.decisions.refused(
+                error, about_of(body, "grpc", request.name or named_in(body), ""), peer.identity
+            )
             raise
         return await self._submit(request, asked, peer, wait, None if named is None else named.text)
 
@@ -89,19 +90,14 @@ class Containers(ContainerServiceServicer):
     ) -> pb.ResolveResponse:
         shown = pb.ResolveRequest(fingerprint=request.fingerprint, timestamp=request.timestamp)
         about = about_of(body_of(shown, ()), "grpc", asked.image, "", asked.notes)
-        record, state = await self._requests.submit(
-            asked.plan,
-            peer.identity,
-            asked.inline,
-            about,
-            dry_run=asked.dry_run,
-            refresh=request.refresh,
-            wait=wait,
-            keep=False,
+        options = Options(dry_run=asked.dry_run, refresh=request.refresh, wait=wait, keep=False)
+        status = await self._requests.submissions.submit(
+            Request.of(asked.plan, peer.identity, about, inline=asked.inline, options=options)
         )
-        if isinstance(state, Ready):
-            record = await self._requests.find(record.token, peer.identity)
-        return answers.resolved(record, None if asked.dry_run else state, self._names.authority, name)
+        found = status.request
+        if isinstance(status.state, Ready):
+            found = await self._requests.lookup.find(found.token, peer.identity)
+        return answers.resolved(found, None if asked.dry_run else status.state, self._names.authority, name)
 
     async def _known(self, request: pb.ResolveRequest, named: Named, peer: Peer, wait: float) -> pb.ResolveResponse:
         """Answer for a name that has been a request already: it is asked for again."""
@@ -110,24 +106,24 @@ class Containers(ContainerServiceServicer):
         await self._names.request(named.name, peer.identity)
         until = time.monotonic() + wait
         if request.refresh:
-            plan, inline = await self._requests.asked(token, peer.identity)
+            plan, inline = await self._requests.details.asked(token, peer.identity)
             asked = Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, dry_run=False)
             return await self._submit(request, asked, peer, wait, None)
-        state = await self._requests.ask_again(token, peer.identity)
-        while isinstance(state, Pending) and time.monotonic() < until:
+        status = await self._requests.tracker.ask_again(token, peer.identity)
+        while isinstance(status.state, Pending) and time.monotonic() < until:
             await asyncio.sleep(LOOK)
-            _, state, _ = await self._requests.status(token, peer.identity)
-        record = await self._requests.find(token, peer.identity)
-        return answers.resolved(record, state, self._names.authority, named.text)
+            status = await self._requests.tracker.status(token, peer.identity)
+        found = await self._requests.lookup.find(token, peer.identity)
+        return answers.resolved(found, status.state, self._names.authority, named.text)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         """Tell how the work for a container goes."""
         peer = self._peers.of(context)
-        async with contextlib.aclosing(self._requests.watch(request.token, peer.identity)) as events:
+        async with contextlib.aclosing(self._requests.tracker.watch(request.token, peer.identity)) as events:
             async for event in events:
                 yield answers.event_of(event)
-        record = await self._requests.find(request.token, peer.identity)
-        yield pb.WatchResponse(ready=answers.resolved(record, Ready(), self._names.authority))
+        found = await self._requests.lookup.find(request.token, peer.identity)
+        yield pb.WatchResponse(ready=answers.resolved(found, Ready(), self._names.authority))
 
 
 class Tokens(TokenServiceServicer):
@@ -141,21 +137,20 @@ class Tokens(TokenServiceServicer):
 
     async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
         """Return what a token stands for."""
-        record, state = await self._found(request.token, self._peers.of(context))
-        return answers.described(record, state, self._authority)
-
-    async def _found(self, token: str, peer: Peer) -> tuple[ContainerRequest, State]:
-        _, state, _ = await self._requests.status(token, peer.identity)
-        return await self._requests.find(token, peer.identity), state
+        identity = self._peers.of(context).identity
+        status = await self._requests.tracker.status(request.token, identity)
+        return answers.described(
+            await self._requests.lookup.find(request.token, identity), status.state, self._authority
+        )
 
     async def Evict(self, request: pb.EvictRequest, context: Context) -> pb.EvictResponse:
         """Forget a token."""
-        await self._requests.evict(request.token, self._peers.of(context).identity, door="grpc")
+        await self._requests.evictions.evict(request.token, self._peers.of(context).identity, door="grpc")
         return pb.EvictResponse()
 
     async def Log(self, request: pb.LogRequest, context: Context) -> pb.LogResponse:
         """Return the log of what is, or was, made for a token."""
-        return pb.LogResponse(text=await self._requests.log(request.token, self._peers.of(context).identity))
+        return pb.LogResponse(text=await self._requests.details.log(request.token, self._peers.of(context).identity))
 
     async def ListRequests(self, request: pb.ListRequestsRequest, context: Context) -> pb.ListRequestsResponse:
         """Return what was asked of this daemon."""

@@ -16,8 +16,8 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.names import is_called, path_of
 from wavelet.plan.plan import AsIndex, Plan
 from wavelet.plan.source import FromRegistry
+from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.container_requests import ContainerRequests
-from wavelet.requests.request_cache import ContainerRequest
 
 _OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
 
@@ -55,7 +55,7 @@ class Names:
             AccessRefused: it is another user's.
             InvalidName: the path behind the token is not the request's.
         """
-        request = await self.requests.find(token.token, identity)
+        request = await self.requests.lookup.find(token.token, identity)
         if not is_called(token.path, request.plan):
             raise InvalidName(f"the token is for {path_of(request.plan)}, not for {token.path}")
         return request
@@ -78,7 +78,7 @@ class Names:
         named = self.read(bare, field)
         if isinstance(named.name, TokenName):
             await self.request(named.name, identity)
-            return _chosen(await self.requests.plan(named.name.token), platforms), named.text
+            return _chosen(await self.requests.pulls.plan(named.name.token), platforms), named.text
         return plan_of(named.name, named.reference, self.site()), named.text
 
 

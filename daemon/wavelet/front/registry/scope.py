@@ -26,9 +26,9 @@ from wavelet.plan.names import is_called, path_of, tag_of
 from wavelet.plan.plan import Plan
 from wavelet.plan.source import FromRegistry
 from wavelet.requests.access import AccessRules, Caller
-from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.container_request import answer_name
 from wavelet.requests.patience import Patience
-from wavelet.requests.request_cache import answer_name
+from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
@@ -89,7 +89,7 @@ class RegistryService:
         self,
         resolver: Resolver,
         unnamed: UnnamedBlobs,
-        requests: ContainerRequests,
+        pulls: RequestPulls,
         served: ServedImages,
         store: ContentStore,
         upstream: Upstream,
@@ -101,7 +101,7 @@ class RegistryService:
     ) -> None:
         self._resolver = resolver
         self._unnamed = unnamed
-        self._requests = requests
+        self._pulls = pulls
         self._served = served
         self._store = store
         self._upstream = upstream
@@ -123,7 +123,7 @@ class RegistryService:
             return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name)
         if isinstance(name, CondaName):
             return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
-        request = await self._requests.request(name.token)
+        request = await self._pulls.request(name.token)
         if not is_called(name.path, request.plan):
             raise InvalidName(f"the token is for {path_of(request.plan)}, not for {name.path}")
         identity = self._rules.token_identity(caller, request.principal)
@@ -197,7 +197,7 @@ class RegistryService:
 
     async def _realised(self, scope: Scope, plan: Plan) -> tuple[str, Image]:
         if scope.token is not None and plan is scope.plan:
-            return await self._requests.realise(scope.token, scope.identity)
+            return await self._pulls.realise(scope.token, scope.identity)
         return await self._resolver.realise(plan, scope.identity)
 
     async def _member(self, scope: Scope, content: Content, repository: Repository) -> Content:
@@ -276,7 +276,7 @@ class RegistryService:
         if scope.repository is not None:
             return await self._upstream.tags(scope.repository, scope.identity, n, last)
         if scope.token is not None:
-            await self._requests.realise(scope.token, scope.identity)
+            await self._pulls.realise(scope.token, scope.identity)
         every = [scope.tag] if scope.tag is not None else []
         if isinstance(scope.named, CondaName):
             every = await self._tags_answered(scope)

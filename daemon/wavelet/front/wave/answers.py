@@ -20,8 +20,8 @@ from wavelet.plan.conda import FromConda, Package
 from wavelet.plan.names import path_of, pull_name, served_as
 from wavelet.plan.plan import INLINE, AsIndex, ContainerConfig, Layer, Plan, WithConfig, parts
 from wavelet.plan.source import FromRegistry
+from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.progress import Failed, Pending, Ready, State
-from wavelet.requests.request_cache import ContainerRequest
 
 WAVE_VERSION = "1.37.0"
 """The version of Wave whose API this is. Clients compare it with the one that brought a feature, 1.31.0 and up."""

@@ -26,9 +26,10 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
 from wavelet.requests.audit import Audit, decision_of
+from wavelet.requests.container_request import About
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
-from wavelet.requests.request_cache import About
+from wavelet.requests.request import Options, Request
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""
@@ -119,18 +120,24 @@ class _WaveDoor:
         identity = _identity(request)
         asked, about = await self._submission(request, api)
         if isinstance(asked, WaveletError):
-            self._requests.refused(asked, about, identity)
+            self._requests.decisions.refused(asked, about, identity)
             raise asked
         refresh = _flag(request, "refresh")
         try:
-            record, state = await self._requests.submit(
-                asked.plan, identity, asked.inline, about, dry_run=asked.dry_run, refresh=refresh
+            status = await self._requests.submissions.submit(
+                Request.of(
+                    asked.plan,
+                    identity,
+                    about,
+                    inline=asked.inline,
+                    options=Options(dry_run=asked.dry_run, refresh=refresh),
+                )
             )
         except WaveletError as error:
             raise naming_option(error) from None
         if api == "v1":
-            return _json(answers.submitted_v1(record, self._authority))
-        return _json(answers.submitted(record, state, self._authority, dry_run=asked.dry_run))
+            return _json(answers.submitted_v1(status.request, self._authority))
+        return _json(answers.submitted(status.request, status.state, self._authority, dry_run=asked.dry_run))
 
     async def _submission(self, request: web.Request, api: Api) -> tuple[Submission | WaveletError, About]:
         """Return what is asked for, or why it is refused as it stands, and what is kept of the body."""
@@ -162,35 +169,37 @@ class _WaveDoor:
             return _decode(data, kind)
 
     async def describe_container(self, request: web.Request) -> web.Response:
-        return _json(answers.container(await self._requests.find(_token(request), _identity(request)), self._authority))
+        found = await self._requests.lookup.find(_token(request), _identity(request))
+        return _json(answers.container(found, self._authority))
 
     async def container_status(self, request: web.Request) -> web.Response:
-        record, state, seconds = await self._requests.status(_token(request), _identity(request))
+        status = await self._requests.tracker.status(_token(request), _identity(request))
         # Not request.host: without the header, that asks the DNS.
         host = request.headers.get("Host", self._authority)
-        return _json(answers.status(record, state, seconds, f"{request.scheme}://{host}"))
+        return _json(answers.status(status.request, status.state, status.seconds, f"{request.scheme}://{host}"))
 
     async def describe_token(self, request: web.Request) -> web.Response:
-        return _json(answers.token(await self._requests.find(_token(request), _identity(request)), self._authority))
+        found = await self._requests.lookup.find(_token(request), _identity(request))
+        return _json(answers.token(found, self._authority))
 
     async def evict_token(self, request: web.Request) -> web.Response:
-        await self._requests.evict(_token(request), _identity(request), door="v1")
+        await self._requests.evictions.evict(_token(request), _identity(request), door="v1")
         return web.Response()
 
     async def describe_build(self, request: web.Request) -> web.Response:
         build, token = _build(request)
-        _, state, seconds = await self._requests.status(token, _identity(request))
-        record = await self._requests.find(token, _identity(request))
-        return _json(answers.build(record, state, seconds, build, self._authority))
+        status = await self._requests.tracker.status(token, _identity(request))
+        found = await self._requests.lookup.find(token, _identity(request))
+        return _json(answers.build(found, status.state, status.seconds, build, self._authority))
 
     async def build_status(self, request: web.Request) -> web.Response:
         build, token = _build(request)
-        record, state, seconds = await self._requests.status(token, _identity(request))
-        return _json(answers.build_status(record, state, seconds, build))
+        status = await self._requests.tracker.status(token, _identity(request))
+        return _json(answers.build_status(status.request, status.state, status.seconds, build))
 
     async def build_log(self, request: web.Request) -> web.Response:
         _, token = _build(request)
-        log = await self._requests.log(token, _identity(request))
+        log = await self._requests.details.log(token, _identity(request))
         if not log:
             raise NotFound("there is no log: nothing was made for this request; its status has the reason of a failure")
         return _text(log)
@@ -201,17 +210,17 @@ class _WaveDoor:
         if form not in LOCK_FORMS:
             raise InvalidRequest(f"format: {form[:60]!r} is not one of {', '.join(LOCK_FORMS)}", field="format")
         platform = _single_platform(request.query.get("platform"))
-        return _text(await self._requests.lock(token, _identity(request), form, platform))
+        return _text(await self._requests.details.lock(token, _identity(request), form, platform))
 
     async def view_container(self, request: web.Request) -> web.Response:
-        record, state, _ = await self._requests.status(_token(request), _identity(request))
-        return _text(answers.page(record, state, self._authority))
+        status = await self._requests.tracker.status(_token(request), _identity(request))
+        return _text(answers.page(status.request, status.state, self._authority))
 
     async def view_build(self, request: web.Request) -> web.Response:
         build, token = _build(request)
-        record, state, _ = await self._requests.status(token, _identity(request))
-        log = await self._requests.log(token, _identity(request))
-        return _text(answers.build_page(record, state, self._authority, build, log))
+        status = await self._requests.tracker.status(token, _identity(request))
+        log = await self._requests.details.log(token, _identity(request))
+        return _text(answers.build_page(status.request, status.state, self._authority, build, log))
 
     async def inspect(self, request: web.Request) -> web.Response:
         body = await self._body(request, models.InspectBody)

@@ -26,7 +26,7 @@ from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.plan.names import path_of, served_as
 from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
 from wavelet.plan.source import FromRegistry
-from wavelet.requests.request_cache import About
+from wavelet.requests.container_request import About
 
 Api = Literal["v1", "v1alpha2", "grpc"]
 """`POST /container-token`, `POST /v1alpha2/container`, and `ContainerService/Resolve`."""

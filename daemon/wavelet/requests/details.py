@@ -1,0 +1,61 @@
+"""The log of a request, its exact packages, and all that it takes to ask for it again."""
+
+from __future__ import annotations
+
+from wavelet.cluster.records import Records
+from wavelet.errors import BlobNotFound, NotFound
+from wavelet.image.digest import Digest
+from wavelet.image.platform import Platform
+from wavelet.kinds.conda.locks.written import LockForm
+from wavelet.plan.identity import Identity
+from wavelet.plan.plan import INLINE, Plan, layers
+from wavelet.requests.container_request import notes_of
+from wavelet.requests.lookup import RequestLookup
+from wavelet.requests.naming import localised
+from wavelet.resolve.resolver import Resolver
+
+
+class RequestDetails:
+    """Tells of requests. Errors of all methods are those of `RequestLookup.visible`, and what they name."""
+
+    def __init__(self, lookup: RequestLookup, records: Records, resolver: Resolver) -> None:
+        self._lookup = lookup
+        self._records = records
+        self._resolver = resolver
+
+    async def asked(self, token: str, identity: Identity) -> tuple[Plan, dict[Digest, bytes]]:
+        """Return what a request asked for, with the bytes of its inline layers, so that it can be asked for again.
+
+        Raises:
+            BlobNotFound: its inline layers are no longer beside it.
+        """
+        plan = (await self._lookup.visible(token, identity)).request.plan
+        inline = {}
+        for layer in layers(plan):
+            if layer.location.startswith(INLINE):
+                content = await self._records.inline(token, layer.digest)
+                if content is None:
+                    raise BlobNotFound(
+                        f"the inline layer {layer.digest} is no longer beside its request; send it again"
+                    )
+                inline[layer.digest] = content
+        return localised(plan, ""), inline
+
+    async def log(self, token: str, identity: Identity) -> str:
+        """Return the notes on a request, and the log of what is, or was, made for it; empty if there is neither."""
+        request = (await self._lookup.visible(token, identity)).request
+        return notes_of(request) + self._resolver.log(request.plan, request.fixed)
+
+    async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str:
+        """Return the exact packages of a request as a lock file.
+
+        Raises:
+            NotFound: it has no packages, or they are not decided yet.
+            WaveletError: they cannot be had.
+        """
+        request = (await self._lookup.visible(token, identity)).request
+        owner = Identity.of(request.principal)
+        lock = await self._resolver.lock_file(request.fixed or request.plan, owner, form, platform)
+        if lock is None:
+            raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
+        return lock

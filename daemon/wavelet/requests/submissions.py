@@ -1,0 +1,149 @@
+"""The way of a request from the door to its name: rules, pin, name, and the start of what is left to do.
+
+An answer waits for the pin only, and not long: what is undecided then goes on by itself, and the status tells the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wavelet.errors import OurError, Stopping, UpstreamError, WaitExpired, WaveletError
+from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.plan.conda import FromConda, Package, Wheel
+from wavelet.plan.plan import INLINE, layers, parts
+from wavelet.requests.binding import NAME_WAIT, Bindings
+from wavelet.requests.container_request import SOLVED_ANEW, SOLVING_ANEW
+from wavelet.requests.decisions import Decisions
+from wavelet.requests.keeping import RequestKeeper
+from wavelet.requests.progress import Pending, Ready, State
+from wavelet.requests.request import Request
+from wavelet.requests.rules import Rewrite, apply_rules
+from wavelet.requests.tracking import Status
+from wavelet.resolve.job import Job, asking
+from wavelet.resolve.resolver import Resolver
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The work on one submission.
+
+    Attributes:
+        began: by the monotonic clock.
+        earlier: what its packages came to before they are solved for anew.
+        pinned: what it is pinned to, once that is known.
+        job: what is being done for it; `renewing` is the solve anew, which comes first.
+        failed: what has gone wrong and may pass.
+        ready: whether nothing is left to do.
+    """
+
+    request: Request
+    began: float
+    earlier: list[tuple[Package | Wheel, ...]]
+    pinned: Pinned | None = None
+    job: Job[Pinned] | None = None
+    renewing: Job[Pinned] | None = None
+    failed: WaveletError | None = None
+    ready: bool = False
+
+    @property
+    def has_packages(self) -> bool:
+        return any(isinstance(part, FromConda) for part in parts(self.request.effective))
+
+    @property
+    def unsolved(self) -> bool:
+        """Whether its packages are still being solved for anew."""
+        return self.has_packages and self.renewing is not None and not self.renewing.done
+
+    def left(self, wait: float) -> float:
+        """Return how many of `wait` seconds are left."""
+        return max(0.0, self.began + wait - time.monotonic())
+
+
+class Submissions:
+    """Takes requests in. `rules` are the site's."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rewrite],
+        resolver: Resolver,
+        keeper: RequestKeeper,
+        bindings: Bindings,
+        decisions: Decisions,
+    ) -> None:
+        self._rules = rules
+        self._resolver = resolver
+        self._keeper = keeper
+        self._bindings = bindings
+        self._decisions = decisions
+
+    async def submit(self, request: Request) -> Status:
+        """Name what is asked for, keep it, and start on it.
+
+        Raises:
+            CallerError: a definite no: no such image, refused, or layers that are not what the request says.
+        """
+        try:
+            request = apply_rules(self._rules, request)
+            with contextlib.ExitStack() as waits:
+                status = await self._submit(request, waits)
+        except WaveletError as error:
+            token = await self._keeper.token_if_refused(request)
+            self._decisions.refused(error, request.about, request.identity, token, request.effective)
+            raise
+        self._decisions.accepted(request, status.request, ready=isinstance(status.state, Ready))
+        return status
+
+    async def _submit(self, request: Request, waits: contextlib.ExitStack) -> Status:
+        plan, options = request.effective, request.options
+        began = time.monotonic()
+        attempt = _Attempt(request, began, self._resolver.latest_packages(plan) if options.refresh else [])
+        try:
+            with contextlib.suppress(TimeoutError), asking(keep=options.keep):
+                await self._work(attempt, waits)
+        except (UpstreamError, OurError) as error:
+            attempt.failed = None if isinstance(error, WaitExpired | Stopping) else error
+        if attempt.pinned is None and not attempt.unsolved:
+            attempt.pinned = self._resolver.fresh(plan, request.identity) or await self._bindings.pinned_soon(
+                plan, request.identity, attempt.job, attempt.began
+            )
+        return await self._kept(attempt)
+
+    async def _work(self, attempt: _Attempt, waits: contextlib.ExitStack) -> None:
+        """Pin what is asked for, and prepare it, as far as its answer waits for that; see `Submissions.submit`."""
+        request, options = attempt.request, attempt.request.options
+        plan, identity = request.effective, request.identity
+        await self._keeper.take_inline(request)
+        if options.refresh:
+            renewing = await self._resolver.pin(plan, identity, refresh=True)
+            attempt.renewing = waits.enter_context(renewing.waiting())
+            await attempt.renewing.result(attempt.left(max(options.wait, NAME_WAIT)))
+        # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
+        light = options.dry_run and all(layer.location == INLINE for layer in layers(plan))
+        begin = self._resolver.pin if light else self._resolver.prepare
+        attempt.pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
+        if attempt.pinned is None:
+            attempt.job = waits.enter_context((await begin(plan, identity)).waiting())
+            attempt.pinned = await attempt.job.result(attempt.left(options.wait))
+        attempt.ready = True
+
+    async def _kept(self, attempt: _Attempt) -> Status:
+        """Keep the request of an attempt under its name, and have what is left of its work go on."""
+        request, options, pinned = attempt.request, attempt.request.options, attempt.pinned
+        about, unsolved = request.about, attempt.unsolved
+        if unsolved or (attempt.earlier and pinned and self._resolver.latest_packages(pinned.plan) != attempt.earlier):
+            about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
+        anew = options.refresh and attempt.has_packages
+        cached = await self._keeper.keep(request, pinned, about, anew=anew)
+        if options.refresh:
+            cached.progress.forget()
+        done = attempt.ready and not options.dry_run
+        cached.progress.submitted(time.monotonic() - attempt.began if done else None, attempt.failed)
+        job = attempt.renewing if unsolved else attempt.job
+        with asking(keep=options.keep):
+            known = None if attempt.failed else pinned
+            await self._bindings.go_on(cached, job, known, dry_run=options.dry_run)
+        state: State = Ready() if attempt.ready else Pending()
+        return Status.of(cached, state if attempt.failed is None else cached.progress.failure(attempt.failed))

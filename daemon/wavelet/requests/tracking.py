@@ -1,0 +1,87 @@
+"""How far requests are: looked at, watched, and asked for anew. Who looks has the work begin where that is due.
+
+A node that has never seen a token (another one answered the POST, or this one has restarted) starts the work again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Self
+
+from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.plan.identity import Identity
+from wavelet.requests.binding import Bindings
+from wavelet.requests.container_request import ContainerRequest
+from wavelet.requests.lookup import RequestLookup
+from wavelet.requests.progress import State
+from wavelet.requests.request_cache import CachedRequest
+from wavelet.resolve.events import Event
+from wavelet.resolve.job import Job, asking
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A request and how far it is; `seconds` is for how long it has been worked on."""
+
+    request: ContainerRequest
+    state: State
+    seconds: float
+
+    @classmethod
+    def of(cls, cached: CachedRequest, state: State) -> Self:
+        """Return the status of a request that is in `state`."""
+        return cls(cached.request, state, cached.progress.seconds)
+
+
+class RequestTracker:
+    """Tells how far requests are."""
+
+    def __init__(self, lookup: RequestLookup, bindings: Bindings) -> None:
+        self._lookup = lookup
+        self._bindings = bindings
+
+    async def status(self, token: str, identity: Identity, *, keep: bool = True) -> Status:
+        """Return how far a request is; start the work if need be. `keep` is as `Options` has it.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+        """
+        cached = await self._lookup.visible(token, identity)
+        if cached.progress.is_unknown and self._bindings.prepared(cached.request):
+            cached.progress.pulled()  # of before a restart, or another node's: nothing is left to do
+        state = await cached.progress.state(self._beginner(cached, keep=keep))
+        if keep and cached.progress.job is not None:
+            cached.progress.job.keep()
+        return Status.of(cached, state)
+
+    async def ask_again(self, token: str, identity: Identity) -> Status:
+        """Ask anew for what a token stands for, if it is not ready. See `status` for the errors."""
+        cached = await self._lookup.visible(token, identity)
+        cached.progress.submitted(None)
+        return await self.status(token, identity)
+
+    async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
+        """Yield how the work for a request goes, from its start until it is ready; start it if need be.
+
+        Whoever watches waits for it: when the last one goes away, the work ends, unless somebody asked to keep it.
+        Close this at the end (`contextlib.aclosing`), or it counts as watching for a while longer.
+
+        Raises:
+            TokenNotFound: nobody has made it, or it has expired.
+            AccessRefused: it is another user's.
+            WaveletError: there will be no image, for this reason.
+        """
+        cached = await self._lookup.visible(token, identity)
+        async with contextlib.aclosing(cached.progress.watch(self._beginner(cached, keep=False))) as events:
+            async for event in events:
+                yield event
+
+    def _beginner(self, cached: CachedRequest, *, keep: bool) -> Callable[[], Awaitable[Job[Pinned]]]:
+        async def begin() -> Job[Pinned]:
+            with asking(keep=keep):
+                return await self._bindings.prepare(cached)
+
+        return begin
