@@ -26,6 +26,7 @@ class Flight(Generic[T]):
     Attributes:
         kept: whether it goes on when nobody waits any more.
         given_up: whether it was ended for nobody waited any more; asking again is a new attempt.
+        task: the run, once it has begun.
     """
 
     def __init__(self, work: Callable[[], Awaitable[T]], name: str, *, kept: bool = False) -> None:
@@ -36,19 +37,19 @@ class Flight(Generic[T]):
         self._work = work
         self._waiters = 0
         self._leave: Callable[[], None]
-        self._task: asyncio.Task[T]
+        self.task: asyncio.Task[T]
 
     def begin(self, leave: Callable[[], None]) -> asyncio.Task[T]:
         """Run the work; `leave` is called once nobody may join any more."""
         self._leave = leave
-        self._task = asyncio.create_task(_run(self._work), name=self._name)
-        self._task.add_done_callback(self._ended)
-        return self._task
+        self.task = asyncio.create_task(_run(self._work), name=self._name)
+        self.task.add_done_callback(self._ended)
+        return self.task
 
     @property
     def done(self) -> bool:
         """True when there is a result or an error."""
-        return self._task.done()
+        return self.task.done()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[Self]:
@@ -60,7 +61,7 @@ class Flight(Generic[T]):
             if self._waiters == 1 and not self.kept and not self.done:
                 self.given_up = True
                 self._leave()
-                self._task.cancel()
+                self.task.cancel()
             raise
         finally:
             self._waiters -= 1
@@ -68,7 +69,7 @@ class Flight(Generic[T]):
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, for at most `timeout` seconds; tell whether it was reached."""
         with self.waiting():
-            done, _ = await asyncio.wait({self._task}, timeout=timeout)
+            done, _ = await asyncio.wait({self.task}, timeout=timeout)
         return bool(done)
 
     def outcome(self) -> T:
@@ -80,12 +81,12 @@ class Flight(Generic[T]):
         """
         if self.given_up:
             raise WaitExpired("the work was given up, as nobody waited for it; ask again", retry_after=0.0)
-        if self._task.cancelled():
+        if self.task.cancelled():
             raise Stopping
-        error = self._task.exception()
+        error = self.task.exception()
         if error is not None:
             raise fresh_copy(error)
-        return self._task.result()
+        return self.task.result()
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._leave()
@@ -99,7 +100,7 @@ class Flights(Generic[K, F]):
 
     def __init__(self) -> None:
         self._running: dict[K, F] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         """Return how many run now."""
@@ -114,8 +115,8 @@ class Flights(Generic[K, F]):
         """Run a flight of which there is none yet."""
         self._running[key] = flight
         task = flight.begin(lambda: self._leave(key, flight))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         return flight
 
     def _leave(self, key: K, flight: F) -> None:
@@ -125,7 +126,7 @@ class Flights(Generic[K, F]):
 
     async def close(self) -> None:
         """End all that runs, and wait for it; whoever waits for one of them hears `Stopping`."""
-        tasks = list(self._tasks)
+        tasks = list(self.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

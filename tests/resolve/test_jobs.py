@@ -170,8 +170,9 @@ async def test_a_failure_that_nobody_waits_for_is_no_warning_but_stands(jobs: Jo
         jobs.join("make", "key", work, 5)
 
 
-async def test_the_number_of_remembered_failures_is_bounded(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_remembered_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED_FAILURES", 3)
+    jobs = Jobs()
     work = Work(ImageNotFound("x"))
     work.go_on.set()
     for key in range(5):

@@ -1,4 +1,4 @@
-"""Work that is shared: one job per key however many wait for it.
+"""Jobs: work in single flight, with progress that can be watched and failures that are remembered.
 
 A job that is *kept* belongs to nobody: a waiter that goes away stops nothing, and it ends by its own time limit. One
 that nobody has asked to keep (see `asking`) ends when the last waiter is cancelled; a wait that is over ends nothing. A
@@ -15,16 +15,16 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextvars import ContextVar
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, TypeVar
 
-import structlog
+from cachetools import TLRUCache
 
 from wavelet.defects import defect
-from wavelet.errors import Stopping, WaitExpired, WaveletError
+from wavelet.errors import WaitExpired, WaveletError, fresh_copy
 from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.metrics import JOBS, WAITS
+from wavelet.single_flight import Flight, Flights
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
 HELD = 1200.0
@@ -68,32 +68,17 @@ def take_part(job: Job[Any]) -> None:
         working.takes_part(job)
 
 
-class Job(Generic[T]):
+class Job(Flight[T]):
     """Running or finished work.
 
     Attributes:
         account: how far it is.
-        kept: whether it goes on when nobody waits any more.
-        given_up: whether it was ended for nobody waited any more; asking again is a new attempt.
     """
 
-    def __init__(self, give_up: Callable[[Job[T]], None]) -> None:
+    def __init__(self, work: Callable[[Job[T]], Awaitable[T]], name: str) -> None:
+        super().__init__(lambda: work(self), name)
         self.account = Account()
-        self.kept = self.given_up = False
-        self._give_up = give_up
-        self._waiters = 0
         self._parts: list[Job[Any]] = []
-        self._task: asyncio.Task[T]
-
-    def begin(self, task: asyncio.Task[T]) -> None:
-        """Have `task` do the work."""
-        self._task = task
-        task.add_done_callback(_consume)
-
-    @property
-    def done(self) -> bool:
-        """True when there is a result or an error."""
-        return self._task.done()
 
     def keep(self) -> None:
         """Go on whether or not anybody waits, with all that this work waits for."""
@@ -115,11 +100,11 @@ class Job(Generic[T]):
         Raises:
             WaitExpired: the wait ended first; the job goes on.
         """
-        with WAITS.time(), self.waiting():
-            done, _ = await asyncio.wait({self._task}, timeout=wait)
-        if not done:
+        with WAITS.time():
+            ended = await self.wait(wait)
+        if not ended:
             raise WaitExpired("this is still being worked on; ask again", retry_after=RETRY_AFTER)
-        return self._outcome()
+        return self.outcome()
 
     async def watch(self) -> AsyncGenerator[Event, None]:
         """Yield how the work goes, from its start to its end; whoever watches waits for it. Close it at the end.
@@ -132,10 +117,10 @@ class Job(Generic[T]):
             while not self.done:
                 for event in view.news():
                     yield event
-                await asyncio.wait({self._task}, timeout=LOOK)
+                await self.wait(LOOK)
         for event in view.news():
             yield event
-        self._outcome()
+        self.outcome()
 
     def when_ended(self, tell: Callable[[WaveletError | None], None]) -> None:
         """Have `tell` called once this has a result (with None) or has failed (with why), unless it was broken off."""
@@ -145,43 +130,22 @@ class Job(Generic[T]):
             if not task.cancelled() and (error is None or isinstance(error, WaveletError)):
                 tell(error)
 
-        self._task.add_done_callback(ended)
+        self.task.add_done_callback(ended)
 
     def forget(self) -> None:
         """Let go of how it went: whoever watches has it, and what lives longer may keep a finished job."""
         self.account = Account()
         self._parts.clear()
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[Self]:
-        """Count as one who waits: if that is cancelled inside, and nobody else waits or keeps this, it ends."""
-        self._waiters += 1
-        try:
-            yield self
-        except (asyncio.CancelledError, GeneratorExit):
-            if self._waiters == 1 and not self.kept and not self.done:
-                self.given_up = True
-                self._give_up(self)
-                self._task.cancel()
-            raise
-        finally:
-            self._waiters -= 1
-
-    def _outcome(self) -> T:
-        if self.given_up:
-            raise WaitExpired("the work was given up, as nobody waited for it; ask again", retry_after=0.0)
-        if self._task.cancelled():
-            raise Stopping
-        return self._task.result()
-
 
 class Jobs:
     """All jobs of a daemon."""
 
     def __init__(self) -> None:
-        self._running: dict[Hashable, Job[Any]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._failed: dict[Hashable, WaveletError] = {}
+        self._running: Flights[Hashable, Job[Any]] = Flights()
+        self._failed: TLRUCache[Hashable, WaveletError] = TLRUCache(
+            REMEMBERED_FAILURES, lambda _, error, __: error.stands_until, timer=_now
+        )
 
     def join(self, kind: str, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
         """Return the job of `kind` and `key`: the one that runs, or a new one of at most `limit` seconds.
@@ -190,13 +154,13 @@ class Jobs:
             WaveletError: the job has failed, lately enough for that to stand.
         """
         key = (kind, key)
-        job = self._running.get(key)
+        job: Job[T] | None = self._running.get(key)
         if job is not None:
             JOBS.labels(kind, "joined").inc()
         else:
             self._refuse(kind, key)
             JOBS.labels(kind, "started").inc()
-            job = self._start(key, work, limit)
+            job = self._running.begin(key, Job(lambda job: self._run(key, job, work, limit), f"job {key}"))
         asking = _WORKING.get()
         if asking is not None:
             asking.takes_part(job)
@@ -211,19 +175,8 @@ class Jobs:
     def _refuse(self, kind: str, key: Hashable) -> None:
         error = self._failed.get(key)
         if error is not None:
-            if time.monotonic() < error.stands_until:
-                JOBS.labels(kind, "remembered").inc()
-                raise error.with_traceback(None)
-            del self._failed[key]
-
-    def _start(self, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
-        job: Job[T] = Job(lambda job: self._leave(key, job))
-        task = asyncio.create_task(self._run(key, job, work, limit), name=f"job {key}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        job.begin(task)
-        self._running[key] = job
-        return job
+            JOBS.labels(kind, "remembered").inc()
+            raise fresh_copy(error)
 
     def __len__(self) -> int:
         """Return how many run now."""
@@ -241,34 +194,21 @@ class Jobs:
         except Exception as error:
             raise defect("a job failed by a defect", job=str(key)) from error
         finally:
-            self._leave(key, job)
             job.forget()
-
-    def _leave(self, key: Hashable, job: Job[Any]) -> None:
-        # A job that was given up may still be tidying up when the next attempt has taken its place.
-        if self._running.get(key) is job:
-            del self._running[key]
 
     def _remember(self, key: Hashable, error: WaveletError) -> WaveletError:
         if error.remembered:
-            now = time.monotonic()
             # Whoever has found out how long a failure stands has said so.
             if error.stands_until == 0.0:
-                error.stands_until = now + error.remembered
-            self._failed[key] = error
-            if len(self._failed) > REMEMBERED_FAILURES:
-                del self._failed[next(iter(self._failed))]
+                error.stands_until = _now() + error.remembered
+            # What is kept for a while does not keep what was at work when it happened.
+            self._failed[key] = fresh_copy(error).with_traceback(None)
         return error
 
     async def close(self) -> None:
         """End all jobs."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._running.close()
 
 
-def _consume(task: asyncio.Task[Any]) -> None:
-    # A failure that nobody waits for has been remembered; asyncio need not warn of it.
-    if not task.cancelled():
-        task.exception()
+def _now() -> float:
+    return time.monotonic()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+
+from cachetools import LRUCache
 
 from wavelet.errors import CallerError, DigestMismatch
 from wavelet.image.digest import Digest
@@ -45,7 +46,7 @@ class RequestLayerVerifier:
         self._fetcher = fetcher
         self._database = database
         self.inflated_limit = inflated_limit
-        self._recent: OrderedDict[tuple[str, Digest], tuple[Digest, int]] = OrderedDict()
+        self._recent: LRUCache[tuple[str, Digest], tuple[Digest, int]] = LRUCache(RECENT_LAYERS)
         # Threads of its own: a layer that inflates for a minute must not hold up what is hashed and written meanwhile.
         self._threads = ThreadPoolExecutor(INFLATING, "inflate")
 
@@ -128,8 +129,6 @@ class RequestLayerVerifier:
         origin = _source(layer).origin
         # Known at once; that it is written down can wait, for all that would be lost is having to look again.
         self._recent[origin, layer.digest] = layer.diff_id, size
-        if len(self._recent) > RECENT_LAYERS:
-            self._recent.popitem(last=False)
         row = (origin, layer.digest, layer.diff_id, size)
         self._database.write_later("INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?)", *row)
 

@@ -25,6 +25,7 @@ import structlog
 from wavelet.ages import is_within
 from wavelet.errors import Stopping
 from wavelet.image.digest import Digest
+from wavelet.single_flight import SingleFlight
 from wavelet.store.entries import Entries, Entry
 from wavelet.store.files import changed_at
 from wavelet.store.metrics import DAMAGED, SCRUBBED_BYTES
@@ -88,7 +89,8 @@ class Integrity:
         self._remove = remove
         self._threads = ThreadPoolExecutor(_COMPARING, "compare")
         self._scrubbing = ThreadPoolExecutor(1, "scrub", _be_nice)
-        self._running: dict[Digest, asyncio.Future[Compared | None]] = {}
+        # A thread that compares cannot be ended; whoever asks again meanwhile joins it.
+        self._comparing: SingleFlight[Digest, Compared | None] = SingleFlight("compare", keep=True)
         self._handed_out: OrderedDict[Digest, None] = OrderedDict()
         self._stopping = threading.Event()
 
@@ -99,12 +101,10 @@ class Integrity:
             Stopping: `close` was called.
         """
         entry = self._entries[digest]
-        running = self._running.get(digest)
-        if running is None:
-            work = functools.partial(self._compare, self._path_of(digest), digest)
-            running = self._running[digest] = asyncio.get_running_loop().run_in_executor(self._threads, work)
-            running.add_done_callback(lambda _: self._running.pop(digest, None))
-        await self._judge(digest, entry, await asyncio.shield(running), "use")
+        work = functools.partial(self._compare, self._path_of(digest), digest)
+        loop = asyncio.get_running_loop()
+        found = await self._comparing.run(digest, lambda: loop.run_in_executor(self._threads, work))
+        await self._judge(digest, entry, found, "use")
 
     async def scrub(self, digest: Digest) -> None:
         """Do the same at leisure."""
