@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import msgspec
+from cachetools import LRUCache
 
 from wavelet.errors import OurError, WaveletError
 from wavelet.store.database import Database
@@ -111,7 +111,7 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lately: OrderedDict[tuple[str, int], Entry] = OrderedDict()
+        self._lately: LRUCache[tuple[str, int], Entry] = LRUCache(LATELY_HELD)
 
     def outcome(self, token: str) -> Outcome | None:
         """Return how far a request has come."""
@@ -139,8 +139,6 @@ class History:
         if lately is not None and 0 <= entry.at - lately.at < GRAIN and _is_same(entry, lately):
             return True
         self._lately[entry.token, uid] = entry
-        if len(self._lately) > LATELY_HELD:
-            self._lately.popitem(last=False)
         return False
 
     def entries(self, uid: int | None, *, everybody: bool, limit: int) -> Iterator[Told]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from cachetools import FIFOCache, LRUCache
 
 from wavelet.ages import is_within
 from wavelet.image.digest import Digest
@@ -44,9 +45,9 @@ class ServedImages:
         self._database = database
         self._memo = memo
         self.retention = retention
-        self._hot: OrderedDict[str, dict[str, float]] = OrderedDict()
-        self._latest: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
-        self._hot_tags: OrderedDict[str, dict[str, tuple[str, float]]] = OrderedDict()
+        self._hot: LRUCache[str, dict[str, float]] = LRUCache(NAMES_IN_MEMORY)
+        self._latest: FIFOCache[tuple[str, str], tuple[float, str]] = FIFOCache(LATEST_ANSWERS)
+        self._hot_tags: LRUCache[str, dict[str, tuple[str, float]]] = LRUCache(NAMES_IN_MEMORY)
 
     def put(self, name: str, key: str, reference: str = "") -> None:
         """Remember that `name` has answered the image with `key`, when `reference` was pulled (without authority)."""
@@ -57,8 +58,6 @@ class ServedImages:
             if reference:
                 self._database.write_later("INSERT OR REPLACE INTO pulled VALUES (?, ?, ?)", name, key, reference)
             self._latest[name, key] = now, reference
-            if len(self._latest) > LATEST_ANSWERS:
-                self._latest.popitem(last=False)
             keys.pop(key, None)  # the latest is kept last
             keys[key] = now
             if len(keys) > IMAGES_OF_A_NAME:
@@ -97,7 +96,7 @@ class ServedImages:
             now - self.retention,
             now,
         )
-        known = {(name, key): (at, reference) for name, key, at, reference in rows} | self._latest
+        known = {(name, key): (at, reference) for name, key, at, reference in rows} | dict(self._latest)
         for (name, key), (at, reference) in sorted(known.items(), key=lambda item: -item[1][0]):
             image = self._memo.peek(key) if at <= now else None
             if image is not None:
@@ -143,8 +142,6 @@ class ServedImages:
             sql = "SELECT tag, key, at FROM tags WHERE name = ? ORDER BY at DESC LIMIT ?"
             tags = {tag: (key, at) for tag, key, at in self._database.read(sql, name, IMAGES_OF_A_NAME)}
             self._hot_tags[name] = tags
-            if len(self._hot_tags) > NAMES_IN_MEMORY:
-                self._hot_tags.popitem(last=False)
         return tags
 
     def _keys(self, name: str) -> dict[str, float]:
@@ -153,8 +150,4 @@ class ServedImages:
             sql = "SELECT key, at FROM answers WHERE name = ? ORDER BY at DESC LIMIT ?"
             keys = dict(reversed(self._database.read(sql, name, IMAGES_OF_A_NAME)))
             self._hot[name] = keys
-            if len(self._hot) > NAMES_IN_MEMORY:
-                self._hot.popitem(last=False)
-        else:
-            self._hot.move_to_end(name)
         return keys

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from cachetools import LRUCache
 
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable, WaveletError
 from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
@@ -109,7 +110,7 @@ class RegistryService:
         self._site = site
         self._patience = patience
         self.lease = lease
-        self._referrers: OrderedDict[tuple[str, Digest], Repository] = OrderedDict()
+        self._referrers: LRUCache[tuple[str, Digest], Repository] = LRUCache(REFERRERS_REMEMBERED)
 
     async def open(self, name: TokenName | CondaName | UpstreamName, caller: Caller) -> Scope:
         """Return what `name` opens to `caller`.
@@ -325,5 +326,3 @@ class RegistryService:
         # What a name has told of, it hands out; after a restart a client has to ask for the list again.
         for descriptor in found:
             self._referrers[scope.name, Digest(descriptor["digest"])] = repository
-            if len(self._referrers) > REFERRERS_REMEMBERED:
-                self._referrers.popitem(last=False)

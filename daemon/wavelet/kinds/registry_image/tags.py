@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
+from cachetools import LRUCache
 
 from wavelet.ages import is_within
 from wavelet.config import Alias
@@ -79,7 +80,7 @@ class Pinner:
         self.aliases = tuple(aliases)
         self.tag_ttl = tag_ttl
         self.grace = grace
-        self._lately: dict[tuple[FromRegistry, Principal], tuple[Pinned, float]] = {}
+        self._lately: LRUCache[tuple[FromRegistry, Principal], tuple[Pinned, float]] = LRUCache(LATELY_HELD)
         self._known: dict[tuple[Reference, Principal], _Pin] = {}
         self._doubted: dict[Reference, _Doubt] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
@@ -123,8 +124,6 @@ class Pinner:
             return lately[0]
         pinned = self._all_fresh(plan, identity)
         if pinned is not None:
-            if len(self._lately) >= LATELY_HELD:
-                self._lately.clear()
             self._lately[key] = pinned, time.monotonic() + min(LATELY, self.tag_ttl)
         return pinned
 
