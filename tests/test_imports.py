@@ -77,9 +77,12 @@ PURE_LIBRARIES = {
 
 PURE_PARTS = (
     "kinds.conda.model",
-    "kinds.conda.locks.explicit",
+    "kinds.conda.locks.read_conda_lock",
+    "kinds.conda.locks.read_explicit",
+    "kinds.conda.locks.read_pixi_lock",
+    "kinds.conda.locks.unchecked",
     "kinds.conda.locks.foreign",
-    "kinds.conda.locks.lock_files",
+    "kinds.conda.locks.locked",
 )
 """Parts of rooms that do no I/O either."""
 

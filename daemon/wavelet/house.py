@@ -38,8 +38,8 @@ from wavelet.host import liveness
 from wavelet.kinds.conda.channels import index_files
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.channels.relay import Relay
-from wavelet.kinds.conda.locks import locks
-from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.locks import shared_locks
+from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.pip import config as pip_config
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
@@ -102,7 +102,7 @@ _ROOMS = (
     archives,
     journal,
     index_files,
-    locks,
+    shared_locks,
     liveness,
 )
 SCHEMA = "".join(room.SCHEMA for room in _ROOMS)

@@ -16,8 +16,8 @@ from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.locks import locks
-from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.locks import shared_locks
+from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.plan import canonical
 from wavelet.plan.conda import FromConda, FromLock
 from wavelet.store.database import Database
@@ -88,7 +88,7 @@ def asked_and_locked() -> tuple[FromConda, FromLock]:
 @pytest.fixture
 def known(claims: DirectoryClaims, tmp_path: Path) -> Locks:
     """The locks of a node that has none of its own."""
-    return Locks(Database(tmp_path / "node.db", locks.SCHEMA, synchronous="NORMAL"), claims, WEEK, Clock())
+    return Locks(Database(tmp_path / "node.db", shared_locks.SCHEMA, synchronous="NORMAL"), claims, WEEK, Clock())
 
 
 async def test_locks_and_what_scripts_made_are_shared_with_version_1(
@@ -96,8 +96,8 @@ async def test_locks_and_what_scripts_made_are_shared_with_version_1(
 ) -> None:
     asked, locked = asked_and_locked()
     before = contents(shared)
-    assert await known.standing(asked) == locked
-    assert await known.is_proved(locked)
+    assert await known.shared(asked) == locked
+    assert await known.was_built(locked)
     made = b"what a script made"
     assert await claims.fetch(Digest.of(made), tmp_path / "blob") == len(made)
     assert contents(shared) == before

@@ -98,10 +98,10 @@ class Conda:
     def latest(self, leaf: FromConda) -> FromLock | None:
         return self.locks.get(leaf)
 
-    async def prove(self, lock: FromLock) -> None:
+    async def mark_built(self, lock: FromLock) -> None:
         pass
 
-    async def is_proved(self, lock: FromLock) -> bool:
+    async def was_built(self, lock: FromLock) -> bool:
         return False
 
 

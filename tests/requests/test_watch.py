@@ -204,11 +204,11 @@ async def test_advice_is_what_its_reader_can_follow(node: Node, registry: Regist
     async def gone(_plan: object, _work: object) -> Image:
         raise UpstreamBroken("the archive is another one than the lock says")
 
-    async def is_proved(_lock: object) -> bool:
+    async def was_built(_lock: object) -> bool:
         return True
 
     node.makers[FromLock] = gone
-    node.conda.is_proved = is_proved  # type: ignore[method-assign]
+    node.conda.was_built = was_built  # type: ignore[method-assign]
     node.conda.go_on.set()
     request = (await node.ask(asked(registry, "a"), wait=5.0)).request
     state = (await node.requests.tracker.status(request.token, NOBODY)).state

@@ -21,7 +21,7 @@ from wavelet.image.platform import Platform
 from wavelet.kinds.conda.channels import site as channel_site
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.channels.relay import Relay
-from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver

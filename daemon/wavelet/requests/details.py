@@ -6,7 +6,7 @@ from wavelet.cluster.records import Records
 from wavelet.errors import BlobNotFound, NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.locks.written import LockForm
+from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.plan.identity import Identity
 from wavelet.plan.plan import INLINE, Plan, layers
 from wavelet.requests.container_request import notes_of

@@ -111,11 +111,11 @@ class Pins:
     async def prove(self, pinned: Pinned) -> None:
         """Note, for all nodes, that an image was made of the plan's locks: they are never replaced unasked."""
         for lock in _locks(pinned):
-            await self._conda.prove(lock)
+            await self._conda.mark_built(lock)
 
     async def is_proved(self, pinned: Pinned) -> bool:
         """Tell whether any node has made an image of all of the plan's locks."""
-        return all([await self._conda.is_proved(lock) for lock in _locks(pinned)])
+        return all([await self._conda.was_built(lock) for lock in _locks(pinned)])
 
 
 def is_built(pinned: Pinned) -> bool:

@@ -20,7 +20,7 @@ from wavelet.gather_all import gather_all
 from wavelet.image.image import Content, Image
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Repository
-from wavelet.kinds.conda.locks.written import LockForm, written
+from wavelet.kinds.conda.locks.write import LockForm, write_lock
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.registry_image.tags import Pinned, Pinner
 from wavelet.plan.canonical import key as key_of
@@ -345,7 +345,7 @@ class Resolver:
             return None
         work = ResolverWork(self, self._tools, key_of(locks[0]), identity, False, _unread)
         try:
-            return await written(locks[0], form, work)
+            return await write_lock(locks[0], form, work)
         finally:
             work.close()
 

@@ -12,8 +12,10 @@ import pytest
 
 from wavelet.archive.gzip_members import Fragment
 from wavelet.image.digest import Digest
+from wavelet.image.image import Content, MadeBy
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.conda.compose.parts import Part
 from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.plan.conda import FromLock, Package, Wheel
 from wavelet.plan.source import FromRegistry
@@ -78,3 +80,16 @@ def lock_of(packages: list[Package], wheels: tuple[Wheel, ...] = ()) -> FromLock
     """Return the plan of an image of these packages."""
     base = FromRegistry(Reference.parse("quay.io/lab/base").at(Digest.of(b"base")), AMD64)
     return FromLock(tuple(sorted(packages)), wheels, AMD64, base)
+
+
+def part(of: Package | Wheel, **members: object) -> Part:
+    """Return a package or wheel with a document such as its layer would have."""
+    info = LayerInfo(
+        kind="package",
+        digest=Digest.of(of.url.encode()),
+        size=1,
+        diff_id=Digest.of(b""),
+        fragment=Fragment(0, 0, 0),
+        **members,  # type: ignore[arg-type]
+    )
+    return Part(of, info, Content(info.descriptor, MadeBy("x")))

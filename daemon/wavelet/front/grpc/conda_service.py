@@ -8,7 +8,7 @@ from wavelet.front.grpc.bodies import packages_plan
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.locks.written import LockForm
+from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.conda_pb2_grpc import CondaServiceServicer
 

@@ -20,7 +20,7 @@ from wavelet.front.wave.options import naming_option
 from wavelet.front.wave.translate import Api, Submission, about_of, named_in, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
-from wavelet.kinds.conda.locks.written import LOCK_FORMS
+from wavelet.kinds.conda.locks.write import LOCK_FORMS
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length

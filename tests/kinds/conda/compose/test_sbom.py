@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import json
 
-from locked import entry, locks
+from locked import entry, locks, part
 
-from wavelet.archive.gzip_members import Fragment
 from wavelet.image.digest import Digest
-from wavelet.image.image import Content, MadeBy
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Manifest, parse_document
 from wavelet.kinds.conda.compose import bill, sbom
-from wavelet.kinds.conda.compose.parts import Part
-from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.plan.conda import Package, Wheel
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/Tool-1!1.0-h0_0.conda", "ab" * 32, None, None)
 OLD = Package.of("https://c.test/lab/noarch/zlib-1.2-0.tar.bz2", "cd" * 32, None, None)
 WHEEL = Wheel("https://files.test/My_Tool-1.0%2Blocal-py3-none-any.whl", "ef" * 32)
 NEEDED = Wheel("https://files.test/typing_extensions-4-py3-none-any.whl", "01" * 32)
-
-
-def part(of: Package | Wheel, **members: object) -> Part:
-    info = LayerInfo(
-        kind="package",
-        digest=Digest.of(of.url.encode()),
-        size=1,
-        diff_id=Digest.of(b""),
-        fragment=Fragment(0, 0, 0),
-        **members,  # type: ignore[arg-type]
-    )
-    return Part(of, info, Content(info.descriptor, MadeBy("x")))
 
 
 def document() -> dict[str, object]:

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from locked import AMD64, CHANNELS, entry, lock_of, locks
-from test_sbom import part
+from locked import AMD64, CHANNELS, entry, lock_of, locks, part
 
 from wavelet.kinds.conda.compose import meta
-from wavelet.kinds.conda.locks import lockfiles
+from wavelet.kinds.conda.locks.write import conda_lock, pixi_lock
 from wavelet.kinds.conda.model.environment import read_environment
 from wavelet.plan import canonical
 from wavelet.plan.conda import FromLock, Package, Wheel
@@ -43,7 +42,7 @@ def test_rattler_reads_pixi_lock(tmp_path: Path, name: str) -> None:
     entries = locked(name)
     plan = lock_of([of for of, _ in entries if isinstance(of, Package)], (WHEEL,))
     file = tmp_path / "pixi.lock"
-    file.write_text(lockfiles.pixi_lock(plan, entries))
+    file.write_text(pixi_lock(plan, entries))
     done = subprocess.run([sys.executable, "-c", READ, file], check=False, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     channels, packages = json.loads(done.stdout)
@@ -59,7 +58,7 @@ def explicit(plan: FromLock, _: Any) -> str:
     return meta.explicit(plan.packages, "linux-64", plan.wheels)
 
 
-@pytest.mark.parametrize("write", [lockfiles.pixi_lock, lockfiles.conda_lock, explicit])
+@pytest.mark.parametrize("write", [pixi_lock, conda_lock, explicit])
 @pytest.mark.parametrize("wheels", [(), (WHEEL,), tuple(sorted((WHEEL, FILE_WHEEL)))])
 def test_we_read_what_we_write(write: Any, wheels: tuple[Wheel, ...]) -> None:
     """Fault E2: the default form of a lock kept wheels in comments, which its own reader dropped."""
@@ -75,7 +74,7 @@ def test_we_read_what_we_write(write: Any, wheels: tuple[Wheel, ...]) -> None:
 def test_conda_lock_has_what_its_schema_wants() -> None:
     entries = locked("fastqc.linux-64")
     plan = lock_of([of for of, _ in entries if isinstance(of, Package)], (WHEEL,))
-    document = yaml.safe_load(lockfiles.conda_lock(plan, entries))
+    document = yaml.safe_load(conda_lock(plan, entries))
     assert document["version"] == 1
     assert document["metadata"]["platforms"] == ["linux-64"]
     assert {c["url"] for c in document["metadata"]["channels"]} == {f"{CHANNELS}/conda-forge", f"{CHANNELS}/bioconda"}
@@ -90,6 +89,6 @@ def test_conda_lock_has_what_its_schema_wants() -> None:
 def test_the_same_lock_gives_the_same_files() -> None:
     entries = locked("fastqc.linux-64")
     plan = lock_of([of for of, _ in entries if isinstance(of, Package)], (WHEEL,))
-    for write in (lockfiles.pixi_lock, lockfiles.conda_lock):
+    for write in (pixi_lock, conda_lock):
         assert write(plan, entries) == write(plan, entries)
         assert "&id" not in write(plan, entries)

@@ -37,8 +37,8 @@ from wavelet.image.reference import Reference
 from wavelet.kinds.conda.channels import relay
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.channels.relay import Relay
-from wavelet.kinds.conda.locks import lock_file, locks
-from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.locks import fetch, shared_locks
+from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.environment import Environment
 from wavelet.kinds.conda.pip.urls import FetchedWheel
 from wavelet.kinds.conda.solve import pinner
@@ -114,7 +114,7 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             node = Node()
             settings = msgspec.convert({"conda": {"channel_alias": channel_server.url, **conda}}, Settings)
             channels = await stack.enter_async_context(Channels(settings))
-            schema = content.SCHEMA + relay.SCHEMA + locks.SCHEMA
+            schema = content.SCHEMA + relay.SCHEMA + shared_locks.SCHEMA
             database = Database(directory / "node.db", schema, synchronous="NORMAL")
             stack.callback(database.close)
             store = ContentStore(directory, database, 1 << 30)
@@ -342,7 +342,7 @@ async def test_two_nodes_agree_while_the_channel_moves(
     assert versions(await two.pin(asked("moves", "bwa")))["moves"] == "2.0"
     refreshed = await two.pin(leaf, refresh=True)
     assert versions(refreshed) == {"moves": "2.0"}
-    one.now += locks.CERTAIN + 1
+    one.now += shared_locks.CACHED_SECONDS + 1
     assert await one.pin(leaf) == refreshed
 
 
@@ -359,8 +359,8 @@ async def test_images_of_few_layers_are_of_the_lock_that_those_of_many_are_of(
     assert few == replace(many, layers="few")
     assert two.pinner.fresh(leaf) == replace(few, base=UBUNTU)
     assert two.pinner.fresh(asked("moves")) == replace(many, base=UBUNTU)
-    await one.pinner.prove(many)
-    assert await two.pinner.is_proved(few)
+    await one.pinner.mark_built(many)
+    assert await two.pinner.was_built(few)
 
 
 async def test_a_lock_is_at_hand_without_a_question(node: Start, channel_server: ChannelServer) -> None:
@@ -371,7 +371,7 @@ async def test_a_lock_is_at_hand_without_a_question(node: Start, channel_server:
     assert one.pinner.fresh(leaf) == replace(lock, base=UBUNTU)
     assert one.libc_asked == 1
     channel_server.off()
-    one.now += locks.CERTAIN + 1
+    one.now += shared_locks.CACHED_SECONDS + 1
     assert one.pinner.fresh(leaf) is None  # another node may have refreshed it
     assert await one.pin(leaf) == lock
     assert one.pinner.fresh(leaf) is not None
@@ -392,7 +392,7 @@ async def test_a_nodes_own_lock_stands_in_for_the_shared_place(
 ) -> None:
     one = await node()
     lock = await one.pin(asked("bwa"))
-    one.now += locks.CERTAIN + 1
+    one.now += shared_locks.CACHED_SECONDS + 1
 
     async def gone(key: str) -> bytes | None:
         raise OurError("the directory does not answer")
@@ -407,7 +407,7 @@ async def test_a_lock_that_was_lost_is_shared_again(node: Start, channel_server:
     lock = await one.pin(asked("bwa"))
     for file in (tmp_path / "shared" / "claims").glob("*/*"):
         file.unlink()
-    one.now += locks.CERTAIN + 1
+    one.now += shared_locks.CACHED_SECONDS + 1
     assert await one.pin(asked("bwa")) == lock
     channel_server.off()
     assert await two.pin(asked("bwa")) == lock
@@ -443,7 +443,7 @@ async def test_a_name_is_solved_anew_by_age(
         await other.pin(asked("samtools", renewed=True))
     channel_server.on()
     assert versions(await one.pin(leaf)) == {"moves": "2.0"}
-    other.now += locks.CERTAIN + 1
+    other.now += shared_locks.CACHED_SECONDS + 1
     assert versions(await other.pin(leaf)) == {"moves": "2.0"}
 
 
@@ -477,7 +477,7 @@ async def test_without_a_lock_a_dead_channel_is_the_upstreams_fault(node: Start,
 async def test_old_locks_are_forgotten(node: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await node()
     await one.pin(asked("bwa"))
-    one.now += locks.KEPT + 1
+    one.now += shared_locks.KEPT + 1
     one.pinner.expire()
     monkeypatch.setattr(one.claims, "claimed", _nothing)
     again = await node()
@@ -569,9 +569,9 @@ async def test_a_lock_file_at_a_url(node: Start, channel_server: ChannelServer, 
 
 def test_pip_is_added_for_a_file_at_a_url_as_for_one_inline() -> None:
     wanted = asked(lock_location="https://x.example/environment.yml")
-    assert "pip" in lock_file._joined(wanted, Environment(("python",), pip=("six",))).specs
-    assert "pip==24" in lock_file._joined(wanted, Environment(("pip==24",), pip=("six",))).specs
-    assert "pip" not in lock_file._joined(wanted, Environment(("pip==24",), pip=("six",))).specs
+    assert "pip" in fetch._joined(wanted, Environment(("python",), pip=("six",))).specs
+    assert "pip==24" in fetch._joined(wanted, Environment(("pip==24",), pip=("six",))).specs
+    assert "pip" not in fetch._joined(wanted, Environment(("pip==24",), pip=("six",))).specs
 
 
 async def test_what_is_no_lock_file(
@@ -588,7 +588,7 @@ async def test_what_is_no_lock_file(
         await one.pin(asked(lock_location=f"{channel_server.url}/files/binary.lock"))
     with pytest.raises(InvalidRequest, match="is not an http or https URL"):
         await one.pin(asked(lock_location=(files / "binary.lock").as_uri()))
-    monkeypatch.setattr(lock_file, "SIZE_LIMIT", 1000)
+    monkeypatch.setattr(fetch, "SIZE_LIMIT", 1000)
     (files / "large.lock").write_text("#" * 2000)
     with pytest.raises(TooLarge):
         await one.pin(asked(lock_location=f"{channel_server.url}/files/large.lock"))

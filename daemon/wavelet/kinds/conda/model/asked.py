@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
-from wavelet.kinds.conda.locks.lock_files import Locked
+from wavelet.kinds.conda.locks.locked import Locked
 from wavelet.kinds.conda.model.environment import Environment
 from wavelet.kinds.conda.model.specs import name_of, normal_channel, normal_spec
 from wavelet.plan.conda import FromConda, Layers

@@ -2,7 +2,7 @@
 
 environment YAML       `channels`, `dependencies`, a section for pip, `variables`
 @EXPLICIT              the URLs of packages, with `#<md5>` or `#sha256:<sha256>`
-conda-lock, pixi       lock files (`kinds/conda/locks/lock_files.py`)
+conda-lock, pixi       lock files (`kinds/conda/locks/`)
 list                   one spec a line, as `conda install --file` reads it, or `conda list --export` writes it
 
 An `@EXPLICIT` line makes a list of URLs, a key in the first line an environment in YAML or a lock; all else is a list
@@ -20,15 +20,13 @@ from typing import Any
 from wavelet.bounded_yaml import TEXT_LIMIT, read_yaml
 from wavelet.errors import TooLarge
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.locks.explicit import explicit_package, of_packages, read_explicit
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_document, refuse_foreign_entry, refuse_foreign_list
-from wavelet.kinds.conda.locks.lock_files import (
-    Locked,
-    LockFile,
-    is_conda_lock,
+from wavelet.kinds.conda.locks.locked import Locked, LockFile
+from wavelet.kinds.conda.locks.read_conda_lock import is_conda_lock, read_conda_lock
+from wavelet.kinds.conda.locks.read_explicit import explicit_package, of_packages, read_explicit
+from wavelet.kinds.conda.locks.read_pixi_lock import (
     is_flat_pixi_lock,
     is_pixi_lock,
-    read_conda_lock,
     read_flat_pixi_lock,
     read_pixi_lock,
 )

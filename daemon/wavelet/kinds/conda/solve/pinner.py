@@ -23,8 +23,8 @@ from wavelet.errors import (
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.channels.relay import Relay
-from wavelet.kinds.conda.locks.lock_file import Location, with_lock_file
-from wavelet.kinds.conda.locks.locks import Locks
+from wavelet.kinds.conda.locks.fetch import Location, with_lock_file
+from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
 from wavelet.kinds.conda.pip import requirements as pip
 from wavelet.kinds.conda.pip.urls import Fetch
@@ -116,20 +116,20 @@ class CondaPinner:
 
     def fresh(self, leaf: FromConda) -> FromLock | None:
         """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
-        lock = self._locks.certain(leaf)
+        lock = self._locks.cached(leaf)
         return None if lock is None else replace(lock, base=leaf.base, layers=leaf.layers)
 
     def latest(self, leaf: FromConda) -> FromLock | None:
         """Return the lock that this node knows last, for those who want to see it."""
         return self._locks.latest(leaf)
 
-    async def prove(self, lock: FromLock) -> None:
+    async def mark_built(self, lock: FromLock) -> None:
         """Note for all nodes that an image was made of a lock."""
-        await self._locks.prove(lock)
+        await self._locks.mark_built(lock)
 
-    async def is_proved(self, lock: FromLock) -> bool:
+    async def was_built(self, lock: FromLock) -> bool:
         """Tell whether any node has made an image of a lock."""
-        return await self._locks.is_proved(lock)
+        return await self._locks.was_built(lock)
 
     async def pin(
         self,
@@ -153,11 +153,11 @@ class CondaPinner:
             Unsolvable, InvalidRequest, NotFound, AccessRefused: the request has to change.
             UpstreamError: a channel does not do its part, and no earlier lock stands in.
         """
-        standing = None if refresh else await self._locks.standing(leaf)
-        if standing is not None:
-            self._check(standing.packages, standing.wheels)
-            report(f"the lock of the first request stands: {_content(standing.packages, standing.wheels)}")
-            return replace(standing, base=base, layers=leaf.layers)
+        shared = None if refresh else await self._locks.shared(leaf)
+        if shared is not None:
+            self._check(shared.packages, shared.wheels)
+            report(f"the lock of the first request stands: {_content(shared.packages, shared.wheels)}")
+            return replace(shared, base=base, layers=leaf.layers)
         try:
             lock = await self._made(_Job(leaf, base, libc, report, refresh))
         except UpstreamError as error:

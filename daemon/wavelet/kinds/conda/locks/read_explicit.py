@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from wavelet.kinds.conda.locks.lock_files import Locked, locked_package, locked_wheel
+from wavelet.kinds.conda.locks.locked import Locked, locked_package, locked_wheel
 from wavelet.kinds.conda.model.specs import wrong
 from wavelet.plan.conda import Package, Wheel
 

@@ -1,4 +1,4 @@
-"""A lock file that a request names by its URL: fetched when it is pinned, and read for one platform."""
+"""Fetching of a lock file that a request names by its URL: when it is pinned, and read for one platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks as they are remembered: in this node's database, and under keys that all nodes share.
+"""The locks that stand for all nodes: under keys that they share, and as this node's database remembers them.
 
 The first lock of a request is everybody's until somebody asks to refresh it. The node's own copy answers at once for a
 while, and stands in where the shared place cannot be asked.
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS conda_locks (key TEXT PRIMARY KEY, family TEXT, lock 
 CREATE INDEX IF NOT EXISTS conda_locks_family ON conda_locks (family, at);
 """
 
-CERTAIN = 60.0
+CACHED_SECONDS = 60.0
 """Seconds for which a lock is taken for the shared one without a look: another node may have refreshed it."""
 
 KEPT = 180 * 86400.0
@@ -55,9 +55,9 @@ class Locks:
         self.renew_after = renew_after
         self._clock = clock
         self._held: dict[str, tuple[FromLock, float]] = {}
-        self._proved: set[str] = set()
+        self._built: set[str] = set()
 
-    def certain(self, leaf: FromConda) -> FromLock | None:
+    def cached(self, leaf: FromConda) -> FromLock | None:
         """Return the lock if nobody has to be asked for it."""
         key = self._key(leaf)
         held = self._held.get(key)
@@ -68,13 +68,13 @@ class Locks:
                 return None
             held = self._hold(key, lock, rows[0][1])
         lock, at = held
-        return lock if at <= self._clock() < at + CERTAIN else None
+        return lock if at <= self._clock() < at + CACHED_SECONDS else None
 
     def latest(self, leaf: FromConda) -> FromLock | None:
         """Return the lock that this node knows last, whether it still stands or not."""
         return self._own("key", self._key(leaf))
 
-    async def standing(self, leaf: FromConda) -> FromLock | None:
+    async def shared(self, leaf: FromConda) -> FromLock | None:
         """Return the lock that all nodes share."""
         key = self._key(leaf)
         try:
@@ -93,13 +93,13 @@ class Locks:
         key = self._key(leaf)
         data = canonical.encode(replace(lock, base=leaf.base, layers="many"))
         said = await self._claims.claim(key, data, replace=refresh)
-        standing = _decoded(said)
-        if standing is None and not _is_newer(said):  # damaged
-            standing = _decoded(await self._claims.claim(key, data, replace=True))
-        return self._remember(leaf, standing or lock)
+        shared = _decoded(said)
+        if shared is None and not _is_newer(said):  # damaged
+            shared = _decoded(await self._claims.claim(key, data, replace=True))
+        return self._remember(leaf, shared or lock)
 
     async def earlier(self, leaf: FromConda) -> FromLock | None:
-        """Return the lock of an earlier time, where the request's lock is renewed by age; for a while it is certain."""
+        """Return the lock of an earlier time, where the request's lock is renewed by age; for a while it is cached."""
         if not leaf.renewed:
             return None
         lock = self._own("family", _family(leaf))
@@ -112,19 +112,19 @@ class Locks:
             self._hold(self._key(leaf), lock, self._clock())
         return lock
 
-    async def prove(self, lock: FromLock) -> None:
+    async def mark_built(self, lock: FromLock) -> None:
         """Note for all nodes that an image was made of a lock's packages, on whatever base."""
-        proof = _proof(lock)
-        if proof not in self._proved:
-            await self._claims.claim(proof, b"made")
-            if len(self._proved) >= _HELD:
-                self._proved.clear()
-            self._proved.add(proof)
+        key = _built_key(lock)
+        if key not in self._built:
+            await self._claims.claim(key, b"made")
+            if len(self._built) >= _HELD:
+                self._built.clear()
+            self._built.add(key)
 
-    async def is_proved(self, lock: FromLock) -> bool:
+    async def was_built(self, lock: FromLock) -> bool:
         """Tell whether any node has noted that."""
-        proof = _proof(lock)
-        return proof in self._proved or await self._claims.claimed(proof) is not None
+        key = _built_key(lock)
+        return key in self._built or await self._claims.claimed(key) is not None
 
     def expire(self) -> None:
         """Forget locks that nobody has asked for in `KEPT` seconds."""
@@ -155,7 +155,7 @@ class Locks:
         return f"conda-lock/{_family(leaf)}{window}"
 
 
-def _proof(lock: FromLock) -> str:
+def _built_key(lock: FromLock) -> str:
     anywhere = FromRegistry(Reference.parse("scratch"), lock.platform)
     # That an image can be made of it does not depend on the version of what makes it, nor on how many layers it has.
     return f"conda-made/{hashlib.sha256(canonical.canonical(replace(lock, base=anywhere, layers='many'))).hexdigest()}"

@@ -1,6 +1,6 @@
-"""A made environment as a lock file of other tools (pure): pixi.lock (version 6) and conda-lock.yml (version 1).
+"""The exact packages of a request, written as a lock file: an explicit list, pixi.lock (version 6), conda-lock.yml (1).
 
-The explicit list is in `meta`. Channels and requested specs are not known of a lock, so that what files have to say of
+Channels and requested specs are not known of a lock, so that what files have to say of
 these is what follows from the packages: their channels, in the order of their first package.
 """
 
@@ -9,19 +9,39 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
-from wavelet.kinds.conda.compose.meta import distribution
+from wavelet.kinds.conda.compose import parts
+from wavelet.kinds.conda.compose.meta import distribution, explicit
 from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.work import Work
 from wavelet.plan.conda import FromLock, Package, Wheel, subdir_of
 
-Locked = Sequence[tuple[Package | Wheel, LayerInfo]]
+LockForm = Literal["explicit", "pixi", "conda-lock"]
+
+LOCK_FORMS: tuple[LockForm, ...] = get_args(LockForm)
+"""The forms that a lock can be asked for in; the first one where nothing is said."""
+
+Described = Sequence[tuple[Package | Wheel, LayerInfo]]
 """Packages, dependencies first, then wheels, each with what is known of its layer."""
 
 
-def pixi_lock(plan: FromLock, locked: Locked) -> str:
+async def write_lock(plan: FromLock, form: LockForm, work: Work) -> str:
+    """Return a lock as text. Forms that say what packages depend on need the layers to be made.
+
+    Raises:
+        WaveletError: a layer cannot be made.
+    """
+    if form == "explicit":
+        return explicit(plan.packages, subdir_of(plan.platform), plan.wheels)
+    every = [*await parts.packages(plan, work), *await parts.wheels(plan, work)]
+    locked = [(part.of, part.info) for part in every if part.of is not None]
+    return pixi_lock(plan, locked) if form == "pixi" else conda_lock(plan, locked)
+
+
+def pixi_lock(plan: FromLock, locked: Described) -> str:
     """Return `pixi.lock`, as rattler's `LockFile` reads it."""
     urls = [{_kind(of): of.url} for of, _ in locked]
     channels = [{"url": f"{channel}/"} for channel in _channels(locked)]
@@ -37,7 +57,7 @@ def pixi_lock(plan: FromLock, locked: Locked) -> str:
     return _write(document)
 
 
-def conda_lock(plan: FromLock, locked: Locked) -> str:
+def conda_lock(plan: FromLock, locked: Described) -> str:
     """Return `conda-lock.yml`, as conda-lock and micromamba read it."""
     subdir = subdir_of(plan.platform)
     content = hashlib.sha256("".join(f"{of.url}#{of.sha256}\n" for of, _ in locked).encode()).hexdigest()
@@ -110,7 +130,7 @@ def _kind(of: Package | Wheel) -> str:
     return "conda" if isinstance(of, Package) else "pypi"
 
 
-def _channels(locked: Locked) -> Iterable[str]:
+def _channels(locked: Described) -> Iterable[str]:
     return dict.fromkeys(of.channel for of, _ in locked if isinstance(of, Package))
 
 
