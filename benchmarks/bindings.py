@@ -33,11 +33,14 @@ from wavelet.cluster.key import KEY_NAME, load_key
 from wavelet.cluster.records import Record
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.names import pull_name
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import ContainerConfig, Plan, WithConfig
 from wavelet.plan.principal import ANONYMOUS
-from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import NONCE_BYTES
 
 ROUNDS, NAMES, PULLS = 5, 40, 60
@@ -106,17 +109,17 @@ class _Asked:
 
     def records(self) -> DirectoryRecords:
         """Return the records as a node sees them that has just started."""
-        return DirectoryRecords(self.shared, self.key, LIFETIME)
+        return DirectoryRecords(self.shared, self.key, FORMS, LIFETIME)
 
-    def new(self) -> tuple[Plan, Pin]:
+    def new(self) -> tuple[Node, Pin]:
         amd64 = Platform("linux", "amd64")
         config = ContainerConfig(env=(f"N={secrets.token_hex(8)}",))
-        leaf = FromRegistry(Reference.parse(f"{self._repository}:{self._tag}"), amd64)
-        fixed = FromRegistry(Reference.parse(f"{self._repository}@{self._digest}"), amd64)
-        return WithConfig(leaf, config), Pin.of(WithConfig(fixed, config))
+        leaf = RegistryImage(Reference.parse(f"{self._repository}:{self._tag}"), amd64)
+        fixed = RegistryImage(Reference.parse(f"{self._repository}@{self._digest}"), amd64)
+        return AugmentedImage(leaf, config), Pin.of(AugmentedImage(fixed, config))
 
 
-def undecided(plan: Plan) -> Record:
+def undecided(plan: Node) -> Record:
     """Return the record of a request whose pin is not known."""
     return Record(plan, ANONYMOUS, nonce=secrets.token_hex(NONCE_BYTES))
 

@@ -76,6 +76,9 @@ PURE_LIBRARIES = {
 
 
 PURE_PARTS = (
+    "kinds.augment.node",
+    "kinds.index.node",
+    "kinds.registry_image.node",
     "kinds.conda.model",
     "kinds.conda.locks.read_conda_lock",
     "kinds.conda.locks.read_explicit",

@@ -45,6 +45,7 @@ from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image import tags
 from wavelet.kinds.registry_image.tags import Pinner
+from wavelet.kinds.table import FORMS
 from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
 from wavelet.reload.reloader import Reloader
 from wavelet.requests import history, request_cache, served
@@ -167,7 +168,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
     fetcher, contents, named = _contents(ground, pinner)
     stack.callback(named.close)
-    images = Memo(database)
+    images = Memo(database, FORMS)
     site = Site(settings.conda)
     conda, archives = await _conda(ground, reloader, site, stack)
     workers = Workers(settings.conda.workers)
@@ -285,7 +286,7 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
     limit, generations = settings.conda.solve_limit, relay.generations.of
     solver = Solver(state / "solver", limit=limit, mirror=relay.url_for, generations=generations, failure=relay.failure)
     archives = Archives(store, channels, database)
-    locks = Locks(database, ground.claims, settings.conda.renew_names)
+    locks = Locks(database, ground.claims, FORMS, settings.conda.renew_names)
     conda = CondaPinner(
         settings.conda,
         locks,
@@ -323,8 +324,8 @@ def _claims(settings: Settings, state: Path, key: bytes, stack: AsyncExitStack) 
 def _records(settings: Settings, state: Path, key: bytes) -> Records:
     lifetime = settings.records.lifetime
     if settings.records.directory:
-        return DirectoryRecords(Path(settings.records.directory), key, lifetime)
-    return SqliteRecords(state / "records.db", key, lifetime)
+        return DirectoryRecords(Path(settings.records.directory), key, FORMS, lifetime)
+    return SqliteRecords(state / "records.db", key, FORMS, lifetime)
 
 
 async def _expire(shared: tuple[Records | Claims | Logins, ...], others: tuple[Expires, ...]) -> None:

@@ -27,10 +27,12 @@ from wavelet.cluster.records import Record, Records, Stored, seal_binding
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
-from wavelet.plan.conda import FromConda, FromLock, Package
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.pinning import Pin
 from wavelet.plan.principal import ANONYMOUS
-from wavelet.plan.source import FromRegistry
 
 TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
 
@@ -39,7 +41,7 @@ def newer_binding(token: str, record: Record) -> bytes:
     """A binding in a form that a later version may have."""
     from wavelet.cluster import records
 
-    body = seal_binding(token, pin_of(record), record.plan, KEY).partition(b"\n")[2]
+    body = seal_binding(token, pin_of(record), record.plan, KEY, FORMS).partition(b"\n")[2]
     body = body.replace(b'"version":2,"needs":"0.2.0"', b'"version":3,"needs":"0.9.0"')
     return records._seal(token, body, KEY) + b"\n" + body
 
@@ -85,11 +87,11 @@ class BindingsSuite(KeeperSuite):
 
     async def test_a_long_lock_is_bound_and_read(self, records: Records, tmp_path: Path, clock: Clock) -> None:
         base = image_record("ubuntu:24.04").plan
-        assert isinstance(base, FromRegistry)
-        asked = FromConda(("samtools",), ("conda-forge",), Platform.parse("amd64"), base)
+        assert isinstance(base, RegistryImage)
+        asked = CondaEnvironment(("samtools",), ("conda-forge",), Platform.parse("amd64"), base)
         fixed = replace(base, reference=base.reference.at(Digest.of(b"today")))
         urls = [f"https://conda.example/x/linux-64/package-{number}-1.2-h0_0.conda" for number in range(400)]
-        lock = FromLock(tuple(Package(url, "a" * 64, "b" * 32, 7) for url in urls), (), asked.platform, fixed)
+        lock = LockedEnvironment(tuple(Package(url, "a" * 64, "b" * 32, 7) for url in urls), (), asked.platform, fixed)
         undecided, decided = Record(asked, ANONYMOUS, nonce="aa"), Record(asked, ANONYMOUS, Pin.of(lock))
         tokens = [await records.put(record, {}) for record in (undecided, decided)]
         assert await records.bind(tokens[0], Pin.of(lock)) == Pin.of(lock)
@@ -180,14 +182,14 @@ class BindingsSuite(KeeperSuite):
     async def test_a_damaged_binding_is_an_error_and_stays(self, records: Records, tmp_path: Path) -> None:
         token = await records.put(undecided_record(), {})
         other = await records.put(undecided_record(nonce="cc"), {})
-        good = seal_binding(token, TODAY, undecided_record().plan, KEY)
+        good = seal_binding(token, TODAY, undecided_record().plan, KEY, FORMS)
         damages = (
             b"",
             b"\n",
             good[:-1],
             good.replace(Digest.of(b"today").encode(), Digest.of(b"evil").encode()),
-            seal_binding(token, TODAY, undecided_record().plan, bytes(32)),
-            seal_binding(other, TODAY, undecided_record().plan, KEY),
+            seal_binding(token, TODAY, undecided_record().plan, bytes(32), FORMS),
+            seal_binding(other, TODAY, undecided_record().plan, KEY, FORMS),
             b"[" * 5000,
         )
         for damage in damages:

@@ -10,7 +10,9 @@ import msgspec
 from cluster.suite import Clock
 from wavelet.cluster.records import Record
 from wavelet.image.digest import Digest
-from wavelet.plan.plan import INLINE, layers
+from wavelet.kinds.table import FORMS
+from wavelet.plan.layers import INLINE
+from wavelet.plan.tree import layers
 
 
 class Golden(msgspec.Struct):
@@ -29,7 +31,7 @@ class Golden(msgspec.Struct):
 
     def record(self, name: str) -> Record:
         token = self.tokens[name]
-        return Record.decode(self.files[f"{token[:2]}/{token}"].partition("\n")[2].encode())
+        return Record.decode(self.files[f"{token[:2]}/{token}"].partition("\n")[2].encode(), FORMS)
 
     def inline(self, name: str) -> dict[Digest, bytes]:
         token = self.tokens[name]

@@ -20,9 +20,11 @@ from cluster.suite import KEY, LIFETIME, Clock
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Record
 from wavelet.image.digest import Digest
-from wavelet.plan.conda import FromConda, FromLock
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.table import FORMS
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Base, map_parts
+from wavelet.plan.tree import map_parts
 
 MAKER = "2.1"
 VERSION_1 = golden.load(1)
@@ -31,14 +33,14 @@ VERSION_1 = golden.load(1)
 def pin_of(record: Record, content: str) -> Pin:
     """Return a pin whose digests are those of `content`, and whose locks are that of version 1."""
     locked = VERSION_1.record("a lock").plan
-    assert isinstance(locked, FromLock)
+    assert isinstance(locked, LockedEnvironment)
     digest = Digest.of(content.encode())
 
-    def fix(part: Base) -> Base:
-        if isinstance(part, FromConda):
+    def fix(part: Node) -> Node:
+        if isinstance(part, CondaEnvironment):
             base = replace(part.base, reference=part.base.reference.at(digest))
             return replace(locked, platform=part.platform, base=base, layers=part.layers)
-        if isinstance(part, FromLock):
+        if isinstance(part, LockedEnvironment):
             return replace(part, base=replace(part.base, reference=part.base.reference.at(digest)))
         return part if part.reference.digest else replace(part, reference=part.reference.at(digest))
 
@@ -49,7 +51,7 @@ def pin_of(record: Record, content: str) -> Pin:
 async def fill(root: Path) -> golden.Golden:
     tokens: dict[str, str] = {}
     pins: dict[str, str] = {}
-    records = DirectoryRecords(root, KEY, LIFETIME, Clock())
+    records = DirectoryRecords(root, KEY, FORMS, LIFETIME, Clock())
 
     async def keep(name: str, record: Record, asked: str, bound: Pin | None = None) -> str:
         inline = {} if record.first else VERSION_1.inline(asked)

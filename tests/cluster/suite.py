@@ -16,10 +16,13 @@ from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.description import ContainerConfig
+from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import INLINE, ContainerConfig, Layer, WithConfig, map_sources
 from wavelet.plan.principal import ANONYMOUS, Principal
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.tree import map_leaves
 
 KEY = bytes(range(32))
 LIFETIME = 30 * 86400.0
@@ -35,13 +38,13 @@ class Clock:
 
 
 def image_record(name: str = "busybox:1", principal: Principal = ANONYMOUS) -> Record:
-    return Record(FromRegistry(Reference.parse(name), Platform.of("linux", "amd64")), principal)
+    return Record(RegistryImage(Reference.parse(name), Platform.of("linux", "amd64")), principal)
 
 
 def pin_of(record: Record, content: str = "today") -> Pin:
     """Return a pin of a record's plan: its images as they were when their digest was that of `content`."""
     digest = Digest.of(content.encode())
-    return Pin.of(map_sources(record.plan, lambda each: replace(each, reference=each.reference.at(digest))))
+    return Pin.of(map_leaves(record.plan, lambda each: replace(each, reference=each.reference.at(digest))))
 
 
 def undecided_record(name: str = "busybox:1", nonce: str = "ab" * 16) -> Record:
@@ -56,7 +59,7 @@ def layer_record(content: bytes, location: str = INLINE) -> tuple[Record, Digest
     digest = Digest.of(content)
     layer = Layer(digest, len(content), Digest.of(content + b"tar"), location)
     config = ContainerConfig(env=("A=ü", "B=2"), layers=(layer,))
-    return Record(WithConfig(FromRegistry(Reference.parse("debian:12")), config), Principal(1000)), digest
+    return Record(AugmentedImage(RegistryImage(Reference.parse("debian:12")), config), Principal(1000)), digest
 
 
 class Make(Protocol):

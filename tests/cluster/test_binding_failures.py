@@ -22,6 +22,7 @@ from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Records, seal_binding
 from wavelet.cluster.sqlite import SqliteRecords
 from wavelet.errors import DamagedBinding, DirectoryUnavailable, WaitExpired
+from wavelet.kinds.table import FORMS
 
 RECORD = undecided_record()
 PIN, OTHER = pin_of(RECORD), pin_of(RECORD, "tomorrow")
@@ -42,7 +43,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def opened(keeper: Any, place: Path) -> Records:
-    records: Records = keeper(place / "records.sqlite" if keeper is SqliteRecords else place, KEY, LIFETIME)
+    records: Records = keeper(place / "records.sqlite" if keeper is SqliteRecords else place, KEY, FORMS, LIFETIME)
     return records
 
 
@@ -87,12 +88,12 @@ async def test_a_directory_that_is_read_only(small: Path, links: bool, monkeypat
     """What is bound is answered as before, what is not is not; the same once it can be written again."""
     if not links:
         monkeypatch.setattr(os, "link", no_links.link)
-    records = DirectoryRecords(small, KEY, LIFETIME)
+    records = DirectoryRecords(small, KEY, FORMS, LIFETIME)
     bound, free = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
     decided = await records.put(decided_record(), {})
     await records.bind(bound, PIN)
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
-    again = DirectoryRecords(small, KEY, LIFETIME)
+    again = DirectoryRecords(small, KEY, FORMS, LIFETIME)
     assert await again.bind(bound, OTHER) == PIN
     assert await again.bind(decided, OTHER) == PIN
     stored = await again.get(bound)
@@ -116,7 +117,7 @@ async def test_a_directory_that_refuses(
     def fail(*_: object) -> NoReturn:
         raise OSError(failure, os.strerror(failure))
 
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await records.put(RECORD, {})
     before = files(tmp_path)
     if not links:
@@ -132,7 +133,7 @@ async def test_a_directory_that_refuses(
 
 
 async def test_a_directory_that_is_away(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path / "shared", KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path / "shared", KEY, FORMS, LIFETIME)
     token = await records.put(RECORD, {})
     await records.bind(token, PIN)
     (tmp_path / "shared").rename(tmp_path / "away")
@@ -147,7 +148,7 @@ async def test_a_directory_that_is_away(tmp_path: Path) -> None:
 
 async def test_a_directory_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said in time; what was begun goes on, and what it does stands."""
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await records.put(RECORD, {})
     publish = bindings.first.publish_first
 
@@ -205,7 +206,7 @@ async def test_bindings_go_with_their_records_and_what_crashes_leave_goes(
     if not links:
         monkeypatch.setattr(os, "link", no_links.link)
     clock = Clock()
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME, clock)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
     evicted, expired, left = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb", "cc")]
     for token in (evicted, expired, left):
         await records.bind(token, PIN)
@@ -235,12 +236,12 @@ async def test_a_binding_whose_record_is_made_again_is_nobodys_leftover(
     if not links:
         monkeypatch.setattr(os, "link", no_links.link)
     clock = Clock()
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME, clock)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
     token = await records.put(RECORD, {})
     await records.bind(token, PIN)
     (tmp_path / token[:2] / token).unlink()
     clock.now += 2 * directory.LEFTOVER_AGE
-    again = DirectoryRecords(tmp_path, KEY, LIFETIME, clock)
+    again = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
     assert await again.put(RECORD, {}) == token
     # A node that does not see the new record yet looks only for what is old.
     (tmp_path / token[:2] / token).rename(tmp_path / "unseen")
@@ -255,7 +256,7 @@ async def test_a_binding_that_another_node_caches_the_absence_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An NFS client may not see the file that keeps it from making one, until it looks at the directory afresh."""
-    one, two = (DirectoryRecords(tmp_path, KEY, LIFETIME) for _ in range(2))
+    one, two = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME) for _ in range(2))
     token = await one.put(RECORD, {})
     await one.bind(token, PIN)
     seen, afresh = bindings.first.read, []
@@ -279,7 +280,7 @@ async def test_a_binding_that_another_node_caches_the_absence_of(
 async def test_a_name_without_a_binding_costs_one_look_and_one_with_its_pin_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     decided, free = await records.put(decided_record(), {}), await records.put(RECORD, {})
     looked: list[Path] = []
     read = bindings.first.read
@@ -304,10 +305,10 @@ async def test_a_name_without_a_binding_costs_one_look_and_one_with_its_pin_none
 
 
 async def test_a_damaged_binding_disturbs_no_other_use_of_its_record(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await records.put(RECORD, {})
     binding = tmp_path / token[:2] / f"{token}.pin"
-    binding.write_bytes(seal_binding(token, PIN, RECORD.plan, bytes(32)))
+    binding.write_bytes(seal_binding(token, PIN, RECORD.plan, bytes(32), FORMS))
     with pytest.raises(DamagedBinding, match="damaged") as seen:
         await records.get(token)
     assert not seen.value.passing

@@ -15,6 +15,7 @@ from cluster import no_links
 from cluster.suite import KEY, LIFETIME, Clock, pin_of, undecided_record
 from wavelet.cluster import directory
 from wavelet.cluster.records import Records
+from wavelet.kinds.table import FORMS
 
 NAMES = [undecided_record(nonce=nonce) for nonce in ("aa", "bb")]
 WHAT = st.sampled_from(["put", "bind", "get", "touch", "restart", "expire", "wait"])
@@ -31,7 +32,7 @@ class Nodes:
         self._bound: dict[str, str] = {}
 
     def _opened(self) -> Records:
-        return directory.DirectoryRecords(self._root, KEY, LIFETIME, self._clock)
+        return directory.DirectoryRecords(self._root, KEY, FORMS, LIFETIME, self._clock)
 
     async def close(self) -> None:
         for node in self._nodes:

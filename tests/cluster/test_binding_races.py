@@ -20,6 +20,7 @@ from wavelet.cluster import directory
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Records
 from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.kinds.table import FORMS
 
 pytestmark = pytest.mark.process
 
@@ -86,7 +87,7 @@ async def binders(keeper: type[Records], path: Path, nodes: Sequence[str]) -> As
 
 
 async def keep(keeper: type[Records], path: Path, names: Sequence[str]) -> None:
-    records = keeper(path, KEY, LIFETIME)
+    records = keeper(path, KEY, FORMS, LIFETIME)
     await asyncio.gather(*(records.put(undecided_record(nonce=nonce), {}) for nonce in names))
     await records.close()
 
@@ -126,7 +127,7 @@ async def kill_in_a_loop(keeper: type[Records], path: Path, nodes: Sequence[str]
         for line in (line for each in lines for line in each):
             nonce, _, bound = line.partition(" ")
             assert said.setdefault(nonce, bound) == bound, nonce
-        records = keeper(path, KEY, LIFETIME)
+        records = keeper(path, KEY, FORMS, LIFETIME)
         for nonce in asked:
             record = undecided_record(nonce=nonce)
             stored = await records.get(record.token(KEY), patient=False)
@@ -145,12 +146,12 @@ async def test_kill_9_of_nodes_that_bind(tmp_path: Path, nodes: Sequence[str]) -
 
 async def expire_all(path: Path) -> None:
     """Remove what kills have left, then all."""
-    records = DirectoryRecords(path, KEY, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
+    records = DirectoryRecords(path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
     await records.expire()
     await records.close()
     assert [each for each in path.rglob("*") if each.name.endswith(".tmp")] == []
     assert len(list(path.glob("*/*.pin"))) == 60
-    records = DirectoryRecords(path, KEY, LIFETIME, lambda: time.time() + 2 * LIFETIME)
+    records = DirectoryRecords(path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * LIFETIME)
     assert await records.expire() == 60
     await records.close()
     assert list(path.glob("*/*")) == []

@@ -16,6 +16,7 @@ from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.recent import FRESH
 from wavelet.config import ConfigError
 from wavelet.errors import NoSpace, OurError, WaitExpired
+from wavelet.kinds.table import FORMS
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestDirectoryRecords(RecordsSuite):
     @staticmethod
     def make(path: Path, key: bytes, lifetime: float, clock: Clock) -> DirectoryRecords:
-        return DirectoryRecords(path / "shared", key, lifetime, clock)
+        return DirectoryRecords(path / "shared", key, FORMS, lifetime, clock)
 
 
 class TestDirectoryBindings(BindingsSuite):
@@ -46,11 +47,11 @@ def files(path: Path) -> list[Path]:
 async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
     record, digest = layer_record(b"bytes")
     for damage in (b"", b"1\nanonymous", b"\xff\xfe", b"x\nanonymous\n{", b"1\nanonymous\n" + b"[" * 5000):
-        records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+        records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
         token = await records.put(record, {digest: b"bytes"})
         for path in files(tmp_path):
             path.write_bytes(damage)
-        other = DirectoryRecords(tmp_path, KEY, LIFETIME)
+        other = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
         assert await other.get(token) is None
         assert await other.inline(token, digest) is None
         assert await other.put(record, {digest: b"bytes"}) == token
@@ -61,7 +62,7 @@ async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
 
 
 async def test_a_forged_record_is_refused(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await records.put(image_record(), {})
     (tmp_path / token[:2] / token).write_bytes(b"1\n" + image_record("evil:1").encode())
     assert await records.get(token) is None
@@ -70,7 +71,7 @@ async def test_a_forged_record_is_refused(tmp_path: Path) -> None:
 
 async def test_another_nodes_record_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "LOOK_AGAIN", (0.1, 0.2, 0.4))
-    here, there = (DirectoryRecords(tmp_path, KEY, LIFETIME) for _ in range(2))
+    here, there = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME) for _ in range(2))
     looking = asyncio.create_task(here.get(image_record().token(KEY)))
     await asyncio.sleep(0.15)
     assert not looking.done()
@@ -85,7 +86,7 @@ async def test_another_nodes_record_is_waited_for(tmp_path: Path, monkeypatch: p
 
 async def test_anothers_eviction_is_seen_and_so_is_its_renewal(tmp_path: Path) -> None:
     clock = Clock()
-    here, there = (DirectoryRecords(tmp_path, KEY, LIFETIME, clock) for _ in range(2))
+    here, there = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock) for _ in range(2))
     token = await here.put(image_record(), {})
     assert await there.get(token) is not None
     clock.now += LIFETIME - 10
@@ -101,7 +102,7 @@ async def test_anothers_eviction_is_seen_and_so_is_its_renewal(tmp_path: Path) -
 
 
 async def test_a_hot_get_reads_nothing(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await records.put(decided_record(), {})
     stored = await records.get(token)
     for path in files(tmp_path):
@@ -111,7 +112,7 @@ async def test_a_hot_get_reads_nothing(tmp_path: Path) -> None:
 
 
 async def test_put_again_changes_no_file(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     record, digest = layer_record(b"bytes")
     await records.put(record, {digest: b"bytes"})
     before = {path: path.stat().st_ino for path in files(tmp_path)}
@@ -125,7 +126,7 @@ async def test_put_again_changes_no_file(tmp_path: Path) -> None:
 @pytest.mark.process
 async def test_kill_9_of_two_writers_loses_nothing(tmp_path: Path) -> None:
     assert await kill_in_a_loop(DirectoryRecords, tmp_path, writers=2) > 8
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
     await records.expire()
     assert [path for path in files(tmp_path) if path.name.endswith(".tmp")] == []
     layers = [path for path in files(tmp_path) if "." in path.name]
@@ -135,7 +136,7 @@ async def test_kill_9_of_two_writers_loses_nothing(tmp_path: Path) -> None:
 
 async def test_leftovers_go_and_strangers_stay(tmp_path: Path) -> None:
     clock = Clock()
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME, clock)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
     token = await records.put(image_record(), {})
     shard = tmp_path / token[:2]
     left = [shard / ".abc.tmp", shard / f"{token[:2]}{'0' * 30}.sha256-00"]
@@ -157,7 +158,7 @@ async def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await records.put(image_record(), {})
     assert await records.get(token) is not None
     assert len(files(tmp_path)) == 1
@@ -165,7 +166,7 @@ async def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_a_full_disk_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     failure = errno.ENOSPC
 
     def fsync(_: int) -> NoReturn:
@@ -184,7 +185,7 @@ async def test_a_full_disk_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     monkeypatch.setattr(directory_io, "IO_WAIT", 0.1)
     monkeypatch.setattr(directory, "_read_once", lambda _: time.sleep(0.5))
     with pytest.raises(WaitExpired, match="has not answered"):
@@ -195,11 +196,11 @@ async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkey
 async def test_a_place_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"records\.directory.*file/sub cannot be used"):
-        DirectoryRecords(tmp_path / "file" / "sub", KEY, LIFETIME)
+        DirectoryRecords(tmp_path / "file" / "sub", KEY, FORMS, LIFETIME)
 
 
 async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     async with asyncio.timeout(sum(directory.LOOK_AGAIN) / 2):
         assert await records.get("0" * 32, patient=False) is None
     await records.close()
@@ -207,7 +208,7 @@ async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Pa
 
 async def test_a_bound_name_that_another_node_has_evicted_and_this_one_keeps_again(tmp_path: Path) -> None:
     """This node may remember for a while what it was bound to: it is bound to nothing else."""
-    one, two = (DirectoryRecords(tmp_path / "shared", KEY, LIFETIME) for _ in range(2))
+    one, two = (DirectoryRecords(tmp_path / "shared", KEY, FORMS, LIFETIME) for _ in range(2))
     token = await one.put(undecided_record(), {})
     await one.bind(token, TODAY)
     assert (await two.get(token)) is not None

@@ -23,6 +23,7 @@ from wavelet.cluster.sealed import Kept, SealedLogins
 from wavelet.config import ConfigError
 from wavelet.errors import OurError
 from wavelet.image.digest import Digest
+from wavelet.kinds.table import FORMS
 from wavelet.plain_files import NotPlainError
 from wavelet.plan.identity import Login
 
@@ -41,12 +42,12 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_record_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
     """Fault G8: a FIFO in a record's place hung the daemon, a file of 3 GB was read whole."""
     record, digest = layer_record(b"bytes")
-    first = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    first = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token = await first.put(record, {digest: b"bytes"})
     await first.close()
     for path in list((tmp_path / token[:2]).iterdir()):
         intruders.replace(path, intruder)
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with asyncio.timeout(QUICKLY):
         assert await records.get(token) is None
@@ -90,7 +91,7 @@ async def test_a_claim_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
 @each_intruder
 async def test_a_binding_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
     """It is not known what the name has answered, so nothing takes the binding's place; the name can be evicted."""
-    records = DirectoryRecords(tmp_path, KEY, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     token, other = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
     pin = pin_of(undecided_record())
     await records.bind(token, pin)

@@ -11,10 +11,12 @@ from cluster.suite import KEY, decided_record, image_record, layer_record, pin_o
 from wavelet.cluster.records import Record, authenticate, open_binding, seal_binding
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan import canonical
-from wavelet.plan.plan import ContainerConfig, WithConfig
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.principal import Principal
-from wavelet.plan.source import FromRegistry
 
 VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
 
@@ -22,10 +24,10 @@ VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
 @given(st.lists(VALUES.map(lambda text: f"N={text}"), max_size=3), st.lists(VALUES, max_size=3), VALUES)
 def test_a_record_keeps_its_token(env: list[str], command: list[str], directory: str) -> None:
     config = ContainerConfig(cmd=tuple(command), env=tuple(env), working_dir=directory)
-    record = Record(WithConfig(FromRegistry(Reference.parse("busybox")), config), Principal(7))
-    again = Record.decode(record.encode())
+    record = Record(AugmentedImage(RegistryImage(Reference.parse("busybox")), config), Principal(7))
+    again = Record.decode(record.encode(), FORMS)
     assert again.token(KEY) == record.token(KEY)
-    assert authenticate(record.token(KEY), record.encode(), KEY) == again
+    assert authenticate(record.token(KEY), record.encode(), KEY, FORMS) == again
 
 
 def test_it_is_read_as_it_was_written() -> None:
@@ -34,8 +36,8 @@ def test_it_is_read_as_it_was_written() -> None:
     undecided = tuple(replace(record, nonce="0f") for record in old)
     named_before = tuple(replace(record, first="ab" * 16) for record in pinned)
     for record in (*old, *pinned, *undecided, *named_before):
-        assert Record.decode(record.encode()) == record
-        assert authenticate(record.token(KEY), record.encode(), KEY) == record
+        assert Record.decode(record.encode(), FORMS) == record
+        assert authenticate(record.token(KEY), record.encode(), KEY, FORMS) == record
 
 
 def test_what_equal_requests_get_instead_takes_no_part_in_the_name() -> None:
@@ -46,20 +48,20 @@ def test_what_equal_requests_get_instead_takes_no_part_in_the_name() -> None:
 @pytest.mark.parametrize("first", ["", "x", "AB" * 16, "../../etc/passwd", "ab" * 17])
 def test_what_is_no_name_is_no_first_one(first: str) -> None:
     data = replace(decided_record(), first="ab" * 16).encode().replace(b"ab" * 16, first.encode())
-    assert Record.decode(data) == decided_record()
+    assert Record.decode(data, FORMS) == decided_record()
 
 
 @pytest.mark.parametrize("nonce", ["", "x", "AB", "0" * 65, "00\\n"])
 def test_what_is_no_nonce_is_refused(nonce: str) -> None:
     data = undecided_record(nonce="ab").encode().replace(b'"nonce":"ab"', b'"nonce":"%b"' % nonce.encode())
     with pytest.raises(InvalidRequest):
-        Record.decode(data)
+        Record.decode(data, FORMS)
 
 
 @given(st.binary())
 def test_anything_else_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidRequest):
-        Record.decode(data)
+        Record.decode(data, FORMS)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +69,13 @@ def test_anything_else_is_refused(data: bytes) -> None:
 )
 def test_other_principals_are_refused(principal: str) -> None:
     with pytest.raises(InvalidRequest):
-        Record.decode(principal.encode() + b"\n" + canonical.encode(image_record().plan))
+        Record.decode(principal.encode() + b"\n" + canonical.encode(image_record().plan), FORMS)
 
 
 def test_a_changed_principal_is_another_name() -> None:
     record = image_record(principal=Principal(1))
     with pytest.raises(InvalidRequest, match="does not belong"):
-        authenticate(record.token(KEY), image_record(principal=Principal(2)).encode(), KEY)
+        authenticate(record.token(KEY), image_record(principal=Principal(2)).encode(), KEY, FORMS)
 
 
 # -- what others may have written -------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ FILES = [
 
 
 def refused_or_read(data: bytes) -> None:
-    for read in (Record.decode, lambda kept: authenticate("0" * 32, kept, KEY)):
+    for read in (lambda kept: Record.decode(kept, FORMS), lambda kept: authenticate("0" * 32, kept, KEY, FORMS)):
         try:
             read(data)
         except (InvalidRequest, NewerForm) as error:
@@ -117,7 +119,7 @@ def refused_or_read(data: bytes) -> None:
 )
 def test_what_reads_well_and_is_no_plan_is_refused(body: str) -> None:
     with pytest.raises(InvalidRequest, match="not a record"):
-        authenticate("0" * 32, b"anonymous\n" + body.encode(), KEY)
+        authenticate("0" * 32, b"anonymous\n" + body.encode(), KEY, FORMS)
 
 
 @given(DOCUMENTS | HOSTILE)
@@ -144,8 +146,8 @@ def test_a_changed_record_is_refused_and_nothing_else(kept: str, data: st.DataOb
 def test_a_binding_is_opened_by_its_name_and_key_alone(data: bytes) -> None:
     record = undecided_record()
     token, pin = record.token(KEY), pin_of(record)
-    good = seal_binding(token, pin, record.plan, KEY)
-    assert open_binding(token, good, record.plan, KEY) == pin
+    good = seal_binding(token, pin, record.plan, KEY, FORMS)
+    assert open_binding(token, good, record.plan, KEY, FORMS) == pin
     for name, sealed, key in (
         (token, data, KEY),
         (token, good + data + b" ", KEY),
@@ -154,4 +156,4 @@ def test_a_binding_is_opened_by_its_name_and_key_alone(data: bytes) -> None:
         (token, good, bytes(32)),
     ):
         with pytest.raises(InvalidRequest, match="does not belong"):
-            open_binding(name, sealed, record.plan, key)
+            open_binding(name, sealed, record.plan, key, FORMS)

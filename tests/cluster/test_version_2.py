@@ -18,6 +18,7 @@ from wavelet.cluster import directory
 from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Record, authenticate
 from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.kinds.table import FORMS
 from wavelet.plan.tokens import well_formed
 
 BEFORE, GOLDEN = golden.load(1), golden.load(2)
@@ -39,7 +40,7 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def records(shared: Path) -> AsyncIterator[DirectoryRecords]:
-    opened = DirectoryRecords(shared, KEY, LIFETIME, Clock())
+    opened = DirectoryRecords(shared, KEY, FORMS, LIFETIME, Clock())
     yield opened
     await opened.close()
 
@@ -75,7 +76,7 @@ async def test_it_is_there_under_its_name_with_its_pin(records: DirectoryRecords
 
 async def test_it_is_written_as_it_was_then(tmp_path: Path) -> None:
     """Older nodes of a cluster read what newer ones keep: another form needs another number."""
-    opened = DirectoryRecords(tmp_path, KEY, LIFETIME, Clock())
+    opened = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, Clock())
     for name in NAMES:
         record = GOLDEN.record(name)
         token = await opened.put(record, GOLDEN.inline(name))
@@ -126,7 +127,7 @@ async def test_version_1_evicts_and_expires_what_it_does_not_know(records: Direc
 
 async def test_version_1_reads_its_own_in_a_database_that_this_version_has_used(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
-    opened = SqliteRecords(path, KEY, LIFETIME, Clock())
+    opened = SqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
     for name in NAMES:
         record = GOLDEN.record(name)
         token = await opened.put(record, GOLDEN.inline(name))
@@ -153,7 +154,7 @@ async def test_a_database_of_version_1_is_opened_and_its_names_are_bound(tmp_pat
             row = (token, BEFORE.record(name).encode(), Clock().now, Clock().now)
             connection.execute("INSERT INTO records VALUES (?, ?, ?, ?)", row)
         connection.commit()
-    opened = SqliteRecords(path, KEY, LIFETIME, Clock())
+    opened = SqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
     for name, token in BEFORE.tokens.items():
         record = BEFORE.record(name)
         stored = await opened.get(token)
@@ -169,5 +170,5 @@ def test_a_name_of_version_1_is_another_than_those_of_this_version() -> None:
     record = BEFORE.record("an image")
     names = {each.token(KEY) for each in (record, replace(record, pin=pin_of(record, "x")), replace(record, nonce="1"))}
     assert len(names) == 3
-    assert authenticate(record.token(KEY), record.encode(), KEY) == record
+    assert authenticate(record.token(KEY), record.encode(), KEY, FORMS) == record
     assert isinstance(record, Record)

@@ -18,8 +18,9 @@ from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.table import FORMS
 from wavelet.plan import canonical
-from wavelet.plan.conda import FromConda, FromLock
 from wavelet.store.database import Database
 
 GOLDEN = golden.load(1)
@@ -37,7 +38,7 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def records(shared: Path) -> AsyncIterator[DirectoryRecords]:
-    opened = DirectoryRecords(shared, KEY, LIFETIME, Clock())
+    opened = DirectoryRecords(shared, KEY, FORMS, LIFETIME, Clock())
     yield opened
     await opened.close()
 
@@ -71,24 +72,26 @@ async def test_what_version_1_has_kept_is_there_under_its_names(
 @pytest.mark.parametrize("name", NAMES)
 async def test_version_1_reads_what_this_version_keeps(tmp_path: Path, name: str) -> None:
     record, token = GOLDEN.record(name), GOLDEN.tokens[name]
-    opened = DirectoryRecords(tmp_path / "new", KEY, LIFETIME, Clock())
+    opened = DirectoryRecords(tmp_path / "new", KEY, FORMS, LIFETIME, Clock())
     assert await opened.put(record, GOLDEN.inline(name)) == token
     await opened.close()
     assert version_1.record(tmp_path / "new", token, KEY) == str(record.principal)
     assert {name: GOLDEN.files[name].encode() for name in contents(tmp_path / "new")} == contents(tmp_path / "new")
 
 
-def asked_and_locked() -> tuple[FromConda, FromLock]:
+def asked_and_locked() -> tuple[CondaEnvironment, LockedEnvironment]:
     asked, locked = GOLDEN.record("packages").plan, GOLDEN.record("a lock").plan
-    assert isinstance(asked, FromConda)
-    assert isinstance(locked, FromLock)
+    assert isinstance(asked, CondaEnvironment)
+    assert isinstance(locked, LockedEnvironment)
     return asked, locked
 
 
 @pytest.fixture
 def known(claims: DirectoryClaims, tmp_path: Path) -> Locks:
     """The locks of a node that has none of its own."""
-    return Locks(Database(tmp_path / "node.db", shared_locks.SCHEMA, synchronous="NORMAL"), claims, WEEK, Clock())
+    return Locks(
+        Database(tmp_path / "node.db", shared_locks.SCHEMA, synchronous="NORMAL"), claims, FORMS, WEEK, Clock()
+    )
 
 
 async def test_locks_and_what_scripts_made_are_shared_with_version_1(
@@ -149,14 +152,14 @@ async def test_a_lock_of_a_newer_version_stays_and_this_node_has_its_own(
 
 
 async def test_a_database_that_a_newer_version_has_used(tmp_path: Path) -> None:
-    opened = SqliteRecords(tmp_path / "records.db", KEY, LIFETIME)
+    opened = SqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
     token = await opened.put(image_record(), {})
     await opened.close()
     database = Database(tmp_path / "records.db", "", synchronous="FULL")
     body = newer(image_record().encode())
     await database.write([("UPDATE records SET record = ?, used = ?", (body, time.time()))])
     database.close()
-    opened = SqliteRecords(tmp_path / "records.db", KEY, LIFETIME)
+    opened = SqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
     with pytest.raises(NewerForm):
         await opened.get(token)
     assert await opened.get(token, patient=False) is None

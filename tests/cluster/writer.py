@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 from cluster.suite import KEY, LIFETIME, layer_record
+from wavelet.kinds.table import FORMS
 
 
 async def main() -> None:
     module, name, path, start = sys.argv[1:]
-    keeper = getattr(importlib.import_module(module), name)(Path(path), KEY, LIFETIME)
+    keeper = getattr(importlib.import_module(module), name)(Path(path), KEY, FORMS, LIFETIME)
 
     async def put(number: int) -> None:
         content = b"%d" % number * 1000

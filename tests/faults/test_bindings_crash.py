@@ -20,6 +20,7 @@ from lab.daemon import Daemon
 from wavelet.cluster.bindings import SUFFIX
 from wavelet.cluster.directory import LEFTOVER_AGE, DirectoryRecords
 from wavelet.cluster.publish import TEMPORARY_SUFFIX
+from wavelet.kinds.table import FORMS
 from wavelet.plan.tokens import well_formed
 from wavelet.requests.request import PIN_WAIT
 
@@ -179,7 +180,7 @@ async def _check_leftovers(site: Site) -> None:
     """Check that nothing is beside records and bindings once what was begun is old, and that those all stay."""
     site.seen["unfinished files"] = sum(path.name.endswith(TEMPORARY_SUFFIX) for path in site.files())
     key = bytes(32)  # expiry reads no record that is within its lifetime
-    records = DirectoryRecords(site.shared, key, LIFETIME, lambda: time.time() + 2 * LEFTOVER_AGE)
+    records = DirectoryRecords(site.shared, key, FORMS, LIFETIME, lambda: time.time() + 2 * LEFTOVER_AGE)
     try:
         await records.expire()
     finally:

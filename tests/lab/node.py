@@ -24,12 +24,15 @@ from wavelet.image.image import Image
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.conda.model.parts import PackageLayer
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.registry_image.tags import Pinner
+from wavelet.kinds.table import FORMS
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import FromConda, FromLock, Package, PackageLayer
 from wavelet.plan.identity import NOBODY, Identity
-from wavelet.plan.plan import Plan
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
@@ -73,11 +76,11 @@ class Conda:
     begun: int = 0
     cancelled: int = 0
     error: WaveletError | None = None
-    locks: dict[FromConda, FromLock] = field(default_factory=dict)
+    locks: dict[CondaEnvironment, LockedEnvironment] = field(default_factory=dict)
 
     async def pin(
-        self, leaf: FromConda, base: FromRegistry, libc: object, report: Callable[[str], None], *, refresh: bool
-    ) -> FromLock:
+        self, leaf: CondaEnvironment, base: RegistryImage, libc: object, report: Callable[[str], None], *, refresh: bool
+    ) -> LockedEnvironment:
         self.begun += 1
         report(f"solving {' '.join(leaf.specs)}")
         try:
@@ -88,20 +91,20 @@ class Conda:
         if self.error is not None:
             raise self.error
         report(f"solved: {len(self.packages)} packages")
-        self.locks[leaf] = FromLock(self.packages, (), leaf.platform, base)
+        self.locks[leaf] = LockedEnvironment(self.packages, (), leaf.platform, base)
         return self.locks[leaf]
 
-    def fresh(self, leaf: FromConda) -> FromLock | None:
+    def fresh(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         lock = self.locks.get(leaf)
         return None if lock is None else replace(lock, base=leaf.base)
 
-    def latest(self, leaf: FromConda) -> FromLock | None:
+    def latest(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         return self.locks.get(leaf)
 
-    async def mark_built(self, lock: FromLock) -> None:
+    async def mark_built(self, lock: LockedEnvironment) -> None:
         pass
 
-    async def was_built(self, lock: FromLock) -> bool:
+    async def was_built(self, lock: LockedEnvironment) -> bool:
         return False
 
 
@@ -127,7 +130,9 @@ class Node:
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
         own = self.state / "records.db"
         self.records: Records = (
-            SqliteRecords(own, KEY, 3600) if self._shared is None else DirectoryRecords(self._shared, KEY, 3600)
+            SqliteRecords(own, KEY, FORMS, 3600)
+            if self._shared is None
+            else DirectoryRecords(self._shared, KEY, FORMS, 3600)
         )
         records = self.records
         stack.push_async_callback(records.close)
@@ -144,7 +149,7 @@ class Node:
         contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
         named = RequestLayerVerifier(store, fetcher, database, inflated_limit=10**9)
         stack.callback(named.close)
-        memo, journals = Memo(database), Journals(database)
+        memo, journals = Memo(database, FORMS), Journals(database)
         self.workers = Workers(1)
         stack.push_async_callback(self.workers.close)
         archives = Archives(store, channels, database)
@@ -175,13 +180,13 @@ class Node:
         self.requests = ContainerRequests.build(self.resolver, kept, keeper, self.bindings, rules)
         return self
 
-    async def submit(self, plan: Plan, **more: Any) -> ContainerRequest:
+    async def submit(self, plan: PlanNode, **more: Any) -> ContainerRequest:
         """Submit a plan as nobody in particular."""
         return (await self.ask(plan, **more)).request
 
     async def ask(
         self,
-        plan: Plan,
+        plan: PlanNode,
         identity: Identity = NOBODY,
         *,
         inline: Mapping[Digest, bytes] | None = None,
@@ -215,9 +220,9 @@ async def open_node(
         yield await Node(state, stack, limit, shared, tag_ttl).build()
 
 
-def registry_plan(host: str, repository: str, tag: str = "1") -> FromRegistry:
+def registry_plan(host: str, repository: str, tag: str = "1") -> RegistryImage:
     """Return the plan of an image of a registry."""
-    return FromRegistry(Reference.parse(f"{host}/{repository}:{tag}"), AMD64)
+    return RegistryImage(Reference.parse(f"{host}/{repository}:{tag}"), AMD64)
 
 
 def package(name: str, size: int = 100) -> Package:
@@ -248,11 +253,11 @@ class Making:
         document = await work.keep(name.encode(), "text/plain")
         return Image.of(document.descriptor, [document])
 
-    async def image(self, plan: FromLock, work: Work) -> Image:
+    async def image(self, plan: LockedEnvironment, work: Work) -> Image:
         made = await asyncio.gather(*(work.realise(PackageLayer(each)) for each in plan.packages))
         own = await work.keep(b"".join(each.descriptor.digest.encode() for each in made), "text/plain")
         return Image.of(own.descriptor, [own, *(content for each in made for content in each.contents)])
 
     @property
     def makers(self) -> dict[Any, Callable[[Any, Any], Awaitable[Image]]]:
-        return {PackageLayer: self.layer, FromLock: self.image}
+        return {PackageLayer: self.layer, LockedEnvironment: self.image}

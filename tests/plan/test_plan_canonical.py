@@ -13,12 +13,18 @@ from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
+from wavelet.plan.description import ContainerConfig
+from wavelet.plan.layers import Layer
 from wavelet.plan.names import path_of, served_as
-from wavelet.plan.plan import AsIndex, ContainerConfig, Layer, Plan, WithConfig, layers, map_sources, sources
+from wavelet.plan.node import Node
 from wavelet.plan.principal import ANONYMOUS, Principal
-from wavelet.plan.source import FromRegistry
 from wavelet.plan.tokens import asked_token, well_formed
+from wavelet.plan.tree import layers, leaves, map_leaves
 
 KEY = b"k" * 32
 DIGESTS = st.sampled_from([Digest.of(bytes([n])) for n in range(4)])
@@ -27,7 +33,7 @@ REPOSITORIES = st.builds(Repository, st.sampled_from(["docker.io", "quay.io", "h
 REFERENCES = st.builds(Reference, REPOSITORIES, st.sampled_from(["1", "latest"])) | st.builds(
     Reference, REPOSITORIES, st.none(), DIGESTS
 )
-LEAVES = st.builds(FromRegistry, REFERENCES, PLATFORMS | st.none())
+LEAVES = st.builds(RegistryImage, REFERENCES, PLATFORMS | st.none())
 LAYERS = st.builds(
     Layer,
     DIGESTS,
@@ -43,20 +49,20 @@ ENV = st.dictionaries(st.sampled_from("ABC"), st.text("xy=", max_size=2)).map(
 CONFIGS = st.builds(
     ContainerConfig, TEXTS, TEXTS, ENV, st.sampled_from(["", "/w"]), st.lists(LAYERS, max_size=2).map(tuple)
 )
-MEMBERS = LEAVES | st.builds(WithConfig, LEAVES, CONFIGS, st.lists(LEAVES, max_size=2).map(tuple))
-INDEXES = st.dictionaries(PLATFORMS, MEMBERS, max_size=3).map(lambda m: AsIndex(tuple(sorted(m.items(), key=str))))
+MEMBERS = LEAVES | st.builds(AugmentedImage, LEAVES, CONFIGS, st.lists(LEAVES, max_size=2).map(tuple))
+INDEXES = st.dictionaries(PLATFORMS, MEMBERS, max_size=3).map(lambda m: ImageIndex(tuple(sorted(m.items(), key=str))))
 PLANS = MEMBERS | INDEXES
 
-BASE = FromRegistry(Reference.parse("quay.io/a/b:1"), Platform.parse("amd64"))
+BASE = RegistryImage(Reference.parse("quay.io/a/b:1"), Platform.parse("amd64"))
 LAYER = Layer(Digest.of(b"layer"), 5, Digest.of(b"tar"), "https://example.org/layer")
 CONFIG = ContainerConfig(("/e",), ("c",), ("A=1",), "/w", (LAYER,))
-PLAN = WithConfig(BASE, CONFIG, (FromRegistry(Reference.parse("c/d")),))
+PLAN = AugmentedImage(BASE, CONFIG, (RegistryImage(Reference.parse("c/d")),))
 
 
 @given(PLANS)
-def test_what_is_kept_reads_back_the_same(plan: Plan) -> None:
-    again = decode(encode(plan))
-    if not isinstance(plan, AsIndex):
+def test_what_is_kept_reads_back_the_same(plan: Node) -> None:
+    again = decode(encode(plan), FORMS)
+    if not isinstance(plan, ImageIndex):
         assert again == plan
     assert encode(again) == encode(plan)
     assert canonical(again) == canonical(plan)
@@ -64,25 +70,25 @@ def test_what_is_kept_reads_back_the_same(plan: Plan) -> None:
 
 
 @given(PLANS, PLANS)
-def test_different_plans_have_different_keys(one: Plan, other: Plan) -> None:
+def test_different_plans_have_different_keys(one: Node, other: Node) -> None:
     assume(encode(one) != encode(other))
     assert key(one) != key(other)
 
 
 @given(PLANS)
-def test_equal_canonical_forms_and_principals_are_equal_tokens(plan: Plan) -> None:
+def test_equal_canonical_forms_and_principals_are_equal_tokens(plan: Node) -> None:
     token = asked_token(KEY, plan, ANONYMOUS)
     assert well_formed(token)
-    assert token == asked_token(KEY, decode(encode(plan)), ANONYMOUS)
+    assert token == asked_token(KEY, decode(encode(plan), FORMS), ANONYMOUS)
     assert token != asked_token(KEY, plan, Principal(1))
     assert token != asked_token(b"o" * 32, plan, ANONYMOUS)
 
 
-def with_config(**members: object) -> WithConfig:
+def with_config(**members: object) -> AugmentedImage:
     return replace(PLAN, config=replace(CONFIG, **members))  # type: ignore[arg-type]
 
 
-def with_layer(**members: object) -> WithConfig:
+def with_layer(**members: object) -> AugmentedImage:
     return with_config(layers=(replace(LAYER, **members),))  # type: ignore[arg-type]
 
 
@@ -95,7 +101,7 @@ def with_layer(**members: object) -> WithConfig:
         with_config(env=("A=0", "A=1")),
     ],
 )
-def test_what_takes_no_part_in_names(other: Plan) -> None:
+def test_what_takes_no_part_in_names(other: Node) -> None:
     assert canonical(other) == canonical(PLAN)
     assert asked_token(KEY, other, ANONYMOUS) == asked_token(KEY, PLAN, ANONYMOUS)
 
@@ -116,10 +122,10 @@ def test_what_takes_no_part_in_names(other: Plan) -> None:
         replace(PLAN, base=replace(BASE, platform=Platform.parse("arm64"))),
         replace(PLAN, base=replace(BASE, reference=Reference.parse("quay.io/a/b:2"))),
         BASE,
-        AsIndex(((Platform.parse("amd64"), PLAN),)),
+        ImageIndex(((Platform.parse("amd64"), PLAN),)),
     ],
 )
-def test_what_takes_part_in_names(other: Plan) -> None:
+def test_what_takes_part_in_names(other: Node) -> None:
     assert canonical(other) != canonical(PLAN)
 
 
@@ -130,15 +136,15 @@ def test_a_location_takes_part_in_the_memo_key() -> None:
 def test_an_empty_configuration_is_none() -> None:
     assert not ContainerConfig()
     assert ContainerConfig(cmd=("x",))
-    assert canonical(WithConfig(BASE, ContainerConfig())) == canonical(
-        decode(encode(WithConfig(BASE, ContainerConfig())))
+    assert canonical(AugmentedImage(BASE, ContainerConfig())) == canonical(
+        decode(encode(AugmentedImage(BASE, ContainerConfig())), FORMS)
     )
-    assert b"config" not in canonical(WithConfig(BASE, ContainerConfig()))
+    assert b"config" not in canonical(AugmentedImage(BASE, ContainerConfig()))
 
 
 def test_of_a_tag_and_a_digest_the_digest_decides() -> None:
     digest = Digest.of(b"x")
-    one, other = (FromRegistry(Reference.parse(f"a/b{tag}@{digest}")) for tag in (":1", ""))
+    one, other = (RegistryImage(Reference.parse(f"a/b{tag}@{digest}")) for tag in (":1", ""))
     assert canonical(one) == canonical(other)
 
 
@@ -151,13 +157,13 @@ GARBAGE += ['{"version":1,"plan":' + body + "}" for body in BODIES]
 
 def test_the_form_of_a_newer_version_is_named() -> None:
     with pytest.raises(NewerForm, match=r"newer wavelet \(form 2; this one reads up to form 1\)"):
-        decode(b'{"version":2,"plan":{"whatever":1}}')
+        decode(b'{"version":2,"plan":{"whatever":1}}', FORMS)
 
 
 @pytest.mark.parametrize("text", GARBAGE)
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        decode(text.encode())
+        decode(text.encode(), FORMS)
 
 
 VALUES = st.recursive(
@@ -175,34 +181,34 @@ VALUES = st.recursive(
 @given(st.binary(max_size=30) | VALUES.map(lambda value: json.dumps({"version": 1, "plan": value}).encode()))
 def test_garbage_is_refused_and_nothing_else(data: bytes) -> None:
     try:
-        plan = decode(data)
+        plan = decode(data, FORMS)
     except InvalidRequest:
         return
-    assert isinstance(plan, FromRegistry | WithConfig | AsIndex)
+    assert isinstance(plan, RegistryImage | AugmentedImage | ImageIndex)
 
 
 def test_every_leaf_and_layer_is_found_and_can_be_changed() -> None:
-    index = AsIndex(((Platform.parse("amd64"), PLAN), (Platform.parse("arm64"), BASE)))
-    assert list(sources(index)) == [BASE, *PLAN.includes, BASE]
+    index = ImageIndex(((Platform.parse("amd64"), PLAN), (Platform.parse("arm64"), BASE)))
+    assert list(leaves(index)) == [BASE, *PLAN.includes, BASE]
     assert list(layers(index)) == [LAYER]
     digest = Digest.of(b"pinned")
-    fixed = map_sources(index, lambda leaf: replace(leaf, reference=leaf.reference.at(digest)))
-    assert {leaf.reference.digest for leaf in sources(fixed)} == {digest}
+    fixed = map_leaves(index, lambda leaf: replace(leaf, reference=leaf.reference.at(digest)))
+    assert {leaf.reference.digest for leaf in leaves(fixed)} == {digest}
     assert list(layers(fixed)) == [LAYER]
-    assert map_sources(fixed, lambda leaf: leaf) == fixed
+    assert map_leaves(fixed, lambda leaf: leaf) == fixed
 
 
 def test_under_what_a_token_answers() -> None:
     digest = Digest.of(b"x")
-    pinned = FromRegistry(Reference.parse(f"a/b@{digest}"))
+    pinned = RegistryImage(Reference.parse(f"a/b@{digest}"))
     assert served_as(BASE) == "1"
     assert served_as(PLAN) == "1"
     assert served_as(pinned) == digest
     assert isinstance(served_as(pinned), Digest)
     changed = f"sha256-{digest.hex[:12]}"
-    assert served_as(WithConfig(pinned, CONFIG)) == changed
+    assert served_as(AugmentedImage(pinned, CONFIG)) == changed
     assert served_as(replace(pinned, platform=Platform.parse("amd64"))) == changed
-    assert path_of(AsIndex(((Platform.parse("amd64"), PLAN),))) == BASE.reference.repository.path
+    assert path_of(ImageIndex(((Platform.parse("amd64"), PLAN),))) == BASE.reference.repository.path
 
 
 @pytest.mark.parametrize(

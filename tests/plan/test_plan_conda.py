@@ -10,52 +10,38 @@ from wavelet.errors import InvalidRequest, NotServed
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.plan import conda_form
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
+from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.conda import (
-    FromConda,
-    FromLock,
-    LibcOf,
-    Package,
-    PackageLayer,
-    ScriptsLayer,
-    Wheel,
-    WheelLayer,
-    subdir_of,
-)
+from wavelet.plan.description import ContainerConfig
+from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.names import path_of, served_as
-from wavelet.plan.plan import (
-    INLINE,
-    AsIndex,
-    ContainerConfig,
-    Layer,
-    Plan,
-    WithConfig,
-    map_parts,
-    parts,
-    sources,
-    without_unkept,
-)
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
+from wavelet.plan.tree import leaves, map_parts, parts, repositories, without_unkept
 
 AMD64 = Platform.parse("linux/amd64")
-BASE = FromRegistry(Reference.parse("ubuntu:24.04"), AMD64)
+BASE = RegistryImage(Reference.parse("ubuntu:24.04"), AMD64)
 URL = "https://conda.anaconda.org/conda-forge/linux-64/lib-a-b-1.2-h0_0.conda"
 PACKAGE = Package(URL, "a" * 64, "b" * 32, 12)
 WHEEL = Wheel("https://files.example/x/six-1.16-py3-none-any.whl", "c" * 64, 5)
-ASKED = FromConda(("python=3.11", "samtools=1.17"), ("conda-forge", "bioconda"), AMD64, BASE, pip=("six",))
-LOCK = FromLock((PACKAGE,), (WHEEL,), AMD64, BASE)
+ASKED = CondaEnvironment(("python=3.11", "samtools=1.17"), ("conda-forge", "bioconda"), AMD64, BASE, pip=("six",))
+LOCK = LockedEnvironment((PACKAGE,), (WHEEL,), AMD64, BASE)
 SCRIPTS_KEY = "c5f7123b43571f1c0573ccbf50751a3b5e18cd71d0351975320412eda050ab7e"
 """The key of what the scripts of `LOCK`'s package change, as the first version wrote it."""
-PLANS: list[Plan] = [
+PLANS: list[Node] = [
     ASKED,
     replace(ASKED, as_of="2026-01-31T00:00:00Z", renewed=True, locked=(PACKAGE,), wheels=(WHEEL,), lock_location="u"),
     LOCK,
     LOCK.without_scripts(),
     replace(ASKED, layers="few"),
     replace(LOCK, layers="few"),
-    WithConfig(ASKED, ContainerConfig(env=("A=1",))),
-    AsIndex(((AMD64, ASKED), (Platform.parse("arm64"), replace(ASKED, platform=Platform.parse("arm64"))))),
+    AugmentedImage(ASKED, ContainerConfig(env=("A=1",))),
+    ImageIndex(((AMD64, ASKED), (Platform.parse("arm64"), replace(ASKED, platform=Platform.parse("arm64"))))),
     PackageLayer(PACKAGE, "3.11", "lib/python3.11/site-packages"),
     PackageLayer(PACKAGE),
     WheelLayer(WHEEL, "3.11", "lib/python3.11/site-packages"),
@@ -65,32 +51,32 @@ PLANS: list[Plan] = [
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: type(plan).__name__)
-def test_what_is_written_is_read_again(plan: Plan) -> None:
-    assert decode(encode(plan)) == plan
-    assert encode(decode(encode(plan))) == encode(plan)
+def test_what_is_written_is_read_again(plan: Node) -> None:
+    assert decode(encode(plan), FORMS) == plan
+    assert encode(decode(encode(plan), FORMS)) == encode(plan)
 
 
 def test_an_image_is_as_its_makers_version_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     scripts = ScriptsLayer((PACKAGE,), LOCK.without_scripts())
     first: list[tuple[str, bytes]] = []
     for version in (1, 2, 3):
-        monkeypatch.setattr(conda_form, "IMAGE_MAKER", version)
-        assert decode(encode(LOCK)) == LOCK
+        monkeypatch.setattr(LockedEnvironment, "image_maker", version)
+        assert decode(encode(LOCK), FORMS) == LOCK
         assert b"maker" not in canonical(LOCK) + encode(LOCK), "names and records are no version's"
         first.append((key(LOCK), encode(LOCK)))
         assert key(scripts) == SCRIPTS_KEY, "what scripts have changed stays claimed"
     assert len({made for made, _ in first}) == 3
-    assert {decode(data) for _, data in first} == {LOCK}, "what older and newer versions have kept can be read"
+    assert {decode(data, FORMS) for _, data in first} == {LOCK}, "what older and newer versions have kept can be read"
 
 
 def test_layers_whose_bytes_are_in_the_request_only_are_left_out_until_they_are_kept() -> None:
     layer = Layer(Digest.of(b"gzip"), 4, Digest.of(b"tar"), INLINE)
     config = ContainerConfig(env=("A=1",), layers=(layer,))
-    assert without_unkept(WithConfig(ASKED, ContainerConfig(layers=(layer,)))) == ASKED
-    assert without_unkept(WithConfig(ASKED, config)) == WithConfig(ASKED, ContainerConfig(env=("A=1",)))
-    kept = WithConfig(ASKED, replace(config, layers=(replace(layer, location=f"{INLINE}ab"),)))
+    assert without_unkept(AugmentedImage(ASKED, ContainerConfig(layers=(layer,)))) == ASKED
+    assert without_unkept(AugmentedImage(ASKED, config)) == AugmentedImage(ASKED, ContainerConfig(env=("A=1",)))
+    kept = AugmentedImage(ASKED, replace(config, layers=(replace(layer, location=f"{INLINE}ab"),)))
     members = ((AMD64, kept),)
-    assert without_unkept(AsIndex(members)) == AsIndex(members)
+    assert without_unkept(ImageIndex(members)) == ImageIndex(members)
 
 
 def test_every_plan_has_a_key_of_its_own() -> None:
@@ -104,7 +90,7 @@ def test_how_many_layers_an_image_has_is_part_of_its_name_and_key_and_images_of_
         assert key(replace(plan, layers="few")) != key(plan)
         assert b"many" not in encode(plan)
     with pytest.raises(InvalidRequest, match="not a plan"):
-        decode(encode(replace(LOCK, layers="few")).replace(b'"few"', b'"some"'))
+        decode(encode(replace(LOCK, layers="few")).replace(b'"few"', b'"some"'), FORMS)
 
 
 def test_what_a_lock_says_besides_makes_no_other_lock_of_it() -> None:
@@ -148,12 +134,12 @@ def test_platforms_without_packages_are_named() -> None:
 
 
 def test_the_parts_of_plans() -> None:
-    augmented = WithConfig(ASKED, ContainerConfig(env=("A=1",)), (BASE,))
+    augmented = AugmentedImage(ASKED, ContainerConfig(env=("A=1",)), (BASE,))
     assert list(parts(augmented)) == [ASKED, BASE]
-    assert list(sources(augmented)) == [BASE, BASE]
+    assert list(leaves(augmented)) == [BASE, BASE]
     assert map_parts(augmented, lambda part: LOCK if part == ASKED else part) == replace(augmented, base=LOCK)
-    assert list(sources(ScriptsLayer((PACKAGE,), LOCK))) == [BASE]
-    assert list(sources(PackageLayer(PACKAGE))) == []
+    assert list(leaves(ScriptsLayer((PACKAGE,), LOCK))) == [BASE]
+    assert list(repositories(PackageLayer(PACKAGE))) == []
 
 
 @pytest.mark.parametrize(

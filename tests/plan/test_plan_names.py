@@ -12,9 +12,10 @@ from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.names import is_called, path_of, served_as, tag_of
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 
 SITE = CondaDefaults.of("ubuntu:24.04", ("procps-ng",), ("conda-forge",), platform=Platform("linux", "amd64"))
 CHANNEL = "https://conda.example/conda-forge"
@@ -55,7 +56,7 @@ EXPLICIT = f"""\
 SORTED = "\n".join(["@EXPLICIT", *sorted(EXPLICIT.splitlines()[1:])])
 
 
-def plan_of(**packages: Any) -> Plan:
+def plan_of(**packages: Any) -> Node:
     if "environment" in packages:
         packages["environment"] = base64.b64encode(packages["environment"].encode()).decode()
     body = msgspec.convert({"packages": {"type": "CONDA"} | packages}, SubmitBody)
@@ -84,7 +85,7 @@ def test_an_image_is_called_after_what_was_asked_for(packages: dict[str, Any], n
     """Fault A8: of a lock it is the file's name, else the packages on which no other depends."""
     plan = plan_of(**packages)
     assert f"{path_of(plan)}:{served_as(plan)}" == name
-    kept = decode(encode(plan))
+    kept = decode(encode(plan), FORMS)
     assert f"{path_of(kept)}:{served_as(kept)}" == name
 
 

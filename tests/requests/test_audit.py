@@ -23,16 +23,18 @@ from wavelet.config import ConfigError, Settings
 from wavelet.errors import AccessRefused, UpstreamUnreachable
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
+from wavelet.plan.description import ContainerConfig
+from wavelet.plan.layers import Layer
 from wavelet.plan.principal import Principal
-from wavelet.plan.source import FromRegistry
 from wavelet.requests import audit as module
 from wavelet.requests.audit import Audit, path_of, without_queries
 
 DIGEST = Digest.of(b"x")
 LAYER = Layer(DIGEST, 1, DIGEST, "https://user:pw@bucket.example:8443/layer?X-Signature=my-secret")
-PLAN = WithConfig(FromRegistry(Reference.parse("quay.io/org/tool:1")), ContainerConfig(layers=(LAYER,)))
+PLAN = AugmentedImage(RegistryImage(Reference.parse("quay.io/org/tool:1")), ContainerConfig(layers=(LAYER,)))
 
 
 @pytest.fixture

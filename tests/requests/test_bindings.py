@@ -15,9 +15,12 @@ from wavelet.cluster import directory
 from wavelet.cluster.records import Record
 from wavelet.errors import AccessRefused, DirectoryUnavailable, NoSpace, NotFound, OurError, WaveletError
 from wavelet.image.digest import Digest
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY, Identity
+from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import AsIndex, ContainerConfig, Plan, WithConfig
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tokens import asked_token
 from wavelet.requests import binding
@@ -26,8 +29,8 @@ from wavelet.requests.container_request import ContainerRequest, answer_name
 ENV = ContainerConfig(env=("A=1",))
 
 
-def augmented(registry: Registry, tag: str = "1") -> WithConfig:
-    return WithConfig(registry_plan(registry.host, "lab/tool", tag), ENV)
+def augmented(registry: Registry, tag: str = "1") -> AugmentedImage:
+    return AugmentedImage(registry_plan(registry.host, "lab/tool", tag), ENV)
 
 
 def move(registry: Registry, turn: int = 1, repository: str = "lab/tool") -> None:
@@ -35,7 +38,7 @@ def move(registry: Registry, turn: int = 1, repository: str = "lab/tool") -> Non
     registry.add_image(repository, "1", [small_layer({"turn": str(turn).encode()})])
 
 
-async def ask(node: Node, plan: Plan, wait: float = 2.0, **more: object) -> ContainerRequest:
+async def ask(node: Node, plan: PlanNode, wait: float = 2.0, **more: object) -> ContainerRequest:
     return (await node.ask(plan, wait=wait, **more)).request
 
 
@@ -45,7 +48,7 @@ async def pull(node: Node, token: str) -> Digest:
     return image.descriptor.digest
 
 
-async def undecided(registry: Registry, node: Node, plan: Plan) -> ContainerRequest:
+async def undecided(registry: Registry, node: Node, plan: PlanNode) -> ContainerRequest:
     """Ask while the registry takes its time: the name is given without a pin, and nothing is done for it any more."""
     registry.fault("/manifests/", delay=1)
     request = await ask(node, plan, wait=0.0, keep=False)
@@ -192,10 +195,10 @@ async def test_of_two_nodes_that_bind_at_the_same_moment_one_is_right(registry: 
 async def test_all_leaves_are_bound_together(registry: Registry, tmp_path: Path) -> None:
     registry.add_image("lab/other", "1")
     members = tuple(
-        (leaf.platform, WithConfig(leaf, ENV, (registry_plan(registry.host, "lab/other"),)))
+        (leaf.platform, AugmentedImage(leaf, ENV, (registry_plan(registry.host, "lab/other"),)))
         for leaf in (registry_plan(registry.host, "lab/tool"),)
     )
-    plan = AsIndex(members)  # type: ignore[arg-type]
+    plan = ImageIndex(members)  # type: ignore[arg-type]
     async with open_node(tmp_path, tag_ttl=0) as node:
         first = await ask(node, plan)
         before = await pull(node, first.token)
@@ -236,7 +239,7 @@ async def test_a_name_for_everybody_whose_pin_is_private_fails_with_a_sentence(
         assert (await node.requests.lookup.find(request.token, NOBODY)).pin is None
 
 
-async def old_name(node: Node, plan: Plan) -> str:
+async def old_name(node: Node, plan: PlanNode) -> str:
     """Keep a request as a version before 0.2 did."""
     token = await node.records.put(Record(plan, ANONYMOUS), {})
     assert token == asked_token(b"k" * 32, plan, ANONYMOUS)

@@ -15,9 +15,12 @@ from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.plan.conda import FromConda, FromLock
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
-from wavelet.plan.plan import ContainerConfig, Layer, Plan, WithConfig
+from wavelet.plan.layers import Layer
+from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.progress import Failed
 
@@ -35,18 +38,18 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
         yield built
 
 
-def specs(registry: Registry, as_of: str | None = None) -> FromConda:
-    return FromConda(("a", "b"), ("lab",), AMD64, registry_plan(registry.host, "lab/base"), as_of=as_of)
+def specs(registry: Registry, as_of: str | None = None) -> CondaEnvironment:
+    return CondaEnvironment(("a", "b"), ("lab",), AMD64, registry_plan(registry.host, "lab/base"), as_of=as_of)
 
 
-def with_bin(plan: FromConda) -> tuple[WithConfig, dict[Digest, bytes]]:
+def with_bin(plan: CondaEnvironment) -> tuple[AugmentedImage, dict[Digest, bytes]]:
     """Return the plan with a layer whose bytes come with the request, as Nextflow sends a pipeline's `bin/`."""
     blob = small_layer({"usr/local/bin/tool": b"#!/bin/sh\n"})
     layer = Layer(Digest.of(blob), len(blob), Digest.of(gzip.decompress(blob)), "inline:")
-    return WithConfig(plan, ContainerConfig(layers=(layer,))), {layer.digest: blob}
+    return AugmentedImage(plan, ContainerConfig(layers=(layer,))), {layer.digest: blob}
 
 
-async def ask(node: Node, plan: Plan, **more: object) -> ContainerRequest:
+async def ask(node: Node, plan: PlanNode, **more: object) -> ContainerRequest:
     return (await node.ask(plan, **more)).request
 
 
@@ -143,9 +146,9 @@ async def test_a_request_is_asked_for_again_with_the_layers_that_came_with_it(re
 @pytest.mark.parametrize("kind", ["specs", "a lock", "a date"])
 async def test_another_base_is_another_name(registry: Registry, node: Node, kind: str) -> None:
     base = registry_plan(registry.host, "lab/base")
-    plans: dict[str, Plan] = {
+    plans: dict[str, PlanNode] = {
         "specs": specs(registry),
-        "a lock": FromLock(BEFORE, (), AMD64, base),
+        "a lock": LockedEnvironment(BEFORE, (), AMD64, base),
         "a date": specs(registry, "2026-01-31T00:00:00Z"),
     }
     first = await ask(node, plans[kind])
@@ -161,15 +164,15 @@ async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_the
     registry: Registry, node: Node
 ) -> None:
     """An index was wrong about a package: the first name was given for it, and nobody may answer it by others."""
-    made = node.makers[FromLock]
+    made = node.makers[LockedEnvironment]
 
-    async def broken(plan: FromLock, work: object) -> Image:
+    async def broken(plan: LockedEnvironment, work: object) -> Image:
         if plan.packages == BEFORE:
             raise UpstreamBroken("b-1.0 is not what the index says")
         return await made(plan, work)  # type: ignore[no-any-return]
 
-    node.makers[FromLock] = broken
-    node.conda.locks[specs(registry)] = FromLock(BEFORE, (), AMD64, registry_plan(registry.host, "lab/base"))
+    node.makers[LockedEnvironment] = broken
+    node.conda.locks[specs(registry)] = LockedEnvironment(BEFORE, (), AMD64, registry_plan(registry.host, "lab/base"))
     dry = (await node.ask(specs(registry), dry_run=True)).request
     node.conda.packages = AFTER
     status = await node.ask(specs(registry))
@@ -182,10 +185,10 @@ async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_the
 
 
 async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Registry, node: Node) -> None:
-    async def broken(plan: FromLock, work: object) -> Image:
+    async def broken(plan: LockedEnvironment, work: object) -> Image:
         raise UpstreamBroken("b-1.0 is not what the index says")
 
-    node.makers[FromLock] = broken
+    node.makers[LockedEnvironment] = broken
     node.resolver._pins._images.tag_ttl = 300  # type: ignore[attr-defined]
     node.conda.go_on.clear()
     first = await ask(node, specs(registry), wait=0.0)

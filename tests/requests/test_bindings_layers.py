@@ -10,20 +10,22 @@ from test_bindings import ask, move, old_name, pull
 from doubles.registry import Registry, small_layer
 from lab.node import Node, open_node, registry_plan
 from wavelet.image.digest import Digest
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
-from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
+from wavelet.plan.layers import Layer
 from wavelet.requests.container_request import answer_name
 
 BLOB = small_layer({"added": b"yes"})
 
 
-def at(registry: Registry, place: str) -> WithConfig:
+def at(registry: Registry, place: str) -> AugmentedImage:
     """Return a plan with a layer that is at a place, which it puts there."""
     digest = registry.add_blob(place, BLOB)
     layer = Layer(
         Digest(digest), len(BLOB), Digest.of(gzip.decompress(BLOB)), f"{registry.url}/v2/{place}/blobs/{digest}"
     )
-    return WithConfig(registry_plan(registry.host, "lab/tool"), ContainerConfig(layers=(layer,)))
+    return AugmentedImage(registry_plan(registry.host, "lab/tool"), ContainerConfig(layers=(layer,)))
 
 
 async def empty(node: Node) -> None:

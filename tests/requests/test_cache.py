@@ -13,8 +13,8 @@ from doubles.registry import Registry, small_layer
 from lab.node import AMD64, Node, open_node, registry_plan
 from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import NOBODY
-from wavelet.plan.source import FromRegistry
 from wavelet.requests.cache import Cache
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.store.space import Counted
@@ -42,7 +42,7 @@ class Held:
         self.digests[name] = [Digest(image["manifest"]), Digest(image["config"]), *map(Digest, image["layers"])]
         await self.take(registry_plan(self.host, name))
 
-    async def take(self, *plans: FromRegistry, lease: float = -1.0) -> None:
+    async def take(self, *plans: RegistryImage, lease: float = -1.0) -> None:
         prefetcher = Prefetcher(self.node.resolver, self.node.store, self.node.served)
         taken = [each async for each in prefetcher.take(plans, NOBODY, concurrency=1, lease=lease)]
         assert taken[-1].done, taken[-1].error
@@ -133,8 +133,8 @@ async def test_an_index_has_the_platforms_that_were_pulled(held: Held, registry:
     image = registry.add_image("lab/many", None, [small_layer({"a": b"amd64"})])
     other = registry.add_image("lab/many", None, [small_layer({"a": b"arm64"})], platform="linux/arm64")
     index = registry.add_index("lab/many", "1", [image, other])
-    whole = FromRegistry(registry_plan(held.host, "lab/many").reference)
-    await held.take(whole, FromRegistry(whole.reference, AMD64))
+    whole = RegistryImage(registry_plan(held.host, "lab/many").reference)
+    await held.take(whole, RegistryImage(whole.reference, AMD64))
     await held.cache.pin([f"{held.host}/lab/many:1"])
     await held.cache.collect()
     store = held.node.store

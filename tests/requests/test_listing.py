@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from doubles.registry import Registry
 from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
-from wavelet.plan.conda import FromConda
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.container_request import About
@@ -33,7 +33,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
         yield built
 
 
-async def submit(node: Node, plan: Plan, identity: Identity, image: str, *notes: str) -> str:
+async def submit(node: Node, plan: PlanNode, identity: Identity, image: str, *notes: str) -> str:
     about = About(api="v1alpha2", image=image, notes=notes)
     request = (await node.ask(plan, identity, about=about, wait=5.0)).request
     return request.token
@@ -96,7 +96,7 @@ async def test_running_work_is_shown_and_looking_begins_none(node: Node, registr
     node.conda.packages = (package("a"),)
     making = Making()
     node.makers.update(making.makers)
-    asked = FromConda(("a",), ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
+    asked = CondaEnvironment(("a",), ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
     status = await node.ask(asked, ANN, wait=0.0)
     request = status.request
     assert isinstance(status.state, Pending)

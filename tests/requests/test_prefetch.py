@@ -15,8 +15,10 @@ from doubles.registry import Registry, small_layer
 from lab.node import Node, open_node, registry_plan
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.digest import Digest
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
-from wavelet.plan.plan import ContainerConfig, Plan, WithConfig
+from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.requests.prefetch_tasks import PrefetchStatus
 
@@ -39,7 +41,7 @@ def add(registry: Registry, name: str) -> list[Digest]:
     return [Digest(image["manifest"]), Digest(image["config"]), *map(Digest, image["layers"])]
 
 
-async def take(node: Node, *plans: Plan, names: Sequence[str] = ()) -> dict[int, list[PrefetchStatus]]:
+async def take(node: Node, *plans: PlanNode, names: Sequence[str] = ()) -> dict[int, list[PrefetchStatus]]:
     told: dict[int, list[PrefetchStatus]] = defaultdict(list)
     taking = Prefetcher(node.resolver, node.store, node.served).take(
         plans, NOBODY, concurrency=2, lease=600.0, names=names
@@ -54,9 +56,9 @@ async def test_images_and_one_that_fails(node: Node, registry: Registry) -> None
     digests = add(registry, "lab/one") + add(registry, "lab/two")
     broken = add(registry, "lab/broken")
     registry.fault(broken[-1], corrupt=50)
-    augmented = WithConfig(registry_plan(registry.host, "lab/two"), ContainerConfig(env=("A=1",)))
+    augmented = AugmentedImage(registry_plan(registry.host, "lab/two"), ContainerConfig(env=("A=1",)))
     names = ["lab/one", "lab/absent", "lab/broken"]
-    plans: list[Plan] = [*(registry_plan(registry.host, name) for name in names), augmented]
+    plans: list[PlanNode] = [*(registry_plan(registry.host, name) for name in names), augmented]
     told = await take(node, *plans, names=["", "", "", "wt/0123/lab/two:1"])
     assert all(each[0] == PrefetchStatus(index) for index, each in told.items())
     assert [each[-1].done for each in told.values()] == [True, False, False, True]

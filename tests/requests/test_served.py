@@ -12,8 +12,9 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.source import FromRegistry
 from wavelet.requests import served as module
 from wavelet.requests.served import ServedImages
 from wavelet.resolve import memo
@@ -34,11 +35,11 @@ def image(name: str, *more: str) -> Image:
 class Node:
     def __init__(self, path: Path) -> None:
         self.database = Database(path / "node.db", memo.SCHEMA + module.SCHEMA, synchronous="NORMAL")
-        self.memo = Memo(self.database)
+        self.memo = Memo(self.database, FORMS)
         self.served = ServedImages(self.database, self.memo, RETENTION)
 
     async def make(self, name: str, *more: str) -> str:
-        plan = FromRegistry(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
+        plan = RegistryImage(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
         await self.memo.put(key_of(plan), plan, image(name, *more))
         return key_of(plan)
 

@@ -14,9 +14,11 @@ from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, Unsolvable, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.plan.conda import FromConda, FromLock
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
-from wavelet.plan.plan import ContainerConfig, Layer, WithConfig
+from wavelet.plan.layers import Layer
 from wavelet.requests.progress import Failed, Ready
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, PhaseBegan
 
@@ -37,8 +39,8 @@ def making(node: Node) -> Making:
     return made
 
 
-def asked(registry: Registry, *specs: str) -> FromConda:
-    return FromConda(specs, ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
+def asked(registry: Registry, *specs: str) -> CondaEnvironment:
+    return CondaEnvironment(specs, ("lab",), AMD64, registry_plan(registry.host, "lab/base"))
 
 
 class Watcher:
@@ -119,7 +121,7 @@ async def test_a_layer_is_verified_and_its_bytes_count(node: Node, registry: Reg
     fault = registry.fault(digest, stall=100_000)
     where = f"{registry.url}/v2/lab/base/blobs/{digest}"
     layer = Layer(Digest(digest), len(blob), Digest.of(b"tar"), where)
-    plan = WithConfig(registry_plan(registry.host, "lab/base"), ContainerConfig(layers=(layer,)))
+    plan = AugmentedImage(registry_plan(registry.host, "lab/base"), ContainerConfig(layers=(layer,)))
     watcher = Watcher(node, (await node.submit(plan, wait=0.0, keep=False)).token)
     await watcher.until(PhaseBegan("verifying"))
     async with asyncio.timeout(5):
@@ -207,7 +209,7 @@ async def test_advice_is_what_its_reader_can_follow(node: Node, registry: Regist
     async def was_built(_lock: object) -> bool:
         return True
 
-    node.makers[FromLock] = gone
+    node.makers[LockedEnvironment] = gone
     node.conda.was_built = was_built  # type: ignore[method-assign]
     node.conda.go_on.set()
     request = (await node.ask(asked(registry, "a"), wait=5.0)).request

@@ -15,10 +15,10 @@ from wavelet.image.image import Content, FromLocation, FromUpstream, Image, Made
 from wavelet.image.manifest import Descriptor
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan import conda_form
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromLock
-from wavelet.plan.source import FromRegistry
 from wavelet.resolve import memo as module
 from wavelet.resolve.memo import SCHEMA, Memo, decode_image, encode_image
 from wavelet.store.database import Database
@@ -51,10 +51,10 @@ def image(name: str, *more: str) -> Image:
 class Node:
     def __init__(self, path: Path) -> None:
         self.database = Database(path / "node.db", SCHEMA, synchronous="NORMAL")
-        self.memo = Memo(self.database)
+        self.memo = Memo(self.database, FORMS)
 
     async def make(self, name: str, *more: str) -> str:
-        plan = FromRegistry(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
+        plan = RegistryImage(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
         await self.memo.put(key_of(plan), plan, image(name, *more))
         return key_of(plan)
 
@@ -99,11 +99,11 @@ async def test_a_plan_of_another_version_is_as_good_as_not_there(start: Callable
 async def test_a_plan_of_another_maker_is_made_by_nobody(
     start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memo, plan = start().memo, FromLock((), (), Platform.parse("amd64"), FromRegistry(Reference.parse("a/b")))
+    memo, plan = start().memo, LockedEnvironment((), (), Platform.parse("amd64"), RegistryImage(Reference.parse("a/b")))
     key = key_of(plan)
     await memo.put(key, plan, image("one"))
     assert memo.plan(key) == plan
-    monkeypatch.setattr(conda_form, "IMAGE_MAKER", 99)
+    monkeypatch.setattr(LockedEnvironment, "image_maker", 99)
     assert memo.plan(key) is None, "what this version makes of it has other bytes"
     assert memo.get(key) == image("one"), "what is there goes on being served"
 

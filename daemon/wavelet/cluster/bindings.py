@@ -16,8 +16,9 @@ from wavelet.cluster.publish import sync_directory
 from wavelet.cluster.records import damaged_binding, open_binding, seal_binding
 from wavelet.errors import DirectoryUnavailable, InvalidRequest
 from wavelet.plain_files import NotPlainError
+from wavelet.plan.forms import Forms
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Plan
 
 SUFFIX = ".pin"
 
@@ -28,17 +29,18 @@ BINDING_LIMIT = 16 * 1024 * 1024
 class BindingFiles:
     """The bindings in a directory of records. All methods are blocking."""
 
-    def __init__(self, root: Path, key: bytes, clock: Callable[[], float]) -> None:
-        """Use the records' directory; `key` is the cluster's, `clock` gives unix seconds."""
+    def __init__(self, root: Path, key: bytes, forms: Forms, clock: Callable[[], float]) -> None:
+        """Use the records' directory; `key` is the cluster's, `forms` plans', `clock` gives unix seconds."""
         self._root = root
         self._key = key
+        self._forms = forms
         self._clock = clock
 
     def path(self, token: str) -> Path:
         """Return where a name's binding is."""
         return self._root / token[:2] / f"{token}{SUFFIX}"
 
-    def read(self, token: str, asked: Plan) -> tuple[Pin, int] | None:
+    def read(self, token: str, asked: Node) -> tuple[Pin, int] | None:
         """Return what a name is bound to, durably, and the binding's bytes; None if it is not bound.
 
         Raises:
@@ -56,11 +58,11 @@ class BindingFiles:
             # It may be visible before the node that makes it has made it durable.
             sync_directory(path.parent)
         try:
-            return open_binding(token, content, asked, self._key), len(content)
+            return open_binding(token, content, asked, self._key, self._forms), len(content)
         except InvalidRequest as error:
             raise damaged_binding(token, error.message) from None
 
-    def bind(self, token: str, asked: Plan, pin: Pin) -> tuple[Pin, int]:
+    def bind(self, token: str, asked: Node, pin: Pin) -> tuple[Pin, int]:
         """Bind a name unless it is bound; return what it is bound to then, durably, and the binding's bytes.
 
         Raises:
@@ -72,7 +74,7 @@ class BindingFiles:
         """
         if (bound := self.read(token, asked)) is not None:
             return bound
-        sealed = seal_binding(token, pin, asked, self._key)
+        sealed = seal_binding(token, pin, asked, self._key, self._forms)
         path = self.path(token)
         first.publish_first(path, sealed, self._clock())
         if (bound := self.read(token, asked)) is None:

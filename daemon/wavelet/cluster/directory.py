@@ -43,6 +43,7 @@ from wavelet.config import ConfigError
 from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
+from wavelet.plan.forms import Forms
 from wavelet.plan.pinning import Pin
 from wavelet.plan.tokens import well_formed
 
@@ -61,12 +62,15 @@ LEFTOVER_AGE = 3600.0
 class DirectoryRecords:
     """`Records` as files. The directory's I/O has threads of its own: if it hangs, only records wait."""
 
-    def __init__(self, path: Path, key: bytes, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+    ) -> None:
         """Use or make the directory. Blocking: for the start.
 
         Args:
             path: the shared directory.
             key: the cluster's.
+            forms: those in which plans are kept.
             lifetime: seconds that a record is kept after its last use.
             clock: gives unix seconds.
 
@@ -80,9 +84,10 @@ class DirectoryRecords:
             raise ConfigError(message, field="records.directory") from None
         self._root = path
         self._key = key
+        self._forms = forms
         self._clock = clock
         self._recent = Recent(lifetime, clock)
-        self._bindings = BindingFiles(path, key, clock)
+        self._bindings = BindingFiles(path, key, forms, clock)
         self._io = DirectoryIo(path)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
@@ -204,7 +209,7 @@ class DirectoryRecords:
             used = used_last(created_at, used_at, now)
             if used is None or used + self._recent.lifetime <= now:
                 return None, 0
-            record = authenticate(token, data, self._key)
+            record = authenticate(token, data, self._key, self._forms)
             return Stored(record, created_at, used, record.pin), len(data)
         except NewerForm:
             if named:

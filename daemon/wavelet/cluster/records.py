@@ -23,10 +23,14 @@ from wavelet.ages import is_ahead
 from wavelet.errors import DamagedBinding, DigestMismatch, InvalidRequest, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.plan import canonical
+from wavelet.plan.forms import Forms
+from wavelet.plan.layers import INLINE
+from wavelet.plan.node import Node, written
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import INLINE, Plan, layers
 from wavelet.plan.principal import Principal
 from wavelet.plan.tokens import asked_token, decided_token, undecided_token, well_formed
+from wavelet.plan.tree import layers
+from wavelet.plan.view import View
 
 FORM = 2
 NEEDS = "0.2.0"
@@ -48,7 +52,7 @@ class Record:
             It takes no part in the name: whoever uses it checks that it is of the same plan, principal and pin.
     """
 
-    plan: Plan
+    plan: Node
     principal: Principal
     pin: Pin | None = None
     nonce: str = ""
@@ -58,13 +62,13 @@ class Record:
         """Return the bytes that are kept: a line with the principal, then the rest as JSON."""
         if self.pin is None and not self.nonce:
             return str(self.principal).encode() + b"\n" + canonical.encode(self.plan)
-        document: dict[str, Any] = {"version": FORM, "needs": NEEDS, "asked": canonical.write_plan(self.plan)}
+        document: dict[str, Any] = {"version": FORM, "needs": NEEDS, "asked": written(self.plan, View.RECORD)}
         document |= {"nonce": self.nonce} if self.pin is None else {"pin": self.pin.encode(self.plan)}
         document |= {"first": self.first} if self.first else {}
         return str(self.principal).encode() + b"\n" + json.dumps(document, separators=(",", ":")).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Record:
+    def decode(cls, data: bytes, forms: Forms) -> Record:
         """Read what `encode` wrote, and what versions before 0.2 did.
 
         Raises:
@@ -77,11 +81,11 @@ class Record:
             document = msgspec.json.decode(body)
             canonical.check_form(document, FORM)
             if int(document["version"]) != FORM:
-                return cls(canonical.decode(body), principal)
-            plan = canonical.read_plan(document["asked"])
+                return cls(canonical.decode(body, forms), principal)
+            plan = forms.read(document["asked"])
             if "pin" in document:
                 first = document.get("first", "")
-                pin = Pin.decode(document["pin"], plan)
+                pin = Pin.decode(document["pin"], plan, forms)
                 return cls(plan, principal, pin, first=first if well_formed(first) else "")
             nonce = document["nonce"]
             if _NONCE.fullmatch(nonce) is None:
@@ -184,7 +188,7 @@ class Records(Protocol):
         """Write what is waiting and let go of the place."""
 
 
-def seal_binding(token: str, pin: Pin, asked: Plan, key: bytes) -> bytes:
+def seal_binding(token: str, pin: Pin, asked: Node, key: bytes, forms: Forms) -> bytes:
     """Return the bytes of a binding: a line with its seal, then the pin as JSON.
 
     Raises:
@@ -194,11 +198,11 @@ def seal_binding(token: str, pin: Pin, asked: Plan, key: bytes) -> bytes:
         document = {"version": FORM, "needs": NEEDS, "pin": pin.encode(asked)}
     body = json.dumps(document, separators=(",", ":")).encode()
     sealed = _seal(token, body, key) + b"\n" + body
-    open_binding(token, sealed, asked, key)  # one that nobody can read would be the end of its name
+    open_binding(token, sealed, asked, key, forms)  # one that nobody can read would be the end of its name
     return sealed
 
 
-def open_binding(token: str, data: bytes, asked: Plan, key: bytes) -> Pin:
+def open_binding(token: str, data: bytes, asked: Node, key: bytes, forms: Forms) -> Pin:
     """Read what `seal_binding` wrote.
 
     Raises:
@@ -211,7 +215,7 @@ def open_binding(token: str, data: bytes, asked: Plan, key: bytes) -> Pin:
     with canonical.reading("a binding"):
         document = msgspec.json.decode(body)
         canonical.check_form(document, FORM)
-        return Pin.decode(document["pin"], asked)
+        return Pin.decode(document["pin"], asked, forms)
 
 
 def _seal(token: str, body: bytes, key: bytes) -> bytes:
@@ -231,14 +235,14 @@ def not_found(token: str) -> TokenNotFound:
     return TokenNotFound(f"no container request is known under {token[:80]!r}; send the request again")
 
 
-def authenticate(token: str, data: bytes, key: bytes) -> Record:
+def authenticate(token: str, data: bytes, key: bytes, forms: Forms) -> Record:
     """Read a kept record and check that it is the one its token names.
 
     Raises:
         NewerForm: a newer version's; nothing can be said of it.
         InvalidRequest: not a record, or another's.
     """
-    record = Record.decode(data)
+    record = Record.decode(data, forms)
     with canonical.reading("a record"):  # what reads well may yet be no plan
         named = record.token(key)
     if named != token:

@@ -31,8 +31,9 @@ from wavelet.cluster.records import (
 )
 from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
+from wavelet.plan.forms import Forms
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Plan
 from wavelet.store.database import Statement
 from wavelet.store.opening import open_kept
 
@@ -65,12 +66,15 @@ _Row = tuple[bytes, float, float]
 class SqliteRecords:
     """`Records` in an SQLite file. A put that returned survives power loss (WAL, synchronous FULL)."""
 
-    def __init__(self, path: Path, key: bytes, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+    ) -> None:
         """Open or make the file. Blocking: for the start.
 
         Args:
             path: the file, readable by its owner alone.
             key: the cluster's.
+            forms: those in which plans are kept.
             lifetime: seconds that a record is kept after its last use.
             clock: gives unix seconds.
 
@@ -82,6 +86,7 @@ class SqliteRecords:
         make_directory(path.parent)
         self._path = path
         self._key = key
+        self._forms = forms
         self._clock = clock
         self._recent = Recent(lifetime, clock)
         self._database = open_kept(path, _SCHEMA, KEPT)
@@ -115,13 +120,13 @@ class SqliteRecords:
         if used is None or used + self._recent.lifetime <= self._clock():
             return None, 0
         try:
-            record = await _run(authenticate, data, token, data, self._key)
+            record = await _run(authenticate, data, token, data, self._key, self._forms)
         except InvalidRequest as error:
             log.warning("a record is not authentic", token=token, reason=error.message)
             return None, 0
         return Stored(record, created, used, record.pin), len(data)
 
-    async def _bound(self, token: str, asked: Plan) -> tuple[Pin | None, int]:
+    async def _bound(self, token: str, asked: Node) -> tuple[Pin | None, int]:
         """Return what a name was bound to, and the size of the binding; raise NewerForm, DamagedBinding."""
         try:
             rows = self._database.read("SELECT binding FROM bindings WHERE token = ?", token)
@@ -133,7 +138,7 @@ class SqliteRecords:
         try:
             if not isinstance(data, bytes):
                 raise InvalidRequest("it has no bytes")
-            return await _run(open_binding, data, token, data, asked, self._key), len(data)
+            return await _run(open_binding, data, token, data, asked, self._key, self._forms), len(data)
         except InvalidRequest as error:
             raise damaged_binding(token, error.message) from None
 
@@ -174,7 +179,7 @@ class SqliteRecords:
             # Not without a record: it may be evicted meanwhile.
             statement = "INSERT OR IGNORE INTO bindings SELECT token, ? FROM records WHERE token = ?"
             try:
-                sealed = await asyncio.to_thread(seal_binding, token, pin, asked, self._key)
+                sealed = await asyncio.to_thread(seal_binding, token, pin, asked, self._key, self._forms)
                 await self._write([(statement, (sealed, token))])
             except OurError as error:
                 # Nothing can be answered under this name now, and that is all that whoever pulls it has to know.

@@ -62,6 +62,11 @@ class Platform:
             variant = "v7"
         return cls(os, architecture, variant)
 
+    @classmethod
+    def from_text(cls, text: str) -> Platform:
+        """Return the platform of its own text, which may be of an architecture that `parse` refuses."""
+        return cls.of(*text.split("/"))
+
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 

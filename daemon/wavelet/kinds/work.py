@@ -13,7 +13,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image
 from wavelet.image.manifest import Descriptor, Index, MalformedManifest, Manifest, parse_document
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.plan import Layer, Plan
+from wavelet.plan.layers import Layer
+from wavelet.plan.node import Node
 
 T = TypeVar("T")
 
@@ -27,10 +28,10 @@ class Work(Protocol):
 
     key: str
 
-    async def realise(self, plan: Plan) -> Image:
+    async def realise(self, plan: Node) -> Image:
         """Return the image of another pinned plan, made or remembered."""
 
-    def known(self, plan: Plan) -> bool:
+    def known(self, plan: Node) -> bool:
         """Tell whether a pinned plan was made before, so that `realise` only has to remember."""
 
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
@@ -110,7 +111,7 @@ class Work(Protocol):
     async def shared(self, descriptor: Descriptor) -> Content | None:
         """Return a blob that a claim speaks of: this node's own, or another's; None if it is nowhere to be had."""
 
-    async def pullable(self, plan: Plan) -> str:
+    async def pullable(self, plan: Node) -> str:
         """Return a name under which container engines on this node pull the image of `plan`."""
 
     def report(self, line: str) -> None:

@@ -13,13 +13,10 @@ from typing import Any
 
 from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
-from wavelet.plan.canonical import read_part, write_part
-from wavelet.plan.conda import IMAGE_MAKER, LINKER, FromConda, FromLock
-from wavelet.plan.plan import Base, Plan, map_parts, parts
+from wavelet.plan.forms import Forms
+from wavelet.plan.node import Node, written
+from wavelet.plan.tree import moves, one_of_each, parts, walk
 from wavelet.plan.view import View
-
-MAKER = f"{IMAGE_MAKER}.{LINKER}"
-"""With what version of wavelet's code images of packages are made: the bytes depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +25,16 @@ class Pin:
 
     Attributes:
         parts: what the plan's `parts` are, in their order; none of them moves.
-        maker: the `MAKER` of images of packages; empty where there are none.
+        maker: the `maker` of the nodes of the pinned plan; empty where none of them says one.
     """
 
-    parts: tuple[Base, ...]
+    parts: tuple[Node, ...]
     maker: str = ""
 
     @classmethod
-    def of(cls, pinned: Plan) -> Pin:
+    def of(cls, pinned: Node) -> Pin:
         """Return the pin of a plan of which nothing moves."""
-        fixed = tuple(parts(pinned))
-        return cls(fixed, MAKER if any(isinstance(part, FromLock) for part in fixed) else "")
+        return cls(tuple(parts(pinned)), maker_of(pinned))
 
     @property
     def name(self) -> str:
@@ -46,25 +42,22 @@ class Pin:
         named = [self.maker, *map(_name, self.parts)]
         return Digest.of(json.dumps(named).encode()).hex
 
-    def fix(self, asked: Plan) -> Plan:
+    def fix(self, asked: Node) -> Node:
         """Return the plan that was asked for with this pin.
 
         Raises:
             InvalidRequest: it is another plan's pin.
         """
-        if len(self.parts) != len(list(parts(asked))):
-            raise InvalidRequest("not the pin of this plan: it has other parts")
-        rest = iter(self.parts)
-        return map_parts(asked, lambda _: next(rest))
+        return one_of_each(asked, self.parts)
 
-    def encode(self, asked: Plan) -> dict[str, Any]:
+    def encode(self, asked: Node) -> dict[str, Any]:
         """Return it as JSON; a part that is as it was `asked` for is null."""
         both = zip(self.parts, parts(asked), strict=True)
-        written = [None if part == was else write_part(part, view=View.RECORD) for part, was in both]
-        return {"parts": written} | ({"maker": self.maker} if self.maker else {})
+        parts_written = [None if part == was else written(part, View.RECORD) for part, was in both]
+        return {"parts": parts_written} | ({"maker": self.maker} if self.maker else {})
 
     @classmethod
-    def decode(cls, value: Mapping[str, Any], asked: Plan) -> Pin:
+    def decode(cls, value: Mapping[str, Any], asked: Node, forms: Forms) -> Pin:
         """Read what `encode` wrote for the same plan.
 
         Raises:
@@ -72,20 +65,18 @@ class Pin:
             TypeError, KeyError, ValueError: likewise.
         """
         both = zip(value["parts"], parts(asked), strict=True)
-        fixed = tuple(was if part is None else read_part(part) for part, was in both)
-        if not all(_stands_still(part) for part in fixed):
+        fixed = tuple(was if part is None else forms.read(part) for part, was in both)
+        if any(moves(part) or part.is_composite for part in fixed):
             raise InvalidRequest("not a pin: something in it moves")
         return cls(fixed, str(value.get("maker", "")))
 
 
+def maker_of(plan: Node) -> str:
+    """Return with what version of wavelet's code a pinned plan is made, where its bytes depend on it."""
+    return " ".join(sorted({node.maker for node in walk(plan)} - {""}))
+
+
 @functools.lru_cache(maxsize=128)
-def _name(part: Base) -> str:
+def _name(part: Node) -> str:
     # Kept by value: a lock of hundreds of packages is asked for again and again.
-    return Digest.of(json.dumps(write_part(part, view=View.NAME), sort_keys=True).encode()).hex
-
-
-def _stands_still(part: Base) -> bool:
-    if isinstance(part, FromConda):
-        return False
-    source = part.base if isinstance(part, FromLock) else part
-    return source.reference.digest is not None
+    return Digest.of(json.dumps(written(part, View.NAME), sort_keys=True).encode()).hex

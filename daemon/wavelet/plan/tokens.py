@@ -12,8 +12,8 @@ import hmac
 import re
 
 from wavelet.plan.canonical import canonical
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Plan
 from wavelet.plan.principal import Principal
 
 KEY_BYTES = 32
@@ -23,23 +23,23 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 _FORM = b"2"
 
 
-def decided_token(cluster_key: bytes, plan: Plan, pin: Pin, principal: Principal) -> str:
+def decided_token(cluster_key: bytes, plan: Node, pin: Pin, principal: Principal) -> str:
     """Return the token, 32 hexadecimal digits, of a plan that is pinned."""
     return _token(cluster_key, b"pin " + pin.name.encode(), plan, principal)
 
 
-def undecided_token(cluster_key: bytes, plan: Plan, nonce: str, principal: Principal) -> str:
+def undecided_token(cluster_key: bytes, plan: Node, nonce: str, principal: Principal) -> str:
     """Return the token of a plan whose pin is not known; `nonce` is hexadecimal, and used for one name only."""
     return _token(cluster_key, b"nonce " + nonce.encode(), plan, principal)
 
 
-def _token(cluster_key: bytes, decided_by: bytes, plan: Plan, principal: Principal) -> str:
+def _token(cluster_key: bytes, decided_by: bytes, plan: Node, principal: Principal) -> str:
     # No part has a zero byte in it.
     message = b"\0".join((_FORM, decided_by, canonical(plan), str(principal).encode()))
     return hmac.new(cluster_key, message, hashlib.sha256).hexdigest()[:32]
 
 
-def asked_token(cluster_key: bytes, plan: Plan, principal: Principal) -> str:
+def asked_token(cluster_key: bytes, plan: Node, principal: Principal) -> str:
     """Return the token that versions before 0.2 gave, by what was asked alone. It is read, and never given again."""
     message = canonical(plan) + b"\0" + str(principal).encode()
     return hmac.new(cluster_key, message, hashlib.sha256).hexdigest()[:32]

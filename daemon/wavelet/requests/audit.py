@@ -28,8 +28,9 @@ from prometheus_client import Counter
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import CallerError, WaveletError
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.plan import Plan, layers, sources
+from wavelet.plan.node import Node
 from wavelet.plan.principal import Principal
+from wavelet.plan.tree import layers, repositories
 
 FILE = "audit.log"
 OFF = "off"
@@ -118,7 +119,7 @@ class Audit:
         uid: int | None = None,
         principal: Principal | None = None,
         name: str = "",
-        plan: Plan | None = None,
+        plan: Node | None = None,
         digest: str = "",
         upstreams: tuple[str, ...] = (),
         reason: str = "",
@@ -164,7 +165,7 @@ class Audit:
         return False
 
     @contextlib.contextmanager
-    def refusals(self, *, door: str, uid: int | None, name: str, plan: Plan | None = None) -> Iterator[None]:
+    def refusals(self, *, door: str, uid: int | None, name: str, plan: Node | None = None) -> Iterator[None]:
         """Write down what is refused, or fails, within the context."""
         try:
             yield
@@ -192,9 +193,9 @@ def decision_of(error: WaveletError) -> Decision:
     return "refused" if isinstance(error, CallerError) else "failed"
 
 
-def hosts_of(plan: Plan) -> Iterator[str]:
+def hosts_of(plan: Node) -> Iterator[str]:
     """Yield the hosts that a plan names: of its images, and of layers that have a URL."""
-    yield from (leaf.reference.repository.host for leaf in sources(plan))
+    yield from (repository.host for repository in repositories(plan))
     for layer in layers(plan):
         with contextlib.suppress(ValueError):
             if host := urlsplit(layer.location).hostname:

@@ -18,9 +18,10 @@ from wavelet.image.image import Image
 from wavelet.kinds.registry_image.tags import Pinned
 from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
-from wavelet.plan.pinning import MAKER, Pin
-from wavelet.plan.plan import Plan, parts
+from wavelet.plan.node import Node
+from wavelet.plan.pinning import Pin, maker_of
 from wavelet.plan.principal import ANONYMOUS
+from wavelet.plan.tree import parts
 from wavelet.requests.container_request import ContainerRequest, answer_name
 from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
@@ -73,7 +74,7 @@ class Bindings:
         prepared = self._resolver.prepared(fixed, owner)
         return prepared or await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
 
-    async def pinned_soon(self, plan: Plan, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:
+    async def pinned_soon(self, plan: Node, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:
         """Return the pin of what `job` works on since `began`, where it is there soon; why not is the job's to say.
 
         A name without it is another one, also where whoever asks does not wait.
@@ -105,7 +106,7 @@ class Bindings:
             # Whoever watches waits for this very work, whomever it was begun for: it ends with the last of them.
             cached.progress.attach(await self.prepare(cached, job))
 
-    async def plan(self, cached: CachedRequest, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Plan:
+    async def plan(self, cached: CachedRequest, *, begun: Job[Pinned] | None = None, wait: float = HELD) -> Node:
         """Return what a name answers, of which nothing moves; bind it if it is bound to nothing yet.
 
         Raises:
@@ -118,12 +119,14 @@ class Bindings:
         if pin is None:
             pin = await (await self.bind(cached, begun)).result(wait)
             cached.request = replace(cached.request, pin=pin)  # the job may be for who knows it by another value
+        fixed = pin.fix(cached.request.plan)
         if made_otherwise(cached.request):
             raise ImageNotFound(
                 f"this name is for an image as another version of wavelet makes it (maker {pin.maker}, this "
-                f"one is maker {MAKER}), and it is not here any more; send the request again: it gets a new name"
+                f"one is maker {maker_of(fixed)}), and it is not here any more; send the request again: it gets a new "
+                "name"
             )
-        return pin.fix(cached.request.plan)
+        return fixed
 
     async def bind(self, cached: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pin]:
         """Start to bind a name, or join those who do. `begun` is as `prepare` has it.
@@ -202,7 +205,7 @@ class Bindings:
         return None
 
 
-def is_pin_of(pinned: Plan, asked: Plan) -> bool:
+def is_pin_of(pinned: Node, asked: Node) -> bool:
     """Tell whether a plan is what another one was pinned to, as far as can be told without asking anybody."""
     pin = Pin.of(pinned)
     # Where layers are takes no part: the image may be of a request that knew them from elsewhere.
@@ -211,4 +214,5 @@ def is_pin_of(pinned: Plan, asked: Plan) -> bool:
 
 def made_otherwise(request: ContainerRequest) -> bool:
     """Tell whether a name stands for an image that only another version of wavelet makes."""
-    return request.pin is not None and request.pin.maker not in ("", MAKER)
+    pin = request.pin
+    return pin is not None and bool(pin.maker) and pin.maker != maker_of(pin.fix(request.plan))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import msgspec
 
 from wavelet.image.digest import Digest
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Plan
 from wavelet.plan.principal import Principal
 
 SOLVED_ANEW = (
@@ -55,7 +55,7 @@ class ContainerRequest:
     """
 
     token: str
-    plan: Plan
+    plan: Node
     principal: Principal
     created_at: float
     expires_at: float
@@ -65,7 +65,7 @@ class ContainerRequest:
     pin: Pin | None = None
 
     @property
-    def fixed(self) -> Plan | None:
+    def fixed(self) -> Node | None:
         """What its name answers, as a plan of which nothing moves."""
         return None if self.pin is None else self.pin.fix(self.plan)
 

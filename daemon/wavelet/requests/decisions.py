@@ -7,7 +7,7 @@ import time
 from wavelet.errors import WaveletError
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import path_of
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_request import About, ContainerRequest, answer_name
 from wavelet.requests.history import Entry, History, Why
@@ -38,7 +38,7 @@ class Decisions:
         )
 
     def refused(
-        self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Plan | None = None
+        self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Node | None = None
     ) -> None:
         """Write down that a request was refused; of one that cannot be read there is no token and no plan."""
         name = about.image if plan is None else f"{answer_name(token)}/{path_of(plan)}"

@@ -8,7 +8,9 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import INLINE, Plan, layers
+from wavelet.plan.layers import INLINE
+from wavelet.plan.node import Node
+from wavelet.plan.tree import layers
 from wavelet.requests.container_request import notes_of
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.naming import localised
@@ -23,7 +25,7 @@ class RequestDetails:
         self._records = records
         self._resolver = resolver
 
-    async def asked(self, token: str, identity: Identity) -> tuple[Plan, dict[Digest, bytes]]:
+    async def asked(self, token: str, identity: Identity) -> tuple[Node, dict[Digest, bytes]]:
         """Return what a request asked for, with the bytes of its inline layers, so that it can be asked for again.
 
         Raises:

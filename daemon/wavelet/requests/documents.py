@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from wavelet.errors import UpstreamBroken
 from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 from wavelet.resolve.resolver import Resolver
 
 
@@ -20,7 +20,7 @@ class Documents:
     config: bytes | None
 
 
-async def read_documents(resolver: Resolver, plan: Plan, name: str, identity: Identity) -> Documents:
+async def read_documents(resolver: Resolver, plan: Node, name: str, identity: Identity) -> Documents:
     """Return the documents of the image of a plan that is called `name`.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity, Login
-from wavelet.plan.plan import Plan
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents, read_documents
 from wavelet.resolve.resolver import Resolver
@@ -27,9 +27,9 @@ class Inspection:
         Raises:
             WaveletError: why they cannot be had.
         """
-        return await self.documents_of(FromRegistry(reference, platform), str(reference), identity)
+        return await self.documents_of(RegistryImage(reference, platform), str(reference), identity)
 
-    async def documents_of(self, plan: Plan, name: str, identity: Identity) -> Documents:
+    async def documents_of(self, plan: Node, name: str, identity: Identity) -> Documents:
         """Return the documents of the image of a plan that is called `name`.
 
         Raises:

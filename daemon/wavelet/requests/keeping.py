@@ -9,7 +9,8 @@ from dataclasses import replace
 from wavelet.cluster.records import Record
 from wavelet.image.digest import Digest
 from wavelet.kinds.registry_image.tags import Pinned
-from wavelet.plan.plan import INLINE, layers
+from wavelet.plan.layers import INLINE
+from wavelet.plan.tree import layers
 from wavelet.requests.container_request import About
 from wavelet.requests.naming import Naming, localised
 from wavelet.requests.request import Request

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wavelet.errors import AccessRefused, TokenNotFound
-from wavelet.kinds.registry_image.tags import digest_of
 from wavelet.plan.identity import Identity
+from wavelet.plan.tree import source_digest
 from wavelet.requests.access import AccessRules
 from wavelet.requests.container_request import ContainerRequest, answer_name
 from wavelet.requests.history import History
@@ -47,6 +47,6 @@ class RequestLookup:
         made = next(self._served.images(answer_name(token)), None)
         return replace(
             request,
-            source_digest=None if request.fixed is None else digest_of(request.fixed),
+            source_digest=None if request.fixed is None else source_digest(request.fixed),
             made_digest=None if made is None else made.descriptor.digest,
         )

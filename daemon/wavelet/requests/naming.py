@@ -21,10 +21,12 @@ from wavelet.image.digest import Digest
 from wavelet.kinds.registry_image.tags import Pinned
 from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
+from wavelet.plan.layers import INLINE, Layer
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import INLINE, AsIndex, Layer, Plan, WithConfig, layers, sources
 from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import NONCE_BYTES
+from wavelet.plan.tree import layers, map_layers, repositories
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.upstream.credentials import Logins
 
@@ -48,7 +50,7 @@ class _Undecided:
     """
 
     nonce: str
-    unkept: Plan | None
+    unkept: Node | None
     anew: bool = False
 
 
@@ -62,7 +64,7 @@ class Naming:
         self._key = key
         self._undecided: OrderedDict[tuple[bytes, Principal], _Undecided] = OrderedDict()
 
-    async def record(self, plan: Plan, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
+    async def record(self, plan: Node, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
 
         With `anew` it is none that was given before without a pin: that may be bound to what was found earlier.
@@ -87,7 +89,7 @@ class Naming:
             )
         return (await self._named(plan, identity.principal, pinned, anew))[0]
 
-    async def token_if_refused(self, plan: Plan, identity: Identity) -> str:
+    async def token_if_refused(self, plan: Node, identity: Identity) -> str:
         """Return the token of a request that gets no record: that of an earlier one, or one that nobody is given."""
         given = self._undecided.get(_asked(plan, identity.principal)) or self._undecided.get(_asked(plan, ANONYMOUS))
         return Record(plan, identity.principal, nonce=given.nonce if given else _REFUSED).token(self._key)
@@ -101,7 +103,7 @@ class Naming:
         return token
 
     async def _named(
-        self, plan: Plan, principal: Principal, pinned: Pinned | None, anew: bool
+        self, plan: Node, principal: Principal, pinned: Pinned | None, anew: bool
     ) -> tuple[Record, Stored | None]:
         """Return the record for a principal, and what is kept under its name."""
         if pinned is None:
@@ -128,7 +130,7 @@ class Naming:
         earlier = Record(record.plan, record.principal, nonce=kept.record.nonce)
         return (earlier, kept) if earlier.nonce and earlier.token(self._key) == token else None
 
-    async def _without_pin(self, plan: Plan, principal: Principal, anew: bool) -> tuple[Record, Stored | None]:
+    async def _without_pin(self, plan: Node, principal: Principal, anew: bool) -> tuple[Record, Stored | None]:
         """Return the record of an undecided name: this node's own of earlier while that is bound to nothing."""
         if (earlier := await self._undecided_of(plan, principal)) is not None:
             return earlier
@@ -141,7 +143,7 @@ class Naming:
         return Record(plan, principal, nonce=nonce), None
 
     async def _undecided_of(
-        self, plan: Plan, principal: Principal, pin: Pin | None = None
+        self, plan: Node, principal: Principal, pin: Pin | None = None
     ) -> tuple[Record, Stored | None] | None:
         """Return the record of this node's own undecided name, if that is bound to nothing, or to `pin`."""
         if not self._undecided:
@@ -160,38 +162,33 @@ class Naming:
             given = None if latest is given else latest
         return None
 
-    async def _is_own(self, plan: Plan, identity: Identity, pinned: Pinned | None) -> bool:
+    async def _is_own(self, plan: Node, identity: Identity, pinned: Pinned | None) -> bool:
         if pinned is not None:
             return not pinned.public
         # Undecided: only who has a login of its own could turn out to be the only one who may read it.
-        repositories = {leaf.reference.repository for leaf in sources(plan)}
-        return any([await self._logins.knows(repository, identity) for repository in repositories])
+        asked = set(repositories(plan))
+        return any([await self._logins.knows(repository, identity) for repository in asked])
 
-    def _may_share(self, kept: Plan, asked: Plan) -> bool:
+    def _may_share(self, kept: Node, asked: Node) -> bool:
         """Tell whether two requests mean layers from the same places, or both have theirs verified."""
         if [layer.location for layer in layers(kept)] == [layer.location for layer in layers(asked)]:
             return True
         return self._is_proved(asked) and self._is_proved(kept)
 
-    def _is_proved(self, plan: Plan) -> bool:
+    def _is_proved(self, plan: Node) -> bool:
         # The bytes of inline layers came with the request and were compared with their digests.
         named = (layer for layer in layers(plan) if not layer.location.startswith(INLINE))
         return all(self._layers.known_size(layer) is not None for layer in named)
 
 
-def _asked(plan: Plan, principal: Principal) -> tuple[bytes, Principal]:
+def _asked(plan: Node, principal: Principal) -> tuple[bytes, Principal]:
     return hashlib.sha256(canonical(plan)).digest(), principal
 
 
-def localised(plan: Plan, token: str) -> Plan:
+def localised(plan: Node, token: str) -> Node:
     """Return the plan with its inline layers located beside the record of `token`."""
 
     def locate(layer: Layer) -> Layer:
         return replace(layer, location=INLINE + token) if layer.location.startswith(INLINE) else layer
 
-    match plan:
-        case WithConfig():
-            return replace(plan, config=replace(plan.config, layers=tuple(map(locate, plan.config.layers))))
-        case AsIndex():
-            return AsIndex(tuple((platform, localised(member, token)) for platform, member in plan.members))  # type: ignore[misc]
-    return plan
+    return map_layers(plan, locate)

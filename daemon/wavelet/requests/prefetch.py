@@ -10,10 +10,10 @@ from wavelet.errors import NoSpace, WaveletError
 from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
-from wavelet.plan.conda import FromConda
+from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import asking
@@ -35,7 +35,7 @@ class Prefetcher:
 
     def take(
         self,
-        plans: Sequence[Plan],
+        plans: Sequence[Node],
         identity: Identity,
         *,
         concurrency: int,
@@ -68,7 +68,7 @@ class _Image:
     store: ContentStore
     served: ServedImages
     index: int
-    plan: Plan
+    plan: Node
     identity: Identity
     lease: float
     name: str
@@ -101,7 +101,7 @@ class _Image:
         if answered is not None:
             self.served.put(answered[0], key, answered[1])
             path, colon, tag = answered[1].rpartition(":")
-            if colon and path == answered[0] and isinstance(self.plan, FromConda):
+            if colon and path == answered[0] and isinstance(self.plan, CondaEnvironment):
                 self.served.tag(path, tag, key)
 
     async def _open_each(self, contents: Iterator[Content]) -> None:
@@ -116,9 +116,9 @@ class _Image:
             raise NoSpace(f"{content.descriptor.digest} was evicted at once; the store is too small")
 
 
-def _answered(plan: Plan, name: str) -> tuple[str, str] | None:
+def _answered(plan: Node, name: str) -> tuple[str, str] | None:
     """Return under which name `ServedImages` keeps what is pulled by `name` (without authority), and that name."""
-    if isinstance(plan, FromRegistry):
+    if isinstance(plan, RegistryImage):
         return str(plan.reference.repository), str(plan.reference)
     path, _, _ = name.partition("@")
     head, colon, tag = path.rpartition(":")

@@ -8,7 +8,7 @@ from wavelet.cluster.records import Records
 from wavelet.errors import WaveletError
 from wavelet.image.image import Image
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 from wavelet.requests.binding import Bindings
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.request_cache import RequestCache
@@ -53,7 +53,7 @@ class RequestPulls:
         cached.progress.pulled()
         return made
 
-    async def plan(self, token: str) -> Plan:
+    async def plan(self, token: str) -> Node:
         """Return what a name answers, as a plan of which nothing moves; bind the name if need be.
 
         Raises:

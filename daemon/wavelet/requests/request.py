@@ -8,7 +8,7 @@ from typing import Self
 
 from wavelet.image.digest import Digest
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 from wavelet.requests.container_request import About
 
 PIN_WAIT = 2.0
@@ -45,8 +45,8 @@ class Request:
         options: how it is worked on.
     """
 
-    asked: Plan
-    effective: Plan
+    asked: Node
+    effective: Node
     identity: Identity
     about: About
     inline: Mapping[Digest, bytes] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Request:
     @classmethod
     def of(
         cls,
-        asked: Plan,
+        asked: Node,
         identity: Identity,
         about: About,
         *,

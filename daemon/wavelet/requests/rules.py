@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 from wavelet.requests.request import Request
 
-Rewrite = Callable[[Plan], Plan]
+Rewrite = Callable[[Node], Node]
 """A rule. It raises a CallerError where the site does not allow what is asked for."""
 
 SITE_RULES: tuple[Rewrite, ...] = ()

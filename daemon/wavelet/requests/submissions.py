@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wavelet.errors import OurError, Stopping, UpstreamError, WaitExpired, WaveletError
+from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.registry_image.tags import Pinned
-from wavelet.plan.conda import FromConda, Package, Wheel
-from wavelet.plan.plan import INLINE, layers, parts
+from wavelet.plan.layers import INLINE
+from wavelet.plan.tree import layers, parts
 from wavelet.requests.binding import NAME_WAIT, Bindings
 from wavelet.requests.container_request import SOLVED_ANEW, SOLVING_ANEW
 from wavelet.requests.decisions import Decisions
@@ -50,7 +52,7 @@ class _Attempt:
 
     @property
     def has_packages(self) -> bool:
-        return any(isinstance(part, FromConda) for part in parts(self.request.effective))
+        return any(isinstance(part, CondaEnvironment) for part in parts(self.request.effective))
 
     @property
     def unsolved(self) -> bool:

@@ -12,7 +12,7 @@ from wavelet.image.image import Content, FromLocation, FromUpstream
 from wavelet.image.manifest import ACCEPTED_TYPES, Descriptor
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import INLINE
+from wavelet.plan.layers import INLINE
 from wavelet.resolve.job import account
 from wavelet.resolve.metrics import LOCATION
 from wavelet.resolve.resume import resuming

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromConda
 from wavelet.store.database import Database
 
 SCHEMA = """
@@ -28,7 +28,7 @@ LIFETIME = 90 * 86400.0
 """Seconds for which a journal is kept."""
 
 
-def solve_key(asked: FromConda) -> str:
+def solve_key(asked: CondaEnvironment) -> str:
     """Return the key of the journal of a solve."""
     return f"solve {key_of(asked)}"
 

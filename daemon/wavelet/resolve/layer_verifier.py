@@ -13,7 +13,9 @@ from wavelet.errors import CallerError, DigestMismatch
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation
 from wavelet.image.manifest import Descriptor, Family
-from wavelet.plan.plan import INLINE, Layer, Plan, layers
+from wavelet.plan.layers import INLINE, Layer
+from wavelet.plan.node import Node
+from wavelet.plan.tree import layers
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.inflate import diff_id_of, file_blocks
 from wavelet.resolve.job import account
@@ -83,7 +85,7 @@ class RequestLayerVerifier:
         self.remember(layer, blob.size)
         return blob.size
 
-    async def take_inline(self, plan: Plan, inline: Mapping[Digest, bytes]) -> None:
+    async def take_inline(self, plan: Node, inline: Mapping[Digest, bytes]) -> None:
         """Verify the tars of a plan's layers whose bytes came with the request, and take note of those layers.
 
         Raises:
@@ -120,7 +122,7 @@ class RequestLayerVerifier:
             known = next(iter(self._database.read(sql, origin, layer.digest)), None)
         return known[1] if known is not None and known[0] == layer.diff_id else None
 
-    def are_known(self, plan: Plan) -> bool:
+    def are_known(self, plan: Node) -> bool:
         """Tell whether all layers that a plan names were verified before, from where it says they are."""
         return all(self.known_size(layer) is not None for layer in layers(plan))
 

@@ -11,19 +11,22 @@ from wavelet.engine.choice import engines_for
 from wavelet.engine.limits import Limits
 from wavelet.image.image import Image
 from wavelet.kinds.augment import make as augment
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.compose import image as conda_image
 from wavelet.kinds.conda.link import package
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.conda.pip import wheel
 from wavelet.kinds.conda.postlink import scripts
 from wavelet.kinds.conda.solve import libc
 from wavelet.kinds.index import make as index
+from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image import make as registry
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import FromLock, LibcOf, PackageLayer, ScriptsLayer, WheelLayer
-from wavelet.plan.plan import AsIndex, Plan, WithConfig
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 
-Makers = Mapping[type[Plan], Callable[[Any, Work], Awaitable[Image]]]
+Makers = Mapping[type[Node], Callable[[Any, Work], Awaitable[Image]]]
 
 
 def makers(settings: Settings) -> Makers:
@@ -37,10 +40,10 @@ def makers(settings: Settings) -> Makers:
         scripted.seconds,
     )
     return {
-        FromRegistry: partial(registry.make, mislabelled=settings.upstream.mislabelled),
-        WithConfig: augment.make,
-        AsIndex: index.make,
-        FromLock: conda_image.make,
+        RegistryImage: partial(registry.make, mislabelled=settings.upstream.mislabelled),
+        AugmentedImage: augment.make,
+        ImageIndex: index.make,
+        LockedEnvironment: conda_image.make,
         PackageLayer: partial(package.make, limit=limit),
         WheelLayer: partial(wheel.make, limit=limit),
         ScriptsLayer: partial(scripts.make, engines=engines_for(settings.conda.engine), limits=limits),

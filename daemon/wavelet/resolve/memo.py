@@ -21,7 +21,8 @@ from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Repository
 from wavelet.plan.canonical import decode, encode
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.plan import Plan
+from wavelet.plan.forms import Forms
+from wavelet.plan.node import Node
 from wavelet.store.database import Database
 
 log = structlog.get_logger()
@@ -39,8 +40,9 @@ USE_GRAIN = 3600.0
 class Memo:
     """The images of one node, in its database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, forms: Forms) -> None:
         self._database = database
+        self._forms = forms
         self._hot: OrderedDict[str, Image] = OrderedDict()
 
     def get(self, key: str) -> Image | None:
@@ -68,16 +70,16 @@ class Memo:
             log.warning("an image's row cannot be read; it is made again", key=key, reason=repr(error))
             return None, 0.0
 
-    def plan(self, key: str) -> Plan | None:
+    def plan(self, key: str) -> Node | None:
         """Return the pinned plan with `key`; None if it is not known, or if this version makes something else of it."""
         rows = self._database.read("SELECT plan FROM images WHERE key = ?", key)
         try:
-            plan = decode(rows[0][0]) if rows else None
+            plan = decode(rows[0][0], self._forms) if rows else None
         except (InvalidRequest, NewerForm):  # another version wrote it: as good as not there
             return None
         return plan if plan is not None and key_of(plan) == key else None
 
-    async def put(self, key: str, plan: Plan, image: Image) -> None:
+    async def put(self, key: str, plan: Node, image: Image) -> None:
         """Remember an image."""
         self._keep_hot(key, image)
         row = (key, encode(plan), encode_image(image), time.time())

@@ -21,14 +21,17 @@ from wavelet.image.image import Content, Image
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Repository
 from wavelet.kinds.conda.locks.write import LockForm, write_lock
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.solve.pinner import CondaPinner
-from wavelet.kinds.registry_image.tags import Pinned, Pinner
+from wavelet.kinds.registry_image.tags import Pinned, Pinner, images_of
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
 from wavelet.plan.identity import Identity
+from wavelet.plan.layers import Layer
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Layer, Plan, layers, parts, sources, without_unkept
 from wavelet.plan.principal import ANONYMOUS
+from wavelet.plan.tree import layers, parts, repositories, without_unkept
 from wavelet.resolve.content_sources import MakingSource
 from wavelet.resolve.job import HELD, Job, Jobs, account
 from wavelet.resolve.journal import Journals, make_key, solve_key
@@ -105,15 +108,15 @@ class Resolver:
 
     # -- pin ----------------------------------------------------------------------------------------------------------
 
-    def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
+    def fresh(self, plan: Node, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nobody has to be asked for it."""
         return self._pins.fresh(plan, identity)
 
-    def latest_packages(self, plan: Plan) -> list[tuple[Package | Wheel, ...]]:
+    def latest_packages(self, plan: Node) -> list[tuple[Package | Wheel, ...]]:
         """Return the packages that a plan came to as this node knows last, whether that still stands or not."""
         return [(*lock.packages, *lock.wheels) for lock in self._pins.latest(plan)]
 
-    async def pin(self, plan: Plan, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
+    async def pin(self, plan: Node, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
         """Start to pin `plan`, or join those who do. With `refresh` its packages are solved for anew.
 
         Raises:
@@ -124,10 +127,10 @@ class Resolver:
         key = (key_of(plan), identity.principal, version, refresh)
         if refresh:
             self._forget_failures(plan, identity, version)
-        limit = SOLVE_LIMIT if any(isinstance(part, FromConda) for part in parts(plan)) else PIN_LIMIT
+        limit = SOLVE_LIMIT if any(isinstance(part, CondaEnvironment) for part in parts(plan)) else PIN_LIMIT
         return self._jobs.join("pin", key, lambda: self._pins.pin(plan, identity, refresh=refresh), limit)
 
-    def _forget_failures(self, plan: Plan, identity: Identity, version: str) -> None:
+    def _forget_failures(self, plan: Node, identity: Identity, version: str) -> None:
         """Let nothing stand that `plan` has failed with: who asks to refresh knows that something has changed."""
         key = (key_of(plan), identity.principal, version)
         self._jobs.forget("prepare", key)
@@ -135,7 +138,7 @@ class Resolver:
             self._jobs.forget("pin", (*key, refresh))
         self._pins.forget_failures(plan)
 
-    async def prepare(self, plan: Plan, identity: Identity) -> Job[Pinned]:
+    async def prepare(self, plan: Node, identity: Identity) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.
 
         Raises:
@@ -145,7 +148,7 @@ class Resolver:
         key = (key_of(plan), identity.principal, version)
         return self._jobs.join("prepare", key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
 
-    async def _prepare(self, plan: Plan, identity: Identity) -> Pinned:
+    async def _prepare(self, plan: Node, identity: Identity) -> Pinned:
         pinned: list[Pinned] = []
 
         async def look() -> None:
@@ -157,11 +160,13 @@ class Resolver:
         await gather_all([look(), *(verify(layer) for layer in layers(plan))])
         return pinned[0]
 
-    async def _looked_at(self, plan: Plan, identity: Identity) -> Pinned:
+    async def _looked_at(self, plan: Node, identity: Identity) -> Pinned:
         async def look(pinned: Pinned) -> Pinned:
             # Documents only, no layers: it shows whether the image is there for the platform that is asked for.
-            leaves = dict.fromkeys(sources(pinned.plan))
-            await gather_all(self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in leaves)
+            looked_at = dict.fromkeys(images_of(pinned.plan))
+            await gather_all(
+                self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in looked_at
+            )
             if is_built(pinned):
                 # The layers that came with the request are put on top when they are kept; it is quick.
                 building = replace(pinned, plan=without_unkept(pinned.plan))
@@ -171,10 +176,10 @@ class Resolver:
 
         return await self._of_pinned(plan, identity, look)
 
-    def prepared(self, plan: Plan, identity: Identity) -> Pinned | None:
+    def prepared(self, plan: Node, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nothing is left to do for `prepare`."""
         pinned = self.fresh(plan, identity)
-        if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in sources(pinned.plan)):
+        if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in images_of(pinned.plan)):
             return None
         if is_built(pinned) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
             return None
@@ -182,7 +187,7 @@ class Resolver:
 
     # -- make ---------------------------------------------------------------------------------------------------------
 
-    async def realise(self, plan: Plan, identity: Identity) -> tuple[str, Image]:
+    async def realise(self, plan: Node, identity: Identity) -> tuple[str, Image]:
         """Pin and make `plan`; return the key of the pinned plan and its image.
 
         Raises:
@@ -198,7 +203,7 @@ class Resolver:
 
         return await self._of_pinned(plan, identity, make)
 
-    async def _of_pinned(self, plan: Plan, identity: Identity, use: Callable[[Pinned], Awaitable[_T]]) -> _T:
+    async def _of_pinned(self, plan: Node, identity: Identity, use: Callable[[Pinned], Awaitable[_T]]) -> _T:
         """Return what `use` makes of the pinned plan; where what a tag was is gone, the tag is asked for anew, once."""
         pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
         try:
@@ -216,7 +221,7 @@ class Resolver:
         """Take note that a repository definitely has no more what an image is to have from it."""
         self._pinner.doubt(repository)
 
-    async def _built(self, plan: Plan, pinned: Pinned, identity: Identity, wait: float) -> tuple[Pinned, str, Image]:
+    async def _built(self, plan: Node, pinned: Pinned, identity: Identity, wait: float) -> tuple[Pinned, str, Image]:
         """Make a pinned plan with packages; return it, its key and its image.
 
         A lock that no node could make an image of yet is not held on to: an index may have been wrong about a package.
@@ -244,12 +249,12 @@ class Resolver:
         await self._pins.prove(pinned)
         return pinned, key, image
 
-    def _refer(self, plan: Plan, pinned: Pinned) -> None:
+    def _refer(self, plan: Node, pinned: Pinned) -> None:
         self._journals.refer(key_of(plan), list(dict.fromkeys(_made(pinned.plan))))
 
     async def make(
         self,
-        plan: Plan,
+        plan: Node,
         key: str,
         identity: Identity,
         public: bool = False,
@@ -270,10 +275,10 @@ class Resolver:
         return await self._make(plan, key, identity, public, report).result(wait)
 
     def _make(
-        self, plan: Plan, key: str, identity: Identity, public: bool, report: Callable[[str], None] | None = None
+        self, plan: Node, key: str, identity: Identity, public: bool, report: Callable[[str], None] | None = None
     ) -> Job[Image]:
         # What one identity failed to fetch is no answer for another one.
-        holder = ANONYMOUS if public or not any(sources(plan)) else identity.principal
+        holder = ANONYMOUS if public or not any(repositories(plan)) else identity.principal
 
         async def make() -> Image:
             with self._journal(plan, key, report or _unread) as line:
@@ -288,9 +293,9 @@ class Resolver:
         return self._jobs.join("make", (key, holder), make, MAKE_LIMIT)
 
     @contextlib.contextmanager
-    def _journal(self, plan: Plan, key: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    def _journal(self, plan: Node, key: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
         """Give what takes the log's lines; an image of packages has a journal of its own."""
-        if not isinstance(plan, FromLock):
+        if not isinstance(plan, LockedEnvironment):
             yield report
             return
         line = self._journals.begin(make_key(key))
@@ -311,16 +316,16 @@ class Resolver:
         """Tell whether the pinned plan with `key` was made before."""
         return self._memo.get(key) is not None
 
-    def log(self, plan: Plan, pinned: Plan | None) -> str:
+    def log(self, plan: Node, pinned: Node | None) -> str:
         """Return what is noted of the solving and making of a plan's packages, of the latest attempts.
 
         `pinned` is what the plan was pinned to, where that is known.
         """
-        keys = [solve_key(part) for part in parts(plan) if isinstance(part, FromConda)]
+        keys = [solve_key(part) for part in parts(plan) if isinstance(part, CondaEnvironment)]
         keys += self._journals.referred(key_of(plan)) if pinned is None else _made(pinned)
         return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
 
-    async def solved(self, plan: FromConda, identity: Identity, *, refresh: bool = False) -> FromLock:
+    async def solved(self, plan: CondaEnvironment, identity: Identity, *, refresh: bool = False) -> LockedEnvironment:
         """Return the lock of packages, on their pinned base, solving if need be; with `refresh`, in any case.
 
         Raises:
@@ -329,10 +334,10 @@ class Resolver:
         pinned = None if refresh else self.fresh(plan, identity)
         if pinned is None:
             pinned = await (await self.pin(plan, identity, refresh=refresh)).result()
-        assert isinstance(pinned.plan, FromLock)
+        assert isinstance(pinned.plan, LockedEnvironment)
         return pinned.plan
 
-    async def lock_file(self, plan: Plan, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
+    async def lock_file(self, plan: Node, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
         """Return the packages that a plan is pinned to as a lock file; None if it has none, or is not pinned.
 
         Of several platforms it is the one that is named, else the first one.
@@ -378,9 +383,9 @@ class Resolver:
         await self._make(plan, key, identity, public=False).result()
 
 
-def _made(pinned: Plan) -> list[str]:
+def _made(pinned: Node) -> list[str]:
     """Return the keys of the journals of the making of a pinned plan's images of packages."""
-    return [make_key(key_of(part)) for part in parts(pinned) if isinstance(part, FromLock)]
+    return [make_key(key_of(part)) for part in parts(pinned) if isinstance(part, LockedEnvironment)]
 
 
 def _unread(_line: str) -> None:

@@ -15,12 +15,13 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.conda.model.parts import PackageLayer, WheelLayer
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import PackageLayer, WheelLayer
 from wavelet.plan.identity import Identity
+from wavelet.plan.layers import Layer
 from wavelet.plan.names import pull_name
+from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.plan import Layer, Plan
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.content_sources import ContentSources
@@ -46,7 +47,7 @@ class Resolves(Protocol):
 
     async def make(
         self,
-        plan: Plan,
+        plan: Node,
         key: str,
         identity: Identity,
         public: bool = False,
@@ -105,7 +106,7 @@ class ResolverWork:
             self._held.add(digest)
             self._tools.store.retention.hold([digest])
 
-    async def realise(self, plan: Plan) -> Image:
+    async def realise(self, plan: Node) -> Image:
         """See `Work`."""
         image = await self._resolver.make(
             plan, key_of(plan), self._identity, self._public, wait=WORK_LIMIT, report=self.report
@@ -116,7 +117,7 @@ class ResolverWork:
             self._account.ready(plan.wheel.sha256)
         return image
 
-    def known(self, plan: Plan) -> bool:
+    def known(self, plan: Node) -> bool:
         """See `Work`."""
         return self._resolver.remembers(key_of(plan))
 
@@ -212,7 +213,7 @@ class ResolverWork:
             size = await self._tools.claims.fetch(descriptor.digest, directory / "shared", descriptor.size)
             return None if size != descriptor.size else await self.adopt(directory / "shared", descriptor)
 
-    async def pullable(self, plan: Plan) -> str:
+    async def pullable(self, plan: Node) -> str:
         """See `Work`."""
         principal = ANONYMOUS if self._public else self._identity.principal
         token = await self._tools.records.put(Record(plan, principal, Pin.of(plan)), {})

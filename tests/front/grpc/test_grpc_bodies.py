@@ -20,9 +20,11 @@ from wavelet.front.grpc.bodies import check_name_alone, packages_plan, submissio
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.asked import CondaDefaults
-from wavelet.plan.conda import FromConda
-from wavelet.plan.plan import INLINE, AsIndex, WithConfig
+from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.plan.layers import INLINE
 from wavelet.v1 import containers_pb2 as pb
 
 BODIES = sorted((Path(__file__).parents[1] / "wave" / "bodies").glob("*-post.json"))
@@ -86,14 +88,14 @@ def test_bytes_of_a_layer_are_an_inline_layer() -> None:
     asked = submission(
         pb.ResolveRequest(container_image="busybox", container_config=pb.ContainerConfig(layers=[layer])), SITE
     )
-    assert isinstance(asked.plan, WithConfig)
+    assert isinstance(asked.plan, AugmentedImage)
     assert [each.location for each in asked.plan.config.layers] == [INLINE]
     assert list(asked.inline.values()) == [data]
 
 
 def test_several_platforms_make_an_index() -> None:
     asked = submission(pb.ResolveRequest(container_image="busybox", platforms=["linux/amd64", "arm64"]), SITE)
-    assert isinstance(asked.plan, AsIndex)
+    assert isinstance(asked.plan, ImageIndex)
 
 
 def test_a_conda_file_beside_its_container_file() -> None:
@@ -104,7 +106,7 @@ def test_a_conda_file_beside_its_container_file() -> None:
     )
     request = pb.ResolveRequest(container_file=text, conda_file="dependencies:\n- samtools=1.17\n")
     plan = submission(request, SITE).plan
-    assert isinstance(plan, FromConda)
+    assert isinstance(plan, CondaEnvironment)
     assert plan.specs == ("samtools=1.17",)
 
 

@@ -16,10 +16,11 @@ from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.asked import CondaDefaults
-from wavelet.plan.conda import FromConda, Package
-from wavelet.plan.plan import WithConfig
-from wavelet.plan.source import FromRegistry
+from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.registry_image.node import RegistryImage
 
 AMD64 = Platform("linux", "amd64")
 PROCPS = "conda-forge::procps-ng"
@@ -47,13 +48,13 @@ YML = (
 )
 
 
-def plan(*specs: str, **members: Any) -> FromConda:
-    base = FromRegistry(Reference.parse("ubuntu:24.04"), AMD64)
+def plan(*specs: str, **members: Any) -> CondaEnvironment:
+    base = RegistryImage(Reference.parse("ubuntu:24.04"), AMD64)
     values: dict[str, Any] = {"channels": ("conda-forge", "bioconda"), "platform": AMD64, "base": base}
-    return FromConda(tuple(sorted(specs)), **(values | members))
+    return CondaEnvironment(tuple(sorted(specs)), **(values | members))
 
 
-def read(text: str, conda_file: str | None = None) -> FromConda | None:
+def read(text: str, conda_file: str | None = None) -> CondaEnvironment | None:
     asked = recognised(text, conda_file)
     return None if asked is None else asked.plan(AMD64, SITE)
 
@@ -238,4 +239,4 @@ def test_what_nextflow_sends(recording: dict[str, Any], request: pytest.FixtureR
             translate(body, "v1", SITE)
         return
     found = translate(body, "v1", SITE).plan
-    assert (found.base if isinstance(found, WithConfig) else found) == expected
+    assert (found.base if isinstance(found, AugmentedImage) else found) == expected

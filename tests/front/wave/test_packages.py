@@ -15,16 +15,19 @@ from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
-from wavelet.plan.conda import FromConda, Package
-from wavelet.plan.plan import AsIndex, WithConfig
-from wavelet.plan.source import FromRegistry
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 PROCPS = "conda-forge::procps-ng"
 SITE = CondaDefaults.of("registry.example/ubuntu:24.04", (PROCPS,), ("conda-forge", "bioconda"), platform=AMD64)
-BASE = FromRegistry(Reference.parse("registry.example/ubuntu:24.04"), AMD64)
+BASE = RegistryImage(Reference.parse("registry.example/ubuntu:24.04"), AMD64)
 CLIENTS = {
     "mambaImage": "mambaorg/micromamba:1.5.10-noble",
     "baseImage": "ubuntu:24.04",
@@ -42,16 +45,16 @@ def submission(*, outer: Any = None, **members: Any) -> Submission:
     return translate(msgspec.convert({"packages": packages} | (outer or {}), SubmitBody), "v1alpha2", SITE)
 
 
-def conda(**members: Any) -> FromConda:
+def conda(**members: Any) -> CondaEnvironment:
     plan = submission(**members).plan
-    assert isinstance(plan, FromConda)
-    assert decode(encode(plan)) == plan
+    assert isinstance(plan, CondaEnvironment)
+    assert decode(encode(plan), FORMS) == plan
     return plan
 
 
-def plan(*specs: str, **members: Any) -> FromConda:
+def plan(*specs: str, **members: Any) -> CondaEnvironment:
     values: dict[str, Any] = {"channels": ("conda-forge", "bioconda"), "platform": AMD64, "base": BASE}
-    return FromConda(tuple(sorted(specs)), **(values | members))
+    return CondaEnvironment(tuple(sorted(specs)), **(values | members))
 
 
 def test_entries() -> None:
@@ -65,12 +68,12 @@ def test_an_environment() -> None:
     text = "name: x\nchannels: [bioconda]\ndependencies: [salmon=1.10.3, pip, {pip: [numpy]}]\nvariables: {A: b}\n"
     asked = submission(environment=b64(text), channels=["conda-forge"])
     expected = plan("salmon=1.10.3", "pip", PROCPS, pip=("numpy",), channels=("bioconda", "conda-forge"))
-    assert isinstance(asked.plan, WithConfig)
+    assert isinstance(asked.plan, AugmentedImage)
     assert asked.plan.base == expected
     assert asked.plan.config.env == ("A=b",)
     config = {"env": ["A=c"], "cmd": ["x"]}
     over = submission(environment=b64(text), channels=["conda-forge"], outer={"containerConfig": config}).plan
-    assert isinstance(over, WithConfig)
+    assert isinstance(over, AugmentedImage)
     assert over.config.env == ("A=c",)
 
 
@@ -116,7 +119,7 @@ def test_channels() -> None:
 )
 def test_options(options: Any, base: Reference, specs: tuple[str, ...]) -> None:
     asked = conda(entries=["a"], condaOpts=options)
-    assert asked.base == FromRegistry(base, AMD64)
+    assert asked.base == RegistryImage(base, AMD64)
     assert asked.specs == tuple(sorted(specs))
 
 
@@ -132,7 +135,7 @@ def test_options(options: Any, base: Reference, specs: tuple[str, ...]) -> None:
 def test_the_first_template_adds_to_the_image_of_the_tool(image: str | None, base: Reference) -> None:
     outer = {"buildTemplate": "conda/micromamba:v1"}
     asked = conda(entries=["a"], condaOpts={"mambaImage": image, "baseImage": "x"}, outer=outer)
-    assert asked.base == FromRegistry(base, AMD64)
+    assert asked.base == RegistryImage(base, AMD64)
 
 
 @pytest.mark.parametrize("template", ["conda/micromamba:v2", "conda/pixi:v1", "conda-pixi/v1", ""])
@@ -146,16 +149,16 @@ def test_options_of_pixi() -> None:
         "pixiOpts": {"pixiImage": "x", "baseImage": "debian:12", "basePackages": "bc"},
     }
     asked = conda(entries=["a"], outer={"buildTemplate": "conda/pixi:v1"}, **members)
-    assert asked == plan("a", "bc", base=FromRegistry(Reference.parse("debian:12"), AMD64))
+    assert asked == plan("a", "bc", base=RegistryImage(Reference.parse("debian:12"), AMD64))
 
 
 def test_platforms_config_and_includes() -> None:
     outer: dict[str, Any] = {"containerPlatform": "linux/amd64,linux/arm64", "containerIncludes": ["busybox"]}
     asked = submission(entries=["samtools=1.17"], outer=outer)
-    assert isinstance(asked.plan, AsIndex)
+    assert isinstance(asked.plan, ImageIndex)
     for platform, member in asked.plan.members:
-        assert isinstance(member, WithConfig)
-        assert isinstance(member.base, FromConda)
+        assert isinstance(member, AugmentedImage)
+        assert isinstance(member.base, CondaEnvironment)
         assert member.base.platform == member.base.base.platform == platform == member.includes[0].platform
     assert asked.image == "conda/samtools:1.17"
     with pytest.raises(NotServed, match=r"^containerPlatform: "):
@@ -271,9 +274,9 @@ def test_what_nextflow_sends(recording: dict[str, Any], request: pytest.FixtureR
         assert caught.value.field == expected
         return
     found = translate(body, "v1alpha2", SITE).plan
-    found = found.base if isinstance(found, WithConfig) else found
+    found = found.base if isinstance(found, AugmentedImage) else found
     if expected is None:
-        assert isinstance(found, FromConda)
+        assert isinstance(found, CondaEnvironment)
         assert len(found.specs) == 2
     else:
         assert found == expected, version
@@ -283,7 +286,7 @@ def test_what_later_versions_send() -> None:
     sent = json.loads((Path(__file__).parent / "bodies/26.04.6-multi-platform-post.json").read_text())["body"]
     sent |= {"containerImage": None, "containerFile": None}
     sent["packages"] = {"type": "CONDA", "entries": ["a"], "condaOpts": CLIENTS, "pixiOpts": None, "cranOpts": None}
-    assert isinstance(translate(msgspec.convert(sent, SubmitBody), "v1alpha2", SITE).plan, AsIndex)
+    assert isinstance(translate(msgspec.convert(sent, SubmitBody), "v1alpha2", SITE).plan, ImageIndex)
 
 
 def test_a_members_type_is_checked() -> None:

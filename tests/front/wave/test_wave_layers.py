@@ -16,7 +16,7 @@ from wavelet.errors import DigestMismatch, InvalidRequest, TooLarge
 from wavelet.front.wave.layers import INLINE_LIMIT, LOCATION_LIMIT, read_layers
 from wavelet.front.wave.models import LayerBody
 from wavelet.image.digest import Digest
-from wavelet.plan.plan import INLINE, Layer
+from wavelet.plan.layers import INLINE, Layer
 
 TAR = b"\0" * 10240
 BLOB = gzip.compress(TAR, mtime=0)

@@ -16,11 +16,14 @@ from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.names import pull_name, served_as
-from wavelet.plan.plan import AsIndex, ContainerConfig, WithConfig
-from wavelet.plan.source import FromRegistry
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 BUSYBOX = Reference.parse("busybox:1.36")
@@ -41,8 +44,8 @@ def submission(api: Any = "v1alpha2", **members: Any) -> Submission:
 
 
 def test_an_image_is_of_one_platform() -> None:
-    assert submission().plan == FromRegistry(BUSYBOX, AMD64)
-    assert submission(containerPlatform="aarch64").plan == FromRegistry(BUSYBOX, ARM64)
+    assert submission().plan == RegistryImage(BUSYBOX, AMD64)
+    assert submission(containerPlatform="aarch64").plan == RegistryImage(BUSYBOX, ARM64)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,7 @@ def test_an_image_is_of_one_platform() -> None:
     ],
 )
 def test_an_empty_config_is_none(config: Any) -> None:
-    assert submission(containerConfig=config).plan == FromRegistry(BUSYBOX, AMD64)
+    assert submission(containerConfig=config).plan == RegistryImage(BUSYBOX, AMD64)
     assert served_as(submission(containerImage=PINNED, containerConfig=config).plan).startswith("sha256:")
 
 
@@ -64,25 +67,25 @@ def test_a_config_and_includes() -> None:
         containerConfig={"env": ["A=1", "B=2", "A=3"], "entrypoint": ["/e"], "cmd": ["c"], "workingDir": "/w"},
         containerIncludes=["alpine", PINNED],
     ).plan
-    includes = (FromRegistry(Reference.parse("alpine"), AMD64), FromRegistry(Reference.parse(PINNED), AMD64))
+    includes = (RegistryImage(Reference.parse("alpine"), AMD64), RegistryImage(Reference.parse(PINNED), AMD64))
     config = ContainerConfig(("/e",), ("c",), ("A=3", "B=2"), "/w")
-    assert plan == WithConfig(FromRegistry(BUSYBOX, AMD64), config, includes)
+    assert plan == AugmentedImage(RegistryImage(BUSYBOX, AMD64), config, includes)
 
 
 def test_several_platforms_are_an_index() -> None:
     plan = submission(containerPlatform="linux/arm64,linux/amd64,aarch64").plan
-    assert plan == AsIndex(((AMD64, FromRegistry(BUSYBOX, AMD64)), (ARM64, FromRegistry(BUSYBOX, ARM64))))
+    assert plan == ImageIndex(((AMD64, RegistryImage(BUSYBOX, AMD64)), (ARM64, RegistryImage(BUSYBOX, ARM64))))
     plan = submission(containerPlatform="amd64,arm64", containerIncludes=["alpine"]).plan
-    assert isinstance(plan, AsIndex)
+    assert isinstance(plan, ImageIndex)
     for platform, member in plan.members:
-        assert isinstance(member, WithConfig)
+        assert isinstance(member, AugmentedImage)
         assert member.base.platform == platform
         assert [include.platform for include in member.includes] == [platform]
 
 
 def test_a_digest_pinned_image_is_kept_as_it_is() -> None:
     plans = [submission(containerImage=PINNED, containerPlatform=text).plan for text in (None, "amd64", "arm64")]
-    assert plans == [FromRegistry(Reference.parse(PINNED))] * 3
+    assert plans == [RegistryImage(Reference.parse(PINNED))] * 3
     tagged = submission(containerImage=PINNED.replace("@", ":1@"))
     assert tagged.plan == plans[0]
     assert tagged.image == PINNED.replace("@", ":1@")
@@ -244,7 +247,7 @@ def test_any_json_gives_a_plan_or_the_callers_error(body: Any, api: Any) -> None
         assert error.field in error.message
         return
     assert canonical(asked.plan)
-    assert decode(encode(asked.plan)) == asked.plan
+    assert decode(encode(asked.plan), FORMS) == asked.plan
     pull_name("127.0.0.1:9090", "0" * 32, asked.plan)
 
 

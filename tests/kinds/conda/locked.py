@@ -17,8 +17,9 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.compose.parts import Part
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.plan.conda import FromLock, Package, Wheel
-from wavelet.plan.source import FromRegistry
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel
+from wavelet.kinds.registry_image.node import RegistryImage
 
 CHANNELS = "https://channels.test"
 AMD64 = Platform.parse("amd64")
@@ -76,10 +77,10 @@ def entry(record: dict[str, Any]) -> tuple[Package, LayerInfo]:
     )
 
 
-def lock_of(packages: list[Package], wheels: tuple[Wheel, ...] = ()) -> FromLock:
+def lock_of(packages: list[Package], wheels: tuple[Wheel, ...] = ()) -> LockedEnvironment:
     """Return the plan of an image of these packages."""
-    base = FromRegistry(Reference.parse("quay.io/lab/base").at(Digest.of(b"base")), AMD64)
-    return FromLock(tuple(sorted(packages)), wheels, AMD64, base)
+    base = RegistryImage(Reference.parse("quay.io/lab/base").at(Digest.of(b"base")), AMD64)
+    return LockedEnvironment(tuple(sorted(packages)), wheels, AMD64, base)
 
 
 def part(of: Package | Wheel, **members: object) -> Part:

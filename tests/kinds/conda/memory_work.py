@@ -18,12 +18,14 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.compose import image as conda_image
 from wavelet.kinds.conda.link import package
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.conda.model.parts import PackageLayer, WheelLayer
 from wavelet.kinds.conda.pip import wheel
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.work import from_upstream
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromLock, Package, PackageLayer, WheelLayer
-from wavelet.plan.plan import Plan
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 
 T = TypeVar("T")
 
@@ -43,9 +45,14 @@ class Everything:
         self.derived: set[Digest] = set()
         self.made: list[str] = []
         self.lines: list[str] = []
-        self.makers = {PackageLayer: package.make, WheelLayer: wheel.make, FromLock: conda_image.make, **(makers or {})}
+        self.makers = {
+            PackageLayer: package.make,
+            WheelLayer: wheel.make,
+            LockedEnvironment: conda_image.make,
+            **(makers or {}),
+        }
 
-    def base(self, base: images.Image) -> FromRegistry:
+    def base(self, base: images.Image) -> RegistryImage:
         """Make an image of the lab a base."""
         for blob in (base.document, *base.blobs.values()):
             (self.directory / Digest.of(blob).hex).write_bytes(blob)
@@ -53,7 +60,7 @@ class Everything:
         view = parse_document(base.document)
         assert isinstance(view, Manifest)
         own = Descriptor(view.media_type, Digest.of(base.document), len(base.document))
-        plan = FromRegistry(reference, AMD64)
+        plan = RegistryImage(reference, AMD64)
         self.images[key_of(plan)] = Image.of(own, from_upstream(reference.repository, (own, *view.descriptors)))
         return plan
 
@@ -68,7 +75,7 @@ class Everything:
         """Return where content is."""
         return self.directory / content.descriptor.digest.hex
 
-    async def realise(self, plan: Plan) -> Image:
+    async def realise(self, plan: Node) -> Image:
         """Make a plan, once."""
         key = key_of(plan)
         if key not in self.images:
@@ -84,12 +91,12 @@ class MemoryWork:
         self.key = key
         self._all = everything
 
-    def known(self, plan: Plan) -> bool:
+    def known(self, plan: Node) -> bool:
         return key_of(plan) in self._all.images
 
-    async def realise(self, plan: Plan) -> Image:
+    async def realise(self, plan: Node) -> Image:
         await asyncio.sleep(0)
-        if isinstance(plan, FromRegistry) and key_of(plan) not in self._all.images:
+        if isinstance(plan, RegistryImage) and key_of(plan) not in self._all.images:
             raise ImageNotFound(f"{plan.reference} is not there")
         return await self._all.realise(plan)
 

@@ -24,11 +24,13 @@ from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import Descriptor
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink import scripts
 from wavelet.kinds.conda.postlink.programs import task
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromLock, Package, ScriptsLayer
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node as PlanNode
 
 
 class Shared:
@@ -73,7 +75,7 @@ class ScriptsWork(MemoryWork):
                 return path
         raise NotFound(f"none of {', '.join(urls)} is there")
 
-    async def pullable(self, plan: Plan) -> str:
+    async def pullable(self, plan: PlanNode) -> str:
         image = await self.realise(plan)
         document, *_ = [c for c in image.contents if c.descriptor.digest == image.descriptor.digest]
         blobs = {str(c.descriptor.digest): self._node.everything.file(c).read_bytes() for c in image.contents}
@@ -102,7 +104,9 @@ class Node:
         """Return the plan for an environment of these packages, all those with a post-link script being run."""
         found = [p if isinstance(p, Package) else self.archive(p) for p in packages]
         which = [package for package, made in zip(found, packages, strict=True) if _has_script(made)]
-        lock = FromLock(tuple(sorted(found)), (), AMD64, self.everything.base(base or task_image()), scripts=False)
+        lock = LockedEnvironment(
+            tuple(sorted(found)), (), AMD64, self.everything.base(base or task_image()), scripts=False
+        )
         return ScriptsLayer(tuple(sorted(which)), lock)
 
     def archive(self, package: LabPackage) -> Package:

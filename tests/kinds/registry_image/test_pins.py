@@ -22,11 +22,13 @@ from wavelet.errors import (
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image import tags
-from wavelet.kinds.registry_image.tags import Pinner, digest_of
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.registry_image.tags import Pinner
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY, Identity
-from wavelet.plan.plan import ContainerConfig, Plan, WithConfig, sources
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.tree import leaves, source_digest
 from wavelet.store.database import Database
 from wavelet.upstream.client import Found, Granted
 from wavelet.upstream.grants import SCHEMA, Grants
@@ -84,10 +86,10 @@ class Node:
         self.pinner = Pinner(self.database, self.access, aliases, tag_ttl=TTL, grace=GRACE)
 
     async def digest(self, identity: Identity = NOBODY, leaf: Reference = TAG) -> Digest:
-        return digest_of((await self.pinner.pin(FromRegistry(leaf), identity)).plan)
+        return source_digest((await self.pinner.pin(RegistryImage(leaf), identity)).plan)
 
     def fresh(self, identity: Identity = NOBODY, leaf: Reference = TAG) -> bool:
-        return self.pinner.fresh(FromRegistry(leaf), identity) is not None
+        return self.pinner.fresh(RegistryImage(leaf), identity) is not None
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ async def test_a_tag_whose_image_is_gone_is_asked_for_anew_once(node: Node, upst
     first = await node.digest()
     asked = len(upstream.asked)
     node.pinner.doubt(TAG.repository)
-    assert node.pinner.is_doubted(FromRegistry(TAG)) and not node.fresh()
+    assert node.pinner.is_doubted(RegistryImage(TAG)) and not node.fresh()
     assert await node.digest() == first
     assert len(upstream.asked) == asked + 1
     node.pinner.doubt(TAG.repository)
@@ -194,15 +196,17 @@ async def test_an_upstream_that_answers_a_digest_with_another_is_not_believed(no
 async def test_every_leaf_is_pinned_each_asked_for_once(node: Node, upstream: Upstream) -> None:
     other = Reference.parse("docker.io/c/d:2")
     upstream.names[str(other)] = TWO
-    plan: Plan = WithConfig(FromRegistry(TAG), ContainerConfig(), (FromRegistry(other), FromRegistry(TAG)))
+    plan: Node = AugmentedImage(RegistryImage(TAG), ContainerConfig(), (RegistryImage(other), RegistryImage(TAG)))
     pinned = await node.pinner.pin(plan, NOBODY)
-    assert [leaf.reference.digest for leaf in sources(pinned.plan)] == [ONE, TWO, ONE]
+    assert [leaf.reference.digest for leaf in leaves(pinned.plan)] == [ONE, TWO, ONE]
     assert pinned.public
     assert sorted(asked for asked, _ in upstream.asked) == sorted([str(TAG), str(other)])
     del upstream.names[str(other)]
     clockless = Reference.parse("docker.io/c/d:3")
     with pytest.raises(ImageNotFound):
-        await node.pinner.pin(WithConfig(FromRegistry(TAG), ContainerConfig(), (FromRegistry(clockless),)), NOBODY)
+        await node.pinner.pin(
+            AugmentedImage(RegistryImage(TAG), ContainerConfig(), (RegistryImage(clockless),)), NOBODY
+        )
 
 
 # -- who may know -----------------------------------------------------------------------------------------------------
@@ -210,7 +214,7 @@ async def test_every_leaf_is_pinned_each_asked_for_once(node: Node, upstream: Up
 
 async def test_what_is_private_is_pinned_for_its_reader_alone(node: Node, upstream: Upstream) -> None:
     upstream.readers = {ANN}
-    pinned = await node.pinner.pin(FromRegistry(TAG), ANN)
+    pinned = await node.pinner.pin(RegistryImage(TAG), ANN)
     assert not pinned.public
     assert node.fresh(ANN)
     for other in (BOB, NOBODY):
@@ -223,7 +227,7 @@ async def test_what_is_private_is_pinned_for_its_reader_alone(node: Node, upstre
 
 
 async def test_what_is_public_is_everyones_without_another_question(node: Node, upstream: Upstream) -> None:
-    pinned = await node.pinner.pin(FromRegistry(TAG), ANN)
+    pinned = await node.pinner.pin(RegistryImage(TAG), ANN)
     assert pinned.public
     for other in (NOBODY, BOB):
         assert node.fresh(other)
@@ -239,10 +243,10 @@ async def test_an_image_that_turned_private_is_its_readers_and_no_longer_public(
     upstream.readers = {ANN}
     clock.forward(TTL + 5)
     for leaf in (TAG, TAG.at(ONE)):
-        pinned = await node.pinner.pin(FromRegistry(leaf), ANN)
+        pinned = await node.pinner.pin(RegistryImage(leaf), ANN)
         assert not pinned.public
         assert not node.fresh(NOBODY, leaf)
-        fresh = node.pinner.fresh(FromRegistry(leaf), ANN)
+        fresh = node.pinner.fresh(RegistryImage(leaf), ANN)
         assert fresh is not None
         assert not fresh.public
         with pytest.raises(AccessRefused):
@@ -390,8 +394,8 @@ LEAF, MOVED = Reference.parse("biocontainers/fastqc:1"), Reference.parse("quay.i
 async def test_what_is_not_found_is_looked_for_at_its_alias(start: Callable[..., Node], upstream: Upstream) -> None:
     node = start(ALIAS)
     upstream.names[str(MOVED)] = TWO
-    pinned = await node.pinner.pin(FromRegistry(LEAF), NOBODY)
-    assert pinned.plan == FromRegistry(MOVED.at(TWO))
+    pinned = await node.pinner.pin(RegistryImage(LEAF), NOBODY)
+    assert pinned.plan == RegistryImage(MOVED.at(TWO))
     assert node.fresh(leaf=LEAF)
     upstream.names[str(LEAF)] = ONE
     assert len(upstream.asked) == 2

@@ -14,9 +14,10 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST
 from wavelet.image.reference import Reference
 from wavelet.kinds.registry_image import tags
-from wavelet.kinds.registry_image.tags import Pinner, digest_of
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.plan.identity import Identity
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.tree import source_digest
 from wavelet.store.database import Database
 from wavelet.upstream.client import Found, Granted
 from wavelet.upstream.grants import SCHEMA, Grants
@@ -57,7 +58,7 @@ def pins(tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 async def pinned(pinner: Pinner) -> Digest:
-    return digest_of((await pinner.pin(FromRegistry(LEAF), ANN)).plan)
+    return source_digest((await pinner.pin(RegistryImage(LEAF), ANN)).plan)
 
 
 async def age(slow: Slow, grants: Grants) -> None:

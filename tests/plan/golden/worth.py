@@ -18,6 +18,7 @@ from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import name_for
+from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.names import is_called, path_of, pull_name, served_as, tag_of
 from wavelet.plan.pinning import Pin
@@ -41,16 +42,16 @@ def load(name: str) -> dict[str, Worth]:
 
 def of_part(record: str) -> Worth:
     """Return what a plan is worth that no name stands for, by its form in records."""
-    plan = decode(record.encode())
+    plan = decode(record.encode(), FORMS)
     return {"record": encode(plan).decode(), "canonical": canonical(plan).decode(), "key": key(plan)}
 
 
 def of_plan(record: str, pinned: str, before: str | None) -> Worth:
     """Return what a plan, and what it was pinned to, are worth; `before` is a path that it was called by once."""
-    asked, fixed = decode(record.encode()), decode(pinned.encode())
+    asked, fixed = decode(record.encode(), FORMS), decode(pinned.encode(), FORMS)
     pin = Pin.of(fixed)
     written = pin.encode(asked)
-    assert Pin.decode(json.loads(json.dumps(written)), asked) == pin
+    assert Pin.decode(json.loads(json.dumps(written)), asked, FORMS) == pin
     assert pin.fix(asked) == fixed
     path = path_of(asked)
     assert is_called(path, asked)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.errors import WaveletError
 from wavelet.front.grpc.errors import text_of
 from wavelet.front.wave import answers as wave
 from wavelet.image.digest import Digest
-from wavelet.plan.conda import FromConda, FromLock, subdir_of
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import subdir_of
+from wavelet.plan.description import AskedPackages, ContainerConfig
+from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.names import pull_name
-from wavelet.plan.plan import INLINE, AsIndex, Base, ContainerConfig, Layer, Plan, WithConfig
-from wavelet.plan.source import FromRegistry
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State
@@ -113,7 +112,7 @@ def _running(running: Running) -> pb.RunningWork:
     return work
 
 
-def solved(lock: FromLock) -> conda_pb2.SolveResponse:
+def solved(lock: LockedEnvironment) -> conda_pb2.SolveResponse:
     """Return a solution."""
     return conda_pb2.SolveResponse(
         packages=[
@@ -128,7 +127,7 @@ def solved(lock: FromLock) -> conda_pb2.SolveResponse:
             )
             for package in sorted(lock.packages, key=lambda package: package.name)
         ],
-        base_image=str(lock.base.reference),
+        base_image=lock.base.description.title,
         subdir=subdir_of(lock.platform),
         wheels=[
             conda_pb2.Wheel(name=wheel.name, version=wheel.version, url=wheel.url, sha256=wheel.sha256)
@@ -163,48 +162,28 @@ def _digest(digest: Digest | None) -> str:
 
 def _asked(request: ContainerRequest) -> pb.ResolveRequest:
     """Return a request that has the same plan, but for what is left out: inline bytes, the queries of locations."""
-    members = list(_members(request.plan))
-    first = members[0]
-    base = first.base if isinstance(first, WithConfig) else first
-    about = request.about
+    said, about = request.plan.description, request.about
     asked = pb.ResolveRequest(
-        platforms=[str(platform) for member in members if (platform := _platform(member)) is not None],
+        platforms=map(str, said.platforms),
+        container_includes=said.includes,
         fingerprint=(about.fingerprint if about else None) or "",
         timestamp=(about.timestamp if about else None) or "",
     )
-    if isinstance(base, FromConda):
-        asked.packages.CopyFrom(_packages(base))
-    elif isinstance(base, FromRegistry):
-        asked.container_image = str(base.reference)
-    if isinstance(first, WithConfig):
-        if first.config:
-            asked.container_config.CopyFrom(_config(first.config))
-        asked.container_includes.extend(str(include.reference) for include in first.includes)
+    if said.image:
+        asked.container_image = said.image
+    if said.packages is not None:
+        asked.packages.CopyFrom(_packages(said.packages))
+    if said.config is not None:
+        asked.container_config.CopyFrom(_config(said.config))
     return asked
 
 
-def _members(plan: Plan) -> Iterator[Base | WithConfig]:
-    match plan:
-        case AsIndex(members):
-            yield from (member for _, member in members)
-        case FromRegistry() | FromConda() | FromLock() | WithConfig():
-            yield plan
-
-
-def _platform(member: Base | WithConfig) -> object:
-    return (member.base if isinstance(member, WithConfig) else member).platform
-
-
-def _packages(asked: FromConda) -> pb.Packages:
-    packages = pb.Packages(type="CONDA", channels=asked.channels, as_of=asked.as_of or "")
-    packages.conda_opts.base_image = str(asked.base.reference)
+def _packages(asked: AskedPackages) -> pb.Packages:
+    packages = pb.Packages(type="CONDA", channels=asked.channels, entries=asked.entries, as_of=asked.as_of)
+    packages.conda_opts.base_image = asked.base
     packages.conda_opts.base_packages = ""
-    if asked.pip or asked.locked:
-        packages.environment = wave.environment(asked)
-    elif asked.lock_location:
-        packages.entries.append(asked.lock_location.partition("?")[0])
-    else:
-        packages.entries.extend(asked.specs)
+    if not asked.entries:
+        packages.environment = asked.environment
     return packages
 
 

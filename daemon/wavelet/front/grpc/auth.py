@@ -6,7 +6,8 @@ from wavelet.errors import InvalidRequest, NotServed
 from wavelet.front.grpc.peer import Peer
 from wavelet.front.wave.base64_text import decoded
 from wavelet.plan.identity import Login
-from wavelet.plan.plan import Plan, sources
+from wavelet.plan.node import Node
+from wavelet.plan.tree import repositories
 from wavelet.upstream.credentials import Logins
 from wavelet.v1 import containers_pb2 as pb
 
@@ -14,7 +15,7 @@ LIFETIME = 3600.0
 """Seconds for which a request's login is kept."""
 
 
-async def keep(auth: pb.AuthConfig, plan: Plan, peer: Peer, logins: Logins) -> None:
+async def keep(auth: pb.AuthConfig, plan: Node, peer: Peer, logins: Logins) -> None:
     """Keep a request's login for its caller.
 
     Raises:
@@ -23,7 +24,7 @@ async def keep(auth: pb.AuthConfig, plan: Plan, peer: Peer, logins: Logins) -> N
         NotServed: it is a bearer token.
     """
     uid, login = peer.user(), login_of(auth)
-    registry = auth.server_address or next((leaf.reference.repository.host for leaf in sources(plan)), "")
+    registry = auth.server_address or next((repository.host for repository in repositories(plan)), "")
     if not registry:
         message = "auth.serverAddress: is missing; it is the host of the registry that the login is for"
         raise InvalidRequest(message, field="auth.serverAddress")

@@ -13,8 +13,8 @@ from wavelet.front.wave import models
 from wavelet.front.wave.translate import Submission, translate
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
-from wavelet.plan.conda import FromConda
-from wavelet.plan.plan import parts
+from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.plan.tree import parts
 from wavelet.v1 import containers_pb2 as pb
 
 _BESIDE_NAME = ("auth", "dry_run", "refresh", "wait", "name", "fingerprint", "timestamp")
@@ -31,7 +31,7 @@ def submission(request: pb.ResolveRequest, site: CondaDefaults) -> Submission:
     return _translated(body_of(request, _platforms(request.platforms)), site, _OURS)
 
 
-def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> FromConda:
+def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> CondaEnvironment:
     """Return the plan of packages alone, for a platform.
 
     Raises:
@@ -40,7 +40,7 @@ def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> 
     Platform.parse(platform or "linux/amd64", "platform")
     body = models.SubmitBody(packages=_packages(packages), container_platform=platform or None)
     found = next(parts(_translated(body, site, "platform").plan))
-    assert isinstance(found, FromConda), "that is what packages are"
+    assert isinstance(found, CondaEnvironment), "that is what packages are"
     return found
 
 

@@ -18,7 +18,6 @@ from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
 from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
-from wavelet.plan.source import FromRegistry
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD
@@ -78,8 +77,7 @@ class Containers(ContainerServiceServicer):
             if isinstance(named.name, TokenName):
                 return named, None
             plan = plan_of(named.name, named.reference, self._behind.site())
-            image = str(plan.reference) if isinstance(plan, FromRegistry) else f"{path_of(plan)}:{served_as(plan)}"
-            return named, Submission(plan, image, {}, request.dry_run)
+            return named, Submission(plan, plan.description.title, {}, request.dry_run)
         if request.ByteSize() <= SMALL_REQUEST:
             return None, submission(request, self._behind.site())
         async with self._large_requests:

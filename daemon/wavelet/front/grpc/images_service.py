@@ -15,7 +15,7 @@ from wavelet.front.grpc.services import Services
 from wavelet.front.registry.names import as_pulled
 from wavelet.image.manifest import Manifest, parse_document
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
-from wavelet.plan.plan import Plan
+from wavelet.plan.node import Node
 from wavelet.requests.documents import Documents
 from wavelet.requests.engine_address import Engine
 from wavelet.requests.engine_pull import address_of, into_engine
@@ -69,7 +69,7 @@ class Images(ImageServiceServicer):
         self._check(request, peer)
         texts = [f"platforms[{index}]" for index in range(len(request.platforms))]
         platforms = tuple(map(Platform.parse, request.platforms, texts)) or (DEFAULT_PLATFORM,)
-        plans: dict[int, tuple[Plan, str]] = {}
+        plans: dict[int, tuple[Node, str]] = {}
         for index, image in enumerate(request.images):
             try:
                 plans[index] = await self._names.plan(image, f"images[{index}]", platforms, peer.identity)
@@ -104,7 +104,7 @@ class Images(ImageServiceServicer):
             raise InvalidRequest(message, field="platforms")
 
     async def _take(
-        self, request: pb.PrefetchRequest, plans: list[tuple[Plan, str]], peer: Peer
+        self, request: pb.PrefetchRequest, plans: list[tuple[Node, str]], peer: Peer
     ) -> AsyncGenerator[PrefetchStatus, None]:
         concurrency = request.concurrency or CONCURRENCY
         names = [name for _, name in plans]

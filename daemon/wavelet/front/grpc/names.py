@@ -12,10 +12,11 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import is_called, path_of
-from wavelet.plan.plan import AsIndex, Plan
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.container_requests import ContainerRequests
 
@@ -62,7 +63,7 @@ class Names:
 
     async def plan(
         self, text: str, field: str, platforms: tuple[Platform, ...], identity: Identity
-    ) -> tuple[Plan, str]:
+    ) -> tuple[Node, str]:
         """Return the plan of a reference or of a name, and how engines call it, without the authority.
 
         Of an index `platforms` are chosen: none of them means the index itself. A name of this daemon's own says its
@@ -82,15 +83,15 @@ class Names:
         return plan_of(named.name, named.reference, self.site()), named.text
 
 
-def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Plan:
+def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Node:
     fixed = reference if reference.digest is None else reference.at(reference.digest)
     if len(platforms) > 1:
-        return AsIndex(tuple((platform, FromRegistry(fixed, platform)) for platform in sorted(platforms)))
-    return FromRegistry(fixed, platforms[0] if platforms else None)
+        return ImageIndex(tuple((platform, RegistryImage(fixed, platform)) for platform in sorted(platforms)))
+    return RegistryImage(fixed, platforms[0] if platforms else None)
 
 
-def _chosen(plan: Plan, platforms: tuple[Platform, ...]) -> Plan:
-    if not isinstance(plan, AsIndex) or len(platforms) != 1:
+def _chosen(plan: Node, platforms: tuple[Platform, ...]) -> Node:
+    if not isinstance(plan, ImageIndex) or len(platforms) != 1:
         return plan
     members = dict(plan.members)
     if platforms[0] not in members:

@@ -10,9 +10,9 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_tag
 from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.kinds.conda.model.near_cache_names import LATEST, read_name
-from wavelet.plan.conda import FromConda
-from wavelet.plan.source import FromRegistry
+from wavelet.kinds.registry_image.node import RegistryImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
 
 def plan_of(
     name: CondaName | UpstreamName, reference: str | Digest, site: CondaDefaults, platform: Platform | None = None
-) -> FromRegistry | FromConda:
+) -> RegistryImage | CondaEnvironment:
     """Return the plan of a name. `platform` chooses from an index; packages are chosen for one by their name.
 
     Raises:
@@ -65,8 +65,8 @@ def plan_of(
     """
     if isinstance(name, UpstreamName):
         if isinstance(reference, Digest):
-            return FromRegistry(Reference(name.repository, digest=reference), platform)
-        return FromRegistry(Reference(name.repository, reference), platform)
+            return RegistryImage(Reference(name.repository, digest=reference), platform)
+        return RegistryImage(Reference(name.repository, reference), platform)
     if isinstance(reference, Digest):
         raise InvalidName(f"conda/{name.path[:200]}: packages are named by a tag, not by a digest")
     return read_name(name.path, reference, site)

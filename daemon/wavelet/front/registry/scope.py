@@ -21,11 +21,11 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import LATEST
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.names import is_called, path_of, tag_of
-from wavelet.plan.plan import Plan
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 from wavelet.requests.access import AccessRules, Caller
 from wavelet.requests.container_request import answer_name
 from wavelet.requests.patience import Patience
@@ -55,7 +55,7 @@ class Scope:
 
     name: str
     identity: Identity
-    plan: Plan | None
+    plan: Node | None
     tag: str | None
     named: CondaName | UpstreamName | None = None
     token: str | None = None
@@ -167,7 +167,7 @@ class RegistryService:
             repository = scope.repository or self._referrers.get((scope.name, digest))
             if repository is None:
                 raise ImageNotFound(f"this name contains no manifest {digest}")
-            return await self._answer(scope, FromRegistry(Reference(repository, digest=digest)))
+            return await self._answer(scope, RegistryImage(Reference(repository, digest=digest)))
         image, content = found
         if content.descriptor.digest != image.descriptor.digest and isinstance(content.source, FromUpstream):
             return await self._member(scope, content, content.source.repository)
@@ -180,11 +180,11 @@ class RegistryService:
             return index
         reference = Reference(index.source.repository, digest=index.descriptor.digest)
         try:
-            return await self._answer(scope, FromRegistry(reference, platform))
+            return await self._answer(scope, RegistryImage(reference, platform))
         except ImageNotFound:
             return index
 
-    async def _answer(self, scope: Scope, plan: Plan, tag: str | None = None) -> Content:
+    async def _answer(self, scope: Scope, plan: Node, tag: str | None = None) -> Content:
         if scope.token is None:
             key, image = await self._resolver.realise(plan, scope.identity)
         else:
@@ -196,7 +196,7 @@ class RegistryService:
         self._touch(image)
         return image.closure[image.descriptor.digest]
 
-    async def _realised(self, scope: Scope, plan: Plan) -> tuple[str, Image]:
+    async def _realised(self, scope: Scope, plan: Node) -> tuple[str, Image]:
         if scope.token is not None and plan is scope.plan:
             return await self._pulls.realise(scope.token, scope.identity)
         return await self._resolver.realise(plan, scope.identity)
@@ -205,7 +205,7 @@ class RegistryService:
         """Answer an index's manifest, so that what it names in turn belongs to the name as well."""
         if content.descriptor.media_type not in ACCEPTED_TYPES:
             raise ImageNotFound(f"{content.descriptor.digest} is a blob, not a manifest")
-        plan = FromRegistry(Reference(repository, digest=content.descriptor.digest))
+        plan = RegistryImage(Reference(repository, digest=content.descriptor.digest))
         key = key_of(plan)
         image = await self._resolver.make(plan, key, scope.identity)
         self._served.put(scope.name, key, scope.pulled(None, image))

@@ -16,10 +16,10 @@ from wavelet.front.wave import models
 from wavelet.front.wave.errors import text_of
 from wavelet.front.wave.options import naming_option
 from wavelet.image.digest import Digest
-from wavelet.plan.conda import FromConda, Package
-from wavelet.plan.names import path_of, pull_name, served_as
-from wavelet.plan.plan import INLINE, AsIndex, ContainerConfig, Layer, Plan, WithConfig, parts
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.description import ContainerConfig
+from wavelet.plan.layers import INLINE, Layer
+from wavelet.plan.names import pull_name
+from wavelet.plan.node import Node
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.progress import Failed, Pending, Ready, State
 
@@ -178,29 +178,13 @@ def build_page(request: ContainerRequest, state: State, authority: str, build: s
 
 def build_of(request: ContainerRequest) -> str | None:
     """Return the id of the build of a request that needs one: packages do, images of a registry do not."""
-    return f"bd-{request.token}_0" if any(not isinstance(part, FromRegistry) for part in parts(request.plan)) else None
+    return f"bd-{request.token}_0" if request.plan.description.is_built else None
 
 
-def conda_file(plan: Plan) -> str | None:
+def conda_file(plan: Node) -> str | None:
     """Return the environment that a plan asks for, as an environment file shows it."""
-    asked = next((part for part in parts(plan) if isinstance(part, FromConda)), None)
-    return None if asked is None else environment(asked)
-
-
-def environment(asked: FromConda) -> str:
-    """Return what is asked for as an environment file shows it."""
-    lines = ["channels:", *(f"- {channel}" for channel in asked.channels), "dependencies:"]
-    lines += [f"- {spec}" for spec in asked.specs]
-    lines += [f"- {package.url}{_checksum(package)}" for package in asked.locked]
-    lines += [f"- {asked.lock_location.partition('?')[0]}"] if asked.lock_location else []
-    pip = [*asked.pip, *(f"{wheel.name} @ {wheel.url}#sha256={wheel.sha256}" for wheel in asked.wheels)]
-    lines += ["- pip:", *(f"  - {requirement}" for requirement in pip)] if pip else []
-    lines += [f"# as of {asked.as_of}"] if asked.as_of else []
-    return "\n".join([*lines, f"# on {asked.base.reference}", ""])
-
-
-def _checksum(package: Package) -> str:
-    return f"#sha256:{package.sha256}" if package.sha256 else f"#{package.md5}" if package.md5 else ""
+    packages = plan.description.packages
+    return None if packages is None else packages.environment
 
 
 def service_info() -> models.ServiceInfoAnswer:
@@ -240,30 +224,20 @@ def _text(digest: Digest | None) -> str | None:
 
 def source_image(request: ContainerRequest) -> str:
     """Return what the request's image is called: the source image in full, or what its packages are called."""
-    if request.about:
-        return request.about.image
-    part = next(parts(request.plan))
-    return str(part.reference) if isinstance(part, FromRegistry) else f"{path_of(part)}:{served_as(part)}"
+    return request.about.image if request.about else request.plan.description.title
 
 
 def _address(request: ContainerRequest) -> str | None:
     return (request.about.address or None) if request.about else None
 
 
-def _platform(plan: Plan) -> str | None:
-    if isinstance(plan, AsIndex):
-        return ",".join(str(platform) for platform, _ in plan.members)
-    part = next(parts(plan))
-    return None if part.platform is None else str(part.platform)
+def _platform(plan: Node) -> str | None:
+    return ",".join(map(str, plan.description.platforms)) or None
 
 
-def _config(plan: Plan) -> models.ConfigAnswer | None:
-    match plan:
-        case AsIndex(members):
-            return _config(members[0][1])
-        case WithConfig(_, config) if config:
-            return _config_answer(config)
-    return None
+def _config(plan: Node) -> models.ConfigAnswer | None:
+    config = plan.description.config
+    return None if config is None else _config_answer(config)
 
 
 def _config_answer(config: ContainerConfig) -> models.ConfigAnswer:

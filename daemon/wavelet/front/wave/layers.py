@@ -18,7 +18,7 @@ from wavelet.front.wave.models import LayerBody
 from wavelet.image.augment import LAYER_LIMIT
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
-from wavelet.plan.plan import INLINE, Layer
+from wavelet.plan.layers import INLINE, Layer
 from wavelet.sizes import size as size_of
 
 LOCATION_LIMIT = 14_000_000

@@ -22,10 +22,13 @@ from wavelet.image.config import merge_env
 from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference, looks_like_host
+from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
+from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.description import ContainerConfig
 from wavelet.plan.names import path_of, served_as
-from wavelet.plan.plan import AsIndex, Base, ContainerConfig, Plan, WithConfig
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 from wavelet.requests.container_request import About
 
 Api = Literal["v1", "v1alpha2", "grpc"]
@@ -58,7 +61,7 @@ class Submission:
         notes: what is asked for and has no effect here, or another one than it says.
     """
 
-    plan: Plan
+    plan: Node
     image: str
     inline: Mapping[Digest, bytes]
     dry_run: bool
@@ -135,26 +138,26 @@ def _asked(body: SubmitBody) -> PackageRequest | None:
 
 def _of_image(
     image: Reference, platforms: tuple[Platform, ...], config: ContainerConfig, includes: list[Reference]
-) -> Plan:
-    plan = _plan(lambda platform: FromRegistry(image, platform), platforms, config, includes)
+) -> Node:
+    plan = _plan(lambda platform: RegistryImage(image, platform), platforms, config, includes)
     # What a digest names is answered as it is, an index too: engines compare the digest with the bytes.
-    return FromRegistry(image) if isinstance(plan, FromRegistry) and image.digest is not None else plan
+    return RegistryImage(image) if isinstance(plan, RegistryImage) and image.digest is not None else plan
 
 
 def _plan(
-    base_for: Callable[[Platform], Base],
+    base_for: Callable[[Platform], Node],
     platforms: tuple[Platform, ...],
     config: ContainerConfig,
     includes: list[Reference],
-) -> Plan:
-    def member(platform: Platform) -> Base | WithConfig:
+) -> Node:
+    def member(platform: Platform) -> Node | AugmentedImage:
         base = base_for(platform)
         if not config and not includes:
             return base
-        return WithConfig(base, config, tuple(FromRegistry(include, platform) for include in includes))
+        return AugmentedImage(base, config, tuple(RegistryImage(include, platform) for include in includes))
 
     if len(platforms) > 1:
-        return AsIndex(tuple((platform, member(platform)) for platform in sorted(platforms)))
+        return ImageIndex(tuple((platform, member(platform)) for platform in sorted(platforms)))
     return member(platforms[0])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.gather_all import gather_all
@@ -14,13 +13,12 @@ from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Index, MalformedManifest, Manifest
 from wavelet.image.platform import Platform
 from wavelet.kinds.augment import linked_directories
-from wavelet.kinds.registry_image.make import of_entry
-from wavelet.kinds.work import Work, added, from_upstream, read_document
-from wavelet.plan.plan import WithConfig, sources
-from wavelet.plan.source import FromRegistry
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.work import Work, added, read_document
+from wavelet.plan.node import Node
 
 
-async def make(plan: WithConfig, work: Work) -> Image:
+async def make(plan: AugmentedImage, work: Work) -> Image:
     """Return the augmented image.
 
     Raises:
@@ -38,28 +36,21 @@ async def make(plan: WithConfig, work: Work) -> Image:
 
 
 class _Augmentation:
-    def __init__(self, plan: WithConfig, work: Work, layers: list[AddedLayer], contents: list[Content]) -> None:
+    def __init__(self, plan: AugmentedImage, work: Work, layers: list[AddedLayer], contents: list[Content]) -> None:
         self._plan = plan
         self._work = work
         self._layers = layers
-        self._name = next(sources(plan)).reference
+        self._name = plan.description.title
         self._contents = {content.descriptor.digest: content for content in contents}
 
     async def all(self, base: Image, data: bytes, view: Index) -> Image:
-        assert isinstance(self._plan.base, FromRegistry), "packages are made into an image, not into an index"
         entries = [entry for entry in view.entries if entry.is_image]
         if not entries:
             raise ImageNotFound(f"{self._name} has no image to add to, only {len(view.entries)} other entries")
         images: dict[Digest, Image] = {}
         for entry in entries:
-            leaf = of_entry(self._plan.base.reference, entry)
             # Each member is a plan of its own: what is remembered of one serves the other indexes that contain it.
-            member = replace(
-                self._plan,
-                base=leaf,
-                includes=tuple(replace(each, platform=entry.platform) for each in self._plan.includes),
-            )
-            images[entry.descriptor.digest] = await self._work.realise(member)
+            images[entry.descriptor.digest] = await self._work.realise(self._plan.of_member(entry))
         index = augment_index(data, {digest: image.descriptor for digest, image in images.items()})
         own = await self._work.keep(index, view.media_type)
         return Image.of(own.descriptor, [own, *(c for image in images.values() for c in image.contents)])
@@ -109,26 +100,24 @@ class _Augmentation:
         layers: list[AddedLayer] = []
         contents: dict[Digest, Content] = {}
         for include in self._plan.includes:
-            view, diff_ids = await self._read_included(include)
+            image, view, diff_ids = await self._read_included(include)
             layers += [
                 AddedLayer(layer.digest, layer.size, diff_id, layer.media_type)
                 for layer, diff_id in zip(view.layers, diff_ids, strict=True)
             ]
-            for content in from_upstream(include.reference.repository, view.layers):
-                contents[content.descriptor.digest] = content
+            contents |= {layer.digest: image.closure[layer.digest] for layer in view.layers}
         return layers, contents
 
-    async def _read_included(self, include: FromRegistry) -> tuple[Manifest, tuple[Digest, ...]]:
+    async def _read_included(self, include: Node) -> tuple[Image, Manifest, tuple[Digest, ...]]:
         image = await self._work.realise(include)
         _, view = await read_document(self._work, image.closure[image.descriptor.digest])
         if isinstance(view, Index) or view.config is None:
-            raise ImageNotFound(f"the included {include.reference} is not one image")
-        diff_ids = await platform_and_layers(self._work, image, view.config)
-        if len(diff_ids[1]) != len(view.layers):
-            raise UpstreamBroken(
-                f"the included {include.reference} names {len(view.layers)} layers and {len(diff_ids[1])} diff IDs"
-            )
-        return view, diff_ids[1]
+            raise ImageNotFound(f"the included {include.description.title} is not one image")
+        _, diff_ids = await platform_and_layers(self._work, image, view.config)
+        if len(diff_ids) != len(view.layers):
+            name = include.description.title
+            raise UpstreamBroken(f"the included {name} names {len(view.layers)} layers and {len(diff_ids)} diff IDs")
+        return image, view, diff_ids
 
 
 async def platform_and_layers(work: Work, image: Image, config: Descriptor) -> tuple[Platform, tuple[Digest, ...]]:

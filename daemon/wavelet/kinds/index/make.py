@@ -7,14 +7,13 @@ from wavelet.image.augment import make_index
 from wavelet.image.image import Content, Image
 from wavelet.image.manifest import Descriptor, Manifest, parse_document
 from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
 from wavelet.kinds.augment.make import platform_and_layers
+from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.make import absent
 from wavelet.kinds.work import Work, read_document
-from wavelet.plan.plan import AsIndex, sources
 
 
-async def make(plan: AsIndex, work: Work) -> Image:
+async def make(plan: ImageIndex, work: Work) -> Image:
     """Return an index of the members' images.
 
     Raises:
@@ -24,7 +23,7 @@ async def make(plan: AsIndex, work: Work) -> Image:
     contents: list[Content] = []
     for platform, member in plan.members:
         image = await work.realise(member)
-        await _check(work, image, platform, next(sources(member)).reference)
+        await _check(work, image, platform, member.description.title)
         members[platform] = image.descriptor
         contents += image.contents
     data = make_index(members)
@@ -32,7 +31,7 @@ async def make(plan: AsIndex, work: Work) -> Image:
     return Image.of(own.descriptor, [own, *contents])
 
 
-async def _check(work: Work, image: Image, platform: Platform, name: Reference) -> None:
+async def _check(work: Work, image: Image, platform: Platform, name: str) -> None:
     _, view = await read_document(work, image.closure[image.descriptor.digest])
     if not isinstance(view, Manifest) or view.config is None:
         raise ImageNotFound(f"{name} is not an image for {platform}")

@@ -22,14 +22,14 @@ from wavelet.image.manifest import (
 )
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.work import Work, from_upstream
-from wavelet.plan.source import FromRegistry
 
 LOOKED_INTO = 32
 """Documents below one index that are looked into for a platform: indexes, and manifests of which it says nothing."""
 
 
-async def make(plan: FromRegistry, work: Work, *, mislabelled: Iterable[str] = ()) -> Image:
+async def make(plan: RegistryImage, work: Work, *, mislabelled: Iterable[str] = ()) -> Image:
     """Return the image as it is, or, of an index, the one for the plan's platform.
 
     Without a platform, any document is returned as it is. `mislabelled` are repositories, or paths above some, whose
@@ -47,26 +47,17 @@ async def make(plan: FromRegistry, work: Work, *, mislabelled: Iterable[str] = (
             return await work.realise(await _Search(work, reference, plan.platform).run(view))
         own = await _named_by_config(work, reference.repository, view)
         if own not in (None, plan.platform) and not _is_below(reference.repository, mislabelled):
-            raise absent(reference, plan.platform, str(own), single=True)
+            raise absent(str(reference), plan.platform, str(own), single=True)
     digest = reference.digest or Digest.of(data)
     own_descriptor = Descriptor(view.media_type, digest, len(data))
     return Image.of(own_descriptor, from_upstream(reference.repository, (own_descriptor, *view.descriptors)))
 
 
-def of_entry(reference: Reference, entry: IndexEntry) -> FromRegistry:
-    """Return the plan of an entry of the index at `reference`.
-
-    What an index says of an image's platform counts, whatever the image itself says.
-    """
-    is_image = entry.descriptor.media_type in MANIFEST_TYPES
-    return FromRegistry(reference.at(entry.descriptor.digest), None if is_image else entry.platform)
-
-
-def absent(reference: Reference, platform: Platform, there: str, *, single: bool = False) -> ImageNotFound:
+def absent(name: str, platform: Platform, there: str, *, single: bool = False) -> ImageNotFound:
     """Return the error of an image that is not there for `platform`, but for `there`; `single`: it is no index."""
     label = "; if it is one for that platform after all, the site can list it in upstream.mislabelled" if single else ""
     return ImageNotFound(
-        f"{reference} has no {platform}; it has {there}. The platform is what `process.arch` says in Nextflow, which "
+        f"{name} has no {platform}; it has {there}. The platform is what `process.arch` says in Nextflow, which "
         f"asks for linux/amd64 where nothing is set, on arm64 machines too, or containerPlatform in a request{label}"
     )
 
@@ -81,19 +72,19 @@ class _Search:
     there: list[str] = field(default_factory=list)
     looked_into: int = 0
 
-    async def run(self, index: Index) -> FromRegistry:
+    async def run(self, index: Index) -> RegistryImage:
         found = await self._in(index)
         if found is None:
             there = ", ".join(dict.fromkeys(self.there)) or "none"
-            raise absent(self.reference, self.platform, there)
+            raise absent(str(self.reference), self.platform, there)
         return found
 
-    async def _in(self, index: Index) -> FromRegistry | None:
+    async def _in(self, index: Index) -> RegistryImage | None:
         self.there += [str(entry.platform) for entry in index.entries if entry.is_image]
         for entry in index.entries:
             if entry.platform == self.platform:
                 if entry.descriptor.media_type not in INDEX_TYPES:
-                    return of_entry(self.reference, entry)
+                    return RegistryImage(self.reference).entry(entry)
                 found = await self._below(entry)
                 if found is not None:
                     return found
@@ -103,7 +94,7 @@ class _Search:
                 return found
         return None
 
-    async def _below(self, entry: IndexEntry) -> FromRegistry | None:
+    async def _below(self, entry: IndexEntry) -> RegistryImage | None:
         """Look into a document that an index says too little of; one that is not there, or none, is left out."""
         if entry.descriptor.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES, "") or self.looked_into >= LOOKED_INTO:
             return None
@@ -119,7 +110,7 @@ class _Search:
             return None
         if own is not None and own != self.platform:
             self.there.append(str(own))
-        return FromRegistry(reference) if own == self.platform else None
+        return RegistryImage(reference) if own == self.platform else None
 
 
 def _view(reference: Reference, data: bytes, content_type: str) -> Manifest | Index:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import structlog
@@ -18,12 +18,12 @@ from wavelet.ages import is_within
 from wavelet.config import Alias
 from wavelet.errors import AccessRefused, InvalidName, NotFound, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.gather_all import gather_all
-from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
-from wavelet.plan.plan import Plan, map_sources, sources
+from wavelet.plan.node import Node
 from wavelet.plan.principal import ANONYMOUS, Principal
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.tree import leaves, map_leaves
 from wavelet.store.database import Database
 from wavelet.upstream.grants import Grants
 
@@ -44,7 +44,7 @@ WITHOUT ROWID;
 class Pinned:
     """A plan whose every leaf is a digest, and whether everyone may read all of it."""
 
-    plan: Plan
+    plan: Node
     public: bool
 
 
@@ -80,7 +80,7 @@ class Pinner:
         self.aliases = tuple(aliases)
         self.tag_ttl = tag_ttl
         self.grace = grace
-        self._lately: LRUCache[tuple[FromRegistry, Principal], tuple[Pinned, float]] = LRUCache(LATELY_HELD)
+        self._lately: LRUCache[tuple[RegistryImage, Principal], tuple[Pinned, float]] = LRUCache(LATELY_HELD)
         self._known: dict[tuple[Reference, Principal], _Pin] = {}
         self._doubted: dict[Reference, _Doubt] = {}
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
@@ -109,14 +109,14 @@ class Pinner:
                     self._doubted[leaf] = _Doubt(pin.reference)
         self._lately.clear()
 
-    def is_doubted(self, plan: Plan) -> bool:
+    def is_doubted(self, plan: Node) -> bool:
         """Tell whether a tag of `plan` is to be asked for because what it was is gone."""
-        doubts = (self._doubted.get(leaf.reference) for leaf in sources(plan))
+        doubts = (self._doubted.get(leaf.reference) for leaf in images_of(plan))
         return any(doubt is not None and doubt.asked is None for doubt in doubts)
 
-    def fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
+    def fresh(self, plan: Node, identity: Identity) -> Pinned | None:
         """Return the pinned plan if that takes no question to anybody."""
-        if not isinstance(plan, FromRegistry):
+        if not isinstance(plan, RegistryImage):
             return self._all_fresh(plan, identity)
         key = plan, identity.principal
         lately = self._lately.get(key)
@@ -127,19 +127,19 @@ class Pinner:
             self._lately[key] = pinned, time.monotonic() + min(LATELY, self.tag_ttl)
         return pinned
 
-    def _all_fresh(self, plan: Plan, identity: Identity) -> Pinned | None:
-        pins = {leaf.reference: self._fresh(leaf.reference, identity) for leaf in sources(plan)}
+    def _all_fresh(self, plan: Node, identity: Identity) -> Pinned | None:
+        pins = {leaf.reference: self._fresh(leaf.reference, identity) for leaf in images_of(plan)}
         found = {reference: pin for reference, pin in pins.items() if pin is not None}
         return _pinned(plan, found) if len(found) == len(pins) else None
 
-    async def pin(self, plan: Plan, identity: Identity) -> Pinned:
+    async def pin(self, plan: Node, identity: Identity) -> Pinned:
         """Fix every leaf of `plan`.
 
         Raises:
             ImageNotFound, AccessRefused: definite answers of an upstream.
             UpstreamError: an upstream does not answer, and nothing remembered stands in for it.
         """
-        leaves = list(dict.fromkeys(leaf.reference for leaf in sources(plan)))
+        leaves = list(dict.fromkeys(leaf.reference for leaf in images_of(plan)))
         answers = await gather_all(self._pin(leaf, identity) for leaf in leaves)
         return _pinned(plan, dict(zip(leaves, answers, strict=True)))
 
@@ -235,15 +235,13 @@ def _of_both(error: WaveletError, alias: Reference, second: WaveletError) -> Wav
     return (second if undecided else error).with_message(said)
 
 
-def _pinned(plan: Plan, pins: dict[Reference, _Pin]) -> Pinned:
-    def fix(leaf: FromRegistry) -> FromRegistry:
-        return replace(leaf, reference=pins[leaf.reference].reference)
+def _pinned(plan: Node, pins: dict[Reference, _Pin]) -> Pinned:
+    def fix(leaf: Node) -> Node:
+        return replace(leaf, reference=pins[leaf.reference].reference) if isinstance(leaf, RegistryImage) else leaf
 
-    return Pinned(map_sources(plan, fix), all(pin.public for pin in pins.values()))
+    return Pinned(map_leaves(plan, fix), all(pin.public for pin in pins.values()))
 
 
-def digest_of(pinned: Plan) -> Digest:
-    """Return the digest of a pinned plan's first source."""
-    digest = next(sources(pinned)).reference.digest
-    assert digest is not None
-    return digest
+def images_of(plan: Node) -> Iterator[RegistryImage]:
+    """Yield the images of registries that a plan stands on."""
+    return (leaf for leaf in leaves(plan) if isinstance(leaf, RegistryImage))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wavelet.kinds.conda.compose import activation
-from wavelet.plan.conda import PREFIX
+from wavelet.kinds.conda.model.packages import PREFIX
 
 pytestmark = pytest.mark.process
 

@@ -26,8 +26,10 @@ from wavelet.image.platform import Platform
 from wavelet.kinds.conda.compose import group, sbom
 from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.layer import prefix_layer
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Wheel
+from wavelet.kinds.conda.model.parts import ScriptsLayer, WheelLayer
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.conda import FromLock, ScriptsLayer, Wheel, WheelLayer
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -39,17 +41,17 @@ def everything(tmp_path: Path) -> Everything:
     return Everything(tmp_path / "content")
 
 
-Locking = Callable[..., FromLock]
+Locking = Callable[..., LockedEnvironment]
 
 
 @pytest.fixture
 def locking(everything: Everything, channel: Path) -> Locking:
     """Return what makes a lock of names (or archives), each package of the standard channel in its first version."""
 
-    def lock(*names: str | Path, base: images.Image = BASE) -> FromLock:
+    def lock(*names: str | Path, base: images.Image = BASE) -> LockedEnvironment:
         found = [name if isinstance(name, Path) else archive_of(channel, name) for name in names]
         packages = tuple(sorted(everything.package(archive) for archive in found))
-        return FromLock(packages, (), AMD64, everything.base(base))
+        return LockedEnvironment(packages, (), AMD64, everything.base(base))
 
     return lock
 
@@ -233,7 +235,7 @@ async def test_the_same_lock_is_the_same_image(tmp_path: Path, channel: Path) ->
         everything = Everything(tmp_path / str(number))
         archives = [archive_of(channel, name) for name in TOOLS]
         packages = tuple(sorted(everything.package(archive) for archive in archives))
-        plan = FromLock(packages, (), AMD64, everything.base(BASE))
+        plan = LockedEnvironment(packages, (), AMD64, everything.base(BASE))
         digests.append((await everything.realise(plan)).descriptor)
     assert digests[0] == digests[1]
 
@@ -242,7 +244,7 @@ async def test_packages_are_made_once_for_all_images(everything: Everything, loc
     await everything.realise(locking(*TOOLS))
     everything.made.clear()
     await everything.realise(locking(*TOOLS, "which"))
-    assert everything.made == ["FromLock", "PackageLayer"]
+    assert everything.made == ["LockedEnvironment", "PackageLayer"]
 
 
 async def test_a_base_of_another_platform(everything: Everything, locking: Locking) -> None:
@@ -306,7 +308,7 @@ async def test_what_scripts_changed_lies_above(tmp_path: Path, channel: Path) ->
         "libzlab",
         "libgcc-lab",
     )
-    plan = FromLock(
+    plan = LockedEnvironment(
         tuple(sorted(everything.package(archive_of(channel, name)) for name in names)), (), AMD64, everything.base(BASE)
     )
     image = await everything.realise(plan)
@@ -364,7 +366,7 @@ async def test_wheels_lie_above_packages(tmp_path: Path, channel: Path) -> None:
     everything = Everything(tmp_path / "content", {WheelLayer: make_wheel})
     names = ("python-3.10", "which", "labtool")
     packages = tuple(sorted(everything.package(archive_of(channel, name)) for name in names))
-    plan = FromLock(packages, (WHEEL,), AMD64, everything.base(BASE))
+    plan = LockedEnvironment(packages, (WHEEL,), AMD64, everything.base(BASE))
     image = await everything.realise(plan)
     tree = conda_oracle.tree_of_layers(layers_of(everything, image))
     assert "lib/python3.10t/site-packages/one.py" in tree, "where this Python looks, not where its version says"
@@ -376,7 +378,7 @@ async def test_wheels_lie_above_packages(tmp_path: Path, channel: Path) -> None:
 
 async def test_wheels_need_a_python(tmp_path: Path, channel: Path) -> None:
     everything = Everything(tmp_path / "content", {WheelLayer: make_wheel})
-    plan = FromLock((everything.package(archive_of(channel, "bwa")),), (WHEEL,), AMD64, everything.base(BASE))
+    plan = LockedEnvironment((everything.package(archive_of(channel, "bwa")),), (WHEEL,), AMD64, everything.base(BASE))
     with pytest.raises(InvalidRequest, match="no python to install into"):
         await everything.realise(plan)
 

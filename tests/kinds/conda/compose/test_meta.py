@@ -18,7 +18,7 @@ from locked import entry, locks
 from wavelet.archive.gzip_members import Fragment
 from wavelet.kinds.conda.compose import meta
 from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.plan.conda import Package
+from wavelet.kinds.conda.model.packages import Package
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/tool-1.0-h0_0.conda", "ab" * 32, "cd" * 16, 12)
 INFO = LayerInfo(

@@ -9,7 +9,7 @@ from locked import entry, locks, part
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Manifest, parse_document
 from wavelet.kinds.conda.compose import bill, sbom
-from wavelet.plan.conda import Package, Wheel
+from wavelet.kinds.conda.model.packages import Package, Wheel
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/Tool-1!1.0-h0_0.conda", "ab" * 32, None, None)
 OLD = Package.of("https://c.test/lab/noarch/zlib-1.2-0.tar.bz2", "cd" * 32, None, None)

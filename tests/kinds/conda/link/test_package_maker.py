@@ -20,7 +20,8 @@ from wavelet.image.manifest import Descriptor
 from wavelet.kinds.conda.link import room
 from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.package import make
-from wavelet.plan.conda import Package, PackageLayer
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.conda.model.parts import PackageLayer
 
 
 class OneArchive:

@@ -16,8 +16,9 @@ from locked import AMD64, CHANNELS, entry, lock_of, locks, part
 from wavelet.kinds.conda.compose import meta
 from wavelet.kinds.conda.locks.write import conda_lock, pixi_lock
 from wavelet.kinds.conda.model.environment import read_environment
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.plan import canonical
-from wavelet.plan.conda import FromLock, Package, Wheel
 
 WHEEL = Wheel("https://files.test/my_tool-1.0-py3-none-any.whl", "ef" * 32, 10)
 WHEEL_INFO = part(WHEEL, index={"requires_dist": ["attrs (>=20) ; python_version<'4'", "six", "x ; extra == 'y'"]}).info
@@ -54,7 +55,7 @@ def test_rattler_reads_pixi_lock(tmp_path: Path, name: str) -> None:
 FILE_WHEEL = Wheel("file:///srv/wheels/own_tool-1.0%2Blocal-1-cp312-cp312-manylinux_2_28_x86_64.whl", "ab" * 32)
 
 
-def explicit(plan: FromLock, _: Any) -> str:
+def explicit(plan: LockedEnvironment, _: Any) -> str:
     return meta.explicit(plan.packages, "linux-64", plan.wheels)
 
 

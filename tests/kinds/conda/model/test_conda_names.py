@@ -15,21 +15,22 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_path, valid_tag
 from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.kinds.conda.model.near_cache_names import name_for, read_name
+from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.specs import normal_requirement, normal_spec
-from wavelet.plan.conda import FromConda, Package
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.name_codec import decode, encode_component, encode_tag
-from wavelet.plan.source import FromRegistry
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 SITE = CondaDefaults.of("ubuntu:24.04", ("conda-forge::procps-ng",), ("conda-forge", "bioconda"), platform=AMD64)
 PROCPS = "conda-forge::procps-ng"
 
 
-def plan(*specs: str, **members: Any) -> FromConda:
-    base = FromRegistry(Reference.parse("ubuntu:24.04"), AMD64)
+def plan(*specs: str, **members: Any) -> CondaEnvironment:
+    base = RegistryImage(Reference.parse("ubuntu:24.04"), AMD64)
     values: dict[str, Any] = {"channels": ("conda-forge", "bioconda"), "platform": AMD64, "base": base}
-    return FromConda(tuple(sorted(specs)), renewed=True, **(values | members))
+    return CondaEnvironment(tuple(sorted(specs)), renewed=True, **(values | members))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def plan(*specs: str, **members: Any) -> FromConda:
         ("a/platform--amd64", "latest", plan("a", PROCPS)),
     ],
 )
-def test_names(path: str, tag: str, expected: FromConda) -> None:
+def test_names(path: str, tag: str, expected: CondaEnvironment) -> None:
     assert valid_path(f"conda/{path}")
     assert valid_tag(tag)
     assert read_name(path, tag, SITE) == expected
@@ -71,7 +72,7 @@ def test_names(path: str, tag: str, expected: FromConda) -> None:
 
 
 def test_a_platform_and_a_base() -> None:
-    base = FromRegistry(Reference.parse("quay.io/a/b:1"), ARM64)
+    base = RegistryImage(Reference.parse("quay.io/a/b:1"), ARM64)
     expected = plan("samtools", PROCPS, platform=ARM64, base=base)
     assert read_name("samtools/platform--arm64/base--quay.io__sla__slb__co1", "latest", SITE) == expected
     assert name_for(expected, SITE) == ("samtools/platform--arm64/base--quay.io__sla__slb__co1", "latest")
@@ -89,7 +90,7 @@ def test_a_platform_and_a_base() -> None:
         (plan("samtools=1.17"), "samtools/channel--conda-forge/channel--bioconda/add--none:1.17"),
     ],
 )
-def test_the_plain_cases_are_plain(asked: FromConda, name: str) -> None:
+def test_the_plain_cases_are_plain(asked: CondaEnvironment, name: str) -> None:
     assert ":".join(name_for(asked, SITE)) == name
 
 

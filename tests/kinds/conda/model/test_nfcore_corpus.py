@@ -16,9 +16,9 @@ import yaml
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_environment
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.kinds.conda.model.specs import name_of
 from wavelet.plan.canonical import canonical
-from wavelet.plan.conda import FromConda
 
 SHARED = Path(os.environ.get("WAVELET_SHARED", Path(__file__).parents[5] / "shared")) / "data" / "nf-core"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no nf-core data at {SHARED} (or in WAVELET_SHARED)")
@@ -50,7 +50,7 @@ def environments() -> tuple[tuple[dict[str, Any], Environment], ...]:
 
 
 @cache
-def plans() -> tuple[FromConda, ...]:
+def plans() -> tuple[CondaEnvironment, ...]:
     """Return the plan of each."""
     return tuple(
         PackageRequest(environment, "packages.environment").plan(AMD64, SITE) for _, environment in environments()

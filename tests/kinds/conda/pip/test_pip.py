@@ -17,6 +17,7 @@ from lab.wheels import PackageIndex, WheelFile, running_index, sha256, write_sdi
 from wavelet.config import ConfigError
 from wavelet.errors import AccessRefused, DigestMismatch, InvalidRequest, NotServed, Unsolvable, UpstreamUnreachable
 from wavelet.image.platform import Platform
+from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.specs import normal_requirement
 from wavelet.kinds.conda.pip import config as pip_config
 from wavelet.kinds.conda.pip import requirements as pip
@@ -24,7 +25,6 @@ from wavelet.kinds.conda.pip import uv as pip_uv
 from wavelet.kinds.conda.pip.installed import Installed
 from wavelet.kinds.conda.pip.urls import FetchedWheel
 from wavelet.kinds.conda.pip.wheels import best, supported_tags, target_of
-from wavelet.plan.conda import Wheel
 
 pytestmark = pytest.mark.process
 

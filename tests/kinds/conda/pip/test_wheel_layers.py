@@ -24,9 +24,10 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.model.packages import Wheel
+from wavelet.kinds.conda.model.parts import WheelLayer
 from wavelet.kinds.conda.pip import wheel as maker
 from wavelet.kinds.conda.pip.wheel_layer import write_layer
-from wavelet.plan.conda import Wheel, WheelLayer
 
 SITE = "lib/python3.11/site-packages"
 PYTHON = "3.11"

@@ -34,8 +34,8 @@ from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
 from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink import run
-from wavelet.plan.conda import ScriptsLayer
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.registry]
 

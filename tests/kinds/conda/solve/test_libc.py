@@ -16,11 +16,11 @@ from memory_work import Everything
 
 from lab import images
 from wavelet.errors import UpstreamBroken
+from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.parts import LibcOf
 from wavelet.kinds.conda.solve import libc as maker
 from wavelet.kinds.conda.solve import libc_scan
 from wavelet.kinds.conda.solve.libc_scan import Seen, look
-from wavelet.plan.conda import LibcOf
-from wavelet.plan.libc import Libc
 
 DEBIAN = "usr/lib/x86_64-linux-gnu/libc.so.6"
 NOTHING = Seen()

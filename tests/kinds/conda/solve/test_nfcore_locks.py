@@ -15,9 +15,9 @@ import pytest
 
 from lab.conda_channel import ChannelServer
 from wavelet.image.platform import Platform
+from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.kinds.conda.solve.virtual import virtual_packages
-from wavelet.plan.libc import Libc
 
 pytestmark = pytest.mark.process
 

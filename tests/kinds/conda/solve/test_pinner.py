@@ -40,13 +40,15 @@ from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks import fetch, shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.environment import Environment
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.pip.urls import FetchedWheel
 from wavelet.kinds.conda.solve import pinner
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
-from wavelet.plan.conda import FromConda, FromLock, Package, Wheel
-from wavelet.plan.libc import Libc
-from wavelet.plan.source import FromRegistry
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.table import FORMS
 from wavelet.store import content
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
@@ -54,8 +56,8 @@ from wavelet.upstream import retry
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")
-UBUNTU = FromRegistry(Reference.parse("docker.io/library/ubuntu:24.04"), AMD64)
-PINNED = FromRegistry(Reference.parse(f"docker.io/library/ubuntu@sha256:{'1' * 64}"), AMD64)
+UBUNTU = RegistryImage(Reference.parse("docker.io/library/ubuntu:24.04"), AMD64)
+PINNED = RegistryImage(Reference.parse(f"docker.io/library/ubuntu@sha256:{'1' * 64}"), AMD64)
 KEY = bytes(range(32))
 WEEK = 7 * 86400.0
 
@@ -83,7 +85,7 @@ class Node:
         self.database: Database
         self.store: ContentStore
 
-    async def pin(self, leaf: FromConda, **options: Any) -> FromLock:
+    async def pin(self, leaf: CondaEnvironment, **options: Any) -> LockedEnvironment:
         return await self.pinner.pin(
             leaf, replace(PINNED, platform=leaf.platform), self._libc, self.lines.append, **options
         )
@@ -127,7 +129,7 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             stack.push_async_callback(node.claims.close)
             ways: dict[str, Any] = {"mirror": door.url_for, "generations": door.generations.of}
             solver = Solver(directory / "solver", limit=30, failure=door.failure, **ways)
-            known = Locks(database, node.claims, WEEK, lambda: node.now)
+            known = Locks(database, node.claims, FORMS, WEEK, lambda: node.now)
             peers = settings.conda, known, solver, channels, door, node.archive, channels.open, node.wheel
             node.pinner = CondaPinner(*peers, directory / "pip")
             stack.push_async_callback(node.pinner.close)
@@ -136,12 +138,12 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
         yield start
 
 
-def asked(*specs: str, **others: Any) -> FromConda:
+def asked(*specs: str, **others: Any) -> CondaEnvironment:
     members: dict[str, Any] = {"specs": tuple(sorted(specs)), "channels": ("lab",), "platform": AMD64, "base": UBUNTU}
-    return FromConda(**(members | others))
+    return CondaEnvironment(**(members | others))
 
 
-def versions(lock: FromLock) -> dict[str, str]:
+def versions(lock: LockedEnvironment) -> dict[str, str]:
     return {package.name: package.version for package in lock.packages}
 
 
@@ -262,7 +264,7 @@ async def test_an_error_blames_what_this_request_has_asked_for(node: Start, chan
     assert "typo5" not in (await _message_of(one, asked("zzz", channels=("lab", "lab/label/other"))))
 
 
-async def _message_of(node: Node, leaf: FromConda) -> str:
+async def _message_of(node: Node, leaf: CondaEnvironment) -> str:
     with pytest.raises(NotFound) as caught:
         await node.pin(leaf)
     return caught.value.message

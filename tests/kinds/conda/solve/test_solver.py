@@ -28,11 +28,11 @@ from wavelet.errors import (
     UpstreamUnreachable,
 )
 from wavelet.image.platform import Platform
+from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.solve import solver as module
 from wavelet.kinds.conda.solve.messages import Place
 from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.kinds.conda.solve.virtual import lack, virtual_packages, wants_cuda
-from wavelet.plan.libc import Libc
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

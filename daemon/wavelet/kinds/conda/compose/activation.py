@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from wavelet.image.config import merge_env
-from wavelet.plan.conda import PREFIX
+from wavelet.kinds.conda.model.packages import PREFIX
 
 SCRIPTS = "etc/conda/activate.d/"
 """Where packages have their scripts, relative to the prefix; `*.sh` is for bash and sh."""

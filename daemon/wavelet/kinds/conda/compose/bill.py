@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from wavelet.kinds.conda.compose.order import name_of
 from wavelet.kinds.conda.compose.parts import Part
 from wavelet.kinds.conda.compose.sbom import Component, conda_purl, pypi_purl
-from wavelet.plan.conda import Package, Wheel
+from wavelet.kinds.conda.model.packages import Package, Wheel
 
 
 def purl_of(part: Part) -> str:

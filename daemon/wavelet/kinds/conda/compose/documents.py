@@ -10,7 +10,7 @@ from typing import Any
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import Descriptor, Family, Manifest
 from wavelet.kinds.conda.compose import activation
-from wavelet.plan.conda import FromLock
+from wavelet.kinds.conda.model.environments import LockedEnvironment
 
 _EPOCH = "1970-01-01T00:00:00Z"
 
@@ -33,7 +33,9 @@ class Environment:
     scripts: tuple[str, ...]
 
 
-def config(base: Mapping[str, Any], layers: Sequence[Placed], plan: FromLock, environment: Environment) -> bytes:
+def config(
+    base: Mapping[str, Any], layers: Sequence[Placed], plan: LockedEnvironment, environment: Environment
+) -> bytes:
     """Return the configuration: the base's with the layers, the environment, and labels saying what it is made of."""
     settings = dict(base.get("config") or {})
     settings["Env"] = activation.environment(settings.get("Env") or [], environment.variables, environment.scripts)
@@ -52,7 +54,9 @@ def config(base: Mapping[str, Any], layers: Sequence[Placed], plan: FromLock, en
     return _write(result)
 
 
-def manifest(data: bytes, base: Manifest, config: Descriptor, layers: Sequence[Placed], plan: FromLock) -> bytes:
+def manifest(
+    data: bytes, base: Manifest, config: Descriptor, layers: Sequence[Placed], plan: LockedEnvironment
+) -> bytes:
     """Return the manifest: the base's layers as its own manifest has them, and the new ones.
 
     Annotations are for OCI manifests; Docker's have no such member, there the labels and the history have to do.
@@ -73,13 +77,16 @@ def manifest(data: bytes, base: Manifest, config: Descriptor, layers: Sequence[P
     return _write(result | ({"annotations": origin(plan)} if oci else {}))
 
 
-def origin(plan: FromLock) -> dict[str, str]:
+def origin(plan: LockedEnvironment) -> dict[str, str]:
     """Return what an image says of itself in labels and annotations (image-spec annotations.md)."""
     counts = {"wavelet.packages": len(plan.packages), "wavelet.wheels": len(plan.wheels)}
-    reference = plan.base.reference
+    repository = plan.base.repository
+    named = {
+        "org.opencontainers.image.base.name": str(repository),
+        "org.opencontainers.image.base.digest": str(plan.base.digest),
+    }
     return {
-        "org.opencontainers.image.base.name": str(reference.repository),
-        "org.opencontainers.image.base.digest": str(reference.digest),
+        **(named if repository is not None else {}),
         **{name: str(count) for name, count in counts.items() if count},
     }
 

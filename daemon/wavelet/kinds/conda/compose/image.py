@@ -12,13 +12,13 @@ from wavelet.image.image import Content, Image
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.kinds.conda.compose import bill, documents, parts, sbom, stack
 from wavelet.kinds.conda.compose.attach import attach
+from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.registry_image.make import absent
 from wavelet.kinds.work import Work, read_document
-from wavelet.plan.conda import FromLock
 from wavelet.sizes import size as size_of
 
 
-async def make(plan: FromLock, work: Work) -> Image:
+async def make(plan: LockedEnvironment, work: Work) -> Image:
     """Return the image: the base's layers, those of packages and wheels, what scripts changed, and its own.
 
     Raises:
@@ -57,10 +57,10 @@ class _Base:
         return [self.image.closure[layer.digest] for layer in self.view.layers]
 
 
-async def _base(plan: FromLock, work: Work) -> _Base:
+async def _base(plan: LockedEnvironment, work: Work) -> _Base:
     image = await work.realise(plan.base)
     data, view = await read_document(work, image.closure[image.descriptor.digest])
-    name = plan.base.reference
+    name = plan.base.description.title
     if not isinstance(view, Manifest) or view.config is None:
         raise ImageNotFound(f"{name} is not an image for {plan.platform}")
     try:
@@ -74,7 +74,9 @@ async def _base(plan: FromLock, work: Work) -> _Base:
     return _Base(image, data, view, config, view.config.media_type)
 
 
-async def _finish(plan: FromLock, work: Work, base: _Base, every: stack.Parts, layers: list[stack.Layer]) -> Image:
+async def _finish(
+    plan: LockedEnvironment, work: Work, base: _Base, every: stack.Parts, layers: list[stack.Layer]
+) -> Image:
     placed = [layer.placed for layer in layers]
     config = await work.keep(documents.config(base.config, placed, plan, every.environment), base.config_media_type)
     data = documents.manifest(base.data, base.view, config.descriptor, placed, plan)

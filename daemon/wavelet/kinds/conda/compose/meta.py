@@ -20,7 +20,7 @@ from wavelet.archive.tar_format import END, padding
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.kinds.conda.link.layer import ENTRIES
-from wavelet.plan.conda import Package, Wheel
+from wavelet.kinds.conda.model.packages import Package, Wheel
 
 DIRECTORY = "conda-meta"
 EXPLICIT = f"{DIRECTORY}/explicit.txt"

@@ -13,8 +13,10 @@ from wavelet.image.image import Content, Image
 from wavelet.kinds.conda.compose.group import Paths
 from wavelet.kinds.conda.compose.order import Node, topological
 from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel
+from wavelet.kinds.conda.model.parts import PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import FromLock, Package, PackageLayer, ScriptsLayer, Wheel, WheelLayer
 
 AT_ONCE = 16
 """Parts of one environment that are realised side by side; workers bound how many of them are made."""
@@ -65,7 +67,7 @@ class Python:
     site_packages: str
 
 
-async def packages(plan: FromLock, work: Work) -> list[Part]:
+async def packages(plan: LockedEnvironment, work: Work) -> list[Part]:
     """Return the parts of all packages, dependencies before dependents.
 
     Raises:
@@ -81,7 +83,7 @@ async def packages(plan: FromLock, work: Work) -> list[Part]:
     return [found[name] for name in topological(each.node for each in found.values())]
 
 
-async def wheels(plan: FromLock, work: Work) -> list[Part]:
+async def wheels(plan: LockedEnvironment, work: Work) -> list[Part]:
     """Return the parts of all wheels, by name.
 
     Raises:
@@ -96,7 +98,7 @@ async def wheels(plan: FromLock, work: Work) -> list[Part]:
     return await _realise(zip(plan.wheels, plans, strict=True), work)
 
 
-async def scripts(plan: FromLock, having: Sequence[Part], work: Work) -> Part | None:
+async def scripts(plan: LockedEnvironment, having: Sequence[Part], work: Work) -> Part | None:
     """Return what the scripts of packages change, if any of them has such; `having` are all packages' parts."""
     with_scripts = [each for each in having if each.info.scripts]
     if not plan.scripts or not with_scripts:
@@ -104,12 +106,12 @@ async def scripts(plan: FromLock, having: Sequence[Part], work: Work) -> Part | 
     named = {each.node.name: each for each in having}
     needed = _closure([each.node.name for each in with_scripts], named)
     own = tuple(sorted(named[name].of for name in needed if isinstance(named[name].of, Package)))  # type: ignore[type-var]
-    image = FromLock(own, (), plan.platform, plan.base).without_scripts()  # type: ignore[arg-type]
+    image = LockedEnvironment(own, (), plan.platform, plan.base).without_scripts()  # type: ignore[arg-type]
     which = tuple(sorted(each.of for each in with_scripts if isinstance(each.of, Package)))
     return await _part(None, await work.realise(ScriptsLayer(which, image)), work)
 
 
-async def python_of(plan: FromLock, work: Work) -> Python | None:
+async def python_of(plan: LockedEnvironment, work: Work) -> Python | None:
     """Return the Python of an environment, if it has one."""
     package = next((package for package in plan.packages if package.name == "python"), None)
     if package is None:

@@ -16,8 +16,9 @@ from wavelet.kinds.conda.compose.documents import Environment, Placed
 from wavelet.kinds.conda.compose.order import heaviest_first
 from wavelet.kinds.conda.compose.parts import Part
 from wavelet.kinds.conda.compose.strata import strata
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, subdir_of
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import FromLock, Package, subdir_of
 
 _ROOM = 1024 * 1024
 """Bytes that a layer put together may have beyond its members'."""
@@ -51,7 +52,7 @@ class Parts:
         return Environment(variables, activation.scripts_among(active))
 
 
-async def layers(plan: FromLock, parts: Parts, base_layers: int, work: Work) -> list[Layer]:
+async def layers(plan: LockedEnvironment, parts: Parts, base_layers: int, work: Work) -> list[Layer]:
     """Return the layers from the bottom up.
 
     Raises:
@@ -121,12 +122,12 @@ async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work:
     return content, made.diff_id
 
 
-async def _own(plan: FromLock, parts: Parts, work: Work) -> Layer:
+async def _own(plan: LockedEnvironment, parts: Parts, work: Work) -> Layer:
     made = await asyncio.to_thread(_own_layer, plan, parts)
     return _placed(await work.keep(made.blob, Family.OCI.layer()), made.diff_id, meta.DIRECTORY)
 
 
-def _own_layer(plan: FromLock, parts: Parts) -> meta.Layer:
+def _own_layer(plan: LockedEnvironment, parts: Parts) -> meta.Layer:
     having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
     explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform), plan.wheels).encode()
     history = meta.history(package for package, _ in having)

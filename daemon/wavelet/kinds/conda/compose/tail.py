@@ -19,7 +19,7 @@ from wavelet.archive.layer_writer import LayerWriter, end_member
 from wavelet.errors import Internal
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.link.layer import directories_member, prefix_layer
-from wavelet.plan.conda import PREFIX
+from wavelet.kinds.conda.model.packages import PREFIX
 
 _CHUNK = 1024 * 1024
 _GZIP = 31

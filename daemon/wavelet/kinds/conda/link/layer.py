@@ -8,7 +8,7 @@ from pathlib import Path
 from wavelet.archive import gzip_members
 from wavelet.archive.layer_writer import LayerWriter
 from wavelet.archive.tar_entries import TarEntries
-from wavelet.plan.conda import PREFIX
+from wavelet.kinds.conda.model.packages import PREFIX
 
 ENTRIES = TarEntries(PREFIX.strip("/"))
 

@@ -14,7 +14,7 @@ import msgspec
 
 from wavelet import foreign_json
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.plan.conda import PREFIX
+from wavelet.kinds.conda.model.packages import PREFIX
 
 Mode = Literal["text", "binary"]
 

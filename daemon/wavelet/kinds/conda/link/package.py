@@ -11,8 +11,9 @@ from wavelet.image.image import Image
 from wavelet.kinds.conda.link.info import MEDIA_TYPE
 from wavelet.kinds.conda.link.linking import Made, link_package
 from wavelet.kinds.conda.link.room import written
+from wavelet.kinds.conda.model.packages import PREFIX
+from wavelet.kinds.conda.model.parts import PackageLayer
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import PREFIX, PackageLayer
 
 INFLATED_LIMIT = 32 * 1000**3
 """Bytes that a package may inflate to, where no setting says so."""

@@ -11,8 +11,8 @@ from wavelet.errors import InvalidRequest, TooLarge, UpstreamUnreachable
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
 from wavelet.kinds.conda.model.asked import PIP
 from wavelet.kinds.conda.model.environment import Environment, read_environment
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.kinds.conda.model.specs import name_of
-from wavelet.plan.conda import FromConda
 from wavelet.upstream.streams import Stream
 
 SIZE_LIMIT = 8 * 1024**2
@@ -27,7 +27,7 @@ Location = Callable[[str], AbstractAsyncContextManager[Stream]]
 _FIELD = "packages.entries"
 
 
-async def with_lock_file(leaf: FromConda, location: Location, report: Callable[[str], None]) -> FromConda:
+async def with_lock_file(leaf: CondaEnvironment, location: Location, report: Callable[[str], None]) -> CondaEnvironment:
     """Return the request with what the file at its `lock_location` asks for.
 
     Raises:
@@ -58,7 +58,7 @@ async def with_lock_file(leaf: FromConda, location: Location, report: Callable[[
     return _joined(leaf, environment)
 
 
-def _joined(leaf: FromConda, environment: Environment) -> FromConda:
+def _joined(leaf: CondaEnvironment, environment: Environment) -> CondaEnvironment:
     lock = environment.locked_for(leaf.platform, _FIELD)
     packages = {package.name: package for package in (*lock.packages, *leaf.locked)}
     # What a site or client adds to every environment is not added to one that has it.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from wavelet.errors import InvalidRequest
 from wavelet.kinds.conda.locks.unchecked import text_of
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.model.specs import without_login, wrong
-from wavelet.plan.conda import Package, Wheel
 
 READ_PLATFORMS = frozenset({"linux-64", "linux-aarch64", ""})
 """Platforms whose packages are read. What a lock has for others may be of any kind, and is passed over."""

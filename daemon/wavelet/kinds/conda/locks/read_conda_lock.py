@@ -6,8 +6,8 @@ from typing import Any
 
 from wavelet.kinds.conda.locks.locked import READ_PLATFORMS, Locked, LockFile, locked_package, locked_wheel
 from wavelet.kinds.conda.locks.unchecked import channels_of, list_of, mapping_of, text_of
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.model.specs import wrong
-from wavelet.plan.conda import Package, Wheel
 
 _VERSIONS = ("1", "2", "3")
 _MAIN = "main"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from wavelet.kinds.conda.locks.locked import Locked, locked_package, locked_wheel
+from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.model.specs import wrong
-from wavelet.plan.conda import Package, Wheel
 
 _NOARCH = "noarch"
 _PLATFORM = re.compile(r"#[ \t]*platform:[ \t]*(?P<subdir>[a-z]+-[a-z0-9]+)[ \t]*")

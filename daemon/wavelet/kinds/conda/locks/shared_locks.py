@@ -16,9 +16,10 @@ import structlog
 from wavelet.cluster.claims import Claims
 from wavelet.errors import InvalidRequest, NewerForm, OurError
 from wavelet.image.reference import Reference
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan import canonical
-from wavelet.plan.conda import FromConda, FromLock
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.forms import Forms
 from wavelet.store.database import Database
 
 log = structlog.get_logger()
@@ -47,34 +48,40 @@ class Locks:
     """
 
     def __init__(
-        self, database: Database, claims: Claims, renew_after: float, clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        claims: Claims,
+        forms: Forms,
+        renew_after: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use a database with `SCHEMA`; `renew_after` is in seconds, `clock` gives unix seconds."""
+        """Use a database with `SCHEMA`; `forms` are plans', `renew_after` is in seconds, `clock` gives unix seconds."""
         self._database = database
         self._claims = claims
+        self._forms = forms
         self.renew_after = renew_after
         self._clock = clock
-        self._held: dict[str, tuple[FromLock, float]] = {}
+        self._held: dict[str, tuple[LockedEnvironment, float]] = {}
         self._built: set[str] = set()
 
-    def cached(self, leaf: FromConda) -> FromLock | None:
+    def cached(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock if nobody has to be asked for it."""
         key = self._key(leaf)
         held = self._held.get(key)
         if held is None:
             rows = self._database.read("SELECT lock, at FROM conda_locks WHERE key = ?", key)
-            lock = _decoded(rows[0][0]) if rows else None
+            lock = self._decoded(rows[0][0]) if rows else None
             if lock is None:
                 return None
             held = self._hold(key, lock, rows[0][1])
         lock, at = held
         return lock if at <= self._clock() < at + CACHED_SECONDS else None
 
-    def latest(self, leaf: FromConda) -> FromLock | None:
+    def latest(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock that this node knows last, whether it still stands or not."""
         return self._own("key", self._key(leaf))
 
-    async def shared(self, leaf: FromConda) -> FromLock | None:
+    async def shared(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock that all nodes share."""
         key = self._key(leaf)
         try:
@@ -82,23 +89,25 @@ class Locks:
         except OurError as error:
             log.warning("the shared locks cannot be read; this node's own stands in", because=error.message)
             return self._own("key", key)
-        lock = None if data is None else _decoded(data)
+        lock = None if data is None else self._decoded(data)
         if lock is None:
             own = self._own("key", key)
             return None if own is None else await self.keep(leaf, own)
         return self._remember(leaf, lock)
 
-    async def keep(self, leaf: FromConda, lock: FromLock, *, refresh: bool = False) -> FromLock:
+    async def keep(
+        self, leaf: CondaEnvironment, lock: LockedEnvironment, *, refresh: bool = False
+    ) -> LockedEnvironment:
         """Share a lock; return the one that stands: that of whoever was first, unless this is a refresh."""
         key = self._key(leaf)
         data = canonical.encode(replace(lock, base=leaf.base, layers="many"))
         said = await self._claims.claim(key, data, replace=refresh)
-        shared = _decoded(said)
-        if shared is None and not _is_newer(said):  # damaged
-            shared = _decoded(await self._claims.claim(key, data, replace=True))
+        shared = self._decoded(said)
+        if shared is None and not self._is_newer(said):  # damaged
+            shared = self._decoded(await self._claims.claim(key, data, replace=True))
         return self._remember(leaf, shared or lock)
 
-    async def earlier(self, leaf: FromConda) -> FromLock | None:
+    async def earlier(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock of an earlier time, where the request's lock is renewed by age; for a while it is cached."""
         if not leaf.renewed:
             return None
@@ -107,12 +116,12 @@ class Locks:
             if lock is not None:
                 break
             data = await self._claims.claimed(self._key(leaf, window))
-            lock = None if data is None else _decoded(data)
+            lock = None if data is None else self._decoded(data)
         if lock is not None:
             self._hold(self._key(leaf), lock, self._clock())
         return lock
 
-    async def mark_built(self, lock: FromLock) -> None:
+    async def mark_built(self, lock: LockedEnvironment) -> None:
         """Note for all nodes that an image was made of a lock's packages, on whatever base."""
         key = _built_key(lock)
         if key not in self._built:
@@ -121,7 +130,7 @@ class Locks:
                 self._built.clear()
             self._built.add(key)
 
-    async def was_built(self, lock: FromLock) -> bool:
+    async def was_built(self, lock: LockedEnvironment) -> bool:
         """Tell whether any node has noted that."""
         key = _built_key(lock)
         return key in self._built or await self._claims.claimed(key) is not None
@@ -132,55 +141,53 @@ class Locks:
         self._database.write_later("DELETE FROM conda_locks WHERE at < ?", now - KEPT)
         self._database.write_later("UPDATE conda_locks SET at = ? WHERE at > ?", now, now)
 
-    def _own(self, column: str, value: str) -> FromLock | None:
+    def _own(self, column: str, value: str) -> LockedEnvironment | None:
         query = f"SELECT lock FROM conda_locks WHERE {column} = ? ORDER BY at DESC LIMIT 1"  # noqa: S608 - a constant
         rows = self._database.read(query, value)
-        return _decoded(rows[0][0]) if rows else None
+        return self._decoded(rows[0][0]) if rows else None
 
-    def _remember(self, leaf: FromConda, lock: FromLock) -> FromLock:
+    def _remember(self, leaf: CondaEnvironment, lock: LockedEnvironment) -> LockedEnvironment:
         key, now = self._key(leaf), self._clock()
         row = (key, _family(leaf), canonical.encode(lock), now)
         self._database.write_later("INSERT OR REPLACE INTO conda_locks VALUES (?, ?, ?, ?)", *row)
         self._hold(key, lock, now)
         return lock
 
-    def _hold(self, key: str, lock: FromLock, at: float) -> tuple[FromLock, float]:
+    def _hold(self, key: str, lock: LockedEnvironment, at: float) -> tuple[LockedEnvironment, float]:
         if len(self._held) >= _HELD:
             self._held.clear()
         self._held[key] = lock, at
         return lock, at
 
-    def _key(self, leaf: FromConda, ago: int = 0) -> str:
+    def _key(self, leaf: CondaEnvironment, ago: int = 0) -> str:
         window = f"/{int(self._clock() // self.renew_after) - ago}" if leaf.renewed else ""
         return f"conda-lock/{_family(leaf)}{window}"
 
+    def _decoded(self, data: bytes) -> LockedEnvironment | None:
+        try:
+            plan = canonical.decode(data, self._forms)
+        except (InvalidRequest, NewerForm) as error:
+            log.warning("a lock cannot be read, and is made anew", reason=error.message)
+            return None
+        return plan if isinstance(plan, LockedEnvironment) else None
 
-def _built_key(lock: FromLock) -> str:
-    anywhere = FromRegistry(Reference.parse("scratch"), lock.platform)
+    def _is_newer(self, data: bytes) -> bool:
+        """Tell whether a lock is one of a newer version: it stays, and this node has its own."""
+        try:
+            canonical.decode(data, self._forms)
+        except NewerForm:
+            return True
+        except InvalidRequest:
+            return False
+        return False
+
+
+def _built_key(lock: LockedEnvironment) -> str:
+    anywhere = RegistryImage(Reference.parse("scratch"), lock.platform)
     # That an image can be made of it does not depend on the version of what makes it, nor on how many layers it has.
     return f"conda-made/{hashlib.sha256(canonical.canonical(replace(lock, base=anywhere, layers='many'))).hexdigest()}"
 
 
-def _family(leaf: FromConda) -> str:
+def _family(leaf: CondaEnvironment) -> str:
     # What a request is solved to is the same for images of many layers and of few.
     return hashlib.sha256(canonical.canonical(replace(leaf, layers="many"))).hexdigest()
-
-
-def _decoded(data: bytes) -> FromLock | None:
-    try:
-        plan = canonical.decode(data)
-    except (InvalidRequest, NewerForm) as error:
-        log.warning("a lock cannot be read, and is made anew", reason=error.message)
-        return None
-    return plan if isinstance(plan, FromLock) else None
-
-
-def _is_newer(data: bytes) -> bool:
-    """Tell whether a lock is one of a newer version: it stays, and this node has its own."""
-    try:
-        canonical.decode(data)
-    except NewerForm:
-        return True
-    except InvalidRequest:
-        return False
-    return False

@@ -16,8 +16,9 @@ import yaml
 from wavelet.kinds.conda.compose import parts
 from wavelet.kinds.conda.compose.meta import distribution, explicit
 from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import FromLock, Package, Wheel, subdir_of
 
 LockForm = Literal["explicit", "pixi", "conda-lock"]
 
@@ -28,7 +29,7 @@ Described = Sequence[tuple[Package | Wheel, LayerInfo]]
 """Packages, dependencies first, then wheels, each with what is known of its layer."""
 
 
-async def write_lock(plan: FromLock, form: LockForm, work: Work) -> str:
+async def write_lock(plan: LockedEnvironment, form: LockForm, work: Work) -> str:
     """Return a lock as text. Forms that say what packages depend on need the layers to be made.
 
     Raises:
@@ -41,7 +42,7 @@ async def write_lock(plan: FromLock, form: LockForm, work: Work) -> str:
     return pixi_lock(plan, locked) if form == "pixi" else conda_lock(plan, locked)
 
 
-def pixi_lock(plan: FromLock, locked: Described) -> str:
+def pixi_lock(plan: LockedEnvironment, locked: Described) -> str:
     """Return `pixi.lock`, as rattler's `LockFile` reads it."""
     urls = [{_kind(of): of.url} for of, _ in locked]
     channels = [{"url": f"{channel}/"} for channel in _channels(locked)]
@@ -57,7 +58,7 @@ def pixi_lock(plan: FromLock, locked: Described) -> str:
     return _write(document)
 
 
-def conda_lock(plan: FromLock, locked: Described) -> str:
+def conda_lock(plan: LockedEnvironment, locked: Described) -> str:
     """Return `conda-lock.yml`, as conda-lock and micromamba read it."""
     subdir = subdir_of(plan.platform)
     content = hashlib.sha256("".join(f"{of.url}#{of.sha256}\n" for of, _ in locked).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Packages as they are asked for, whatever the way, become one plan: `FromConda`. Pure."""
+"""Packages as they are asked for, whatever the way, become one plan: `CondaEnvironment`. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.locked import Locked
 from wavelet.kinds.conda.model.environment import Environment
+from wavelet.kinds.conda.model.environments import CondaEnvironment, Layers
 from wavelet.kinds.conda.model.specs import name_of, normal_channel, normal_spec
-from wavelet.plan.conda import FromConda, Layers
-from wavelet.plan.source import FromRegistry
+from wavelet.kinds.registry_image.node import RegistryImage
 
 PIP = "pip"
 """The package that is added where pip's requirements are asked for and none of this name is."""
@@ -83,7 +83,7 @@ class PackageRequest:
     as_of: str | None = None
     renewed: bool = False
 
-    def plan(self, platform: Platform, site: CondaDefaults) -> FromConda:
+    def plan(self, platform: Platform, site: CondaDefaults) -> CondaEnvironment:
         """Return the plan for a platform.
 
         Raises:
@@ -95,11 +95,11 @@ class PackageRequest:
         if base.digest is not None:
             base = base.at(base.digest)
         added = site.base_packages if self.base_packages is None else self.base_packages
-        plan = FromConda(
+        plan = CondaEnvironment(
             specs=added,
             channels=self.channels,
             platform=platform,
-            base=FromRegistry(base, platform),
+            base=RegistryImage(base, platform),
             as_of=self.as_of,
             lock_location=self.lock_location,
             renewed=self.renewed,
@@ -108,7 +108,7 @@ class PackageRequest:
         return _with(plan, self.environment, locked, site)
 
 
-def _with(plan: FromConda, environment: Environment, locked: Locked, site: CondaDefaults) -> FromConda:
+def _with(plan: CondaEnvironment, environment: Environment, locked: Locked, site: CondaDefaults) -> CondaEnvironment:
     """Return the plan, which has the specs that are added, with an environment's own."""
     named = {name_of(spec) for spec in environment.specs} | {package.name for package in locked.packages}
     specs = {spec for spec in plan.specs if name_of(spec) not in named} | set(environment.specs)

@@ -30,6 +30,7 @@ from wavelet.kinds.conda.locks.read_pixi_lock import (
     read_flat_pixi_lock,
     read_pixi_lock,
 )
+from wavelet.kinds.conda.model.packages import subdir_of
 from wavelet.kinds.conda.model.specs import (
     NO_DEFAULTS,
     PIP_PREFIX,
@@ -40,7 +41,6 @@ from wavelet.kinds.conda.model.specs import (
     without_login,
     wrong,
 )
-from wavelet.plan.conda import subdir_of
 
 ENTRIES_LIMIT = 5000
 """Specs, requirements and packages of one environment."""

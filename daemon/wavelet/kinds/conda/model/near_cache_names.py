@@ -17,8 +17,8 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_path, valid_tag
 from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_channels
+from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.kinds.conda.model.specs import normal_requirement, normal_spec
-from wavelet.plan.conda import FromConda
 from wavelet.plan.name_codec import decode, encode_component, encode_tag
 
 PREFIX = "conda"
@@ -39,7 +39,7 @@ _TAGGED = re.compile(r"(?P<name>[^=<>!~ \[]+)(?P<condition>[=<>!~ ].*)?")
 _VERSION_BUILD = re.compile(r"==(?P<version>[^=<>!~,|]+)=(?P<build>[^=]+)")
 
 
-def read_name(path: str, tag: str, site: CondaDefaults) -> FromConda:
+def read_name(path: str, tag: str, site: CondaDefaults) -> CondaEnvironment:
     """Return what `conda/<path>:<tag>` asks for. Its lock is renewed by age: nobody can ask for that by a name.
 
     Raises:
@@ -52,7 +52,7 @@ def read_name(path: str, tag: str, site: CondaDefaults) -> FromConda:
         raise InvalidName(f"{PREFIX}/{path[:200]}:{tag[:128]}: {error.message}", field=error.field) from None
 
 
-def _read(path: str, tag: str, site: CondaDefaults) -> FromConda:
+def _read(path: str, tag: str, site: CondaDefaults) -> CondaEnvironment:
     specs: list[str] = []
     options: dict[str, list[str]] = {key: [] for key in _KEYS}
     for component in path.split("/"):
@@ -126,7 +126,7 @@ def _as_of(text: str) -> str:
     raise InvalidName(message, field=_FIELD)
 
 
-def name_for(plan: FromConda, site: CondaDefaults) -> tuple[str, str]:
+def name_for(plan: CondaEnvironment, site: CondaDefaults) -> tuple[str, str]:
     """Return path (behind `conda/`) and tag of the name that asks for `plan`, at a site with these settings.
 
     Raises:
@@ -134,6 +134,8 @@ def name_for(plan: FromConda, site: CondaDefaults) -> tuple[str, str]:
     """
     if plan.locked or plan.wheels or plan.lock_location:
         raise InvalidName("no name stands for a lock file", field=_FIELD)
+    if plan.base.repository is None:
+        raise InvalidName("no name stands for packages on an image that no registry has", field=_FIELD)
     # What the site adds by itself is left out, where reading the name adds it again.
     for add in ((), _options(plan, site)):
         for specs in filter(lambda specs: specs or plan.pip, (_without(plan, site), plan.specs)):
@@ -145,29 +147,30 @@ def name_for(plan: FromConda, site: CondaDefaults) -> tuple[str, str]:
     raise InvalidName(message, field=_FIELD)
 
 
-def _reads_as(path: str, tag: str, plan: FromConda, site: CondaDefaults) -> bool:
+def _reads_as(path: str, tag: str, plan: CondaEnvironment, site: CondaDefaults) -> bool:
     read = read_name(path, tag, site)
     return (read.specs, read.channels, read.pip) == (plan.specs, plan.channels, plan.pip)
 
 
-def _without(plan: FromConda, site: CondaDefaults) -> tuple[str, ...]:
+def _without(plan: CondaEnvironment, site: CondaDefaults) -> tuple[str, ...]:
     kept = tuple(spec for spec in plan.specs if spec not in site.base_packages)
     return tuple(spec for spec in kept if spec != "pip" or not plan.pip)
 
 
-def _options(plan: FromConda, site: CondaDefaults) -> list[str]:
+def _options(plan: CondaEnvironment, site: CondaDefaults) -> list[str]:
     channels = [f"{_CHANNEL}{_MARK}{encode_component(channel)}" for channel in plan.channels]
     return [*channels, f"{_ADD}{_MARK}{_NONE}"]
 
 
-def _fixed(plan: FromConda, site: CondaDefaults) -> list[str]:
+def _fixed(plan: CondaEnvironment, site: CondaDefaults) -> list[str]:
     found = [f"{_PIP}{_MARK}{encode_component(text)}" for text in plan.pip]
     if plan.platform != site.platform:
         found.append(f"{_PLATFORM}{_MARK}{encode_component(str(plan.platform).removeprefix('linux/'))}")
     if plan.as_of is not None:
         found.append(f"{_DATE}{_MARK}{_date(plan.as_of)}")
-    if plan.base.reference != site.base_image:
-        found.append(f"{_BASE}{_MARK}{encode_component(str(plan.base.reference))}")
+    base = plan.base.description.image
+    if base != str(site.base_image):
+        found.append(f"{_BASE}{_MARK}{encode_component(base)}")
     return found
 
 
@@ -179,7 +182,7 @@ def _date(as_of: str) -> str:
     return date if set(time) == {"00"} else f"{date}t{''.join(time)}z"
 
 
-def _named(specs: tuple[str, ...], options: list[str], plan: FromConda) -> tuple[str, str]:
+def _named(specs: tuple[str, ...], options: list[str], plan: CondaEnvironment) -> tuple[str, str]:
     if len(specs) == 1:
         name, tag = _tagged(specs[0])
         return "/".join([encode_component(name), *options]), tag

@@ -23,13 +23,13 @@ from packaging.utils import canonicalize_name
 from wavelet import directory_trees
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
 from wavelet.image.platform import Platform
+from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.pip import config as pip_config
 from wavelet.kinds.conda.pip import uv as pip_uv
 from wavelet.kinds.conda.pip.config import PipConfig
 from wavelet.kinds.conda.pip.installed import Installed
 from wavelet.kinds.conda.pip.urls import Fetch, fetched, wheel_of
 from wavelet.kinds.conda.pip.wheels import best, supported_tags, target_of
-from wavelet.plan.conda import Wheel
 
 REQUIREMENT_LIMIT = 1000
 """Characters of one requirement."""

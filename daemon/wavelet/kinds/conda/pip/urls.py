@@ -20,8 +20,8 @@ from packaging.tags import Tag
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wavelet.errors import DigestMismatch, InvalidRequest, Unsolvable
+from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.pip.wheels import best
-from wavelet.plan.conda import Wheel
 
 FIELD = "packages"
 """The request's member at fault."""

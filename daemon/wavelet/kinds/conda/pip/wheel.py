@@ -12,9 +12,9 @@ from wavelet.image.image import Image
 from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.package import INFLATED_LIMIT
 from wavelet.kinds.conda.link.room import written
+from wavelet.kinds.conda.model.parts import WheelLayer
 from wavelet.kinds.conda.pip.wheel_layer import write_layer
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import WheelLayer
 
 
 async def make(plan: WheelLayer, work: Work, limit: int = INFLATED_LIMIT) -> Image:

@@ -27,8 +27,8 @@ from wavelet.errors import UpstreamBroken
 from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.kinds.conda.link.layer import prefix_layer
 from wavelet.kinds.conda.link.link import checked, parents
+from wavelet.kinds.conda.model.packages import PREFIX
 from wavelet.kinds.conda.pip.wheel_archive import Member, Wheel, hash_entry
-from wavelet.plan.conda import PREFIX
 
 if TYPE_CHECKING:
     from installer.scripts import ScriptSection

@@ -19,8 +19,8 @@ from wavelet.engine.tree import Entry, Tree
 from wavelet.errors import ScriptFailed
 from wavelet.kinds.conda.link.info import LayerInfo
 from wavelet.kinds.conda.link.layer import prefix_layer
+from wavelet.kinds.conda.model.packages import PREFIX
 from wavelet.kinds.conda.postlink.bioconductor import TABLE
-from wavelet.plan.conda import PREFIX
 
 _WHITEOUT = ".wh."
 """What the name of a path that is gone begins with (image-spec layer.md, "Whiteouts")."""

@@ -8,15 +8,15 @@ from wavelet.engine.protocol import ImageLayers
 from wavelet.errors import UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.manifest import MalformedManifest, Manifest
+from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.work import Work, read_document
-from wavelet.plan.conda import FromLock
 
 
 @dataclass(frozen=True, slots=True)
 class LockedImage:
     """The image of a lock, made when an engine asks for it; see `RunImage`."""
 
-    plan: FromLock
+    plan: LockedEnvironment
     work: Work
     called: str = "the image that post-link scripts run in"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from wavelet.engine.limits import Limits
 from wavelet.engine.protocol import GivenFile, Task
-from wavelet.plan.conda import PREFIX
+from wavelet.kinds.conda.model.packages import PREFIX
 
 ENVIRONMENT = {"PREFIX": PREFIX, "BASH_ENV": ""}
 """What the first process is given beside the image's environment. Shells in a sandbox run no activation unasked."""

@@ -19,13 +19,13 @@ from wavelet.errors import EngineFailed, ScriptFailed
 from wavelet.image.image import Content
 from wavelet.kinds.conda.compose import parts
 from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink import difference
 from wavelet.kinds.conda.postlink.bioconductor import Tarball, tarball_of
 from wavelet.kinds.conda.postlink.image import LockedImage
 from wavelet.kinds.conda.postlink.limits import as_text, excess, too_long
 from wavelet.kinds.conda.postlink.programs import Download, Row, given_files, start_line, task
 from wavelet.kinds.work import Work
-from wavelet.plan.conda import ScriptsLayer
 from wavelet.sizes import size as size_of
 
 WATCH_SECONDS = 0.25

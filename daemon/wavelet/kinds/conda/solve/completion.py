@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from wavelet.errors import DigestMismatch, NotFound, UpstreamError
 from wavelet.gather_all import gather_all
+from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.solve.messages import Record
 from wavelet.kinds.conda.solve.solver import Solver
-from wavelet.plan.conda import Package
 
 Archive = Callable[[Package], Awaitable[Package]]
 """Fetches a package's archive and returns the package with sha256 and size. It raises UpstreamBroken where the archive

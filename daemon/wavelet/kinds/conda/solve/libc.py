@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from wavelet.image.image import Image
 from wavelet.image.manifest import Manifest
+from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.parts import LibcOf
 from wavelet.kinds.conda.solve.libc_scan import Seen, look
 from wavelet.kinds.work import Work, read_document
-from wavelet.plan.conda import LibcOf
-from wavelet.plan.libc import Libc
 
 MEDIA_TYPE = "application/vnd.wavelet.libc.v1+json"
 
@@ -26,7 +26,8 @@ async def make(plan: LibcOf, work: Work) -> Image:
     image = await work.realise(plan.base)
     _, manifest = await read_document(work, image.closure[image.descriptor.digest])
     layers = manifest.layers if isinstance(manifest, Manifest) else ()
-    cpu = _CPUS.get(plan.base.platform.architecture, "") if plan.base.platform else ""
+    platform = next(iter(plan.base.description.platforms), None)
+    cpu = _CPUS.get(platform.architecture, "") if platform else ""
     seen = Seen()
     for layer in reversed(layers):
         path = await work.path(image.closure[layer.digest])

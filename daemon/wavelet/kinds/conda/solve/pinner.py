@@ -25,6 +25,9 @@ from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks.fetch import Location, with_lock_file
 from wavelet.kinds.conda.locks.shared_locks import Locks
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
 from wavelet.kinds.conda.pip import requirements as pip
 from wavelet.kinds.conda.pip.urls import Fetch
@@ -32,9 +35,7 @@ from wavelet.kinds.conda.solve.completion import Archive, Completion
 from wavelet.kinds.conda.solve.messages import Place, Record
 from wavelet.kinds.conda.solve.solver import SAYS, Question, Solver
 from wavelet.kinds.conda.solve.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
-from wavelet.plan.conda import FromConda, FromLock, Package, Wheel, subdir_of
-from wavelet.plan.libc import Libc
-from wavelet.plan.source import FromRegistry
+from wavelet.plan.node import Node
 
 log = structlog.get_logger()
 
@@ -47,8 +48,8 @@ _NOARCH = "noarch"
 class _Job:
     """One solve: what was asked, on which base, and who wants to know."""
 
-    leaf: FromConda
-    base: FromRegistry
+    leaf: CondaEnvironment
+    base: Node
     libc: Callable[[], Awaitable[Libc]]
     report: Report
     anew: bool
@@ -114,32 +115,32 @@ class CondaPinner:
         self._locks.expire()
         self._relay.expire()
 
-    def fresh(self, leaf: FromConda) -> FromLock | None:
+    def fresh(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
         lock = self._locks.cached(leaf)
         return None if lock is None else replace(lock, base=leaf.base, layers=leaf.layers)
 
-    def latest(self, leaf: FromConda) -> FromLock | None:
+    def latest(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock that this node knows last, for those who want to see it."""
         return self._locks.latest(leaf)
 
-    async def mark_built(self, lock: FromLock) -> None:
+    async def mark_built(self, lock: LockedEnvironment) -> None:
         """Note for all nodes that an image was made of a lock."""
         await self._locks.mark_built(lock)
 
-    async def was_built(self, lock: FromLock) -> bool:
+    async def was_built(self, lock: LockedEnvironment) -> bool:
         """Tell whether any node has made an image of a lock."""
         return await self._locks.was_built(lock)
 
     async def pin(
         self,
-        leaf: FromConda,
-        base: FromRegistry,
+        leaf: CondaEnvironment,
+        base: Node,
         libc: Callable[[], Awaitable[Libc]],
         report: Report,
         *,
         refresh: bool = False,
-    ) -> FromLock:
+    ) -> LockedEnvironment:
         """Return the lock of `leaf` on a pinned base.
 
         Args:
@@ -171,7 +172,7 @@ class CondaPinner:
         kept = await self._locks.keep(leaf, lock, refresh=refresh)
         return replace(kept, base=base, layers=leaf.layers)
 
-    async def _made(self, job: _Job) -> FromLock:
+    async def _made(self, job: _Job) -> LockedEnvironment:
         leaf = job.leaf
         if leaf.lock_location:
             leaf = await with_lock_file(leaf, self._location, job.report)
@@ -191,7 +192,7 @@ class CondaPinner:
         wheels = leaf.wheels
         if leaf.pip:
             wheels += await self._wheels(leaf, packages, records, job)
-        return FromLock(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
+        return LockedEnvironment(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
 
     def _check(self, packages: Iterable[Package], wheels: Iterable[Wheel] = ()) -> None:
         """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
@@ -210,7 +211,7 @@ class CondaPinner:
             plain.stands_until = time.monotonic() + min(error.remembered, self._relay.due_in(chosen.urls))
         return plain
 
-    def _chosen(self, leaf: FromConda) -> _Chosen:
+    def _chosen(self, leaf: CondaEnvironment) -> _Chosen:
         """Return the specs with URLs for channels, and these channels besides those of the request."""
         named, specs, places = list(leaf.channels), [], []
         for spec in leaf.specs:
@@ -239,7 +240,7 @@ class CondaPinner:
             raise InvalidRequest(message, field="packages.entries")
         return resolved.urls
 
-    async def _solved(self, leaf: FromConda, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
+    async def _solved(self, leaf: CondaEnvironment, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
         libc = await job.libc()
         question = Question(
             specs=chosen.specs,
@@ -255,7 +256,7 @@ class CondaPinner:
         try:
             records = await self._asked(question, leaf, libc, job)
         except Unsolvable as error:
-            sentence = lack(error.message, libc, str(leaf.base.reference))
+            sentence = lack(error.message, libc, leaf.base.description.title)
             if not sentence:
                 raise
             first, says, explanation = error.message.partition(SAYS)
@@ -264,7 +265,7 @@ class CondaPinner:
         job.report(f"solved: {len(records)} packages, {size} bytes, in {time.monotonic() - began:.1f} s")
         return records
 
-    async def _asked(self, question: Question, leaf: FromConda, libc: Libc, job: _Job) -> tuple[Record, ...]:
+    async def _asked(self, question: Question, leaf: CondaEnvironment, libc: Libc, job: _Job) -> tuple[Record, ...]:
         try:
             return await self._solver.solve(question)
         except Unsolvable as error:
@@ -274,7 +275,7 @@ class CondaPinner:
         return await self._solver.solve(replace(question, virtual=virtual_packages(leaf.platform, libc, cuda=True)))
 
     async def _wheels(
-        self, leaf: FromConda, packages: list[Package], records: tuple[Record, ...], job: _Job
+        self, leaf: CondaEnvironment, packages: list[Package], records: tuple[Record, ...], job: _Job
     ) -> tuple[Wheel, ...]:
         described = {record.name for record in records}
         depends = {record.name: record.depends for record in records}
@@ -326,7 +327,7 @@ def _content(packages: tuple[Package, ...], wheels: tuple[Wheel, ...]) -> str:
     return f"{len(packages)} packages" + (f" and {len(wheels)} wheels" if wheels else "")
 
 
-def _report_question(question: Question, leaf: FromConda, report: Report) -> None:
+def _report_question(question: Question, leaf: CondaEnvironment, report: Report) -> None:
     virtual = ", ".join(f"{name}={version}" for name, version, _ in question.virtual)
     kept = f", keeping {len(leaf.locked)} packages" if leaf.locked else ""
     until = f", as of {leaf.as_of}" if leaf.as_of else ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wavelet.image.platform import Platform
+from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.solve.messages import Virtual
-from wavelet.plan.libc import Libc
 
 LINUX_VERSION = "4.18"
 """The kernel that images are made for. They run on nodes that are not known when they are made; this is the oldest
