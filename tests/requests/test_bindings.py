@@ -333,7 +333,7 @@ async def test_whatever_happens_each_name_answers_one_digest(
                     await nodes[name][1].aclose()
                     await start(name)
                 case "evict":
-                    await node.store.evict([digest for digest, _, _ in node.store.listing()])
+                    await node.store.room.evict([digest for digest, _, _ in node.store.listing()])
                 case "forget" if tokens and chance.random() < 0.3:
                     token = chance.choice(tokens)
                     with contextlib.suppress(NotFound):

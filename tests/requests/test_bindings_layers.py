@@ -29,7 +29,7 @@ def at(registry: Registry, place: str) -> AugmentedImage:
 
 
 async def empty(node: Node) -> None:
-    await node.store.evict([digest for digest, _, _ in node.store.listing()])
+    await node.store.room.evict([digest for digest, _, _ in node.store.listing()])
 
 
 async def take(node: Node, token: str) -> None:

@@ -93,5 +93,5 @@ class Opened(ContentStore):
         return list((self.directory / "partial").iterdir())
 
     def account(self) -> tuple[int, int]:
-        assert 0 <= self._space.arrived <= self._space.reserved
-        return self._space.committed, self._space.reserved
+        assert 0 <= self.room.space.arrived <= self.room.space.reserved
+        return self.room.space.committed, self.room.space.reserved

@@ -12,7 +12,7 @@ from opened import ORIGIN, Opened, Source
 
 from wavelet.errors import NoSpace
 from wavelet.image.digest import Digest
-from wavelet.store import content
+from wavelet.store import blob_directory
 from wavelet.store.content import Committed
 from wavelet.store.ingest import RESERVE_STEP
 from wavelet.store.space import DISK_MARGIN
@@ -124,8 +124,8 @@ async def test_a_blob_never_counts_twice(open_store: Callable[..., Opened], monk
     first = asyncio.create_task(store.keep(b"x" * 200))
     await writing.wait()
     assert store.account() == (200, 0)
-    await store.reserve(100, "another")
-    store.release(100)
+    await store.room.reserve(100, "another")
+    store.room.release(100)
     go_on.set()
     await first
     assert store.account() == (200, 0)
@@ -158,7 +158,7 @@ async def test_readers_of_an_evicted_blob_keep_their_file(open_store: Callable[.
     assert isinstance(found, Committed)
     with found.path.open("rb") as file:
         assert file.read(10) == A[:10]
-        await store.evict([a, Digest.of(b"not here")])
+        await store.room.evict([a, Digest.of(b"not here")])
         assert not store.has(a)
         assert file.read() == A[10:]
     assert store.account() == (200, 0)
@@ -167,7 +167,7 @@ async def test_readers_of_an_evicted_blob_keep_their_file(open_store: Callable[.
 async def test_evicted_content_can_come_again_at_once(open_store: Callable[..., Opened]) -> None:
     store, (a, _, _) = await filled(open_store)
     for _ in range(20):
-        evicting = asyncio.create_task(store.evict([a]))
+        evicting = asyncio.create_task(store.room.evict([a]))
         await asyncio.sleep(0)
         await store.keep(A)
         await evicting
@@ -196,10 +196,10 @@ async def test_the_disks_own_end_makes_room_too(
     open_store: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, (a, b, c) = await filled(open_store, 10**9)
-    monkeypatch.setattr(content, "free_bytes", lambda path: DISK_MARGIN + 50)
+    monkeypatch.setattr(blob_directory, "free_bytes", lambda path: DISK_MARGIN + 50)
     await store.keep(b"d" * 60)
     assert [store.has(each) for each in (a, b, c)] == [False, True, True]
-    monkeypatch.setattr(content, "free_bytes", lambda path: 0)
+    monkeypatch.setattr(blob_directory, "free_bytes", lambda path: 0)
     with pytest.raises(NoSpace):
         await store.keep(b"e" * 60)
 

@@ -58,7 +58,7 @@ async def test_they_give_way_before_any_blob_does(open_store: Callable[..., Open
     kept = await store.keep(b"k" * 300)
     async with store.trees.read("one", maker.size, maker.fill) as directory:
         with pytest.raises(NoSpace):
-            await store.reserve(900, "a test")
+            await store.room.reserve(900, "a test")
         assert directory.exists(), "it is read"
     async with store.scratch(600, "a test"):
         assert store.has(kept)

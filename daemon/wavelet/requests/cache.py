@@ -144,9 +144,9 @@ class Cache:
             NotFound: there is nothing of one of these names; then nothing is removed.
         """
         if not names:
-            return await self._store.shrink(keep)
+            return await self._store.room.shrink(keep)
         named = [sizes for name in names for _, sizes in self._named(name)]
-        return await self._store.evict(digest for sizes in named for digest in sizes)
+        return await self._store.room.evict(digest for sizes in named for digest in sizes)
 
     def _named(self, name: str) -> list[tuple[Pinned, Mapping[Digest, int]]]:
         """Return the images that a name or digest means, with their members' sizes; or the blob."""

@@ -15,45 +15,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
-from wavelet.errors import NeverFits, OurError, UpstreamBroken, WaveletError
+from wavelet.errors import OurError, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.store import entries, pins, retention
+from wavelet.store.blob_directory import BlobDirectory
 from wavelet.store.database import Database
-from wavelet.store.entries import Entries, Entry
+from wavelet.store.entries import Entries
 from wavelet.store.files import (
     changed_at,
-    check_writable,
     create,
-    free_bytes,
     make_private,
-    move_aside,
     move_into_place,
     write_into_place,
 )
 from wavelet.store.hot import HotBytes
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
 from wavelet.store.integrity import SMALL, Integrity, needs_comparison
-from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
 from wavelet.store.partial_blob import PartialBlob
 from wavelet.store.retention import Retention
-from wavelet.store.space import Counted, Space, victims
+from wavelet.store.room import Room
+from wavelet.store.space import Space
 from wavelet.store.trash import Trash
 from wavelet.store.trees import Trees
 
-log = structlog.get_logger()
-
 SCHEMA = entries.SCHEMA + retention.SCHEMA + pins.SCHEMA
-
-TRASH_WAIT = 30.0
-"""Seconds that a reservation without room waits for what is being removed, before it evicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,70 +61,70 @@ class ContentStore:
     """See the module. One per state directory; all methods are called in the loop's thread.
 
     Attributes:
+        room: how much there is, and what gives way.
         retention: what may not be evicted.
+        trees: directories that are made of blobs.
         integrity: whether the bytes on disk are what they should be.
     """
 
     def __init__(self, directory: Path, database: Database, limit: int) -> None:
         """Take over `directory`; forget partial files, and files that the database does not know."""
-        self._blobs = directory / "blobs"
-        self._aside = directory / "partial"
+        self._directory = BlobDirectory(directory)
+        self._path = self._directory.path_of
         self._trash = Trash(directory / "trash")
         self._database = database
-        self._space = Space(limit)
         self._entries = Entries(database)
-        self.retention = Retention(database)
         self._fetching: dict[tuple[Digest, str], PartialBlob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._making_room = asyncio.Lock()
-        self._doomed: list[Path] = []
         self._hot = HotBytes()
-        self.integrity = Integrity(self._entries, self._path, self._remove)
-        for each in (self._blobs, self._aside):
-            make_private(each)
-        self.trees = Trees(directory / "trees", self._trash, self.reserve, self.release)
+        self.retention = Retention(database)
+        self.room = Room(
+            Space(limit),
+            self._entries,
+            self.retention,
+            self._directory,
+            self._trash,
+            give_way=self._drop_trees,
+        )
+        self.integrity = Integrity(self._entries, self._path, self.room.remove)
+        self.trees = Trees(directory / "trees", self._trash, self.room.reserve, self.room.release)
         self._load()
 
+    def _drop_trees(self) -> None:
+        self.trees.drop()
+
     def _load(self) -> None:
-        for path in self._aside.iterdir():
+        for path in list(self._directory.strays()):
             self._trash.discard(path)
-        for path in [*self._blobs.glob("*"), *self._blobs.glob("*/*")]:
-            if not path.is_dir():
-                self._trash.discard(path)  # it has the name of a directory that blobs go to
-        on_disk = {Digest(f"{p.parent.parent.name}:{p.name}"): p for p in self._blobs.glob("*/*/*")}
+        on_disk = self._directory.found()
         self._entries.load(on_disk.keys())
-        self._space.committed = sum(entry.size for entry in self._entries.values())
+        self.room.count_all()
         for orphan in on_disk.keys() - self._entries.keys():
             self._trash.discard(on_disk[orphan])
-        STORE_BYTES.set(self._space.committed)
 
     @property
     def size(self) -> int:
         """Bytes of all blobs in place."""
-        return self._space.committed
+        return self.room.space.committed
 
     @property
     def limit(self) -> int:
         """Most bytes of blobs."""
-        return self._space.limit
+        return self.room.space.limit
 
     @limit.setter
     def limit(self, limit: int) -> None:
         """Count another limit from now on; what is over it goes when room is needed next."""
-        self._space.limit = limit
+        self.room.space.limit = limit
 
     @property
     def reserved(self) -> int:
         """Bytes set aside for what is on its way."""
-        return self._space.reserved
+        return self.room.space.reserved
 
     async def free(self) -> int:
         """Return how many bytes are free on the file system."""
-        return await asyncio.to_thread(self._free)
-
-    def _free(self) -> int:
-        make_private(self._aside)
-        return free_bytes(self._aside)
+        return await asyncio.to_thread(self._directory.free)
 
     async def check(self) -> None:
         """Return if content can be written here.
@@ -144,7 +133,7 @@ class ContentStore:
             OurError: it cannot, and why.
         """
         try:
-            await asyncio.to_thread(check_writable, self._aside)
+            await asyncio.to_thread(self._directory.check)
         except OSError as error:
             raise OurError(f"the state directory cannot be used: {error.strerror} ({error.filename})") from None
 
@@ -180,7 +169,7 @@ class ContentStore:
             if changed is not None:
                 self._entries.use(digest, entry)
                 return Committed(digest, entry.size, path), changed
-            self._drop(digest)
+            self.room.drop(digest)
         return self._fetching.get((digest, origin)), 0
 
     async def open(self, digest: Digest, origin: str, *, thorough: bool = False) -> Blob | None:
@@ -243,11 +232,11 @@ class ContentStore:
         running = self._fetching.get((digest, origin))
         if running is not None:
             return running
-        path = self._aside / uuid.uuid4().hex
+        path = self._directory.new_aside()
         fd = create(path)
         partial = PartialBlob(digest, size, fd)
         self._fetching[digest, origin] = partial
-        job = Ingest(self, partial, path, fd, origin, opener, blame)
+        job = Ingest(self.room, self, partial, path, fd, origin, opener, blame)
         task = asyncio.create_task(job.run(), name=f"fetch {digest}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -285,50 +274,15 @@ class ContentStore:
             raise ValueError(f"content of more than {SMALL} bytes is written durably")
         new = {digest: data for digest, data in contents.items() if digest not in self._entries}
         size = sum(map(len, new.values()))
-        await self.reserve(size, f"{len(new)} small blobs ({size} bytes)")
+        await self.room.reserve(size, f"{len(new)} small blobs ({size} bytes)")
         try:
             files = {self._path(digest): data for digest, data in new.items()}
-            await asyncio.to_thread(write_into_place, self._aside, files)
+            await asyncio.to_thread(write_into_place, self._directory.aside, files)
         finally:
-            self.release(size)
+            self.room.release(size)
         for digest, data in new.items():
-            self._count(digest, len(data))
+            self.room.count(digest, len(data))
         await self._entries.write_rows(new, {PUBLIC, origin} if public else {origin})
-
-    async def reserve(self, size: int, what: str) -> None:
-        """Set `size` bytes aside, evicting what has to go.
-
-        Raises:
-            NeverFits: it is larger than the limit.
-            NoSpace: not even eviction makes that much room.
-        """
-        if size > self._space.limit:
-            raise NeverFits(
-                f"no room for {what}: {size} bytes can never fit into a store of {self._space.limit} bytes; raise"
-                " store.limit"
-            )
-        async with self._making_room:
-            if await self._shortage(size):
-                self.trees.drop()
-            if await self._shortage(size) and not self._trash.is_empty:
-                await asyncio.to_thread(self._trash.wait, TRASH_WAIT)
-                await asyncio.sleep(0)  # what has become free is counted in the loop
-            if shortage := await self._shortage(size):
-                self.retention.expire()
-                await self._evict(victims(self._entries.by_use(), shortage, self.retention.__contains__, what))
-            self._space.reserved += size
-
-    async def _shortage(self, size: int) -> int:
-        return self._space.shortage(size, await asyncio.to_thread(self._free))
-
-    def arrive(self, size: int) -> None:
-        """Count bytes that a running fetch has written."""
-        self._space.arrived += size
-
-    def release(self, size: int, arrived: int = 0) -> None:
-        """Give back what `reserve` set aside, of which so much has arrived."""
-        self._space.reserved -= size
-        self._space.arrived -= arrived
 
     async def commit(self, partial: PartialBlob, path: Path, origins: set[str], reserved: int) -> None:
         """Put a verified partial file into place and write its row; from then on it counts, no longer as reserved."""
@@ -336,20 +290,13 @@ class ContentStore:
         try:
             await self._place(partial.digest, partial.size, path)
         finally:
-            self.release(reserved, partial.size)
+            self.room.release(reserved, partial.size)
         await self._write_row(partial.digest, origins)
 
     async def _place(self, digest: Digest, size: int, path: Path) -> None:
         if digest not in self._entries:
             await asyncio.to_thread(move_into_place, path, self._path(digest))
-        self._count(digest, size)
-
-    def _count(self, digest: Digest, size: int) -> None:
-        if digest not in self._entries:  # looked up again: another origin's fetch may have come first
-            entry = self._entries[digest] = Entry(size, time.time())
-            entry.hold_good(changed_at(self._path(digest), size) or 0)
-            self._space.committed += size
-            STORE_BYTES.set(self._space.committed)
+        self.room.count(digest, size)
 
     async def _write_row(self, digest: Digest, origins: set[str], *, derived: bool = False) -> None:
         entry = self._entries.get(digest)
@@ -366,13 +313,13 @@ class ContentStore:
         Raises:
             NoSpace: no room can be made.
         """
-        await self.reserve(size, what)
-        directory = self._aside / uuid.uuid4().hex
+        await self.room.reserve(size, what)
+        directory = self._directory.new_aside()
         try:
             await asyncio.to_thread(make_private, directory)
             yield directory
         finally:
-            self._trash.discard(directory, lambda: self.release(size))
+            self._trash.discard(directory, lambda: self.room.release(size))
 
     async def adopt(
         self, file: Path, digest: Digest, size: int, origin: str, *, derived: bool = False, public: bool = False
@@ -389,56 +336,11 @@ class ContentStore:
         """Take a fetch off the list of running ones."""
         self._fetching.pop((partial.digest, origin), None)
 
-    # -- keeping and evicting -----------------------------------------------------------------------------------------
+    # -- keeping ------------------------------------------------------------------------------------------------------
 
     def lease(self, digests: Iterable[Digest], until: float) -> None:
         """See `Retention.lease`."""
         self.retention.lease(digests, until)
-
-    async def evict(self, digests: Iterable[Digest]) -> Counted:
-        """Remove blobs now, leased or not, but for what is held or pinned; readers that have them open keep theirs."""
-        async with self._making_room:
-            gone = [each for each in dict.fromkeys(digests) if each in self._entries and not self.retention.stays(each)]
-            return await self._evict(gone)
-
-    async def shrink(self, keep: int) -> Counted:
-        """Remove the least recently used until `keep` bytes are left, or only what is held, leased or pinned."""
-        async with self._making_room:
-            self.retention.expire()
-            chosen: list[Digest] = []
-            excess = self._space.committed - keep
-            for digest, size in self._entries.by_use():
-                if excess > 0 and digest not in self.retention:
-                    chosen.append(digest)
-                    excess -= size
-            return await self._evict(chosen)
-
-    async def _evict(self, digests: list[Digest]) -> Counted:
-        gone = Counted(len(digests), sum(self._entries[digest].size for digest in digests))
-        EVICTIONS.inc(gone.blobs)
-        EVICTED_BYTES.inc(gone.size)
-        await self._remove(digests)
-        if digests:
-            log.info("evicted", blobs=len(digests), committed=self._space.committed, limit=self._space.limit)
-        return gone
-
-    async def _remove(self, digests: list[Digest]) -> None:
-        for digest in digests:
-            self._drop(digest)
-            # Renamed at once, so that a new fetch of the same blob is never hit by the slow removal of the old one.
-            doomed = self._aside / uuid.uuid4().hex
-            move_aside(self._path(digest), doomed)
-            self._doomed.append(doomed)
-        while self._doomed:
-            await asyncio.to_thread(self._doomed.pop().unlink, missing_ok=True)
-
-    def _drop(self, digest: Digest) -> None:
-        self._space.committed -= self._entries.pop(digest).size
-        STORE_BYTES.set(self._space.committed)
-        self._entries.forget_rows(digest)
-
-    def _path(self, digest: Digest) -> Path:
-        return Path(f"{self._blobs}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}")  # joined at once: it is hot
 
     async def close(self) -> None:
         """End running fetches; what they have written is dropped at the next start."""

@@ -15,6 +15,7 @@ from wavelet.defects import defect
 from wavelet.errors import NoSpace, OurError, Stopping, WaveletError
 from wavelet.sizes import size as size_of
 from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.room import Room
 
 _DEFECT = "a fetch failed by a defect"
 
@@ -45,15 +46,6 @@ Opener = Callable[[int], AbstractAsyncContextManager[Incoming]]
 class Keeper(Protocol):
     """What a fetch needs of the store that it fills. See `wavelet.store.content.ContentStore`."""
 
-    async def reserve(self, size: int, what: str) -> None:
-        """Set bytes aside."""
-
-    def arrive(self, size: int) -> None:
-        """Count bytes that were written."""
-
-    def release(self, size: int, arrived: int = 0) -> None:
-        """Give back what was set aside."""
-
     async def commit(self, partial: PartialBlob, path: Path, origins: set[str], reserved: int) -> None:
         """Put a verified file into its place, and give back what was set aside for it."""
 
@@ -66,6 +58,7 @@ class Ingest:
 
     def __init__(
         self,
+        room: Room,
         keeper: Keeper,
         partial: PartialBlob,
         path: Path,
@@ -74,7 +67,7 @@ class Ingest:
         opener: Opener,
         blame: Callable[[str], WaveletError],
     ) -> None:
-        self._keeper, self._partial, self._path, self._fd = keeper, partial, path, fd
+        self._room, self._keeper, self._partial, self._path, self._fd = room, keeper, partial, path, fd
         self._origin, self._opener, self._blame = origin, opener, blame
         self._expected = partial.size
         self._hasher = partial.digest.hasher()
@@ -101,7 +94,7 @@ class Ingest:
             self._partial.fail(defect(_DEFECT))
         finally:
             self._keeper.finish(self._partial, self._origin)
-            self._keeper.release(self._reserved, self._written)
+            self._room.release(self._reserved, self._written)
             self._partial.finish()
             self._path.unlink(missing_ok=True)
 
@@ -151,7 +144,7 @@ class Ingest:
             await asyncio.wait({writing})  # the file is closed next, and its number may be another file's then
             raise
         self._written = total
-        self._keeper.arrive(size)
+        self._room.arrive(size)
         self._partial.grow(total)
 
     def _hash_and_write(self, chunks: list[bytes]) -> None:
@@ -164,7 +157,7 @@ class Ingest:
                 view, position = view[count:], position + count
 
     async def _reserve(self, size: int) -> None:
-        await self._keeper.reserve(size, f"{self._partial.digest} ({size_of(size)})")
+        await self._room.reserve(size, f"{self._partial.digest} ({size_of(size)})")
         self._reserved += size
 
     def _verify(self) -> None:

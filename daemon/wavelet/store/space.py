@@ -52,17 +52,25 @@ def victims(
     Raises:
         NoSpace: all that may go is not enough. Nothing should be evicted then.
     """
-    chosen: list[Digest] = []
-    missing = shortage
-    for digest, size in by_use:
-        if missing <= 0:
-            break
-        if not is_safe(digest):
-            chosen.append(digest)
-            missing -= size
+    gone, missing = chosen(by_use, shortage, is_safe)
     if missing > 0:
         raise NoSpace(
             f"no room for {what}: {size_of(missing)} short, and all other content is leased or pinned; "
             "raise store.limit, free the disk, or ask again when running pulls have ended"
         )
-    return chosen
+    return gone
+
+
+def chosen(
+    by_use: Iterable[tuple[Digest, int]], excess: int, is_safe: Callable[[Digest], bool]
+) -> tuple[list[Digest], int]:
+    """Return the first of `by_use` that are not safe, until they have `excess` bytes, and how many they lack."""
+    gone: list[Digest] = []
+    missing = excess
+    for digest, size in by_use:
+        if missing <= 0:
+            break
+        if not is_safe(digest):
+            gone.append(digest)
+            missing -= size
+    return gone, max(0, missing)

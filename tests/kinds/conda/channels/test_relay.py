@@ -308,7 +308,7 @@ async def test_a_broken_transfer_is_begun_again(opened: Callable[..., Any], serv
     door = await opened()
     server.fault("repodata", times=2, truncate=10)
     assert (await door.get(f"{server.channel()}/{PLAIN}"))[0] == 200
-    assert list((door.store._aside).iterdir()) == []
+    assert list((door.store._directory.aside).iterdir()) == []
 
 
 async def test_shards_are_verified_by_their_name_and_asked_for_once(
@@ -331,10 +331,10 @@ async def test_an_evicted_index_is_fetched_again(opened: Callable[..., Any], ser
     door = await opened()
     url = f"{server.channel()}/{PLAIN}"
     data = (await door.get(url))[1]
-    await door.store.evict([content.Digest.of(data)])
+    await door.store.room.evict([content.Digest.of(data)])
     assert (await door.get(url))[1] == data
     assert "if-none-match" not in server.requests[-1].headers
-    await door.store.evict([content.Digest.of(data)])
+    await door.store.room.evict([content.Digest.of(data)])
     door.relay.expire()
     assert door.relay.files._rows == {}
 

@@ -495,7 +495,7 @@ async def test_indexes_that_were_evicted_are_forgotten(node: Start) -> None:
     one.pinner.expire()
     await one.database.write([])
     assert one.database.read(held) == kept != []
-    await one.store.evict([Digest(digest) for (digest,) in kept])
+    await one.store.room.evict([Digest(digest) for (digest,) in kept])
     one.pinner.expire()
     await one.database.write([])
     assert one.database.read(held) == []
