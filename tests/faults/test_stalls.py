@@ -24,7 +24,7 @@ async def client(
 ) -> AsyncIterator[Client]:
     monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.5)
     monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.5)
-    monkeypatch.setattr("wavelet.upstream.credentials.paths_of", lambda uid: [])
+    monkeypatch.setattr("wavelet.upstream.user_auth_files.paths_of", lambda uid: [])
     settings = msgspec.convert({"listen": "127.0.0.1:0", "state": str(tmp_path), "grace_period": 1}, Settings)
     async with running(settings) as address:
         yield Client(session, f"http://{address}")

@@ -18,7 +18,7 @@ from wavelet.resolve.archives import Archives
 from wavelet.store import content
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream.client import Granted
+from wavelet.upstream.credential_source import Granted
 
 URL = "https://packages.test/lab/linux-64/tool-1.0-0.conda"
 DATA = b"an archive" * 100_000

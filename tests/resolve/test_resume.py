@@ -13,7 +13,7 @@ import pytest
 from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
 from wavelet.resolve import resume
 from wavelet.resolve.resume import RESUMES, resuming
-from wavelet.upstream.client import Granted
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.retry import RetryPolicy
 
 DATA = bytes(range(200))

@@ -18,7 +18,7 @@ from wavelet.config import Settings
 from wavelet.errors import AccessRefused, InvalidRequest, NoSpace, OurError, WaitExpired
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity, Login
-from wavelet.upstream import credentials, session_credentials
+from wavelet.upstream import session_credentials, user_auth_files
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.session_credentials import LONGEST_LIFETIME, PER_USER, SEEN_FOR, STANDS, Held, SessionCredentials
@@ -95,15 +95,15 @@ async def test_taken_back_one_or_all(kept: SessionCredentials) -> None:
 
 
 async def test_the_version_follows(kept: SessionCredentials) -> None:
-    seen = [await kept.version(ANN)]
+    seen = [await kept.version(Identity(uid=ANN))]
     assert seen == [""]
     await kept.store(ANN, "quay.io", LOGIN, 60)
-    seen.append(await kept.version(ANN))
+    seen.append(await kept.version(Identity(uid=ANN)))
     await kept.store(ANN, "quay.io", Login("ann", "another"), 61)
-    seen.append(await kept.version(ANN))
+    seen.append(await kept.version(Identity(uid=ANN)))
     assert len(set(seen)) == 3
     await kept.revoke(ANN, "quay.io")
-    assert await kept.version(ANN) == ""
+    assert await kept.version(Identity(uid=ANN)) == ""
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ async def test_a_directory_that_does_not_answer(cluster: Cluster, monkeypatch: p
 
 @pytest.fixture
 async def logins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Logins:
-    monkeypatch.setattr(credentials, "paths_of", lambda uid: [str(tmp_path / "auth.json")])
+    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(tmp_path / "auth.json")])
     return Logins(msgspec.convert({}, Settings))
 
 

@@ -18,7 +18,8 @@ from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import NOBODY
 from wavelet.upstream import transport
-from wavelet.upstream.client import Granted, Upstream
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.listing import LISTING_LIMIT
 
 MISSING = Digest("sha256:" + "0" * 64)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from wavelet.config import Settings
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.upstream import auth_files, credentials, helpers, read_auth_files
+from wavelet.upstream import auth_files, credentials, helpers, read_auth_files, user_auth_files
 from wavelet.upstream.auth_files import AskHelper, AuthFileError
 from wavelet.upstream.credentials import Logins
 
@@ -39,6 +39,11 @@ def entry(name: str, secret: str) -> dict[str, str]:
 
 def logins(**upstream: object) -> Logins:
     return Logins(msgspec.convert({"upstream": upstream}, Settings))
+
+
+async def offered(own: Logins, repository: Repository, identity: Identity) -> list[tuple[Login | None, bool]]:
+    """Return the logins for a repository, and whether they are for all."""
+    return [(each.login, each.granted.public) async for each in own.offers(repository, identity)]
 
 
 def look_up(document: object, repository: Repository) -> Login | AskHelper | None:
@@ -189,12 +194,12 @@ async def test_site_logins(tmp_path: Path, helper: Callable[[str, str], None]) -
         ]
     )
     team, other = Login("team", "secret of team"), Login("all", "secret of all")
-    assert await site.site(QUAY, NOBODY) == [(team, True)]
-    assert await site.site(Repository("quay.io", "x"), NOBODY) == [(other, True)]
-    assert await site.site(QUAY, Identity(uid=7)) == [(team, True), (Login("listed", "secret of listed"), False)]
-    assert await site.site(Repository("docker.io", "a/b"), NOBODY) == [(Login("h", "s"), True)]
-    assert await site.site(Repository("gone.example", "x"), NOBODY) == []
-    assert await site.site(Repository("quay.io.evil", "org/team/x"), NOBODY) == []
+    assert await offered(site, QUAY, NOBODY) == [(team, True)]
+    assert await offered(site, Repository("quay.io", "x"), NOBODY) == [(other, True)]
+    assert await offered(site, QUAY, Identity(uid=7)) == [(team, True), (Login("listed", "secret of listed"), False)]
+    assert await offered(site, Repository("docker.io", "a/b"), NOBODY) == [(Login("h", "s"), True)]
+    assert await offered(site, Repository("gone.example", "x"), NOBODY) == []
+    assert await offered(site, Repository("quay.io.evil", "org/team/x"), NOBODY) == []
 
 
 async def test_what_the_client_sent_is_its_own() -> None:
@@ -213,7 +218,7 @@ async def test_all_files_count_once(
 ) -> None:  # fmt: skip
     helper("own", 'echo \'{"Username":"h","Secret":"s"}\'')
     files = [tmp_path / str(number) for number in range(5)]
-    monkeypatch.setattr(credentials, "paths_of", lambda uid: [str(file) for file in files])
+    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file) for file in files])
     own = logins()
     assert (await own.own(QUAY, ME), await own.version(ME)) == ([], "")
     files[0].write_text(json.dumps({"auths": {"quay.io": entry("a", "b")}}))
@@ -238,7 +243,7 @@ async def test_all_files_count_once(
 
 async def test_a_mounted_secret_is_read_and_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C1: Kubernetes mounts a secret as a link to `..data/config.json`, and renews it by moving `..data`."""
-    monkeypatch.setattr(credentials, "paths_of", PATHS_OF)
+    monkeypatch.setattr(user_auth_files, "paths_of", PATHS_OF)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "mount"))
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -309,7 +314,7 @@ async def test_a_helper_that_sleeps_holds_up_nobody_else(
     helper("slow", f"echo x >> {tmp_path}/runs; sleep 30")
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"credsStore": "slow", "auths": {"quay.io/org": entry("a", "b")}}))
-    monkeypatch.setattr(credentials, "paths_of", lambda uid: [str(file)])
+    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file)])
     own = logins()
     slow = Repository("slow.example", "x")
     waiting = [asyncio.create_task(own.own(slow, ME)) for _ in range(40)]
@@ -360,7 +365,7 @@ def test_paths_of_the_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PATHS_OF(54321) == []
 
 
-PATHS_OF = credentials.paths_of
+PATHS_OF = user_auth_files.paths_of
 """The real one: a fixture of this folder hides the files of whoever runs the tests."""
 
 
@@ -391,7 +396,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     file.chmod(0o600)
     for path in (folder, file):
         os.chown(path, USER.pw_uid, USER.pw_gid)
-    monkeypatch.setattr(credentials, "paths_of", lambda uid: [str(file)] if uid == USER.pw_uid else [])
+    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file)] if uid == USER.pw_uid else [])
     yield folder
     shutil.rmtree(folder)
 
@@ -453,7 +458,7 @@ class TestAnotherUser:
         try:
             (roots / "config.json").write_text(json.dumps({"auths": {"quay.io": entry("root", "s")}}))
             (home / "d").symlink_to(roots)
-            monkeypatch.setattr(credentials, "paths_of", lambda uid: [str(home / "d" / "config.json")])
+            monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(home / "d" / "config.json")])
             assert await logins().own(QUAY, self.identity) == []
         finally:
             shutil.rmtree(roots)
@@ -466,7 +471,7 @@ class TestAnotherUser:
         assert done.stdout.split() == ["(65534,", "65534,", "65534)", "(65534,", "65534,", "65534)", "[]"]
 
     async def test_reader_that_fails_is_an_absent_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(credentials, "READ_TIMEOUT", 0.0001)
+        monkeypatch.setattr(user_auth_files, "READ_TIMEOUT", 0.0001)
         assert await logins().own(QUAY, self.identity) == []
 
 
@@ -478,8 +483,8 @@ async def test_home_that_hangs_holds_up_nobody(home: Path, monkeypatch: pytest.M
         time.sleep(0.5)
         return "late"
 
-    monkeypatch.setattr(credentials, "READ_TIMEOUT", 0.1)
-    monkeypatch.setattr(credentials, "_fingerprint", hang)
+    monkeypatch.setattr(user_auth_files, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(user_auth_files, "fingerprint", hang)
     own = logins()
     assert await asyncio.gather(*(own.own(QUAY, ME) for _ in range(20))) == [[]] * 20
     assert asked == [ME.uid]

@@ -9,8 +9,8 @@ from wavelet.image.reference import Repository
 from wavelet.plan.identity import Login
 from wavelet.upstream import auth_files, helpers, read_auth_files
 from wavelet.upstream.auth_files import AskHelper, AuthFileError
-from wavelet.upstream.credentials import paths_of
 from wavelet.upstream.helpers import HelperError
+from wavelet.upstream.user_auth_files import paths_of
 
 
 def own_login(registry: str) -> tuple[Login, str]:

@@ -139,11 +139,11 @@ class Upstreams:
         asking = new.upstream
         layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
         inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
-        adopt_upstream = self.upstream.prepare(new)
+        adopt_upstream, apply_logins = self.upstream.prepare(new), self.logins.configure(new)
 
         def apply() -> None:
             adopt_upstream()
-            self.logins.credentials = asking.credentials
+            apply_logins()
             self.grants.ttl, self.grants.grace = asking.access_ttl, asking.grace
             self.pinner.aliases, self.pinner.tag_ttl, self.pinner.grace = asking.aliases, asking.tag_ttl, asking.grace
             self.fetcher.layer_limit = layer_limit

@@ -12,9 +12,9 @@ from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
 from wavelet.resolve.metrics import FETCHED_BYTES
 from wavelet.sizes import size as size_of
 from wavelet.store.ingest import Incoming, Opener
-from wavelet.upstream.client import Stream
 from wavelet.upstream.metrics import label_of
 from wavelet.upstream.retry import RetryPolicy
+from wavelet.upstream.streams import Stream
 
 RESUMES = 5
 """How often a broken transfer is taken up again without a byte of progress before it fails."""

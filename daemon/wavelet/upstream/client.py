@@ -32,9 +32,10 @@ from wavelet.upstream import listing, proxies
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.answer import Answer, raise_for
 from wavelet.upstream.auth import LoginError
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
-from wavelet.upstream.fallback import CredentialFallback, Decider, Granted
+from wavelet.upstream.fallback import CredentialFallback, Decider, Question
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
@@ -43,8 +44,6 @@ from wavelet.upstream.session import Call, RegistrySession
 from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
 from wavelet.upstream.transport import Transport
 from wavelet.upstream.trust import load_trust
-
-__all__ = ["FetchedManifest", "Found", "Granted", "Stream", "Upstream"]
 
 _ACCEPT = {"Accept": ", ".join(ACCEPTED_TYPES)}
 
@@ -153,13 +152,9 @@ class Upstream:
         async def read_whole(answer: Answer, granted: Granted) -> Found | None:
             return (await _read_manifest(answer, granted, reference)).found
 
-        found = await self._fallback.ask(
-            reference.repository,
-            identity,
-            _manifest_call(reference, "HEAD"),
-            read,
-            Decider(_manifest_call(reference, "GET"), read_whole),
-        )
+        head, get = (_manifest_call(reference, method) for method in ("HEAD", "GET"))
+        question = Question(reference.repository, identity, head, read, Decider(get, read_whole))
+        found = await self._fallback.ask(question)
         return found or (await self.manifest(reference, identity)).found
 
     async def manifest(self, reference: Reference, identity: Identity) -> FetchedManifest:
@@ -172,7 +167,8 @@ class Upstream:
         async def read(answer: Answer, granted: Granted) -> FetchedManifest:
             return await _read_manifest(answer, granted, reference)
 
-        return await self._fallback.ask(reference.repository, identity, _manifest_call(reference, "GET"), read)
+        call = _manifest_call(reference, "GET")
+        return await self._fallback.ask(Question(reference.repository, identity, call, read))
 
     @asynccontextmanager
     async def blob(
@@ -199,7 +195,7 @@ class Upstream:
             return None
 
         call = Call("blob", "GET", f"blobs/{digest}", headers=wanted(offset))
-        stream = await self._fallback.ask(repository, identity, call, read)
+        stream = await self._fallback.ask(Question(repository, identity, call, read))
         async with self.blob(repository, digest, identity) if stream is None else _closing(stream) as opened:
             yield opened
 
@@ -217,7 +213,7 @@ class Upstream:
                 return _length(answer), granted
 
         head, get = (Call("blob", method, f"blobs/{digest}") for method in ("HEAD", "GET"))
-        size, granted = await self._fallback.ask(repository, identity, head, read, Decider(get, read))
+        size, granted = await self._fallback.ask(Question(repository, identity, head, read, Decider(get, read)))
         if size is None:
             async with self.blob(repository, digest, identity) as stream:
                 return stream.size, stream.granted

@@ -1,19 +1,20 @@
 """The order in which a registry is asked: its mirrors, then itself; at each without a login first, then with logins.
 
-Anonymous, then site logins that are for all, then the identity's own, then site logins for listed users: what everybody
-may read is found to be so before anything that is somebody's alone is used.
+Anonymous first, then the logins in the order of their chain (`credentials`): what everybody may read is found to be so
+before anything that is somebody's alone is used.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
+from cachetools import TLRUCache
 from yarl import URL
 
 from wavelet.config import Settings
@@ -30,6 +31,7 @@ from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.answer import Answer
 from wavelet.upstream.auth import LoginError
+from wavelet.upstream.credential_source import ANONYMOUS, Granted, OfferedLogin
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
 from wavelet.upstream.retry import ATTEMPTS
@@ -46,27 +48,8 @@ _REFUSALS_HELD = 4096
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """To whom an upstream has granted what it answered.
-
-    Attributes:
-        public: readable anonymously, or by a site login that is for all; else only for the identity that asked.
-        by: which login it was, for logs; never a secret.
-    """
-
-    public: bool
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    login: Login | None
-    granted: Granted
-
-
-_ANONYMOUS = _Step(None, Granted(public=True, by="anonymous"))
+Read = Callable[[Answer, Granted], Awaitable[_T]]
+"""Makes something of an answer, and of whom it was granted to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +60,30 @@ class Decider(Generic[_T]):
     """
 
     call: Call
-    read: Callable[[Answer, Granted], Awaitable[_T]]
+    read: Read[_T]
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[_T]):
+    """What is asked of a repository, for whom, and what is made of an answer that is no refusal."""
+
+    repository: Repository
+    identity: Identity
+    call: Call
+    read: Read[_T]
+    decider: Decider[_T] | None = None
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """What one server has said no to: by which logins, and whether the last no was that it is not granted to these."""
+
+    tried: list[str] = field(default_factory=list)
+    declined: bool = False
+
+    def add(self, offered: OfferedLogin, status: int) -> None:
+        self.tried.append(offered.granted.by)
+        self.declined = status == 403
 
 
 class CredentialFallback:
@@ -88,19 +94,14 @@ class CredentialFallback:
         self._logins = logins
         self._session = session
         self._resting: dict[URL, float] = {}
-        self._refused: dict[tuple[URL, str], float] = {}
+        self._refused: TLRUCache[tuple[URL, str], bool] = TLRUCache(
+            _REFUSALS_HELD, ttu=lambda _where, _refused, now: now + REFUSAL_MEMORY, timer=time.monotonic
+        )
 
-    async def ask(
-        self,
-        repository: Repository,
-        identity: Identity,
-        call: Call,
-        read: Callable[[Answer, Granted], Awaitable[_T]],
-        decider: Decider[_T] | None = None,
-    ) -> _T:
-        """Return what `read` makes of the first answer that is no refusal. An answer it raises for is closed.
+    async def ask(self, question: Question[_T]) -> _T:
+        """Return what is made of the first answer that is no refusal. An answer whose reading raises is closed.
 
-        At a mirror, whatever `read` raises (also "not found") passes on to the next server. With `mirrors_only` the
+        At a mirror, whatever is raised (also "not found") passes on to the next server. With `mirrors_only` the
         mirrors' word is the last one.
 
         Raises:
@@ -108,24 +109,22 @@ class CredentialFallback:
             AccessRefused: refused with each login there is.
             UpstreamError: see `RegistrySession.send`.
         """
-        mirrors = mirrors_of(self.settings, repository.host)
+        host = question.repository.host
+        mirrors = mirrors_of(self.settings, host)
         only = bool(mirrors) and self.settings.upstream.mirrors_only
         passed: list[WaveletError] = []
         for mirror in self._in_order(mirrors, all_of_them=only):
             try:
-                return await self._try_credentials(
-                    mirror, repository, identity, call, read, decider, ATTEMPTS if only else 1
-                )
+                return await self._try_credentials(mirror, question, ATTEMPTS if only else 1)
             except WaveletError as error:
                 if isinstance(error, UpstreamUnreachable):
                     self.rest(mirror)
-                _log.info("mirror passed over", mirror=mirror.host, registry=repository.host, because=error.message)
+                _log.info("mirror passed over", mirror=mirror.host, registry=host, because=error.message)
                 passed.append(error)
         if only:
-            raise verdict(passed, f"{repository.host} itself is not asked (upstream.mirrors_only)")
+            raise verdict(passed, f"{host} itself is not asked (upstream.mirrors_only)")
         try:
-            endpoint = await self._session.endpoint(repository.host)
-            return await self._try_credentials(endpoint, repository, identity, call, read, decider, ATTEMPTS)
+            return await self._try_credentials(await self._session.endpoint(host), question, ATTEMPTS)
         except UpstreamError as error:
             if not passed:
                 raise
@@ -142,32 +141,16 @@ class CredentialFallback:
         if endpoint.is_mirror:
             self._resting[endpoint.base] = time.monotonic() + MIRROR_REST
 
-    async def _try_credentials(
-        self,
-        endpoint: Endpoint,
-        repository: Repository,
-        identity: Identity,
-        call: Call,
-        read: Callable[[Answer, Granted], Awaitable[_T]],
-        decider: Decider[_T] | None,
-        attempts: int,
-    ) -> _T:
-        tried: list[str] = []
-        declined = False
+    async def _try_credentials(self, endpoint: Endpoint, question: Question[_T], attempts: int) -> _T:
+        """Ask one server, with one login after the other."""
+        refusals = _Refusals()
         busy: UpstreamBusy | None = None
-        async with aclosing(self._steps(endpoint, repository, identity)) as steps:
-            async for step in steps:
-                if busy is not None and not step.granted.public:
+        async with aclosing(self._offers(endpoint, question)) as offers:
+            async for offered in offers:
+                if busy is not None and not offered.granted.public:
                     break  # a login of one's own would make a public image that user's alone for this moment
-                reading = read
-                send = partial(self._session.send, endpoint, repository.path, login=step.login, attempts=attempts)
                 try:
-                    if decider is None:
-                        answer = await send(call=call)
-                    elif (decided := await _definite(send(call=call), step.login)) is not None:
-                        answer = decided
-                    else:
-                        reading, answer = decider.read, await send(call=decider.call)
+                    answer, read = await self._ask_with(offered.login, endpoint, question, attempts)
                 except UpstreamBusy as error:
                     busy = error
                     continue
@@ -176,59 +159,47 @@ class CredentialFallback:
                 else:
                     status = answer.status
                     if status not in (401, 403) or not answer.is_own:
-                        return await _read(answer, step.granted, reading)
+                        return await _read(answer, offered.granted, read)
                     answer.close()
-                tried.append(step.granted.by)
-                declined = status == 403
-                if step.login is None:
-                    self._remember_refusal(endpoint, repository)
+                refusals.add(offered, status)
+                if offered is ANONYMOUS:
+                    self._refused[endpoint.base, question.repository.path] = True
         if busy is not None:
             raise busy
-        problems = await self._logins.problems(repository, identity)
-        raise AccessRefused(_refusal(endpoint, repository, identity, tried, problems), declined=declined)
+        problems = await self._logins.problems(question.repository, question.identity)
+        raise AccessRefused(_refusal(endpoint, question, refusals.tried, problems), declined=refusals.declined)
 
-    async def _steps(
-        self, endpoint: Endpoint, repository: Repository, identity: Identity
-    ) -> AsyncGenerator[_Step, None]:
+    async def _ask_with(
+        self, login: Login | None, endpoint: Endpoint, question: Question[_T], attempts: int
+    ) -> tuple[Answer, Read[_T]]:
+        """Ask with one login, by the question's other call where its first one is not answered definitely."""
+        path = question.repository.path
+        send = partial(self._session.send, endpoint, path, login=login, attempts=attempts)
+        decider = question.decider
+        if decider is None:
+            return await send(call=question.call), question.read
+        decided = await _definite(send(call=question.call), login)
+        return (await send(call=decider.call), decider.read) if decided is None else (decided, question.read)
+
+    async def _offers(self, endpoint: Endpoint, question: Question[_T]) -> AsyncGenerator[OfferedLogin, None]:
+        """Yield what to ask a server with. A mirror gets no logins but the site's for the mirror itself."""
+        repository = question.repository
         always = settings_for(self.settings, endpoint.host).credentials == "always"
-        if not always and self._refused.get((endpoint.base, repository.path), 0.0) < time.monotonic():
-            yield _ANONYMOUS
-            anonymous_first = True
-        else:
-            anonymous_first = False
+        anonymous_first = not always and (endpoint.base, repository.path) not in self._refused
+        if anonymous_first:
+            yield ANONYMOUS
+        mirror = endpoint.is_mirror
+        where = Repository(endpoint.host, endpoint.path(repository.path)) if mirror else repository
         some = False
-        async for step in self._login_steps(endpoint, repository, identity):
-            some = True
-            yield step
+        async with aclosing(self._logins.offers(where, question.identity, personal=not mirror)) as offers:
+            async for offered in offers:
+                some = True
+                yield offered
         if not some and not anonymous_first:
-            yield _ANONYMOUS
-
-    async def _login_steps(
-        self, endpoint: Endpoint, repository: Repository, identity: Identity
-    ) -> AsyncIterator[_Step]:
-        """Yield the logins in their order. A mirror gets none but the site's for the mirror itself."""
-        where = Repository(endpoint.host, endpoint.path(repository.path)) if endpoint.is_mirror else repository
-        site = await self._logins.site(where, identity)
-        for login, public in site:
-            if public:
-                yield _Step(login, Granted(public=True, by=f"site login for {where.host}"))
-        if not endpoint.is_mirror:
-            by = "the client's own login" if identity.login is not None else f"login of uid {identity.uid}"
-            for login in await self._logins.own(where, identity):
-                yield _Step(login, Granted(public=False, by=by))
-        for login, public in site:
-            if not public:
-                yield _Step(login, Granted(public=False, by=f"site login for {where.host}, for uid {identity.uid}"))
-
-    def _remember_refusal(self, endpoint: Endpoint, repository: Repository) -> None:
-        now = time.monotonic()
-        if len(self._refused) >= _REFUSALS_HELD:
-            self._refused = {key: until for key, until in self._refused.items() if until > now}
-        if len(self._refused) < _REFUSALS_HELD:
-            self._refused[endpoint.base, repository.path] = now + REFUSAL_MEMORY
+            yield ANONYMOUS
 
 
-async def _read(answer: Answer, granted: Granted, read: Callable[[Answer, Granted], Awaitable[_T]]) -> _T:
+async def _read(answer: Answer, granted: Granted, read: Read[_T]) -> _T:
     try:
         return await read(answer, granted)
     except BaseException:
@@ -264,9 +235,8 @@ def _is_definite(answer: Answer, login: Login | None) -> bool:
     return answer.status == 200 or (answer.status in (404, 410) and answer.is_own)
 
 
-def _refusal(
-    endpoint: Endpoint, repository: Repository, identity: Identity, tried: list[str], problems: list[str]
-) -> str:
+def _refusal(endpoint: Endpoint, question: Question[_T], tried: list[str], problems: list[str]) -> str:
+    repository, identity = question.repository, question.identity
     asked = ", ".join(tried)
     is_user = identity.login is None and identity.uid is not None
     command = f"wavelet login {repository.host}" if is_user else f"docker login {repository.host}"

@@ -25,7 +25,8 @@ from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.store.database import Database
-from wavelet.upstream.client import Found, Granted
+from wavelet.upstream.client import Found
+from wavelet.upstream.credential_source import Granted
 
 log = structlog.get_logger()
 

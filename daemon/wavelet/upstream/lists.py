@@ -14,7 +14,8 @@ from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.upstream import listing
 from wavelet.upstream.answer import Answer, raise_for
-from wavelet.upstream.fallback import CredentialFallback, Granted
+from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.fallback import CredentialFallback, Question
 from wavelet.upstream.session import Call
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Lists:
                     await raise_for(answer, missing)
                 return await _page(answer, listing.parse_tags)
 
-        return await self._fallback.ask(repository, identity, Call("tags", "GET", "tags/list", query), read)
+        return await self._fallback.ask(Question(repository, identity, Call("tags", "GET", "tags/list", query), read))
 
     async def referrers(self, repository: Repository, digest: Digest, identity: Identity) -> listing.Referrers:
         """See `Upstream.referrers`."""
@@ -111,7 +112,7 @@ class Lists:
 
         for _ in range(listing.PAGE_LIMIT):
             call = Call("referrers", "GET", f"referrers/{digest}", query or {})
-            page = await self._fallback.ask(repository, identity, call, read)
+            page = await self._fallback.ask(Question(repository, identity, call, read))
             if page is None:
                 return None
             listing.check_length(length := length + page[1], repository.host)

@@ -11,7 +11,7 @@ from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBrok
 from wavelet.upstream import transfers
 from wavelet.upstream.addresses import AddressPolicy, literal
 from wavelet.upstream.answer import Answer
-from wavelet.upstream.fallback import Granted
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.streams import Stream, open_stream, wanted
 from wavelet.upstream.transport import Request, Transport, shown

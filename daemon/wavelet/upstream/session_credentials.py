@@ -1,4 +1,4 @@
-"""Logins that users have handed over: each for that user alone, for a time, and in memory only.
+"""Session credentials: logins that users have stored here, each for that user alone, for a time, in memory only.
 
 With a shared directory, other nodes have them too, sealed (`wavelet.cluster.sealed`). What lies there then counts on
 all nodes, looked at again after `SEEN_FOR` seconds: so long a login may work on after it was taken back elsewhere.
@@ -19,8 +19,9 @@ import structlog
 from wavelet.cluster.sealed import LONGEST_LIFETIME, Kept, SealedLogins
 from wavelet.errors import InvalidRequest, NoSpace, OurError
 from wavelet.image.reference import Repository, valid_host, valid_path
-from wavelet.plan.identity import Login
+from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.auth_files import normal_key, prefixes
+from wavelet.upstream.credential_source import NOTHING, Offer, offered_to, user_of
 
 DEFAULT_LIFETIME = 12 * 3600.0
 """Seconds that a login is kept if nothing else is said."""
@@ -77,7 +78,9 @@ class _User:
 
 
 class SessionCredentials:
-    """All logins that were handed over, as this node knows them. For one event loop."""
+    """All logins that were stored for a session, as this node knows them. For one event loop."""
+
+    personal = True
 
     def __init__(self, sealed: SealedLogins | None, clock: Callable[[], float] = time.time) -> None:
         """With `sealed`, nodes share what they are handed; `clock` gives unix seconds."""
@@ -174,9 +177,16 @@ class SessionCredentials:
         known = user.shared | user.here
         return next((known[key].login for key in prefixes(repository) if key in known), None)
 
-    async def version(self, uid: int) -> str:
-        """Return a fingerprint that changes when the logins of `uid` do; empty if there are none."""
-        held = await self.held(uid)
+    async def logins(self, repository: Repository, identity: Identity) -> Offer:
+        """See `CredentialSource`."""
+        uid = user_of(identity)
+        login = None if uid is None else await self.find(repository, uid)
+        return NOTHING if uid is None or login is None else Offer((offered_to(uid, login),))
+
+    async def version(self, identity: Identity) -> str:
+        """See `CredentialSource`."""
+        uid = user_of(identity)
+        held = [] if uid is None else await self.held(uid)
         text = "\n".join(f"{each.registry} {each.username} {each.until}" for each in held)
         return hashlib.sha256(text.encode()).hexdigest()[:16] if held else ""
 

@@ -30,7 +30,8 @@ from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.tree import leaves, source_digest
 from wavelet.store.database import Database
-from wavelet.upstream.client import Found, Granted
+from wavelet.upstream.client import Found
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
 
 TTL, GRACE = 300.0, 1000.0

@@ -19,7 +19,8 @@ from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.plan.identity import Identity
 from wavelet.plan.tree import source_digest
 from wavelet.store.database import Database
-from wavelet.upstream.client import Found, Granted
+from wavelet.upstream.client import Found
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
 
 ANN = Identity(1001)

@@ -23,7 +23,7 @@ from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.integrity import SMALL
 from wavelet.upstream.answer import Answer
-from wavelet.upstream.fallback import Granted
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.streams import Stream
 
 DATA = {f"https://c.example/linux-64/shards/{number}": bytes([number + 1]) * 1000 for number in range(40)}

@@ -36,7 +36,8 @@ from wavelet.upstream import transfers
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.answer import Answer
 from wavelet.upstream.client import private_allowed
-from wavelet.upstream.fallback import MIRROR_REST, Granted, verdict
+from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.fallback import MIRROR_REST, verdict
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.streams import Stream, open_stream, wanted

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 from wavelet.errors import AccessRefused, NotFound, UpstreamUnreachable
-from wavelet.upstream.fallback import Granted
+from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.streams import Stream
 
 READ_SIZE = 1024 * 1024
