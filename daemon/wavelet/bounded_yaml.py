@@ -6,8 +6,6 @@ makes of a small text a large value. Scalars stay strings: a version is no numbe
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from wavelet.errors import InvalidRequest, TooLarge
@@ -17,7 +15,7 @@ TEXT_LIMIT = 8 * 1024 * 1024
 
 _DEPTH_LIMIT = 32
 _TOO_DEEP = f"is nested more than {_DEPTH_LIMIT} deep"
-_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_LOADER: type[yaml.BaseLoader | yaml.CBaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 Value = str | list["Value"] | dict[str, "Value"]
 """What a document holds."""

@@ -8,7 +8,6 @@ import secrets
 import ssl
 import sys
 import traceback
-from typing import Any
 
 import structlog
 
@@ -50,13 +49,13 @@ def is_exhaustion(error: BaseException | None) -> bool:
     return False
 
 
-def handle_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def handle_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
     """Log what went wrong where nobody waits for it: asyncio's exception handler.
 
     A connection that breaks is its peer's doing, and has no traceback.
     """
     error, what = context.get("exception"), str(context.get("message") or "an error in the event loop")
-    if is_exhaustion(error):
+    if isinstance(error, BaseException) and is_exhaustion(error):
         _NO_DESCRIPTOR.warning()
     elif isinstance(error, ConnectionError | ssl.SSLError):
         _BROKEN.info(what=what, because=str(error))

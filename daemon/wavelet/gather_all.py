@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from wavelet.errors import CallerError
 
@@ -14,7 +14,7 @@ NO_WAIT = 2.0
 """Seconds that a failure which may pass gives the others, for one of them may know a definite no."""
 
 
-async def gather_all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_all(coroutines: Iterable[Coroutine[object, None, T]]) -> list[T]:
     """Return the results in the order of what was given; when one fails, the others are cancelled.
 
     Raises:

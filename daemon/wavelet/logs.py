@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import time
-from typing import Any, Literal, TextIO, cast
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -28,7 +28,7 @@ class _Forgiving:
 
 def configure(form: Literal["text", "json"], level: Literal["debug", "info", "warning", "error"]) -> None:
     """Set the form of every log line of this process."""
-    renderer: Any = structlog.processors.JSONRenderer()
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if form == "text":
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback

@@ -121,9 +121,11 @@ def _config(options: argparse.Namespace) -> ContainerConfig:
     given = ContainerConfig(
         entrypoint=options.config_entrypoint, cmd=options.config_cmd, working_dir=options.config_working_dir or ""
     )
-    for field, _ in given.ListFields():
-        config.ClearField(field.name)  # type: ignore[arg-type]
-    config.MergeFrom(given)
+    if given.entrypoint:
+        config.ClearField("entrypoint")
+    if given.cmd:
+        config.ClearField("cmd")
+    config.MergeFrom(given)  # it joins lists, and replaces all else
     config.env.extend(options.config_env)
     try:
         config.layers.extend(pack_all(options.layer))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+
+from msgspec import Struct
 
 from wavelet.errors import InvalidRequest
+from wavelet.foreign_json import ForeignJsonError, decode
 
 _SCHEME = "docker://"
 _ELSEWHERE = ("/", "./", "../", "file:", "http:", "https:", "oras:", "library:", "shub:")
 """How containers begin that are files, or of stores that are no registries of container engines."""
+
+
+class _Process(Struct):
+    container: object = None
+
+
+class _Inspection(Struct):
+    processes: list[_Process | None]
 
 
 def names_in(text: str, source: str) -> list[str]:
@@ -41,9 +50,9 @@ def _of_lines(text: str) -> Iterator[str]:
 
 def _of_processes(text: str, source: str) -> Iterator[str]:
     try:
-        processes: list[dict[str, Any]] = json.loads(text)["processes"]
-        containers = [process.get("container") for process in processes if process is not None]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        processes = decode(text.encode(), _Inspection).processes
+    except (ForeignJsonError, UnicodeEncodeError):
         message = "is not what `nextflow inspect -format json` prints: an object with a list `processes`"
         raise InvalidRequest(f"--file: {source} {message}") from None
+    containers = [process.container for process in processes if process is not None]
     yield from (name for name in containers if isinstance(name, str) and name)

@@ -1,4 +1,4 @@
-"""What commands print: plain values as text, JSON or YAML. Text is for people; the other two are for programs.
+"""The output of commands: plain values as text, JSON or YAML. Text is for people; the other two are for programs.
 
 Messages become values whose keys are the members' JSON names, and numbers stay numbers. Nothing here has colours.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -22,7 +21,7 @@ FORMS = ("text", "json", "yaml")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def emit(value: Any, form: str, text: Iterable[str] | None = None) -> None:
+def emit(value: object, form: str, text: Iterable[str] | None = None) -> None:
     """Print a value to standard output.
 
     Args:
@@ -43,7 +42,7 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def lines(value: Any) -> list[str]:
+def lines(value: object) -> list[str]:
     """Return a value as lines for people: a member each, with what is inside it indented below, and no empty ones."""
     if isinstance(value, dict):
         said = {key: member for key, member in value.items() if member not in ("", None, [], {})}
@@ -69,7 +68,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]
 
 
-def plain(message: Message, *, whole: bool = True) -> dict[str, Any]:
+def plain(message: Message, *, whole: bool = True) -> dict[str, object]:
     """Return a message as a plain value.
 
     Args:
@@ -81,28 +80,31 @@ def plain(message: Message, *, whole: bool = True) -> dict[str, Any]:
         value = getattr(message, field.name)
         if not message.HasField(field.name) if field.has_presence else not (whole or value):
             continue
-        found[field.json_name] = [_plain(field, each) for each in value] if field.is_repeated else _plain(field, value)
+        names = (
+            {number: each.name for number, each in field.enum_type.values_by_number.items()} if field.enum_type else {}
+        )
+        found[field.json_name] = [_plain(each, names) for each in value] if field.is_repeated else _plain(value, names)
     return found
 
 
-def _plain(field: Any, value: Any) -> Any:
+def _plain(value: object, names: Mapping[int, str]) -> object:
+    """Return a member as a plain value; `names` are those of its enum, if it is of one."""
     if isinstance(value, Timestamp):
         return value.ToJsonString()
     if isinstance(value, Duration):
         return value.ToNanoseconds() / 1e9
     if isinstance(value, Message):
         return plain(value, whole=False)
-    if field.enum_type is not None:
-        names = field.enum_type.values_by_number
-        return names[value].name.removeprefix(names[0].name.removesuffix("UNSPECIFIED")).lower()
+    if names and isinstance(value, int):
+        return names[value].removeprefix(names[0].removesuffix("UNSPECIFIED")).lower()
     return f"({len(value)} bytes)" if isinstance(value, bytes) else value
 
 
-def _nested(value: Any) -> bool:
+def _nested(value: object) -> bool:
     return isinstance(value, (dict, list))
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

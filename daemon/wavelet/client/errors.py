@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Iterable
+from typing import Literal, Protocol, get_args
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -74,18 +75,19 @@ class Ended(Protocol):
     def details(self) -> str | None:
         """Return the status message."""
 
-    def trailing_metadata(self) -> Any:
+    def trailing_metadata(self) -> Iterable[object] | None:
         """Return the metadata behind the answer, pairs of name and value; None if there is none."""
 
 
 def read_error(ended: Ended) -> WaveletRpcError | None:
     """Return the error that the daemon has answered with; None if the status is not one of wavelet's."""
-    for key, value in ended.trailing_metadata() or ():
-        if key == _DETAILS_KEY and isinstance(value, bytes):
-            try:
-                return _read_status(ended.code(), status_pb2.Status.FromString(value))
-            except DecodeError:
-                return None
+    for entry in ended.trailing_metadata() or ():
+        match entry:
+            case (key, bytes() as details) if key == _DETAILS_KEY:
+                try:
+                    return _read_status(ended.code(), status_pb2.Status.FromString(details))
+                except DecodeError:
+                    return None
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from google.protobuf.message import Message
 
@@ -58,12 +58,12 @@ class One(_Call[P, A]):
     @overload
     def __get__(self, client: Blocking, owner: type) -> Callable[P, A]: ...
     @overload
-    def __get__(self, client: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, A]]: ...
-    def __get__(self, client: Blocking | Awaiting | None, owner: type) -> Any:
+    def __get__(self, client: Awaiting, owner: type) -> Callable[P, Coroutine[object, None, A]]: ...
+    def __get__(self, client: Blocking | Awaiting | None, owner: type) -> object:
         if client is None:
             return self
 
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        def call(*args: P.args, **kwargs: P.kwargs) -> object:
             return client._one(self.path, self._build(*args, **kwargs), self._answer)
 
         call.__doc__ = self.__doc__
@@ -79,11 +79,11 @@ class Many(_Call[P, A]):
     def __get__(self, client: Blocking, owner: type) -> Callable[P, Generator[A, None, None]]: ...
     @overload
     def __get__(self, client: Awaiting, owner: type) -> Callable[P, AsyncGenerator[A, None]]: ...
-    def __get__(self, client: Blocking | Awaiting | None, owner: type) -> Any:
+    def __get__(self, client: Blocking | Awaiting | None, owner: type) -> object:
         if client is None:
             return self
 
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        def call(*args: P.args, **kwargs: P.kwargs) -> object:
             return client._many(self.path, self._build(*args, **kwargs), self._answer)
 
         call.__doc__ = self.__doc__

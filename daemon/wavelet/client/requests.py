@@ -1,4 +1,4 @@
-"""Makes the requests. Each function is the signature of the clients' method of the same name, and its documentation."""
+"""The requests of both clients: each function is the signature of their method of that name, and its documentation."""
 
 from __future__ import annotations
 
@@ -47,20 +47,12 @@ def resolve(
     Raises:
         ValueError: more than one of the four sources is given.
     """
-    if sum(source is not None for source in (container_image, container_file, packages, name)) > 1:
-        raise ValueError("one of container_image, container_file, packages and name can be given")
     made = containers_pb2.ResolveRequest()
     if request is not None:
         made.CopyFrom(request)
-    if container_image is not None:
-        made.container_image = container_image
-    if container_file is not None:
-        made.container_file = container_file
-    if name is not None:
-        made.name = name
+    made.MergeFrom(_source(container_image, container_file, packages, name))
     made.MergeFrom(
         containers_pb2.ResolveRequest(
-            packages=None if packages is None else _packages(packages),
             conda_file=conda_file,
             platforms=_list(platforms),
             container_config=container_config,
@@ -261,6 +253,24 @@ def logout(registry: str = "") -> daemon_pb2.LogoutRequest:
 def logins() -> daemon_pb2.ListLoginsRequest:
     """Return the caller's logins, without their secrets."""
     return daemon_pb2.ListLoginsRequest()
+
+
+def _source(
+    container_image: str | None,
+    container_file: str | None,
+    packages: containers_pb2.Packages | Iterable[str] | None,
+    name: str | None,
+) -> containers_pb2.ResolveRequest:
+    """Return a request that has nothing but what the container is made of, as `resolve` takes it."""
+    if sum(source is not None for source in (container_image, container_file, packages, name)) > 1:
+        raise ValueError("one of container_image, container_file, packages and name can be given")
+    if container_image is not None:
+        return containers_pb2.ResolveRequest(container_image=container_image)
+    if container_file is not None:
+        return containers_pb2.ResolveRequest(container_file=container_file)
+    if name is not None:
+        return containers_pb2.ResolveRequest(name=name)
+    return containers_pb2.ResolveRequest(packages=None if packages is None else _packages(packages))
 
 
 def _packages(given: containers_pb2.Packages | Iterable[str]) -> containers_pb2.Packages:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 import yaml
@@ -26,7 +25,7 @@ def without_secrets(text: str) -> str:
     return _TOKEN.sub(f"/t/{_HIDDEN}", _LOGIN.sub(rf"\g<scheme>{_HIDDEN}@", text))
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: object) -> object:
     if isinstance(value, dict):
         return {without_secrets(name): _without_secrets(member) for name, member in value.items() if member is not None}
     if isinstance(value, list | tuple):

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -51,7 +50,7 @@ class Source:
 
     named: Path | None
     environment: Mapping[str, str]
-    overrides: Mapping[str, Any]
+    overrides: Mapping[str, object]
 
     @property
     def file(self) -> Path | None:
@@ -117,7 +116,7 @@ def files_of(path: Path) -> list[Path]:
     return [path, *found] if path.exists() else found
 
 
-def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
     """Read the file (where given) and its drop-ins, the environment, and `overrides` (dotted keys). Blocking.
 
     Raises:
@@ -136,7 +135,7 @@ def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[s
     return settings
 
 
-def _gather(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any]) -> _Gathered:
+def _gather(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]) -> _Gathered:
     gathered = _Gathered()
     for file in [] if path is None else files_of(path):
         gathered.join(_document(file), (), str(file))
@@ -152,10 +151,10 @@ def _gather(path: Path | None, environment: Mapping[str, str], overrides: Mappin
 class _Gathered:
     """What all places say together, and which of them says what."""
 
-    document: dict[str, Any] = field(default_factory=dict)
+    document: dict[str, object] = field(default_factory=dict)
     origins: dict[Key, str] = field(default_factory=dict)
 
-    def join(self, members: Mapping[str, Any], prefix: Key, origin: str) -> None:
+    def join(self, members: Mapping[str, object], prefix: Key, origin: str) -> None:
         """Take in a mapping, key by key."""
         for name, value in members.items():
             key = (*prefix, name)
@@ -164,14 +163,15 @@ class _Gathered:
             elif value != "" or key not in section_keys():
                 self.put(key, value, origin)
 
-    def put(self, key: Key, value: Any, origin: str) -> None:
+    def put(self, key: Key, value: object, origin: str) -> None:
         """Set one value, whatever stood there."""
         inner = self.document
         for depth, part in enumerate(key[:-1], 1):
-            inner = inner.setdefault(part, {})
-            if not isinstance(inner, dict):
+            section = inner.setdefault(part, {})
+            if not isinstance(section, dict):
                 where, name = self.origin_of(key[:depth]), ".".join(key[:depth])
                 raise ConfigError(f"{where}: {name}: holds no mapping of settings", field=name)
+            inner = section
         inner[key[-1]] = value
         for below in [known for known in self.origins if known[: len(key)] == key]:
             del self.origins[below]
@@ -207,7 +207,7 @@ class _Gathered:
         return next(same, key)
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as file:
             data = file.read(FILE_LIMIT + 1)
@@ -227,7 +227,7 @@ def _document(path: Path) -> dict[str, Any]:
     raise ConfigError(f"{path}: holds no mapping of settings")
 
 
-def _from_environment(text: str) -> Any:
+def _from_environment(text: str) -> object:
     """Read a variable: lists and mappings are JSON, and all else is the text that it is."""
     if not text.startswith(("[", "{")):
         return text

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import socket
 import struct
-from typing import Any
 
 from wavelet.host import tcp_table
 from wavelet.host.tcp_table import Endpoint, Owner
@@ -121,7 +120,7 @@ def _is_loopback(end: Endpoint) -> bool:
     return end.address == _LOOPBACK_6 or (len(end.address) == 4 and end.address[0] == 127)
 
 
-def _endpoint(name: Any) -> Endpoint | None:
+def _endpoint(name: object) -> Endpoint | None:
     """Read a socket's name; an IPv4 address in IPv6 form is IPv4. None: not an internet address."""
     if not isinstance(name, tuple) or len(name) < 2:
         return None

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -87,7 +86,7 @@ async def _sample() -> AsyncIterator[str]:
 
 async def _show(address: str, image: str) -> None:
     layer = pack({ADDED_FILE: (ADDED_TEXT, 0o644)})
-    body = {
+    body: dict[str, object] = {
         "containerImage": image,
         "containerPlatform": "linux/amd64",
         "containerConfig": {
@@ -105,7 +104,7 @@ async def _show(address: str, image: str) -> None:
     _say("")
     _say(f"1. Ask, as Nextflow does: POST /v1alpha2/container for {image} with a layer and a variable added")
     started = time.monotonic()
-    name = (await _post(f"http://{address}/v1alpha2/container", body))["targetImage"]
+    name = await _request_container(f"http://{address}/v1alpha2/container", body)
     _say(f"   the answer, after {_since(started)}: {name}")
     with tempfile.TemporaryDirectory(prefix="wavelet-demo-") as directory:
         _say("2. Pull that name with the built-in client, which verifies every digest and unpacks")
@@ -126,7 +125,7 @@ async def _pull_twice(name: str, directory: Path) -> None:
     _say(f"   {pulled.digest}, {pulled.bytes_read} bytes; cold {cold}, warm {_since(started)}")
     for path, size in await asyncio.to_thread(_files, directory):
         _say(f"   /{path}  {size} bytes{'   <- added' if path == ADDED_FILE else ''}")
-    _say(f"   environment: {', '.join(pulled.settings.get('Env', []))}")
+    _say(f"   environment: {', '.join(pulled.environment)}")
 
 
 def _files(directory: Path) -> list[tuple[str, int]]:
@@ -147,13 +146,13 @@ async def _with_engine(engine: Engine, name: str) -> None:
         _say(f"   {error.message}")
 
 
-async def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _request_container(url: str, body: dict[str, object]) -> str:
+    """Return the name of the container."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_LIMIT)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.post(url, json=body) as answer:
         if answer.status != 200:
             raise UpstreamBroken(f"the daemon answered {answer.status}: {await answer.text()}")
-        document: dict[str, Any] = await answer.json()
-        return document
+        return str((await answer.json())["targetImage"])
 
 
 def _since(started: float) -> str:

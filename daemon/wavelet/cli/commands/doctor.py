@@ -1,12 +1,13 @@
 """`wavelet doctor`: what is wrong on this machine, and the command that mends it.
 
-Facts are gathered by threads side by side, each bounded; judging them is pure (`doctor_checks`).
+Facts are gathered by threads side by side, each bounded; judging them is pure (`doctor/checks.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -14,18 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import yaml
 
 from wavelet.cli.argument_types import port
-from wavelet.cli.doctor import checks
-from wavelet.cli.doctor import engines as doctor_engines
-from wavelet.cli.doctor import facts as doctor_facts
+from wavelet.cli.doctor import checks, engines, facts
 from wavelet.cli.doctor.checks import Finding
 from wavelet.cli.user_daemon.daemon import DaemonLocation, location_of
 from wavelet.cli.user_daemon.start import STATE
 from wavelet.config import ConfigError, Settings, Source
+from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
 from wavelet.image.reference import Reference, normalise
 from wavelet.kinds.conda.channels import site as channel_site
@@ -35,6 +35,8 @@ from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, set
 
 GATHER_LIMIT = 15.0
 """Seconds after which what has not answered is reported as such: a name server may hang, or a file system."""
+
+T = TypeVar("T")
 
 _MARKS = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
 
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
     """Return what there is to say, a check after the other. Blocks, for some seconds at the most."""
-    daemon = doctor_facts.daemon(location, doctor_facts.node_address(settings), os.environ)
+    daemon = facts.daemon(location, facts.node_address(settings), os.environ)
     status = daemon.status
     authority = status["authority"] if status else settings.name_authority
     state = Path(status["state"]) if status else _state_directory(location, settings)
@@ -75,19 +77,19 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
     pid = int(status["pid"]) if status else None
     is_own = status is not None and status["address"] == location.address and SOCKET_VARIABLE not in environment
     path = location.socket if is_own else find_socket(environment)
-    questions: list[tuple[str, Callable[[], Any], Callable[[Any], Iterator[Finding]]]] = [
-        ("socket", lambda: doctor_facts.socket(path), checks.socket),
-        ("disk", lambda: doctor_facts.disk(state), checks.disk),
-        ("records", lambda: doctor_facts.records(_records(status, settings)), checks.records),
-        ("engines", lambda: doctor_engines.engines(environment, authority), checks.engines),
-        ("credentials", lambda: doctor_facts.credentials(environment), checks.credentials),
-        ("jobs", lambda: doctor_facts.jobs(pid, environment, location.uid), checks.jobs),
-        ("upstream", lambda: _servers(settings), checks.servers),
-    ]
-    gathered = _side_by_side([gather for _, gather, _ in questions], GATHER_LIMIT)
+    questions: dict[str, Callable[[], Iterator[Finding]]] = {
+        "socket": lambda: checks.socket(facts.socket(path)),
+        "disk": lambda: checks.disk(facts.disk(state)),
+        "records": lambda: checks.records(facts.records(_records(status, settings))),
+        "engines": lambda: checks.engines(engines.engines(environment, authority)),
+        "credentials": lambda: checks.credentials(facts.credentials(environment)),
+        "jobs": lambda: checks.jobs(facts.jobs(pid, environment, location.uid)),
+        "upstream": lambda: checks.servers(_servers(settings)),
+    }
+    answers = _side_by_side(list(questions.values()), GATHER_LIMIT)
     findings = list(checks.daemon(daemon))
-    for (name, _, judge), seen in zip(questions, gathered, strict=True):
-        findings += [Finding(name, "warning", str(seen))] if isinstance(seen, Exception) else judge(seen)
+    for name, found in zip(questions, answers, strict=True):
+        findings += [Finding(name, "warning", str(found))] if isinstance(found, Exception) else found
     return findings
 
 
@@ -95,18 +97,18 @@ def _state_directory(location: DaemonLocation, settings: Settings) -> Path:
     return settings.state_directory if settings.state or location.uid == 0 else Path(location.inside(STATE))
 
 
-def _records(status: Any, settings: Settings) -> str:
-    return str(status.get("records", "")) if status else settings.records.directory
+def _records(status: DaemonStatus | None, settings: Settings) -> str:
+    return status.get("records", "") if status else settings.records.directory
 
 
-def _servers(settings: Settings) -> list[doctor_facts.Server]:
+def _servers(settings: Settings) -> list[facts.Server]:
     targets = list(dict.fromkeys(_targets(settings)))
     asked = _side_by_side(
-        [lambda each=each: doctor_facts.server(each.name, each.url, each.ca_file) for each in targets],  # type: ignore[misc]
-        2 * doctor_facts.ANSWER_LIMIT,
+        [functools.partial(facts.server, each.name, each.url, each.ca_file) for each in targets],
+        2 * facts.ANSWER_LIMIT,
     )
     servers = [
-        doctor_facts.Server(each.name, each.url, error=str(seen)) if isinstance(seen, Exception) else seen
+        facts.Server(each.name, each.url, error=str(seen)) if isinstance(seen, Exception) else seen
         for each, seen in zip(targets, asked, strict=True)
     ]
     answering = {each.mirrors for each, server in zip(targets, servers, strict=True) if not server.error} - {""}
@@ -153,11 +155,11 @@ def _index_of(channel: str) -> str:
     return f"{channel}/noarch/repodata_shards.msgpack.zst"
 
 
-def _side_by_side(gather: Sequence[Callable[[], Any]], limit: float) -> list[Any]:
+def _side_by_side(gather: Sequence[Callable[[], T]], limit: float) -> list[T | Exception]:
     """Return the result of each function, or the error in its place; TimeoutError where it does not return in time."""
-    results: list[Any] = [TimeoutError(f"no answer within {limit:.0f} s")] * len(gather)
+    results: list[T | Exception] = [TimeoutError(f"no answer within {limit:.0f} s")] * len(gather)
 
-    def call(number: int, function: Callable[[], Any]) -> None:
+    def call(number: int, function: Callable[[], T]) -> None:
         try:
             results[number] = function()
         except (OSError, ValueError, WaveletError) as error:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 from wavelet.cli import daemon_call
 from wavelet.cli.argument_types import count, duration
@@ -38,6 +38,22 @@ _TARGETS = {
     "docker": pb.PREFETCH_TARGET_DOCKER,
     "podman": pb.PREFETCH_TARGET_PODMAN,
 }
+
+
+class Failure(TypedDict):
+    """Why an image could not be taken in, and whose fault that is."""
+
+    message: str
+    fault: str
+
+
+class Outcome(TypedDict):
+    """What became of an image; `size` in bytes, where it is known."""
+
+    image: str
+    digest: str
+    size: int | None
+    error: Failure | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _take(client: Client, images: list[str], options: argparse.Namespace) -> int:
-    taken: list[dict[str, Any]] = []
+    taken: list[Outcome] = []
     with progress() as shown:
         shown.update(_ALL, 0, len(images), in_bytes=False)
         for start in range(0, len(images), PART):
@@ -100,9 +116,9 @@ def _take(client: Client, images: list[str], options: argparse.Namespace) -> int
     return daemon_call.FAILED
 
 
-def _follow(events: Iterable[pb.PrefetchResponse], shown: Progress, before: int, total: int) -> list[dict[str, Any]]:
+def _follow(events: Iterable[pb.PrefetchResponse], shown: Progress, before: int, total: int) -> list[Outcome]:
     """Return what became of each image of a call, in the order of the call."""
-    ended: dict[int, dict[str, Any]] = {}
+    ended: dict[int, Outcome] = {}
     for event in events:
         if not (event.done or event.HasField("error")):
             shown.update(event.image, event.bytes.done, event.bytes.total, in_bytes=True)
@@ -114,9 +130,10 @@ def _follow(events: Iterable[pb.PrefetchResponse], shown: Progress, before: int,
     return [ended[index] for index in sorted(ended)]
 
 
-def _became(event: pb.PrefetchResponse) -> dict[str, Any]:
-    failed = event.HasField("error")
-    error = {"message": event.error.message, "fault": event.error.fault} if failed else None
+def _became(event: pb.PrefetchResponse) -> Outcome:
+    error: Failure | None = None
+    if event.HasField("error"):
+        error = {"message": event.error.message, "fault": event.error.fault}
     return {"image": event.image, "digest": event.digest, "size": event.bytes.total or None, "error": error}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
 
 from wavelet.cli import daemon_call
 from wavelet.cli.input_files import token_in
 from wavelet.cli.output import emit, lines, plain
 from wavelet.client import Client
+from wavelet.v1.containers_pb2 import DescribeResponse
 
 FLAGS = {"token": "ID"}
 
@@ -25,19 +25,19 @@ def run(options: argparse.Namespace) -> int:
     token = token_in(options.id)
 
     def act(client: Client) -> int:
-        told = plain(client.describe(token))
-        told["log"] = client.log(token).text
-        emit(told, options.output, _lines(told))
+        described, log = client.describe(token), client.log(token).text
+        emit(plain(described) | {"log": log}, options.output, _lines(described, log))
         return daemon_call.DONE
 
     return daemon_call.call(options, act, FLAGS)
 
 
-def _lines(told: dict[str, Any]) -> Iterator[str]:
-    container, asked = told["container"], told.get("request", {})
-    yield from lines(container | {"requested": told.get("creationTime", ""), "for": told["principal"]})
+def _lines(described: DescribeResponse, log: str) -> Iterator[str]:
+    container, asked = described.container, plain(described.request, whole=False)
+    when = described.creation_time.ToJsonString() if described.HasField("creation_time") else ""
+    yield from lines(plain(container, whole=False) | {"requested": when, "for": described.principal})
     yield from ("", "request", *(f"  {line}" for line in lines(asked)))
-    if told["log"]:
-        yield from ("", "log", *(f"  {line}" for line in told["log"].splitlines()))
+    if log:
+        yield from ("", "log", *(f"  {line}" for line in log.splitlines()))
     if "packages" in asked or "containerFile" in asked:
-        yield from ("", f"the exact packages: wavelet conda lock --token {container['token']}")
+        yield from ("", f"the exact packages: wavelet conda lock --token {container.token}")

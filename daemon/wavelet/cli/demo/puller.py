@@ -8,12 +8,12 @@ import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import msgspec
+from msgspec import Struct, field
 
 from wavelet.errors import UpstreamBroken
+from wavelet.foreign_json import decode
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import ACCEPTED_TYPES, Descriptor, Manifest, parse_document
 
@@ -23,11 +23,19 @@ PULL_LIMIT = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull brought: the digest, the configuration's `config` member, and the bytes over the wire."""
+    """What a pull brought: the digest, the variables of the image's environment, and the bytes over the wire."""
 
     digest: Digest
-    settings: dict[str, Any]
+    environment: list[str]
     bytes_read: int
+
+
+class _Settings(Struct):
+    environment: list[str] = field(name="Env", default_factory=list)
+
+
+class _Config(Struct):
+    config: _Settings | None = None
 
 
 async def pull(name: str, directory: Path) -> Pulled:
@@ -49,8 +57,8 @@ async def pull(name: str, directory: Path) -> Pulled:
         layers = [await _verified(session, base, layer) for layer in manifest.layers]
     for layer in layers:
         await asyncio.to_thread(_unpack, layer, directory)
-    settings = msgspec.json.decode(config).get("config") or {}
-    return Pulled(Digest.of(data), settings, sum(map(len, (data, config, *layers))))
+    settings = decode(config, _Config).config or _Settings()
+    return Pulled(Digest.of(data), settings.environment, sum(map(len, (data, config, *layers))))
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What `wavelet doctor` finds out about container engines, and about registries.conf, which three of them read."""
+"""The facts of container engines that `wavelet doctor` judges, and of registries.conf, which three of them read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from msgspec import Struct
 
 from wavelet.cli.doctor.facts import home_of
+from wavelet.foreign_json import each as each_of
 
 CALL_LIMIT = 4.0
 """Seconds for one program, or to connect to one mirror."""
@@ -62,7 +64,7 @@ def podman(environment: Mapping[str, str], authority: str) -> Podman | None:
         return None
     _, out, _ = _call("podman", "--version")
     entries, unreadable = _registries(environment)
-    insecure = any(entry.get("insecure") is True and _covers(entry, authority) for entry in entries)
+    insecure = any(entry.insecure and _covers(entry, authority) for entry in entries)
     folder = "/etc/containers/registries.conf.d" if os.geteuid() == 0 else f"{home_of(environment)}/{_USER_DROP_INS}"
     return Podman(_number(out), authority, insecure, f"{folder}/wavelet.conf", unreadable)
 
@@ -70,9 +72,22 @@ def podman(environment: Mapping[str, str], authority: str) -> Podman | None:
 _USER_DROP_INS = ".config/containers/registries.conf.d"
 
 
-def _registries(environment: Mapping[str, str]) -> tuple[list[dict[str, Any]], tuple[tuple[str, str], ...]]:
+class _Mirror(Struct):
+    location: str = ""
+
+
+class _Registry(Struct):
+    """An entry `[[registry]]`."""
+
+    prefix: str = ""
+    location: str = ""
+    insecure: bool = False
+    mirror: tuple[_Mirror, ...] = ()
+
+
+def _registries(environment: Mapping[str, str]) -> tuple[list[_Registry], tuple[tuple[str, str], ...]]:
     """Read registries.conf and its drop-ins (containers-registries.conf(5), containers-registries.conf.d(5))."""
-    entries: list[dict[str, Any]] = []
+    entries: list[_Registry] = []
     unreadable = []
     for path in _registry_files(environment):
         try:
@@ -81,7 +96,7 @@ def _registries(environment: Mapping[str, str]) -> tuple[list[dict[str, Any]], t
             unreadable.append((str(path), str(error)))
             continue
         listed = document.get("registry")
-        entries += [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        entries += each_of(listed if isinstance(listed, list) else None, _Registry)
     return entries, tuple(unreadable)
 
 
@@ -95,8 +110,8 @@ def _registry_files(environment: Mapping[str, str]) -> Iterable[Path]:
     return [each for each in (main, *drop_ins) if each.is_file()]
 
 
-def _covers(entry: Mapping[str, Any], authority: str) -> bool:
-    prefix = str(entry.get("prefix") or entry.get("location") or "")
+def _covers(entry: _Registry, authority: str) -> bool:
+    prefix = entry.prefix or entry.location
     return prefix == authority or authority.startswith(f"{prefix}/")
 
 
@@ -117,7 +132,7 @@ def sif(environment: Mapping[str, str], authority: str) -> list[Sif]:
     """Look at Apptainer and Singularity, where they are, and what registries.conf says of the daemon's address."""
     found = []
     entries, _ = _registries(environment)
-    insecure = any(entry.get("insecure") is True and _covers(entry, authority) for entry in entries)
+    insecure = any(entry.insecure and _covers(entry, authority) for entry in entries)
     for name in ("apptainer", "singularity"):
         if shutil.which(name) is None:
             continue
@@ -146,10 +161,7 @@ def engines(environment: Mapping[str, str], authority: str) -> Engines:
 def _dead_mirror(environment: Mapping[str, str]) -> str:
     """Return the first mirror in registries.conf that does not answer: Apptainer from 1.4.2 asks no other."""
     for entry in _registries(environment)[0]:
-        mirrors = entry.get("mirror")
-        first = mirrors[0] if isinstance(mirrors, list) and mirrors and isinstance(mirrors[0], dict) else {}
-        location = str(first.get("location") or "")
-        if location and not _answers(location):
+        if entry.mirror and (location := entry.mirror[0].location) and not _answers(location):
             return location
     return ""
 
