@@ -1,4 +1,4 @@
-"""Waiting for several things at once: a definite no of one of them stands, whatever the others still wait for."""
+"""A wait for several things at once: a definite no of one of them stands, whatever the others still wait for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How deep JSON of others may be nested: readers and writers recurse, and how far they get depends on their callers.
+"""The depth that JSON of others may have: readers and writers recurse, and how far they get depends on their callers.
 
 A document that can be read can so be written again, wherever that is done.
 """

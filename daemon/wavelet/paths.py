@@ -1,4 +1,4 @@
-"""Where a daemon and those who call it meet: sockets and ports. For the daemon, the command and the client.
+"""The paths and ports at which a daemon meets those who call it: for the daemon, the command and the client.
 
 The room imports the standard library only, and little of that: commands that have to be quick import it.
 """

@@ -1,4 +1,4 @@
-"""From the options of `wavelet resolve` to a request. They are named as those of wave-cli where it has them."""
+"""The options of `wavelet resolve`, and the request that they make; named as those of wave-cli where it has them."""
 
 from __future__ import annotations
 

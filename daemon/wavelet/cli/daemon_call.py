@@ -1,4 +1,4 @@
-"""Commands that call a daemon over gRPC: their common options, the call, and what an error becomes.
+"""The call of a daemon over gRPC: the options that commands have for it, the call, and what an error becomes.
 
 An error is one sentence on standard error that begins with who has to act, and an exit code.
 """

@@ -1,4 +1,4 @@
-"""Files that arguments name."""
+"""Files and tokens that arguments name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows how the work for a container goes, until it is ready."""
+"""The progress of a container, shown until it is ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PHASES = {
 }
 
 
-def follow(client: Client, token: str, shown: Progress) -> pb.ResolveResponse:
+def wait_until_ready(client: Client, token: str, shown: Progress) -> pb.ResolveResponse:
     """Return a container once it is ready.
 
     Raises:

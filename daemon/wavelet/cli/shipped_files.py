@@ -12,7 +12,7 @@ import wavelet
 PACKAGE = Path(wavelet.__file__).parent
 
 
-def shipped(name: str) -> Path:
+def shipped_directory(name: str) -> Path:
     """Return a directory of such files: `systemd`, `nextflow-config`, `docs` or `protos`."""
     packed = PACKAGE / "share" / name
     return packed if packed.is_dir() else PACKAGE.parents[1] / name

@@ -13,7 +13,7 @@ from wavelet.upstream.helpers import HelperError
 from wavelet.upstream.user_auth_files import paths_of
 
 
-def own_login(registry: str) -> tuple[Login, str]:
+def user_login(registry: str) -> tuple[Login, str]:
     """Return the first login there is for a registry (its host, or host and path), and the file that led to it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How long a call may take, and whether it is made again."""
+"""The time that a call may take, and whether it is made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call can end with instead of an answer, and how it is read from the status of the call."""
+"""The errors that a call can end with, and how they are read from its status."""
 
 from __future__ import annotations
 

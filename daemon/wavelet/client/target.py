@@ -1,4 +1,4 @@
-"""Where a daemon is called: its unix socket, or an address with mutual TLS; and why nothing answers there."""
+"""The target of calls: a daemon's unix socket, or an address with mutual TLS; and why nothing answers there."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the kernel and the service manager say: uids of callers, descriptors, sockets handed over, readiness."""
+"""The word of the kernel and of the service manager: uids of callers, descriptors, sockets handed over, readiness."""

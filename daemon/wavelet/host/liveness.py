@@ -1,4 +1,4 @@
-"""Whether the daemon does its work, looked at from inside as often as the service manager wants to hear of it.
+"""The watchdog: whether the daemon does its work, looked at as often as the service manager wants to hear of it.
 
 That the loop turns is shown by this being run at all. A daemon that fails here is not told alive, and the manager ends
 and starts it.

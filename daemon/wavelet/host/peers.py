@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection from this machine: the uid that owns the client's socket.
+"""The owner of a connection from this machine: the uid whose socket is at its other end.
 
 Asked of the kernel when a connection is accepted (sock_diag(7); include/uapi/linux/inet_diag.h), for the exact pair
 of addresses as the client sees it. Nothing that the client sends takes part.

@@ -1,4 +1,4 @@
-"""Whose a busy port is, in words, as far as this user may see it."""
+"""The owner of a busy port, in words, as far as this user may see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel's number for a user means: the one rule of identity, for all doors.
+"""The one rule of identity, for all doors: what the kernel's number for a user means.
 
 Both doors ask the kernel whose a connection is (sock_diag(7), SO_PEERCRED of unix(7)). It answers with a `uid_t`, which
 is unsigned and has 32 bits (credentials(7)).

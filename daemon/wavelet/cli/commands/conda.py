@@ -8,7 +8,7 @@ import sys
 from wavelet.cli import daemon_call, package_options
 from wavelet.cli.output import emit, plain, table
 from wavelet.cli.progress import progress
-from wavelet.cli.request_progress import follow
+from wavelet.cli.request_progress import wait_until_ready
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.sizes import size
@@ -90,6 +90,6 @@ def _image(client: Client, wanted: Packages, options: argparse.Namespace) -> int
     platforms = [options.platform] if options.platform else []
     with progress() as shown:
         made = client.resolve(packages=wanted, platforms=platforms, refresh=options.refresh, wait=0.0)
-        made = follow(client, made.token, shown)
+        made = wait_until_ready(client, made.token, shown)
     emit(plain(made), options.output, [made.target_image])
     return daemon_call.DONE

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wavelet.cli.output import table
-from wavelet.cli.shipped_files import shipped
+from wavelet.cli.shipped_files import shipped_directory
 from wavelet.errors import InvalidRequest
 
 DIRECTORY = "nextflow-config"
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InvalidRequest: there is no such site.
     """
-    files = {path.stem: path for path in sorted(shipped(DIRECTORY).iterdir())}
+    files = {path.stem: path for path in sorted(shipped_directory(DIRECTORY).iterdir())}
     if options.site is None:
         sys.stdout.writelines(f"{line}\n" for line in table(("site", "for"), _listed(files)))
         return 0

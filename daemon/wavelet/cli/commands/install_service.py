@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from wavelet.cli.shipped_files import shipped
+from wavelet.cli.shipped_files import shipped_directory
 from wavelet.config import Settings, Source
 from wavelet.errors import EngineFailed, InvalidRequest, NotStarted
 
@@ -94,7 +94,7 @@ def files_for(settings: Settings, command: str, config: Path | None) -> dict[str
         config: its file of settings, where it is not the usual one.
     """
     serve = _serve(command, config)
-    source = shipped("systemd")
+    source = shipped_directory("systemd")
     files = {place: (source / name).read_text() for name, place in _PLACES.items()}
     unit = f"{SYSTEM_UNITS}/wavelet.service"
     files[unit] = _COMMAND.sub(lambda _: serve, files[unit], count=1)
@@ -122,7 +122,7 @@ def user_files(command: str, config: Path | None) -> dict[str, str]:
     """
     if config is not None and not re.fullmatch(r"[\w./+-]+", str(config.resolve())):
         raise InvalidRequest(f"--config: {config.resolve()} has more than letters, digits and ._+-/ in it; rename it")
-    text = (shipped("systemd") / "user" / "wavelet.service").read_text()
+    text = (shipped_directory("systemd") / "user" / "wavelet.service").read_text()
     return {"wavelet.service": _COMMAND.sub(lambda _: _serve(command, config), text, count=1)}
 
 

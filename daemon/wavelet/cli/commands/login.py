@@ -13,7 +13,7 @@ import sys
 from wavelet.cli import daemon_call
 from wavelet.cli.argument_types import duration
 from wavelet.cli.output import emit, plain, table
-from wavelet.cli.user_login import own_login
+from wavelet.cli.user_login import user_login
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.plan.identity import Login
@@ -65,7 +65,7 @@ def _login(options: argparse.Namespace) -> tuple[Login, str]:
     if options.username is None:
         if options.password_stdin:
             raise InvalidRequest("--password-stdin needs --username, the user whose password it is")
-        login, file = own_login(options.registry)
+        login, file = user_login(options.registry)
         return login, f" of {file}"
     if options.password_stdin:
         secret = sys.stdin.readline().rstrip("\r\n")

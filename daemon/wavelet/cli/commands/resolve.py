@@ -9,7 +9,7 @@ from wavelet.cli import container_options, daemon_call
 from wavelet.cli.argument_types import duration
 from wavelet.cli.output import emit, plain, visible
 from wavelet.cli.progress import progress
-from wavelet.cli.request_progress import follow
+from wavelet.cli.request_progress import wait_until_ready
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.v1.containers_pb2 import CONTAINER_STATE_FAILED, CONTAINER_STATE_PENDING, ResolveRequest, ResolveResponse
@@ -55,4 +55,4 @@ def run(options: argparse.Namespace) -> int:
 def _awaited(client: Client, request: ResolveRequest, options: argparse.Namespace) -> ResolveResponse:
     with progress() as shown:
         token = client.resolve(request, wait=0.0).token
-        return follow(client.within(options.timeout or options.limit), token, shown)
+        return wait_until_ready(client.within(options.timeout or options.limit), token, shown)

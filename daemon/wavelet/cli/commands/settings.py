@@ -1,4 +1,4 @@
-"""`wavelet settings`: the reference of all settings, as Markdown, from their own types: as the code is, so it is."""
+"""`wavelet settings`: the reference of all settings, as Markdown, from their own types: it is as the code is."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `wavelet demo` brings along: an image, a registry that has it, a puller."""
+"""The parts of `wavelet demo`: an image, a registry that has it, a puller."""

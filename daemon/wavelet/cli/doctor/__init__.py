@@ -1,1 +1,1 @@
-"""What `wavelet doctor` looks at: facts of the machine, and what they mean."""
+"""The parts of `wavelet doctor`: facts of the machine, and checks, which say what they mean."""

@@ -1,4 +1,4 @@
-"""What the facts of a machine mean: fine, worth knowing, or in the way, and the command that mends it. Pure."""
+"""The checks of `wavelet doctor`: a fact is fine, worth knowing, or in the way; and the command that mends it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon at a named socket says of itself, in the form of `GET /statusz`."""
+"""The status of the daemon at a named socket, in the form of `GET /statusz`."""
 
 from __future__ import annotations
 
