@@ -15,6 +15,7 @@ from lab.node import Node, open_node
 from wavelet.errors import DamagedBinding
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.pinning import Pin
+from wavelet.requests.request_cache import cost
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
@@ -120,4 +121,4 @@ async def test_who_looks_a_name_up_at_the_same_moment_knows_the_same_of_it(regis
         ]
         await asyncio.gather(*asked)
         assert len({id(await two.cache.look_up(token)) for _ in range(2)}) == 1
-        assert two.cache._bytes == (await two.cache.look_up(token)).size
+        assert two.cache._known.currsize == cost(await two.cache.look_up(token))

@@ -14,7 +14,6 @@ import queue
 import re
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import structlog
+from cachetools import TTLCache
 from prometheus_client import Counter
 
 from wavelet.config import ConfigError, Settings
@@ -103,7 +103,7 @@ class Audit:
         Raises:
             ConfigError: the file cannot be opened.
         """
-        self._noted: dict[tuple[object, ...], float] = {}
+        self._noted: TTLCache[tuple[object, ...], None] = TTLCache(_REMEMBERED, REPEATED)
         self._file = None if path is None else _File(path)
 
     @classmethod
@@ -156,12 +156,9 @@ class Audit:
         )
 
     def _is_repeated(self, key: tuple[object, ...]) -> bool:
-        now = time.monotonic()
-        if self._noted.get(key, 0.0) > now:
+        if key in self._noted:
             return True
-        if len(self._noted) >= _REMEMBERED:
-            self._noted.clear()
-        self._noted[key] = now + REPEATED
+        self._noted[key] = None
         return False
 
     @contextlib.contextmanager

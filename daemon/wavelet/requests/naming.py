@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import structlog
+from cachetools import LRUCache
 
 from wavelet.cluster.records import Record, Records, Stored
 from wavelet.errors import InvalidRequest, WaveletError
@@ -62,7 +62,7 @@ class Naming:
         self._logins = logins
         self._layers = named
         self._key = key
-        self._undecided: OrderedDict[tuple[bytes, Principal], _Undecided] = OrderedDict()
+        self._undecided: LRUCache[tuple[bytes, Principal], _Undecided] = LRUCache(UNDECIDED_HELD)
 
     async def record(self, plan: Node, identity: Identity, pinned: Pinned | None, *, anew: bool = False) -> Record:
         """Return the record under which the request of `identity` is kept; `pinned` is None while that is undecided.
@@ -135,11 +135,7 @@ class Naming:
         if (earlier := await self._undecided_of(plan, principal)) is not None:
             return earlier
         nonce = secrets.token_hex(NONCE_BYTES)
-        asked = _asked(plan, principal)
-        self._undecided[asked] = _Undecided(nonce, plan, anew)
-        self._undecided.move_to_end(asked)
-        if len(self._undecided) > UNDECIDED_HELD:
-            self._undecided.popitem(last=False)
+        self._undecided[_asked(plan, principal)] = _Undecided(nonce, plan, anew)
         return Record(plan, principal, nonce=nonce), None
 
     async def _undecided_of(

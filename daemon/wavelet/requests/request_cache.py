@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 import msgspec
+from cachetools import LRUCache
 
 from wavelet.cluster.records import Records, Stored
 from wavelet.errors import TokenNotFound
@@ -38,6 +38,11 @@ class CachedRequest:
     progress: Progress
 
 
+def cost(known: CachedRequest) -> int:
+    """Return the bytes that a request counts for: at least what leaves room for no more than `IN_MEMORY` of them."""
+    return min(max(known.size, BYTES // IN_MEMORY), BYTES)
+
+
 class RequestCache:
     """The requests of one node.
 
@@ -54,8 +59,7 @@ class RequestCache:
         self._records = records
         self._history = history
         self._database = database
-        self._known: OrderedDict[str, CachedRequest] = OrderedDict()
-        self._bytes = 0
+        self._known: LRUCache[str, CachedRequest] = LRUCache(BYTES, getsizeof=cost)
 
     async def look_up(self, token: str) -> CachedRequest:
         """Return a request.
@@ -65,7 +69,6 @@ class RequestCache:
         """
         known = self._known.get(token)
         if known is not None and known.until > time.monotonic():
-            self._known.move_to_end(token)
             return known
         stored = await self._records.get(token) if well_formed(token) else None
         if stored is None:
@@ -79,9 +82,6 @@ class RequestCache:
             progress = self._restored(token, self._history.outcome(token))
             known = CachedRequest(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known
-            self._bytes += known.size
-            while len(self._known) > IN_MEMORY or self._bytes > BYTES:
-                self._bytes -= self._known.popitem(last=False)[1].size
         else:
             pin, expires_at = known.request.pin or stored.pin, stored.used_at + self.lifetime
             known.request = replace(known.request, pin=pin, expires_at=expires_at)
@@ -107,8 +107,7 @@ class RequestCache:
 
     def forget(self, token: str) -> None:
         """Take a request out of memory."""
-        known = self._known.pop(token, None)
-        self._bytes -= 0 if known is None else known.size
+        self._known.pop(token, None)
 
     def _from_record(self, token: str, stored: Stored) -> ContainerRequest:
         record = stored.record

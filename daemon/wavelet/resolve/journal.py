@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from cachetools import LRUCache
 
 from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.plan.canonical import key as key_of
@@ -55,14 +56,11 @@ class Journals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: OrderedDict[str, _Journal] = OrderedDict()
+        self._held: LRUCache[str, _Journal] = LRUCache(HELD)
 
     def begin(self, key: str) -> Callable[[str], None]:
         """Begin a journal anew and return what adds lines to it."""
         journal = self._held[key] = _Journal()
-        self._held.move_to_end(key)
-        if len(self._held) > HELD:
-            self._held.popitem(last=False)
         return journal.add
 
     def lines(self, key: str) -> Sequence[str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
 from typing import Any
 
 import msgspec
 import structlog
+from cachetools import LRUCache
 
 from wavelet.ages import is_within
 from wavelet.errors import InvalidRequest, NewerForm
@@ -43,17 +43,16 @@ class Memo:
     def __init__(self, database: Database, forms: Forms) -> None:
         self._database = database
         self._forms = forms
-        self._hot: OrderedDict[str, Image] = OrderedDict()
+        self._hot: LRUCache[str, Image] = LRUCache(IMAGES_IN_MEMORY)
 
     def get(self, key: str) -> Image | None:
         """Return the image that the plan with `key` is worth, if it was made before."""
         image = self._hot.get(key)
         if image is not None:
-            self._hot.move_to_end(key)
             return image
         image, used = self._read(key)
         if image is not None:
-            self._keep_hot(key, image)
+            self._hot[key] = image
             if not is_within(used, time.time(), USE_GRAIN):
                 self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)
         return image
@@ -81,7 +80,7 @@ class Memo:
 
     async def put(self, key: str, plan: Node, image: Image) -> None:
         """Remember an image."""
-        self._keep_hot(key, image)
+        self._hot[key] = image
         row = (key, encode(plan), encode_image(image), time.time())
         await self._database.write([("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", row)])
 
@@ -90,11 +89,6 @@ class Memo:
         now = time.time()
         self._database.write_later("DELETE FROM images WHERE used < ?", now - UNUSED_LIFETIME)
         self._database.write_later("UPDATE images SET used = ? WHERE used > ?", now, now)
-
-    def _keep_hot(self, key: str, image: Image) -> None:
-        self._hot[key] = image
-        if len(self._hot) > IMAGES_IN_MEMORY:
-            self._hot.popitem(last=False)
 
 
 def encode_image(image: Image) -> bytes:

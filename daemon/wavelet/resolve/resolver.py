@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 import structlog
+from cachetools import TTLCache
 
 from wavelet.errors import (
     BlobNotFound,
@@ -89,7 +89,7 @@ class Resolver:
         self._tools = tools
         self.makers = makers
         self._jobs = Jobs()
-        self._in_vain: dict[str, float] = {}
+        self._in_vain: TTLCache[str, None] = TTLCache(IN_VAIN_HELD, IN_VAIN)
         self._pins = Pins(self, pinner, conda, journals, self._jobs)
 
     @property
@@ -234,11 +234,9 @@ class Resolver:
         try:
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
         except UpstreamBroken as error:
-            if await self._pins.is_proved(pinned) or self._in_vain.get(key, 0.0) > time.monotonic():
+            if await self._pins.is_proved(pinned) or key in self._in_vain:
                 raise error.with_message(f"{error.message}; {_ADVICE}") from None
-            if len(self._in_vain) >= IN_VAIN_HELD:
-                self._in_vain.clear()
-            self._in_vain[key] = time.monotonic() + IN_VAIN
+            self._in_vain[key] = None
             log.warning("solving anew, as a package is not what was said of it", because=error.message)
             anew = await (await self.pin(plan, identity, refresh=True)).result(wait)
             if key_of(anew.plan) == key:
