@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import weakref
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -24,6 +23,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.single_flight import SingleFlight
 from wavelet.store.database import Database
 from wavelet.upstream.client import Found
 from wavelet.upstream.credential_source import Granted
@@ -74,9 +74,7 @@ class Grants:
         self._known: dict[tuple[Repository, Principal], _Grant] = {}
         self._resting: dict[Repository, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._asking: weakref.WeakValueDictionary[tuple[Repository, Principal], asyncio.Lock] = (
-            weakref.WeakValueDictionary()
-        )
+        self._asking: SingleFlight[tuple[Repository, Principal], None] = SingleFlight("ask for access")
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
             host, _, path = text.partition("/")
             with contextlib.suppress(ValueError):  # a row that cannot be read is as good as none
@@ -189,13 +187,7 @@ class Grants:
         """
         if self.standing(repository, identity):
             return
-        key = repository, identity.principal
-        lock = self._asking.get(key)
-        if lock is None:
-            lock = self._asking[key] = asyncio.Lock()
-        async with lock:
-            if not self.standing(repository, identity):
-                await self._require(repository, identity)
+        await self._asking.run((repository, identity.principal), lambda: self._require(repository, identity))
 
     async def _require(self, repository: Repository, identity: Identity) -> None:
         probe = Reference(repository).at(self._probe(repository, identity))

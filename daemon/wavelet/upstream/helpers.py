@@ -17,10 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import msgspec
+from cachetools import TLRUCache
 
 from wavelet import foreign_json
 from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.identity import Login
+from wavelet.single_flight import SingleFlight
 
 HELPER_TIMEOUT = 15.0
 """Seconds that a helper may take; those of clouds ask a server."""
@@ -41,6 +43,8 @@ THREADS = 16
 """Helpers that run at one time; each waits for another program."""
 
 _HELD = 1000
+"""Answers and failures that are remembered at one time."""
+
 _ANY = ""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
@@ -72,8 +76,10 @@ class Helpers:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "helpers")
-        self._remembered: dict[tuple[str, str], _Remembered] = {}
-        self._running: dict[tuple[str, str], asyncio.Task[_Remembered]] = {}
+        self._remembered: TLRUCache[tuple[str, str], _Remembered] = TLRUCache(
+            _HELD, ttu=lambda _question, remembered, _now: remembered.until, timer=time.monotonic
+        )
+        self._runs: SingleFlight[tuple[str, str], _Remembered] = SingleFlight("credential helper", keep=True)
 
     async def ask(self, name: str, server: str) -> Login | None:
         """Return the login that the helper has for `server`, None if it has none.
@@ -81,20 +87,12 @@ class Helpers:
         Raises:
             HelperError: see there; also for a while after it failed.
         """
-        key = name, server
-        known = self._known(name, _ANY) or self._known(name, server)
+        known = self._remembered.get((name, _ANY)) or self._remembered.get((name, server))
         if known is None:
-            if key not in self._running:
-                self._running[key] = task = asyncio.create_task(self._run(name, server))
-                task.add_done_callback(lambda _: self._running.pop(key, None))
-            known = await asyncio.shield(self._running[key])
+            known = await self._runs.run((name, server), lambda: self._run(name, server))
         if known.failure:
             raise HelperError(known.failure)
         return known.login
-
-    def _known(self, name: str, server: str) -> _Remembered | None:
-        known = self._remembered.get((name, server))
-        return known if known is not None and known.until > time.monotonic() else None
 
     async def _run(self, name: str, server: str) -> _Remembered:
         loop = asyncio.get_running_loop()
@@ -105,9 +103,6 @@ class Helpers:
         except HelperError as error:
             about = _ANY if isinstance(error, HelperAway) else server
             found = _Remembered(None, str(error), time.monotonic() + FAILURE_LIFETIME)
-        while len(self._remembered) >= _HELD:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered.pop((name, about), None)
         self._remembered[name, about] = found
         return found
 

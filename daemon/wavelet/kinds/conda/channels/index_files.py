@@ -31,6 +31,7 @@ from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import shard_index
 from wavelet.kinds.conda.channels.channels import Channels, Fetched, Version
 from wavelet.kinds.conda.channels.shards import ORIGIN, InMemory, Shards
+from wavelet.single_flight import SingleFlight
 from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
@@ -95,7 +96,7 @@ class IndexFiles:
         self.ttl = ttl
         self._asked_since = 0.0
         self._resting: dict[str, float] = {}
-        self._running: dict[str, asyncio.Task[IndexFile]] = {}
+        self._renewals: SingleFlight[str, IndexFile] = SingleFlight("index", keep=True)
         self._rows: dict[str, _Row] = {}
         columns = "url, digest, address, etag, modified, encoding, checked"
         for url, digest, address, etag, modified, encoding, checked in database.read(
@@ -106,10 +107,7 @@ class IndexFiles:
 
     async def close(self) -> None:
         """End what is being fetched."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._renewals.close()
         await self._shards.close()
 
     def refresh(self) -> None:
@@ -151,15 +149,11 @@ class IndexFiles:
         known = self._fresh(url)
         if known is not None:
             return known
-        task = self._running.get(url)
-        if task is None:
-            task = self._running[url] = asyncio.create_task(self._renew(url), name=f"index {url}")
-            task.add_done_callback(lambda _: self._running.pop(url, None))
         row = self._rows.get(url)
         held = None if row is None else self._held(row)
         try:
             async with asyncio.timeout(None if held is None else RENEWAL_LIMIT):
-                return await asyncio.shield(task)
+                return await self._renewals.run(url, lambda: self._renew(url))
         except TimeoutError:
             assert held is not None
             _log.warning("an earlier index stands in", url=url, because="the new one is slow to come")

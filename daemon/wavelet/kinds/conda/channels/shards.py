@@ -18,6 +18,7 @@ from wavelet.errors import NoSpace, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import shard_index
 from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.single_flight import SingleFlight
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.ingest import Incoming
 from wavelet.store.integrity import SMALL
@@ -54,17 +55,14 @@ class Shards:
     def __init__(self, channels: Channels, store: ContentStore) -> None:
         self._channels = channels
         self._store = store
-        self._running: dict[Digest, asyncio.Task[InMemory | Committed]] = {}
+        self._fetches: SingleFlight[Digest, InMemory | Committed] = SingleFlight("shard", keep=True)
         self._unwritten: dict[Digest, InMemory] = {}
         self._held = 0
         self._writing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """End what is being fetched, and write what has come."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._fetches.close()
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
@@ -81,11 +79,7 @@ class Shards:
         known = self._unwritten.get(digest) or await self._store.open(digest, ORIGIN, thorough=True)
         if isinstance(known, InMemory | Committed):
             return known
-        task = self._running.get(digest)
-        if task is None:
-            task = self._running[digest] = asyncio.create_task(self._fetch(url, digest), name=f"shard {url}")
-            task.add_done_callback(lambda _: self._running.pop(digest, None))
-        return await asyncio.shield(task)
+        return await self._fetches.run(digest, lambda: self._fetch(url, digest))
 
     # -- fetching -----------------------------------------------------------------------------------------------------
 
