@@ -28,9 +28,9 @@ from report import Row, against
 from lab import images, nextflow
 from lab.daemon import Daemon
 from lab.processes import Background, LabError
-from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.key import KEY_NAME, load_key
 from wavelet.cluster.records import Record
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage

@@ -8,20 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 from aiohttp import web
 
 from wavelet import __version__
-from wavelet.cluster import claims as cluster_claims
-from wavelet.cluster.claims import Claims, DirectoryClaims, SqliteClaims
-from wavelet.cluster.directory import DirectoryRecords
-from wavelet.cluster.key import key_path, load_key
-from wavelet.cluster.records import Records
-from wavelet.cluster.sealed import SealedLogins
-from wavelet.cluster.sqlite import KEPT, SqliteRecords
+from wavelet.cluster.backend import ClusterBackend, open_backend
 from wavelet.config import Settings, parse_size
 from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
@@ -78,7 +71,7 @@ from wavelet.store import content, scrub
 from wavelet.store.content import ContentStore, bytes_held
 from wavelet.store.database import Database
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
-from wavelet.store.opening import open_cache, open_kept
+from wavelet.store.opening import open_cache
 from wavelet.store.scrub import Scrub
 from wavelet.upstream import grants as granted
 from wavelet.upstream.client import Upstream
@@ -119,13 +112,11 @@ class Expires(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What all rooms stand on: the settings, what is kept, and the way to other servers. `key` is the cluster's."""
+    """What all rooms stand on: the settings, what is kept, and the way to other servers."""
 
     settings: Settings
-    key: bytes
     database: Database
-    records: Records
-    claims: Claims
+    cluster: ClusterBackend
     store: ContentStore
     logins: Logins
     upstream: Upstream
@@ -143,25 +134,22 @@ async def lay_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
     stack.callback(audit.close)
     database = await asyncio.to_thread(open_cache, state / "node.db", SCHEMA)
     stack.callback(database.close)
-    key = await asyncio.to_thread(load_key, key_path(settings))
-    records = _records(settings, state, key)
-    stack.push_async_callback(records.close)
+    cluster = await asyncio.to_thread(open_backend, settings, FORMS)
+    stack.push_async_callback(cluster.close)
     in_memory = filesystem_type(state) in MEMORY_FILESYSTEMS
     limit = settings.store_limit(bytes_held(database), in_memory=in_memory)
-    claims = _claims(settings, state, key, stack)
-    stack.push_async_callback(claims.close)
     store = ContentStore(state, database, limit)
     stack.push_async_callback(store.close)
-    logins = _logins(settings, key, audit)
-    stack.push_async_callback(logins.close)
+    logins = _logins(settings, cluster, audit)
+    stack.callback(logins.close)
     upstream = await stack.enter_async_context(Upstream(settings, logins))
-    return Ground(settings, key, database, records, claims, store, logins, upstream, audit)
+    return Ground(settings, database, cluster, store, logins, upstream, audit)
 
 
 async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stack: AsyncExitStack) -> Services:
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     settings, database, store, upstream = ground.settings, ground.database, ground.store, ground.upstream
-    records, claims, logins, audit = ground.records, ground.claims, ground.logins, ground.audit
+    cluster, records, logins, audit = ground.cluster, ground.cluster.records, ground.logins, ground.audit
     asking = settings.upstream
     grants = Grants(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
     stack.push_async_callback(grants.close)
@@ -174,7 +162,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     workers = Workers(settings.conda.workers)
     stack.push_async_callback(workers.close)
     journals = Journals(database)
-    tools = Tools(store, contents, upstream, named, archives, claims, workers, records, settings.name_authority)
+    tools = Tools(store, contents, upstream, named, archives, cluster.claims, workers, records, settings.name_authority)
     made_by = makers(settings)
     resolver = Resolver(logins, pinner, grants, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
@@ -183,7 +171,7 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     past = History(database)
     patience = Patience(settings.upstream.patience)
     looked_up = RequestCache(records, past, database, patience, lifetime=settings.records.lifetime)
-    naming, bindings = Naming(records, logins, named, ground.key), Bindings(resolver, records, images, served_images)
+    naming, bindings = Naming(records, logins, named, cluster.key), Bindings(resolver, records, images, served_images)
     stack.push_async_callback(bindings.close)
     container_requests = ContainerRequests.build(
         resolver,
@@ -208,19 +196,19 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     own_hosts = frozenset({settings.name_authority, settings.listen})
     scrubbing = Scrub(store.integrity, database, settings.store.scrub)
     stack.callback(scrubbing.stopped)
-    expiry = _expire((records, claims, logins), (grants, pinner, images, served_images, conda, journals, past))
+    expiry = _expire(cluster, (logins, grants, pinner, images, served_images, conda, journals, past))
     for upkeep in (expiry, scrubbing.run()):
         stack.callback(asyncio.create_task(upkeep).cancel)
     activity = Activity(lambda: store.fetching or resolver.running > 0)
     app[operations.READY] = {}
-    app[operations.CHECKS] = (records.check, store.check)
+    app[operations.CHECKS] = (cluster.check, store.check)
     guard = Guard(settings)
     reloader.add(Upstreams(upstream, logins, grants, pinner, fetcher, named).prepare)
-    reloader.add(House(store, scrubbing, records, resolver, served_images, looked_up, scopes, rules, guard).prepare)
+    reloader.add(House(store, scrubbing, cluster, resolver, served_images, looked_up, scopes, rules, guard).prepare)
     reloader.add(prepare_log)
     reloader.on_event = lambda decision, reason: audit.note(decision, reason=reason)
     app.middlewares.extend(
-        [error_middleware, guard.refuse_foreign, caller_middleware(rules, ground.key), counting(activity)]
+        [error_middleware, guard.refuse_foreign, caller_middleware(rules, cluster.key), counting(activity)]
     )
     operations.add_routes(app)
     state = _state_teller(settings, resolver, store)
@@ -248,7 +236,7 @@ def _contents(ground: Ground, pinner: Pinner) -> tuple[BlobFetcher, ContentSourc
     store, asking = ground.store, ground.settings.upstream
     layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
     inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
-    fetcher = BlobFetcher(store, ground.upstream, ground.records, layer_limit=layer_limit, gone=pinner.doubt)
+    fetcher = BlobFetcher(store, ground.upstream, ground.cluster.records, layer_limit=layer_limit, gone=pinner.doubt)
     contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
     return fetcher, contents, RequestLayerVerifier(store, fetcher, ground.database, inflated_limit=inflated_limit)
 
@@ -286,7 +274,7 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
     limit, generations = settings.conda.solve_limit, relay.generations.of
     solver = Solver(state / "solver", limit=limit, mirror=relay.url_for, generations=generations, failure=relay.failure)
     archives = Archives(store, channels, database)
-    locks = Locks(database, ground.claims, FORMS, settings.conda.renew_names)
+    locks = Locks(database, ground.cluster.claims, FORMS, settings.conda.renew_names)
     conda = CondaPinner(
         settings.conda,
         locks,
@@ -304,39 +292,22 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
     return conda, archives
 
 
-def _logins(settings: Settings, key: bytes, audit: Audit) -> Logins:
-    shared = settings.records.directory if settings.records.share_logins else ""
-    logins = Logins(settings, SealedLogins(Path(shared), key) if shared else None)
+def _logins(settings: Settings, cluster: ClusterBackend, audit: Audit) -> Logins:
+    logins = Logins(settings, cluster.secrets)
     logins.on_event = lambda decision, uid, registry: audit.note(
         decision, door="grpc", uid=uid, upstreams=(registry,) if registry else ()
     )
     return logins
 
 
-def _claims(settings: Settings, state: Path, key: bytes, stack: AsyncExitStack) -> Claims:
-    if settings.records.directory:
-        return DirectoryClaims(Path(settings.records.directory), key)
-    database = open_kept(state / "records.db", cluster_claims.SCHEMA, KEPT)
-    stack.callback(database.close)
-    return SqliteClaims(database, key)
-
-
-def _records(settings: Settings, state: Path, key: bytes) -> Records:
-    lifetime = settings.records.lifetime
-    if settings.records.directory:
-        return DirectoryRecords(Path(settings.records.directory), key, FORMS, lifetime)
-    return SqliteRecords(state / "records.db", key, FORMS, lifetime)
-
-
-async def _expire(shared: tuple[Records | Claims | Logins, ...], others: tuple[Expires, ...]) -> None:
+async def _expire(cluster: ClusterBackend, others: tuple[Expires, ...]) -> None:
     while True:
         for room in others:
             room.expire()
-        for keeper in shared:
-            try:
-                count = await keeper.expire()
-                if count:
-                    log.info("expired", records=count)
-            except WaveletError as error:
-                log.warning("what has expired could not be removed", because=error.message)
+        try:
+            count = await cluster.expire()
+            if count:
+                log.info("expired", records=count)
+        except WaveletError as error:
+            log.warning("what has expired could not be removed", because=error.message)
         await asyncio.sleep(EXPIRY_INTERVAL)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.keepers import Keeper
 from cluster.suite import (
     KEY,
     LIFETIME,
@@ -23,7 +24,7 @@ from cluster.suite import (
     pin_of,
     undecided_record,
 )
-from wavelet.cluster.records import Record, Records, Stored, seal_binding
+from wavelet.cluster.records import Record, Stored, seal_binding
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
@@ -55,7 +56,7 @@ class BindingsSuite(KeeperSuite):
         """Write a binding as somebody else would."""
         raise NotImplementedError
 
-    async def test_the_first_pin_stays(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+    async def test_the_first_pin_stays(self, records: Keeper, tmp_path: Path, clock: Clock) -> None:
         record = undecided_record()
         token = await records.put(record, {})
         stored = await records.get(token)
@@ -68,7 +69,7 @@ class BindingsSuite(KeeperSuite):
         assert await again.bind(token, TOMORROW) == TODAY
         await again.close()
 
-    async def test_a_name_that_has_its_pin_is_bound_to_nothing(self, records: Records, tmp_path: Path) -> None:
+    async def test_a_name_that_has_its_pin_is_bound_to_nothing(self, records: Keeper, tmp_path: Path) -> None:
         record = decided_record()
         token = await records.put(record, {})
         for _ in range(2):
@@ -78,14 +79,14 @@ class BindingsSuite(KeeperSuite):
             assert stored.pin == stored.record.pin == TODAY
         assert self.bindings(tmp_path) == []
 
-    async def test_an_old_record_is_bound_too(self, records: Records) -> None:
+    async def test_an_old_record_is_bound_too(self, records: Keeper) -> None:
         record, digest = layer_record(b"bytes")
         token = await records.put(record, {digest: b"bytes"})
         assert await records.bind(token, pin_of(record)) == pin_of(record)
         assert await records.bind(token, pin_of(record, "tomorrow")) == pin_of(record)
         assert await records.inline(token, digest) == b"bytes"
 
-    async def test_a_long_lock_is_bound_and_read(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+    async def test_a_long_lock_is_bound_and_read(self, records: Keeper, tmp_path: Path, clock: Clock) -> None:
         base = image_record("ubuntu:24.04").plan
         assert isinstance(base, RegistryImage)
         asked = CondaEnvironment(("samtools",), ("conda-forge",), Platform.parse("amd64"), base)
@@ -103,7 +104,7 @@ class BindingsSuite(KeeperSuite):
                 assert stored.pin == Pin.of(lock)
         await again.close()
 
-    async def test_names_are_bound_one_by_one(self, records: Records) -> None:
+    async def test_names_are_bound_one_by_one(self, records: Keeper) -> None:
         one, other = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
         assert await records.bind(one, TODAY) == TODAY
         stored = await records.get(other)
@@ -111,7 +112,7 @@ class BindingsSuite(KeeperSuite):
         assert stored.pin is None
         assert await records.bind(other, TOMORROW) == TOMORROW
 
-    async def test_there_is_nothing_to_bind(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+    async def test_there_is_nothing_to_bind(self, records: Keeper, tmp_path: Path, clock: Clock) -> None:
         token = await records.put(undecided_record(), {})
         await records.evict(token)
         expired = await records.put(undecided_record("busybox:2"), {})
@@ -121,9 +122,7 @@ class BindingsSuite(KeeperSuite):
                 await records.bind(unknown, TODAY)
         assert self.bindings(tmp_path) == []
 
-    async def test_another_plans_pin_is_refused_and_leaves_the_name_free(
-        self, records: Records, tmp_path: Path
-    ) -> None:
+    async def test_another_plans_pin_is_refused_and_leaves_the_name_free(self, records: Keeper, tmp_path: Path) -> None:
         record = undecided_record()
         token = await records.put(record, {})
         for pin in (replace(TODAY, parts=TODAY.parts * 2), replace(TODAY, parts=(record.plan,))):  # type: ignore[arg-type]
@@ -132,14 +131,14 @@ class BindingsSuite(KeeperSuite):
         assert self.bindings(tmp_path) == []
         assert await records.bind(token, TODAY) == TODAY
 
-    async def test_of_many_at_once_all_get_one_pin(self, records: Records) -> None:
+    async def test_of_many_at_once_all_get_one_pin(self, records: Keeper) -> None:
         token = await records.put(undecided_record(), {})
         pins = [pin_of(undecided_record(), str(number)) for number in range(20)]
         bound = await asyncio.gather(*(records.bind(token, pin) for pin in pins))
         assert len(set(bound)) == 1
         assert bound[0] in pins
 
-    async def test_what_is_bound_is_never_seen_unbound_again(self, records: Records) -> None:
+    async def test_what_is_bound_is_never_seen_unbound_again(self, records: Keeper) -> None:
         token = await records.put(undecided_record(), {})
         looks = [asyncio.create_task(records.get(token)) for _ in range(10)]
         await records.bind(token, TODAY)
@@ -148,7 +147,7 @@ class BindingsSuite(KeeperSuite):
         assert stored is not None
         assert stored.pin == TODAY
 
-    async def test_eviction_takes_the_binding_along(self, records: Records, tmp_path: Path) -> None:
+    async def test_eviction_takes_the_binding_along(self, records: Keeper, tmp_path: Path) -> None:
         token = await records.put(undecided_record(), {})
         await records.bind(token, TODAY)
         assert self.bindings(tmp_path) == [token]
@@ -157,7 +156,7 @@ class BindingsSuite(KeeperSuite):
         await records.put(undecided_record(), {})
         assert await records.bind(token, TOMORROW) == TOMORROW
 
-    async def test_it_expires_with_its_record(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+    async def test_it_expires_with_its_record(self, records: Keeper, tmp_path: Path, clock: Clock) -> None:
         token = await records.put(undecided_record(), {})
         await records.bind(token, TODAY)
         clock.now += LIFETIME - 1
@@ -168,7 +167,7 @@ class BindingsSuite(KeeperSuite):
         assert await records.expire() == 1
         assert self.bindings(tmp_path) == []
 
-    async def test_a_record_that_is_kept_anew_stays_bound(self, records: Records, clock: Clock) -> None:
+    async def test_a_record_that_is_kept_anew_stays_bound(self, records: Keeper, clock: Clock) -> None:
         token = await records.put(undecided_record(), {})
         await records.bind(token, TODAY)
         clock.now += LIFETIME + 1
@@ -179,7 +178,7 @@ class BindingsSuite(KeeperSuite):
         assert await records.expire() == 0
         assert await records.bind(token, TOMORROW) == TODAY
 
-    async def test_a_damaged_binding_is_an_error_and_stays(self, records: Records, tmp_path: Path) -> None:
+    async def test_a_damaged_binding_is_an_error_and_stays(self, records: Keeper, tmp_path: Path) -> None:
         token = await records.put(undecided_record(), {})
         other = await records.put(undecided_record(nonce="cc"), {})
         good = seal_binding(token, TODAY, undecided_record().plan, KEY, FORMS)
@@ -204,7 +203,7 @@ class BindingsSuite(KeeperSuite):
         assert await records.evict(token) is True
         assert await records.get(token, patient=False) is None
 
-    async def test_a_binding_of_a_newer_version(self, records: Records, tmp_path: Path) -> None:
+    async def test_a_binding_of_a_newer_version(self, records: Keeper, tmp_path: Path) -> None:
         token = await records.put(undecided_record(), {})
         self.change(tmp_path, token, newer_binding(token, undecided_record()))
         for _ in range(2):

@@ -6,14 +6,14 @@ import random
 import sys
 from pathlib import Path
 
+from cluster.keepers import Keeper
 from cluster.suite import KEY, LIFETIME, layer_record
-from wavelet.cluster.records import Records
 from wavelet.kinds.table import FORMS
 
 TESTS = Path(__file__).parent.parent
 
 
-async def start_writer(keeper: type[Records], path: Path, start: int) -> asyncio.subprocess.Process:
+async def start_writer(keeper: type[Keeper], path: Path, start: int) -> asyncio.subprocess.Process:
     arguments = [keeper.__module__, keeper.__name__, str(path), str(start)]
     environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'daemon'}"}
     return await asyncio.create_subprocess_exec(
@@ -30,7 +30,7 @@ async def read_then_kill(process: asyncio.subprocess.Process, lines: int) -> lis
     return [(token, int(number)) for token, number in (line.split() for line in said if line.endswith("\n"))]
 
 
-async def kill_in_a_loop(keeper: type[Records], path: Path, *, writers: int, rounds: int = 4) -> int:
+async def kill_in_a_loop(keeper: type[Keeper], path: Path, *, writers: int, rounds: int = 4) -> int:
     """Return how many records were found again; each must be."""
     found = 0
     for turn in range(rounds):

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import pytest
 
-from wavelet.cluster.records import Record, Records, Stored
+from cluster.keepers import Keeper
+from wavelet.cluster.records import Record, Stored
 from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
@@ -65,7 +66,7 @@ def layer_record(content: bytes, location: str = INLINE) -> tuple[Record, Digest
 class Make(Protocol):
     """Opens the place below `path`; opening it again gives the same records."""
 
-    def __call__(self, path: Path, key: bytes, lifetime: float, clock: Clock) -> Records: ...
+    def __call__(self, path: Path, key: bytes, lifetime: float, clock: Clock) -> Keeper: ...
 
 
 class KeeperSuite:
@@ -83,20 +84,20 @@ class KeeperSuite:
         yield records
         await records.close()
 
-    async def reopened(self, records: Records, path: Path, clock: Clock, key: bytes = KEY) -> Records:
+    async def reopened(self, records: Keeper, path: Path, clock: Clock, key: bytes = KEY) -> Keeper:
         await records.close()
         return self.make(path, key, LIFETIME, clock)
 
 
 class RecordsSuite(KeeperSuite):
-    async def test_what_is_put_is_got(self, records: Records, clock: Clock) -> None:
+    async def test_what_is_put_is_got(self, records: Keeper, clock: Clock) -> None:
         record = image_record()
         token = await records.put(record, {})
         assert token == record.token(KEY)
         assert await records.get(token) == Stored(record, clock.now, clock.now)
         assert await records.get(token) == Stored(record, clock.now, clock.now)
 
-    async def test_it_is_there_after_a_new_start(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+    async def test_it_is_there_after_a_new_start(self, records: Keeper, tmp_path: Path, clock: Clock) -> None:
         record, digest = layer_record(b"bytes")
         token = await records.put(record, {digest: b"bytes"})
         again = await self.reopened(records, tmp_path, clock)
@@ -106,7 +107,7 @@ class RecordsSuite(KeeperSuite):
         assert await again.inline(token, digest) == b"bytes"
         await again.close()
 
-    async def test_unknown_and_malformed_tokens(self, records: Records) -> None:
+    async def test_unknown_and_malformed_tokens(self, records: Keeper) -> None:
         for token in (UNKNOWN, "", "../../etc/passwd", "A" * 32, "0" * 31, "0" * 32 + "\n", "\0" * 32):
             assert await records.get(token) is None
             assert await records.inline(token, Digest.of(b"")) is None
@@ -114,7 +115,7 @@ class RecordsSuite(KeeperSuite):
             await records.touch(token)
 
     async def test_a_record_of_a_clock_that_was_ahead_has_expired(
-        self, records: Records, tmp_path: Path, clock: Clock
+        self, records: Keeper, tmp_path: Path, clock: Clock
     ) -> None:
         """Fault D2, of records: nothing says how old it is."""
         now = clock.now
@@ -130,7 +131,7 @@ class RecordsSuite(KeeperSuite):
         await again.close()
 
     async def test_a_node_whose_clock_is_ahead_takes_no_record_from_others(
-        self, records: Records, tmp_path: Path, clock: Clock
+        self, records: Keeper, tmp_path: Path, clock: Clock
     ) -> None:
         """Fault D2, of records that many use: a use by a wrong clock does not make them stay, or go."""
         made = clock.now
@@ -146,19 +147,19 @@ class RecordsSuite(KeeperSuite):
         assert await right.get(token, patient=False) is None
         await right.close()
 
-    async def test_clocks_that_differ_a_little_agree_on_a_record(self, records: Records, clock: Clock) -> None:
+    async def test_clocks_that_differ_a_little_agree_on_a_record(self, records: Keeper, clock: Clock) -> None:
         token = await records.put(image_record(), {})
         clock.now -= 60
         assert await records.expire() == 0
         assert await records.get(token) is not None
 
-    async def test_principals_have_different_names(self, records: Records) -> None:
+    async def test_principals_have_different_names(self, records: Keeper) -> None:
         tokens = {
             await records.put(image_record(principal=who), {}) for who in (ANONYMOUS, Principal(0), Principal(1000))
         }
         assert len(tokens) == 3
 
-    async def test_put_again_changes_nothing_but_the_use(self, records: Records, tmp_path: Path, clock: Clock) -> None:
+    async def test_put_again_changes_nothing_but_the_use(self, records: Keeper, tmp_path: Path, clock: Clock) -> None:
         made = clock.now
         token = await records.put(image_record(), {})
         clock.now += 86400
@@ -167,7 +168,7 @@ class RecordsSuite(KeeperSuite):
         assert await again.get(token) == Stored(image_record(), made, clock.now)
         await again.close()
 
-    async def test_the_first_writer_wins_and_layers_are_added(self, records: Records) -> None:
+    async def test_the_first_writer_wins_and_layers_are_added(self, records: Keeper) -> None:
         first, digest = layer_record(b"bytes", "http://127.0.0.1:1/layer")
         second, _ = layer_record(b"bytes")
         token = await records.put(first, {})
@@ -178,7 +179,7 @@ class RecordsSuite(KeeperSuite):
         assert stored.record == first
         assert await records.inline(token, digest) == b"bytes"
 
-    async def test_inline_layers_are_checked(self, records: Records) -> None:
+    async def test_inline_layers_are_checked(self, records: Keeper) -> None:
         record, digest = layer_record(b"bytes")
         with pytest.raises(DigestMismatch, match=str(digest)):
             await records.put(record, {digest: b"other"})
@@ -188,20 +189,20 @@ class RecordsSuite(KeeperSuite):
             await records.put(image_record(), {digest: b"bytes"})
         assert await records.get(record.token(KEY)) is None
 
-    async def test_an_inline_layer_belongs_to_its_token(self, records: Records) -> None:
+    async def test_an_inline_layer_belongs_to_its_token(self, records: Keeper) -> None:
         record, digest = layer_record(b"bytes")
         token = await records.put(record, {digest: b"bytes"})
         other = await records.put(image_record(), {})
         assert await records.inline(token, Digest.of(b"other")) is None
         assert await records.inline(other, digest) is None
 
-    async def test_a_large_inline_layer(self, records: Records) -> None:
+    async def test_a_large_inline_layer(self, records: Keeper) -> None:
         content = b"x" * 12_000_000
         record, digest = layer_record(content)
         token = await records.put(record, {digest: content})
         assert await records.inline(token, digest) == content
 
-    async def test_it_expires(self, records: Records, clock: Clock) -> None:
+    async def test_it_expires(self, records: Keeper, clock: Clock) -> None:
         record, digest = layer_record(b"bytes")
         token = await records.put(record, {digest: b"bytes"})
         assert await records.get(token) is not None
@@ -216,7 +217,7 @@ class RecordsSuite(KeeperSuite):
         assert await records.inline(token, digest) is None
         assert await records.get(other) is not None
 
-    async def test_use_renews(self, records: Records, clock: Clock) -> None:
+    async def test_use_renews(self, records: Keeper, clock: Clock) -> None:
         token = await records.put(image_record(), {})
         for _ in range(3):
             clock.now += LIFETIME - 86400
@@ -228,7 +229,7 @@ class RecordsSuite(KeeperSuite):
         assert stored.used_at == clock.now
         assert await records.expire() == 1  # the first of the others, never used
 
-    async def test_touches_in_quick_succession_count_once(self, records: Records, clock: Clock) -> None:
+    async def test_touches_in_quick_succession_count_once(self, records: Keeper, clock: Clock) -> None:
         token = await records.put(image_record(), {})
         made = clock.now
         clock.now += 100
@@ -238,20 +239,20 @@ class RecordsSuite(KeeperSuite):
         assert stored is not None
         assert stored.used_at == made
 
-    async def test_a_touch_revives_nothing(self, records: Records, clock: Clock) -> None:
+    async def test_a_touch_revives_nothing(self, records: Keeper, clock: Clock) -> None:
         token = await records.put(image_record(), {})
         clock.now += LIFETIME
         await records.touch(token)
         await records.put(image_record("busybox:2"), {})
         assert await records.get(token) is None
 
-    async def test_put_after_expiry_begins_anew(self, records: Records, clock: Clock) -> None:
+    async def test_put_after_expiry_begins_anew(self, records: Keeper, clock: Clock) -> None:
         token = await records.put(image_record(), {})
         clock.now += LIFETIME + 1
         assert await records.put(image_record(), {}) == token
         assert await records.get(token) == Stored(image_record(), clock.now, clock.now)
 
-    async def test_eviction(self, records: Records) -> None:
+    async def test_eviction(self, records: Keeper) -> None:
         record, digest = layer_record(b"bytes")
         token = await records.put(record, {digest: b"bytes"})
         assert await records.get(token) is not None
@@ -262,7 +263,7 @@ class RecordsSuite(KeeperSuite):
         assert await records.put(record, {digest: b"bytes"}) == token
         assert await records.get(token) is not None
 
-    async def test_what_is_evicted_while_it_is_read_is_not_remembered(self, records: Records) -> None:
+    async def test_what_is_evicted_while_it_is_read_is_not_remembered(self, records: Keeper) -> None:
         token = await records.put(decided_record(), {})
         looks = [asyncio.create_task(records.get(token)) for _ in range(8)]
         await records.evict(token)
@@ -270,7 +271,7 @@ class RecordsSuite(KeeperSuite):
         assert await records.get(token, patient=False) is None
 
     async def test_another_clusters_records_are_not_served(
-        self, records: Records, tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+        self, records: Keeper, tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
     ) -> None:
         token = await records.put(image_record(), {})
         again = await self.reopened(records, tmp_path, clock, key=bytes(32))
@@ -278,7 +279,7 @@ class RecordsSuite(KeeperSuite):
         assert "not authentic" in capsys.readouterr().out
         await again.close()
 
-    async def test_many_at_once(self, records: Records) -> None:
+    async def test_many_at_once(self, records: Keeper) -> None:
         wanted = [image_record(f"busybox:{number % 40}") for number in range(200)]
         tokens = await asyncio.gather(*(records.put(record, {}) for record in wanted))
         assert len(set(tokens)) == 40
@@ -287,7 +288,7 @@ class RecordsSuite(KeeperSuite):
             assert stored is not None
             assert stored.record == record
 
-    async def test_a_put_whose_caller_goes_away_is_kept_or_not_but_never_half(self, records: Records) -> None:
+    async def test_a_put_whose_caller_goes_away_is_kept_or_not_but_never_half(self, records: Keeper) -> None:
         record, digest = layer_record(b"bytes")
         task = asyncio.create_task(records.put(record, {digest: b"bytes"}))
         await asyncio.sleep(0)

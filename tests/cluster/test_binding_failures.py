@@ -15,19 +15,20 @@ from typing import Any, NoReturn
 import pytest
 
 from cluster import no_links
+from cluster.keepers import Keeper, OpenedSqliteRecords
 from cluster.suite import KEY, LIFETIME, Clock, decided_record, pin_of, undecided_record
 from lab.disks import mounted
-from wavelet.cluster import bindings, directory, directory_io
-from wavelet.cluster.directory import DirectoryRecords
-from wavelet.cluster.records import Records, seal_binding
-from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.cluster.records import seal_binding
+from wavelet.cluster.shared_directory import bindings, directory_io, record_files
+from wavelet.cluster.shared_directory import records as directory
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.errors import DamagedBinding, DirectoryUnavailable, WaitExpired
 from wavelet.kinds.table import FORMS
 
 RECORD = undecided_record()
 PIN, OTHER = pin_of(RECORD), pin_of(RECORD, "tomorrow")
 
-both_keepers = pytest.mark.parametrize("keeper", [DirectoryRecords, SqliteRecords])
+both_keepers = pytest.mark.parametrize("keeper", [DirectoryRecords, OpenedSqliteRecords])
 with_and_without_links = pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 
 
@@ -42,8 +43,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
-def opened(keeper: Any, place: Path) -> Records:
-    records: Records = keeper(place / "records.sqlite" if keeper is SqliteRecords else place, KEY, FORMS, LIFETIME)
+def opened(keeper: Any, place: Path) -> Keeper:
+    records: Keeper = keeper(place / "records.sqlite" if keeper is OpenedSqliteRecords else place, KEY, FORMS, LIFETIME)
     return records
 
 
@@ -65,7 +66,7 @@ def fill(place: Path) -> Path:
 
 @pytest.mark.process
 @both_keepers
-async def test_a_full_place(small: Path, keeper: type[Records]) -> None:
+async def test_a_full_place(small: Path, keeper: type[Keeper]) -> None:
     records = opened(keeper, small)
     token = await records.put(RECORD, {})
     ballast = fill(small)
@@ -170,7 +171,7 @@ async def test_a_directory_that_hangs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 async def test_a_caller_that_goes_away_leaves_one_pin(tmp_path: Path) -> None:
-    for keeper in (DirectoryRecords, SqliteRecords):
+    for keeper in (DirectoryRecords, OpenedSqliteRecords):
         records = opened(keeper, tmp_path)
         token = await records.put(RECORD, {})
         task = asyncio.create_task(records.bind(token, PIN))
@@ -183,7 +184,7 @@ async def test_a_caller_that_goes_away_leaves_one_pin(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = opened(SqliteRecords, tmp_path)
+    records = opened(OpenedSqliteRecords, tmp_path)
     token = await records.put(RECORD, {})
     lock = sqlite3.connect(tmp_path / "records.sqlite", isolation_level=None)
     lock.execute("CREATE TRIGGER refused BEFORE INSERT ON bindings BEGIN SELECT raise(ABORT, 'not now'); END")
@@ -219,7 +220,7 @@ async def test_bindings_go_with_their_records_and_what_crashes_leave_goes(
     assert await records.evict(evicted) is True
     assert await records.expire() == 0
     assert sorted(path.name for path in tmp_path.glob("*/*.pin")) == sorted([f"{expired}.pin", f"{left}.pin"])
-    clock.now += directory.LEFTOVER_AGE
+    clock.now += record_files.LEFTOVER_AGE
     assert await records.expire() == 0
     assert [path.name for path in tmp_path.glob("*/*.pin")] == [f"{expired}.pin"]
     assert not crashed.exists()
@@ -240,7 +241,7 @@ async def test_a_binding_whose_record_is_made_again_is_nobodys_leftover(
     token = await records.put(RECORD, {})
     await records.bind(token, PIN)
     (tmp_path / token[:2] / token).unlink()
-    clock.now += 2 * directory.LEFTOVER_AGE
+    clock.now += 2 * record_files.LEFTOVER_AGE
     again = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
     assert await again.put(RECORD, {}) == token
     # A node that does not see the new record yet looks only for what is old.

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster import no_links
+from cluster.keepers import Keeper
 from cluster.suite import KEY, LIFETIME, Clock, pin_of, undecided_record
-from wavelet.cluster import directory
-from wavelet.cluster.records import Records
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.kinds.table import FORMS
 
 NAMES = [undecided_record(nonce=nonce) for nonce in ("aa", "bb")]
@@ -28,11 +28,11 @@ class Nodes:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._clock = Clock()
-        self._nodes: list[Records] = [self._opened(), self._opened()]
+        self._nodes: list[Keeper] = [self._opened(), self._opened()]
         self._bound: dict[str, str] = {}
 
-    def _opened(self) -> Records:
-        return directory.DirectoryRecords(self._root, KEY, FORMS, LIFETIME, self._clock)
+    def _opened(self) -> Keeper:
+        return DirectoryRecords(self._root, KEY, FORMS, LIFETIME, self._clock)
 
     async def close(self) -> None:
         for node in self._nodes:

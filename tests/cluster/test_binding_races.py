@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from cluster.crash import TESTS
+from cluster.keepers import Keeper, OpenedSqliteRecords
 from cluster.suite import KEY, LIFETIME, pin_of, undecided_record
 from lab.disks import without_hard_links
-from wavelet.cluster import directory
-from wavelet.cluster.directory import DirectoryRecords
-from wavelet.cluster.records import Records
-from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.cluster.shared_directory import record_files
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.kinds.table import FORMS
 
 pytestmark = pytest.mark.process
@@ -45,7 +44,7 @@ class Binder:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, keeper: type[Records], path: Path, mine: str, links: str) -> AsyncIterator[Binder]:
+    async def started(cls, keeper: type[Keeper], path: Path, mine: str, links: str) -> AsyncIterator[Binder]:
         arguments = [keeper.__module__, keeper.__name__, str(path), mine, links]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
@@ -79,14 +78,14 @@ class Binder:
 
 
 @asynccontextmanager
-async def binders(keeper: type[Records], path: Path, nodes: Sequence[str]) -> AsyncIterator[list[Binder]]:
+async def binders(keeper: type[Keeper], path: Path, nodes: Sequence[str]) -> AsyncIterator[list[Binder]]:
     """Give a process for each of `nodes`, each with a pin of its own."""
     async with AsyncExitStack() as stack:
         starts = (Binder.started(keeper, path, f"of {n}", links) for n, links in enumerate(nodes))
         yield await asyncio.gather(*map(stack.enter_async_context, starts))
 
 
-async def keep(keeper: type[Records], path: Path, names: Sequence[str]) -> None:
+async def keep(keeper: type[Keeper], path: Path, names: Sequence[str]) -> None:
     records = keeper(path, KEY, FORMS, LIFETIME)
     await asyncio.gather(*(records.put(undecided_record(nonce=nonce), {}) for nonce in names))
     await records.close()
@@ -112,7 +111,7 @@ async def bind_at_once(path: Path, nodes: Sequence[str]) -> None:
     assert [each for each in path.rglob("*") if each.name.endswith(".tmp")] == []
 
 
-async def kill_in_a_loop(keeper: type[Records], path: Path, nodes: Sequence[str], rounds: int = 3) -> int:
+async def kill_in_a_loop(keeper: type[Keeper], path: Path, nodes: Sequence[str], rounds: int = 3) -> int:
     """Kill processes while they bind; return how many names were bound, each of them once and for good."""
     names = nonces(60)
     await keep(keeper, path, names)
@@ -146,7 +145,7 @@ async def test_kill_9_of_nodes_that_bind(tmp_path: Path, nodes: Sequence[str]) -
 
 async def expire_all(path: Path) -> None:
     """Remove what kills have left, then all."""
-    records = DirectoryRecords(path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
+    records = DirectoryRecords(path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * record_files.LEFTOVER_AGE)
     await records.expire()
     await records.close()
     assert [each for each in path.rglob("*") if each.name.endswith(".tmp")] == []
@@ -171,4 +170,4 @@ async def test_nodes_on_a_file_system_without_hard_links(tmp_path: Path) -> None
 
 
 async def test_kill_9_of_a_node_that_binds_in_its_database(tmp_path: Path) -> None:
-    assert await kill_in_a_loop(SqliteRecords, tmp_path / "records.sqlite", ["links"]) == 60
+    assert await kill_in_a_loop(OpenedSqliteRecords, tmp_path / "records.sqlite", ["links"]) == 60

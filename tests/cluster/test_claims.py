@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from cluster import no_links
-from wavelet.cluster import claims
-from wavelet.cluster.claims import SCHEMA, Claims, DirectoryClaims, SqliteClaims
+from wavelet.cluster.shared_directory import claims
+from wavelet.cluster.shared_directory.claims import DirectoryClaims
+from wavelet.cluster.single_node.backend import NodeBackend
+from wavelet.cluster.single_node.claims import SCHEMA, SqliteClaims
 from wavelet.image.digest import Digest
+from wavelet.kinds.table import FORMS
 from wavelet.store.database import Database
 
 KEY = bytes(range(32))
@@ -27,21 +30,19 @@ class Clock:
         return self.now
 
 
-Open = Callable[..., Claims]
+Open = Callable[..., SqliteClaims | DirectoryClaims]
 
 
 @pytest.fixture(params=["sqlite", "directory"])
 async def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
 
-        def opened(key: bytes = KEY, clock: Callable[[], float] | None = None) -> Claims:
-            kept: Claims
+        def opened(key: bytes = KEY, clock: Callable[[], float] | None = None) -> SqliteClaims | DirectoryClaims:
             if request.param == "sqlite":
                 database = Database(tmp_path / "records.db", SCHEMA, synchronous="FULL")
                 stack.callback(database.close)
-                kept = SqliteClaims(database, key, clock or Clock())
-            else:
-                kept = DirectoryClaims(tmp_path, key, clock or Clock())
+                return SqliteClaims(database, key, clock or Clock())
+            kept = DirectoryClaims(tmp_path, key, clock or Clock())
             stack.push_async_callback(kept.close)
             return kept
 
@@ -123,8 +124,19 @@ async def test_a_claim_that_a_clock_used_which_was_ahead_is_forgotten_in_its_tim
     assert await kept.expire() == 2
 
 
+async def test_a_node_by_itself_says_that_it_shares_no_blobs(tmp_path: Path) -> None:
+    backend = NodeBackend(tmp_path / "records.db", KEY, FORMS, YEAR)
+    (tmp_path / "made").write_bytes(b"layer")
+    assert not backend.claims.shares
+    await backend.claims.share(tmp_path / "made", Digest.of(b"layer"))
+    assert await backend.claims.fetch(Digest.of(b"layer"), tmp_path / "got") is None
+    assert not (tmp_path / "got").exists()
+    await backend.close()
+
+
 async def test_blobs_go_from_node_to_node(tmp_path: Path) -> None:
     one, two = DirectoryClaims(tmp_path / "shared", KEY), DirectoryClaims(tmp_path / "shared", KEY)
+    assert one.shares
     data = b"layer" * 1000
     digest = Digest.of(data)
     (tmp_path / "made").write_bytes(data)

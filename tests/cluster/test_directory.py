@@ -11,9 +11,11 @@ import pytest
 from cluster.bindings_suite import TODAY, TOMORROW, BindingsSuite, undecided_record
 from cluster.crash import kill_in_a_loop
 from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, decided_record, image_record, layer_record
-from wavelet.cluster import directory, directory_io
-from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.recent import FRESH
+from wavelet.cluster.shared_directory import directory_io, record_files
+from wavelet.cluster.shared_directory import records as directory
+from wavelet.cluster.shared_directory.backend import DirectoryBackend
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.config import ConfigError
 from wavelet.errors import NoSpace, OurError, WaitExpired
 from wavelet.kinds.table import FORMS
@@ -126,7 +128,7 @@ async def test_put_again_changes_no_file(tmp_path: Path) -> None:
 @pytest.mark.process
 async def test_kill_9_of_two_writers_loses_nothing(tmp_path: Path) -> None:
     assert await kill_in_a_loop(DirectoryRecords, tmp_path, writers=2) > 8
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * directory.LEFTOVER_AGE)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * record_files.LEFTOVER_AGE)
     await records.expire()
     assert [path for path in files(tmp_path) if path.name.endswith(".tmp")] == []
     layers = [path for path in files(tmp_path) if "." in path.name]
@@ -146,7 +148,7 @@ async def test_leftovers_go_and_strangers_stay(tmp_path: Path) -> None:
         os.utime(path, (clock.now, clock.now))
     assert await records.expire() == 0
     assert all(path.exists() for path in left)
-    clock.now += directory.LEFTOVER_AGE
+    clock.now += record_files.LEFTOVER_AGE
     assert await records.expire() == 0
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in stay)
@@ -187,7 +189,7 @@ async def test_a_full_disk_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.
 async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
     monkeypatch.setattr(directory_io, "IO_WAIT", 0.1)
-    monkeypatch.setattr(directory, "_read_once", lambda _: time.sleep(0.5))
+    monkeypatch.setattr(record_files, "_read_once", lambda _: time.sleep(0.5))
     with pytest.raises(WaitExpired, match="has not answered"):
         await records.get(UNKNOWN)
     await records.close()
@@ -196,7 +198,7 @@ async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkey
 async def test_a_place_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"records\.directory.*file/sub cannot be used"):
-        DirectoryRecords(tmp_path / "file" / "sub", KEY, FORMS, LIFETIME)
+        DirectoryBackend(tmp_path / "file" / "sub", KEY, FORMS, LIFETIME, share_logins=False)
 
 
 async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from cluster import intruders, no_links
 from cluster.intruders import INTRUDERS
-from wavelet.cluster import first, publish
+from wavelet.cluster import publish
+from wavelet.cluster.shared_directory import first
 from wavelet.plain_files import NotPlainError
 
 NOW = 1_800_000_000.0

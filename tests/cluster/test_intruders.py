@@ -15,11 +15,12 @@ from cluster import intruders
 from cluster.intruders import INTRUDERS
 from cluster.suite import KEY, LIFETIME, layer_record, pin_of, undecided_record
 from wavelet import plain_files
-from wavelet.cluster import directory
-from wavelet.cluster.claims import DirectoryClaims
-from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.key import load_key
-from wavelet.cluster.sealed import Kept, SealedLogins
+from wavelet.cluster.secrets import ExpiringLogin
+from wavelet.cluster.shared_directory import records as directory
+from wavelet.cluster.shared_directory.claims import DirectoryClaims
+from wavelet.cluster.shared_directory.records import DirectoryRecords
+from wavelet.cluster.shared_directory.secrets import DirectorySecrets
 from wavelet.config import ConfigError
 from wavelet.errors import OurError
 from wavelet.image.digest import Digest
@@ -115,8 +116,8 @@ async def test_a_binding_that_is_none(tmp_path: Path, intruder: Intruder) -> Non
 @each_intruder
 async def test_a_sealed_login_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
     """Fault G8, for sealed logins."""
-    logins = SealedLogins(tmp_path, KEY)
-    kept = Kept(Login("me", "secret"), time.time() + 100)
+    logins = DirectorySecrets(tmp_path, KEY)
+    kept = ExpiringLogin(Login("me", "secret"), time.time() + 100)
     await logins.put(1000, "quay.io", kept)
     await logins.put(1000, "ghcr.io", kept)
     path = next((tmp_path / "logins").glob("*/*"))

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from cluster import golden, version_1
+from cluster.keepers import OpenedSqliteRecords
 from cluster.make_version_2 import pin_of
 from cluster.suite import KEY, LIFETIME, Clock
-from wavelet.cluster import directory
-from wavelet.cluster.directory import DirectoryRecords
 from wavelet.cluster.records import Record, authenticate
-from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.cluster.shared_directory import records as directory
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.kinds.table import FORMS
 from wavelet.plan.tokens import well_formed
 
@@ -127,7 +127,7 @@ async def test_version_1_evicts_and_expires_what_it_does_not_know(records: Direc
 
 async def test_version_1_reads_its_own_in_a_database_that_this_version_has_used(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
-    opened = SqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
+    opened = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
     for name in NAMES:
         record = GOLDEN.record(name)
         token = await opened.put(record, GOLDEN.inline(name))
@@ -154,7 +154,7 @@ async def test_a_database_of_version_1_is_opened_and_its_names_are_bound(tmp_pat
             row = (token, BEFORE.record(name).encode(), Clock().now, Clock().now)
             connection.execute("INSERT INTO records VALUES (?, ?, ?, ?)", row)
         connection.commit()
-    opened = SqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
+    opened = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
     for name, token in BEFORE.tokens.items():
         record = BEFORE.record(name)
         stored = await opened.get(token)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from cluster import golden, version_1
+from cluster.keepers import OpenedSqliteRecords
 from cluster.suite import KEY, LIFETIME, Clock, image_record
-from wavelet.cluster.claims import DirectoryClaims
-from wavelet.cluster.directory import DirectoryRecords
-from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.cluster.shared_directory.claims import DirectoryClaims
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.locks import shared_locks
@@ -152,14 +152,14 @@ async def test_a_lock_of_a_newer_version_stays_and_this_node_has_its_own(
 
 
 async def test_a_database_that_a_newer_version_has_used(tmp_path: Path) -> None:
-    opened = SqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
+    opened = OpenedSqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
     token = await opened.put(image_record(), {})
     await opened.close()
     database = Database(tmp_path / "records.db", "", synchronous="FULL")
     body = newer(image_record().encode())
     await database.write([("UPDATE records SET record = ?, used = ?", (body, time.time()))])
     database.close()
-    opened = SqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
+    opened = OpenedSqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
     with pytest.raises(NewerForm):
         await opened.get(token)
     assert await opened.get(token, patient=False) is None

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from documented.wire import golden
-from wavelet.cluster.claims import DirectoryClaims
-from wavelet.cluster.sealed import SealedLogins
+from wavelet.cluster.shared_directory.claims import DirectoryClaims
+from wavelet.cluster.shared_directory.secrets import DirectorySecrets
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
@@ -56,7 +56,7 @@ async def test_a_sealed_login(tmp_path: Path) -> None:
     path = tmp_path / row["path"]
     path.parent.mkdir(parents=True)
     path.write_bytes(base64.b64decode(row["content"]))
-    sealed = SealedLogins(tmp_path, KEY, lambda: NOW)
+    sealed = DirectorySecrets(tmp_path, KEY, lambda: NOW)
     [(registry, kept)] = (await sealed.of(row["uid"])).items()
     await sealed.close()
     found = registry, kept.login.username, kept.login.secret, kept.until

@@ -17,9 +17,10 @@ from pulls import Broken, Client, Got, verify
 from doubles.registry import Registry, small_layer
 from lab import nextflow
 from lab.daemon import Daemon
-from wavelet.cluster.bindings import SUFFIX
-from wavelet.cluster.directory import LEFTOVER_AGE, DirectoryRecords
 from wavelet.cluster.publish import TEMPORARY_SUFFIX
+from wavelet.cluster.shared_directory.bindings import SUFFIX
+from wavelet.cluster.shared_directory.record_files import LEFTOVER_AGE
+from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.kinds.table import FORMS
 from wavelet.plan.tokens import well_formed
 from wavelet.requests.request import PIN_WAIT

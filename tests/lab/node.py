@@ -11,11 +11,9 @@ from typing import Any, cast
 
 import msgspec
 
-from wavelet.cluster import claims
-from wavelet.cluster.claims import SqliteClaims
-from wavelet.cluster.directory import DirectoryRecords
-from wavelet.cluster.records import Records
-from wavelet.cluster.sqlite import SqliteRecords
+from wavelet.cluster.backend import ClusterBackend
+from wavelet.cluster.shared_directory.backend import DirectoryBackend
+from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Settings
 from wavelet.errors import WaveletError
 from wavelet.house import SCHEMA
@@ -128,16 +126,13 @@ class Node:
 
     async def build(self) -> Node:
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
-        own = self.state / "records.db"
-        self.records: Records = (
-            SqliteRecords(own, KEY, FORMS, 3600)
+        cluster: ClusterBackend = (
+            NodeBackend(self.state / "records.db", KEY, FORMS, 3600)
             if self._shared is None
-            else DirectoryRecords(self._shared, KEY, FORMS, 3600)
+            else DirectoryBackend(self._shared, KEY, FORMS, 3600, share_logins=False)
         )
-        records = self.records
-        stack.push_async_callback(records.close)
-        shared = Database(self.state / "claims.db", claims.SCHEMA, synchronous="NORMAL")
-        stack.callback(shared.close)
+        stack.push_async_callback(cluster.close)
+        records = self.records = cluster.records
         logins = Logins(settings)
         upstream = await stack.enter_async_context(Upstream(settings, logins))
         channels = await stack.enter_async_context(Channels(settings))
@@ -159,7 +154,7 @@ class Node:
             upstream,
             named,
             archives,
-            SqliteClaims(shared, KEY),
+            cluster.claims,
             self.workers,
             records,
             "127.0.0.1:9090",

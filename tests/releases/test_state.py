@@ -12,7 +12,7 @@ import pytest
 from lab import conda_asks, images, nextflow
 from lab.daemon import Daemon
 from releases.state import KEY, Left, settings, unpack, wavelet
-from wavelet.cluster.sealed import SealedLogins
+from wavelet.cluster.shared_directory.secrets import DirectorySecrets
 
 pytestmark = pytest.mark.process
 
@@ -129,7 +129,7 @@ def knows_names_and_locks(node: Node) -> None:
 
 async def test_logins_that_were_handed_over_open(tmp_path: Path) -> None:
     left = unpack("0.2.0", tmp_path)
-    kept = SealedLogins(left.root / "shared", KEY, lambda: float(left.told["stopped"]))
+    kept = DirectorySecrets(left.root / "shared", KEY, lambda: float(left.told["stopped"]))
     logins = await kept.of(0)
     await kept.close()
     assert {registry: each.login.username for registry, each in logins.items()} == {"registry.example": "ann"}

@@ -171,22 +171,6 @@ class Records(Protocol):
     async def evict(self, token: str) -> bool:
         """Forget a record and its layers; tell whether it was there."""
 
-    async def expire(self) -> int:
-        """Forget what is past its lifetime; return how many records."""
-
-    async def check(self) -> None:
-        """Return if records can be read and written now, as far as can be told without doing so.
-
-        Raises:
-            WaveletError: they cannot, and why.
-        """
-
-    def keep_for(self, lifetime: float) -> None:
-        """Count another lifetime, in seconds, from now on."""
-
-    async def close(self) -> None:
-        """Write what is waiting and let go of the place."""
-
 
 def seal_binding(token: str, pin: Pin, asked: Node, key: bytes, forms: Forms) -> bytes:
     """Return the bytes of a binding: a line with its seal, then the pin as JSON.

@@ -11,7 +11,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wavelet.cluster.records import Records
+from wavelet.cluster.backend import ClusterBackend
 from wavelet.config import Conda, ConfigError, Settings, parse_size
 from wavelet.errors import CallerError
 from wavelet.front.guard import Guard, own_names
@@ -158,7 +158,7 @@ class House:
 
     store: ContentStore
     scrub: Scrub
-    records: Records
+    cluster: ClusterBackend
     resolver: Resolver
     served: ServedImages
     known: RequestCache
@@ -169,6 +169,7 @@ class House:
     def prepare(self, old: Settings, new: Settings) -> Apply:
         """See `Prepare`."""
         made_by = makers(new)
+        configure_cluster = self.cluster.configure(new)
         names = own_names(new)
         # A limit that follows the disk stays as it was found at the start.
         limit = self.store.limit
@@ -179,7 +180,7 @@ class House:
         def apply() -> None:
             self.store.limit = limit
             self.scrub.interval = new.store.scrub
-            self.records.keep_for(new.records.lifetime)
+            configure_cluster()
             self.resolver.makers = made_by
             self.served.retention = new.store.retention
             self.known.lifetime = new.records.lifetime

@@ -45,6 +45,9 @@ class Database:
 
     `write` returns when the statements are committed, durable to the degree of `synchronous` (SQLite's words: FULL
     survives power loss, NORMAL a crash of the process). `write_later` returns at once.
+
+    Attributes:
+        path: the file.
     """
 
     def __init__(self, path: Path, schema: str, *, synchronous: Literal["FULL", "NORMAL"]) -> None:
@@ -54,7 +57,7 @@ class Database:
             ConfigError: the directory is on a network file system.
         """
         refuse_network_filesystem(path.parent)
-        self._path = path
+        self.path = path
         self._synchronous = synchronous
         # Readable by its owner alone: it says who may read what. SQLite gives its log the mode of the database.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -65,7 +68,7 @@ class Database:
         self._thread.start()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
@@ -80,7 +83,7 @@ class Database:
             return self._reader.execute(sql, arguments).fetchall()
         except sqlite3.DatabaseError as error:
             if is_damage(error):
-                raise damaged(self._path, error) from None
+                raise damaged(self.path, error) from None
             raise
 
     async def write(self, statements: Iterable[Statement]) -> int:
@@ -137,12 +140,12 @@ class Database:
                     self._commit(connection, [write])
                 return
             if isinstance(failure, sqlite3.Error) and is_damage(failure):
-                error = damaged(self._path, failure)
-                log.error("a write to the database failed", database=self._path.name, because=str(failure))  # noqa: TRY400
+                error = damaged(self.path, failure)
+                log.error("a write to the database failed", database=self.path.name, because=str(failure))  # noqa: TRY400
             else:
-                log.exception("a write to the database failed", database=self._path.name)
+                log.exception("a write to the database failed", database=self.path.name)
             if isinstance(failure, sqlite3.OperationalError) and failure.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                error = NoSpace(f"the disk of the state directory is full: {self._path.name} cannot grow")
+                error = NoSpace(f"the disk of the state directory is full: {self.path.name} cannot grow")
         for write in group:
             if write.done is not None:
                 _settle(write.done, write.changed, error)

@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from cachetools import LRUCache
 
-from wavelet.cluster.sealed import SealedLogins
+from wavelet.cluster.secrets import Secrets
 from wavelet.config import Settings
 from wavelet.config.configurable import Apply
 from wavelet.image.reference import Repository
@@ -64,12 +64,11 @@ class Logins:
         on_event: called when a user stores or revokes logins, with the user and the registry ("" for all).
     """
 
-    def __init__(self, settings: Settings, sealed: SealedLogins | None = None) -> None:
-        """With `sealed`, what users store is shared with other nodes."""
+    def __init__(self, settings: Settings, secrets: Secrets | None = None) -> None:
+        """With `secrets`, what users store is shared with other nodes."""
         self.on_event: Callable[[Literal["login", "logout"], int, str], None] = lambda _what, _uid, _registry: None
-        self._sealed = sealed
         self._helpers = helpers = Helpers()
-        self._session = SessionCredentials(sealed)
+        self._session = SessionCredentials(secrets)
         self._files = AuthFileCredentials(helpers)
         for_all = SiteCredentials(settings, helpers, listed=False)
         for_listed = SiteCredentials(settings, helpers, listed=True)
@@ -107,21 +106,14 @@ class Logins:
         """Return what `uid` has stored, without the secrets."""
         return await self._session.held(uid)
 
-    async def expire(self) -> int:
-        """Forget what was stored and has ended; return how many sealed logins.
-
-        Raises:
-            OurError: the shared directory cannot be used.
-        """
+    def expire(self) -> None:
+        """Forget what was stored and has ended."""
         self._session.expire()
-        return 0 if self._sealed is None else await self._sealed.expire()
 
-    async def close(self) -> None:
-        """Let go of the shared directory, and begin nothing more."""
+    def close(self) -> None:
+        """Begin nothing more."""
         self._helpers.close()
         self._files.close()
-        if self._sealed is not None:
-            await self._sealed.close()
 
     # -- what there is for a repository -------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Session credentials: logins that users have stored here, each for that user alone, for a time, in memory only.
 
-With a shared directory, other nodes have them too, sealed (`wavelet.cluster.sealed`). What lies there then counts on
+With a shared directory, other nodes have them too, sealed (`wavelet.cluster.secrets`). What lies there then counts on
 all nodes, looked at again after `SEEN_FOR` seconds: so long a login may work on after it was taken back elsewhere.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from wavelet.cluster.sealed import LONGEST_LIFETIME, Kept, SealedLogins
+from wavelet.cluster.secrets import LONGEST_LIFETIME, ExpiringLogin, Secrets
 from wavelet.errors import InvalidRequest, NoSpace, OurError
 from wavelet.image.reference import Repository, valid_host, valid_path
 from wavelet.plan.identity import Identity, Login
@@ -65,16 +65,16 @@ class Held:
 class _User:
     """One user's logins by registry: those of this node alone, and those read from the shared directory."""
 
-    here: dict[str, Kept] = field(default_factory=dict)
-    shared: dict[str, Kept] = field(default_factory=dict)
+    here: dict[str, ExpiringLogin] = field(default_factory=dict)
+    shared: dict[str, ExpiringLogin] = field(default_factory=dict)
     read_at: float = -math.inf
     looked_at: float = -math.inf
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def drop_ended(self, now: float) -> None:
         """Forget logins that have ended."""
-        self.here = {registry: kept for registry, kept in self.here.items() if kept.stands(now)}
-        self.shared = {registry: kept for registry, kept in self.shared.items() if kept.stands(now)}
+        self.here = {registry: kept for registry, kept in self.here.items() if kept.is_valid(now)}
+        self.shared = {registry: kept for registry, kept in self.shared.items() if kept.is_valid(now)}
 
 
 class SessionCredentials:
@@ -82,9 +82,9 @@ class SessionCredentials:
 
     personal = True
 
-    def __init__(self, sealed: SealedLogins | None, clock: Callable[[], float] = time.time) -> None:
-        """With `sealed`, nodes share what they are handed; `clock` gives unix seconds."""
-        self._sealed = sealed
+    def __init__(self, secrets: Secrets | None, clock: Callable[[], float] = time.time) -> None:
+        """With `secrets`, nodes share what they are handed; `clock` gives unix seconds."""
+        self._secrets = secrets
         self._clock = clock
         self._users: OrderedDict[int, _User] = OrderedDict()
 
@@ -111,13 +111,13 @@ class SessionCredentials:
             until = self._clock() + lifetime
             if key in known and known[key].login == login:
                 until = max(until, known[key].until)
-            await self._keep(uid, user, key, Kept(login, until))
+            await self._keep(uid, user, key, ExpiringLogin(login, until))
         return until
 
-    async def _keep(self, uid: int, user: _User, key: str, kept: Kept) -> None:
-        if self._sealed is not None:
+    async def _keep(self, uid: int, user: _User, key: str, kept: ExpiringLogin) -> None:
+        if self._secrets is not None:
             try:
-                await self._sealed.put(uid, key, kept)
+                await self._secrets.put(uid, key, kept)
             except OurError as error:
                 log.warning("a login is kept on this node only", registry=key, uid=uid, because=error.message)
             else:
@@ -142,18 +142,16 @@ class SessionCredentials:
             for each in wanted:
                 user.here.pop(each, None)
                 user.shared.pop(each, None)
-            if self._sealed is not None:
-                await self._remove(self._sealed, uid, wanted, failure)
+            if self._secrets is not None:
+                await self._remove(self._secrets, uid, wanted, failure)
         return len(wanted)
 
-    async def _remove(
-        self, sealed: SealedLogins, uid: int, registries: Iterable[str], failure: OurError | None
-    ) -> None:
+    async def _remove(self, secrets: Secrets, uid: int, registries: Iterable[str], failure: OurError | None) -> None:
         try:
             if failure is not None:
                 raise failure  # what the directory has is not known
             for registry in registries:
-                await sealed.remove(uid, registry)
+                await secrets.remove(uid, registry)
         except OurError as error:
             message = f"forgotten on this node, but other nodes may still use it; try again: {error.message}"
             raise error.with_message(message) from None
@@ -204,7 +202,7 @@ class SessionCredentials:
 
     async def _known(self, uid: int) -> _User | None:
         user = self._users.get(uid)
-        if self._sealed is None:
+        if self._secrets is None:
             if user is not None:
                 user.drop_ended(self._clock())
             return user
@@ -244,10 +242,10 @@ class SessionCredentials:
         """
         now = self._clock()
         failure = None
-        if self._sealed is not None and (afresh or not 0 <= now - user.looked_at < SEEN_FOR):
+        if self._secrets is not None and (afresh or not 0 <= now - user.looked_at < SEEN_FOR):
             user.looked_at = now
             try:
-                user.shared = await self._sealed.of(uid)
+                user.shared = await self._secrets.of(uid)
                 user.read_at = now
             except OurError as error:
                 failure = error

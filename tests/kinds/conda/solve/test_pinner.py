@@ -18,7 +18,7 @@ from lab import conda_channel
 from lab.conda_catalogue import GAP
 from lab.conda_channel import ChannelServer
 from lab.conda_packages import Package as Made
-from wavelet.cluster.claims import DirectoryClaims
+from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.config import Settings
 from wavelet.errors import (
     AccessRefused,

@@ -8,13 +8,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from wavelet.ages import SKEW
-from wavelet.cluster.publish import make_directory
 from wavelet.cluster.recent import Recent
 from wavelet.cluster.records import (
     Record,
@@ -34,12 +32,11 @@ from wavelet.image.digest import Digest
 from wavelet.plan.forms import Forms
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.store.database import Statement
-from wavelet.store.opening import open_kept
+from wavelet.store.database import Database, Statement
 
 log = structlog.get_logger()
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (token TEXT PRIMARY KEY, record BLOB, created REAL, used REAL);
 CREATE INDEX IF NOT EXISTS records_used ON records (used);
 CREATE TABLE IF NOT EXISTS inline_layers (token TEXT, digest TEXT, content BLOB, PRIMARY KEY (token, digest));
@@ -52,9 +49,6 @@ _LEFT_BEHIND = (
 )
 """What goes with records that have gone."""
 
-KEPT = "the container requests of this node, and what its names stand for"
-"""What is lost with the file."""
-
 IN_LOOP_BYTES = 16 * 1024
 """Bytes of a record up to which it is looked at in the event loop: about a millisecond."""
 
@@ -64,32 +58,25 @@ _Row = tuple[bytes, float, float]
 
 
 class SqliteRecords:
-    """`Records` in an SQLite file. A put that returned survives power loss (WAL, synchronous FULL)."""
+    """See `wavelet.cluster.records.Records`. A put that returned survives power loss (WAL, synchronous FULL)."""
 
     def __init__(
-        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+        self, database: Database, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """Open or make the file. Blocking: for the start.
+        """Use a database with `SCHEMA`.
 
         Args:
-            path: the file, readable by its owner alone.
+            database: its owner closes it.
             key: the cluster's.
             forms: those in which plans are kept.
             lifetime: seconds that a record is kept after its last use.
             clock: gives unix seconds.
-
-        Raises:
-            ConfigError: the directory is on a network file system.
-            NoSpace, OurError: the file cannot be used, and what to do.
         """
-        path = path.absolute()
-        make_directory(path.parent)
-        self._path = path
+        self._database = database
         self._key = key
         self._forms = forms
         self._clock = clock
         self._recent = Recent(lifetime, clock)
-        self._database = open_kept(path, _SCHEMA, KEPT)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """See `Records.get`. A point read, in the loop; a long record is looked at in a thread."""
@@ -216,7 +203,7 @@ class SqliteRecords:
     def _read_inline(self, token: str, digest: Digest) -> bytes | None:
         query = "SELECT content FROM inline_layers WHERE token = ? AND digest = ?"
         try:
-            with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            with contextlib.closing(sqlite3.connect(f"{self._database.path.as_uri()}?mode=ro", uri=True)) as connection:
                 row: tuple[bytes] | None = connection.execute(query, (token, str(digest))).fetchone()
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
@@ -249,7 +236,7 @@ class SqliteRecords:
         return evicted > 0
 
     async def expire(self) -> int:
-        """See `Records.expire`."""
+        """Forget what is past its lifetime; return how many records."""
         now = self._clock()
         # See `records.used_last`.
         await self._write([("UPDATE records SET used = created WHERE used > ?", (now + SKEW,))])
@@ -259,27 +246,27 @@ class SqliteRecords:
             await self._write([(statement, ()) for statement in _LEFT_BEHIND])
         return gone
 
-    async def check(self) -> None:
-        """See `Records.check`."""
+    def check(self) -> None:
+        """Return if records can be read.
+
+        Raises:
+            OurError: they cannot, and why.
+        """
         self._row("")
 
     def keep_for(self, lifetime: float) -> None:
-        """See `Records.keep_for`."""
+        """Count another lifetime, in seconds, from now on."""
         self._recent.lifetime = lifetime
 
-    async def close(self) -> None:
-        """See `Records.close`."""
-        await asyncio.to_thread(self._database.close)
-
     def _unreadable(self, error: sqlite3.Error) -> OurError:
-        return OurError(f"the records in {self._path} cannot be read: {error}")
+        return OurError(f"the records in {self._database.path} cannot be read: {error}")
 
     async def _write(self, statements: Iterable[Statement]) -> int:
         try:
             return await self._database.write(statements)
         except sqlite3.Error as error:
             kind = NoSpace if error.sqlite_errorcode == sqlite3.SQLITE_FULL else OurError
-            raise kind(f"the records in {self._path} cannot be written: {error}") from error
+            raise kind(f"the records in {self._database.path} cannot be written: {error}") from error
 
 
 async def _run(work: Callable[..., T], data: bytes, *arguments: object) -> T:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wavelet.ages import SKEW, is_within
-from wavelet.cluster import first
 from wavelet.cluster.publish import sync_directory
 from wavelet.cluster.records import damaged_binding, open_binding, seal_binding
+from wavelet.cluster.shared_directory import first
 from wavelet.errors import DirectoryUnavailable, InvalidRequest
 from wavelet.plain_files import NotPlainError
 from wavelet.plan.forms import Forms

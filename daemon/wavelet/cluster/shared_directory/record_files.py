@@ -1,4 +1,4 @@
-"""Records in a directory that all nodes share, on NFS, Lustre or any other file system with atomic rename.
+"""Files of records in a shared directory: how they are read, written, renewed and removed. All of it is blocking.
 
     <directory>/<first two digits>/<token>                    the time it was made, and the record; never changed
     <directory>/<first two digits>/<token>.<algorithm>-<hex>  an inline layer of it, there before the record is
@@ -10,12 +10,10 @@ that two nodes that write one name write the same, and the first one's file stay
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,23 +22,11 @@ import structlog
 
 from wavelet import plain_files
 from wavelet.ages import SKEW, is_ahead
-from wavelet.cluster import first
-from wavelet.cluster.bindings import BindingFiles
-from wavelet.cluster.directory_io import DirectoryIo
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, publish_over, sync_directory
-from wavelet.cluster.recent import Recent
-from wavelet.cluster.records import (
-    Record,
-    Stored,
-    authenticate,
-    check_bytes,
-    check_named,
-    holds,
-    not_found,
-    used_last,
-)
-from wavelet.config import ConfigError
-from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace
+from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, holds, not_found, used_last
+from wavelet.cluster.shared_directory import first
+from wavelet.cluster.shared_directory.bindings import BindingFiles
+from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
 from wavelet.plan.forms import Forms
@@ -49,136 +35,31 @@ from wavelet.plan.tokens import well_formed
 
 log = structlog.get_logger()
 
-LOOK_AGAIN = (0.1, 0.2, 0.4, 0.8, 1.5)
-"""Seconds between looks for an unknown token: NFS caches absences, and the name may be another node's of just now."""
-
 FILE_LIMIT = 64 * 1024 * 1024
 """Bytes of a file above which it is none of ours: a request with all that comes with it has less than half of that."""
 
 LEFTOVER_AGE = 3600.0
 """Seconds after which a file without a record is taken for one that a crash has left."""
 
+Seen = tuple[Stored | None, int]
+"""A record, or None for one that is of no use, and its size in bytes."""
 
-class DirectoryRecords:
-    """`Records` as files. The directory's I/O has threads of its own: if it hangs, only records wait."""
 
-    def __init__(
-        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
-    ) -> None:
-        """Use or make the directory. Blocking: for the start.
+class RecordFiles:
+    """The records in a directory.
 
-        Args:
-            path: the shared directory.
-            key: the cluster's.
-            forms: those in which plans are kept.
-            lifetime: seconds that a record is kept after its last use.
-            clock: gives unix seconds.
+    Attributes:
+        lifetime: seconds that a record is kept after its last use; may be set at any time.
+    """
 
-        Raises:
-            ConfigError: the directory cannot be made.
-        """
-        try:
-            make_directory(path)
-        except OSError as error:
-            message = f"records.directory: {path} cannot be used: {error.strerror}; make it, owned by the daemon's user"
-            raise ConfigError(message, field="records.directory") from None
-        self._root = path
+    def __init__(self, root: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float]) -> None:
+        """Use the directory; `key` is the cluster's, plans are kept in `forms`, `clock` gives unix seconds."""
+        self.lifetime = lifetime
+        self._root = root
         self._key = key
         self._forms = forms
         self._clock = clock
-        self._recent = Recent(lifetime, clock)
-        self._bindings = BindingFiles(path, key, forms, clock)
-        self._io = DirectoryIo(path)
-
-    async def get(self, token: str, *, patient: bool = True) -> Stored | None:
-        """See `Records.get`. A patient look for an unknown token takes a few seconds."""
-        if not well_formed(token):
-            return None
-        if (stored := self._recent.get(token)) is not None:
-            return stored
-        for pause in (0.0, *(LOOK_AGAIN if patient else ())):
-            if pause:
-                await asyncio.sleep(pause)
-                await self._io.run(self._look_afresh, token)
-            since = self._recent.forgotten
-            if (seen := await self._io.run(self._read_bound, token, patient)) is not None:
-                return self._remember(token, *seen, since)
-        return None
-
-    def _remember(self, token: str, stored: Stored | None, size: int, since: int) -> Stored | None:
-        if stored is not None:
-            self._recent.add(token, stored, size, since)
-        return stored
-
-    async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
-        """See `Records.put`."""
-        check_named(record, inline)
-        token = record.token(self._key)
-        if not inline and not self._recent.use_is_due(token) and await self._is_there(token):
-            return token
-        remembered = self._recent.get(token)
-        await self._io.run(self._put, token, record, inline, None if remembered is None else remembered.pin)
-        self._recent.used(token)
-        return token
-
-    async def _is_there(self, token: str) -> bool:
-        if self._recent.get(token) is not None:
-            return True
-        since = self._recent.forgotten
-        seen = await self._io.run(self._read, token)
-        return seen is not None and self._remember(token, *seen, since) is not None
-
-    async def bind(self, token: str, pin: Pin) -> Pin:
-        """See `Records.bind`. It asks the directory, whatever is remembered."""
-        if not well_formed(token):
-            raise not_found(token)
-        stored = self._recent.get(token)
-        if stored is not None and stored.record.pin is not None:
-            return stored.record.pin
-        try:
-            return await self._io.run(self._bind, token, pin)
-        except NoSpace as error:
-            # Nothing can be answered under this name now, and that is all that whoever pulls it has to know.
-            raise DirectoryUnavailable(error.message) from error
-
-    async def inline(self, token: str, digest: Digest) -> bytes | None:
-        """See `Records.inline`."""
-        if not well_formed(token):
-            return None
-        return await self._io.run(self._read_inline, token, digest)
-
-    async def touch(self, token: str) -> None:
-        """See `Records.touch`. Once an hour it waits for the directory."""
-        if well_formed(token) and self._recent.use_is_due(token) and await self._io.run(self._touch, token):
-            self._recent.used(token)
-
-    async def evict(self, token: str) -> bool:
-        """See `Records.evict`. Other nodes may answer from memory for `recent.FRESH` seconds more."""
-        if not well_formed(token):
-            return False
-        self._recent.forget(token)
-        evicted = await self._io.run(self._evict, token)
-        self._recent.forget(token)
-        return evicted
-
-    async def expire(self) -> int:
-        """See `Records.expire`. Also removes what crashes have left."""
-        shards = await self._io.run(self._shards)
-        return sum([await self._io.run(self._expire, shard) for shard in shards])
-
-    async def check(self) -> None:
-        """See `Records.check`."""
-        await self._io.check()
-
-    def keep_for(self, lifetime: float) -> None:
-        """See `Records.keep_for`."""
-        self._recent.lifetime = lifetime
-
-    async def close(self) -> None:
-        """See `Records.close`."""
-        self._io.close()
-
-    # Below, all runs in the threads.
+        self._bindings = BindingFiles(root, key, forms, clock)
 
     def _path(self, token: str) -> Path:
         return self._root / token[:2] / token
@@ -186,13 +67,14 @@ class DirectoryRecords:
     def _inline_path(self, token: str, digest: Digest) -> Path:
         return self._root / token[:2] / f"{token}.{digest.algorithm}-{digest.hex}"
 
-    def _look_afresh(self, token: str) -> None:
+    def look_afresh(self, token: str) -> None:
+        """Have a network file system look again for a name that it may have cached the absence of."""
         with contextlib.suppress(FileNotFoundError):
             sync_directory(self._root)
             sync_directory(self._path(token).parent)
 
-    def _read(self, token: str, named: bool = False) -> tuple[Stored | None, int] | None:
-        """Return a record, or None for one that is of no use, with its size; nothing at all where there is no file.
+    def read(self, token: str, named: bool = False) -> Seen | None:
+        """Return what there is of a record, without what it was bound to later; None where there is no file.
 
         One that a newer version has made is of no use, unless somebody has `named` it, who is told so.
         """
@@ -207,7 +89,7 @@ class DirectoryRecords:
         try:
             created_at, now = float(head), self._clock()
             used = used_last(created_at, used_at, now)
-            if used is None or used + self._recent.lifetime <= now:
+            if used is None or used + self.lifetime <= now:
                 return None, 0
             record = authenticate(token, data, self._key, self._forms)
             return Stored(record, created_at, used, record.pin), len(data)
@@ -219,9 +101,9 @@ class DirectoryRecords:
             log.warning("a record is not authentic", token=token, directory=str(self._root), reason=str(error))
             return None, 0
 
-    def _read_bound(self, token: str, named: bool) -> tuple[Stored | None, int] | None:
+    def read_bound(self, token: str, named: bool) -> Seen | None:
         """Return the same with what the record was bound to, if it has no pin of its own."""
-        seen = self._read(token, named)
+        seen = self.read(token, named)
         if seen is None or seen[0] is None or seen[0].pin is not None:
             return seen
         stored, size = seen[0], seen[1]
@@ -234,17 +116,19 @@ class DirectoryRecords:
             return None, 0
         return seen if bound is None else (replace(stored, pin=bound[0]), size + bound[1])
 
-    def _bind(self, token: str, pin: Pin) -> Pin:
-        seen = self._read(token, named=True)
+    def bind(self, token: str, pin: Pin) -> Pin:
+        """Bind a name unless it is bound; return what it is bound to. Errors: see `Records.bind`, and `OSError`."""
+        seen = self.read(token, named=True)
         if seen is None:
-            self._look_afresh(token)
-            seen = self._read(token, named=True)
+            self.look_afresh(token)
+            seen = self.read(token, named=True)
         if seen is None or seen[0] is None:
             raise not_found(token)
         record = seen[0].record
         return record.pin or self._bindings.bind(token, record.plan, pin)[0]
 
-    def _read_inline(self, token: str, digest: Digest) -> bytes | None:
+    def read_inline(self, token: str, digest: Digest) -> bytes | None:
+        """Return the bytes of an inline layer; None if they are not there, or not the right ones (then logged)."""
         try:
             content, _ = _read_file(self._inline_path(token, digest))
         except FileNotFoundError:
@@ -257,7 +141,15 @@ class DirectoryRecords:
             return None
         return content
 
-    def _put(self, token: str, record: Record, inline: Mapping[Digest, bytes], bound: Pin | None) -> None:
+    def put(self, token: str, record: Record, inline: Mapping[Digest, bytes], bound: Pin | None) -> None:
+        """Write a record and its inline layers, or renew those that are there.
+
+        `bound` is what this node knows that the name was bound to: where the record has gone it is bound to that again.
+
+        Raises:
+            DigestMismatch: see `Records.put`.
+            OSError: they cannot be written.
+        """
         check_bytes(inline)
         path = self._path(token)
         make_directory(path.parent)
@@ -265,9 +157,9 @@ class DirectoryRecords:
         for digest, content in inline.items():
             layer = self._inline_path(token, digest)
             # One that is there gets a new time, lest it be taken for a leftover before its record is made.
-            if self._read_inline(token, digest) is None or not _set_time(layer, now):
+            if self.read_inline(token, digest) is None or not _set_time(layer, now):
                 publish_over(layer, content, now)
-        seen = self._read(token)
+        seen = self.read(token)
         if seen is None or not self._renew(token, seen[0]):
             if record.pin is None and bound is not None:
                 # Evicted elsewhere a moment ago: this node goes on knowing what the name has answered, so all have to.
@@ -277,8 +169,9 @@ class DirectoryRecords:
             if record.pin is None:
                 self._bindings.keep(token)
 
-    def _touch(self, token: str) -> bool:
-        seen = self._read(token)
+    def touch(self, token: str) -> bool:
+        """Note a use; False if there is no good record."""
+        seen = self.read(token)
         return seen is not None and self._renew(token, seen[0])
 
     def _renew(self, token: str, stored: Stored | None) -> bool:
@@ -291,7 +184,8 @@ class DirectoryRecords:
         sync_directory(self._root)
         return True
 
-    def _evict(self, token: str) -> bool:
+    def evict(self, token: str) -> bool:
+        """Remove a record and what lies beside it; tell whether it was there."""
         path = self._path(token)
         try:
             path.unlink()
@@ -302,10 +196,12 @@ class DirectoryRecords:
         sync_directory(path.parent)
         return True
 
-    def _shards(self) -> list[Path]:
+    def shards(self) -> list[Path]:
+        """Return the directories that records are in."""
         return [shard for shard in self._root.iterdir() if len(shard.name) == 2 and shard.is_dir()]
 
-    def _expire(self, shard: Path) -> int:
+    def expire(self, shard: Path) -> int:
+        """Remove what is past its lifetime, and what crashes have left; return how many records."""
         expired = 0
         now = self._clock()
         # A record's name sorts before those of its layers and its binding, which then go with it.
@@ -316,7 +212,7 @@ class DirectoryRecords:
                     continue  # nobody's record, and not ours to remove
                 age = now - status.st_mtime
                 if well_formed(path.name):
-                    if age >= self._recent.lifetime or (is_ahead(status.st_mtime, now) and not self._set_right(path)):
+                    if age >= self.lifetime or (is_ahead(status.st_mtime, now) and not self._set_right(path)):
                         path.unlink()
                         expired += 1
                 elif not -SKEW <= age < LEFTOVER_AGE and _is_leftover(path):
@@ -326,7 +222,7 @@ class DirectoryRecords:
     def _set_right(self, path: Path) -> bool:
         """Give a record whose last use is not known the time that is; False if it is of no use."""
         try:
-            seen = self._read(path.name, named=True)
+            seen = self.read(path.name, named=True)
         except NewerForm:
             return True  # a newer version's, which knows what to do with it
         return seen is not None and seen[0] is not None and _set_time(path, seen[0].used_at)
