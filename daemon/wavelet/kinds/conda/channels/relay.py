@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 from aiohttp import web
+from cachetools import FIFOCache
 
-from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError
+from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError, fresh_copy
 from wavelet.kinds.conda.channels import index_files, shard_index
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.channels.generations import Generations
@@ -51,7 +52,7 @@ class Relay:
         self.generations = Generations(self.files)
         self._secret = secrets.token_urlsafe(32)
         self._base = ""
-        self._failures: dict[str, tuple[WaveletError, float]] = {}
+        self._failures: FIFOCache[str, tuple[WaveletError, float]] = FIFOCache(FAILURES_HELD)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -99,7 +100,8 @@ class Relay:
             for url, (error, at) in self._failures.items()
             if at >= since and (url in wanted or any(_is_in(url, channel) for channel in wanted))
         ]
-        return min(found, key=lambda error: not isinstance(error, UpstreamError), default=None)
+        first = min(found, key=lambda error: not isinstance(error, UpstreamError), default=None)
+        return None if first is None else fresh_copy(first)
 
     def due_in(self, channels: Iterable[str]) -> float:
         """Return after how many seconds at the most an index of these channels is asked for again."""
@@ -174,9 +176,7 @@ class Relay:
             self.generations.absent(url)
             channel, subdir, _ = url.rsplit("/", 2)
             error = NotFound(f"there is no channel at {channel}, or it has no {subdir}", field="channels")
-        if len(self._failures) >= FAILURES_HELD:
-            self._failures.clear()
-        self._failures[url] = error, time.monotonic()
+        self._failures[url] = fresh_copy(error).with_traceback(None), time.monotonic()
 
 
 def _is_in(url: str, channel: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
+from cachetools import LRUCache
 
 from wavelet.cluster.claims import Claims
 from wavelet.errors import InvalidRequest, NewerForm, OurError
@@ -61,8 +62,8 @@ class Locks:
         self._forms = forms
         self.renew_after = renew_after
         self._clock = clock
-        self._held: dict[str, tuple[LockedEnvironment, float]] = {}
-        self._built: set[str] = set()
+        self._held: LRUCache[str, tuple[LockedEnvironment, float]] = LRUCache(_HELD)
+        self._built: LRUCache[str, None] = LRUCache(_HELD)
 
     def cached(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock if nobody has to be asked for it."""
@@ -126,9 +127,7 @@ class Locks:
         key = _built_key(lock)
         if key not in self._built:
             await self._claims.claim(key, b"made")
-            if len(self._built) >= _HELD:
-                self._built.clear()
-            self._built.add(key)
+            self._built[key] = None
 
     async def was_built(self, lock: LockedEnvironment) -> bool:
         """Tell whether any node has noted that."""
@@ -154,8 +153,6 @@ class Locks:
         return lock
 
     def _hold(self, key: str, lock: LockedEnvironment, at: float) -> tuple[LockedEnvironment, float]:
-        if len(self._held) >= _HELD:
-            self._held.clear()
         self._held[key] = lock, at
         return lock, at
 
