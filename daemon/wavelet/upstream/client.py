@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Self
 
 import structlog
@@ -20,12 +18,11 @@ import structlog
 from wavelet.config import Settings
 from wavelet.errors import (
     BlobNotFound,
-    ImageNotFound,
     InvalidRequest,
     UpstreamBroken,
 )
 from wavelet.image.digest import Digest
-from wavelet.image.manifest import ACCEPTED_TYPES, MANIFEST_LIMIT, Descriptor, MalformedManifest, parse_document
+from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.image.reference import Reference, Repository, valid_host
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream import listing, proxies
@@ -39,45 +36,14 @@ from wavelet.upstream.fallback import CredentialFallback, Decider, Question
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
+from wavelet.upstream.manifests import FetchedManifest, Found, manifest_call, read_head, read_manifest, stated_length
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.session import Call, RegistrySession
 from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
 from wavelet.upstream.transport import Transport
 from wavelet.upstream.trust import load_trust
 
-_ACCEPT = {"Accept": ", ".join(ACCEPTED_TYPES)}
-
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a reference names at its registry now."""
-
-    digest: Digest
-    media_type: str
-    size: int
-    granted: Granted
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """The same as a descriptor."""
-        return Descriptor(self.media_type, self.digest, self.size)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedManifest:
-    """A manifest or index as it came; `digest` is that of `data`."""
-
-    data: bytes
-    media_type: str
-    digest: Digest
-    granted: Granted
-
-    @property
-    def found(self) -> Found:
-        """The same as an answer to HEAD."""
-        return Found(self.digest, self.media_type, len(self.data), self.granted)
 
 
 class Upstream:
@@ -147,12 +113,12 @@ class Upstream:
 
         async def read(answer: Answer, granted: Granted) -> Found | None:
             async with answer:
-                return _found(answer, reference, granted)
+                return read_head(answer, reference, granted)
 
         async def read_whole(answer: Answer, granted: Granted) -> Found | None:
-            return (await _read_manifest(answer, granted, reference)).found
+            return (await read_manifest(answer, granted, reference)).found
 
-        head, get = (_manifest_call(reference, method) for method in ("HEAD", "GET"))
+        head, get = (manifest_call(reference, method) for method in ("HEAD", "GET"))
         question = Question(reference.repository, identity, head, read, Decider(get, read_whole))
         found = await self._fallback.ask(question)
         return found or (await self.manifest(reference, identity)).found
@@ -165,9 +131,9 @@ class Upstream:
         """
 
         async def read(answer: Answer, granted: Granted) -> FetchedManifest:
-            return await _read_manifest(answer, granted, reference)
+            return await read_manifest(answer, granted, reference)
 
-        call = _manifest_call(reference, "GET")
+        call = manifest_call(reference, "GET")
         return await self._fallback.ask(Question(reference.repository, identity, call, read))
 
     @asynccontextmanager
@@ -210,7 +176,7 @@ class Upstream:
             async with answer:
                 if answer.status != 200:
                     await raise_for(answer, _no_blob(answer, repository, digest))
-                return _length(answer), granted
+                return stated_length(answer), granted
 
         head, get = (Call("blob", method, f"blobs/{digest}") for method in ("HEAD", "GET"))
         size, granted = await self._fallback.ask(Question(repository, identity, head, read, Decider(get, read)))
@@ -273,57 +239,6 @@ def private_allowed(settings: Settings) -> bool:
     """Tell whether URLs in requests may lead to private addresses."""
     chosen = settings.upstream.private_networks
     return chosen == "always" or (chosen == "when-local" and settings.listens_on_loopback())
-
-
-def _manifest_call(reference: Reference, method: str) -> Call:
-    return Call("manifest", method, f"manifests/{reference.digest or reference.tag}", headers=_ACCEPT)
-
-
-def _found(answer: Answer, reference: Reference, granted: Granted) -> Found | None:
-    """Read an answer to HEAD; None where only a GET can tell, as for a 404 of a registry without HEAD."""
-    if answer.status in (404, 410) and answer.endpoint.is_mirror:
-        raise ImageNotFound(f"{answer.endpoint.host}, a mirror, has no image {reference}")
-    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-    size = _length(answer)
-    stated = _stated_digest(answer) or reference.digest
-    if answer.status != 200 or stated is None or size is None or media_type not in ACCEPTED_TYPES:
-        return None
-    if reference.digest is not None and stated != reference.digest:
-        raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with another digest ({stated})")
-    return Found(stated, media_type, size, granted)
-
-
-async def _read_manifest(answer: Answer, granted: Granted, reference: Reference) -> FetchedManifest:
-    async with answer:
-        if answer.status != 200:
-            await raise_for(answer, ImageNotFound(f"{answer.endpoint.host} has no image {reference}"))
-        data = await answer.read(MANIFEST_LIMIT)
-        return _verified(answer, reference, data, granted)
-
-
-def _verified(answer: Answer, reference: Reference, data: bytes, granted: Granted) -> FetchedManifest:
-    stated = reference.digest or _stated_digest(answer)
-    digest = Digest.of(data, "sha256" if stated is None else stated.algorithm)
-    if stated is not None and digest != stated:
-        raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with bytes of another digest ({digest})")
-    try:
-        view = parse_document(data, answer.headers.get("Content-Type"))
-    except MalformedManifest as error:
-        raise UpstreamBroken(f"{answer.endpoint.host} answers {reference} with no manifest: {error}") from None
-    return FetchedManifest(data, view.media_type, digest, granted)
-
-
-def _stated_digest(answer: Answer) -> Digest | None:
-    try:
-        return Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
-    except InvalidRequest:
-        return None
-
-
-def _length(answer: Answer) -> int | None:
-    """Return the length that an answer tells; none of no bytes, which some servers say to every HEAD."""
-    text = "" if answer.is_encoded else answer.headers.get("Content-Length", "")
-    return int(text) or None if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _no_blob(answer: Answer, repository: Repository, digest: Digest) -> BlobNotFound:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Any
 
 from wavelet import foreign_json
 from wavelet.foreign_json import ForeignJsonError
@@ -56,7 +55,7 @@ def _without(data: bytes, names: list[str], limit: int, *, cut: bool) -> bytes:
 
 def _is_json(data: bytes) -> bool:
     try:
-        foreign_json.decode(data, dict[str, Any])
+        foreign_json.decode(data, dict[str, object])
     except ForeignJsonError:
         return False
     return True

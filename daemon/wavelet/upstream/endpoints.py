@@ -1,4 +1,4 @@
-"""Where a registry is asked: its own address and its mirrors', as values. Pure."""
+"""The addresses of a registry: its own and its mirrors', as values. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may read which repository: what an upstream has granted, to whom, and for how long that answer stands.
+"""Grants: who may read which repository, as its upstream has said, and for how long that answer stands.
 
 A grant has a *holder*: the principal to whom it was given, everybody or one identity. A yes is remembered for `ttl`;
 then the upstream is asked again. While it does not answer it is left in peace for some seconds, and everybody keeps
@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -25,8 +25,8 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.single_flight import SingleFlight
 from wavelet.store.database import Database
-from wavelet.upstream.client import Found
 from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.manifests import Found
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class Grants:
         self.grace = grace
         self._known: dict[tuple[Repository, Principal], _Grant] = {}
         self._resting: dict[Repository, float] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._asking: SingleFlight[tuple[Repository, Principal], None] = SingleFlight("ask for access")
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
             host, _, path = text.partition("/")
@@ -135,7 +135,7 @@ class Grants:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    async def renew(self, asking: Coroutine[Any, Any, T], host: str, *, quickly: bool) -> T:
+    async def renew(self, asking: Coroutine[object, object, T], host: str, *, quickly: bool) -> T:
         """Return what `asking` an upstream brings; `quickly` where an earlier answer could stand in.
 
         A question that takes longer goes on: whatever it does with its answer, it will do.
@@ -151,7 +151,7 @@ class Grants:
             raise UpstreamUnreachable(f"no answer from {host} within {STALE_WAIT:g} s")
         return task.result()
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # it has been acted upon, whether or not somebody still waits

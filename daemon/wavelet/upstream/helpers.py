@@ -48,7 +48,8 @@ _HELD = 1000
 _ANY = ""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NOT_FOUND = b"credentials not found"
-_IDENTITY_TOKEN = "<token>"  # noqa: S105 - the protocol's word, not a secret
+_NO_USERNAME = "<token>"
+"""What helpers say for a user name where the secret is an identity token."""
 
 
 class HelperError(Exception):
@@ -131,7 +132,7 @@ def ask(name: str, server: str) -> Login | None:
         raise HelperError(f"{program} answers something that is not a login") from None
     if not answer.secret:
         return None
-    return Login("" if answer.username == _IDENTITY_TOKEN else answer.username, answer.secret)
+    return Login("" if answer.username == _NO_USERNAME else answer.username, answer.secret)
 
 
 def _run(program: str, server: str) -> tuple[bytes, int]:

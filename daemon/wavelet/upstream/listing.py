@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from yarl import URL
@@ -36,7 +35,7 @@ class _Tags(msgspec.Struct):
 class Referrers:
     """Descriptors of what refers to a manifest, as they came; `missing` says why there may be more, if there may."""
 
-    descriptors: list[dict[str, Any]]
+    descriptors: list[dict[str, object]]
     missing: str = ""
 
 
@@ -52,7 +51,7 @@ def parse_tags(data: bytes, host: str) -> list[str]:
         raise UpstreamBroken(f"{host} answers something that is not a list of tags") from None
 
 
-def parse_referrers(data: bytes, subject: Digest) -> list[dict[str, Any]] | None:
+def parse_referrers(data: bytes, subject: Digest) -> list[dict[str, object]] | None:
     """Read an index of what refers to `subject` (distribution-spec, "Listing referrers"), its descriptors as they are.
 
     Returns:
@@ -60,7 +59,7 @@ def parse_referrers(data: bytes, subject: Digest) -> list[dict[str, Any]] | None
         name. An entry that is no descriptor is left out.
     """
     try:
-        document = foreign_json.decode(data, dict[str, Any])
+        document = foreign_json.decode(data, dict[str, object])
     except ForeignJsonError:
         return None
     manifests = document.get("manifests", 0)

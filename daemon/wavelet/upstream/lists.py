@@ -1,9 +1,9 @@
-"""What repositories list: tags and referrers, page by page, from registries that have all, some or none of the API."""
+"""Lists of tags and referrers, page by page, from registries that have all, some or none of the API."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -16,10 +16,8 @@ from wavelet.upstream import listing
 from wavelet.upstream.answer import Answer, raise_for
 from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.fallback import CredentialFallback, Question
+from wavelet.upstream.manifests import FetchedManifest
 from wavelet.upstream.session import Call
-
-if TYPE_CHECKING:
-    from wavelet.upstream.client import FetchedManifest
 
 _LARGEST_PAGE = 1000
 
@@ -94,13 +92,13 @@ class Lists:
 
     async def _of_api(
         self, repository: Repository, digest: Digest, identity: Identity, mirrors: list[str]
-    ) -> list[dict[str, Any]] | None:
+    ) -> list[dict[str, object]] | None:
         """Return what the referrers API lists; None where there is none: then anything may be answered."""
-        found: list[dict[str, Any]] = []
+        found: list[dict[str, object]] = []
         length = 0
         query: dict[str, str] | None = {}
 
-        async def read(answer: Answer, _: Granted) -> tuple[list[dict[str, Any]], int, dict[str, str] | None] | None:
+        async def read(answer: Answer, _: Granted) -> tuple[list[dict[str, object]], int, dict[str, str] | None] | None:
             async with answer:
                 page = None
                 if answer.status == 200:
@@ -124,7 +122,7 @@ class Lists:
 
     async def _of_tag(
         self, repository: Repository, digest: Digest, identity: Identity, mirrors: list[str]
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, object]]:
         """Return what the index under the fall-back tag lists; another document there, as the image, lists nothing."""
         try:
             fetched = await self._manifest(Reference(repository, listing.fallback_tag(digest)), identity)

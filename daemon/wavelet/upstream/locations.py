@@ -1,4 +1,4 @@
-"""URLs that requests name: fetched without any login, under the address policy, with few words lost."""
+"""URLs that container requests name: fetched without any login, under the address policy."""
 
 from __future__ import annotations
 

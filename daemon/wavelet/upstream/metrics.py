@@ -1,4 +1,4 @@
-"""Counting the requests to other servers, with a bounded number of label values."""
+"""Counters of the requests to other servers, with a bounded number of label values."""
 
 from __future__ import annotations
 

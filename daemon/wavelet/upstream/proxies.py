@@ -1,4 +1,4 @@
-"""Which proxy the environment names for a URL, by the rules that crane, skopeo and Docker follow.
+"""The proxies that the environment names for URLs, by the rules that crane, skopeo and Docker follow.
 
 These are Go's (golang.org/x/net/http/httpproxy): `HTTP_PROXY` and `HTTPS_PROXY` by the URL's scheme, `NO_PROXY` with
 names, their subdomains, addresses, CIDR blocks, ports and `*`; upper case goes before lower case; never for loopback.
@@ -96,8 +96,7 @@ def _proxy(variable: str, text: str) -> URL:
     """Read a proxy's address; `host:port` stands for `http://host:port`."""
     try:
         url = URL(text if "://" in text else f"http://{text}")
-        usable, host = url.scheme in _SCHEMES, url.host
-        url.port  # noqa: B018 - reading it is what refuses one out of range
+        usable, host, _ = url.scheme in _SCHEMES, url.host, url.port  # reading a port refuses one out of range
     except ValueError:
         usable, host = True, None
     if not usable:

@@ -1,4 +1,4 @@
-"""Reads a user's auth files as that user. A program of its own, run with `python -I -S`; it imports nothing of wavelet.
+"""A program that reads a user's auth files as that user, run with `python -I -S`; it imports nothing of wavelet.
 
 Usage: read_auth_files.py UID GID PATH...   (as root, or as UID itself)
 
@@ -34,8 +34,7 @@ def read(path: str, uid: int) -> "dict[str, str] | None":
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        link = os.path.islink(path)  # noqa: PTH114 - a program of its own, without what pathlib takes to import
-        return {"path": path, "error": "it is a link to a file that is not there"} if link else None
+        return {"path": path, "error": "it is a link to a file that is not there"} if _is_link(path) else None
     except OSError as error:
         return {"path": path, "error": _words(error)}
     try:
@@ -46,6 +45,13 @@ def read(path: str, uid: int) -> "dict[str, str] | None":
         return {"path": path, "error": _words(error)}
     finally:
         os.close(descriptor)
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _read_open(descriptor: int, uid: int) -> str:

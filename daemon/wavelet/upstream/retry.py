@@ -20,6 +20,7 @@ RETRY_AFTER_LIMIT = 10.0
 USUAL_RETRY_AFTER = 5.0
 """Seconds that a caller is told to wait where the registry says nothing."""
 
+_CHANCE = random.SystemRandom()
 _T = TypeVar("_T")
 
 
@@ -50,8 +51,7 @@ class RetryPolicy:
         """
         if attempt >= self.attempts or (asked is not None and asked > RETRY_AFTER_LIMIT):
             return None
-        chance = random.uniform(0.8, 1.2)  # noqa: S311 - no secret depends on it
-        return max(self.first_delay * self.factor ** (attempt - 1) * chance, asked or 0.0)
+        return max(self.first_delay * self.factor ** (attempt - 1) * _CHANCE.uniform(0.8, 1.2), asked or 0.0)
 
 
 REQUESTS = RetryPolicy(ATTEMPTS, first_delay=0.25, factor=3.0)

@@ -1,4 +1,4 @@
-"""Getting a file from a URL outside of any registry: the slot at its host, and the repetitions."""
+"""Requests for files at URLs outside of any registry: the slot at the host, and the repetitions."""
 
 from __future__ import annotations
 

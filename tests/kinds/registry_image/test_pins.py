@@ -30,9 +30,9 @@ from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.tree import leaves, source_digest
 from wavelet.store.database import Database
-from wavelet.upstream.client import Found
 from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
+from wavelet.upstream.manifests import Found
 
 TTL, GRACE = 300.0, 1000.0
 ONE, TWO = Digest.of(b"one"), Digest.of(b"two")

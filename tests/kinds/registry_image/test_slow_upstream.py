@@ -19,9 +19,9 @@ from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.plan.identity import Identity
 from wavelet.plan.tree import source_digest
 from wavelet.store.database import Database
-from wavelet.upstream.client import Found
 from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
+from wavelet.upstream.manifests import Found
 
 ANN = Identity(1001)
 LEAF = Reference.parse("quay.io/a/b:1")
