@@ -47,6 +47,7 @@ from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
 from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests, Kept
+from wavelet.requests.effects import Effects
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.keeping import RequestKeeper
@@ -171,7 +172,8 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     past = History(database)
     patience = Patience(settings.upstream.patience)
     looked_up = RequestCache(records, past, database, patience, lifetime=settings.records.lifetime)
-    naming, bindings = Naming(records, logins, named, cluster.key), Bindings(resolver, records, images, served_images)
+    naming = Naming(records, logins, named, cluster.key)
+    bindings = Bindings(resolver, records, images, served_images, Effects())
     stack.push_async_callback(bindings.close)
     container_requests = ContainerRequests.build(
         resolver,

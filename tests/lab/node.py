@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +36,7 @@ from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
 from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.container_requests import ContainerRequests, Kept
+from wavelet.requests.effects import Effect, Effects
 from wavelet.requests.history import History
 from wavelet.requests.keeping import RequestKeeper
 from wavelet.requests.naming import Naming
@@ -124,7 +125,7 @@ class Node:
         stack.push_async_callback(self.store.close)
         self.conda = Conda(())
 
-    async def build(self) -> Node:
+    async def build(self, effects: Sequence[Effect]) -> Node:
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
         cluster: ClusterBackend = (
             NodeBackend(self.state / "records.db", KEY, FORMS, 3600)
@@ -166,7 +167,7 @@ class Node:
         self.served = ServedImages(database, memo, 3600)
         self.history = History(database)
         rules = AccessRules(0)
-        self.bindings = Bindings(self.resolver, records, memo, self.served)
+        self.bindings = Bindings(self.resolver, records, memo, self.served, Effects(effects))
         stack.push_async_callback(self.bindings.close)
         self.cache = RequestCache(records, self.history, database, Patience(), lifetime=3600)
         self.naming = Naming(records, logins, named, KEY)
@@ -208,11 +209,16 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def open_node(
-    state: Path, limit: int = 10**9, *, shared: Path | None = None, tag_ttl: float = 300
+    state: Path,
+    limit: int = 10**9,
+    *,
+    shared: Path | None = None,
+    tag_ttl: float = 300,
+    effects: Sequence[Effect] = (),
 ) -> AsyncIterator[Node]:
     """Build the services of a node, and close them at the end; `shared` is where its records are, if not in itself."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await Node(state, stack, limit, shared, tag_ttl).build()
+        yield await Node(state, stack, limit, shared, tag_ttl).build(effects)
 
 
 def registry_plan(host: str, repository: str, tag: str = "1") -> RegistryImage:

@@ -23,6 +23,7 @@ from wavelet.requests import patience, progress
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience
 from wavelet.requests.progress import LATER, Failed, Pending, Progress, Ready
+from wavelet.resolve.events import Account
 from wavelet.resolve.job import Job
 
 
@@ -35,6 +36,7 @@ class Clock:
         self.done = True
         self.given_up = False
         self.error: WaveletError | None = None
+        self.account = Account()
 
     def monotonic(self) -> float:
         return self.now

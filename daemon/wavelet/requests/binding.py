@@ -23,6 +23,7 @@ from wavelet.plan.pinning import Pin, maker_of
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tree import parts
 from wavelet.requests.container_request import ContainerRequest, answer_name
+from wavelet.requests.effects import Effects
 from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
@@ -38,21 +39,39 @@ log = structlog.get_logger()
 class Bindings:
     """Binds names, and prepares what they are bound to."""
 
-    def __init__(self, resolver: Resolver, records: Records, memo: Memo, served: ServedImages) -> None:
+    def __init__(
+        self, resolver: Resolver, records: Records, memo: Memo, served: ServedImages, effects: Effects
+    ) -> None:
         self._resolver = resolver
         self._memo = memo
         self._records = records
         self._served = served
+        self._effects = effects
         self._jobs = Jobs()
 
     async def close(self) -> None:
         """End all work."""
         await self._jobs.close()
+        await self._effects.close()
 
     def prepared(self, request: ContainerRequest) -> bool:
         """Tell whether it is known what the name answers, and nothing is left to do for that."""
         owner = Identity.of(request.principal)
-        return request.fixed is not None and self._resolver.prepared(request.fixed, owner) is not None
+        fixed = request.fixed
+        return fixed is not None and self._resolver.prepared(fixed, owner) is not None and self.acted_upon(request)
+
+    def acted_upon(self, request: ContainerRequest, fixed: Node | None = None) -> bool:
+        """Tell whether no effect is left to do. `fixed` is what its name is bound to next, if it is not yet."""
+        fixed = request.fixed or fixed
+        return fixed is not None and self._effects.done(fixed, request.principal)
+
+    async def begin(self, cached: CachedRequest) -> None:
+        """Start on all that is left to do for a request.
+
+        Raises:
+            WaveletError: it has just failed.
+        """
+        cached.progress.attach(await self.prepare(cached))
 
     async def prepare(self, cached: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pinned]:
         """Start to settle what a name answers and to prepare that, or join those who do.
@@ -66,13 +85,21 @@ class Bindings:
         return self._jobs.join("prepare", key, lambda: self._prepare(cached, owner, begun), MAKE_LIMIT)
 
     async def _prepare(self, cached: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
+        if cached.request.pin is not None:
+            cached.progress.enter("make")
         if begun is not None and cached.request.pin is not None:
             take_part(begun)
             with contextlib.suppress(WaveletError):  # it comes again below, if it is of this name
                 await begun.result(MAKE_LIMIT)
         fixed = await self.plan(cached, begun=begun, wait=MAKE_LIMIT)
+        cached.progress.enter("make")
         prepared = self._resolver.prepared(fixed, owner)
-        return prepared or await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
+        if prepared is None:
+            prepared = await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
+        if not self._effects.done(fixed, owner.principal):
+            cached.progress.enter("after")
+            await self._effects.run(fixed, owner)
+        return prepared
 
     async def pinned_soon(self, plan: Node, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:
         """Return the pin of what `job` works on since `began`, where it is there soon; why not is the job's to say.

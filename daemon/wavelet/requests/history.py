@@ -69,11 +69,13 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         asked_at: when it was last asked for, in unix seconds.
         took: seconds until it was ready; None if it is not.
         why: what has gone wrong last, if something has.
+        step: the step of the request in which that was; empty for the first one.
     """
 
     asked_at: float
     took: float | None = None
     why: Why | None = None
+    step: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -14,7 +14,8 @@ from wavelet.errors import Fault, Stopping, WaveletError
 from wavelet.kinds.registry_image.tags import Pinned
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience
-from wavelet.resolve.events import Event
+from wavelet.requests.steps import STEPS, Step, StepName, Steps
+from wavelet.resolve.events import Account, Event
 from wavelet.resolve.job import Job
 
 LATER = 30.0
@@ -72,6 +73,8 @@ class Progress:
         again: when the next one may begin, by the monotonic clock.
         settled: takes note of each outcome.
         patience: for how long what may pass is tried again.
+        place: where the work is among the steps of the request.
+        account: what the job has done so far; that outlives the job.
     """
 
     first_asked: float = field(default_factory=time.monotonic)
@@ -81,6 +84,8 @@ class Progress:
     again: float = 0.0
     settled: Callable[[Outcome], None] = lambda _: None
     patience: Patience = field(default_factory=Patience)
+    place: Steps = field(default_factory=Steps)
+    account: Account | None = None
 
     @classmethod
     def restored(cls, outcome: Outcome | None, settled: Callable[[Outcome], None], patience: Patience) -> Progress:
@@ -91,7 +96,8 @@ class Progress:
         # A time in the future is one of a clock that was wrong.
         first_asked = time.monotonic() - (age if age >= 0 else patience.seconds)
         error = None if outcome.why is None else outcome.why.error
-        return cls(first_asked, outcome.took, failed=error, settled=settled, patience=patience)
+        place = Steps(next((name for name in STEPS if name == outcome.step), STEPS[0]))
+        return cls(first_asked, outcome.took, failed=error, settled=settled, patience=patience, place=place)
 
     @property
     def seconds(self) -> float:
@@ -110,15 +116,39 @@ class Progress:
             return Ready()
         return Pending() if self.failed is None else self.failure(self.failed)
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps as far as is known, for those who only look."""
+        place = self._place()
+        match self.seen:
+            case Ready():
+                return place.each("done")
+            case Failed(error):
+                return place.each("failed", error)
+        running = self.job is not None and not self.job.done
+        return place.each("running" if running else "pending", self.failed)
+
+    def _place(self) -> Steps:
+        """Return where the work is; what the work itself says of that counts too."""
+        making = None if self.account is None or self.place.at != "pin" else self.account.began("making")
+        return self.place if making is None else self.place.enter("make", time.time() - (time.monotonic() - making))
+
+    def enter(self, step: StepName) -> None:
+        """Note that the work has come to a step."""
+        self.place = self.place.enter(step, time.time())
+
     def forget(self) -> None:
         """Count nothing that was done before."""
         self.took = self.job = self.failed = None
+        self.place = Steps()
 
     def submitted(self, took: float | None, error: WaveletError | None = None) -> None:
         """Note that it was asked for: how many seconds it took if it is ready, or what has gone wrong at first."""
         if self.took is None:
             # A new request is a new attempt, with new patience.
             self.first_asked, self.failed, self.took = time.monotonic(), error, took
+            if self.job is None or self.job.done:
+                self.place = Steps()
             self.again = self.first_asked + AGAIN
             self._keep()
 
@@ -138,7 +168,9 @@ class Progress:
             else:
                 self._fail(error)
 
-        self.job = job
+        self.job, self.account = job, job.account
+        if self.place.at == "pin":
+            self.enter("pin")
         job.when_ended(ended)
 
     async def state(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> State:
@@ -162,14 +194,17 @@ class Progress:
         self._ready()
         return Ready()
 
-    async def watch(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> AsyncGenerator[Event, None]:
+    async def watch(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> AsyncGenerator[Event | Step, None]:
         """Yield how the work goes, from its start until it is ready; `begin` starts or joins it. Close it at the end.
+
+        A step is told of when its state has changed, before what else has happened since.
 
         What is tried again after a failure of somebody else's is told of anew.
 
         Raises:
             WaveletError: there will be no image, for this reason.
         """
+        told: tuple[Step, ...] = ()
         while not isinstance(state := await self.state(begin), Ready):
             if isinstance(state, Failed):
                 raise state.error
@@ -179,6 +214,10 @@ class Progress:
             with contextlib.suppress(WaveletError):  # the state tells what it means
                 async with contextlib.aclosing(self.job.watch()) as events:
                     async for event in events:
+                        told, before = self.steps, told
+                        for step in told:
+                            if step not in before:
+                                yield step
                         yield event
 
     def _due(self, error: WaveletError) -> bool:
@@ -186,10 +225,12 @@ class Progress:
         return error.fault is not Fault.CALLER and time.monotonic() >= self.again
 
     def _ready(self) -> None:
+        self.place, self.account = self._place(), None
         self.job, self.failed, self.took = None, None, time.monotonic() - self.first_asked
         self._keep()
 
     def _fail(self, error: WaveletError) -> None:
+        self.place, self.account = self._place(), None
         left = self.patience.left(error, self.first_asked)
         if left > 0 and (self.failed is None or self.failed.message != error.message):
             log.info("a request is tried again", because=error.message, seconds=round(left, 1))
@@ -199,7 +240,8 @@ class Progress:
 
     def _keep(self) -> None:
         why = None if self.failed is None else Why.of(self.failed)
-        self.settled(Outcome(time.time() - (time.monotonic() - self.first_asked), self.took, why))
+        step = "" if why is None or self.place.at == STEPS[0] else self.place.at
+        self.settled(Outcome(time.time() - (time.monotonic() - self.first_asked), self.took, why, step))
 
     def failure(self, error: WaveletError) -> Pending | Failed:
         """Return the state that an attempt leaves which has failed: a definite no is one at once."""

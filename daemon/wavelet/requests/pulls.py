@@ -50,7 +50,8 @@ class RequestPulls:
             await self._resolver.may_read(made[1], identity)
         else:
             made = await self._resolver.realise(await self._bindings.plan(cached), identity)
-        cached.progress.pulled()
+        if self._bindings.acted_upon(cached.request):
+            cached.progress.pulled()
         return made
 
     async def plan(self, token: str) -> Node:

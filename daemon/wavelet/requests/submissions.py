@@ -141,11 +141,15 @@ class Submissions:
         cached = await self._keeper.keep(request, pinned, about, anew=anew)
         if options.refresh:
             cached.progress.forget()
-        done = attempt.ready and not options.dry_run
+        fixed = None if pinned is None else pinned.plan
+        due = attempt.ready and not options.dry_run and not self._bindings.acted_upon(cached.request, fixed)
+        done = attempt.ready and not options.dry_run and not due
         cached.progress.submitted(time.monotonic() - attempt.began if done else None, attempt.failed)
         job = attempt.renewing if unsolved else attempt.job
         with asking(keep=options.keep):
             known = None if attempt.failed else pinned
             await self._bindings.go_on(cached, job, known, dry_run=options.dry_run)
-        state: State = Ready() if attempt.ready else Pending()
+            if due:
+                await self._bindings.begin(cached)
+        state: State = Ready() if attempt.ready and not due else Pending()
         return Status.of(cached, state if attempt.failed is None else cached.progress.failure(attempt.failed))

@@ -17,22 +17,24 @@ from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.progress import State
 from wavelet.requests.request_cache import CachedRequest
+from wavelet.requests.steps import Step
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A request and how far it is; `seconds` is for how long it has been worked on."""
+    """A request, how far it is, for how many seconds it has been worked on, and its steps."""
 
     request: ContainerRequest
     state: State
     seconds: float
+    steps: tuple[Step, ...] = ()
 
     @classmethod
     def of(cls, cached: CachedRequest, state: State) -> Self:
         """Return the status of a request that is in `state`."""
-        return cls(cached.request, state, cached.progress.seconds)
+        return cls(cached.request, state, cached.progress.seconds, cached.progress.steps)
 
 
 class RequestTracker:
@@ -63,8 +65,8 @@ class RequestTracker:
         cached.progress.submitted(None)
         return await self.status(token, identity)
 
-    async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event, None]:
-        """Yield how the work for a request goes, from its start until it is ready; start it if need be.
+    async def watch(self, token: str, identity: Identity) -> AsyncGenerator[Event | Step, None]:
+        """Yield how the work for a request goes, from its start until it is ready, and its steps; start it if need be.
 
         Whoever watches waits for it: when the last one goes away, the work ends, unless somebody asked to keep it.
         Close this at the end (`contextlib.aclosing`), or it counts as watching for a while longer.

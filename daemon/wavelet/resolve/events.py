@@ -104,6 +104,10 @@ class Account:
         """Note that a phase begins."""
         self._began.setdefault(phase, time.monotonic())
 
+    def began(self, phase: Phase) -> float | None:
+        """Return when a phase has begun, here or in a part, by the monotonic clock."""
+        return min((each._began[phase] for each in self.whole() if phase in each._began), default=None)
+
     def take_in(self, arriving: Arriving) -> None:
         """Note bytes on their way, which count from now on without being noted again."""
         self._arriving.append(arriving)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.errors import WaveletError
@@ -16,6 +18,8 @@ from wavelet.plan.names import pull_name
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State
+from wavelet.requests.steps import Step, StepName, StepState
+from wavelet.requests.tracking import Status
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb
@@ -28,6 +32,16 @@ _PHASES: dict[Phase, pb.Phase.ValueType] = {
 }
 
 
+_STEPS: dict[StepName, pb.Step.ValueType] = {"pin": pb.STEP_PIN, "make": pb.STEP_MAKE, "after": pb.STEP_AFTER}
+
+_STEP_STATES: dict[StepState, pb.StepState.ValueType] = {
+    "pending": pb.STEP_STATE_PENDING,
+    "running": pb.STEP_STATE_RUNNING,
+    "done": pb.STEP_STATE_DONE,
+    "failed": pb.STEP_STATE_FAILED,
+}
+
+
 def timestamp(seconds: float) -> Timestamp:
     """Return unix seconds as a message."""
     made = Timestamp()
@@ -36,7 +50,12 @@ def timestamp(seconds: float) -> Timestamp:
 
 
 def resolved(
-    request: ContainerRequest, state: State | None, authority: str, name: str | None = None
+    request: ContainerRequest,
+    state: State | None,
+    authority: str,
+    name: str | None = None,
+    *,
+    steps: Iterable[Step] = (),
 ) -> pb.ResolveResponse:
     """Return the name of a container.
 
@@ -45,6 +64,7 @@ def resolved(
         state: how far it is; None if nothing is made for it.
         authority: host and port in image names.
         name: the name, without the authority, under which it was asked for; None for the token's.
+        steps: of the request.
     """
     return pb.ResolveResponse(
         token=request.token,
@@ -56,22 +76,25 @@ def resolved(
         source_digest=_digest(request.source_digest),
         target_digest=_digest(request.made_digest),
         build_id=wave.build_of(request) or "",
+        steps=map(_step, steps),
     )
 
 
-def described(request: ContainerRequest, state: State, authority: str) -> pb.DescribeResponse:
-    """Return what a token stands for."""
+def described(request: ContainerRequest, status: Status, authority: str) -> pb.DescribeResponse:
+    """Return what a token stands for; `request` has its digests, as far as they are known."""
     return pb.DescribeResponse(
-        container=resolved(request, state, authority),
+        container=resolved(request, status.state, authority, steps=status.steps),
         creation_time=timestamp(request.created_at),
         request=_asked(request),
         principal=str(request.principal),
     )
 
 
-def event_of(event: Event) -> pb.WatchResponse:
+def event_of(event: Event | Step) -> pb.WatchResponse:
     """Return how work goes."""
     match event:
+        case Step():
+            return pb.WatchResponse(step=_step(event))
         case PhaseBegan(phase):
             return pb.WatchResponse(phase=_PHASES[phase])
         case PackagesDone(done, total):
@@ -154,6 +177,15 @@ def _reason(state: State | None) -> str:
         case Failed(error):
             return text_of(error)
     return ""
+
+
+def _step(step: Step) -> pb.StepStatus:
+    return pb.StepStatus(
+        step=_STEPS[step.name],
+        state=_STEP_STATES[step.state],
+        since=None if step.since is None else timestamp(step.since),
+        reason="" if step.error is None else text_of(step.error),
+    )
 
 
 def _digest(digest: Digest | None) -> str:

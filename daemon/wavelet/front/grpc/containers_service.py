@@ -95,7 +95,9 @@ class Containers(ContainerServiceServicer):
         found = status.request
         if isinstance(status.state, Ready):
             found = await self._requests.lookup.find(found.token, peer.identity)
-        return answers.resolved(found, None if asked.dry_run else status.state, self._names.authority, name)
+        if asked.dry_run:
+            return answers.resolved(found, None, self._names.authority, name)
+        return answers.resolved(found, status.state, self._names.authority, name, steps=status.steps)
 
     async def _known(self, request: pb.ResolveRequest, named: Named, peer: Peer, wait: float) -> pb.ResolveResponse:
         """Answer for a name that has been a request already: it is asked for again."""
@@ -112,7 +114,7 @@ class Containers(ContainerServiceServicer):
             await asyncio.sleep(LOOK)
             status = await self._requests.tracker.status(token, peer.identity)
         found = await self._requests.lookup.find(token, peer.identity)
-        return answers.resolved(found, status.state, self._names.authority, named.text)
+        return answers.resolved(found, status.state, self._names.authority, named.text, steps=status.steps)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         """Tell how the work for a container goes."""
@@ -137,9 +139,7 @@ class Tokens(TokenServiceServicer):
         """Return what a token stands for."""
         identity = self._peers.of(context).identity
         status = await self._requests.tracker.status(request.token, identity)
-        return answers.described(
-            await self._requests.lookup.find(request.token, identity), status.state, self._authority
-        )
+        return answers.described(await self._requests.lookup.find(request.token, identity), status, self._authority)
 
     async def Evict(self, request: pb.EvictRequest, context: Context) -> pb.EvictResponse:
         """Forget a token."""

@@ -22,6 +22,8 @@ from wavelet.plan.names import pull_name
 from wavelet.plan.node import Node
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.progress import Failed, Pending, Ready, State
+from wavelet.requests.steps import Step
+from wavelet.requests.tracking import Status
 
 WAVE_VERSION = "1.37.0"
 """The version of Wave whose API this is. Clients compare it with the one that brought a feature, 1.31.0 and up."""
@@ -148,8 +150,9 @@ def token(request: ContainerRequest, authority: str) -> models.TokenAnswer:
     )
 
 
-def page(request: ContainerRequest, state: State, authority: str) -> str:
+def page(status: Status, authority: str) -> str:
     """Return what a person wants to know of a request, as plain text."""
+    request, state = status.request, status.state
     lines = [
         f"container request {request.token}",
         f"image:   {source_image(request)}",
@@ -160,20 +163,25 @@ def page(request: ContainerRequest, state: State, authority: str) -> str:
     ]
     build_id = build_of(request)
     lines += [] if build_id is None else [f"build:   {build_id}, see /view/builds/{build_id}"]
+    lines += [f"{step.name + ':':8} {step.state}{_began(step)}" for step in status.steps]
     why = reason(state)
     lines += [] if why is None else ["reason:  " + why.replace("\n", "\n         ")]
     lines += [f"note:    {note}" for note in (request.about.notes if request.about else ())]
     return "\n".join(lines) + "\n"
 
 
-def build_page(request: ContainerRequest, state: State, authority: str, build: str, log: str) -> str:
+def build_page(status: Status, authority: str, build: str, log: str) -> str:
     """Return what a person wants to know of a build, as plain text: what was asked, how it went, and its log."""
-    asked = conda_file(request.plan)
-    sections = [page(request, state, authority)]
+    asked = conda_file(status.request.plan)
+    sections = [page(status, authority)]
     sections += [] if asked is None else [f"asked for\n\n{asked}"]
     sections += [f"log, also at /v1alpha1/builds/{build}/logs\n\n{log}"] if log else []
     sections += [f"the exact packages are at /v1alpha1/builds/{build}/condalock\n"] if asked is not None else []
     return f"\n{'-' * 80}\n".join(sections)
+
+
+def _began(step: Step) -> str:
+    return "" if step.since is None else f", begun {instant(step.since)}"
 
 
 def build_of(request: ContainerRequest) -> str | None:

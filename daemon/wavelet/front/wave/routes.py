@@ -214,13 +214,13 @@ class _WaveDoor:
 
     async def view_container(self, request: web.Request) -> web.Response:
         status = await self._requests.tracker.status(_token(request), _identity(request))
-        return _text(answers.page(status.request, status.state, self._authority))
+        return _text(answers.page(status, self._authority))
 
     async def view_build(self, request: web.Request) -> web.Response:
         build, token = _build(request)
         status = await self._requests.tracker.status(token, _identity(request))
         log = await self._requests.details.log(token, _identity(request))
-        return _text(answers.build_page(status.request, status.state, self._authority, build, log))
+        return _text(answers.build_page(status, self._authority, build, log))
 
     async def inspect(self, request: web.Request) -> web.Response:
         body = await self._body(request, models.InspectBody)
