@@ -27,6 +27,7 @@ from rattler.package.build_string import BuildString
 from wavelet import logs
 from wavelet.app import GARBAGE_THRESHOLDS
 from wavelet.config import Settings
+from wavelet.config.settings import Conda, Store
 from wavelet.kinds.conda.channels import relay as relays
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.kinds.conda.solve.solver import Question, Solver
@@ -63,15 +64,16 @@ async def _rattler(directory: Path, channels: list[str], environments: list[list
 async def _solver(directory: Path, ttl: float) -> AsyncIterator[Solver]:
     logs.configure("text", "warning")
     async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(Channels(Settings()))
+        settings = Settings(store=Store(limit=10**10), conda=Conda(repodata_ttl=ttl))
+        found = await stack.enter_async_context(Channels(settings))
         database = Database(directory / "node.db", content.SCHEMA + relays.SCHEMA, synchronous="NORMAL")
         stack.callback(database.close)
-        store = content.ContentStore(directory, database, 10**10)
+        store = content.ContentStore(directory, database, settings)
         stack.push_async_callback(store.close)
-        relay = relays.Relay(found, store, database, ttl=ttl)
+        relay = relays.Relay(found, store, database, settings)
         await relay.start()
         stack.push_async_callback(relay.close)
-        solver = Solver(directory / "solver", limit=120, mirror=relay.url_for, generations=relay.generations.of)
+        solver = Solver(directory / "solver", settings, mirror=relay.url_for, generations=relay.generations.of)
         stack.push_async_callback(solver.close)
         yield solver
 

@@ -93,7 +93,7 @@ async def running(
             await _close_grpc(grpc, 0.0, hurry)
             raise
         stack.push_async_callback(_close_doors, listening, grpc, behind.activity, hurry)
-        reloader.add(lambda _, new: listening.prepare(new))
+        reloader.add(listening)
         ready = app[operations.READY]
         ready["ready"] = True
         stack.callback(ready.clear)

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from wavelet import __version__
 from wavelet.cluster.backend import ClusterBackend, open_backend
-from wavelet.config import Settings, parse_size
+from wavelet.config import Settings
 from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
 from wavelet.front import operations
@@ -34,12 +34,13 @@ from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.pip import config as pip_config
+from wavelet.kinds.conda.site_defaults import SiteDefaults
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image import tags
 from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.kinds.table import FORMS
-from wavelet.reload.parts import House, Packages, Site, Upstreams, prepare_log
+from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
 from wavelet.requests import history, request_cache, served
 from wavelet.requests.access import AccessRules
@@ -69,9 +70,8 @@ from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.resolve.work import Tools
 from wavelet.resolve.workers import Workers
 from wavelet.store import content, scrub
-from wavelet.store.content import ContentStore, bytes_held
+from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type
 from wavelet.store.opening import open_cache
 from wavelet.store.scrub import Scrub
 from wavelet.upstream import grants as granted
@@ -137,9 +137,7 @@ async def lay_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
     stack.callback(database.close)
     cluster = await asyncio.to_thread(open_backend, settings, FORMS)
     stack.push_async_callback(cluster.close)
-    in_memory = filesystem_type(state) in MEMORY_FILESYSTEMS
-    limit = settings.store_limit(bytes_held(database), in_memory=in_memory)
-    store = ContentStore(state, database, limit)
+    store = ContentStore(state, database, settings)
     stack.push_async_callback(store.close)
     logins = _logins(settings, cluster, audit)
     stack.callback(logins.close)
@@ -151,15 +149,14 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     """Build the rooms between the doors and the store, and put the doors into `app`."""
     settings, database, store, upstream = ground.settings, ground.database, ground.store, ground.upstream
     cluster, records, logins, audit = ground.cluster, ground.cluster.records, ground.logins, ground.audit
-    asking = settings.upstream
-    grants = Grants(database, upstream, ttl=asking.access_ttl, grace=asking.grace)
+    grants = Grants(database, upstream, settings)
     stack.push_async_callback(grants.close)
-    pinner = Pinner(database, grants, asking.aliases, tag_ttl=asking.tag_ttl, grace=asking.grace)
+    pinner = Pinner(database, grants, settings)
     fetcher, contents, named = _contents(ground, pinner)
     stack.callback(named.close)
     images = Memo(database, FORMS)
-    site = Site(settings.conda)
-    conda, archives = await _conda(ground, reloader, site, stack)
+    site = SiteDefaults(settings)
+    conda, archives = await _conda(ground, reloader, stack)
     workers = Workers(settings.conda.workers)
     stack.push_async_callback(workers.close)
     journals = Journals(database)
@@ -167,11 +164,11 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     made_by = makers(settings)
     resolver = Resolver(logins, pinner, grants, images, conda, journals, tools, made_by)
     stack.push_async_callback(resolver.close)
-    served_images = ServedImages(database, images, settings.store.retention)
-    rules = AccessRules(os.geteuid(), frozenset(settings.engine_uids), settings.http_root == "engine")
+    served_images = ServedImages(database, images, settings)
+    rules = AccessRules.of(os.geteuid(), settings)
     past = History(database)
-    patience = Patience(settings.upstream.patience)
-    looked_up = RequestCache(records, past, database, patience, lifetime=settings.records.lifetime)
+    patience = Patience.of(settings)
+    looked_up = RequestCache(records, past, database, patience, settings)
     naming = Naming(records, logins, named, cluster.key)
     bindings = Bindings(resolver, records, images, served_images, Effects())
     stack.push_async_callback(bindings.close)
@@ -193,10 +190,10 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
         rules,
         site,
         patience,
-        lease=settings.store.lease,
+        settings,
     )
     own_hosts = frozenset({settings.name_authority, settings.listen})
-    scrubbing = Scrub(store.integrity, database, settings.store.scrub)
+    scrubbing = Scrub(store.integrity, database, settings)
     stack.callback(scrubbing.stopped)
     expiry = _expire(cluster, (logins, grants, pinner, images, served_images, conda, journals, past))
     for upkeep in (expiry, scrubbing.run()):
@@ -205,9 +202,9 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
     app[operations.READY] = {}
     app[operations.CHECKS] = (cluster.check, store.check)
     guard = Guard(settings)
-    reloader.add(Upstreams(upstream, logins, grants, pinner, fetcher, named).prepare)
-    reloader.add(House(store, scrubbing, cluster, resolver, served_images, looked_up, scopes, rules, guard).prepare)
-    reloader.add(prepare_log)
+    reloader.add(upstream, logins, grants, pinner, fetcher, named)
+    reloader.add(store, scrubbing, cluster, resolver, served_images, looked_up, patience, scopes, site, rules, guard)
+    reloader.add(LogSettings(settings))
     reloader.on_event = lambda decision, reason: audit.note(decision, reason=reason)
     app.middlewares.extend(
         [error_middleware, guard.refuse_foreign, caller_middleware(rules, cluster.key), counting(activity)]
@@ -235,12 +232,10 @@ async def furnish(app: web.Application, ground: Ground, reloader: Reloader, stac
 
 def _contents(ground: Ground, pinner: Pinner) -> tuple[BlobFetcher, ContentSources, RequestLayerVerifier]:
     """Build what fetches content, what opens it wherever it is, and what verifies the layers of requests."""
-    store, asking = ground.store, ground.settings.upstream
-    layer_limit = parse_size(asking.layer_limit, "upstream.layer_limit")
-    inflated_limit = parse_size(asking.inflated_limit, "upstream.inflated_limit")
-    fetcher = BlobFetcher(store, ground.upstream, ground.cluster.records, layer_limit=layer_limit, gone=pinner.doubt)
+    store, settings = ground.store, ground.settings
+    fetcher = BlobFetcher(store, ground.upstream, ground.cluster.records, settings, gone=pinner.doubt)
     contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
-    return fetcher, contents, RequestLayerVerifier(store, fetcher, ground.database, inflated_limit=inflated_limit)
+    return fetcher, contents, RequestLayerVerifier(store, fetcher, ground.database, settings)
 
 
 def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -> Callable[[], DaemonStatus]:
@@ -263,22 +258,22 @@ def _state_teller(settings: Settings, resolver: Resolver, store: ContentStore) -
     return tell
 
 
-async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExitStack) -> tuple[CondaPinner, Archives]:
+async def _conda(ground: Ground, reloader: Reloader, stack: AsyncExitStack) -> tuple[CondaPinner, Archives]:
     """Build what solves for packages and fetches them."""
     settings, database, store = ground.settings, ground.database, ground.store
     channels = await stack.enter_async_context(Channels(settings))
     indexes = await asyncio.to_thread(pip_config.read, os.environ)
     await asyncio.to_thread(channels.admit, indexes.urls)
-    relay = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
+    relay = Relay(channels, store, database, settings)
     await relay.start()
     stack.push_async_callback(relay.close)
     state = settings.state_directory
-    limit, generations = settings.conda.solve_limit, relay.generations.of
-    solver = Solver(state / "solver", limit=limit, mirror=relay.url_for, generations=generations, failure=relay.failure)
+    generations = relay.generations.of
+    solver = Solver(state / "solver", settings, mirror=relay.url_for, generations=generations, failure=relay.failure)
     archives = Archives(store, channels, database)
-    locks = Locks(database, ground.cluster.claims, FORMS, settings.conda.renew_names)
+    locks = Locks(database, ground.cluster.claims, FORMS, settings)
     conda = CondaPinner(
-        settings.conda,
+        settings,
         locks,
         solver,
         channels,
@@ -290,7 +285,7 @@ async def _conda(ground: Ground, reloader: Reloader, site: Site, stack: AsyncExi
         tuple(indexes.directories),
     )
     stack.push_async_callback(conda.close)
-    reloader.add(Packages(channels, relay, solver, locks, conda, site).prepare)
+    reloader.add(channels, relay, solver, locks, conda)
     return conda, archives
 
 

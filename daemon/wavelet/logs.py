@@ -10,6 +10,8 @@ from typing import Literal, TextIO, cast
 
 import structlog
 
+from wavelet.config import Apply, Settings
+
 
 class _Forgiving:
     """A stream whose failures are nobody's: a log on a full disk or a closed pipe must not stop the work."""
@@ -47,6 +49,25 @@ def configure(form: Literal["text", "json"], level: Literal["debug", "info", "wa
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s: %(message)s"
     )
+
+
+class LogSettings:
+    """The form and the least level of the log, which other settings change while the daemon runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the log as one that `configure` has set by these settings."""
+        self._in_force = settings.log_format, settings.log_level
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`."""
+        new = settings.log_format, settings.log_level
+
+        def apply() -> None:
+            if new != self._in_force:
+                configure(*new)
+                self._in_force = new
+
+        return apply
 
 
 INTERVAL = 60.0

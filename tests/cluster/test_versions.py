@@ -14,6 +14,7 @@ from cluster.keepers import OpenedSqliteRecords
 from cluster.suite import KEY, LIFETIME, Clock, image_record
 from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.shared_directory.records import DirectoryRecords
+from wavelet.config import Settings
 from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.locks import shared_locks
@@ -25,7 +26,6 @@ from wavelet.store.database import Database
 
 GOLDEN = golden.load(1)
 NAMES = sorted(GOLDEN.tokens)
-WEEK = 7 * 86400.0
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def asked_and_locked() -> tuple[CondaEnvironment, LockedEnvironment]:
 def known(claims: DirectoryClaims, tmp_path: Path) -> Locks:
     """The locks of a node that has none of its own."""
     return Locks(
-        Database(tmp_path / "node.db", shared_locks.SCHEMA, synchronous="NORMAL"), claims, FORMS, WEEK, Clock()
+        Database(tmp_path / "node.db", shared_locks.SCHEMA, synchronous="NORMAL"), claims, FORMS, Settings(), Clock()
     )
 
 

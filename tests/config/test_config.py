@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -35,7 +34,6 @@ def test_the_environment_is_over_the_file_and_the_command_line_over_both(tmp_pat
     assert settings.listen == "127.0.0.1:3"
     assert settings.state_directory == Path("/file")
     assert settings.store.limit == "2GB"
-    assert settings.store_limit(0, in_memory=False) == 2 * 1000**3
     assert settings.store.lease == 5
 
 
@@ -61,10 +59,14 @@ def test_the_environments_forms() -> None:
     assert settings.tls.key == "/k"
 
 
+def size_of(settings: Settings) -> int:
+    return parse_size(settings.store.limit, "store.limit")
+
+
 @pytest.mark.parametrize("limit", ["1000000", "1 MB"])
 def test_a_size_may_be_a_plain_number(limit: str, tmp_path: Path) -> None:
-    assert load(None, {"WAVELET_STORE_LIMIT": limit}, {}).store_limit(0, in_memory=False) == 1_000_000
-    assert from_file(tmp_path, f"store: {{limit: {limit}}}").store_limit(0, in_memory=False) == 1_000_000
+    assert size_of(load(None, {"WAVELET_STORE_LIMIT": limit}, {})) == 1_000_000
+    assert size_of(from_file(tmp_path, f"store: {{limit: {limit}}}")) == 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -209,14 +211,3 @@ def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert load(None, {}, {}).state_directory == Path("/var/lib/wavelet")
     assert load(None, {}, {"state": str(tmp_path)}).state_directory == tmp_path
-
-
-def test_a_share_of_the_disk_is_the_limit_whatever_is_held_already(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    settings = load(None, {}, {"state": str(tmp_path)})
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**10))
-    assert settings.store_limit(0, in_memory=False) == 2 * 10**9
-    assert settings.store_limit(10**10, in_memory=False) == 4 * 10**9
-    assert settings.store_limit(0, in_memory=True) == 5 * 10**8
-    assert settings.store_limit(10**13, in_memory=False) == 50 * 10**9

@@ -12,7 +12,7 @@ from wavelet.config import ConfigError, Settings, Source, load, settings_yaml
 from wavelet.config.changes import changed, is_live
 from wavelet.config.keys import doubtful_variables, leaf_keys, live_keys
 from wavelet.config.source import usual_file
-from wavelet.reload.parts import check
+from wavelet.reload.trial import check
 
 
 class Place:

@@ -115,13 +115,19 @@ class Node:
     ) -> None:
         self._stack = stack
         self._shared = shared
-        self._tag_ttl = tag_ttl
         self.state = state
         state.mkdir(exist_ok=True)
-        self.settings = msgspec.convert({"state": str(state)}, Settings)
+        upstream = {"tag_ttl": tag_ttl, "grace": 300, "aliases": (), "layer_limit": "1GB", "inflated_limit": "1GB"}
+        document = {
+            "state": str(state),
+            "store": {"limit": limit, "retention": 3600},
+            "records": {"lifetime": 3600},
+            "upstream": upstream,
+        }
+        self.settings = msgspec.convert(document, Settings)
         self.database = Database(state / "node.db", SCHEMA, synchronous="NORMAL")
         stack.callback(self.database.close)
-        self.store = ContentStore(state, self.database, limit)
+        self.store = ContentStore(state, self.database, self.settings)
         stack.push_async_callback(self.store.close)
         self.conda = Conda(())
 
@@ -137,13 +143,13 @@ class Node:
         logins = Logins(settings)
         upstream = await stack.enter_async_context(Upstream(settings, logins))
         channels = await stack.enter_async_context(Channels(settings))
-        grants = Grants(database, upstream, ttl=300, grace=300)
+        grants = Grants(database, upstream, settings)
         stack.push_async_callback(grants.close)
         self.access = grants
-        pinner = Pinner(database, grants, (), tag_ttl=self._tag_ttl, grace=300)
-        fetcher = BlobFetcher(store, upstream, records, layer_limit=10**9, gone=pinner.doubt)
+        pinner = self.pinner = Pinner(database, grants, settings)
+        fetcher = BlobFetcher(store, upstream, records, settings, gone=pinner.doubt)
         contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
-        named = RequestLayerVerifier(store, fetcher, database, inflated_limit=10**9)
+        named = RequestLayerVerifier(store, fetcher, database, settings)
         stack.callback(named.close)
         memo, journals = Memo(database, FORMS), Journals(database)
         self.workers = Workers(1)
@@ -164,12 +170,12 @@ class Node:
         conda = cast(Any, self.conda)
         self.resolver = Resolver(logins, pinner, grants, memo, conda, journals, tools, self.makers)
         stack.push_async_callback(self.resolver.close)
-        self.served = ServedImages(database, memo, 3600)
+        self.served = ServedImages(database, memo, settings)
         self.history = History(database)
         rules = AccessRules(0)
         self.bindings = Bindings(self.resolver, records, memo, self.served, Effects(effects))
         stack.push_async_callback(self.bindings.close)
-        self.cache = RequestCache(records, self.history, database, Patience(), lifetime=3600)
+        self.cache = RequestCache(records, self.history, database, Patience(), settings)
         self.naming = Naming(records, logins, named, KEY)
         keeper = RequestKeeper(self.naming, self.cache, named)
         kept = Kept(records, self.cache, self.history, self.served, Audit(None))

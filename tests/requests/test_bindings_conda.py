@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from doubles.registry import Registry, small_layer
@@ -189,7 +190,8 @@ async def test_a_name_is_not_bound_to_packages_that_cannot_be_had(registry: Regi
         raise UpstreamBroken("b-1.0 is not what the index says")
 
     node.makers[LockedEnvironment] = broken
-    node.resolver._pins._images.tag_ttl = 300  # type: ignore[attr-defined]
+    upstream = msgspec.structs.replace(node.settings.upstream, tag_ttl=300)
+    node.pinner.configure(msgspec.structs.replace(node.settings, upstream=upstream))()
     node.conda.go_on.clear()
     first = await ask(node, specs(registry), wait=0.0)
     node.conda.go_on.set()

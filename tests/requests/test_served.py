@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from wavelet.config import Settings
+from wavelet.config.settings import Store
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image
 from wavelet.image.manifest import Descriptor
@@ -36,7 +38,7 @@ class Node:
     def __init__(self, path: Path) -> None:
         self.database = Database(path / "node.db", memo.SCHEMA + module.SCHEMA, synchronous="NORMAL")
         self.memo = Memo(self.database, FORMS)
-        self.served = ServedImages(self.database, self.memo, RETENTION)
+        self.served = ServedImages(self.database, self.memo, Settings(store=Store(retention=RETENTION)))
 
     async def make(self, name: str, *more: str) -> str:
         plan = RegistryImage(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from wavelet.config import Settings
+from wavelet.config.settings import Store
 from wavelet.image.digest import Digest
 from wavelet.resolve import archives
 from wavelet.resolve.archives import Archives
@@ -45,7 +47,7 @@ class Channel:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ContentStore]:
     database = Database(tmp_path / "node.db", content.SCHEMA + archives.SCHEMA, synchronous="NORMAL")
-    opened = ContentStore(tmp_path, database, 10**9)
+    opened = ContentStore(tmp_path, database, Settings(store=Store(limit=10**9)))
     yield opened
     await opened.close()
     database.close()

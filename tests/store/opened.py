@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from wavelet.config import Settings
+from wavelet.config.settings import Store
 from wavelet.image.digest import Digest
 from wavelet.store import scrub
 from wavelet.store.content import SCHEMA, ContentStore
@@ -64,7 +66,7 @@ class Opened(ContentStore):
     def __init__(self, directory: Path, limit: int = LIMIT) -> None:
         self.directory = directory
         self.database = Database(directory / "node.db", SCHEMA + scrub.SCHEMA, synchronous="NORMAL")
-        super().__init__(directory, self.database, limit)
+        super().__init__(directory, self.database, Settings(store=Store(limit=limit)))
 
     async def shut(self) -> None:
         await self.close()

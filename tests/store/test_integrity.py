@@ -14,6 +14,8 @@ import pytest
 from opened import ORIGIN, Opened, Source
 from prometheus_client import REGISTRY
 
+from wavelet.config import Settings
+from wavelet.config.settings import Store
 from wavelet.image.digest import Digest
 from wavelet.store import scrub
 from wavelet.store.content import Committed
@@ -22,6 +24,8 @@ from wavelet.store.scrub import Scrub
 
 DOCUMENT = b'{"config": {}}'
 LAYER = bytes(SMALL + 1)
+
+INTERVAL = 86400.0
 
 
 def flip(store: Opened, digest: Digest) -> None:
@@ -152,14 +156,14 @@ async def test_a_scrub_finds_what_nothing_else_would(
     before = damaged("scrub")
     await one_round(scrubbing, monkeypatch)
     assert damaged("scrub") == before  # it is not due
-    later = time.time() + scrubbing.interval + 1
+    later = time.time() + INTERVAL + 1
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", lambda: later)
         await one_round(scrubbing, monkeypatch)
     assert damaged("scrub") == before + 1
     assert store.blobs() == {good.hex}
     assert store._entries[good].checked == later
-    assert store.integrity.due(scrubbing.interval) == [good]  # the clock is right again: that was ahead
+    assert store.integrity.due(INTERVAL) == [good]  # the clock is right again: that was ahead
 
 
 @pytest.mark.parametrize("crashed", [False, True])
@@ -177,7 +181,7 @@ async def test_after_a_crash_all_content_is_compared(
     await one_round(scrubbing, monkeypatch)
     assert store.has(bad) is not crashed
     assert store.has(good)
-    assert store.integrity.due(scrubbing.interval) == []
+    assert store.integrity.due(INTERVAL) == []
 
 
 async def test_the_next_start_looks_at_what_was_changed_meanwhile(
@@ -190,7 +194,7 @@ async def test_the_next_start_looks_at_what_was_changed_meanwhile(
     flip(store, bad)
     store, scrubbing = open_scrubbed()
     await store.integrity.doubt(everything=False)
-    assert store.integrity.due(scrubbing.interval) == [bad]
+    assert store.integrity.due(INTERVAL) == [bad]
     await one_round(scrubbing, monkeypatch)
     assert store.blobs() == {good.hex}
 
@@ -203,7 +207,7 @@ async def test_what_was_handed_out_unread_is_scrubbed_next(
     bad = await store.keep(LAYER)
     assert store.integrity.take_handed_out() is None
     later = time.time() + 2 * 86400
-    scrubbing.interval = 30 * 86400
+    scrubbing.configure(Settings(store=Store(scrub=30 * 86400)))()
     rot(store, bad)
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", lambda: later)
@@ -217,7 +221,7 @@ async def test_without_an_interval_nothing_is_scrubbed(
 ) -> None:
     store, scrubbing = open_scrubbed()
     await store.keep(LAYER)
-    scrubbing.interval = 0
+    scrubbing.configure(Settings(store=Store(scrub=0)))()
     monkeypatch.setattr(Integrity, "scrub", lambda *_: pytest.fail("scrubbed"))
     await store.integrity.doubt(everything=True)
     await one_round(scrubbing, monkeypatch)
@@ -240,6 +244,6 @@ def open_scrubbed(open_store: Callable[..., Opened]) -> Callable[..., tuple[Open
 
     def opened() -> tuple[Opened, Scrub]:
         store: Any = open_store()
-        return store, Scrub(store.integrity, store.database, 86400.0)
+        return store, Scrub(store.integrity, store.database, Settings(store=Store(scrub=INTERVAL)))
 
     return opened

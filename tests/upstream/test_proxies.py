@@ -21,7 +21,7 @@ from wavelet.config import ConfigError, Settings
 from wavelet.errors import UpstreamUnreachable
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.identity import NOBODY
-from wavelet.reload import parts
+from wavelet.reload.trial import check
 from wavelet.upstream import proxies
 
 PROXY = "http://proxy.example:3128"
@@ -117,7 +117,7 @@ async def test_a_proxy_that_cannot_be_used_is_refused_at_start(
         await client()
     assert variable in caught.value.message and "secret" not in caught.value.message
     with pytest.raises(ConfigError, match=said):
-        parts.check(Settings())
+        check(Settings())
 
 
 def test_a_variable_that_is_not_read_is_said_to_be(surrounded: Callable[..., None]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wavelet.cli import progress_bars
     from wavelet.cli.user_daemon import batch_system, exports, socket_status, start
     from wavelet.host import port_owner, tcp_table
-    from wavelet.reload import parts as reload_parts
+    from wavelet.reload import trial as settings_trial
 else:
     difflib = LazyModule("difflib")
     traceback = LazyModule("traceback")
@@ -33,7 +33,7 @@ else:
     start = LazyModule("wavelet.cli.user_daemon.start")
     port_owner = LazyModule("wavelet.host.port_owner")
     tcp_table = LazyModule("wavelet.host.tcp_table")
-    reload_parts = LazyModule("wavelet.reload.parts")
+    settings_trial = LazyModule("wavelet.reload.trial")
 
 __all__ = [
     "batch_system",
@@ -42,7 +42,7 @@ __all__ = [
     "exports",
     "port_owner",
     "progress_bars",
-    "reload_parts",
+    "settings_trial",
     "shtab",
     "socket_status",
     "start",

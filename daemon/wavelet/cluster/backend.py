@@ -15,8 +15,7 @@ from wavelet.cluster.records import Records
 from wavelet.cluster.secrets import Secrets
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
-from wavelet.config import Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Settings
 from wavelet.plan.forms import Forms
 
 

@@ -1,9 +1,11 @@
 """The settings: one YAML file and its drop-ins, each key with its default and meaning; the environment overrides both.
 
 A key `a.b` is `WAVELET_A_B` in the environment. `settings` has the values, `source` reads them, `checks` has the rules,
-`keys` the names, `changes` which of them count at once, `show` what can be shown. The room lies below all others.
+`keys` the names, `changes` what differs, `configurable` what services promise, `show` what can be shown. The room lies
+below all others.
 """
 
+from wavelet.config.configurable import Apply, Configurable
 from wavelet.config.keys import ENV_PREFIX
 from wavelet.config.settings import Alias, Conda, Credential, Grpc, GrpcTls, Registry, Settings, Tls
 from wavelet.config.show import settings_yaml
@@ -14,8 +16,10 @@ __all__ = [
     "ENV_PREFIX",
     "HIGHEST_UID",
     "Alias",
+    "Apply",
     "Conda",
     "ConfigError",
+    "Configurable",
     "Credential",
     "Grpc",
     "GrpcTls",

@@ -7,13 +7,12 @@ Values only; nothing is read here. A section is a frozen value. The reference pa
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from wavelet.config.values import is_loopback, join_address, parse_size, split_address
+from wavelet.config.values import is_loopback, join_address, split_address
 
 LIVE = Meta(extra={"live": True})
 """Marks a setting that a reload puts into force; all others need a restart."""
@@ -342,13 +341,6 @@ class Settings(Section, frozen=True):
         if os.geteuid() == 0:
             return Path("/var/lib/wavelet")
         return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "wavelet"
-
-    def store_limit(self, held: int, *, in_memory: bool) -> int:
-        """Return the most bytes of blobs, where the store holds `held` already; less where the disk is memory."""
-        if self.store.limit:
-            return parse_size(self.store.limit, "store.limit")
-        room = shutil.disk_usage(self.state_directory).free + held
-        return min(50 * 1000**3, room // (20 if in_memory else 5))
 
     def listens_on_loopback(self) -> bool:
         """Tell whether only this machine can reach the listener."""

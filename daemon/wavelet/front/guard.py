@@ -12,17 +12,26 @@ import re
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from wavelet.config import Settings
+from wavelet.config import Apply, Settings
 from wavelet.errors import ForeignRequest
 
 _AUTHORITY = re.compile(r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 
 
 class Guard:
-    """Knows by which names the daemon may be called; `names` may be set at any time."""
+    """Knows by which names the daemon may be called."""
 
     def __init__(self, settings: Settings) -> None:
-        self.names = own_names(settings)
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: the names."""
+        names = own_names(settings)
+
+        def apply() -> None:
+            self._names = names
+
+        return apply
 
     @web.middleware
     async def refuse_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -31,7 +40,7 @@ class Guard:
             raise ForeignRequest("requests of web pages (those with an Origin header) are not served")
         # Without a Host it is HTTP/1.0, which no browser speaks; HTTP/1.1 without one is malformed.
         host = request.headers.get(hdrs.HOST)
-        if host is not None and not is_own(host, self.names):
+        if host is not None and not is_own(host, self._names):
             raise ForeignRequest(
                 f"{host[:100]!a} is not a name of this daemon; call it by its address, or add the name to `hosts`"
             )

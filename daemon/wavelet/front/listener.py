@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from wavelet import defects
-from wavelet.config import Settings
+from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaitExpired, WaveletError
 from wavelet.front.accept import Acceptor
 from wavelet.front.activity import WATCHERS
@@ -209,7 +209,7 @@ class Listening:
     Attributes:
         address: host and port of the plain listener, the real port where 0 was asked for.
         tls_address: the same of the TLS listener, if there is one.
-        grace_period: seconds that `close` waits for running requests; may be set at any time.
+        grace_period: seconds that `close` waits for running requests.
     """
 
     address: tuple[str, int]
@@ -221,20 +221,20 @@ class Listening:
     _peers: Peers
     _certificate: Certificate | None
 
-    def prepare(self, settings: Settings) -> Callable[[], None]:
-        """Read the certificate that settings name, and return what makes them count for new connections. Blocking.
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: the certificate for new connections, and how long a stop waits.
 
         Raises:
             ConfigError: the certificate cannot be used.
         """
         context = None if settings.tls is None else tls_context(settings.tls)
 
-        def adopt() -> None:
+        def apply() -> None:
             self.grace_period = settings.grace_period
             if self._certificate is not None and context is not None:
                 self._certificate.context = context
 
-        return adopt
+        return apply
 
     async def close(self, hurry: asyncio.Event | None = None) -> None:
         """Accept no more, wait for running requests (at most the grace period), and end the application.

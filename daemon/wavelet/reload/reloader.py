@@ -14,10 +14,9 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
-from wavelet.config import ConfigError, Settings, Source
+from wavelet.config import Apply, ConfigError, Configurable, Settings, Source
 from wavelet.config.changes import changed, is_live
 from wavelet.errors import WaveletError
-from wavelet.reload.parts import Apply, Prepare
 from wavelet.reload.watch import Watcher
 
 READ_LIMIT = 60.0
@@ -48,7 +47,7 @@ class Reloader:
         self.on_event: Callable[[Literal["reload", "refused"], str], None] = lambda _decision, _reason: None
         self._source = source
         self._asked = asked
-        self._parts: list[Prepare] = []
+        self._services: list[Configurable] = []
         self._one = asyncio.Lock()
         self._wanted = asyncio.Event()
         for outcome in ("success", "refused"):
@@ -60,9 +59,9 @@ class Reloader:
         """The file that the settings are read from; empty if there is none."""
         return str((self._source.file if self._source else None) or "")
 
-    def add(self, part: Prepare) -> None:
-        """Give new settings to a part of the daemon too; for the start."""
-        self._parts.append(part)
+    def add(self, *services: Configurable) -> None:
+        """Give new settings to these too; for the start."""
+        self._services.extend(services)
 
     async def reload(self) -> list[str]:
         """Read the settings and return the dotted keys that have changed, now in force.
@@ -94,7 +93,7 @@ class Reloader:
     async def _reload(self) -> list[str]:
         try:
             async with asyncio.timeout(READ_LIMIT):
-                asked, put_into_force = await asyncio.to_thread(self._prepare)
+                asked, prepared = await asyncio.to_thread(self._prepare)
         except TimeoutError:
             raise ConfigError(f"the settings could not be read in {READ_LIMIT:.0f} seconds") from None
         except ConfigError:
@@ -102,7 +101,7 @@ class Reloader:
         except WaveletError as error:
             raise ConfigError(error.message, field=error.field) from None
         keys = changed(self._asked, asked)
-        for apply in put_into_force:
+        for apply in prepared:
             apply()
         self.settings, self._asked = self._in_force(asked), asked
         return keys
@@ -112,7 +111,8 @@ class Reloader:
         if fixed := [key for key in changed(self._asked, asked) if not is_live(key)]:
             verb = "needs" if len(fixed) == 1 else "need"
             raise ConfigError(f"{', '.join(fixed)} {verb} a restart of wavelet", field=fixed[0])
-        return asked, [prepare(self.settings, self._in_force(asked)) for prepare in self._parts]
+        settings = self._in_force(asked)
+        return asked, [service.configure(settings) for service in self._services]
 
     def _in_force(self, asked: Settings) -> Settings:
         return msgspec.structs.replace(asked, listen=self.settings.listen)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Self
 
+from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused
 from wavelet.plan.identity import NOBODY, Identity, Login
 from wavelet.plan.principal import ANONYMOUS, Principal
@@ -29,7 +31,7 @@ class Caller:
 
 @dataclass(slots=True)
 class AccessRules:
-    """The rules of one daemon, which runs as `daemon_uid`; the others may be set at any time.
+    """The rules of one daemon, which runs as `daemon_uid`.
 
     Attributes:
         engine_uids: pull for others, as 0 does.
@@ -39,6 +41,22 @@ class AccessRules:
     daemon_uid: int
     engine_uids: Collection[int] = ()
     root_over_http: bool = True
+
+    @classmethod
+    def of(cls, daemon_uid: int, settings: Settings) -> Self:
+        """Return the rules that the settings make."""
+        rules = cls(daemon_uid)
+        rules.configure(settings)()
+        return rules
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: who is a container engine."""
+
+        def apply() -> None:
+            self.engine_uids = frozenset(settings.engine_uids)
+            self.root_over_http = settings.http_root == "engine"
+
+        return apply
 
     def over_http(self, uid: int | None) -> int | None:
         """Return whom the owner of a connection over HTTP speaks for; None for nobody in particular."""

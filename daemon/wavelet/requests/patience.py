@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import structlog
 
+from wavelet.config import Apply, Settings
 from wavelet.errors import WaveletError
 
 AGAIN = 1.0
@@ -21,9 +22,24 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Patience:
-    """The bound, in seconds (the setting `upstream.patience`); may be set at any time."""
+    """The bound, in seconds."""
 
     seconds: float = 30.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return that of the settings."""
+        patience = cls()
+        patience.configure(settings)()
+        return patience
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`."""
+
+        def apply() -> None:
+            self.seconds = settings.upstream.patience
+
+        return apply
 
     def left(self, error: WaveletError, since: float) -> float:
         """Return for how many seconds more it is tried again what failed with `error`; 0.0 for a definite no.

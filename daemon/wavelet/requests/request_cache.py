@@ -9,6 +9,7 @@ import msgspec
 from cachetools import LRUCache
 
 from wavelet.cluster.records import Records, Stored
+from wavelet.config import Apply, Settings
 from wavelet.errors import TokenNotFound
 from wavelet.plan.tokens import well_formed
 from wavelet.requests.container_request import About, ContainerRequest
@@ -47,19 +48,26 @@ class RequestCache:
     """The requests of one node.
 
     Attributes:
-        lifetime: of a token since its last use, in seconds; may be set at any time.
         patience: for how long a request is tried again.
     """
 
     def __init__(
-        self, records: Records, history: History, database: Database, patience: Patience, *, lifetime: float
+        self, records: Records, history: History, database: Database, patience: Patience, settings: Settings
     ) -> None:
-        self.lifetime = lifetime
         self.patience = patience
+        self.configure(settings)()
         self._records = records
         self._history = history
         self._database = database
         self._known: LRUCache[str, CachedRequest] = LRUCache(BYTES, getsizeof=cost)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: how long a token lives after its last use."""
+
+        def apply() -> None:
+            self._lifetime = settings.records.lifetime
+
+        return apply
 
     async def look_up(self, token: str) -> CachedRequest:
         """Return a request.
@@ -83,7 +91,7 @@ class RequestCache:
             known = CachedRequest(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known
         else:
-            pin, expires_at = known.request.pin or stored.pin, stored.used_at + self.lifetime
+            pin, expires_at = known.request.pin or stored.pin, stored.used_at + self._lifetime
             known.request = replace(known.request, pin=pin, expires_at=expires_at)
         known.until = time.monotonic() + TTL
         return known
@@ -118,7 +126,7 @@ class RequestCache:
             localised(record.plan, token),
             record.principal,
             stored.created_at,
-            stored.used_at + self.lifetime,
+            stored.used_at + self._lifetime,
             about,
             pin=stored.pin,
         )

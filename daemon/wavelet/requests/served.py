@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cachetools import FIFOCache, LRUCache
 
 from wavelet.ages import is_within
+from wavelet.config import Apply, Settings
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
 from wavelet.resolve.memo import Memo
@@ -39,21 +40,29 @@ class ServedImage:
 
 
 class ServedImages:
-    """Which images each name has answered within `retention` seconds; together they are what the name may hand out."""
+    """Which images each name has answered within the retention time: together they are what it may hand out."""
 
-    def __init__(self, database: Database, memo: Memo, retention: float) -> None:
+    def __init__(self, database: Database, memo: Memo, settings: Settings) -> None:
         self._database = database
         self._memo = memo
-        self.retention = retention
+        self.configure(settings)()
         self._hot: LRUCache[str, dict[str, float]] = LRUCache(NAMES_IN_MEMORY)
         self._latest: FIFOCache[tuple[str, str], tuple[float, str]] = FIFOCache(LATEST_ANSWERS)
         self._hot_tags: LRUCache[str, dict[str, tuple[str, float]]] = LRUCache(NAMES_IN_MEMORY)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: for how many seconds an answer is remembered."""
+
+        def apply() -> None:
+            self._retention = settings.store.retention
+
+        return apply
 
     def put(self, name: str, key: str, reference: str = "") -> None:
         """Remember that `name` has answered the image with `key`, when `reference` was pulled (without authority)."""
         now = time.time()
         keys = self._keys(name)
-        if not is_within(keys.get(key, 0.0), now, self.retention / 100):
+        if not is_within(keys.get(key, 0.0), now, self._retention / 100):
             self._database.write_later("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", name, key, now)
             if reference:
                 self._database.write_later("INSERT OR REPLACE INTO pulled VALUES (?, ?, ?)", name, key, reference)
@@ -67,7 +76,7 @@ class ServedImages:
         """Remember that `name` has answered a tag with the image with `key`."""
         now = time.time()
         known = self._tags(name).get(tag)
-        if known is None or known[0] != key or abs(now - known[1]) > self.retention / 100:
+        if known is None or known[0] != key or abs(now - known[1]) > self._retention / 100:
             self._database.write_later("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", name, tag, key, now)
             self._tags(name)[tag] = key, now
 
@@ -75,7 +84,7 @@ class ServedImages:
         """Yield the tags that a name has answered, in their order, each with its image."""
         now = time.time()
         for tag, (key, at) in sorted(self._tags(name).items()):
-            image = self._memo.get(key) if is_within(at, now, self.retention) else None
+            image = self._memo.get(key) if is_within(at, now, self._retention) else None
             if image is not None:
                 yield tag, image
 
@@ -84,7 +93,7 @@ class ServedImages:
         now = time.time()
         keys = self._keys(name)
         for key, at in reversed(keys.items()):
-            image = self._memo.get(key) if is_within(at, now, self.retention) else None
+            image = self._memo.get(key) if is_within(at, now, self._retention) else None
             if image is not None:
                 yield image
 
@@ -93,7 +102,7 @@ class ServedImages:
         now = time.time()
         rows = self._database.read(
             "SELECT name, key, at, reference FROM answers LEFT JOIN pulled USING (name, key) WHERE at BETWEEN ? AND ?",
-            now - self.retention,
+            now - self._retention,
             now,
         )
         known = {(name, key): (at, reference) for name, key, at, reference in rows} | dict(self._latest)
@@ -109,7 +118,7 @@ class ServedImages:
             "AND instr(reference, '@') = 0 ORDER BY at DESC"
         )
         now = time.time()
-        return [key for (key,) in self._database.read(sql, name, now - self.retention, now)]
+        return [key for (key,) in self._database.read(sql, name, now - self._retention, now)]
 
     def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
         """Return what `digest` is in the closure of `name`, and the image that it belongs to."""
@@ -132,8 +141,8 @@ class ServedImages:
     def expire(self) -> None:
         """Forget answers that are past the retention time."""
         now = time.time()
-        self._database.write_later("DELETE FROM answers WHERE at NOT BETWEEN ? AND ?", now - self.retention, now)
-        self._database.write_later("DELETE FROM tags WHERE at NOT BETWEEN ? AND ?", now - self.retention, now)
+        self._database.write_later("DELETE FROM answers WHERE at NOT BETWEEN ? AND ?", now - self._retention, now)
+        self._database.write_later("DELETE FROM tags WHERE at NOT BETWEEN ? AND ?", now - self._retention, now)
         self._database.write_later("DELETE FROM pulled WHERE (name, key) NOT IN (SELECT name, key FROM answers)")
 
     def _tags(self, name: str) -> dict[str, tuple[str, float]]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from wavelet.cluster.records import Records
+from wavelet.config import Apply, Settings, parse_size
 from wavelet.errors import BlobNotFound, CallerError, DigestMismatch, NotFound, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream
@@ -27,7 +28,7 @@ URLS_TRIED = 8
 
 
 class BlobFetcher:
-    """Fetches members of closures whose bytes come from outside. `layer_limit`, in bytes, bounds named layers.
+    """Fetches members of closures whose bytes come from outside.
 
     `gone` is told of each repository that definitely has no more what an image is to have from it.
     """
@@ -37,15 +38,24 @@ class BlobFetcher:
         store: ContentStore,
         upstream: Upstream,
         records: Records,
+        settings: Settings,
         *,
-        layer_limit: int,
         gone: Callable[[Repository], None],
     ) -> None:
         self._store = store
         self._upstream = upstream
         self._records = records
-        self.layer_limit = layer_limit
         self.gone = gone
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: the most bytes of a layer that a request names."""
+        limit = parse_size(settings.upstream.layer_limit, "upstream.layer_limit")
+
+        def apply() -> None:
+            self._layer_limit = limit
+
+        return apply
 
     async def fetch(self, content: Content, identity: Identity) -> PartialBlob:
         """Start to fetch a member of a closure from its upstream or location, or join the fetch that runs."""
@@ -120,7 +130,7 @@ class BlobFetcher:
         return opener
 
     def _at(self, url: str) -> Opener:
-        return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, self.layer_limit)
+        return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, self._layer_limit)
 
     def _inline(self, location: str, digest: Digest) -> Opener:
         @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from functools import partial
 
 from cachetools import LRUCache
 
+from wavelet.config import Apply, Settings, parse_size
 from wavelet.errors import CallerError, DigestMismatch
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation
@@ -41,16 +42,25 @@ INLINE_INFLATED_LIMIT = 512 * 1024 * 1024
 
 
 class RequestLayerVerifier:
-    """Verifies layers, and remembers which were. `inflated_limit` bounds their tars, in bytes, and may be set."""
+    """Verifies layers, and remembers which were."""
 
-    def __init__(self, store: ContentStore, fetcher: BlobFetcher, database: Database, *, inflated_limit: int) -> None:
+    def __init__(self, store: ContentStore, fetcher: BlobFetcher, database: Database, settings: Settings) -> None:
         self._store = store
         self._fetcher = fetcher
         self._database = database
-        self.inflated_limit = inflated_limit
+        self.configure(settings)()
         self._recent: LRUCache[tuple[str, Digest], tuple[Digest, int]] = LRUCache(RECENT_LAYERS)
         # Threads of its own: a layer that inflates for a minute must not hold up what is hashed and written meanwhile.
         self._threads = ThreadPoolExecutor(INFLATING, "inflate")
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: the most bytes that a named layer may inflate to."""
+        limit = parse_size(settings.upstream.inflated_limit, "upstream.inflated_limit")
+
+        def apply() -> None:
+            self._inflated_limit = limit
+
+        return apply
 
     async def verified(self, layer: Layer) -> Content:
         """Return a layer as content, fetched and verified if it was not before.
@@ -81,7 +91,7 @@ class RequestLayerVerifier:
             blob = await self._fetcher.fetch_layer(source, layer.digest, layer.size)
         blob = await in_place(self._store, blob, source.origin, f"the layer {layer.digest}")
         path = blob.path
-        self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self.inflated_limit)))
+        self._check(layer, await self._inflate(lambda: diff_id_of(file_blocks(path), self._inflated_limit)))
         self.remember(layer, blob.size)
         return blob.size
 
@@ -92,7 +102,7 @@ class RequestLayerVerifier:
             DigestMismatch: `tarDigest` is wrong.
             TooLarge: one inflates to more than the limit.
         """
-        limit = min(INLINE_INFLATED_LIMIT, self.inflated_limit)
+        limit = min(INLINE_INFLATED_LIMIT, self._inflated_limit)
         for layer in layers(plan):
             if layer.location == INLINE and self.known_size(layer) is None:
                 data = inline[layer.digest]

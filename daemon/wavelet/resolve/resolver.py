@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 from cachetools import TTLCache
 
+from wavelet.config import Apply, Settings
 from wavelet.errors import (
     BlobNotFound,
     NotFound,
@@ -35,7 +36,7 @@ from wavelet.plan.tree import layers, parts, repositories, without_unkept
 from wavelet.resolve.content_sources import MakingSource
 from wavelet.resolve.job import HELD, Job, Jobs, account
 from wavelet.resolve.journal import Journals, make_key, solve_key
-from wavelet.resolve.makers import Makers
+from wavelet.resolve.makers import Makers, makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.pins import SOLVE_LIMIT, Pins, is_built
 from wavelet.resolve.work import ResolverWork, Tools
@@ -91,6 +92,15 @@ class Resolver:
         self._jobs = Jobs()
         self._in_vain: TTLCache[str, None] = TTLCache(IN_VAIN_HELD, IN_VAIN)
         self._pins = Pins(self, pinner, conda, journals, self._jobs)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: what makers go by. What runs goes on with what it began with."""
+        made_by = makers(settings)
+
+        def apply() -> None:
+            self.makers = made_by
+
+        return apply
 
     @property
     def running(self) -> int:

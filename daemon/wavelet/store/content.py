@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wavelet.config import Apply, Settings
 from wavelet.errors import OurError, UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.store import entries, pins, retention
@@ -35,6 +36,7 @@ from wavelet.store.files import (
 from wavelet.store.hot import HotBytes
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
 from wavelet.store.integrity import SMALL, Integrity, needs_comparison
+from wavelet.store.limit import limit_of
 from wavelet.store.partial_blob import PartialBlob
 from wavelet.store.retention import Retention
 from wavelet.store.room import Room
@@ -67,8 +69,9 @@ class ContentStore:
         integrity: whether the bytes on disk are what they should be.
     """
 
-    def __init__(self, directory: Path, database: Database, limit: int) -> None:
+    def __init__(self, directory: Path, database: Database, settings: Settings) -> None:
         """Take over `directory`; forget partial files, and files that the database does not know."""
+        self._limit_setting: str | int | None = None
         self._directory = BlobDirectory(directory)
         self._path = self._directory.path_of
         self._trash = Trash(directory / "trash")
@@ -79,7 +82,7 @@ class ContentStore:
         self._hot = HotBytes()
         self.retention = Retention(database)
         self.room = Room(
-            Space(limit),
+            Space(0),
             self._entries,
             self.retention,
             self._directory,
@@ -89,6 +92,20 @@ class ContentStore:
         self.integrity = Integrity(self._entries, self._path, self.room.remove)
         self.trees = Trees(directory / "trees", self._trash, self.room.reserve, self.room.release)
         self._load()
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: the most bytes of blobs; what is over it goes when room is needed next.
+
+        A limit that follows the disk stays as it was found, until the setting changes.
+        """
+        setting = settings.store.limit
+        limit = self.limit if setting == self._limit_setting else limit_of(setting, self._directory.aside, self.size)
+
+        def apply() -> None:
+            self.room.space.limit, self._limit_setting = limit, setting
+
+        return apply
 
     def _drop_trees(self) -> None:
         self.trees.drop()
@@ -111,11 +128,6 @@ class ContentStore:
     def limit(self) -> int:
         """Most bytes of blobs."""
         return self.room.space.limit
-
-    @limit.setter
-    def limit(self, limit: int) -> None:
-        """Count another limit from now on; what is over it goes when room is needed next."""
-        self.room.space.limit = limit
 
     @property
     def reserved(self) -> int:
@@ -349,11 +361,6 @@ class ContentStore:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._trash.close()
-
-
-def bytes_held(database: Database) -> int:
-    """Return the bytes of the blobs that a store's database knows."""
-    return int(database.read("SELECT COALESCE(SUM(size), 0) FROM blobs")[0][0])
 
 
 def _read_and_compare(blob: Committed) -> tuple[bytes, bool]:

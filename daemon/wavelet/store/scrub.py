@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from wavelet.config import Apply, Settings
 from wavelet.store.database import Database
 from wavelet.store.integrity import Integrity
 
@@ -18,17 +19,25 @@ LOOK_EVERY = 10.0
 
 
 class Scrub:
-    """The scrub of one store; `interval` is within how many seconds each blob is read once, 0 for never.
+    """The scrub of one store.
 
     After a stop that was none, of the machine or of the process, nothing is relied upon that was seen before.
     """
 
-    def __init__(self, integrity: Integrity, database: Database, interval: float) -> None:
-        self.interval = interval
+    def __init__(self, integrity: Integrity, database: Database, settings: Settings) -> None:
         self._integrity = integrity
         self._database = database
         self._crashed = bool(database.read("SELECT 1 FROM unstopped"))
         database.write_later("INSERT OR IGNORE INTO unstopped VALUES (1)")
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: within how many seconds each blob is read once; 0 for never."""
+
+        def apply() -> None:
+            self._interval = settings.store.scrub
+
+        return apply
 
     async def run(self) -> None:
         """Scrub, until this is cancelled."""
@@ -36,12 +45,12 @@ class Scrub:
             log.info("the last stop was none: all content is compared with its digest, at leisure")
         await self._integrity.doubt(everything=self._crashed)
         while True:
-            if self.interval:
+            if self._interval:
                 await self._scrub_due()
             await asyncio.sleep(LOOK_EVERY)
 
     async def _scrub_due(self) -> None:
-        due = iter(self._integrity.due(self.interval))
+        due = iter(self._integrity.due(self._interval))
         while (digest := self._integrity.take_handed_out() or next(due, None)) is not None:
             try:
                 await self._integrity.scrub(digest)

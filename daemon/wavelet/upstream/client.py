@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self
 
 import structlog
 
-from wavelet.config import Settings
+from wavelet.config import Apply, Settings
 from wavelet.errors import (
     BlobNotFound,
     InvalidRequest,
@@ -65,15 +65,15 @@ class Upstream:
         """Read the authorities that the settings name.
 
         Raises:
-            ConfigError: see `prepare`.
+            ConfigError: see `configure`.
         """
-        put_into_force = await asyncio.to_thread(self.prepare, self._settings)
+        apply = await asyncio.to_thread(self.configure, self._settings)
         if unread := proxies.check(os.environ):
             _log.warning("a proxy is not used", because=unread)
-        put_into_force()
+        apply()
 
-    def prepare(self, settings: Settings) -> Callable[[], None]:
-        """Read what settings name, and return what makes them count. Blocking.
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: where and how registries are asked, and what the settings name for that.
 
         Raises:
             ConfigError: a mirror is no URL, an authority cannot be read, or the environment's proxy cannot be used.
@@ -83,14 +83,14 @@ class Upstream:
         contexts = load_trust(settings)
         named = AddressPolicy(private=private_allowed(settings))
 
-        def adopt() -> None:
+        def apply() -> None:
             self._limiter.adopt(settings)
             self._session.adopt(settings, contexts, FOR_REGISTRIES)
             self._named_session.adopt(settings, contexts, named)
             self._fallback.settings = settings
             self._locations.policy = named
 
-        return adopt
+        return apply
 
     async def close(self) -> None:
         """Close all connections."""

@@ -15,8 +15,7 @@ import structlog
 from cachetools import LRUCache
 
 from wavelet.cluster.secrets import Secrets
-from wavelet.config import Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Settings
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.auth_file_credentials import AuthFileCredentials

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from wavelet.ages import is_within
+from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
@@ -64,13 +65,12 @@ def holder_of(granted: Granted, identity: Identity) -> Principal:
 
 
 class Grants:
-    """The grants of one node, in its database; `ttl` and `grace` are in seconds and may be set at any time."""
+    """The grants of one node, in its database."""
 
-    def __init__(self, database: Database, upstream: Asks, *, ttl: float, grace: float) -> None:
+    def __init__(self, database: Database, upstream: Asks, settings: Settings) -> None:
         self._database = database
         self._upstream = upstream
-        self.ttl = ttl
-        self.grace = grace
+        self.configure(settings)()
         self._known: dict[tuple[Repository, Principal], _Grant] = {}
         self._resting: dict[Repository, float] = {}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -80,13 +80,21 @@ class Grants:
             with contextlib.suppress(ValueError):  # a row that cannot be read is as good as none
                 self._known[Repository(host, path), Principal.parse(holder)] = _Grant(Digest(probe), at)
 
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: how long a grant counts, and stands in."""
+
+        def apply() -> None:
+            self._ttl, self._grace = settings.upstream.access_ttl, settings.upstream.grace
+
+        return apply
+
     def expire(self) -> None:
         """Forget grants that are past the grace time: nothing could come of them any more."""
         now = time.time()
-        for key in [key for key, grant in self._known.items() if not is_within(grant.at, now, self.grace)]:
+        for key in [key for key, grant in self._known.items() if not is_within(grant.at, now, self._grace)]:
             del self._known[key]
         self._resting = {key: until for key, until in self._resting.items() if until > time.monotonic()}
-        self._database.write_later("DELETE FROM grants WHERE at NOT BETWEEN ? AND ?", now - self.grace, now)
+        self._database.write_later("DELETE FROM grants WHERE at NOT BETWEEN ? AND ?", now - self._grace, now)
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -100,7 +108,7 @@ class Grants:
 
     def standing(self, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders for which `identity` may read without asking anybody."""
-        return self._holders(repository, identity, self.grace if self.rests(repository) else self.ttl)
+        return self._holders(repository, identity, self._grace if self.rests(repository) else self._ttl)
 
     def rests(self, repository: Repository) -> bool:
         """Tell whether the upstream has just failed to answer for this repository, and is left in peace."""
@@ -108,7 +116,7 @@ class Grants:
 
     def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders whose earlier grant holds in spite of `error`, and let the upstream rest."""
-        holders = self._holders(repository, identity, self.grace)
+        holders = self._holders(repository, identity, self._grace)
         if isinstance(error, UpstreamError):
             if holders:
                 rest = min(LONGEST_REST, max(error.remembered, error.retry_after or 0.0))

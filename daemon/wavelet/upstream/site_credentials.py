@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wavelet import plain_files
-from wavelet.config import Credential, Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Credential, Settings
 from wavelet.image.reference import DOCKER_HUB, Repository
 from wavelet.plan.identity import Identity, Login
 from wavelet.upstream.auth_files import HUB_KEY, normal_key, prefixes

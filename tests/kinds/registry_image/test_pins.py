@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.config import Alias
+from wavelet.config import Alias, Settings, settings
 from wavelet.errors import (
     AccessRefused,
     ImageNotFound,
@@ -83,8 +83,9 @@ class Node:
 
     def __init__(self, path: Path, upstream: Upstream, aliases: tuple[Alias, ...]) -> None:
         self.database = Database(path / "node.db", tags.SCHEMA + SCHEMA, synchronous="NORMAL")
-        self.access = Grants(self.database, upstream, ttl=TTL, grace=GRACE)
-        self.pinner = Pinner(self.database, self.access, aliases, tag_ttl=TTL, grace=GRACE)
+        asking = Settings(upstream=settings.Upstream(access_ttl=TTL, tag_ttl=TTL, grace=GRACE, aliases=aliases))
+        self.access = Grants(self.database, upstream, asking)
+        self.pinner = Pinner(self.database, self.access, asking)
 
     async def digest(self, identity: Identity = NOBODY, leaf: Reference = TAG) -> Digest:
         return source_digest((await self.pinner.pin(RegistryImage(leaf), identity)).plan)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from wavelet.config import Settings
+from wavelet.config.settings import Upstream
 from wavelet.errors import AccessRefused
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST
@@ -53,8 +55,9 @@ def slow() -> Slow:
 def pins(tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pinner, Grants]]:
     monkeypatch.setattr("wavelet.upstream.grants.STALE_WAIT", 0.02)
     database = Database(tmp_path / "node.db", tags.SCHEMA + SCHEMA, synchronous="NORMAL")
-    grants = Grants(database, slow, ttl=0.05, grace=1000.0)
-    yield Pinner(database, grants, (), tag_ttl=0.05, grace=1000.0), grants
+    settings = Settings(upstream=Upstream(access_ttl=0.05, tag_ttl=0.05, grace=1000, aliases=()))
+    grants = Grants(database, slow, settings)
+    yield Pinner(database, grants, settings), grants
     database.close()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wavelet.cli.commands import config_nextflow
 from wavelet.cli.commands.serve import source_of
-from wavelet.cli.on_demand import reload_parts, yaml
+from wavelet.cli.on_demand import settings_trial, yaml
 from wavelet.config import Settings, Source, settings_yaml
 from wavelet.config.keys import doubtful_variables
 
@@ -56,7 +56,7 @@ def _show(source: Source, settings: Settings, options: argparse.Namespace) -> in
 
 
 def _check(source: Source, settings: Settings, _: argparse.Namespace) -> int:
-    reload_parts.check(settings)
+    settings_trial.check(settings)
     for sentence in doubtful_variables(os.environ):
         sys.stderr.write(f"wavelet: warning: {sentence}\n")
     sys.stdout.write(f"{source.file or 'no file, only defaults and the environment'}: these settings can be used\n")

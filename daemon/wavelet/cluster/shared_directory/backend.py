@@ -15,8 +15,7 @@ from wavelet.cluster.publish import make_directory
 from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.cluster.shared_directory.secrets import DirectorySecrets
-from wavelet.config import ConfigError, Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, ConfigError, Settings
 from wavelet.errors import WaveletError
 from wavelet.plan.forms import Forms
 

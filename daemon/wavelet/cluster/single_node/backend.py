@@ -11,8 +11,7 @@ from wavelet.cluster.publish import make_directory
 from wavelet.cluster.single_node import claims, records
 from wavelet.cluster.single_node.claims import SqliteClaims
 from wavelet.cluster.single_node.records import SqliteRecords
-from wavelet.config import Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Settings
 from wavelet.plan.forms import Forms
 from wavelet.store.opening import open_kept
 

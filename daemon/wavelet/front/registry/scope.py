@@ -11,6 +11,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from wavelet.config import Apply, Settings
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable, WaveletError
 from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
 from wavelet.front.registry.plans import plan_of
@@ -83,7 +84,7 @@ class Located:
 class RegistryService:
     """Opens names. The registry's routes ask it, and turn what it returns into HTTP.
 
-    `site` returns the site's defaults of now; `lease`, in seconds, may be set at any time.
+    `site` returns the site's defaults of now.
     """
 
     def __init__(
@@ -97,8 +98,7 @@ class RegistryService:
         rules: AccessRules,
         site: Callable[[], CondaDefaults],
         patience: Patience,
-        *,
-        lease: float,
+        settings: Settings,
     ) -> None:
         self._resolver = resolver
         self._unnamed = unnamed
@@ -109,8 +109,16 @@ class RegistryService:
         self._rules = rules
         self._site = site
         self._patience = patience
-        self.lease = lease
+        self.configure(settings)()
         self._referrers: LRUCache[tuple[str, Digest], Repository] = LRUCache(REFERRERS_REMEMBERED)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: for how many seconds an answered image is safe from eviction."""
+
+        def apply() -> None:
+            self._lease = settings.store.lease
+
+        return apply
 
     async def open(self, name: TokenName | CondaName | UpstreamName, caller: Caller) -> Scope:
         """Return what `name` opens to `caller`.
@@ -227,7 +235,7 @@ class RegistryService:
         return found
 
     def _touch(self, image: Image) -> None:
-        self._store.lease(image.closure, time.time() + self.lease)
+        self._store.lease(image.closure, time.time() + self._lease)
 
     async def document(self, scope: Scope, content: Content) -> bytes:
         """Return a manifest's bytes.

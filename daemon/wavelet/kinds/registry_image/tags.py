@@ -15,7 +15,7 @@ import structlog
 from cachetools import LRUCache
 
 from wavelet.ages import is_within
-from wavelet.config import Alias
+from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidName, NotFound, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.gather_all import gather_all
 from wavelet.image.reference import Reference, Repository
@@ -64,22 +64,12 @@ class _Doubt:
 
 
 class Pinner:
-    """The pins of one node, in its database; `aliases`, `tag_ttl` and `grace` may be set at any time."""
+    """The pins of one node, in its database."""
 
-    def __init__(
-        self,
-        database: Database,
-        access: Grants,
-        aliases: Iterable[Alias],
-        *,
-        tag_ttl: float,
-        grace: float,
-    ) -> None:
+    def __init__(self, database: Database, access: Grants, settings: Settings) -> None:
         self._database = database
         self._access = access
-        self.aliases = tuple(aliases)
-        self.tag_ttl = tag_ttl
-        self.grace = grace
+        self.configure(settings)()
         self._lately: LRUCache[tuple[RegistryImage, Principal], tuple[Pinned, float]] = LRUCache(LATELY_HELD)
         self._known: dict[tuple[Reference, Principal], _Pin] = {}
         self._doubted: dict[Reference, _Doubt] = {}
@@ -89,12 +79,21 @@ class Pinner:
                 pin = _Pin(Reference.parse(pinned), principal == ANONYMOUS, at)
                 self._known[Reference.parse(leaf), principal] = pin
 
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: second places to look, how long a tag counts, and its last answer stands in."""
+        asking = settings.upstream
+
+        def apply() -> None:
+            self._aliases, self._tag_ttl, self._grace = asking.aliases, asking.tag_ttl, asking.grace
+
+        return apply
+
     def expire(self) -> None:
         """Forget pins that are past the grace time: nothing could come of them any more."""
         now = time.time()
-        for key in [key for key, pin in self._known.items() if not is_within(pin.at, now, self.grace)]:
+        for key in [key for key, pin in self._known.items() if not is_within(pin.at, now, self._grace)]:
             del self._known[key]
-        self._database.write_later("DELETE FROM pins WHERE at NOT BETWEEN ? AND ?", now - self.grace, now)
+        self._database.write_later("DELETE FROM pins WHERE at NOT BETWEEN ? AND ?", now - self._grace, now)
         leaves = {leaf for leaf, _ in self._known}
         self._doubted = {leaf: doubt for leaf, doubt in self._doubted.items() if leaf in leaves}
 
@@ -105,7 +104,7 @@ class Pinner:
             if leaf.digest is None and pin.reference.repository == repository:
                 doubt = self._doubted.get(leaf)
                 asked = None if doubt is None or doubt.pinned != pin.reference else doubt.asked
-                if asked is None or not is_within(asked, now, self.tag_ttl):
+                if asked is None or not is_within(asked, now, self._tag_ttl):
                     self._doubted[leaf] = _Doubt(pin.reference)
         self._lately.clear()
 
@@ -124,7 +123,7 @@ class Pinner:
             return lately[0]
         pinned = self._all_fresh(plan, identity)
         if pinned is not None:
-            self._lately[key] = pinned, time.monotonic() + min(LATELY, self.tag_ttl)
+            self._lately[key] = pinned, time.monotonic() + min(LATELY, self._tag_ttl)
         return pinned
 
     def _all_fresh(self, plan: Node, identity: Identity) -> Pinned | None:
@@ -150,7 +149,7 @@ class Pinner:
         doubt = self._doubted.get(leaf)
         if doubt is not None and doubt.asked is None and doubt.pinned == pin.reference:
             return None
-        ttl = self.grace if self._access.rests(pin.reference.repository) else self.tag_ttl
+        ttl = self._grace if self._access.rests(pin.reference.repository) else self._tag_ttl
         return pin if is_within(pin.at, time.time(), ttl) else None
 
     def _newest(
@@ -180,7 +179,7 @@ class Pinner:
         except (UpstreamError, AccessRefused) as failure:
             error: WaveletError = failure
             stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
-            if stale is None or not is_within(stale.at, time.time(), self.grace):
+            if stale is None or not is_within(stale.at, time.time(), self._grace):
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
             return stale
@@ -207,7 +206,7 @@ class Pinner:
 
     def _aliased(self, leaf: Reference) -> Reference | None:
         name = str(leaf.repository)
-        for alias in self.aliases:
+        for alias in self._aliases:
             if name == alias.prefix or name.startswith(alias.prefix + "/"):
                 moved = Reference.parse(alias.instead + name[len(alias.prefix) :])
                 return replace(leaf, repository=moved.repository)

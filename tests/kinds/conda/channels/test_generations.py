@@ -52,18 +52,21 @@ class Node:
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
     monkeypatch.setattr(retry, "REQUESTS", replace(retry.REQUESTS, first_delay=0.01))
     async with AsyncExitStack() as stack:
-        channels = await stack.enter_async_context(Channels(msgspec.convert({}, Settings)))
+        settings = msgspec.convert(
+            {"store": {"limit": 1 << 30}, "conda": {"repodata_ttl": 0, "solve_limit": 30}}, Settings
+        )
+        channels = await stack.enter_async_context(Channels(settings))
         database = Database(tmp_path / "node.db", content.SCHEMA + relay.SCHEMA, synchronous="NORMAL")
         stack.callback(database.close)
-        store = ContentStore(tmp_path, database, 1 << 30)
+        store = ContentStore(tmp_path, database, settings)
         stack.push_async_callback(store.close)
-        door = Relay(channels, store, database, ttl=0)
+        door = Relay(channels, store, database, settings)
         read: list[str] = []
         noted = door.generations.sent
         monkeypatch.setattr(door.generations, "sent", lambda url, digest: (read.append(url), noted(url, digest)))
         await door.start()
         stack.push_async_callback(door.close)
-        solver = Solver(tmp_path / "solver", limit=30, mirror=door.url_for, generations=door.generations.of)
+        solver = Solver(tmp_path / "solver", settings, mirror=door.url_for, generations=door.generations.of)
         stack.push_async_callback(solver.close)
         yield Node(door, solver, read)
 

@@ -107,13 +107,14 @@ async def opened(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
         async def start(limit: int = 1 << 30, private: str = "when-local", **conda: Any) -> Door:
             await last.pop_all().aclose()
-            settings = msgspec.convert({"conda": conda, "upstream": {"private_networks": private}}, Settings)
+            document = {"conda": conda, "upstream": {"private_networks": private}, "store": {"limit": limit}}
+            settings = msgspec.convert(document, Settings)
             channels = await last.enter_async_context(Channels(settings))
             database = Database(tmp_path / "node.db", content.SCHEMA + relay.SCHEMA, synchronous="NORMAL")
             last.callback(database.close)
-            store = ContentStore(tmp_path, database, limit)
+            store = ContentStore(tmp_path, database, settings)
             last.push_async_callback(store.close)
-            door = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
+            door = Relay(channels, store, database, settings)
             await door.start()
             last.push_async_callback(door.close)
             session = await last.enter_async_context(aiohttp.ClientSession(auto_decompress=False))

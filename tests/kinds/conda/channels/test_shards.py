@@ -13,6 +13,8 @@ from typing import cast
 
 import pytest
 
+from wavelet.config import Settings
+from wavelet.config.settings import Store
 from wavelet.errors import NoSpace, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import shards
@@ -27,6 +29,8 @@ from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.streams import Stream
 
 DATA = {f"https://c.example/linux-64/shards/{number}": bytes([number + 1]) * 1000 for number in range(40)}
+
+ROOMY, FULL = (Settings(store=Store(limit=limit)) for limit in (1 << 30, 10))
 
 
 class Server:
@@ -60,7 +64,7 @@ class Node:
 
     def start(self) -> None:
         self.database = Database(self.directory / "node.db", content.SCHEMA, synchronous="NORMAL")
-        self.store = ContentStore(self.directory, self.database, 1 << 30)
+        self.store = ContentStore(self.directory, self.database, ROOMY)
         self.shards = Shards(cast("Channels", self.server), self.store)
 
     async def stop(self) -> None:
@@ -169,14 +173,14 @@ async def test_shards_are_answered_where_the_store_has_no_room_for_them(
     node: Node, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "GATHERED", 0.0)
-    node.store.limit = 10
+    node.store.configure(FULL)()
     answer = await node.get(URLS[0])
     assert isinstance(answer, InMemory)
     assert node.shards._writing is not None
     await node.shards._writing
     assert node.shards._unwritten == {}
     assert node.shards._held == 0
-    node.store.limit = 1 << 30
+    node.store.configure(ROOMY)()
     assert isinstance(await node.get(URLS[0]), InMemory)
     assert server.asked[URLS[0]] == 2
 
@@ -194,6 +198,6 @@ async def test_nothing_but_small_content_goes_without_the_disk(node: Node) -> No
     with pytest.raises(ValueError, match="durably"):
         await node.store.add_small({Digest.of(data): data}, ORIGIN)
     with pytest.raises(NoSpace):
-        node.store.limit = 10
+        node.store.configure(FULL)()
         await node.store.add_small({Digest.of(b"x" * 100): b"x" * 100}, ORIGIN)
     assert node.store.reserved == 0

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from lab.conda_channel import ChannelServer
+from wavelet.config import Settings
+from wavelet.config.settings import Conda
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.solve.solver import Question, Solver
@@ -52,7 +54,12 @@ async def unchanged(channels: Iterable[str]) -> Mapping[str, int]:
 @pytest.fixture
 async def solver(server: ChannelServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Solver]:
     cache = tmp_path_factory.mktemp("solver")
-    made = Solver(cache, limit=60, mirror=lambda url: url.replace(OFFICIAL, server.url), generations=unchanged)
+    made = Solver(
+        cache,
+        Settings(conda=Conda(solve_limit=60)),
+        mirror=lambda url: url.replace(OFFICIAL, server.url),
+        generations=unchanged,
+    )
     yield made
     await made.close()
 

@@ -114,23 +114,29 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             directory = tmp_path / name
             directory.mkdir(exist_ok=True)
             node = Node()
-            settings = msgspec.convert({"conda": {"channel_alias": channel_server.url, **conda}}, Settings)
+            settings = msgspec.convert(
+                {
+                    "conda": {"channel_alias": channel_server.url, "solve_limit": 30, "renew_names": WEEK, **conda},
+                    "store": {"limit": 1 << 30},
+                },
+                Settings,
+            )
             channels = await stack.enter_async_context(Channels(settings))
             schema = content.SCHEMA + relay.SCHEMA + shared_locks.SCHEMA
             database = Database(directory / "node.db", schema, synchronous="NORMAL")
             stack.callback(database.close)
-            store = ContentStore(directory, database, 1 << 30)
+            store = ContentStore(directory, database, settings)
             node.database, node.store = database, store
             stack.push_async_callback(store.close)
-            door = Relay(channels, store, database, ttl=settings.conda.repodata_ttl)
+            door = Relay(channels, store, database, settings)
             await door.start()
             stack.push_async_callback(door.close)
             node.claims = DirectoryClaims(tmp_path / "shared", KEY)
             stack.push_async_callback(node.claims.close)
             ways: dict[str, Any] = {"mirror": door.url_for, "generations": door.generations.of}
-            solver = Solver(directory / "solver", limit=30, failure=door.failure, **ways)
-            known = Locks(database, node.claims, FORMS, WEEK, lambda: node.now)
-            peers = settings.conda, known, solver, channels, door, node.archive, channels.open, node.wheel
+            solver = Solver(directory / "solver", settings, failure=door.failure, **ways)
+            known = Locks(database, node.claims, FORMS, settings, lambda: node.now)
+            peers = settings, known, solver, channels, door, node.archive, channels.open, node.wheel
             node.pinner = CondaPinner(*peers, directory / "pip")
             stack.push_async_callback(node.pinner.close)
             return node

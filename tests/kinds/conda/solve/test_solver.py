@@ -18,6 +18,8 @@ from lab import conda_channel
 from lab.conda_catalogue import GAP
 from lab.conda_channel import ChannelServer
 from lab.conda_packages import Package
+from wavelet.config import Settings
+from wavelet.config.settings import Conda
 from wavelet.errors import (
     AccessRefused,
     Internal,
@@ -40,10 +42,15 @@ GLIBC = Libc("glibc", "2.39")
 OFFICIAL = "https://conda.anaconda.org"
 
 
+def within(seconds: float) -> Settings:
+    """Return settings that let a solve take so long."""
+    return Settings(conda=Conda(solve_limit=seconds))
+
+
 @pytest.fixture
 async def solver(channel_server: ChannelServer, tmp_path: Path) -> AsyncIterator[Solver]:
     """Return a solver that asks the lab's server for every channel of the official host."""
-    made = Solver(tmp_path / "solver", limit=30, mirror=mirror(channel_server), generations=unchanged)
+    made = Solver(tmp_path / "solver", within(30), mirror=mirror(channel_server), generations=unchanged)
     yield made
     await made.close()
 
@@ -315,7 +322,7 @@ async def test_what_the_library_does_not_take_is_a_defect(solver: Solver) -> Non
 
 async def test_nothing_but_mirrors_can_be_reached(tmp_path: Path, channel_server: ChannelServer) -> None:
     other = channel_server.channel().replace("127.0.0.1", "127.0.0.2")
-    solver = Solver(tmp_path, limit=30, mirror=lambda url: url, generations=unchanged)
+    solver = Solver(tmp_path, within(30), mirror=lambda url: url, generations=unchanged)
     try:
         with pytest.raises(UpstreamUnreachable):
             await solver.solve(replace(asking("bwa"), channels=(other,)))
@@ -400,7 +407,7 @@ async def test_indexes_have_a_bounded_time(
 ) -> None:
     monkeypatch.setattr(module, "INDEX_LIMIT", 0.5)
     channel_server.fault("repodata", stall=5, times=100)
-    short = Solver(solver._directory / "short", limit=0.5, mirror=solver._mirror, generations=unchanged)
+    short = Solver(solver._directory / "short", within(0.5), mirror=solver._mirror, generations=unchanged)
     try:
         with pytest.raises(UpstreamUnreachable, match="were not read within 1 s"):
             await short.solve(asking("bwa"))
@@ -428,7 +435,7 @@ async def test_a_process_ends_with_its_daemon(solver: Solver) -> None:
 
 
 async def test_a_solve_has_a_bounded_time(solver: Solver) -> None:
-    hasty = Solver(solver._directory / "hasty", limit=0.000001, mirror=solver._mirror, generations=unchanged)
+    hasty = Solver(solver._directory / "hasty", within(0.000001), mirror=solver._mirror, generations=unchanged)
     try:
         with pytest.raises(Unsolvable, match=r"within 0 s \(conda\.solve_limit\)"):
             await hasty.solve(asking("meta", "python", "labtool"))

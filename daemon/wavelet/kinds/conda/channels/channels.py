@@ -11,7 +11,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +19,7 @@ from typing import Self
 import structlog
 from yarl import URL
 
-from wavelet.config import Settings
+from wavelet.config import Apply, Settings
 from wavelet.errors import (
     AccessRefused,
     InvalidRequest,
@@ -105,8 +105,8 @@ class Channels:
         """
         self._trust = await asyncio.to_thread(load_trust, self._settings)
 
-    def prepare(self, settings: Settings) -> Callable[[], None]:
-        """Read what settings name, and return what makes them count. Blocking.
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: what channels are called, where they are, and which may be used.
 
         Raises:
             ConfigError: a setting of `conda` is wrong, or an authority cannot be read.
@@ -115,11 +115,11 @@ class Channels:
         trust = load_trust(settings)
         named = AddressPolicy(private=private_allowed(settings))
 
-        def adopt() -> None:
+        def apply() -> None:
             self._settings, self._site, self._trust, self._named = settings, site, trust, named
             self._limiter.adopt(settings)
 
-        return adopt
+        return apply
 
     async def close(self) -> None:
         """Close all connections."""

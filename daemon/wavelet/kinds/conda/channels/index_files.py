@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from wavelet.ages import is_within
+from wavelet.config import Apply, Settings
 from wavelet.errors import (
     AccessRefused,
     NoSpace,
@@ -86,14 +87,14 @@ class _Row:
 
 
 class IndexFiles:
-    """The index files of one node. `ttl` is in seconds and may be set at any time."""
+    """The index files of one node."""
 
-    def __init__(self, channels: Channels, store: ContentStore, database: Database, ttl: float) -> None:
+    def __init__(self, channels: Channels, store: ContentStore, database: Database, settings: Settings) -> None:
         self._channels = channels
         self._store = store
         self._shards = Shards(channels, store)
         self._database = database
-        self.ttl = ttl
+        self.configure(settings)()
         self._asked_since = 0.0
         self._resting: dict[str, float] = {}
         self._renewals: SingleFlight[str, IndexFile] = SingleFlight("index", keep=True)
@@ -104,6 +105,14 @@ class IndexFiles:
         ):
             version = Version(address, etag, modified)
             self._rows[url] = _Row(Digest(digest) if digest else None, version, encoding, checked)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: for how many seconds an index is not asked for again."""
+
+        def apply() -> None:
+            self._ttl = settings.conda.repodata_ttl
+
+        return apply
 
     async def close(self) -> None:
         """End what is being fetched."""
@@ -197,7 +206,7 @@ class IndexFiles:
     def _left(self, row: _Row) -> float:
         """Return for how many seconds a row need not be looked at again; one from the future is of a wrong clock."""
         age = time.time() - row.checked
-        return self.ttl - age if age >= 0 else 0.0
+        return self._ttl - age if age >= 0 else 0.0
 
     def _rests(self, url: str) -> bool:
         return max(self._resting.get(url, 0.0), self._resting.get(_server(url), 0.0)) > time.monotonic()

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from aiohttp import web
 from cachetools import FIFOCache
 
+from wavelet.config import Apply, Settings
 from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError, fresh_copy
 from wavelet.kinds.conda.channels import index_files, shard_index
 from wavelet.kinds.conda.channels.channels import Channels
@@ -45,15 +46,18 @@ _SHARD = re.compile(r"[0-9a-f]{64}\.msgpack\.zst")
 class Relay:
     """See the module. Between `start` and `close`."""
 
-    def __init__(self, channels: Channels, store: ContentStore, database: Database, *, ttl: float) -> None:
-        """`ttl` is for how many seconds an index is not asked for again."""
+    def __init__(self, channels: Channels, store: ContentStore, database: Database, settings: Settings) -> None:
         self._channels = channels
-        self.files = IndexFiles(channels, store, database, ttl)
+        self.files = IndexFiles(channels, store, database, settings)
         self.generations = Generations(self.files)
         self._secret = secrets.token_urlsafe(32)
         self._base = ""
         self._failures: FIFOCache[str, tuple[WaveletError, float]] = FIFOCache(FAILURES_HELD)
         self._runner: web.AppRunner | None = None
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`; the settings are those of the index files."""
+        return self.files.configure(settings)
 
     async def start(self) -> None:
         """Listen, on a port that the system chooses."""

@@ -15,6 +15,7 @@ import structlog
 from cachetools import LRUCache
 
 from wavelet.cluster.claims import Claims
+from wavelet.config import Apply, Settings
 from wavelet.errors import InvalidRequest, NewerForm, OurError
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
@@ -53,17 +54,25 @@ class Locks:
         database: Database,
         claims: Claims,
         forms: Forms,
-        renew_after: float,
+        settings: Settings,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use a database with `SCHEMA`; `forms` are plans', `renew_after` is in seconds, `clock` gives unix seconds."""
+        """Use a database with `SCHEMA`; `forms` are plans', `clock` gives unix seconds."""
         self._database = database
         self._claims = claims
         self._forms = forms
-        self.renew_after = renew_after
+        self.configure(settings)()
         self._clock = clock
         self._held: LRUCache[str, tuple[LockedEnvironment, float]] = LRUCache(_HELD)
         self._built: LRUCache[str, None] = LRUCache(_HELD)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: after how many seconds what is named by its specs is solved anew."""
+
+        def apply() -> None:
+            self._renew_after = settings.conda.renew_names
+
+        return apply
 
     def cached(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock if nobody has to be asked for it."""
@@ -157,7 +166,7 @@ class Locks:
         return lock, at
 
     def _key(self, leaf: CondaEnvironment, ago: int = 0) -> str:
-        window = f"/{int(self._clock() // self.renew_after) - ago}" if leaf.renewed else ""
+        window = f"/{int(self._clock() // self._renew_after) - ago}" if leaf.renewed else ""
         return f"conda-lock/{_family(leaf)}{window}"
 
     def _decoded(self, data: bytes) -> LockedEnvironment | None:

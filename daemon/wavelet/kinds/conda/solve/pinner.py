@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from wavelet.config import Conda
+from wavelet.config import Apply, Settings
 from wavelet.errors import (
     AccessRefused,
     InvalidRequest,
@@ -70,7 +70,7 @@ class CondaPinner:
 
     def __init__(
         self,
-        settings: Conda,
+        settings: Settings,
         locks: Locks,
         solver: Solver,
         channels: Channels,
@@ -84,7 +84,7 @@ class CondaPinner:
         """Nothing is started or asked yet.
 
         Args:
-            settings: the section `conda`.
+            settings: of its section `conda`.
             locks: what is remembered.
             solver: the solver process.
             channels: what names of channels mean, and which may be used.
@@ -95,7 +95,7 @@ class CondaPinner:
             pip_cache: directory for what package indexes said.
             wheel_directories: where wheels may lie on this machine.
         """
-        self.settings = settings
+        self.configure(settings)()
         self._locks = locks
         self._solver = solver
         self._channels = channels
@@ -105,6 +105,14 @@ class CondaPinner:
         self._wheel = wheel
         self._pip_cache = pip_cache
         self._wheel_directories = wheel_directories
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: where wheels may come from, and how long one look at their indexes may take."""
+
+        def apply() -> None:
+            self._settings = settings.conda
+
+        return apply
 
     async def close(self) -> None:
         """End the solver process."""
@@ -198,7 +206,7 @@ class CondaPinner:
         """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
         for package in packages:
             self._channels.check(package.url)
-        pip.check_places(wheels, self.settings.allowed_indexes, self._wheel_directories)
+        pip.check_places(wheels, self._settings.allowed_indexes, self._wheel_directories)
 
     def _plain(self, error: WaveletError, chosen: _Chosen) -> WaveletError:
         """Return an error of the solver in words for users. It stands no longer than what is known of the channels."""
@@ -291,9 +299,9 @@ class CondaPinner:
             glibc=libc.version,
             present={name: versions[name] for name in versions if _is_python_package(depends.get(name, ()))},
             as_of=leaf.as_of,
-            allowed_hosts=self.settings.allowed_indexes,
+            allowed_hosts=self._settings.allowed_indexes,
             cache=self._pip_cache,
-            limit=self.settings.solve_limit,
+            limit=self._settings.solve_limit,
             report=job.report,
             fetch=self._wheel,
         )

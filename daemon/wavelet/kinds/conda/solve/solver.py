@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from wavelet import directory_trees
+from wavelet.config import Apply, Settings
 from wavelet.errors import (
     AccessRefused,
     Internal,
@@ -115,13 +116,13 @@ class _Process:
 
 
 class Solver:
-    """See the module. `directory` is where the process keeps indexes; `limit` is `conda.solve_limit`."""
+    """See the module."""
 
     def __init__(
         self,
         directory: Path,
+        settings: Settings,
         *,
-        limit: float,
         mirror: Callable[[str], str],
         generations: GenerationsOf,
         failure: Failure = lambda subjects, since: None,
@@ -130,13 +131,12 @@ class Solver:
 
         Args:
             directory: for the library's cache of indexes.
-            limit: seconds for one solve.
+            settings: say for how long one solve may take.
             mirror: where the process asks for what is under an http(s) URL.
             generations: says of channels which generation of their indexes there is; see `Generations`.
             failure: knows better than the process why something at a mirror could not be had.
         """
         self._directory = directory
-        self.limit = limit
         self._mirror = mirror
         self._generations = generations
         self._failure = failure
@@ -145,6 +145,15 @@ class Solver:
         self._process: _Process | None = None
         self._pumps: dict[asyncio.Task[None], _Process] = {}
         self._idle: asyncio.TimerHandle | None = None
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: how many seconds a solve may take."""
+
+        def apply() -> None:
+            self._limit = settings.conda.solve_limit
+
+        return apply
 
     async def solve(self, question: Question) -> tuple[Record, ...]:
         """Return the packages that satisfy the question, without those that were locked, in no order.
@@ -164,14 +173,14 @@ class Solver:
             virtual=question.virtual,
             newest=question.newest,
             locked=question.locked,
-            limit=self.limit,
+            limit=self._limit,
             places=question.places,
             generations=await self._generations(question.channels),
         )
         began = time.monotonic()
-        answer = await self._ask(request, self.limit + INDEX_LIMIT)
+        answer = await self._ask(request, self._limit + INDEX_LIMIT)
         if isinstance(answer, Failed):
-            raise self._known(answer, question.channels, began) or _solve_error(answer, question, self.limit)
+            raise self._known(answer, question.channels, began) or _solve_error(answer, question, self._limit)
         return answer.records
 
     async def lookup(self, urls: tuple[str, ...]) -> tuple[Record, ...]:
