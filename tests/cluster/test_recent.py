@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.suite import LIFETIME, Clock, decided_record, image_record, pin_of
 from wavelet.cluster import recent
-from wavelet.cluster.recent import FRESH, Recent
+from wavelet.cluster.recent import FRESH, RecentRecords
 from wavelet.cluster.records import Stored
 
 NOW = Clock().now
@@ -16,12 +16,12 @@ LOCK = 60_000
 """Bytes of a record that has a long lock."""
 
 
-def names(memory: Recent, count: int) -> list[int]:
+def names(memory: RecentRecords, count: int) -> list[int]:
     return [number for number in range(count) if memory.get(str(number)) is not None]
 
 
 def test_long_records_are_kept_as_short_ones_are() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     for number in range(200):
         memory.add(str(number), STORED, LOCK, memory.forgotten)
     assert names(memory, 200) == list(range(200))
@@ -29,7 +29,7 @@ def test_long_records_are_kept_as_short_ones_are() -> None:
 
 
 def test_the_longest_unused_go_when_there_are_too_many_bytes() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     count = 2 * recent.KEPT_BYTES // LOCK
     for number in range(count):
         memory.add(str(number), STORED, LOCK, memory.forgotten)
@@ -41,14 +41,14 @@ def test_the_longest_unused_go_when_there_are_too_many_bytes() -> None:
 
 
 def test_small_ones_are_bounded_too() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     for number in range(40_000):
         memory.add(str(number), STORED, 10, memory.forgotten)
     assert 5_000 < len(names(memory, 40_000)) < 20_000
 
 
 def test_one_that_would_drive_out_all_others_is_not_kept() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     memory.add("long", STORED, LOCK, memory.forgotten)
     memory.add("huge", STORED, recent.LARGEST + 1, memory.forgotten)
     assert memory.get("huge") is None
@@ -58,7 +58,7 @@ def test_one_that_would_drive_out_all_others_is_not_kept() -> None:
 
 
 def test_what_is_added_again_or_forgotten_counts_once() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     for _ in range(1000):
         memory.add("same", STORED, LOCK, memory.forgotten)
         memory.add("forgotten", STORED, LOCK, memory.forgotten)
@@ -71,7 +71,7 @@ def test_what_is_added_again_or_forgotten_counts_once() -> None:
 
 
 def test_a_name_that_is_not_bound_is_read_each_time() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     memory.add("name", UNBOUND, 10, memory.forgotten)
     assert memory.get("name") is None
     memory.add("name", BOUND, 10, memory.forgotten)
@@ -80,7 +80,7 @@ def test_a_name_that_is_not_bound_is_read_each_time() -> None:
 
 def test_what_was_read_too_long_ago_is_read_again() -> None:
     clock = Clock()
-    memory = Recent(LIFETIME, clock)
+    memory = RecentRecords(LIFETIME, clock)
     memory.add("name", STORED, 10, memory.forgotten)
     clock.now += FRESH - 1
     assert memory.get("name") == STORED
@@ -89,7 +89,7 @@ def test_what_was_read_too_long_ago_is_read_again() -> None:
 
 
 def test_what_was_forgotten_while_it_was_read_is_not_remembered() -> None:
-    memory = Recent(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIME, Clock())
     since = memory.forgotten
     memory.forget("name")
     memory.add("name", STORED, 10, since)

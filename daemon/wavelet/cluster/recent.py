@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from wavelet.cluster.records import Stored
 
@@ -25,7 +27,14 @@ _ENTRY_BYTES = 1024
 _USES_KEPT = 4096
 
 
-class Recent:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    read_at: float
+    stored: Stored
+    size: int
+
+
+class RecentRecords:
     """A bounded memory of records (the longest unused leaves first), for the event loop's thread.
 
     A record whose name is not bound is not kept: another node, or this one, may bind it at any moment.
@@ -39,41 +48,32 @@ class Recent:
         self.lifetime = lifetime
         self.forgotten = 0
         self._clock = clock
-        self._records: OrderedDict[str, tuple[float, Stored, int]] = OrderedDict()
-        self._bytes = 0
-        self._uses: OrderedDict[str, float] = OrderedDict()
+        self._records: LRUCache[str, _Entry] = LRUCache(KEPT_BYTES, getsizeof=lambda entry: entry.size)
+        self._uses: LRUCache[str, float] = LRUCache(_USES_KEPT)
 
     def get(self, token: str) -> Stored | None:
         """Return a record that is fresh and within its lifetime."""
-        read_at, stored, _ = self._records.get(token, (0.0, None, 0))
+        entry = self._records.get(token)
         now = self._clock()
-        if stored is None or not 0 <= now - read_at < FRESH or stored.used_at + self.lifetime <= now:
+        if entry is None or not 0 <= now - entry.read_at < FRESH or entry.stored.used_at + self.lifetime <= now:
             return None
-        self._records.move_to_end(token)
-        return stored
+        return entry.stored
 
     def add(self, token: str, stored: Stored, size: int, since: int) -> None:
         """Remember a record that was just read, of `size` bytes, if it is known what its name answers.
 
         `since` is what `forgotten` was before it was read: it may have been evicted meanwhile.
         """
-        self._drop(token)
         if stored.pin is None or size > LARGEST or since != self.forgotten:
-            return
-        self._records[token] = (self._clock(), stored, size + _ENTRY_BYTES)
-        self._bytes += size + _ENTRY_BYTES
-        while self._bytes > KEPT_BYTES:
-            self._drop(next(iter(self._records)))
+            self._records.pop(token, None)
+        else:
+            self._records[token] = _Entry(self._clock(), stored, size + _ENTRY_BYTES)
 
     def forget(self, token: str) -> None:
         """Drop all that is known of a token."""
         self.forgotten += 1
-        self._drop(token)
+        self._records.pop(token, None)
         self._uses.pop(token, None)
-
-    def _drop(self, token: str) -> None:
-        _, _, size = self._records.pop(token, (0.0, None, 0))
-        self._bytes -= size
 
     def use_is_due(self, token: str) -> bool:
         """Tell whether a use now is to be written down."""
@@ -83,6 +83,3 @@ class Recent:
     def used(self, token: str) -> None:
         """Remember that a use is written down."""
         self._uses[token] = self._clock()
-        self._uses.move_to_end(token)
-        if len(self._uses) > _USES_KEPT:
-            self._uses.popitem(last=False)

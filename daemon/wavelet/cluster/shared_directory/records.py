@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from wavelet.cluster.recent import Recent
+from wavelet.cluster.recent import RecentRecords
 from wavelet.cluster.records import Record, Stored, check_named, not_found
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
 from wavelet.cluster.shared_directory.record_files import RecordFiles
@@ -37,7 +37,7 @@ class DirectoryRecords:
             clock: gives unix seconds.
         """
         self._key = key
-        self._recent = Recent(lifetime, clock)
+        self._recent = RecentRecords(lifetime, clock)
         self._files = RecordFiles(path, key, forms, lifetime, clock)
         self._io = DirectoryIo(path)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
+from cachetools import LRUCache
 
 from wavelet import plain_files
 from wavelet.ages import SKEW
@@ -34,6 +35,7 @@ FILES_LIMIT = 256
 FOLDER = "logins"
 
 _WARNED = 1000
+"""Files that it was said of that they do not open; further ones make room, and may be said of again."""
 
 
 class DirectorySecrets:
@@ -45,7 +47,7 @@ class DirectorySecrets:
         self._clock = clock
         self._io = DirectoryIo(root)
         self._sealer = Sealer(key)
-        self._warned: set[str] = set()
+        self._warned: LRUCache[str, bool] = LRUCache(_WARNED)
 
     async def put(self, uid: int, registry: str, login: ExpiringLogin) -> None:
         """See `Secrets.put`."""
@@ -115,9 +117,7 @@ class DirectorySecrets:
 
     def _warn(self, path: Path) -> None:
         if path.name not in self._warned:
-            if len(self._warned) >= _WARNED:
-                self._warned.clear()
-            self._warned.add(path.name)
+            self._warned[path.name] = True
             log.warning("a sealed login is not authentic, or of another key", file=path.name, directory=str(self._root))
 
     def _remove(self, uid: int, registry: str) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from wavelet.ages import SKEW
-from wavelet.cluster.recent import Recent
+from wavelet.cluster.recent import RecentRecords
 from wavelet.cluster.records import (
     Record,
     Stored,
@@ -76,7 +76,7 @@ class SqliteRecords:
         self._key = key
         self._forms = forms
         self._clock = clock
-        self._recent = Recent(lifetime, clock)
+        self._recent = RecentRecords(lifetime, clock)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """See `Records.get`. A point read, in the loop; a long record is looked at in a thread."""
