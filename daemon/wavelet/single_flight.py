@@ -100,7 +100,7 @@ class Flights(Generic[K, F]):
 
     def __init__(self) -> None:
         self._running: dict[K, F] = {}
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         """Return how many run now."""
@@ -115,8 +115,8 @@ class Flights(Generic[K, F]):
         """Run a flight of which there is none yet."""
         self._running[key] = flight
         task = flight.begin(lambda: self._leave(key, flight))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return flight
 
     def _leave(self, key: K, flight: F) -> None:
@@ -126,7 +126,7 @@ class Flights(Generic[K, F]):
 
     async def close(self) -> None:
         """End all that runs, and wait for it; whoever waits for one of them hears `Stopping`."""
-        tasks = list(self.tasks)
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

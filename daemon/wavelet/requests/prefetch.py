@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from wavelet.errors import NoSpace, WaveletError
+from wavelet.errors import WaveletError
 from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
@@ -19,6 +19,7 @@ from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import asking
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
+from wavelet.store.in_place import evicted
 from wavelet.store.partial_blob import PartialBlob
 
 BLOBS_AT_ONCE = 3
@@ -113,7 +114,7 @@ class _Image:
 
     def _check(self, content: Content) -> None:
         if self.store.find(content.descriptor.digest, content.source.origin) is None:
-            raise NoSpace(f"{content.descriptor.digest} was evicted at once; the store is too small")
+            raise evicted(content.descriptor.digest)
 
 
 def _answered(plan: Node, name: str) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from wavelet.errors import Fault, Stopping, WaveletError
+from wavelet.errors import Fault, Stopping, WaveletError, fresh_copy
 from wavelet.kinds.registry_image.tags import Pinned
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience
@@ -207,7 +207,7 @@ class Progress:
         told: tuple[Step, ...] = ()
         while not isinstance(state := await self.state(begin), Ready):
             if isinstance(state, Failed):
-                raise state.error
+                raise fresh_copy(state.error)
             if self.job is None:
                 await asyncio.sleep(AGAIN)
                 continue

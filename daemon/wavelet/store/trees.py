@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Trees:
         self._reserve = reserve
         self._release = release
         self._trees: OrderedDict[str, _Tree] = OrderedDict()
-        self._making: dict[str, asyncio.Lock] = {}
+        self._making: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         trash.discard(directory)
 
     @contextlib.asynccontextmanager
@@ -60,6 +61,7 @@ class Trees:
         Raises:
             NoSpace: there is no room for it.
         """
+        # Not in single flight: what fills a directory is held by whoever has asked for it, and only for so long.
         async with self._making.setdefault(key, asyncio.Lock()):
             tree = self._trees.get(key) or await self._make(key, await size(), fill)
             tree.readers += 1
@@ -88,5 +90,4 @@ class Trees:
         idle = [key for key, tree in self._trees.items() if not tree.readers]
         for key in idle[: max(0, len(self._trees) - keep)]:
             tree = self._trees.pop(key)
-            self._making.pop(key, None)
             self._trash.discard(tree.path, lambda size=tree.size: self._release(size))  # type: ignore[misc]

@@ -21,7 +21,6 @@ from wavelet.ages import is_within
 from wavelet.config import Apply, Settings
 from wavelet.errors import (
     AccessRefused,
-    NoSpace,
     NotFound,
     UpstreamBroken,
     UpstreamError,
@@ -36,6 +35,7 @@ from wavelet.single_flight import SingleFlight
 from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
+from wavelet.store.in_place import evicted
 from wavelet.upstream.retry import ConnectionBroke, repeated
 
 SCHEMA = """
@@ -264,7 +264,7 @@ class IndexFiles:
         await self._remember(url, replace(row, checked=began))
         found = self._held(row)
         if found is None:
-            raise NoSpace(f"the index {url} was evicted at once; the store is too small for what is asked of it")
+            raise evicted(f"the index {url}")
         return found
 
     async def _keep(self, url: str, fetched: Fetched, began: float) -> _Row:

@@ -20,6 +20,7 @@ from wavelet.kinds.conda.channels import shard_index
 from wavelet.kinds.conda.channels.channels import Channels
 from wavelet.single_flight import SingleFlight
 from wavelet.store.content import Committed, ContentStore
+from wavelet.store.in_place import in_place
 from wavelet.store.ingest import Incoming
 from wavelet.store.integrity import SMALL
 from wavelet.upstream.retry import ConnectionBroke, repeated
@@ -124,11 +125,7 @@ class Shards:
                 yield Incoming(offset, stream.size, stream.chunks, public=True)
 
         partial = await self._store.ingest(digest, None, ORIGIN, opener)
-        await partial.wait_committed()
-        blob = await self._store.open(digest, ORIGIN)
-        if isinstance(blob, Committed):
-            return blob
-        raise NoSpace(f"the shard {digest} was evicted at once; the store is too small for what is asked of it")
+        return await in_place(self._store, partial, ORIGIN, f"the shard {digest}")
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
