@@ -29,7 +29,7 @@ from wavelet.app import GARBAGE_THRESHOLDS
 from wavelet.config import Settings
 from wavelet.config.settings import Conda, Store
 from wavelet.kinds.conda.channels import relay as relays
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.store import content
 from wavelet.store.database import Database

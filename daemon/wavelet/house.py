@@ -29,11 +29,11 @@ from wavelet.front.registry.scope import RegistryService
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.host import liveness
 from wavelet.kinds.conda.channels import index_files
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
-from wavelet.kinds.conda.pip import config as pip_config
+from wavelet.kinds.conda.pip import pip_config
 from wavelet.kinds.conda.site_defaults import SiteDefaults
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver

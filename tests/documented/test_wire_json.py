@@ -15,7 +15,7 @@ from wavelet.config import Settings
 from wavelet.config.keys import variables
 from wavelet.daemon_status import DaemonStatus
 from wavelet.front.wave import models
-from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.paths import find_socket
 from wavelet.requests.audit import Line
 from wavelet.requests.container_request import About

@@ -31,9 +31,9 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
-from wavelet.kinds.conda.channels import channels
+from wavelet.kinds.conda.channels import client
 from wavelet.kinds.conda.channels import names as channel_names
-from wavelet.kinds.conda.channels.channels import Channels, Version
+from wavelet.kinds.conda.channels.client import Channels, Version
 from wavelet.kinds.conda.channels.condarc import Condarc
 from wavelet.kinds.conda.channels.names import ChannelNames
 from wavelet.upstream import transport
@@ -517,7 +517,7 @@ def test_a_login_is_not_sent_in_the_open_to_whom_a_request_names() -> None:
     other = channel_names.take_login(f"https://a:{SECRET}@other.example")[1]
     assert held is not None
     assert other is not None
-    logins = channels.channel_site.ChannelLogins([held, other])
+    logins = client.channel_site.ChannelLogins([held, other])
     names = source._site.names
     for url, sent in (
         ("http://site.example/x", True), ("http://other.example/x", False), ("https://other.example/x", True),
@@ -529,7 +529,7 @@ def test_a_login_is_not_sent_in_the_open_to_whom_a_request_names() -> None:
 async def test_files_are_read_again_when_they_change(
     make: Callable[..., Any], server: ChannelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "FILES_LIFETIME", 0.0)
+    monkeypatch.setattr(client, "FILES_LIFETIME", 0.0)
     auth_file(tmp_path / "auth.json", monkeypatch, **{"127.0.0.1": {"BearerToken": "old"}})
     source = await make()
     server.bearer = SECRET

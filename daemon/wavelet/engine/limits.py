@@ -1,4 +1,4 @@
-"""What programs that run in an image may take: processes, memory, bytes written, and time; and what they do take.
+"""Limits of programs that run in an image, in processes, memory, bytes written and time; and what they do take.
 
 Engines bound what they can by themselves. What they cannot, or only for each process, is looked at while they run:
 the processes below a sandbox's first one in /proc, and what has been written. The functions that look all block.

@@ -1,4 +1,4 @@
-"""Unpacks the layers of an image into a directory, as an unprivileged user can: one owner, no devices, no set-user-ID.
+"""An image's layers unpacked into a directory, as by an unprivileged user can: one owner, no devices, no set-user-ID.
 
 Layers are data of others: every path is resolved inside the directory, link by link, before anything is written.
 `image` is what errors call the image. The functions without an underscore are called in a worker process.

@@ -7,7 +7,7 @@ import os
 from wavelet.config import Settings
 from wavelet.front.tls import tls_context
 from wavelet.kinds.conda import site_defaults
-from wavelet.kinds.conda.channels import site as channel_site
+from wavelet.kinds.conda.channels import site_files as channel_site
 from wavelet.upstream import proxies
 from wavelet.upstream.endpoints import check_mirrors
 from wavelet.upstream.trust import load_trust

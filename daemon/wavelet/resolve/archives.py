@@ -10,9 +10,9 @@ from pathlib import Path
 
 from wavelet.errors import DigestMismatch, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.model.packages import Package
-from wavelet.kinds.conda.pip.urls import FetchedWheel
+from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
 from wavelet.resolve.resume import resuming

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from isal import igzip
 
 from lab.conda_packages import PLACEHOLDER, File, HardLink, Noise, Package, Symlink, binary, script, text, write
-from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.linking import link_package
+from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.link.package_linker import link_package
 
 PREFIX = "/opt/conda"
 LIMIT = 4 * 10**9

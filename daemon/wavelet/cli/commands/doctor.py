@@ -28,7 +28,7 @@ from wavelet.config import ConfigError, Settings, Source
 from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
 from wavelet.image.reference import Reference, normalise
-from wavelet.kinds.conda.channels import site as channel_site
+from wavelet.kinds.conda.channels import site_files as channel_site
 from wavelet.logs import configure
 from wavelet.paths import SOCKET_VARIABLE, find_socket
 from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, settings_for

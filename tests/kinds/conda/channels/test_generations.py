@@ -19,7 +19,7 @@ from wavelet.errors import NotFound
 from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import generations, relay
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.store import content

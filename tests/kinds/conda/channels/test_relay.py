@@ -26,7 +26,7 @@ from lab.conda_packages import Package, text
 from wavelet.config import Settings
 from wavelet.errors import AccessRefused, NotFound, UpstreamBroken, UpstreamUnreachable
 from wavelet.kinds.conda.channels import index_files, relay, shard_index
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.store import content
 from wavelet.store.content import ContentStore

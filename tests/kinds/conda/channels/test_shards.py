@@ -18,7 +18,7 @@ from wavelet.config.settings import Store
 from wavelet.errors import NoSpace, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import shards
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.shards import ORIGIN, InMemory, Shards
 from wavelet.store import content
 from wavelet.store.content import Committed, ContentStore

@@ -24,8 +24,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Image, MadeBy
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.compose import group, sbom
-from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
-from wavelet.kinds.conda.link.layer import prefix_layer
+from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.link.prefix_layer import prefix_layer
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.parts import ScriptsLayer, WheelLayer

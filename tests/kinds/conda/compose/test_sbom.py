@@ -8,7 +8,7 @@ from locked import entry, locks, part
 
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Manifest, parse_document
-from wavelet.kinds.conda.compose import bill, sbom
+from wavelet.kinds.conda.compose import sbom, sbom_components
 from wavelet.kinds.conda.model.packages import Package, Wheel
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/Tool-1!1.0-h0_0.conda", "ab" * 32, None, None)
@@ -25,16 +25,18 @@ def document() -> dict[str, object]:
     )
     requires = {"requires_dist": ["typing-extensions (>=4) ; python_version < '4'", "pytest ; extra == 'test'"]}
     wheels = [part(WHEEL, index=requires), part(NEEDED)]
-    found: dict[str, object] = json.loads(sbom.document(bill.components([tool, part(OLD)], wheels)))
+    found: dict[str, object] = json.loads(sbom.document(sbom_components.components([tool, part(OLD)], wheels)))
     return found
 
 
 def test_package_urls() -> None:
-    assert bill.purl_of(part(PACKAGE)) == (
+    assert sbom_components.purl_of(part(PACKAGE)) == (
         "pkg:conda/Tool@1%211.0?build=h0_0&channel=https://c.test/lab&subdir=linux-64&type=conda"
     )
-    assert bill.purl_of(part(OLD)).endswith("&subdir=noarch&type=tar.bz2")
-    assert bill.purl_of(part(WHEEL)).startswith("pkg:pypi/my-tool@1.0%2Blocal?file_name=My_Tool-1.0%2Blocal-py3")
+    assert sbom_components.purl_of(part(OLD)).endswith("&subdir=noarch&type=tar.bz2")
+    assert sbom_components.purl_of(part(WHEEL)).startswith(
+        "pkg:pypi/my-tool@1.0%2Blocal?file_name=My_Tool-1.0%2Blocal-py3"
+    )
 
 
 def test_what_it_says() -> None:
@@ -45,8 +47,8 @@ def test_what_it_says() -> None:
     assert tool["licenses"] == [{"license": {"name": "MIT AND GPL-2.0"}}]
     assert {r["type"] for r in tool["externalReferences"]} == {"distribution", "website"}
     graph = {each["ref"]: each["dependsOn"] for each in found["dependencies"]}  # type: ignore[attr-defined]
-    assert graph[tool["purl"]] == [bill.purl_of(part(OLD))]
-    assert graph[bill.purl_of(part(WHEEL))] == [bill.purl_of(part(NEEDED))]
+    assert graph[tool["purl"]] == [sbom_components.purl_of(part(OLD))]
+    assert graph[sbom_components.purl_of(part(WHEEL))] == [sbom_components.purl_of(part(NEEDED))]
     assert graph.keys() == {c["bom-ref"] for c in found["components"]}  # type: ignore[attr-defined]
 
 
@@ -71,6 +73,6 @@ def test_the_manifest_that_attaches_it() -> None:
 
 def test_a_real_environment() -> None:
     packages = [part(package, index=info.index) for package, info in map(entry, locks()["vuegen.linux-64"])]
-    found = json.loads(sbom.document(bill.components(packages, [])))
+    found = json.loads(sbom.document(sbom_components.components(packages, [])))
     assert len({c["purl"] for c in found["components"]}) == 343
     assert sum(len(each["dependsOn"]) for each in found["dependencies"]) > 343

@@ -13,7 +13,7 @@ from lab.conda_packages import write
 from wavelet.archive import gzip_members
 from wavelet.archive.gzip_members import BLOCK
 from wavelet.archive.layer_writer import end_member
-from wavelet.kinds.conda.link.layer import directories_member
+from wavelet.kinds.conda.link.prefix_layer import directories_member
 
 DIFF_ID = "sha256:9a6ff2c326ca1e54b4f5329ab7a320f2f739677fe764c66a9e1fef1661bf5bde"
 DIGEST = "sha256:d6c04f6313f05735f008ba7b4524b550583fd2a4ea9de82a6b22f24f431cc515"

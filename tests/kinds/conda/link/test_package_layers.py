@@ -15,8 +15,8 @@ from lab.conda_shapes import refused_by_rattler
 from wavelet.archive.layer_writer import end_member
 from wavelet.archive.tar_format import END
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import ENTRIES, directories_member
+from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.link.prefix_layer import ENTRIES, directories_member
 
 FILE_NAMES = sorted({f"{package.subdir}/{package.file_name}" for package in standard_packages()})
 REFUSED_BY_RATTLER = {f"{package.subdir}/{package.file_name}" for package in refused_by_rattler()}

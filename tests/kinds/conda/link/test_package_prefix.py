@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.kinds.conda.link.prefix import SHEBANG_LIMIT, replace_binary, replace_text, shebang
+from wavelet.kinds.conda.link.prefix_replacement import SHEBANG_LIMIT, replace_binary, replace_text, shebang
 
 OLD, NEW = b"/aab/a", b"/b"
 CONTENT = st.lists(st.sampled_from([OLD, b"/", b"a", b"b", b"/aab", b"\0", b"\n", b"#!", b"x" * 30]), max_size=40)

@@ -16,8 +16,8 @@ from lab.conda_bad import Bad, bad_packages
 from lab.conda_packages import File, HardLink, Package, Symlink, text, write
 from wavelet.archive import tar_reader
 from wavelet.errors import UpstreamBroken
-from wavelet.kinds.conda.link import archive as archive_module
-from wavelet.kinds.conda.link.linking import link_package
+from wavelet.kinds.conda.link import package_archive as archive_module
+from wavelet.kinds.conda.link.package_linker import link_package
 
 BOMB = 50_000_000
 ACCEPTED = {"bad-file-sum", "bad-path-type", "bad-file-mode"}

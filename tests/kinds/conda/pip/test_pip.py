@@ -19,12 +19,12 @@ from wavelet.errors import AccessRefused, DigestMismatch, InvalidRequest, NotSer
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.specs import normal_requirement
-from wavelet.kinds.conda.pip import config as pip_config
+from wavelet.kinds.conda.pip import pip_config
 from wavelet.kinds.conda.pip import requirements as pip
-from wavelet.kinds.conda.pip import uv as pip_uv
+from wavelet.kinds.conda.pip import uv_command as pip_uv
 from wavelet.kinds.conda.pip.installed import Installed
-from wavelet.kinds.conda.pip.urls import FetchedWheel
-from wavelet.kinds.conda.pip.wheels import best, supported_tags, target_of
+from wavelet.kinds.conda.pip.wheel_choice import best, supported_tags, target_of
+from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
 
 pytestmark = pytest.mark.process
 
@@ -321,8 +321,8 @@ async def test_hosts_that_are_allowed(index: PackageIndex, ask: Ask) -> None:
 async def test_an_index_cannot_lead_to_files_of_this_machine(index: PackageIndex, ask: Ask, tmp_path: Path) -> None:
     wheel = Wheel((tmp_path / "tool-1.0-py3-none-any.whl").as_uri(), "0" * 64)
     with pytest.raises(AccessRefused, match="file of this machine"):
-        pip.check_places([wheel], ())
-    pip.check_places([wheel], (), [tmp_path])
+        pip.check_origins([wheel], ())
+    pip.check_origins([wheel], (), [tmp_path])
     index.add(WheelFile("tool"))
     index.elsewhere = f"file://{tmp_path}"
     WheelFile("tool").write(tmp_path / "files" / "tool")

@@ -23,7 +23,7 @@ from wavelet.errors import UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
 from wavelet.image.manifest import Descriptor
-from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.parts import WheelLayer
 from wavelet.kinds.conda.pip import wheel as maker

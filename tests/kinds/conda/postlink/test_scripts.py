@@ -33,7 +33,7 @@ from wavelet.engine.namespace import NamespaceEngine
 from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
-from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink import run
 

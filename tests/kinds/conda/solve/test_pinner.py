@@ -35,7 +35,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.channels import relay
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks import fetch, shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
@@ -43,7 +43,7 @@ from wavelet.kinds.conda.model.environment import Environment
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.model.packages import Package, Wheel
-from wavelet.kinds.conda.pip.urls import FetchedWheel
+from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
 from wavelet.kinds.conda.solve import pinner
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver

@@ -32,7 +32,7 @@ from wavelet.errors import (
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.solve import solver as module
-from wavelet.kinds.conda.solve.messages import Place
+from wavelet.kinds.conda.solve.messages import Origin
 from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.kinds.conda.solve.virtual import lack, virtual_packages, wants_cuda
 
@@ -202,32 +202,32 @@ def twofold(channel_server: ChannelServer, two_channels: dict[str, Path]) -> Que
 @pytest.mark.parametrize(
     ("specs", "place", "file"),
     [
-        (("twofold",), Place("twofold"), "two/linux-64/twofold-1.0-h0_0.conda"),
-        (("twofold",), Place("twofold", subdir="noarch"), "two/noarch/twofold-1.0-h0_0.conda"),
-        (("twofold", "needs-twofold"), Place("twofold", subdir="noarch"), "two/noarch/twofold-1.0-h0_0.conda"),
-        ((f"{OFFICIAL}/newer::twofold",), Place("twofold", subdir="noarch"), "newer/noarch/twofold-2.0-h0_0.conda"),
-        (("twofold",), Place("twofold", (f"{OFFICIAL}/newer",)), "newer/linux-64/twofold-2.0-h0_0.conda"),
-        (("built[build_number=0]",), Place("other"), "two/linux-64/built-1.0-h0_0.conda"),
-        (("built[build_number='>=1']",), Place("other"), "two/linux-64/built-1.0-h1_1.conda"),
-        (("built[license=GPL]",), Place("other"), "two/linux-64/built-1.0-h1_1.conda"),
-        (("built[track_features=odd]",), Place("other"), "two/linux-64/built-1.0-h1_1.conda"),
-        (("built=*=h0*",), Place("other"), "two/linux-64/built-1.0-h0_0.conda"),
+        (("twofold",), Origin("twofold"), "two/linux-64/twofold-1.0-h0_0.conda"),
+        (("twofold",), Origin("twofold", subdir="noarch"), "two/noarch/twofold-1.0-h0_0.conda"),
+        (("twofold", "needs-twofold"), Origin("twofold", subdir="noarch"), "two/noarch/twofold-1.0-h0_0.conda"),
+        ((f"{OFFICIAL}/newer::twofold",), Origin("twofold", subdir="noarch"), "newer/noarch/twofold-2.0-h0_0.conda"),
+        (("twofold",), Origin("twofold", (f"{OFFICIAL}/newer",)), "newer/linux-64/twofold-2.0-h0_0.conda"),
+        (("built[build_number=0]",), Origin("other"), "two/linux-64/built-1.0-h0_0.conda"),
+        (("built[build_number='>=1']",), Origin("other"), "two/linux-64/built-1.0-h1_1.conda"),
+        (("built[license=GPL]",), Origin("other"), "two/linux-64/built-1.0-h1_1.conda"),
+        (("built[track_features=odd]",), Origin("other"), "two/linux-64/built-1.0-h1_1.conda"),
+        (("built=*=h0*",), Origin("other"), "two/linux-64/built-1.0-h0_0.conda"),
     ],
 )
 async def test_what_a_spec_says_of_a_package_is_heeded(
-    solver: Solver, twofold: Question, specs: tuple[str, ...], place: Place, file: str
+    solver: Solver, twofold: Question, specs: tuple[str, ...], place: Origin, file: str
 ) -> None:
     """Fault E5: the subdir of a spec was read and dropped."""
-    records = await solver.solve(replace(twofold, specs=specs, places=(place,)))
+    records = await solver.solve(replace(twofold, specs=specs, origins=(place,)))
     name = file.rpartition("/")[2].partition("-")[0]
     assert [record.url for record in records if record.name == name] == [f"{OFFICIAL}/{file}"]
 
 
 async def test_what_is_locked_has_to_be_from_where_a_spec_says(solver: Solver, twofold: Question) -> None:
     locked = (f"{OFFICIAL}/two/linux-64/twofold-1.0-h0_0.conda",)
-    assert await solver.solve(replace(twofold, locked=locked, places=(Place("twofold", subdir="linux-64"),))) == ()
+    assert await solver.solve(replace(twofold, locked=locked, origins=(Origin("twofold", subdir="linux-64"),))) == ()
     with pytest.raises(Unsolvable, match="the lock has twofold"):
-        await solver.solve(replace(twofold, locked=locked, places=(Place("twofold", subdir="noarch"),)))
+        await solver.solve(replace(twofold, locked=locked, origins=(Origin("twofold", subdir="noarch"),)))
 
 
 @pytest.mark.parametrize(

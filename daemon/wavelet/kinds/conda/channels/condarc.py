@@ -1,4 +1,4 @@
-"""What the daemon's user has told conda of channels: the keys of `.condarc` files that concern names and mirrors.
+"""Settings of the daemon's user for conda's channels: the keys of `.condarc` files that concern names and mirrors.
 
 The values may hold logins; nothing here is shown or logged.
 """

@@ -1,4 +1,4 @@
-"""Which channels' indexes have changed since the solver read them, so that it reads those again and no others.
+"""The indexes of channels that have changed since the solver read them, so that it reads those again and no others.
 
 The solver keeps indexes in its memory, and to parse that of a large channel takes a second of CPU. An index that was
 asked for again and has not changed is not worth that. What the solver has was sent by the relay, which knows the

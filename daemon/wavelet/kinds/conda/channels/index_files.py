@@ -29,7 +29,7 @@ from wavelet.errors import (
 )
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import shard_index
-from wavelet.kinds.conda.channels.channels import Channels, Fetched, Version
+from wavelet.kinds.conda.channels.client import Channels, Fetched, Version
 from wavelet.kinds.conda.channels.shards import ORIGIN, InMemory, Shards
 from wavelet.single_flight import SingleFlight
 from wavelet.sizes import size as size_of

@@ -21,7 +21,7 @@ from cachetools import FIFOCache
 from wavelet.config import Apply, Settings
 from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError, fresh_copy
 from wavelet.kinds.conda.channels import index_files, shard_index
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.generations import Generations
 from wavelet.kinds.conda.channels.index_files import IndexFile, IndexFiles
 from wavelet.kinds.conda.channels.names import normal

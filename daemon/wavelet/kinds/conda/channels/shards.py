@@ -17,7 +17,7 @@ import structlog
 from wavelet.errors import NoSpace, UpstreamBroken
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.channels import shard_index
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.single_flight import SingleFlight
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.in_place import in_place

@@ -1,1 +1,1 @@
-"""From layers of packages to an image: order, grouping, documents, bill of materials."""
+"""The composition of an image from layers of packages: order, grouping, documents, bill of materials."""

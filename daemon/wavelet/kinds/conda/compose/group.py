@@ -1,4 +1,4 @@
-"""Which packages have a layer of their own, which share one, and how layers are stacked (pure).
+"""The grouping of packages into layers: which have one of their own, which share one, in which order (pure).
 
 Engines bound the number of layers, so the largest packages have their own and small ones share. A layer must not name
 a path twice, and of packages with the same path the later one's file has to win: packages in conflict are in different
@@ -105,7 +105,7 @@ def few(packages: Sequence[Paths], sequence: Sequence[int], strata: Sequence[int
 
     Args:
         packages, sequence, layers: as for `group`.
-        strata: in which layer each package would be by itself, from 0; see `wavelet.kinds.conda.compose.strata`.
+        strata: in which layer each package would be by itself, from 0; see `compose.common_packages`.
     """
     below, top = _below(packages), layers - 1
     places = [min(stratum, top) for stratum in strata]

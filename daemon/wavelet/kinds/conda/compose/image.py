@@ -10,8 +10,8 @@ from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.image import Content, Image
 from wavelet.image.manifest import MalformedManifest, Manifest
-from wavelet.kinds.conda.compose import bill, documents, parts, sbom, stack
-from wavelet.kinds.conda.compose.attach import attach
+from wavelet.kinds.conda.compose import image_documents, parts, sbom, sbom_components, sbom_referrer
+from wavelet.kinds.conda.compose.image_layers import Layer, Parts, stacked
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.registry_image.make import absent
 from wavelet.kinds.work import Work, read_document
@@ -30,9 +30,9 @@ async def make(plan: LockedEnvironment, work: Work) -> Image:
     base = await _base(plan, work)
     packages = await parts.packages(plan, work)
     wheels = await parts.wheels(plan, work)
-    every = stack.Parts(packages, wheels, await parts.scripts(plan, packages, work))
+    every = Parts(packages, wheels, await parts.scripts(plan, packages, work))
     ready = time.monotonic()
-    layers = await stack.layers(plan, every, len(base.view.layers), work)
+    layers = await stacked(plan, every, len(base.view.layers), work)
     image = await _finish(plan, work, base, every, layers)
     size = sum(layer.content.descriptor.size for layer in layers)
     work.report(
@@ -74,12 +74,13 @@ async def _base(plan: LockedEnvironment, work: Work) -> _Base:
     return _Base(image, data, view, config, view.config.media_type)
 
 
-async def _finish(
-    plan: LockedEnvironment, work: Work, base: _Base, every: stack.Parts, layers: list[stack.Layer]
-) -> Image:
+async def _finish(plan: LockedEnvironment, work: Work, base: _Base, every: Parts, layers: list[Layer]) -> Image:
     placed = [layer.placed for layer in layers]
-    config = await work.keep(documents.config(base.config, placed, plan, every.environment), base.config_media_type)
-    data = documents.manifest(base.data, base.view, config.descriptor, placed, plan)
+    config = await work.keep(
+        image_documents.config(base.config, placed, plan, every.environment), base.config_media_type
+    )
+    data = image_documents.manifest(base.data, base.view, config.descriptor, placed, plan)
     manifest = await work.keep(data, base.view.media_type)
-    bom = await attach(work, manifest.descriptor, sbom.document(bill.components(every.packages, every.wheels)))
+    materials = sbom.document(sbom_components.components(every.packages, every.wheels))
+    bom = await sbom_referrer.attach(work, manifest.descriptor, materials)
     return Image.of(manifest.descriptor, [manifest, config, *base.layers, *(layer.content for layer in layers), *bom])

@@ -12,7 +12,7 @@ from wavelet.gather_all import gather_all
 from wavelet.image.image import Content, Image
 from wavelet.kinds.conda.compose.group import Paths
 from wavelet.kinds.conda.compose.order import Node, topological
-from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.model.parts import PackageLayer, ScriptsLayer, WheelLayer

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.kinds.conda.link.info import MEDIA_TYPE
-from wavelet.kinds.conda.link.linking import Made, link_package
-from wavelet.kinds.conda.link.room import written
+from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE
+from wavelet.kinds.conda.link.layer_room import write_reserved
+from wavelet.kinds.conda.link.package_linker import Made, link_package
 from wavelet.kinds.conda.model.packages import PREFIX
 from wavelet.kinds.conda.model.parts import PackageLayer
 from wavelet.kinds.work import Work
@@ -35,7 +35,7 @@ async def make(plan: PackageLayer, work: Work, limit: int = INFLATED_LIMIT) -> I
         python = plan.python, plan.site_packages
         return await work.run(link_package, archive, blob, package.url, PREFIX, *python, limit, room)
 
-    made, layer = await written(work, package.url, size, write, lambda made: made.info.descriptor)
+    made, layer = await write_reserved(work, package.url, size, write, lambda made: made.info.descriptor)
     document = await work.keep(made.info.encode(), MEDIA_TYPE)
     work.report(f"{package.file_name}: {made.info.size} bytes, made in {time.monotonic() - begun:.1f} s{_slowly(made)}")
     return Image.of(document.descriptor, [document, layer])

@@ -1,4 +1,4 @@
-"""What lock files name: for each platform, the files that an environment is made of. Pure.
+"""The contents of lock files: for each platform, the files that an environment is made of. Pure.
 
 Nothing is solved for what they name.
 """

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 import yaml
 
 from wavelet.kinds.conda.compose import parts
-from wavelet.kinds.conda.compose.meta import distribution, explicit
-from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.compose.conda_meta import distribution, explicit
+from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.work import Work

@@ -1,4 +1,4 @@
-"""What conda has installed, told to pip's resolver as what it already has.
+"""The packages that conda has installed, as pip's resolver is told of them: as what it already has.
 
 The resolver takes no account of conda, so each conda package becomes a constraint to an empty wheel of its name and
 version: what needs that name gets this one or nothing, and never a second copy. A conda package that does not satisfy

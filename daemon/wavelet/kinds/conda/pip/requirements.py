@@ -24,12 +24,12 @@ from wavelet import directory_trees
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.packages import Wheel
-from wavelet.kinds.conda.pip import config as pip_config
-from wavelet.kinds.conda.pip import uv as pip_uv
-from wavelet.kinds.conda.pip.config import PipConfig
+from wavelet.kinds.conda.pip import pip_config
+from wavelet.kinds.conda.pip import uv_command as pip_uv
 from wavelet.kinds.conda.pip.installed import Installed
-from wavelet.kinds.conda.pip.urls import Fetch, fetched, wheel_of
-from wavelet.kinds.conda.pip.wheels import best, supported_tags, target_of
+from wavelet.kinds.conda.pip.pip_config import PipConfig
+from wavelet.kinds.conda.pip.wheel_choice import best, supported_tags, target_of
+from wavelet.kinds.conda.pip.wheel_urls import Fetch, fetched, wheel_of
 
 REQUIREMENT_LIMIT = 1000
 """Characters of one requirement."""
@@ -101,7 +101,7 @@ async def resolve(
     installed = Installed.of(present)
     report(f"pip: resolving {len(parsed)} requirements for {platform}, Python {python}")
     urls = {wheel.url: wheel for text in parsed if (wheel := wheel_of(Requirement(text))) is not None}
-    check_places(urls.values(), allowed_hosts)
+    check_origins(urls.values(), allowed_hosts)
     async with _private_directory() as directory:
         await asyncio.to_thread(cache.mkdir, mode=0o700, parents=True, exist_ok=True)
         constraints, excluded = await asyncio.to_thread(installed.write, directory)
@@ -117,7 +117,7 @@ async def resolve(
     # A file that the resolver was given is one of conda's packages, or a wheel that was named by its URL.
     given = {canonicalize_name(package["name"]) for package in reply.packages if "archive" in package}
     wheels = sorted([*wheels, *(wheel for name, wheel in by_url.wheels.items() if name in given)])
-    check_places(wheels, allowed_hosts, config.directories)
+    check_origins(wheels, allowed_hosts, config.directories)
     for wheel in wheels:
         report(f"pip: {wheel.file_name}")
     return tuple(wheels)
@@ -132,7 +132,7 @@ def parse_requirements(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({_parse(text.strip()) for text in texts}))
 
 
-def check_places(wheels: Iterable[Wheel], allowed_hosts: Sequence[str], directories: Iterable[Path] = ()) -> None:
+def check_origins(wheels: Iterable[Wheel], allowed_hosts: Sequence[str], directories: Iterable[Path] = ()) -> None:
     """Check that wheels come from where the site lets them come from.
 
     Raises:

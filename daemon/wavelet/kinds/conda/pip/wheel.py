@@ -9,9 +9,9 @@ from pathlib import Path
 
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.link.layer_room import write_reserved
 from wavelet.kinds.conda.link.package import INFLATED_LIMIT
-from wavelet.kinds.conda.link.room import written
 from wavelet.kinds.conda.model.parts import WheelLayer
 from wavelet.kinds.conda.pip.wheel_layer import write_layer
 from wavelet.kinds.work import Work
@@ -33,7 +33,7 @@ async def make(plan: WheelLayer, work: Work, limit: int = INFLATED_LIMIT) -> Ima
     async def write(blob: Path, room: int) -> LayerInfo:
         return await work.run(write_layer, archive, blob, file_name, plan.python, plan.site_packages, limit, room)
 
-    info, layer = await written(work, wheel.url, size, write, lambda info: info.descriptor)
+    info, layer = await write_reserved(work, wheel.url, size, write, lambda info: info.descriptor)
     document = await work.keep(info.encode(), MEDIA_TYPE)
     work.report(f"{file_name}: {info.size} bytes, made in {time.monotonic() - begun:.1f} s")
     return Image.of(document.descriptor, [document, layer])

@@ -1,4 +1,4 @@
-"""Reading a wheel (binary distribution format specification): members as streams, each verified against RECORD.
+"""The reader of wheels (binary distribution format specification): members as streams, each verified against RECORD.
 
 Nothing here trusts a wheel: sizes are bounded before anything is read, and every member has to be what RECORD says.
 ValueError: the wheel is damaged, ill-formed, or not what RECORD says.

@@ -1,4 +1,4 @@
-"""From a wheel to its layer's blob and document, in a worker process: installed by the `installer` library.
+"""The way from a wheel to its layer, in a worker process: installed by the `installer` library.
 
 It is installed twice: once to learn all paths, since a layer begins with its directories, and once into the layer.
 """
@@ -24,9 +24,9 @@ from installer.utils import Scheme, construct_record_file
 
 from wavelet.archive.layer_writer import LayerWriter, Written
 from wavelet.errors import UpstreamBroken
-from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import prefix_layer
-from wavelet.kinds.conda.link.link import checked, parents
+from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.link.link_policy import checked, parents
+from wavelet.kinds.conda.link.prefix_layer import prefix_layer
 from wavelet.kinds.conda.model.packages import PREFIX
 from wavelet.kinds.conda.pip.wheel_archive import Member, Wheel, hash_entry
 

@@ -1,4 +1,4 @@
-"""What Bioconductor's data packages download when they are installed (pure).
+"""The downloads of Bioconductor's data packages when they are installed (pure).
 
 Their archives are all but empty. The post-link script fetches R's source package: either it has the addresses and the
 checksum in itself, or it asks for an entry of the table that `bioconductor-data-packages` installs.

@@ -1,4 +1,4 @@
-"""What scripts have changed in a prefix, as a layer: two listings of it are compared, and what differs is written.
+"""The difference that scripts have made in a prefix, as a layer: two listings are compared, what differs is written.
 
 Contents count, and whether a file may be executed; times and owners do not. So the engine does not matter, nor does its
 way of telling changes. Files that are new get one time for all, that of the newest file there was before.
@@ -17,8 +17,8 @@ import msgspec
 from wavelet.directory_trees import DEPTH_LIMIT, TooDeep
 from wavelet.engine.tree import Entry, Tree
 from wavelet.errors import ScriptFailed
-from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import prefix_layer
+from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.link.prefix_layer import prefix_layer
 from wavelet.kinds.conda.model.packages import PREFIX
 from wavelet.kinds.conda.postlink.bioconductor import TABLE
 

@@ -18,7 +18,7 @@ from wavelet.engine.protocol import Engine, GivenFile, Sandbox
 from wavelet.errors import EngineFailed, ScriptFailed
 from wavelet.image.image import Content
 from wavelet.kinds.conda.compose import parts
-from wavelet.kinds.conda.link.info import LayerInfo
+from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink import difference
 from wavelet.kinds.conda.postlink.bioconductor import Tarball, tarball_of

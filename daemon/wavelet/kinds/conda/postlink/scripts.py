@@ -13,7 +13,7 @@ from wavelet.engine.limits import Limits
 from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotServed
 from wavelet.image.image import Content, Image
-from wavelet.kinds.conda.link.info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink.run import ScriptsRun
 from wavelet.kinds.work import Work

@@ -1,4 +1,4 @@
-"""What channels have of a package that no candidates were found for: its versions, nearest first.
+"""The versions that channels have of a package that no candidates were found for, nearest first.
 
 Only the solver process imports this.
 """

@@ -1,4 +1,4 @@
-"""Packages get the sha256 that locks need: from their channel's index, else from the archive itself."""
+"""The sha256 that locks need of packages: from their channel's index, else from the archive itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking for a C library in one layer of an image: streamed, in a worker process, to the first certain sign.
+"""The search for a C library in one layer of an image: streamed, in a worker process, to the first certain sign.
 
 glibc says its version in `libc.so.6` itself, and before 2.34 in the names of files; musl is known by its loader.
 """

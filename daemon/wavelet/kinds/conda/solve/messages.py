@@ -1,4 +1,4 @@
-"""What the daemon and its solver process tell each other: one JSON document a frame, a frame begins with its length.
+"""The messages between the daemon and its solver process: one JSON document a frame, a frame begins with its length.
 
 Both sides are of one version and one machine, so that the form needs no care for others. URLs are those that channels
 have themselves; where the process asks instead stands in `mirrors`.
@@ -18,7 +18,7 @@ Virtual = tuple[str, str, str]
 """A virtual package: name, version, build string."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True):
     """Where a package has to be from: one of these channels, by URL, and this subdir; empty: any."""
 
     name: str
@@ -54,7 +54,7 @@ class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         newest: only packages of before this time, in unix seconds.
         locked: URLs of packages that stay as they are; only specs that these do not satisfy by name are solved.
         limit: seconds for the solver alone.
-        places: where packages have to be from, besides what the solver itself understands of their specs.
+        origins: where packages have to be from, besides what the solver itself understands of their specs.
         generations: of channels, a number that is larger when the index has changed: it is read again then.
     """
 
@@ -67,7 +67,7 @@ class Solve(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     newest: float | None
     locked: tuple[str, ...]
     limit: float
-    places: tuple[Place, ...]
+    origins: tuple[Origin, ...]
     generations: Mapping[str, int]
 
 

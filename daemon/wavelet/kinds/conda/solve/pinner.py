@@ -1,4 +1,4 @@
-"""Conda specs become locks: solved once for all nodes, and from then on the same until a refresh is asked for."""
+"""The pinner of conda specs, which become locks: solved once for all nodes, and the same until a refresh is asked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wavelet.errors import (
     WaveletError,
 )
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.channels.channels import Channels
+from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks.fetch import Location, with_lock_file
 from wavelet.kinds.conda.locks.shared_locks import Locks
@@ -30,9 +30,9 @@ from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
 from wavelet.kinds.conda.pip import requirements as pip
-from wavelet.kinds.conda.pip.urls import Fetch
+from wavelet.kinds.conda.pip.wheel_urls import Fetch
 from wavelet.kinds.conda.solve.completion import Archive, Completion
-from wavelet.kinds.conda.solve.messages import Place, Record
+from wavelet.kinds.conda.solve.messages import Origin, Record
 from wavelet.kinds.conda.solve.solver import SAYS, Question, Solver
 from wavelet.kinds.conda.solve.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
 from wavelet.plan.node import Node
@@ -62,7 +62,7 @@ class _Chosen:
     specs: tuple[str, ...]
     urls: tuple[str, ...]
     warnings: tuple[str, ...]
-    places: tuple[Place, ...]
+    origins: tuple[Origin, ...]
 
 
 class CondaPinner:
@@ -206,7 +206,7 @@ class CondaPinner:
         """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
         for package in packages:
             self._channels.check(package.url)
-        pip.check_places(wheels, self._settings.allowed_indexes, self._wheel_directories)
+        pip.check_origins(wheels, self._settings.allowed_indexes, self._wheel_directories)
 
     def _plain(self, error: WaveletError, chosen: _Chosen) -> WaveletError:
         """Return an error of the solver in words for users. It stands no longer than what is known of the channels."""
@@ -221,20 +221,20 @@ class CondaPinner:
 
     def _chosen(self, leaf: CondaEnvironment) -> _Chosen:
         """Return the specs with URLs for channels, and these channels besides those of the request."""
-        named, specs, places = list(leaf.channels), [], []
+        named, specs, origins = list(leaf.channels), [], []
         for spec in leaf.specs:
             name = channel_of(spec)
             urls = self._urls_of(name, spec) if name else ()
             if name:
                 named.append(name)
-            place = Place(name_of(spec), urls if len(urls) > 1 else (), _directory(spec, leaf.platform))
-            if place.channels or place.subdir:
-                places.append(place)
+            origin = Origin(name_of(spec), urls if len(urls) > 1 else (), _directory(spec, leaf.platform))
+            if origin.channels or origin.subdir:
+                origins.append(origin)
             # Names in specs mean what names of channels mean here, which the solver does not know.
             bare = spec[len(spec.partition("[")[0].rpartition("::")[0]) + 2 :] if name else spec
             specs.append(f"{urls[0]}::{bare}" if len(urls) == 1 else bare)
         resolved = self._channels.resolve(tuple(dict.fromkeys(named)))
-        return _Chosen(tuple(specs), resolved.urls, resolved.warnings, tuple(places))
+        return _Chosen(tuple(specs), resolved.urls, resolved.warnings, tuple(origins))
 
     def _urls_of(self, name: str, spec: str) -> tuple[str, ...]:
         """Return the channels that the one that a spec names stands for; `defaults` is several.
@@ -257,7 +257,7 @@ class CondaPinner:
             virtual=virtual_packages(leaf.platform, libc),
             newest=None if leaf.as_of is None else datetime.fromisoformat(leaf.as_of).timestamp(),
             locked=tuple(package.url for package in leaf.locked),
-            places=chosen.places,
+            origins=chosen.origins,
         )
         _report_question(question, leaf, job.report)
         began = time.monotonic()

@@ -37,7 +37,7 @@ from wavelet.kinds.conda.solve.messages import (
     Answer,
     Failed,
     Lookup,
-    Place,
+    Origin,
     Record,
     Request,
     Solve,
@@ -86,7 +86,7 @@ class Question:
     virtual: tuple[Virtual, ...]
     newest: float | None = None
     locked: tuple[str, ...] = ()
-    places: tuple[Place, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
 
 class _Died(Exception):
@@ -174,7 +174,7 @@ class Solver:
             newest=question.newest,
             locked=question.locked,
             limit=self._limit,
-            places=question.places,
+            origins=question.origins,
             generations=await self._generations(question.channels),
         )
         began = time.monotonic()

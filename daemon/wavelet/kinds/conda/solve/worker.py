@@ -32,6 +32,7 @@ from rattler.package.build_string import BuildString
 
 from wavelet.kinds.conda.solve.candidates import there
 from wavelet.kinds.conda.solve.channel_index import Index, parse_spec, record_of
+from wavelet.kinds.conda.solve.filtered_channel import FilteredChannel, fits
 from wavelet.kinds.conda.solve.messages import (
     LENGTH_BYTES,
     Answer,
@@ -44,7 +45,6 @@ from wavelet.kinds.conda.solve.messages import (
     frame,
     read_request,
 )
-from wavelet.kinds.conda.solve.places import Restricted, fits
 
 MEMORY_LIMIT = 8 * 1000**3
 """Bytes of address space; the largest channels take half a gigabyte of memory."""
@@ -97,7 +97,7 @@ class Worker:
         names = {record.name.normalized: record for record in map(_bare_record, request.locked)}
         for spec in specs:
             kept = names.get(spec.name.normalized)
-            if kept is not None and not (spec.matches(kept) and fits(kept, request.places)):
+            if kept is not None and not (spec.matches(kept) and fits(kept, request.origins)):
                 text = f"the lock has {kept.name.normalized} {kept.version}, and {spec} is asked for"
                 return Failed(request.number, "unsolvable", str(spec), text)
         asked = [spec for spec in specs if spec.name.normalized not in names]
@@ -127,15 +127,15 @@ async def _solved(
 ) -> list[RepoDataRecord]:
     solution = await _solution(request.channels, gateway, specs, locked, request)
     kept = {record.url for record in locked}
-    if all(record.url in kept or fits(record, request.places) for record in solution):
+    if all(record.url in kept or fits(record, request.origins) for record in solution):
         return solution
     # Rarely needed, as few names are in several subdirs, and slower: the library has to ask for each name.
-    sources = [Restricted(gateway, channel, request.places) for channel in request.channels]
+    sources = [FilteredChannel(gateway, channel, request.origins) for channel in request.channels]
     return await _solution(sources, gateway, specs, locked, request)
 
 
 async def _solution(
-    sources: Sequence[str | Restricted],
+    sources: Sequence[str | FilteredChannel],
     gateway: Gateway,
     specs: list[MatchSpec],
     locked: list[RepoDataRecord],

@@ -1,4 +1,4 @@
-"""Keeping a bill of materials beside the image that it is of, as a referrer."""
+"""The bill of materials beside the image that it is of, as a referrer."""
 
 from __future__ import annotations
 

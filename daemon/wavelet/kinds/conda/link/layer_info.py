@@ -1,4 +1,4 @@
-"""What is known of a layer that was made of one package or wheel: the document that stands for it (pure).
+"""The document of a layer that was made of one package or wheel: all that is known of it (pure).
 
 The document is a function of the archive, prefix and Python alone, as the layer is. It is what images are put together
 from: which paths the layer has, what the package says of itself, and where its files lie in the compressed blob.

@@ -22,7 +22,7 @@ from typing import Any
 import uv
 
 from wavelet.errors import UpstreamBroken, UpstreamUnreachable
-from wavelet.kinds.conda.pip.config import PipConfig
+from wavelet.kinds.conda.pip.pip_config import PipConfig
 
 ANSWER_TIMEOUT = 30
 """Seconds that an index may be silent for."""

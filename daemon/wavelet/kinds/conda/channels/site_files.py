@@ -1,4 +1,7 @@
-"""What this machine's files say of channels: read as the daemon's user, and read again when one has changed. Blocks."""
+"""The configuration of channels in this machine's files: read as the daemon's user, and again when one has changed.
+
+What reads blocks.
+"""
 
 from __future__ import annotations
 

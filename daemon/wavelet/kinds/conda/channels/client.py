@@ -29,8 +29,8 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
-from wavelet.kinds.conda.channels import site as channel_site
-from wavelet.kinds.conda.channels.files import FileStream, open_file
+from wavelet.kinds.conda.channels import site_files as channel_site
+from wavelet.kinds.conda.channels.directory_channel import FileStream, open_file
 from wavelet.kinds.conda.channels.names import Chosen
 from wavelet.upstream import transfers
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy

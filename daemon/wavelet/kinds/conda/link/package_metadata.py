@@ -1,4 +1,4 @@
-"""What a conda package says of itself in `info/`, read into values (pure). ValueError: that cannot be.
+"""The metadata of a conda package, its `info/`, read into values (pure). ValueError: that cannot be.
 
 Formats: conda's documentation, "Conda package specification"; packages from before `paths.json` have lists instead.
 """

@@ -1,4 +1,4 @@
-"""Which of a package's wheels an image takes: the compatibility tags of its platform and Python (pure).
+"""The choice of a package's wheel for an image: the compatibility tags of its platform and Python (pure).
 
 Rules: "Platform compatibility tags" of the packaging specifications; a manylinux wheel needs a glibc at least as new as
 its name says.

@@ -1,4 +1,4 @@
-"""From a package's archive to its layer's blob and document: one pass over the archive, in a worker process.
+"""The way from a package's archive to its layer: one pass over the archive, in a worker process.
 
 Hard links within a package stay hard links in the tar where both names have the same contents after linking. The others
 become files of their own, in a second pass over the archive that only packages with such links need.
@@ -18,12 +18,12 @@ from wavelet.archive import gzip_members
 from wavelet.archive.layer_writer import LayerWriter, Written
 from wavelet.archive.tar_reader import CHUNK, Member
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.kinds.conda.link.archive import Archive, Document
-from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import prefix_layer
-from wavelet.kinds.conda.link.link import Links, Python, Target, plan_links
-from wavelet.kinds.conda.link.metadata import Metadata, Placeholder, parse_metadata
-from wavelet.kinds.conda.link.prefix import replace_binary, replace_text
+from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.link.link_policy import Links, Python, Target, plan_links
+from wavelet.kinds.conda.link.package_archive import Archive, Document
+from wavelet.kinds.conda.link.package_metadata import Metadata, Placeholder, parse_metadata
+from wavelet.kinds.conda.link.prefix_layer import prefix_layer
+from wavelet.kinds.conda.link.prefix_replacement import replace_binary, replace_text
 
 _ENVIRONMENT = "etc/conda/env_vars.d/"
 _ACTIVATION = "etc/conda/activate.d/"

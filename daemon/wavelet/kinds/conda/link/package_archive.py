@@ -1,4 +1,4 @@
-"""Reading conda packages as streams: what a package says of itself, then its members one after the other.
+"""The reader of conda packages, as streams: what a package says of itself, then its members one after the other.
 
 The two formats (conda's documentation, "Conda package specification"): `.conda` is a zip of `info-*.tar.zst` and
 `pkg-*.tar.zst`; `.tar.bz2` is one tar with `info/` in it, as a rule in front. Nothing here trusts a package: members,

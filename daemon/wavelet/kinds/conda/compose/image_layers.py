@@ -11,11 +11,11 @@ from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content
 from wavelet.image.manifest import Descriptor, Family
-from wavelet.kinds.conda.compose import activation, bill, group, meta, tail
-from wavelet.kinds.conda.compose.documents import Environment, Placed
+from wavelet.kinds.conda.compose import activation, conda_meta, group, sbom_components, shared_layer
+from wavelet.kinds.conda.compose.common_packages import strata
+from wavelet.kinds.conda.compose.image_documents import Environment, Placed
 from wavelet.kinds.conda.compose.order import heaviest_first
 from wavelet.kinds.conda.compose.parts import Part
-from wavelet.kinds.conda.compose.strata import strata
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, subdir_of
 from wavelet.kinds.work import Work
@@ -52,7 +52,7 @@ class Parts:
         return Environment(variables, activation.scripts_among(active))
 
 
-async def layers(plan: LockedEnvironment, parts: Parts, base_layers: int, work: Work) -> list[Layer]:
+async def stacked(plan: LockedEnvironment, parts: Parts, base_layers: int, work: Work) -> list[Layer]:
     """Return the layers from the bottom up.
 
     Raises:
@@ -91,7 +91,7 @@ def _sequence(every: Sequence[Part]) -> list[int]:
 async def _layer(members: Sequence[Part], lost: Sequence[frozenset[str]], work: Work) -> Layer:
     if len(members) == 1:
         part = members[0]
-        annotations = {"org.opencontainers.image.title": part.title, "wavelet.purl": bill.purl_of(part)}
+        annotations = {"org.opencontainers.image.title": part.title, "wavelet.purl": sbom_components.purl_of(part)}
         return _placed(part.layer, part.info.diff_id, part.title, annotations)
     content, diff_id = await _shared(members, lost, work)
     titles = ", ".join(part.title for part in members)
@@ -105,7 +105,7 @@ async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work:
     started = time.monotonic()
     gone = lost or [_NOTHING] * len(members)
     pieces = [
-        tail.Piece(await work.path(part.layer), part.info.fragment, left_out)
+        shared_layer.Piece(await work.path(part.layer), part.info.fragment, left_out)
         for part, left_out in zip(members, gone, strict=True)
     ]
     # What one member loses is lost to it alone: its file may have had to make way for another's directory.
@@ -113,8 +113,8 @@ async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work:
     room = sum(part.info.size + (part.info.fragment.inflated if lost else 0) for part in members)
     async with work.scratch(room + _ROOM) as scratch:
         target = scratch / "layer"
-        put_together = tail.merge if lost else tail.compose
-        made: tail.Composed = await work.run(put_together, target, sorted(directories), pieces)
+        put_together = shared_layer.merge if lost else shared_layer.compose
+        made: shared_layer.Composed = await work.run(put_together, target, sorted(directories), pieces)
         descriptor = Descriptor(Family.OCI.layer(), made.digest, made.size)
         content = await work.adopt(target, descriptor, derived=True)
     seconds = time.monotonic() - started
@@ -124,16 +124,16 @@ async def _shared(members: Sequence[Part], lost: Sequence[frozenset[str]], work:
 
 async def _own(plan: LockedEnvironment, parts: Parts, work: Work) -> Layer:
     made = await asyncio.to_thread(_own_layer, plan, parts)
-    return _placed(await work.keep(made.blob, Family.OCI.layer()), made.diff_id, meta.DIRECTORY)
+    return _placed(await work.keep(made.blob, Family.OCI.layer()), made.diff_id, conda_meta.DIRECTORY)
 
 
-def _own_layer(plan: LockedEnvironment, parts: Parts) -> meta.Layer:
+def _own_layer(plan: LockedEnvironment, parts: Parts) -> conda_meta.Layer:
     having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
-    explicit = meta.explicit((package for package, _ in having), subdir_of(plan.platform), plan.wheels).encode()
-    history = meta.history(package for package, _ in having)
+    explicit = conda_meta.explicit((package for package, _ in having), subdir_of(plan.platform), plan.wheels).encode()
+    history = conda_meta.history(package for package, _ in having)
     scripts = parts.environment.scripts
-    own = {meta.HISTORY: history, meta.EXPLICIT: explicit, activation.PROFILE: activation.profile(scripts)}
-    return meta.layer(meta.records(having) | own, activation.files(scripts, Digest.of(explicit).hex[:12]))
+    own = {conda_meta.HISTORY: history, conda_meta.EXPLICIT: explicit, activation.PROFILE: activation.profile(scripts)}
+    return conda_meta.layer(conda_meta.records(having) | own, activation.files(scripts, Digest.of(explicit).hex[:12]))
 
 
 def _placed(content: Content, diff_id: str, says: str, annotations: Mapping[str, str] | None = None) -> Layer:

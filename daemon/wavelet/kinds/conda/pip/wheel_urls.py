@@ -21,7 +21,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wavelet.errors import DigestMismatch, InvalidRequest, Unsolvable
 from wavelet.kinds.conda.model.packages import Wheel
-from wavelet.kinds.conda.pip.wheels import best
+from wavelet.kinds.conda.pip.wheel_choice import best
 
 FIELD = "packages"
 """The request's member at fault."""

@@ -1,4 +1,4 @@
-"""Replacing the prefix that a file was built for, as conda and rattler do it, over contents that come in pieces (pure).
+"""Replacement of the prefix that a file was built for, as conda and rattler do it, in contents that come in pieces.
 
 Text: each occurrence. The first line of a script has a limit of its own: Linux reads 127 bytes of `#!`, so a longer one
 goes through `env`, or through `sh` for a Python.

@@ -1,4 +1,4 @@
-"""The layer that is an image's own: what conda and its kin know an environment by (pure).
+"""The layer that is an image's own, `conda-meta`: what conda and its kin know an environment by (pure).
 
 `conda-meta` has a record of each package, so that `conda list`, `micromamba list` and scanners see them, its history,
 and the lock as a file that all of them install from. Nothing in it says where or when the image was made.
@@ -18,8 +18,8 @@ from wavelet.archive import gzip_members
 from wavelet.archive.tar_entries import DIRECTORY_TIME
 from wavelet.archive.tar_format import END, padding
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.link.info import LayerInfo
-from wavelet.kinds.conda.link.layer import ENTRIES
+from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.link.prefix_layer import ENTRIES
 from wavelet.kinds.conda.model.packages import Package, Wheel
 
 DIRECTORY = "conda-meta"

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 
 from rattler import Gateway, PackageName, RepoDataRecord, Subdir
 
-from wavelet.kinds.conda.solve.messages import Place
+from wavelet.kinds.conda.solve.messages import Origin
 
 
-def fits(record: RepoDataRecord, places: Iterable[Place]) -> bool:
+def fits(record: RepoDataRecord, origins: Iterable[Origin]) -> bool:
     """Tell whether a record is from where its name has to be from."""
     return all(
-        (not place.channels or _channel(record) in place.channels) and place.subdir in ("", record.subdir)
-        for place in places
-        if place.name == record.name.normalized
+        (not origin.channels or _channel(record) in origin.channels) and origin.subdir in ("", record.subdir)
+        for origin in origins
+        if origin.name == record.name.normalized
     )
 
 
@@ -26,20 +26,20 @@ def _channel(record: RepoDataRecord) -> str:
     return (record.channel or record.url.rsplit("/", 2)[0]).rstrip("/")
 
 
-class Restricted:
+class FilteredChannel:
     """A channel as a source of the library's (`rattler.RepoDataSource`), without records that do not fit."""
 
-    def __init__(self, gateway: Gateway, channel: str, places: Sequence[Place]) -> None:
+    def __init__(self, gateway: Gateway, channel: str, origins: Sequence[Origin]) -> None:
         self._gateway = gateway
         self._channel = channel
-        self._places = places
+        self._origins = origins
 
     async def fetch_package_records(self, platform: Subdir, name: PackageName) -> list[RepoDataRecord]:
         """Return the records of a name in a subdir."""
         found = await self._gateway.query(
             [self._channel], [platform], [name.normalized], recursive=False, channel_relations="disabled"
         )
-        return [record for records in found for record in records if fits(record, self._places)]
+        return [record for records in found for record in records if fits(record, self._origins)]
 
     def package_names(self, platform: Subdir) -> list[str]:
         """Return nothing: the solver asks for the names that it needs."""

@@ -21,7 +21,7 @@ LEAST = 1024 * 1024
 """Bytes that are set aside for the smallest layer."""
 
 
-async def written(
+async def write_reserved(
     work: Work, what: str, size: int, write: Callable[[Path, int], Awaitable[T]], described: Callable[[T], Descriptor]
 ) -> tuple[T, Content]:
     """Have a layer written, and take it into the store; return what `write` returned, and the layer.

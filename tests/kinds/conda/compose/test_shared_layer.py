@@ -13,9 +13,9 @@ import pytest
 from wavelet.archive.gzip_members import Fragment
 from wavelet.errors import Internal
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.compose import tail
-from wavelet.kinds.conda.compose.tail import Piece
-from wavelet.kinds.conda.link.layer import prefix_layer
+from wavelet.kinds.conda.compose import shared_layer
+from wavelet.kinds.conda.compose.shared_layer import Piece
+from wavelet.kinds.conda.link.prefix_layer import prefix_layer
 
 
 def piece(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Piece:
@@ -37,7 +37,7 @@ def entries(path: Path) -> tarfile.TarFile:
     return tarfile.open(fileobj=io.BytesIO(gzip.decompress(path.read_bytes())))
 
 
-def well(path: Path, made: tail.Composed) -> bool:
+def well(path: Path, made: shared_layer.Composed) -> bool:
     """Tell whether a blob is what is said of it."""
     data = path.read_bytes()
     diff_id = f"sha256:{hashlib.sha256(gzip.decompress(data)).hexdigest()}"
@@ -47,7 +47,7 @@ def well(path: Path, made: tail.Composed) -> bool:
 def test_a_tail_is_its_members_bytes(tmp_path: Path) -> None:
     one = piece(tmp_path / "one", {"lib/a": b"a" * 200_000, "lib/x": b"x"}, {"lib/l": "a"})
     other = piece(tmp_path / "other", {"lib/" + "long" * 40: b"b", "lib/ü": b"c"})
-    made = tail.compose(tmp_path / "tail", ["", "lib"], [one, other])
+    made = shared_layer.compose(tmp_path / "tail", ["", "lib"], [one, other])
     assert well(tmp_path / "tail", made)
     data = (tmp_path / "tail").read_bytes()
     for member in (one, other):
@@ -61,7 +61,7 @@ def test_a_tail_is_its_members_bytes(tmp_path: Path) -> None:
 
 def test_a_tail_of_one_layer_is_that_layer(tmp_path: Path) -> None:
     one = piece(tmp_path / "one", {"lib/a": b"a"})
-    tail.compose(tmp_path / "tail", ["", "lib"], [one])
+    shared_layer.compose(tmp_path / "tail", ["", "lib"], [one])
     assert (tmp_path / "tail").read_bytes() == one.blob.read_bytes()
 
 
@@ -82,7 +82,7 @@ def test_a_record_that_is_wrong(tmp_path: Path, wrong: object) -> None:
     one = piece(tmp_path / "one", {"lib/a": b"a"})
     broken = one._replace(fragment=wrong(one.fragment))  # type: ignore[operator]
     with pytest.raises(Internal, match="one of the store"):
-        tail.compose(tmp_path / "tail", ["", "lib"], [broken])
+        shared_layer.compose(tmp_path / "tail", ["", "lib"], [broken])
 
 
 def test_a_blob_that_is_damaged(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_a_blob_that_is_damaged(tmp_path: Path) -> None:
     data[one.fragment.offset + one.fragment.length - 5] ^= 1
     one.blob.write_bytes(data)
     with pytest.raises(Internal, match="one of the store"):
-        tail.compose(tmp_path / "tail", ["", "lib"], [one])
+        shared_layer.compose(tmp_path / "tail", ["", "lib"], [one])
 
 
 def test_a_merged_layer_leaves_out_what_is_lost(tmp_path: Path) -> None:
     one = piece(tmp_path / "one", {"lib/a": b"lost", "lib/x": b"x"}, {"lib/hard": "=lib/a", "lib/soft": "a"})
     other = piece(tmp_path / "other", {"lib/a": b"kept"})
     lost = one._replace(lost=frozenset(["lib/a", "lib/soft"]))
-    made = tail.merge(tmp_path / "layer", ["", "lib"], [lost, other])
+    made = shared_layer.merge(tmp_path / "layer", ["", "lib"], [lost, other])
     assert well(tmp_path / "layer", made)
     tar = entries(tmp_path / "layer")
     contents = {m.name: tar.extractfile(m).read() for m in tar.getmembers() if m.isfile()}  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What becomes of a package's paths when it is installed: where each goes, and what is changed in it (pure).
+"""The policy of installation: where each path of a package goes, and what is changed in it (pure).
 
 The rules are rattler's and conda's; what they do to a prefix on disk, a layer has to show. A change of them that
 changes any layer's tar changes `plan.conda.LINKER`. ValueError: a path or a link
@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from wavelet.kinds.conda.link.metadata import EntryPoint, Metadata, Placeholder
-from wavelet.kinds.conda.link.prefix import SHEBANG_LIMIT, through_shell
+from wavelet.kinds.conda.link.package_metadata import EntryPoint, Metadata, Placeholder
+from wavelet.kinds.conda.link.prefix_replacement import SHEBANG_LIMIT, through_shell
 
 _NAME = r"(?!\.{1,2}(?:/|\Z)|\.wh\.)[^/\0]+"
 """A name that is no step up, and none by which a layer removes what is below it (image-spec layer.md, "Whiteouts")."""

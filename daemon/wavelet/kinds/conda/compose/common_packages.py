@@ -1,4 +1,4 @@
-"""Which packages of an environment others have too, for images of few layers (pure).
+"""The packages of an environment that others have too, for images of few layers (pure).
 
 A layer of many packages is shared only by images that have exactly these packages in it. So what many environments have
 in common is kept apart from what changes from one to the next: a language and what it needs is the same in all that

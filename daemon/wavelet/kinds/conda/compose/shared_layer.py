@@ -1,7 +1,7 @@
-"""Putting several packages into one layer (runs in worker processes).
+"""Layers that several packages share (made in worker processes).
 
-A tail is composed: the files' members of blobs that are there already, as they are, between one member of directories
-and one that ends the archive. Where packages take paths from each other, the layer is written anew instead.
+Such a layer is composed: the files' members of blobs that are there already, as they are, between one member of
+directories and one that ends the archive. Where packages take paths from each other, the layer is written anew instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wavelet.archive.gzip_members import Fragment
 from wavelet.archive.layer_writer import LayerWriter, end_member
 from wavelet.errors import Internal
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.link.layer import directories_member, prefix_layer
+from wavelet.kinds.conda.link.prefix_layer import directories_member, prefix_layer
 from wavelet.kinds.conda.model.packages import PREFIX
 
 _CHUNK = 1024 * 1024
