@@ -6,7 +6,6 @@ before anything that is somebody's alone is used.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
-from cachetools import TLRUCache
 from yarl import URL
 
 from wavelet.config import Settings
@@ -34,6 +32,7 @@ from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credential_source import ANONYMOUS, Granted, OfferedLogin
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
+from wavelet.upstream.expiring_set import ExpiringSet
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.session import Call, RegistrySession
 
@@ -42,8 +41,6 @@ MIRROR_REST = 30.0
 
 REFUSAL_MEMORY = 60.0
 """Seconds for which a repository that was refused without a login is asked with the logins there are at once."""
-
-_REFUSALS_HELD = 4096
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -93,10 +90,8 @@ class CredentialFallback:
         self.settings = settings
         self._logins = logins
         self._session = session
-        self._resting: dict[URL, float] = {}
-        self._refused: TLRUCache[tuple[URL, str], bool] = TLRUCache(
-            _REFUSALS_HELD, ttu=lambda _where, _refused, now: now + REFUSAL_MEMORY, timer=time.monotonic
-        )
+        self._resting: ExpiringSet[URL] = ExpiringSet()
+        self._refused: ExpiringSet[tuple[URL, str]] = ExpiringSet()
 
     async def ask(self, question: Question[_T]) -> _T:
         """Return what is made of the first answer that is no refusal. An answer whose reading raises is closed.
@@ -132,14 +127,13 @@ class CredentialFallback:
 
     def _in_order(self, mirrors: Sequence[Endpoint], *, all_of_them: bool) -> list[Endpoint]:
         """Return the mirrors that are not left out for a while; where they are all there is, the others come last."""
-        now = time.monotonic()
-        resting = [each for each in mirrors if self._resting.get(each.base, 0.0) > now]
+        resting = [each for each in mirrors if each.base in self._resting]
         return [each for each in mirrors if each not in resting] + (resting if all_of_them else [])
 
     def rest(self, endpoint: Endpoint) -> None:
         """Leave a mirror out for a while; it has failed."""
         if endpoint.is_mirror:
-            self._resting[endpoint.base] = time.monotonic() + MIRROR_REST
+            self._resting.add(endpoint.base, MIRROR_REST)
 
     async def _try_credentials(self, endpoint: Endpoint, question: Question[_T], attempts: int) -> _T:
         """Ask one server, with one login after the other."""
@@ -163,7 +157,7 @@ class CredentialFallback:
                     answer.close()
                 refusals.add(offered, status)
                 if offered is ANONYMOUS:
-                    self._refused[endpoint.base, question.repository.path] = True
+                    self._refused.add((endpoint.base, question.repository.path), REFUSAL_MEMORY)
         if busy is not None:
             raise busy
         problems = await self._logins.problems(question.repository, question.identity)

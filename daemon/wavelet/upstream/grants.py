@@ -27,6 +27,7 @@ from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.single_flight import SingleFlight
 from wavelet.store.database import Database
 from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.expiring_set import ExpiringSet
 from wavelet.upstream.manifests import Found
 
 log = structlog.get_logger()
@@ -72,7 +73,7 @@ class Grants:
         self._upstream = upstream
         self.configure(settings)()
         self._known: dict[tuple[Repository, Principal], _Grant] = {}
-        self._resting: dict[Repository, float] = {}
+        self._resting: ExpiringSet[Repository] = ExpiringSet()
         self._tasks: set[asyncio.Task[object]] = set()
         self._asking: SingleFlight[tuple[Repository, Principal], None] = SingleFlight("ask for access")
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
@@ -93,7 +94,6 @@ class Grants:
         now = time.time()
         for key in [key for key, grant in self._known.items() if not is_within(grant.at, now, self._grace)]:
             del self._known[key]
-        self._resting = {key: until for key, until in self._resting.items() if until > time.monotonic()}
         self._database.write_later("DELETE FROM grants WHERE at NOT BETWEEN ? AND ?", now - self._grace, now)
 
     # -- what is known ------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Grants:
         """Remember that `holder` has just read the manifest `probe`, which is what to ask for next time."""
         now = time.time()
         self._known[repository, holder] = _Grant(probe, now)
-        self._resting.pop(repository, None)
+        self._resting.discard(repository)
         row = (str(repository), str(holder), probe, now)
         self._database.write_later("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", *row)
 
@@ -112,7 +112,7 @@ class Grants:
 
     def rests(self, repository: Repository) -> bool:
         """Tell whether the upstream has just failed to answer for this repository, and is left in peace."""
-        return self._resting.get(repository, 0.0) > time.monotonic()
+        return repository in self._resting
 
     def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders whose earlier grant holds in spite of `error`, and let the upstream rest."""
@@ -120,7 +120,7 @@ class Grants:
         if isinstance(error, UpstreamError):
             if holders:
                 rest = min(LONGEST_REST, max(error.remembered, error.retry_after or 0.0))
-                self._resting[repository] = time.monotonic() + rest
+                self._resting.add(repository, rest)
             return holders
         # Gone: of a public image the bytes may still be handed out; for a private one it can be the way to say no.
         stays = error.declined if isinstance(error, AccessRefused) else isinstance(error, NotFound)

@@ -37,6 +37,7 @@ from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.answer import Answer
 from wavelet.upstream.client import private_allowed
 from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.expiring_set import ExpiringSet
 from wavelet.upstream.fallback import MIRROR_REST, verdict
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.retry import ATTEMPTS
@@ -95,7 +96,7 @@ class Channels:
         self._limiter = HostLimiter(settings)
         self._named = AddressPolicy(private=private_allowed(settings))
         self._trust: dict[str, ssl.SSLContext] = {}
-        self._resting: dict[str, float] = {}
+        self._resting: ExpiringSet[str] = ExpiringSet()
 
     async def start(self) -> None:
         """Read the authorities that the settings name, `upstream.registries.<host>.ca_file`.
@@ -220,7 +221,7 @@ class Channels:
         only = bool(mirrors) and self._settings.upstream.mirrors_only
         passed: list[WaveletError] = []
         for mirror in mirrors:
-            if self._rests(mirror) and not only:
+            if _origin(mirror) in self._resting and not only:
                 continue
             try:
                 return await self._from(mirror, offset, known, attempts=ATTEMPTS if only else 1, mirror=True)
@@ -240,11 +241,8 @@ class Channels:
                 raise missing from None
             raise
 
-    def _rests(self, mirror: str) -> bool:
-        return self._resting.get(_origin(mirror), 0.0) > time.monotonic()
-
     def _rest(self, mirror: str) -> None:
-        self._resting[_origin(mirror)] = time.monotonic() + MIRROR_REST
+        self._resting.add(_origin(mirror), MIRROR_REST)
 
     async def _from(
         self, address: str, offset: int, known: Version | None, *, attempts: int, mirror: bool

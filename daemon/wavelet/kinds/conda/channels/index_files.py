@@ -36,6 +36,7 @@ from wavelet.sizes import size as size_of
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.in_place import evicted
+from wavelet.upstream.expiring_set import ExpiringSet
 from wavelet.upstream.retry import ConnectionBroke, repeated
 
 SCHEMA = """
@@ -96,7 +97,7 @@ class IndexFiles:
         self._database = database
         self.configure(settings)()
         self._asked_since = 0.0
-        self._resting: dict[str, float] = {}
+        self._resting: ExpiringSet[str] = ExpiringSet()
         self._renewals: SingleFlight[str, IndexFile] = SingleFlight("index", keep=True)
         self._rows: dict[str, _Row] = {}
         columns = "url, digest, address, etag, modified, encoding, checked"
@@ -209,11 +210,11 @@ class IndexFiles:
         return self._ttl - age if age >= 0 else 0.0
 
     def _rests(self, url: str) -> bool:
-        return max(self._resting.get(url, 0.0), self._resting.get(_server(url), 0.0)) > time.monotonic()
+        return url in self._resting or _server(url) in self._resting
 
     def _rest(self, url: str, error: WaveletError) -> None:
         # Nothing that is known is asked of a server that cannot be reached; each index would wait in its turn.
-        self._resting[_server(url) if isinstance(error, UpstreamUnreachable) else url] = time.monotonic() + REST
+        self._resting.add(_server(url) if isinstance(error, UpstreamUnreachable) else url, REST)
 
     def _held(self, row: _Row) -> IndexFile | None:
         blob = None if row.digest is None else self._store.find(row.digest, ORIGIN)
@@ -259,8 +260,8 @@ class IndexFiles:
             if fetched is not None:
                 row = await self._keep(url, fetched, began)
         assert row is not None
-        self._resting.pop(url, None)
-        self._resting.pop(_server(url), None)
+        self._resting.discard(url)
+        self._resting.discard(_server(url))
         await self._remember(url, replace(row, checked=began))
         found = self._held(row)
         if found is None:
