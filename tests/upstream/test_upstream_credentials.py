@@ -329,7 +329,7 @@ async def test_a_helper_that_sleeps_holds_up_nobody_else(
         assert await own.problems(repository, ME) == ["docker-credential-slow does not answer within 1 s"]
     assert time.monotonic() - started < 0.5
     assert (tmp_path / "runs").read_text() == "x\n"
-    await own.close()
+    own.close()
 
 
 @pytest.mark.process
