@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from wavelet.errors import Stopping, WaitExpired, fresh_copy
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 K = TypeVar("K", bound=Hashable)
-F = TypeVar("F", bound="Flight[Any]")
+F = TypeVar("F", bound="Flight[object]")
 
 
-class Flight(Generic[T]):
+class Flight(Generic[T_co]):
     """One run, and how many wait for it.
 
     Attributes:
@@ -29,7 +30,7 @@ class Flight(Generic[T]):
         task: the run, once it has begun.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[T]], name: str, *, kept: bool = False) -> None:
+    def __init__(self, work: Callable[[], Awaitable[T_co]], name: str, *, kept: bool = False) -> None:
         """`work` is called in a task of its own, which is called `name`."""
         self.kept = kept
         self.given_up = False
@@ -37,9 +38,9 @@ class Flight(Generic[T]):
         self._work = work
         self._waiters = 0
         self._leave: Callable[[], None]
-        self.task: asyncio.Task[T]
+        self.task: asyncio.Task[T_co]
 
-    def begin(self, leave: Callable[[], None]) -> asyncio.Task[T]:
+    def begin(self, leave: Callable[[], None]) -> asyncio.Task[T_co]:
         """Run the work; `leave` is called once nobody may join any more."""
         self._leave = leave
         self.task = asyncio.create_task(_run(self._work), name=self._name)
@@ -72,7 +73,7 @@ class Flight(Generic[T]):
             done, _ = await asyncio.wait({self.task}, timeout=timeout)
         return bool(done)
 
-    def outcome(self) -> T:
+    def outcome(self) -> T_co:
         """Return the result of a run that has ended, or raise its error: to each one a copy of its own.
 
         Raises:
@@ -88,7 +89,7 @@ class Flight(Generic[T]):
             raise fresh_copy(error)
         return self.task.result()
 
-    def _ended(self, task: asyncio.Task[T]) -> None:
+    def _ended(self, task: asyncio.Task[T_co]) -> None:
         self._leave()
         # Whoever waits hears of a failure; where nobody does, asyncio need not warn of it.
         if not task.cancelled():
@@ -100,7 +101,7 @@ class Flights(Generic[K, F]):
 
     def __init__(self) -> None:
         self._running: dict[K, F] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def __len__(self) -> int:
         """Return how many run now."""

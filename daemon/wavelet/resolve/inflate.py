@@ -1,4 +1,4 @@
-"""Reading compressed layers: the digest of a gzip's tar, under a limit of bytes. Runs in a thread."""
+"""The digests of compressed layers' tars, under a limit of bytes. Runs in a thread."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from wavelet.resolve.metrics import JOBS, WAITS
 from wavelet.single_flight import Flight, Flights
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 HELD = 1200.0
 """Seconds for which a waiter is held at the most; then it is told to ask again."""
@@ -39,7 +40,7 @@ REMEMBERED_FAILURES = 10_000
 LOOK = 0.1
 """Seconds between two looks of a watcher."""
 
-_WORKING: ContextVar[Job[Any] | None] = ContextVar("working", default=None)
+_WORKING: ContextVar[Job[object] | None] = ContextVar("working", default=None)
 """The job that the running task belongs to."""
 
 _KEEPING: ContextVar[bool] = ContextVar("keeping", default=True)
@@ -61,24 +62,24 @@ def account() -> Account:
     return Account() if job is None else job.account
 
 
-def take_part(job: Job[Any]) -> None:
+def take_part(job: Job[object]) -> None:
     """Count `job` as a part of the job that this is called in, if it is called in one."""
     working = _WORKING.get()
     if working is not None:
         working.takes_part(job)
 
 
-class Job(Flight[T]):
+class Job(Flight[T_co]):
     """Running or finished work.
 
     Attributes:
         account: how far it is.
     """
 
-    def __init__(self, work: Callable[[Job[T]], Awaitable[T]], name: str) -> None:
+    def __init__(self, work: Callable[[Job[T_co]], Awaitable[T_co]], name: str) -> None:
         super().__init__(lambda: work(self), name)
         self.account = Account()
-        self._parts: list[Job[Any]] = []
+        self._parts: list[Job[object]] = []
 
     def keep(self) -> None:
         """Go on whether or not anybody waits, with all that this work waits for."""
@@ -87,14 +88,14 @@ class Job(Flight[T]):
             for part in self._parts:
                 part.keep()
 
-    def takes_part(self, part: Job[Any]) -> None:
+    def takes_part(self, part: Job[object]) -> None:
         """Wait for another job as a part of this one."""
         self._parts.append(part)
         self.account.join(part.account)
         if self.kept:
             part.keep()
 
-    async def result(self, wait: float = HELD) -> T:
+    async def result(self, wait: float = HELD) -> T_co:
         """Return the result, or raise the error. `wait` bounds the waiting (seconds), not the job.
 
         Raises:
@@ -125,7 +126,7 @@ class Job(Flight[T]):
     def when_ended(self, tell: Callable[[WaveletError | None], None]) -> None:
         """Have `tell` called once this has a result (with None) or has failed (with why), unless it was broken off."""
 
-        def ended(task: asyncio.Task[T]) -> None:
+        def ended(task: asyncio.Task[T_co]) -> None:
             error = None if task.cancelled() else task.exception()
             if not task.cancelled() and (error is None or isinstance(error, WaveletError)):
                 tell(error)

@@ -1,4 +1,4 @@
-"""What the resolver counts: where content came from, and how much was fetched from whom."""
+"""The metrics of the resolver: where content came from, and how much was fetched from whom."""
 
 from __future__ import annotations
 

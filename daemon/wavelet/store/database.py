@@ -1,4 +1,4 @@
-"""SQLite as the node uses it: point reads in the event loop, all writes through one thread with group commit.
+"""The SQLite of a node: point reads in the event loop, all writes through one thread with group commit.
 
 A point read takes microseconds, less than a hop to a thread; a commit waits for the disk, so writers that wait at the
 same time share one.
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import structlog
 
-from wavelet.errors import NoSpace, OurError
+from wavelet.errors import NoSpace, OurError, fresh_copy
 from wavelet.store.filesystem import refuse_network_filesystem
 
 log = structlog.get_logger()
@@ -173,7 +173,7 @@ def _settle(done: asyncio.Future[int], changed: int, error: Exception | None) ->
         if error is None:
             done.set_result(changed)
         else:
-            done.set_exception(error)
+            done.set_exception(fresh_copy(error))  # one error may end a whole group of writes
 
     with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
         done.get_loop().call_soon_threadsafe(settle)

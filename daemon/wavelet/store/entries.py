@@ -1,4 +1,4 @@
-"""What is known of each blob in place: in memory, and as rows of the node's database."""
+"""The entries of blobs in place: in memory, and as rows of the node's database."""
 
 from __future__ import annotations
 

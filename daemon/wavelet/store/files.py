@@ -1,4 +1,4 @@
-"""What the content store does with files. All of it blocks."""
+"""The operations of the content store on files. All of them block."""
 
 from __future__ import annotations
 

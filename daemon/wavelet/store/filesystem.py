@@ -1,4 +1,4 @@
-"""What kind of file system a directory is on: the node's state needs one that is local.
+"""The kind of file system that a directory is on: the node's state needs one that is local.
 
 SQLite's write-ahead log is memory shared between processes of one machine, and its locks are not to be trusted over a
 network (https://www.sqlite.org/wal.html, "Overview", item 2 of the disadvantages).

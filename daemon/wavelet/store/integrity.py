@@ -1,4 +1,4 @@
-"""Whether the bytes on disk still are what they were: disks lose bits, and what can write to a file may do so.
+"""The integrity of the bytes on disk: disks lose bits, and what can write to a file may do so.
 
 Small content is compared with its digest whenever it is opened, and so is all content that something new is made of.
 A large blob that is only handed out is not read for that, as its readers compare it themselves; but it is once its file

@@ -1,4 +1,4 @@
-"""Opening the node's databases, whatever is found in their place.
+"""The opening of the node's databases, whatever is found in their place.
 
 A database that is a cache is set aside when it is damaged, and begun anew. One that has what exists nowhere else is
 left as it is, and the daemon does not start over it: whoever runs it decides what becomes of it.

@@ -1,4 +1,4 @@
-"""What is kept from eviction for good: images with all that belongs to them, and single blobs.
+"""The pins: what is kept from eviction for good, images with all that belongs to them, and single blobs.
 
 A pin is of an image under a name, and has the digests of all its members, in the store or yet to come. So content that
 several pinned images share stays until the last of them is unpinned. A blob pinned alone is an image of itself.

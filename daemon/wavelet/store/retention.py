@@ -1,4 +1,4 @@
-"""What may not be evicted: leased for a time, held by what runs now, or pinned."""
+"""The retention of blobs: what is leased for a time, held by what runs now, or pinned is not evicted."""
 
 from __future__ import annotations
 

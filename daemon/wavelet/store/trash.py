@@ -1,4 +1,4 @@
-"""What is to be removed, and how: moved aside at once, removed by a thread that nobody waits for.
+"""The trash: what is to be removed is moved aside at once, and removed by a thread that nobody waits for.
 
 A directory that programs of others have filled can take seconds to remove, or cannot be removed at all. Neither holds
 up an answer, nor the start of the daemon: what is left of an earlier run is moved aside when the store is opened, and

@@ -13,6 +13,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wavelet.store.trash import Trash
@@ -90,4 +91,4 @@ class Trees:
         idle = [key for key, tree in self._trees.items() if not tree.readers]
         for key in idle[: max(0, len(self._trees) - keep)]:
             tree = self._trees.pop(key)
-            self._trash.discard(tree.path, lambda size=tree.size: self._release(size))  # type: ignore[misc]
+            self._trash.discard(tree.path, partial(self._release, tree.size))
