@@ -23,7 +23,6 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 _NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000
 """User, mount, PID, network, IPC and UTS (linux/sched.h)."""
@@ -43,7 +42,7 @@ _COUNTS_BY_NAMESPACE = (5, 14)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _call(name: str, *arguments: Any) -> None:
+def _call(name: str, *arguments: object) -> None:
     values = [argument.encode() if isinstance(argument, str) else argument for argument in arguments]
     if getattr(_libc, name)(*values) != 0:
         number = ctypes.get_errno()

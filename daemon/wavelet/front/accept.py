@@ -10,7 +10,6 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 from wavelet.front.connections import Connections
 from wavelet.host.descriptors import EXHAUSTED
@@ -33,7 +32,7 @@ class Acceptor:
     def __init__(
         self,
         listening: socket.socket,
-        take: Callable[[socket.socket], Coroutine[Any, Any, None]],
+        take: Callable[[socket.socket], Coroutine[object, None, None]],
         connections: Connections,
         door: str,
     ) -> None:

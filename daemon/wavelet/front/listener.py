@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from aiohttp import hdrs, web
@@ -174,7 +174,7 @@ class Connection(web.RequestHandler):
             self._head_since = time.monotonic()
         super().data_received(data)
 
-    def log_exception(self, *args: Any, **kw: Any) -> None:
+    def log_exception(self, *args: object, **kw: object) -> None:
         """Log what aiohttp meets outside of a handler; what the peer has done has one line and no traceback."""
         raised = kw.get("exc_info")
         if isinstance(raised, web.RequestPayloadError | HttpProcessingError | ConnectionError):
@@ -288,7 +288,7 @@ async def listen(app: web.Application, settings: Settings, plain: socket.socket 
 
 def _taker(
     server: web.Server, peers: Peers, connections: Connections, secure: ssl.SSLContext | None
-) -> Callable[[socket.socket], Coroutine[Any, Any, None]]:
+) -> Callable[[socket.socket], Coroutine[object, None, None]]:
     """Return what makes a connection of an accepted socket."""
     loop = asyncio.get_running_loop()
     limits = {} if secure is None else {"ssl_handshake_timeout": SILENT_LIMIT}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
 
 import structlog
 
@@ -22,7 +21,7 @@ SHOWN = 3
 log = structlog.get_logger()
 
 
-async def wait_first(*waits: Coroutine[Any, Any, object], seconds: float) -> None:
+async def wait_first(*waits: Coroutine[object, None, object], seconds: float) -> None:
     """Return when one of these has ended or the time is over, and end the others."""
     tasks = [asyncio.create_task(each) for each in waits]
     try:

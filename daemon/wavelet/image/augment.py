@@ -155,5 +155,5 @@ def _platform(platform: Platform) -> dict[str, str]:
     return members | ({"variant": platform.variant} if platform.variant else {})
 
 
-def _write(document: Any) -> bytes:
+def _write(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -176,7 +175,7 @@ class RegistryDoor:
         if wanted:
             found = [descriptor for descriptor in found if descriptor.get("artifactType") in wanted]
             extra["OCI-Filters-Applied"] = "artifactType"
-        index: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
+        index: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
         return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=extra)
 
 

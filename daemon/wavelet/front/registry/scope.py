@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cachetools import LRUCache
 
@@ -319,7 +318,7 @@ class RegistryService:
         self._remember_referrers(scope, content.source.repository, referrers.descriptors)
         return referrers
 
-    async def _attached(self, image: Image, digest: Digest, identity: Identity) -> list[dict[str, Any]]:
+    async def _attached(self, image: Image, digest: Digest, identity: Identity) -> list[dict[str, object]]:
         """Return the artifacts of a closure whose subject is `digest` (distribution-spec, "Listing Referrers")."""
         found = []
         for content in image.contents:
@@ -330,7 +329,7 @@ class RegistryService:
                     found.append(content.descriptor.as_json() | shown)
         return found
 
-    def _remember_referrers(self, scope: Scope, repository: Repository, found: list[dict[str, Any]]) -> None:
+    def _remember_referrers(self, scope: Scope, repository: Repository, found: list[dict[str, object]]) -> None:
         # What a name has told of, it hands out; after a restart a client has to ask for the list again.
         for descriptor in found:
             self._referrers[scope.name, Digest(descriptor["digest"])] = repository

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -321,7 +321,7 @@ def _registry_host(text: str) -> str:
     return normalise(host, "library/any")[0]
 
 
-def _json(answer: Any) -> web.Response:
+def _json(answer: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
 
