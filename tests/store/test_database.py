@@ -51,7 +51,7 @@ async def test_a_write_is_there_when_it_returns(database: Database) -> None:
 
 async def test_writers_that_wait_share_a_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     commits = Commits(monkeypatch)
-    other = sqlite3.connect(database._path, isolation_level=None)
+    other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     waiting = [asyncio.create_task(database.write([(INSERT, (f"{n:03}", n))])) for n in range(200)]
     await asyncio.sleep(0.1)
@@ -65,7 +65,7 @@ async def test_writers_that_wait_share_a_commit(database: Database, monkeypatch:
 
 async def test_one_bad_write_is_its_writers_alone(database: Database) -> None:
     await database.write([(INSERT, ("a", 1))])
-    other = sqlite3.connect(database._path, isolation_level=None)
+    other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     first = asyncio.create_task(database.write([(INSERT, ("b", 1))]))
     await asyncio.sleep(0.05)  # the thread now waits for the lock, with this one; the next ones make a group
@@ -105,7 +105,7 @@ async def test_a_write_that_fails_fails_for_its_writer_and_the_next_one_works(
 
 
 async def test_a_writer_that_goes_away_takes_nothing_back(database: Database) -> None:
-    other = sqlite3.connect(database._path, isolation_level=None)
+    other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     task = asyncio.create_task(database.write([(INSERT, ("a", 1))]))
     await asyncio.sleep(0.02)
