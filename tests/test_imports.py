@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "daemon" / "wavelet"
 
 LEVELS = (
-    {"cli", "app", "house", "reload"},
+    {"cli", "app", "wiring", "node_schema", "upkeep", "reload"},
     {"front"},
     {"requests"},
     {"resolve"},

@@ -1,4 +1,4 @@
-"""The daemon: it takes its state directory, has its house built, opens the doors, and stops in order."""
+"""The daemon: it takes its state directory, has its services built, opens the doors, and stops in order."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from wavelet.front.stopping import say_what_is_waited_for
 from wavelet.host import liveness
 from wavelet.host.descriptors import raise_limit
 from wavelet.host.service import Service, take_over
-from wavelet.house import furnish, lay_ground
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
 from wavelet.store.opening import NO_ROOM, no_room
+from wavelet.wiring import build_services, open_state
 
 if TYPE_CHECKING:
     from wavelet.front.grpc.server import Serving
@@ -84,23 +84,23 @@ async def running(
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
         app = web.Application(client_max_size=0)
         with _sentences(state):
-            ground = await lay_ground(settings, stack)
-            behind = await furnish(app, ground, reloader, stack)
-            grpc = await _open_grpc(settings, behind, service)
+            node = await open_state(settings, stack)
+            services = await build_services(app, node, reloader, stack)
+            grpc = await _open_grpc(settings, services, service)
         try:
             listening = await listen(app, settings, plain)
         except BaseException:
             await _close_grpc(grpc, 0.0, hurry)
             raise
-        stack.push_async_callback(_close_doors, listening, grpc, behind.activity, hurry)
+        stack.push_async_callback(_close_doors, listening, grpc, services.activity, hurry)
         reloader.add(listening)
         ready = app[operations.READY]
         ready["ready"] = True
         stack.callback(ready.clear)
-        _report_to(service, ground.database, listening, reloader, stack)
+        _report_to(service, node.database, listening, reloader, stack)
         if idle is not None and settings.idle_exit:
-            stack.callback(asyncio.create_task(_announce_idle(behind.activity, settings.idle_exit, idle)).cancel)
-        log.info("serving", address=address, state=str(state), limit=ground.store.limit, version=__version__)
+            stack.callback(asyncio.create_task(_announce_idle(services.activity, settings.idle_exit, idle)).cancel)
+        log.info("serving", address=address, state=str(state), limit=node.store.limit, version=__version__)
         async with reloader.running():
             reloader.announce(False)
             yield address
@@ -118,13 +118,13 @@ def _report_to(
     reloader.announce = service.announcer(f"serving {join_address(*listening.address)}")
 
 
-async def _open_grpc(settings: Settings, behind: Services, service: Service) -> Serving | None:
+async def _open_grpc(settings: Settings, services: Services, service: Service) -> Serving | None:
     """Open the gRPC door, whose libraries take long to import, where the settings want it."""
     if not settings.grpc.enabled:
         return None
     from wavelet.front.grpc.server import serve as serve_grpc  # noqa: PLC0415
 
-    return await serve_grpc(settings, behind, {"user": service.sockets.grpc, "admin": service.sockets.admin})
+    return await serve_grpc(settings, services, {"user": service.sockets.grpc, "admin": service.sockets.admin})
 
 
 async def _close_grpc(grpc: Serving | None, grace: float, hurry: asyncio.Event) -> None:

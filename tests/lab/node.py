@@ -16,7 +16,6 @@ from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Settings
 from wavelet.errors import WaveletError
-from wavelet.house import SCHEMA
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.image.platform import Platform
@@ -29,6 +28,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.kinds.table import FORMS
 from wavelet.kinds.work import Work
+from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.access import AccessRules
@@ -125,7 +125,7 @@ class Node:
             "upstream": upstream,
         }
         self.settings = msgspec.convert(document, Settings)
-        self.database = Database(state / "node.db", SCHEMA, synchronous="NORMAL")
+        self.database = Database(state / "node.db", NODE_SCHEMA, synchronous="NORMAL")
         stack.callback(self.database.close)
         self.store = ContentStore(state, self.database, self.settings)
         stack.push_async_callback(self.store.close)
