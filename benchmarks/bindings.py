@@ -29,7 +29,7 @@ from lab import images, nextflow
 from lab.daemon import Daemon
 from lab.processes import Background, LabError
 from wavelet.cluster.key import KEY_NAME, load_key
-from wavelet.cluster.records import Record
+from wavelet.cluster.record import Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference

@@ -24,7 +24,9 @@ from cluster.suite import (
     pin_of,
     undecided_record,
 )
-from wavelet.cluster.records import Record, Stored, seal_binding
+from wavelet.cluster.binding import seal_binding
+from wavelet.cluster.record import Record
+from wavelet.cluster.records import Stored
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
@@ -40,11 +42,11 @@ TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", 
 
 def newer_binding(token: str, record: Record) -> bytes:
     """A binding in a form that a later version may have."""
-    from wavelet.cluster import records
+    from wavelet.cluster import binding
 
     body = seal_binding(token, pin_of(record), record.plan, KEY, FORMS).partition(b"\n")[2]
     body = body.replace(b'"version":2,"needs":"0.2.0"', b'"version":3,"needs":"0.9.0"')
-    return records._seal(token, body, KEY) + b"\n" + body
+    return binding._seal(token, body, KEY) + b"\n" + body
 
 
 class BindingsSuite(KeeperSuite):

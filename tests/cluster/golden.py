@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cluster.suite import Clock
-from wavelet.cluster.records import Record
+from wavelet.cluster.record import Record
 from wavelet.image.digest import Digest
 from wavelet.kinds.table import FORMS
 from wavelet.plan.layers import INLINE

@@ -17,7 +17,7 @@ import msgspec
 
 from cluster import golden
 from cluster.suite import KEY, LIFETIME, Clock
-from wavelet.cluster.records import Record
+from wavelet.cluster.record import Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment

@@ -12,7 +12,8 @@ from typing import Protocol
 import pytest
 
 from cluster.keepers import Keeper
-from wavelet.cluster.records import Record, Stored
+from wavelet.cluster.record import Record
+from wavelet.cluster.records import Stored
 from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform

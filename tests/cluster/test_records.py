@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from cluster import golden
 from cluster.suite import KEY, decided_record, image_record, layer_record, pin_of, undecided_record
-from wavelet.cluster.records import Record, authenticate, open_binding, seal_binding
+from wavelet.cluster.binding import open_binding, seal_binding
+from wavelet.cluster.record import Record, authenticate
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage

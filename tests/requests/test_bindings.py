@@ -11,7 +11,7 @@ import pytest
 
 from doubles.registry import Registry, small_layer
 from lab.node import Node, open_node, registry_plan
-from wavelet.cluster.records import Record
+from wavelet.cluster.record import Record
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.errors import AccessRefused, DirectoryUnavailable, NoSpace, NotFound, OurError, WaveletError
 from wavelet.image.digest import Digest

@@ -19,10 +19,19 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from wavelet.ages import SKEW
+from wavelet.lazy_module import LazyModule
 from wavelet.plan.identity import Login
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography import exceptions
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.ciphers import aead
+    from cryptography.hazmat.primitives.kdf import hkdf
+else:  # a daemon without a shared directory has nothing to seal, and starts sooner
+    exceptions = LazyModule("cryptography.exceptions")
+    hashes = LazyModule("cryptography.hazmat.primitives.hashes")
+    aead = LazyModule("cryptography.hazmat.primitives.ciphers.aead")
+    hkdf = LazyModule("cryptography.hazmat.primitives.kdf.hkdf")
 
 LONGEST_LIFETIME = 7 * 86400.0
 """Seconds that a login may be kept. One that is to end later is of a clock that was wrong."""
@@ -73,16 +82,9 @@ class Sealer:
     """The cipher for the logins of a cluster, and the names under which they are kept."""
 
     def __init__(self, cluster_key: bytes) -> None:
-        # Imported where there is something to seal: a daemon without a shared directory starts sooner.
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
-
-        derived = HKDF(algorithm=SHA256(), length=64, salt=None, info=_INFO).derive(cluster_key)
-        self._cipher: AESGCM = AESGCM(derived[:32])
+        derived = hkdf.HKDF(algorithm=hashes.SHA256(), length=64, salt=None, info=_INFO).derive(cluster_key)
+        self._cipher = aead.AESGCM(derived[:32])
         self._name_key = derived[32:]
-        self._not_authentic: type[Exception] = InvalidTag
 
     def folder_of(self, uid: int) -> str:
         """Return under which name the logins of `uid` are kept."""
@@ -110,7 +112,7 @@ class Sealer:
             _, until, registry = head.decode().split(" ")
             username, password = msgspec.json.decode(secret, type=tuple[str, str])
             login = ExpiringLogin(Login(username, password), float(until))
-        except (self._not_authentic, ValueError):
+        except (exceptions.InvalidTag, ValueError):
             return None
         return (registry, login) if name == self.name_of(uid, registry) else None
 

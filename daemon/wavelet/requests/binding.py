@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import structlog
 
-from wavelet.cluster.records import Record, Records
+from wavelet.cluster.record import Record
+from wavelet.cluster.records import Records
 from wavelet.errors import AccessRefused, DirectoryUnavailable, ImageNotFound, NoSpace, OurError, WaveletError
 from wavelet.image.image import Image
 from wavelet.kinds.registry_image.tags import Pinned

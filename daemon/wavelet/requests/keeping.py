@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from wavelet.cluster.records import Record
+from wavelet.cluster.record import Record
 from wavelet.image.digest import Digest
 from wavelet.kinds.registry_image.tags import Pinned
 from wavelet.plan.layers import INLINE

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import structlog
 from cachetools import LRUCache
 
-from wavelet.cluster.records import Record, Records, Stored
+from wavelet.cluster.record import Record
+from wavelet.cluster.records import Records, Stored
 from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.kinds.registry_image.tags import Pinned

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from wavelet.cluster.claims import Claims
-from wavelet.cluster.records import Record, Records
+from wavelet.cluster.record import Record
+from wavelet.cluster.records import Records
 from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy

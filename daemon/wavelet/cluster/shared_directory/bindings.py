@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wavelet.ages import SKEW, is_within
+from wavelet.cluster.binding import damaged_binding, open_binding, seal_binding
 from wavelet.cluster.publish import sync_directory
-from wavelet.cluster.records import damaged_binding, open_binding, seal_binding
 from wavelet.cluster.shared_directory import first
 from wavelet.errors import DirectoryUnavailable, InvalidRequest
 from wavelet.plain_files import NotPlainError

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wavelet.cluster.recent import RecentRecords
-from wavelet.cluster.records import Record, Stored, check_named, not_found
+from wavelet.cluster.record import Record
+from wavelet.cluster.records import Stored, check_named, not_found
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
 from wavelet.cluster.shared_directory.record_files import RecordFiles
 from wavelet.errors import DirectoryUnavailable, NoSpace

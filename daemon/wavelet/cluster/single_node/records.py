@@ -13,20 +13,10 @@ from typing import TypeVar
 import structlog
 
 from wavelet.ages import SKEW
+from wavelet.cluster.binding import damaged_binding, open_binding, seal_binding
 from wavelet.cluster.recent import RecentRecords
-from wavelet.cluster.records import (
-    Record,
-    Stored,
-    authenticate,
-    check_bytes,
-    check_named,
-    damaged_binding,
-    holds,
-    not_found,
-    open_binding,
-    seal_binding,
-    used_last,
-)
+from wavelet.cluster.record import Record, authenticate
+from wavelet.cluster.records import Stored, check_bytes, check_named, holds, not_found, used_last
 from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
 from wavelet.plan.forms import Forms
