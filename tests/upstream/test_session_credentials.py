@@ -21,7 +21,14 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.upstream import session_credentials, user_auth_files
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
-from wavelet.upstream.session_credentials import LONGEST_LIFETIME, PER_USER, SEEN_FOR, STANDS, Held, SessionCredentials
+from wavelet.upstream.session_credentials import (
+    LONGEST_LIFETIME,
+    PER_USER,
+    SEEN_FOR,
+    STANDS,
+    SessionCredentials,
+    StoredLogin,
+)
 
 KEY = bytes(range(32))
 NOW = 1_800_000_000.0
@@ -69,7 +76,7 @@ async def test_the_longest_match_of_this_user(kept: SessionCredentials) -> None:
     assert (await kept.find(Repository("docker.io", "library/busybox"), ANN)) is not None
     assert await kept.find(Repository("quay.io.evil", "org/x"), ANN) is None
     assert await kept.find(QUAY, BOB) is None
-    assert await kept.held(BOB) == []
+    assert await kept.stored(BOB) == []
 
 
 async def test_each_ends_in_its_time(kept: SessionCredentials, cluster: Cluster) -> None:
@@ -77,7 +84,7 @@ async def test_each_ends_in_its_time(kept: SessionCredentials, cluster: Cluster)
     assert await kept.store(ANN, "quay.io", LOGIN, 10) == NOW + 100, "the same one again is not cut short"
     await kept.store(ANN, "gcr.io", LOGIN, 50)
     cluster.now += 50
-    assert [each.registry for each in await kept.held(ANN)] == ["quay.io"]
+    assert [each.registry for each in await kept.stored(ANN)] == ["quay.io"]
     assert await kept.store(ANN, "quay.io", Login("ann", "other"), 10) == NOW + 60
     cluster.now += 10
     assert await kept.find(QUAY, ANN) is None
@@ -90,8 +97,8 @@ async def test_taken_back_one_or_all(kept: SessionCredentials) -> None:
         await kept.store(ANN, registry, LOGIN, 60)
         await kept.store(BOB, registry, LOGIN, 60)
     assert [await kept.revoke(ANN, registry) for registry in ("https://gcr.io", "gcr.io", "", "")] == [1, 0, 2, 0]
-    assert await kept.held(ANN) == []
-    assert len(await kept.held(BOB)) == 3
+    assert await kept.stored(ANN) == []
+    assert len(await kept.stored(BOB)) == 3
 
 
 async def test_the_version_follows(kept: SessionCredentials) -> None:
@@ -163,7 +170,7 @@ async def test_another_node_has_it_and_follows(cluster: Cluster) -> None:
     assert await two.find(QUAY, ANN) is None
     cluster.now += SEEN_FOR
     assert await two.find(QUAY, ANN) == LOGIN
-    assert await two.held(ANN) == [Held("quay.io", "ann", NOW + 3600, True)]
+    assert await two.stored(ANN) == [StoredLogin("quay.io", "ann", NOW + 3600, True)]
     assert await two.find(QUAY, BOB) is None
     assert await two.revoke(ANN, "") == 1
     cluster.now += SEEN_FOR
@@ -190,11 +197,11 @@ async def test_a_directory_that_does_not_answer(cluster: Cluster, monkeypatch: p
     cluster.now += SEEN_FOR
     assert await node.find(QUAY, ANN) == LOGIN, "what was read last stands"
     await node.store(BOB, "quay.io", LOGIN, 60)
-    assert [each.shared for each in await node.held(BOB)] == [False]
+    assert [each.shared for each in await node.stored(BOB)] == [False]
     for registry in ("quay.io", ""):
         with pytest.raises(OurError, match="other nodes may still use it"):
             await node.revoke(BOB, registry)
-    assert await node.held(BOB) == []
+    assert await node.stored(BOB) == []
     cluster.now += STANDS
     assert await node.find(QUAY, ANN) is None
 
@@ -259,9 +266,9 @@ async def test_the_audit_is_told(logins: Logins) -> None:
     await logins.revoke(ANN, "")
     assert told == [("login", ANN, "quay.io"), ("logout", ANN, "")]
     logins.expire()
-    assert await logins.held(ANN) == []
+    assert await logins.stored(ANN) == []
 
 
 def test_nothing_shows_the_secret() -> None:
-    held = Held("quay.io", "ann", NOW, True)
+    held = StoredLogin("quay.io", "ann", NOW, True)
     assert "secret" not in f"{LOGIN!r} {held!r} {session_credentials.ExpiringLogin(LOGIN, NOW)!r}"

@@ -372,7 +372,7 @@ class Resolver:
             UpstreamError: an upstream does not say, and has not said before.
         """
         for repository in image.upstreams:
-            if not self._access.standing(repository, identity):
+            if not self._access.holders(repository, identity):
                 await self._access.require(repository, identity)
 
     async def open(self, content: Content, identity: Identity) -> Blob:

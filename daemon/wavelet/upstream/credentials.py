@@ -27,7 +27,7 @@ from wavelet.upstream.credential_source import (
     OfferedLogin,
 )
 from wavelet.upstream.helpers import Helpers
-from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, Held, SessionCredentials, parse_registry
+from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, SessionCredentials, StoredLogin, parse_registry
 from wavelet.upstream.site_credentials import SiteCredentials
 
 HELPER_PATIENCE = 1.0
@@ -101,9 +101,9 @@ class Logins:
         self.on_event("logout", uid, registry)
         return count
 
-    async def held(self, uid: int) -> list[Held]:
+    async def stored(self, uid: int) -> list[StoredLogin]:
         """Return what `uid` has stored, without the secrets."""
-        return await self._session.held(uid)
+        return await self._session.stored(uid)
 
     def expire(self) -> None:
         """Forget what was stored and has ended."""

@@ -98,7 +98,7 @@ class Grants:
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
-    def granted(self, repository: Repository, holder: Principal, probe: Digest) -> None:
+    def record(self, repository: Repository, holder: Principal, probe: Digest) -> None:
         """Remember that `holder` has just read the manifest `probe`, which is what to ask for next time."""
         now = time.time()
         self._known[repository, holder] = _Grant(probe, now)
@@ -106,15 +106,15 @@ class Grants:
         row = (str(repository), str(holder), probe, now)
         self._database.write_later("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)", *row)
 
-    def standing(self, repository: Repository, identity: Identity) -> list[Principal]:
+    def holders(self, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders for which `identity` may read without asking anybody."""
-        return self._holders(repository, identity, self._grace if self.rests(repository) else self._ttl)
+        return self._holders(repository, identity, self._grace if self.is_resting(repository) else self._ttl)
 
-    def rests(self, repository: Repository) -> bool:
+    def is_resting(self, repository: Repository) -> bool:
         """Tell whether the upstream has just failed to answer for this repository, and is left in peace."""
         return repository in self._resting
 
-    def standing_in(self, error: WaveletError, repository: Repository, identity: Identity) -> list[Principal]:
+    def holders_despite(self, error: WaveletError, repository: Repository, identity: Identity) -> list[Principal]:
         """Return the holders whose earlier grant holds in spite of `error`, and let the upstream rest."""
         holders = self._holders(repository, identity, self._grace)
         if isinstance(error, UpstreamError):
@@ -170,8 +170,8 @@ class Grants:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def look(self, where: Reference, identity: Identity) -> tuple[Found, Principal]:
-        """Ask the upstream for `where`, and take what it says of access to heart; return its holder too.
+    async def ask(self, where: Reference, identity: Identity) -> tuple[Found, Principal]:
+        """Ask the upstream for `where`, record what it says of access, and return to whom it was granted too.
 
         Raises:
             WaveletError: the upstream's answer, or that there is none.
@@ -179,11 +179,11 @@ class Grants:
         try:
             found = await self._upstream.head(where, identity)
         except (AccessRefused, NotFound) as error:
-            if not self.standing_in(error, where.repository, identity):
+            if not self.holders_despite(error, where.repository, identity):
                 self.revoke(where.repository, identity, error)
             raise
         holder = holder_of(found.granted, identity)
-        self.granted(where.repository, holder, found.digest)
+        self.record(where.repository, holder, found.digest)
         return found, holder
 
     async def require(self, repository: Repository, identity: Identity) -> None:
@@ -193,16 +193,16 @@ class Grants:
             AccessRefused: it may not, or nothing was ever granted.
             UpstreamError: the upstream does not answer, and no earlier grant stands in for it.
         """
-        if self.standing(repository, identity):
+        if self.holders(repository, identity):
             return
         await self._asking.run((repository, identity.principal), lambda: self._require(repository, identity))
 
     async def _require(self, repository: Repository, identity: Identity) -> None:
         probe = Reference(repository).at(self._probe(repository, identity))
         try:
-            await self.renew(self.look(probe, identity), repository.host, quickly=True)
+            await self.renew(self.ask(probe, identity), repository.host, quickly=True)
         except (UpstreamError, AccessRefused, NotFound) as error:
-            if not self.standing_in(error, repository, identity):
+            if not self.holders_despite(error, repository, identity):
                 raise
             log.warning("an earlier answer stands in", repository=str(repository), because=error.message)
 

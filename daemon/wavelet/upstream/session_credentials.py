@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredLogin:
     """A login without its secret.
 
     Attributes:
@@ -156,14 +156,14 @@ class SessionCredentials:
             message = f"forgotten on this node, but other nodes may still use it; try again: {error.message}"
             raise error.with_message(message) from None
 
-    async def held(self, uid: int) -> list[Held]:
+    async def stored(self, uid: int) -> list[StoredLogin]:
         """Return the logins of `uid` without their secrets, by registry."""
         user = await self._known(uid)
         if user is None:
             return []
         known = user.shared | user.here
         return [
-            Held(registry, known[registry].login.username, known[registry].until, registry not in user.here)
+            StoredLogin(registry, known[registry].login.username, known[registry].until, registry not in user.here)
             for registry in sorted(known)
         ]
 
@@ -184,7 +184,7 @@ class SessionCredentials:
     async def version(self, identity: Identity) -> str:
         """See `CredentialSource`."""
         uid = user_of(identity)
-        held = [] if uid is None else await self.held(uid)
+        held = [] if uid is None else await self.stored(uid)
         text = "\n".join(f"{each.registry} {each.username} {each.until}" for each in held)
         return hashlib.sha256(text.encode()).hexdigest()[:16] if held else ""
 

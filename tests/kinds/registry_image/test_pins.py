@@ -467,7 +467,7 @@ async def test_a_grant_of_a_clock_that_was_ahead_opens_nothing(
     upstream.readers = set()
     with pytest.raises(AccessRefused):
         await node.access.require(TAG.repository, NOBODY)
-    assert node.access.standing(TAG.repository, NOBODY) == []
+    assert node.access.holders(TAG.repository, NOBODY) == []
     node.access.expire()
     node.pinner.expire()
     node = start()

@@ -69,7 +69,7 @@ async def age(slow: Slow, grants: Grants) -> None:
     """Let what is known become old, and the upstream slow."""
     await asyncio.sleep(0.06)
     slow.go_on.clear()
-    assert not grants.standing(LEAF.repository, ANN)
+    assert not grants.holders(LEAF.repository, ANN)
 
 
 async def test_the_earlier_answer_stands_in_and_the_late_one_renews_it(pins: tuple[Pinner, Grants], slow: Slow) -> None:

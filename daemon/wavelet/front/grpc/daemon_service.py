@@ -67,7 +67,7 @@ class Logins(LoginServiceServicer):
         if not request.unchecked and not await self._behind.inspection.check_login(host, login):
             raise AccessRefused(f"{host} does not take this login; check the user name and the password")
         until = await self._logins.store(uid, registry, login, lifetime)
-        shared = any(each.shared for each in await self._logins.held(uid) if each.registry == registry)
+        shared = any(each.shared for each in await self._logins.stored(uid) if each.registry == registry)
         return pb.LoginResponse(expiration=timestamp(until), shared=shared)
 
     async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
@@ -78,7 +78,7 @@ class Logins(LoginServiceServicer):
 
     async def ListLogins(self, _request: pb.ListLoginsRequest, context: Context) -> pb.ListLoginsResponse:
         """Tell which logins are kept."""
-        held = await self._logins.held(self._peers.of(context).user())
+        held = await self._logins.stored(self._peers.of(context).user())
         logins = [
             pb.HeldLogin(registry=each.registry, username=each.username, expiration=timestamp(each.until))
             for each in held

@@ -143,13 +143,13 @@ class Pinner:
         return _pinned(plan, dict(zip(leaves, answers, strict=True)))
 
     def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
-        pin = self._newest(leaf, identity, lambda where: self._access.standing(where, identity))
+        pin = self._newest(leaf, identity, lambda where: self._access.holders(where, identity))
         if pin is None or leaf.digest is not None:
             return pin  # a digest does not move; a tag's answer ages, more slowly while nobody can be asked
         doubt = self._doubted.get(leaf)
         if doubt is not None and doubt.asked is None and doubt.pinned == pin.reference:
             return None
-        ttl = self._grace if self._access.rests(pin.reference.repository) else self._tag_ttl
+        ttl = self._grace if self._access.is_resting(pin.reference.repository) else self._tag_ttl
         return pin if is_within(pin.at, time.time(), ttl) else None
 
     def _newest(
@@ -172,13 +172,13 @@ class Pinner:
             return await self._access.renew(asking, leaf.repository.host, quickly=earlier is not None)
         except NotFound as gone:
             # A registry may remove what no tag names any more; names that were given for it go on answering it.
-            if leaf.digest is None or ANONYMOUS not in self._access.standing_in(gone, leaf.repository, identity):
+            if leaf.digest is None or ANONYMOUS not in self._access.holders_despite(gone, leaf.repository, identity):
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=gone.message)
             return _Pin(leaf, public=True, at=time.time())
         except (UpstreamError, AccessRefused) as failure:
             error: WaveletError = failure
-            stale = self._newest(leaf, identity, lambda where: self._access.standing_in(error, where, identity))
+            stale = self._newest(leaf, identity, lambda where: self._access.holders_despite(error, where, identity))
             if stale is None or not is_within(stale.at, time.time(), self._grace):
                 raise
             log.warning("an earlier answer stands in", image=str(leaf), because=error.message)
@@ -199,7 +199,7 @@ class Pinner:
             return pin
 
     async def _ask_at(self, leaf: Reference, where: Reference, identity: Identity) -> _Pin:
-        found, holder = await self._access.look(where, identity)
+        found, holder = await self._access.ask(where, identity)
         if where.digest is not None and found.digest != where.digest:
             raise UpstreamBroken(f"{where.repository} answered {where.digest} with another digest")
         return self._remember(leaf, where.at(found.digest), holder)
