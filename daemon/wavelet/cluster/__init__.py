@@ -1,5 +1,5 @@
-"""What the nodes of a cluster share: container requests, each under the token that is its name.
+"""What the nodes of a cluster have in common: container requests, claims, secrets, and the key that seals them.
 
 Every node computes the same token for the same request; with a common place for the records any node can answer for
-a name that another has given. The room knows plans as values; it pins and makes nothing.
+a name that another has given. `backend` chooses the place. The room knows plans as values; it pins and makes nothing.
 """
