@@ -13,10 +13,11 @@ import msgspec
 from wavelet import foreign_json
 from wavelet.errors import UpstreamBroken, UpstreamBusy, UpstreamError, WaveletError
 from wavelet.foreign_json import ForeignJsonError
+from wavelet.upstream.bodies import ERROR_BODY_LIMIT, read_small
+from wavelet.upstream.display import printable, server_of
 from wavelet.upstream.encodings import codings
 from wavelet.upstream.endpoints import Endpoint
 from wavelet.upstream.retry import retry_after
-from wavelet.upstream.transport import ERROR_BODY_LIMIT, printable, read_small, server_of
 
 
 class Answer:

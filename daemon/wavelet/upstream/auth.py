@@ -24,9 +24,11 @@ from wavelet.plan.identity import Login
 from wavelet.single_flight import SingleFlight
 from wavelet.upstream import realm as realms
 from wavelet.upstream.addresses import PUBLIC_ONLY, AddressPolicy
+from wavelet.upstream.bodies import ERROR_BODY_LIMIT, read_small
+from wavelet.upstream.display import server_of
 from wavelet.upstream.retry import is_passing, retry_after
 from wavelet.upstream.token_scope import Challenge, TokenScope, parse_challenges
-from wavelet.upstream.transport import ERROR_BODY_LIMIT, Request, Transport, read_small, server_of
+from wavelet.upstream.transport import Request, Transport
 
 REMEMBERED = 1024
 """Tokens, and challenges, that are held at one time."""

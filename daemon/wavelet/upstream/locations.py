@@ -12,9 +12,10 @@ from wavelet.upstream import transfers
 from wavelet.upstream.addresses import AddressPolicy, literal
 from wavelet.upstream.answer import Answer
 from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.display import shown
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import Request, Transport, shown
+from wavelet.upstream.transport import Request, Transport
 
 _GRANTED = Granted(public=True, by="anonymous")
 _URL_LIMIT = 8192

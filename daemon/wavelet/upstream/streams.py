@@ -12,8 +12,9 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import MANIFEST_LIMIT
 from wavelet.upstream import encodings
 from wavelet.upstream.answer import Answer
+from wavelet.upstream.bodies import read_stream
 from wavelet.upstream.credential_source import Granted
-from wavelet.upstream.transport import read_stream, server_of
+from wavelet.upstream.display import server_of
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from wavelet.errors import UpstreamBusy
 from wavelet.upstream.answer import Answer
+from wavelet.upstream.display import server_of, shown
 from wavelet.upstream.endpoints import Endpoint
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.retry import ATTEMPTS, is_passing, repeated, retry_after
-from wavelet.upstream.transport import Request, Transport, server_of, shown
+from wavelet.upstream.transport import Request, Transport
 
 
 async def get(

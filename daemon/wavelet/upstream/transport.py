@@ -1,4 +1,4 @@
-"""HTTP to other servers: connections under an address policy, proxies, redirects, time limits, causes in plain words.
+"""The transport, HTTP to other servers: connections under an address policy, proxies, redirects, causes in plain words.
 
 It sends one request and returns the answer, whatever its status. Logins are headers here; they never cross to another
 origin. Netrc files are not read: what is sent without a login has to be anonymous.
@@ -6,13 +6,11 @@ origin. Netrc files are not read: what is sent without a login has to be anonymo
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -21,8 +19,9 @@ from yarl import URL
 
 from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
-from wavelet.upstream import encodings, metrics, proxies
+from wavelet.upstream import metrics, proxies
 from wavelet.upstream.addresses import AddressError, AddressPolicy
+from wavelet.upstream.display import printable, server_of, shown
 from wavelet.upstream.retry import ConnectionBroke, is_passing
 
 CONNECT_TIMEOUT = 10.0
@@ -30,12 +29,6 @@ CONNECT_TIMEOUT = 10.0
 
 FIRST_BYTE_TIMEOUT = 60.0
 """Seconds until an answer begins; proxies that fetch before they answer need long."""
-
-STALL_TIMEOUT = 30.0
-"""Seconds without a byte after which a body counts as broken."""
-
-SMALL_BODY_TIMEOUT = 60.0
-"""Seconds for the whole of a manifest, token, list or error."""
 
 READ_BUFFER = 1024 * 1024
 """Bytes of a body that wait to be taken before its connection is read no further."""
@@ -52,12 +45,7 @@ REDIRECT_LIMIT = 10
 PSEUDONYM = "wavelet"
 """The name in `Via` (RFC 9110, 7.6.3) of every request that is sent, by which a daemon knows one of wavelet's own."""
 
-ERROR_BODY_LIMIT = 64 * 1024
-"""Bytes that are read of an error's body."""
-
 _KEEP_ALIVE = 30.0
-_LONGEST_EXCERPT = 200
-_CONDA_TOKEN = re.compile(r"/t/[^/]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _log = structlog.get_logger(__name__)
@@ -147,7 +135,7 @@ class Transport:
             )  # fmt: skip
             outcome = metrics.outcome_of(response.status)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _explain(url, error) from None
+            raise explain(url, error) from None
         finally:
             metrics.count(server_of(url), request.kind, outcome)
             took = round(time.monotonic() - started, 4)
@@ -180,92 +168,6 @@ class Transport:
         return self._sessions[policy]
 
 
-async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
-    """Read a body of at most `limit` bytes and close the answer; with `cut`, leave out what is beyond.
-
-    Content codings are undone: some servers apply them though they were asked not to.
-
-    Raises:
-        UpstreamBroken: the body is larger, or cannot be decoded.
-        UpstreamUnreachable: the connection broke, or the body does not come in time.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(SMALL_BODY_TIMEOUT):
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > limit:
-                    response.close()
-                    if not cut:
-                        raise _too_many(response, limit)
-                    break
-    except (aiohttp.ClientError, OSError) as error:
-        raise _explain(response.url, error) from None
-    finally:
-        response.release()
-    return _decoded(response, bytes(body[:limit]), limit, cut=cut)
-
-
-def _decoded(response: aiohttp.ClientResponse, body: bytes, limit: int, *, cut: bool) -> bytes:
-    try:
-        return encodings.undone(body, response.headers.get("Content-Encoding", ""), limit, cut=cut)
-    except encodings.TooLong:
-        raise _too_many(response, limit) from None
-    except encodings.EncodingError as error:
-        raise UpstreamBroken(f"what {server_of(response.url)} answers cannot be read: {error}") from None
-
-
-def _too_many(response: aiohttp.ClientResponse, limit: int) -> UpstreamBroken:
-    return UpstreamBroken(f"{server_of(response.url)} sends more than {limit} bytes, too many for its kind")
-
-
-async def read_stream(
-    response: aiohttp.ClientResponse, expected: int | None, failed: Callable[[], None]
-) -> AsyncIterator[bytes]:
-    """Yield the body's chunks, `expected` bytes together where that is known; `failed` is told if they do not all come.
-
-    Raises:
-        UpstreamUnreachable: the connection broke, stalled, or ended early.
-    """
-    got = 0
-    chunks = response.content.iter_any()
-    try:
-        while True:
-            async with asyncio.timeout(STALL_TIMEOUT):
-                chunk = await anext(chunks, b"")
-            if not chunk:
-                break
-            got += len(chunk)
-            yield chunk
-        if expected is not None and got != expected:
-            raise ConnectionBroke(f"{server_of(response.url)} ended after {got} of {expected} bytes")
-    except TimeoutError:
-        failed()
-        raise ConnectionBroke(f"{server_of(response.url)} sent no byte for {STALL_TIMEOUT:g} s") from None
-    except (aiohttp.ClientError, OSError) as error:
-        failed()
-        raise _explain(response.url, error, after=got) from None
-    except ConnectionBroke:
-        failed()
-        raise
-
-
-def server_of(url: URL) -> str:
-    """Return host and port, the port only where it is not the scheme's own."""
-    return url.host_port_subcomponent or ""
-
-
-def shown(url: URL) -> str:
-    """Return `url` as it may be shown: without query, fragment and login, and without a conda token in its path."""
-    return _CONDA_TOKEN.sub("/t/…", str(url.with_user(None).with_query(None).with_fragment(None)))
-
-
-def printable(text: str) -> str:
-    """Return another server's words fit for a message: one line, no control characters, not long."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return words if len(words) <= _LONGEST_EXCERPT else words[: _LONGEST_EXCERPT - 1] + "…"
-
-
 def _redirect_target(request: Request, url: URL, location: str) -> URL:
     try:
         # A signed address has to stay byte for byte; one with other characters is quoted.
@@ -283,7 +185,7 @@ def _redirect_target(request: Request, url: URL, location: str) -> URL:
     return target
 
 
-def _explain(url: URL, error: Exception, after: int | None = None) -> UpstreamError | InvalidRequest:
+def explain(url: URL, error: Exception, after: int | None = None) -> UpstreamError | InvalidRequest:
     """Turn what went wrong, `after` so many bytes of a body, into the sentence that names the host and the cause."""
     host = server_of(url)
     cause = getattr(error, "os_error", None) or error

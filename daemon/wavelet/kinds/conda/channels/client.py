@@ -37,12 +37,13 @@ from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.answer import Answer
 from wavelet.upstream.client import private_allowed
 from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.display import server_of
 from wavelet.upstream.expiring_set import ExpiringSet
 from wavelet.upstream.fallback import MIRROR_REST, verdict
 from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.retry import ATTEMPTS
 from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import Request, Transport, server_of
+from wavelet.upstream.transport import Request, Transport
 from wavelet.upstream.trust import load_trust
 
 FILES_LIFETIME = 60.0
