@@ -38,11 +38,11 @@ class Upkeep:
         self.configurable: list[Configurable] = []
         self._expiring: list[Expires] = []
 
-    def configure(self, *services: Configurable) -> None:
+    def add_configurable(self, *services: Configurable) -> None:
         """Have services take new settings."""
         self.configurable.extend(services)
 
-    def expire(self, *services: Expires) -> None:
+    def add_expiring(self, *services: Expires) -> None:
         """Have services forget what is too old, once an hour."""
         self._expiring.extend(services)
 

@@ -186,8 +186,8 @@ async def _build_upstream(state: NodeState, upkeep: Upkeep) -> UpstreamServices:
     contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
     layers = RequestLayerVerifier(store, fetcher, database, settings)
     upkeep.stack.callback(layers.close)
-    upkeep.configure(client, logins, grants, pinner, fetcher, layers)
-    upkeep.expire(logins, grants, pinner)
+    upkeep.add_configurable(client, logins, grants, pinner, fetcher, layers)
+    upkeep.add_expiring(logins, grants, pinner)
     return UpstreamServices(logins, client, grants, pinner, fetcher, contents, layers)
 
 
@@ -222,8 +222,8 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
     )
     upkeep.stack.push_async_callback(pinner.close)
     site = SiteDefaults(settings)
-    upkeep.configure(channels, relay, solver, locks, pinner, site)
-    upkeep.expire(pinner)
+    upkeep.add_configurable(channels, relay, solver, locks, pinner, site)
+    upkeep.add_expiring(pinner)
     return CondaServices(pinner, archives, site)
 
 
@@ -249,8 +249,8 @@ def _build_resolver(
         upstream.logins, upstream.tags, upstream.grants, memo, conda.pinner, journals, tools, makers(settings)
     )
     upkeep.stack.push_async_callback(resolver.close)
-    upkeep.configure(resolver)
-    upkeep.expire(memo, journals)
+    upkeep.add_configurable(resolver)
+    upkeep.add_expiring(memo, journals)
     return resolver
 
 
@@ -273,8 +273,8 @@ def _build_requests(
         bindings,
         rules,
     )
-    upkeep.configure(served, rules, patience, cache)
-    upkeep.expire(served, history)
+    upkeep.add_configurable(served, rules, patience, cache)
+    upkeep.add_expiring(served, history)
     return RequestServices(requests, served, Inspection(resolver, upstream.client, state.audit), rules, patience)
 
 
@@ -282,7 +282,7 @@ def _add_middlewares(
     app: web.Application, state: NodeState, rules: AccessRules, activity: Activity, upkeep: Upkeep
 ) -> None:
     guard = Guard(state.settings)
-    upkeep.configure(guard)
+    upkeep.add_configurable(guard)
     app.middlewares.extend(
         [error_middleware, guard.refuse_foreign, caller_middleware(rules, state.cluster.key), counting(activity)]
     )
@@ -317,7 +317,7 @@ def _add_registry_door(
         requests.patience,
         settings,
     )
-    upkeep.configure(registry)
+    upkeep.add_configurable(registry)
     own_hosts = frozenset({settings.name_authority, settings.listen})
     RegistryDoor(registry, state.audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
 
@@ -328,7 +328,7 @@ def _keep_up(state: NodeState, upkeep: Upkeep, reloader: Reloader) -> None:
     upkeep.stack.callback(scrub.stopped)
     for task in (upkeep.run(state.cluster), scrub.run()):
         upkeep.stack.callback(asyncio.create_task(task).cancel)
-    upkeep.configure(state.cluster, state.store, scrub, LogSettings(state.settings))
+    upkeep.add_configurable(state.cluster, state.store, scrub, LogSettings(state.settings))
     reloader.add(*upkeep.configurable)
     reloader.on_event = lambda decision, reason: state.audit.note(decision, reason=reason)
 
