@@ -20,9 +20,9 @@ from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.specs import normal_requirement
 from wavelet.kinds.conda.pip import pip_config
-from wavelet.kinds.conda.pip import requirements as pip
 from wavelet.kinds.conda.pip import uv_command as pip_uv
 from wavelet.kinds.conda.pip.installed import Installed
+from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver, check_origins, parse_requirements
 from wavelet.kinds.conda.pip.wheel_choice import best, supported_tags, target_of
 from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
 
@@ -70,10 +70,10 @@ class Ask:
     async def __call__(self, *requirements: str, **changed: Any) -> tuple[Wheel, ...]:
         given: dict[str, Any] = {
             "python": "3.11.9", "platform": AMD64, "glibc": "2.39", "present": {}, "as_of": None,
-            "allowed_hosts": (), "cache": self.cache, "limit": 50.0, "report": self.lines.append,
-            "fetch": self.fetch,
+            "allowed_hosts": (), "cache": self.cache, "limit": 50.0, "fetch": self.fetch,
         } | changed  # fmt: skip
-        return await pip.resolve(requirements, **given)
+        rules = {name: given.pop(name) for name in ("allowed_hosts", "cache", "limit", "fetch")}
+        return await PipResolver(**rules).resolve(PipRequest(requirements, **given), self.lines.append)
 
     async def fetch(self, url: str) -> FetchedWheel:
         self.fetched.append(url)
@@ -321,8 +321,8 @@ async def test_hosts_that_are_allowed(index: PackageIndex, ask: Ask) -> None:
 async def test_an_index_cannot_lead_to_files_of_this_machine(index: PackageIndex, ask: Ask, tmp_path: Path) -> None:
     wheel = Wheel((tmp_path / "tool-1.0-py3-none-any.whl").as_uri(), "0" * 64)
     with pytest.raises(AccessRefused, match="file of this machine"):
-        pip.check_origins([wheel], ())
-    pip.check_origins([wheel], (), [tmp_path])
+        check_origins([wheel], ())
+    check_origins([wheel], (), [tmp_path])
     index.add(WheelFile("tool"))
     index.elsewhere = f"file://{tmp_path}"
     WheelFile("tool").write(tmp_path / "files" / "tool")
@@ -406,7 +406,7 @@ async def test_requirements_that_are_refused(ask: Ask, text: str, why: str) -> N
 
 def test_requirements_in_normal_form() -> None:
     asked = ("b>=2 , <3 ; python_version > '3'", " a[z,y] ", "a[y,z]")
-    assert pip.parse_requirements(asked) == ("a[y,z]", 'b<3,>=2; python_version > "3"')
+    assert parse_requirements(asked) == ("a[y,z]", 'b<3,>=2; python_version > "3"')
 
 
 async def test_no_python(ask: Ask) -> None:

@@ -43,8 +43,8 @@ from wavelet.kinds.conda.model.environment import Environment
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.model.packages import Package, Wheel
+from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver
 from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
-from wavelet.kinds.conda.solve import pinner
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image.node import RegistryImage
@@ -607,22 +607,22 @@ async def test_what_is_no_lock_file(
 
 async def test_pip_is_told_what_conda_has(node: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await node()
-    calls: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    calls: list[PipRequest] = []
     wheel = Wheel("https://wheels.test/cowsay-6.1-py3-none-any.whl", "b" * 64)
 
-    async def resolve(requirements: tuple[str, ...], **members: Any) -> tuple[Wheel, ...]:
-        calls.append((requirements, members))
+    async def resolve(_: PipResolver, request: PipRequest, _report: object) -> tuple[Wheel, ...]:
+        calls.append(request)
         return (wheel,)
 
-    monkeypatch.setattr(pinner.pip, "resolve", resolve)
+    monkeypatch.setattr(PipResolver, "resolve", resolve)
     lock = await one.pin(asked("labtool", "python", pip=("cowsay==6.1",)))
     assert lock.wheels == (wheel,)
-    ((requirements, members),) = calls
-    assert requirements == ("cowsay==6.1",)
-    assert members["python"] == versions(lock)["python"]
-    assert (members["platform"], members["glibc"]) == (AMD64, "2.39")
-    assert members["present"]["labtool"] == versions(lock)["labtool"]
-    assert "python" not in members["present"]
+    (request,) = calls
+    assert request.requirements == ("cowsay==6.1",)
+    assert request.python == versions(lock)["python"]
+    assert (request.platform, request.glibc) == (AMD64, "2.39")
+    assert request.present["labtool"] == versions(lock)["labtool"]
+    assert "python" not in request.present
     await one.pin(asked(locked=lock.packages, pip=("cowsay==6.1",)))
-    assert calls[1][1]["present"] == members["present"]
-    assert calls[1][1]["python"] == members["python"]
+    assert calls[1].present == request.present
+    assert calls[1].python == request.python

@@ -13,8 +13,8 @@ import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
@@ -24,12 +24,12 @@ from wavelet import directory_trees
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.packages import Wheel
-from wavelet.kinds.conda.pip import pip_config
-from wavelet.kinds.conda.pip import uv_command as pip_uv
+from wavelet.kinds.conda.pip import pip_config, uv_command
 from wavelet.kinds.conda.pip.installed import Installed
 from wavelet.kinds.conda.pip.pip_config import PipConfig
+from wavelet.kinds.conda.pip.uv_command import LockedDistribution, Question, Reply
 from wavelet.kinds.conda.pip.wheel_choice import best, supported_tags, target_of
-from wavelet.kinds.conda.pip.wheel_urls import Fetch, fetched, wheel_of
+from wavelet.kinds.conda.pip.wheel_urls import ByUrl, Fetch, fetched, wheel_of
 
 REQUIREMENT_LIMIT = 1000
 """Characters of one requirement."""
@@ -54,73 +54,104 @@ _ARCHIVES = (
 """Ends of names that the resolver takes for files, although they can be names of packages."""
 
 
-async def resolve(
-    requirements: tuple[str, ...],
-    *,
-    python: str,
-    platform: Platform,
-    glibc: str,
-    present: Mapping[str, str],
-    as_of: str | None,
-    allowed_hosts: Sequence[str],
-    cache: Path,
-    limit: float,
-    report: Callable[[str], None],
-    fetch: Fetch,
-) -> tuple[Wheel, ...]:
-    """Return the wheels that satisfy `requirements`, sorted; none where conda has installed all of them.
+@dataclass(frozen=True, slots=True)
+class PipRequest:
+    """What is asked of pip for one environment.
 
-    Args:
+    Attributes:
         requirements: PEP 508, by name or by the URL of a wheel.
         python: full version of the environment's CPython, `3.11.9`; empty where it has none.
         platform: of the image.
         glibc: version of the image's C library, `2.39`.
         present: versions of the conda packages that are Python distributions (those that depend on `python`), by name.
         as_of: only files uploaded before this time, RFC 3339; an index that does not say when has none of these.
+    """
+
+    requirements: tuple[str, ...]
+    python: str
+    platform: Platform
+    glibc: str
+    present: Mapping[str, str]
+    as_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PipResolver:
+    """pip's resolver by the rules of the site.
+
+    Attributes:
         allowed_hosts: where wheels may be (`host` or `host:port`); empty: wherever the configured indexes link to.
         cache: directory for what the indexes said; it may be removed at any time.
-        limit: seconds for the whole.
-        report: takes lines of the log.
+        limit: seconds for one resolution.
         fetch: fetches the wheels that requirements name by URLs.
-
-    Raises:
-        InvalidRequest: a requirement is none, or there is no Python.
-        Unsolvable: there is no solution, or a package has no fitting wheel.
-        AccessRefused: a wheel is at a host that is not allowed, or an index refuses.
-        NotServed: a platform or C library that there are no wheels for.
-        UpstreamError: an index does not answer, or nothing that can be used.
     """
-    parsed = parse_requirements(requirements)
-    if not parsed:
-        return ()
-    if not python:
-        raise InvalidRequest("pip: the environment has no python; add it to the conda packages", field=_FIELD)
-    tags, target = supported_tags(python, platform, glibc), target_of(platform, glibc)
-    config = await asyncio.to_thread(pip_config.read, os.environ)
-    config = await asyncio.to_thread(_without_missing, config, report)
-    installed = Installed.of(present)
-    report(f"pip: resolving {len(parsed)} requirements for {platform}, Python {python}")
-    urls = {wheel.url: wheel for text in parsed if (wheel := wheel_of(Requirement(text))) is not None}
-    check_origins(urls.values(), allowed_hosts)
-    async with _private_directory() as directory:
-        await asyncio.to_thread(cache.mkdir, mode=0o700, parents=True, exist_ok=True)
-        constraints, excluded = await asyncio.to_thread(installed.write, directory)
-        by_url = await fetched(parsed, fetch, tags, directory)
-        for name in by_url.wheels.keys() & installed.versions.keys():
-            message = f"pip: {name} is asked for by a URL, and conda has installed {name} {installed.versions[name]}"
-            raise Unsolvable(f"{message}; ask only one of them for it", field=_FIELD)
-        question = pip_uv.Question(by_url.requirements, python, target, as_of, constraints, excluded)
-        reply = await pip_uv.ask(question, config, directory, cache, limit)
-    if reply.explanation:
-        raise _unsolved(reply.explanation, question, installed)
-    wheels = [_wheel(package, tags, question) for package in reply.packages if "archive" not in package]
-    # A file that the resolver was given is one of conda's packages, or a wheel that was named by its URL.
-    given = {canonicalize_name(package["name"]) for package in reply.packages if "archive" in package}
-    wheels = sorted([*wheels, *(wheel for name, wheel in by_url.wheels.items() if name in given)])
-    check_origins(wheels, allowed_hosts, config.directories)
-    for wheel in wheels:
-        report(f"pip: {wheel.file_name}")
-    return tuple(wheels)
+
+    allowed_hosts: Sequence[str]
+    cache: Path
+    limit: float
+    fetch: Fetch
+
+    async def resolve(self, request: PipRequest, report: Callable[[str], None]) -> tuple[Wheel, ...]:
+        """Return the wheels that satisfy a request, sorted; none where conda has installed all of them.
+
+        Args:
+            request: what is asked.
+            report: takes lines of the log.
+
+        Raises:
+            InvalidRequest: a requirement is none, or there is no Python.
+            Unsolvable: there is no solution, or a package has no fitting wheel.
+            AccessRefused: a wheel is at a host that is not allowed, or an index refuses.
+            NotServed: a platform or C library that there are no wheels for.
+            UpstreamError: an index does not answer, or nothing that can be used.
+        """
+        parsed = parse_requirements(request.requirements)
+        if not parsed:
+            return ()
+        if not request.python:
+            raise InvalidRequest("pip: the environment has no python; add it to the conda packages", field=_FIELD)
+        tags = supported_tags(request.python, request.platform, request.glibc)
+        target = target_of(request.platform, request.glibc)
+        config = await asyncio.to_thread(pip_config.read, os.environ)
+        config = await asyncio.to_thread(_without_missing, config, report)
+        installed = Installed.of(request.present)
+        report(f"pip: resolving {len(parsed)} requirements for {request.platform}, Python {request.python}")
+        urls = {wheel.url: wheel for text in parsed if (wheel := wheel_of(Requirement(text))) is not None}
+        check_origins(urls.values(), self.allowed_hosts)
+        async with _private_directory() as directory:
+            by_url = await fetched(parsed, self.fetch, tags, directory)
+            _refuse_installed(by_url, installed)
+            files = await asyncio.to_thread(installed.write, directory)
+            question = Question(by_url.requirements, request.python, target, request.as_of, *files)
+            reply = await self._ask(question, config, directory)
+        if reply.explanation:
+            raise _unsolved(reply.explanation, question, installed)
+        wheels = sorted([*_chosen(reply, tags, question), *_given(reply, by_url)])
+        check_origins(wheels, self.allowed_hosts, config.directories)
+        for wheel in wheels:
+            report(f"pip: {wheel.file_name}")
+        return tuple(wheels)
+
+    async def _ask(self, question: Question, config: PipConfig, directory: Path) -> Reply:
+        await asyncio.to_thread(self.cache.mkdir, mode=0o700, parents=True, exist_ok=True)
+        return await uv_command.ask(question, config, directory, self.cache, self.limit)
+
+
+def _refuse_installed(by_url: ByUrl, installed: Installed) -> None:
+    for name in by_url.wheels.keys() & installed.versions.keys():
+        message = f"pip: {name} is asked for by a URL, and conda has installed {name} {installed.versions[name]}"
+        raise Unsolvable(f"{message}; ask only one of them for it", field=_FIELD)
+
+
+def _chosen(reply: Reply, tags: tuple[Tag, ...], question: Question) -> list[Wheel]:
+    """Return the wheels of the distributions that indexes have."""
+    return [_wheel(package, tags, question) for package in reply.packages if not package.is_given]
+
+
+def _given(reply: Reply, by_url: ByUrl) -> list[Wheel]:
+    """Return the wheels that were named by URLs; the other files that the resolver was given are conda's packages."""
+    given = {canonicalize_name(package.name) for package in reply.packages if package.is_given}
+    return [wheel for name, wheel in by_url.wheels.items() if name in given]
 
 
 def parse_requirements(texts: Iterable[str]) -> tuple[str, ...]:
@@ -165,7 +196,7 @@ def _parse(text: str) -> str:
     except InvalidRequirement:
         place = "/" in text or text.lower().endswith(_ARCHIVES)
         what = "a URL or a path" if place else "not a requirement (PEP 508), e.g. `multiqc>=1.20`"
-        shown = pip_uv.without_logins(shown)
+        shown = uv_command.without_logins(shown)
         raise InvalidRequest(
             f"pip: {shown!r} is {what}; packages are asked for by name, or by the URL of a wheel", field=_FIELD
         ) from None
@@ -192,25 +223,25 @@ async def _private_directory() -> AsyncIterator[Path]:
             directory_trees.remove(directory)
 
 
-def _wheel(package: Mapping[str, Any], tags: tuple[Tag, ...], question: pip_uv.Question) -> Wheel:
-    files = {str(file.get("url", "")).partition("#")[0].partition("?")[0]: file for file in package.get("wheels", ())}
+def _wheel(package: LockedDistribution, tags: tuple[Tag, ...], question: Question) -> Wheel:
+    files = {file.url.partition("#")[0].partition("?")[0]: file for file in package.wheels}
     chosen = best((url.rpartition("/")[2] for url in files), tags)
     if chosen is None:
         raise Unsolvable(
-            f"pip: {package['name']} {package.get('version', '')} has no wheel for {question.target}, "
+            f"pip: {package.name} {package.version} has no wheel for {question.target}, "
             f"Python {question.python}; packages are not built from source",
             field=_FIELD,
         )
     url, file = next((url, file) for url, file in files.items() if url.rpartition("/")[2] == chosen)
-    sha256 = file.get("hashes", {}).get("sha256")
+    sha256 = file.hashes.get("sha256")
     if not sha256:
         raise UpstreamBroken(f"the package index states no sha256 of {chosen}")
     parts = urllib.parse.urlsplit(url)
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return Wheel(urllib.parse.urlunsplit(plain), sha256, file.get("size"))
+    return Wheel(urllib.parse.urlunsplit(plain), sha256, file.size)
 
 
-def _unsolved(explanation: str, question: pip_uv.Question, installed: Installed) -> WaveletError:
+def _unsolved(explanation: str, question: Question, installed: Installed) -> WaveletError:
     if "401 Unauthorized" in explanation or "403 Forbidden" in explanation:
         return AccessRefused(
             f"a package index refuses; its login is in pip's configuration: {explanation}", field=_FIELD

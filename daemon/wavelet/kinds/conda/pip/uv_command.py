@@ -17,8 +17,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import uv
 
 from wavelet.errors import UpstreamBroken, UpstreamUnreachable
@@ -65,11 +65,37 @@ class Question:
     excluded: Path
 
 
+class LockedFile(msgspec.Struct, frozen=True):
+    """A file of a distribution; `url` may have a query and fragment, and a login."""
+
+    url: str = ""
+    hashes: Mapping[str, str] = msgspec.field(default_factory=dict)
+    size: int | None = None
+
+
+class LockedDistribution(msgspec.Struct, frozen=True):
+    """A distribution; `archive` stands where the resolver was given a file of it."""
+
+    name: str
+    version: str = ""
+    wheels: tuple[LockedFile, ...] = ()
+    archive: object = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the resolver was given a file of it."""
+        return self.archive is not None
+
+
+class _PyLock(msgspec.Struct):
+    packages: tuple[LockedDistribution, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What uv answers: the packages of a `pylock.toml` (packaging specifications), or why there is no solution."""
 
-    packages: tuple[Mapping[str, Any], ...] = ()
+    packages: tuple[LockedDistribution, ...] = ()
     explanation: str = ""
 
 
@@ -188,5 +214,5 @@ def _read_start(path: Path) -> str:
         return stream.read(OUTPUT_LIMIT).decode("utf-8", "replace")
 
 
-def _packages(text: str) -> tuple[Mapping[str, Any], ...]:
-    return tuple(tomllib.loads(text)["packages"])
+def _packages(text: str) -> tuple[LockedDistribution, ...]:
+    return msgspec.convert(tomllib.loads(text), _PyLock).packages

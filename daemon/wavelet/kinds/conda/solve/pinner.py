@@ -29,7 +29,7 @@ from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvir
 from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
-from wavelet.kinds.conda.pip import requirements as pip
+from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver, check_origins
 from wavelet.kinds.conda.pip.wheel_urls import Fetch
 from wavelet.kinds.conda.solve.completion import Archive, Completion
 from wavelet.kinds.conda.solve.messages import Origin, Record
@@ -206,7 +206,7 @@ class CondaPinner:
         """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
         for package in packages:
             self._channels.check(package.url)
-        pip.check_origins(wheels, self._settings.allowed_indexes, self._wheel_directories)
+        check_origins(wheels, self._settings.allowed_indexes, self._wheel_directories)
 
     def _plain(self, error: WaveletError, chosen: _Chosen) -> WaveletError:
         """Return an error of the solver in words for users. It stands no longer than what is known of the channels."""
@@ -292,19 +292,17 @@ class CondaPinner:
             depends |= {record.name: record.depends for record in await self._solver.lookup(lacking)}
         versions = {package.name: package.version for package in packages}
         libc = await job.libc()
-        return await pip.resolve(
+        request = PipRequest(
             leaf.pip,
             python=versions.get("python", ""),
             platform=leaf.platform,
             glibc=libc.version,
             present={name: versions[name] for name in versions if _is_python_package(depends.get(name, ()))},
             as_of=leaf.as_of,
-            allowed_hosts=self._settings.allowed_indexes,
-            cache=self._pip_cache,
-            limit=self._settings.solve_limit,
-            report=job.report,
-            fetch=self._wheel,
         )
+        settings = self._settings
+        resolver = PipResolver(settings.allowed_indexes, self._pip_cache, settings.solve_limit, self._wheel)
+        return await resolver.resolve(request, job.report)
 
 
 def _package(record: Record) -> Package:
