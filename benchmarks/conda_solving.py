@@ -62,7 +62,7 @@ async def _rattler(directory: Path, channels: list[str], environments: list[list
 
 @asynccontextmanager
 async def _solver(directory: Path, ttl: float) -> AsyncIterator[Solver]:
-    logs.configure("text", "warning")
+    logs.setup_logging("text", "warning")
     async with AsyncExitStack() as stack:
         settings = Settings(store=Store(limit=10**10), conda=Conda(repodata_ttl=ttl))
         found = await stack.enter_async_context(Channels(settings))

@@ -1,4 +1,4 @@
-"""Ages, and what they are worth: clocks are set, run ahead, and are set right again.
+"""The age of what is kept, by clocks that are set, run ahead, and are set right again.
 
 A time that lies ahead of now was taken by a clock that was wrong, and nothing is known of how old what bears it is. So
 what may be relied on for a while is relied on no more, and a note that is due now and then is due.

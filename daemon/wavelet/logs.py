@@ -28,7 +28,7 @@ class _Forgiving:
             self._stream.flush()
 
 
-def configure(form: Literal["text", "json"], level: Literal["debug", "info", "warning", "error"]) -> None:
+def setup_logging(form: Literal["text", "json"], level: Literal["debug", "info", "warning", "error"]) -> None:
     """Set the form of every log line of this process."""
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if form == "text":
@@ -55,7 +55,7 @@ class LogSettings:
     """The form and the least level of the log, which other settings change while the daemon runs."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the log as one that `configure` has set by these settings."""
+        """Take the log as one that `setup_logging` has set by these settings."""
         self._in_force = settings.log_format, settings.log_level
 
     def configure(self, settings: Settings) -> Apply:
@@ -64,7 +64,7 @@ class LogSettings:
 
         def apply() -> None:
             if new != self._in_force:
-                configure(*new)
+                setup_logging(*new)
                 self._in_force = new
 
         return apply

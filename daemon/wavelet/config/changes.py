@@ -1,4 +1,4 @@
-"""What differs between two settings, and which of it counts at once while the daemon runs."""
+"""The changes between two settings, and which of them count at once while the daemon runs."""
 
 from __future__ import annotations
 

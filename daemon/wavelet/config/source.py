@@ -1,4 +1,4 @@
-"""Where settings are read: a file, the drop-ins beside it, the environment over both, the command line over all.
+"""The sources of settings: a file, the drop-ins beside it, the environment over both, the command line over all.
 
 What stands later counts, key by key; mappings are joined, lists take each other's place. Of every value it is
 remembered where it came from, for messages and for `wavelet config show`.

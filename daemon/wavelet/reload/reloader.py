@@ -1,4 +1,4 @@
-"""Reads the settings again and puts them into force, all or nothing."""
+"""The reload: settings are read again and put into force, all or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sees that files change: edited in place, renamed over (editors), or reached by a link that is swapped (Kubernetes).
+"""A watch over files: edited in place, renamed over (editors), or reached by a link that is swapped (Kubernetes).
 
 The directories are watched in which some entry decides which bytes a file has; what has happened there is not believed:
 the files themselves are looked at, when they have been quiet for a moment.

@@ -22,7 +22,7 @@ from wavelet.cli.demo.sample import SampleRegistry, pack
 from wavelet.config import Settings
 from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.image.digest import Digest
-from wavelet.logs import configure
+from wavelet.logs import setup_logging
 
 REQUEST_LIMIT = 30.0
 """Seconds for the request."""
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         WaveletError: what went wrong in it, or why the daemon cannot run.
     """
     settings = serve.source_of(options).read()
-    configure(settings.log_format, "warning")
+    setup_logging(settings.log_format, "warning")
     asyncio.run(demo(settings, once=options.once))
     return 0
 

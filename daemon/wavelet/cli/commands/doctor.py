@@ -29,7 +29,7 @@ from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError
 from wavelet.image.reference import Reference, normalise
 from wavelet.kinds.conda.channels import site_files as channel_site
-from wavelet.logs import configure
+from wavelet.logs import setup_logging
 from wavelet.paths import SOCKET_VARIABLE, find_socket
 from wavelet.upstream.endpoints import address_of, fixed_scheme, mirrors_of, settings_for
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         findings.append(Finding("settings", "problem", error.message, "wavelet config check"))
         settings = Settings()
-    configure(settings.log_format, "warning")  # standard output is the report's
+    setup_logging(settings.log_format, "warning")  # standard output is the report's
     findings += examine(location_of(os.environ, options.directory, options.port), settings)
     sys.stdout.write(_written(findings, options.output))
     return int(any(finding.level == "problem" for finding in findings))

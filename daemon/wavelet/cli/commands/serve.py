@@ -15,7 +15,7 @@ sys.modules.setdefault("rich", ModuleType("rich"))
 
 from wavelet.app import serve  # noqa: E402
 from wavelet.config import Source  # noqa: E402
-from wavelet.logs import configure  # noqa: E402
+from wavelet.logs import setup_logging  # noqa: E402
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,6 @@ def run(options: argparse.Namespace) -> int:
     """
     source = source_of(options)
     settings = source.read()
-    configure(settings.log_format, settings.log_level)
+    setup_logging(settings.log_format, settings.log_level)
     asyncio.run(serve(settings, source))
     return 0
