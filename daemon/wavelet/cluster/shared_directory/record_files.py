@@ -15,7 +15,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -42,8 +42,16 @@ FILE_LIMIT = 64 * 1024 * 1024
 LEFTOVER_AGE = 3600.0
 """Seconds after which a file without a record is taken for one that a crash has left."""
 
-Seen = tuple[Stored | None, int]
-"""A record, or None for one that is of no use, and its size in bytes."""
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """What a file is found to have: a record, or None if it has none that is of use; and its size in bytes."""
+
+    stored: Stored | None
+    size: int
+
+
+_USELESS = RecordFile(None, 0)
 
 
 class RecordFiles:
@@ -74,7 +82,7 @@ class RecordFiles:
             sync_directory(self._root)
             sync_directory(self._path(token).parent)
 
-    def read(self, token: str, named: bool = False) -> Seen | None:
+    def read(self, token: str, named: bool = False) -> RecordFile | None:
         """Return what there is of a record, without what it was bound to later; None where there is no file.
 
         One that a newer version has made is of no use, unless somebody has `named` it, who is told so.
@@ -85,37 +93,37 @@ class RecordFiles:
             return None
         except NotPlainError as error:
             log.warning("a record is none", token=token, directory=str(self._root), reason=error.strerror)
-            return None, 0
+            return _USELESS
         head, _, data = content.partition(b"\n")
         try:
             created_at, now = float(head), self._clock()
             used = used_last(created_at, used_at, now)
             if used is None or used + self.lifetime <= now:
-                return None, 0
+                return _USELESS
             record = authenticate(token, data, self._key, self._forms)
-            return Stored(record, created_at, used, record.pin), len(data)
+            return RecordFile(Stored(record, created_at, used, record.pin), len(data))
         except NewerForm:
             if named:
                 raise
-            return None, 0
+            return _USELESS
         except (InvalidRequest, ValueError) as error:
             log.warning("a record is not authentic", token=token, directory=str(self._root), reason=str(error))
-            return None, 0
+            return _USELESS
 
-    def read_bound(self, token: str, named: bool) -> Seen | None:
+    def read_bound(self, token: str, named: bool) -> RecordFile | None:
         """Return the same with what the record was bound to, if it has no pin of its own."""
         seen = self.read(token, named)
-        if seen is None or seen[0] is None or seen[0].pin is not None:
+        if seen is None or seen.stored is None or seen.stored.pin is not None:
             return seen
-        stored, size = seen[0], seen[1]
+        stored = seen.stored
         try:
             bound = self._bindings.read(token, stored.record.plan)
         except (NewerForm, DamagedBinding) as error:
             if named:
                 raise
             log.warning("a record is of no use", token=token, directory=str(self._root), reason=error.message)
-            return None, 0
-        return seen if bound is None else (replace(stored, pin=bound[0]), size + bound[1])
+            return _USELESS
+        return seen if bound is None else RecordFile(replace(stored, pin=bound[0]), seen.size + bound[1])
 
     def bind(self, token: str, pin: Pin) -> Pin:
         """Bind a name unless it is bound; return what it is bound to. Errors: see `Records.bind`, and `OSError`."""
@@ -123,9 +131,9 @@ class RecordFiles:
         if seen is None:
             self.look_afresh(token)
             seen = self.read(token, named=True)
-        if seen is None or seen[0] is None:
+        if seen is None or seen.stored is None:
             raise not_found(token)
-        record = seen[0].record
+        record = seen.stored.record
         return record.pin or self._bindings.bind(token, record.plan, pin)[0]
 
     def read_inline(self, token: str, digest: Digest) -> bytes | None:
@@ -161,7 +169,7 @@ class RecordFiles:
             if self.read_inline(token, digest) is None or not _set_time(layer, now):
                 publish_over(layer, content, now)
         seen = self.read(token)
-        if seen is None or not self._renew(token, seen[0]):
+        if seen is None or not self._renew(token, seen.stored):
             if record.pin is None and bound is not None:
                 # Evicted elsewhere a moment ago: this node goes on knowing what the name has answered, so all have to.
                 self._bindings.bind(token, record.plan, bound)
@@ -173,7 +181,7 @@ class RecordFiles:
     def touch(self, token: str) -> bool:
         """Note a use; False if there is no good record."""
         seen = self.read(token)
-        return seen is not None and self._renew(token, seen[0])
+        return seen is not None and self._renew(token, seen.stored)
 
     def _renew(self, token: str, stored: Stored | None) -> bool:
         """Set the time of last use; False if there is no good record."""
@@ -226,7 +234,7 @@ class RecordFiles:
             seen = self.read(path.name, named=True)
         except NewerForm:
             return True  # a newer version's, which knows what to do with it
-        return seen is not None and seen[0] is not None and _set_time(path, seen[0].used_at)
+        return seen is not None and seen.stored is not None and _set_time(path, seen.stored.used_at)
 
 
 def _is_leftover(path: Path) -> bool:

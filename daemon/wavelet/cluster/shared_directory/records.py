@@ -11,7 +11,7 @@ from wavelet.cluster.recent import RecentRecords
 from wavelet.cluster.record import Record
 from wavelet.cluster.records import Stored, check_named, not_found
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
-from wavelet.cluster.shared_directory.record_files import RecordFiles
+from wavelet.cluster.shared_directory.record_files import RecordFile, RecordFiles
 from wavelet.errors import DirectoryUnavailable, NoSpace
 from wavelet.image.digest import Digest
 from wavelet.plan.forms import Forms
@@ -54,13 +54,13 @@ class DirectoryRecords:
                 await self._io.run(self._files.look_afresh, token)
             since = self._recent.forgotten
             if (seen := await self._io.run(self._files.read_bound, token, patient)) is not None:
-                return self._remember(token, *seen, since)
+                return self._remember(token, seen, since)
         return None
 
-    def _remember(self, token: str, stored: Stored | None, size: int, since: int) -> Stored | None:
-        if stored is not None:
-            self._recent.add(token, stored, size, since)
-        return stored
+    def _remember(self, token: str, seen: RecordFile, since: int) -> Stored | None:
+        if seen.stored is not None:
+            self._recent.add(token, seen.stored, seen.size, since)
+        return seen.stored
 
     async def put(self, record: Record, inline: Mapping[Digest, bytes]) -> str:
         """See `Records.put`."""
@@ -78,7 +78,7 @@ class DirectoryRecords:
             return True
         since = self._recent.forgotten
         seen = await self._io.run(self._files.read, token)
-        return seen is not None and self._remember(token, *seen, since) is not None
+        return seen is not None and self._remember(token, seen, since) is not None
 
     async def bind(self, token: str, pin: Pin) -> Pin:
         """See `Records.bind`. It asks the directory, whatever is remembered."""
