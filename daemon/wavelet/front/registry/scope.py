@@ -263,7 +263,7 @@ class RegistryService:
         return Located(digest, await self._unnamed.size(scope.repository, digest, scope.identity), None)
 
     async def blob(self, scope: Scope, located: Located) -> Blob:
-        """Return a located blob, committed or growing.
+        """Return a located blob, committed or partial.
 
         Raises:
             WaveletError: why it cannot be had.

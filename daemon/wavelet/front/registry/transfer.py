@@ -1,4 +1,4 @@
-"""Sending blobs: committed ones by sendfile, growing ones by following the file."""
+"""The transfer of blobs to clients: committed ones by sendfile, partial ones by following the file."""
 
 from __future__ import annotations
 
