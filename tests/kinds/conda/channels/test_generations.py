@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,6 @@ from wavelet.kinds.conda.solve.solver import Question, Solver
 from wavelet.store import content
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream import retry
 
 pytestmark = pytest.mark.process
 
@@ -50,7 +49,6 @@ class Node:
 
 @pytest.fixture
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
-    monkeypatch.setattr(retry, "REQUESTS", replace(retry.REQUESTS, first_delay=0.01))
     async with AsyncExitStack() as stack:
         settings = msgspec.convert(
             {"store": {"limit": 1 << 30}, "conda": {"repodata_ttl": 0, "solve_limit": 30}}, Settings

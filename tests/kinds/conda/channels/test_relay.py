@@ -31,7 +31,6 @@ from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.store import content
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream import retry
 
 pytestmark = pytest.mark.process
 """Channels are made by rattler, in a process."""
@@ -63,11 +62,10 @@ asyncio.run(main())
 
 @pytest.fixture(autouse=True)
 def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the files of whoever runs the tests out, and waits short."""
-    for name in ("CONDARC", "RATTLER_AUTH_FILE", "NETRC", "XDG_CONFIG_HOME", "http_proxy", "https_proxy", "all_proxy"):
+    """Keep the files of whoever runs the tests out."""
+    for name in ("CONDARC", "RATTLER_AUTH_FILE", "NETRC", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(retry, "REQUESTS", dataclasses.replace(retry.REQUESTS, first_delay=0.01))
 
 
 @pytest.fixture(scope="module")
