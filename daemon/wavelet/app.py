@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,9 +16,8 @@ import structlog
 from aiohttp import web
 
 from wavelet import __version__
-from wavelet.config import ConfigError, Settings, Source, join_address
+from wavelet.config import Settings, Source, join_address
 from wavelet.defects import handle_loop_error
-from wavelet.errors import OurError
 from wavelet.front import operations
 from wavelet.front.activity import Activity
 from wavelet.front.grpc.services import Services
@@ -32,7 +29,7 @@ from wavelet.host.descriptors import raise_limit
 from wavelet.host.service import Service, take_over
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
-from wavelet.store.opening import NO_ROOM, no_room
+from wavelet.store.state_directory import explain_os_errors, lock_state_directory
 from wavelet.wiring import build_services, open_state
 
 if TYPE_CHECKING:
@@ -74,7 +71,7 @@ async def running(
     service, hurry = service or Service(), hurry or asyncio.Event()
     async with AsyncExitStack() as stack:
         state = settings.state_directory
-        stack.enter_context(_owned(state))
+        stack.enter_context(lock_state_directory(state))
         plain = await open_plain(settings, service.sockets.http)
         stack.callback(plain.close)
         address = join_address(*plain.getsockname()[:2])
@@ -83,7 +80,7 @@ async def running(
         if source is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
         app = web.Application(client_max_size=0)
-        with _sentences(state):
+        with explain_os_errors(state):
             node = await open_state(settings, stack)
             services = await build_services(app, node, reloader, stack)
             grpc = await _open_grpc(settings, services, service)
@@ -141,70 +138,6 @@ async def _close_doors(listening: Listening, grpc: Serving | None, activity: Act
             group.create_task(_close_grpc(grpc, listening.grace_period, hurry))
     finally:
         saying.cancel()
-
-
-@contextlib.contextmanager
-def _owned(state: Path) -> Iterator[None]:
-    """Hold the state directory for this process alone.
-
-    Raises:
-        ConfigError: it cannot be made or written, or another daemon holds it.
-    """
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise no_room(state) from None
-        raise ConfigError(
-            f"state: {error.filename or state} cannot be used: {error.strerror}; choose another with --state",
-            field="state",
-        ) from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "another process"
-            message = f"state: {state} belongs to a running wavelet (process {owner}); stop it, or use another --state"
-            raise ConfigError(message, field="state") from None
-        with _sentences(state):
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
-        with _not_tidied(state):
-            yield
-    finally:
-        os.close(lock)
-
-
-@contextlib.contextmanager
-def _not_tidied(state: Path) -> Iterator[None]:
-    """Keep those who tidy up /tmp from what lies below a directory: they leave locked ones alone (tmpfiles.d(5))."""
-    held = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # they look just now
-            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(held)
-
-
-@contextlib.contextmanager
-def _sentences(state: Path) -> Iterator[None]:
-    """Say in a sentence what the machine does not give while the daemon starts.
-
-    Raises:
-        NoSpace: the disk is full.
-        OurError: a file or directory cannot be used.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise no_room(state) from error
-        why = error.strerror or str(error)
-        if isinstance(error, FileExistsError):
-            why = "it has to be a directory, and something else has its name; move it away"
-        raise OurError(f"{error.filename or state} cannot be used: {why}") from error
 
 
 async def _announce_idle(activity: Activity, seconds: float, idle: asyncio.Event) -> None:
