@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidRequest, NotServed
-from wavelet.front.wave.container_file import recognised
+from wavelet.front.reading.container_file import recognised
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed, TooLarge
+from wavelet.front.reading.container import Submission
 from wavelet.front.wave.models import SubmitBody
-from wavelet.front.wave.translate import Submission, translate
+from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage

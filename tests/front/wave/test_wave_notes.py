@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from wavelet.errors import CallerError
+from wavelet.front.reading.checks import has_tag
+from wavelet.front.reading.options import OPTIONS, naming_option, option_of
 from wavelet.front.wave.models import SubmitBody
-from wavelet.front.wave.options import OPTIONS, naming_option, option_of
-from wavelet.front.wave.translate import has_tag, translate
+from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
 

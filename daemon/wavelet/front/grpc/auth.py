@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wavelet.errors import InvalidRequest, NotServed
+from wavelet.front.base64_text import decoded
 from wavelet.front.grpc.peer import Peer
-from wavelet.front.wave.base64_text import decoded
 from wavelet.plan.identity import Login
 from wavelet.plan.node import Node
 from wavelet.plan.tree import repositories

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wavelet.errors import InvalidRequest
 from wavelet.front.grpc import answers
-from wavelet.front.grpc.bodies import packages_plan
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.grpc.services import Services
+from wavelet.front.grpc.values import packages_plan
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.v1 import conda_pb2 as pb

@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator
 
 from wavelet.errors import WaveletError
 from wavelet.front.grpc import answers, auth
-from wavelet.front.grpc.bodies import body_of, check_name_alone, submission
 from wavelet.front.grpc.calls import time_left
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
 from wavelet.front.grpc.services import Services
+from wavelet.front.grpc.values import check_name_alone, submission, values_of
+from wavelet.front.reading.container import Submission, about_of, named_in
+from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
-from wavelet.front.wave.translate import Submission, about_of, named_in
 from wavelet.plan.names import check_length, path_of, served_as
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
@@ -62,9 +63,9 @@ class Containers(ContainerServiceServicer):
             if request.HasField("auth"):
                 await auth.keep(request.auth, asked.plan, peer, self._behind.logins)
         except WaveletError as error:
-            body = body_of(request, request.platforms)
+            values = values_of(request)
             self._requests.decisions.refused(
-                error, about_of(body, "grpc", request.name or named_in(body), ""), peer.identity
+                error, about_of(values, "grpc", request.name or named_in(values), ""), peer.identity
             )
             raise
         return await self._submit(request, asked, peer, wait, None if named is None else named.text)
@@ -86,8 +87,8 @@ class Containers(ContainerServiceServicer):
     async def _submit(
         self, request: pb.ResolveRequest, asked: Submission, peer: Peer, wait: float, name: str | None
     ) -> pb.ResolveResponse:
-        shown = pb.ResolveRequest(fingerprint=request.fingerprint, timestamp=request.timestamp)
-        about = about_of(body_of(shown, ()), "grpc", asked.image, "", asked.notes)
+        shown = ContainerValues(fingerprint=request.fingerprint, timestamp=request.timestamp)
+        about = about_of(shown, "grpc", asked.image, "", asked.notes)
         options = Options(dry_run=asked.dry_run, refresh=request.refresh, wait=wait, keep=False)
         status = await self._requests.submissions.submit(
             Request.of(asked.plan, peer.identity, about, inline=asked.inline, options=options)

@@ -12,9 +12,9 @@ import msgspec
 
 from wavelet import __version__
 from wavelet.errors import WaveletError
+from wavelet.front.reading.options import naming_option
 from wavelet.front.wave import models
 from wavelet.front.wave.errors import text_of
-from wavelet.front.wave.options import naming_option
 from wavelet.image.digest import Digest
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.layers import INLINE, Layer

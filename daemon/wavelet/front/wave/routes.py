@@ -13,11 +13,13 @@ from aiohttp import hdrs, web
 from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, WaveletError
 from wavelet.front.bodies import SMALL_BODY, Bodies
 from wavelet.front.keys import IDENTITY
+from wavelet.front.reading.container import Submission, about_of, named_in
+from wavelet.front.reading.options import naming_option
+from wavelet.front.reading.values import ContainerValues
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.errors import answering
 from wavelet.front.wave.inspect import inspected
-from wavelet.front.wave.options import naming_option
-from wavelet.front.wave.translate import Api, Submission, about_of, named_in, translate
+from wavelet.front.wave.translate import WaveApi, translate, values_of
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
@@ -116,7 +118,7 @@ class _WaveDoor:
     async def submit_v1(self, request: web.Request) -> web.Response:
         return await self._submit(request, "v1")
 
-    async def _submit(self, request: web.Request, api: Api) -> web.Response:
+    async def _submit(self, request: web.Request, api: WaveApi) -> web.Response:
         identity = _identity(request)
         asked, about = await self._submission(request, api)
         if isinstance(asked, WaveletError):
@@ -139,14 +141,15 @@ class _WaveDoor:
             return _json(answers.submitted_v1(status.request, self._authority))
         return _json(answers.submitted(status.request, status.state, self._authority, dry_run=asked.dry_run))
 
-    async def _submission(self, request: web.Request, api: Api) -> tuple[Submission | WaveletError, About]:
+    async def _submission(self, request: web.Request, api: WaveApi) -> tuple[Submission | WaveletError, About]:
         """Return what is asked for, or why it is refused as it stands, and what is kept of the body."""
 
         def read(data: bytes) -> tuple[Submission | WaveletError, About]:
-            about = about_of(models.SubmitBody(), api, "", request.remote or "")
+            about = about_of(ContainerValues(), api, "", request.remote or "")
             try:
                 body = _decode(data, models.SubmitBody)
-                about = about_of(body, api, named_in(body), request.remote or "")
+                values = values_of(body)
+                about = about_of(values, api, named_in(values), request.remote or "")
                 try:
                     asked = translate(body, api, self._site())
                     check_length(self._authority, asked.plan)
@@ -155,7 +158,7 @@ class _WaveDoor:
                 _flag(request, "refresh")
             except WaveletError as error:
                 return error, about
-            return asked, about_of(body, api, asked.image, request.remote or "", asked.notes)
+            return asked, about_of(values, api, asked.image, request.remote or "", asked.notes)
 
         async with self._bodies.read(request) as data:
             # A small one is read in the loop; a larger one is decoded and hashed in a thread.

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from wavelet.errors import InvalidRequest
-from wavelet.front.wave.container_file import recognised
+from wavelet.front.reading.container_file import recognised
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
 from wavelet.kinds.conda.model.environment import read_entries, read_environment
 

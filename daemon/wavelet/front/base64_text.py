@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import dataclass
 
 from wavelet.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Base64Text:
+    """The text of a file in base64; `field` is the member that has it."""
+
+    data: str
+    field: str
+
+    def read(self) -> str:
+        """Return the text. See `decoded` for the errors."""
+        return decoded(self.data, self.field)
 
 
 def decoded(data: str, field: str) -> str:

@@ -16,9 +16,10 @@ import pytest
 from google.protobuf import json_format
 
 from wavelet.errors import InvalidRequest, WaveletError
-from wavelet.front.grpc.bodies import check_name_alone, packages_plan, submission
+from wavelet.front.grpc.values import check_name_alone, packages_plan, submission
+from wavelet.front.reading.container import Submission
 from wavelet.front.wave.models import SubmitBody
-from wavelet.front.wave.translate import Submission, translate
+from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.asked import CondaDefaults

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.errors import DigestMismatch, InvalidRequest, TooLarge
-from wavelet.front.wave.layers import INLINE_LIMIT, LOCATION_LIMIT, read_layers
-from wavelet.front.wave.models import LayerBody
+from wavelet.front.reading.layers import INLINE_LIMIT, LOCATION_LIMIT, read_layers
+from wavelet.front.reading.values import LayerValues
+from wavelet.front.wave.models import ConfigBody, LayerBody, SubmitBody
+from wavelet.front.wave.translate import values_of
 from wavelet.image.digest import Digest
 from wavelet.plan.layers import INLINE, Layer
 
@@ -27,7 +29,8 @@ ONE, TWO = Digest("sha256:" + "1" * 64), Digest("sha256:" + "2" * 64)
 
 def read(location: Any, **members: Any) -> tuple[Layer, dict[Digest, bytes]]:
     given = {"location": location, "gzipDigest": DIGEST, "tarDigest": DIFF_ID} | members
-    layers, inline = read_layers([msgspec.convert(given, LayerBody)], "layers")
+    body = SubmitBody(container_config=ConfigBody(layers=[msgspec.convert(given, LayerBody)]))
+    layers, inline = read_layers(values_of(body).config.layers, "layers")
     return layers[0], inline
 
 
@@ -142,9 +145,9 @@ def test_inflated_bytes_are_bounded() -> None:
 
 def test_layers_keep_their_order_and_their_number_is_bounded() -> None:
     bodies = [
-        LayerBody(location=f"data:{BASE64}", gzip_digest=DIGEST, tar_digest=DIFF_ID),
-        LayerBody(location="http://h/x", gzip_digest=ONE, tar_digest=TWO),
-        LayerBody(location=f"data:{BASE64}", gzip_digest=DIGEST, tar_digest=DIFF_ID),
+        LayerValues(location=f"data:{BASE64}", gzip_digest=DIGEST, tar_digest=DIFF_ID),
+        LayerValues(location="http://h/x", gzip_digest=ONE, tar_digest=TWO),
+        LayerValues(location=f"data:{BASE64}", gzip_digest=DIGEST, tar_digest=DIFF_ID),
     ]
     layers, inline = read_layers(bodies, "layers")
     assert [layer.digest for layer in layers] == [DIGEST, ONE, DIGEST]

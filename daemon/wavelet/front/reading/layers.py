@@ -1,4 +1,4 @@
-"""The layers of a request: from their wire form to plan values and inline bytes. Pure.
+"""The layers of a request: from what it says of them to plan values and inline bytes. Pure.
 
 A location is a URL, or the bytes themselves: `data:` with base64 of the compressed layer (bare, as nf-wave writes it,
 or with media type and `;base64,`), `gzip:` with base64 of the same once more deflated by zlib (the name is Wave's).
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from wavelet.errors import DigestMismatch, InvalidRequest, TooLarge
-from wavelet.front.wave.models import LayerBody
+from wavelet.front.reading.values import LayerValues
 from wavelet.image.augment import LAYER_LIMIT
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
@@ -35,7 +35,7 @@ _FUSION = re.compile(r"fusion-(\w+)\.tar\.gz")
 _FORMS = "http://…, https://…, data:<base64> and gzip:<base64> are read"
 
 
-def read_layers(bodies: Sequence[LayerBody], field: str) -> tuple[tuple[Layer, ...], dict[Digest, bytes]]:
+def read_layers(values: Sequence[LayerValues], field: str) -> tuple[tuple[Layer, ...], dict[Digest, bytes]]:
     """Return the layers in their order, and the bytes of those that are inline.
 
     Raises:
@@ -43,13 +43,13 @@ def read_layers(bodies: Sequence[LayerBody], field: str) -> tuple[tuple[Layer, .
         DigestMismatch: inline bytes are not what `gzipDigest` or `gzipSize` says.
         TooLarge: a location, or all inline bytes together.
     """
-    if len(bodies) > LAYER_LIMIT:
-        raise InvalidRequest(f"{field}: {len(bodies)} layers; engines mount {LAYER_LIMIT} at most", field=field)
+    if len(values) > LAYER_LIMIT:
+        raise InvalidRequest(f"{field}: {len(values)} layers; engines mount {LAYER_LIMIT} at most", field=field)
     inline: dict[Digest, bytes] = {}
     layers = []
     room = INLINE_LIMIT
-    for index, body in enumerate(bodies):
-        layer, data = _read_layer(body, f"{field}[{index}]", room)
+    for index, each in enumerate(values):
+        layer, data = _read_layer(each, f"{field}[{index}]", room)
         layers.append(layer)
         if data is not None:
             room -= len(data)
@@ -57,21 +57,23 @@ def read_layers(bodies: Sequence[LayerBody], field: str) -> tuple[tuple[Layer, .
     return tuple(layers), inline
 
 
-def _read_layer(body: LayerBody, field: str, room: int) -> tuple[Layer, bytes | None]:
+def _read_layer(layer: LayerValues, field: str, room: int) -> tuple[Layer, bytes | None]:
     at = f"{field}.location"
-    location = _required(body.location, at, _FORMS)
-    if len(location) > LOCATION_LIMIT:
-        message = f"{at}: {len(location)} characters; {LOCATION_LIMIT} are accepted"
+    length = len(layer.location) or _characters(layer.data)
+    if not length:
+        raise InvalidRequest(f"{at}: is missing; {_FORMS}", field=at)
+    if length > LOCATION_LIMIT:
+        message = f"{at}: {length} characters; {LOCATION_LIMIT} are accepted"
         raise TooLarge(f"{message}, so put the layer on a web server and name its URL", field=at)
-    digest = _sha256(body.gzip_digest, f"{field}.gzipDigest", "the digest of the compressed layer")
-    diff_id = _sha256(body.tar_digest, f"{field}.tarDigest", "the digest of the uncompressed layer")
-    size = _size(body.gzip_size, f"{field}.gzipSize")
-    scheme, colon, rest = location.partition(":")
+    digest = _sha256(layer.gzip_digest, f"{field}.gzipDigest", "the digest of the compressed layer")
+    diff_id = _sha256(layer.tar_digest, f"{field}.tarDigest", "the digest of the uncompressed layer")
+    size = _size(layer.gzip_size, f"{field}.gzipSize")
+    scheme, colon, rest = layer.location.partition(":")
     scheme = scheme.lower() if colon else ""
     if scheme in ("http", "https"):
         url = f"{scheme}:{rest}"
         return Layer(digest, size, diff_id, url, _architecture(_url_path(url, at))), None
-    data = _inline(scheme, rest, at, room)
+    data = layer.data or _inline(scheme, rest, at, room)
     if len(data) > room:
         raise _too_much(at)
     _compare(data, digest, size, field)
@@ -103,14 +105,15 @@ def _compare(data: bytes, digest: Digest, size: int | None, field: str) -> None:
         raise DigestMismatch(message, field=f"{field}.gzipDigest")
 
 
-def _required(text: str | None, field: str, what: str) -> str:
+def _characters(data: bytes) -> int:
+    """Return the length of the location that is these bytes, `data:<base64>`."""
+    return len("data:") + 4 * -(-len(data) // 3) if data else 0
+
+
+def _sha256(text: str, field: str, what: str) -> Digest:
     if not text:
-        raise InvalidRequest(f"{field}: is missing; {what}", field=field)
-    return text
-
-
-def _sha256(text: str | None, field: str, what: str) -> Digest:
-    digest = Digest.parse(_required(text, field, f"it is {what}, sha256:<64 hexadecimal digits>"), field)
+        raise InvalidRequest(f"{field}: is missing; it is {what}, sha256:<64 hexadecimal digits>", field=field)
+    digest = Digest.parse(text, field)
     if digest.algorithm != "sha256":
         raise InvalidRequest(f"{field}: layers have sha256 digests, not {digest.algorithm}", field=field)
     return digest

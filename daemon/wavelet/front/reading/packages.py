@@ -13,8 +13,7 @@ import datetime
 import re
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
-from wavelet.front.wave.base64_text import decoded
-from wavelet.front.wave.models import CondaOptsBody, PackagesBody
+from wavelet.front.reading.values import CondaOptsValues, PackagesValues
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
 from wavelet.kinds.conda.model.asked import PackageRequest
@@ -41,7 +40,7 @@ COMMANDS = "this version of wavelet runs no container files, so no commands afte
 """Why there is no answer to a request with commands of its own."""
 
 
-def read_packages(body: PackagesBody, template: str | None) -> PackageRequest:
+def read_packages(packages: PackagesValues, template: str) -> PackageRequest:
     """Say what a request's packages are. `template` is its `buildTemplate`.
 
     Raises:
@@ -50,26 +49,26 @@ def read_packages(body: PackagesBody, template: str | None) -> PackageRequest:
         TooLarge: more than any environment has.
         NotServed: the request needs what this version does not have.
     """
-    _check_type(body.type)
+    _check_type(packages.type)
     chosen = template_of(template)
-    options = body.conda_opts or CondaOptsBody()
+    options = packages.conda_opts or CondaOptsValues()
     tool = "condaOpts"
-    if chosen is not None and chosen.startswith("conda/pixi") and body.pixi_opts is not None:
-        options, tool = body.pixi_opts, "pixiOpts"
+    if chosen is not None and chosen.startswith("conda/pixi") and packages.pixi_opts is not None:
+        options, tool = packages.pixi_opts, "pixiOpts"
     if options.commands:
         raise NotServed(f"packages.{tool}.commands: {COMMANDS}", field=f"packages.{tool}.commands")
-    if len(body.channels or ()) > CHANNELS_LIMIT:
+    if len(packages.channels) > CHANNELS_LIMIT:
         raise TooLarge(f"packages.channels: more than {CHANNELS_LIMIT} channels", field="packages.channels")
-    channels = read_channels(list(body.channels or ()), "packages.channels")
-    environment, location = _environment(body)
+    channels = read_channels(list(packages.channels), "packages.channels")
+    environment, location = _environment(packages)
     return PackageRequest(
         environment,
-        "packages.environment" if body.environment else "packages.entries",
+        "packages.environment" if packages.environment else "packages.entries",
         channels,
         _base(options, chosen, f"packages.{tool}"),
         base_packages(options.base_packages, f"packages.{tool}.basePackages"),
         location,
-        _as_of(body.as_of, "packages.asOf") if body.as_of else None,
+        _as_of(packages.as_of, "packages.asOf") if packages.as_of else None,
     )
 
 
@@ -84,7 +83,7 @@ def _as_of(text: str, field: str) -> str:
         raise InvalidRequest(message, field=field) from None
 
 
-def _check_type(kind: str | None) -> None:
+def _check_type(kind: str) -> None:
     if not kind:
         raise InvalidRequest("packages.type: is missing; CONDA is one", field="packages.type")
     if kind in _NOT_SERVED:
@@ -93,7 +92,7 @@ def _check_type(kind: str | None) -> None:
         raise InvalidRequest(f"packages.type: {kind[:80]!r} is not one of CONDA, CRAN", field="packages.type")
 
 
-def template_of(text: str | None) -> str | None:
+def template_of(text: str) -> str | None:
     """Return the name of a build template for packages; None where none is asked for.
 
     Raises:
@@ -109,20 +108,19 @@ def template_of(text: str | None) -> str | None:
     return found
 
 
-def _environment(body: PackagesBody) -> tuple[Environment, str]:
+def _environment(packages: PackagesValues) -> tuple[Environment, str]:
     """Return what is asked for, or the location of a lock file that says it."""
-    if body.environment and body.entries:
+    if packages.environment and packages.entries:
         message = "packages.entries: cannot be given together with packages.environment; leave out one of them"
         raise InvalidRequest(message, field="packages.entries")
-    if body.environment:
-        field = "packages.environment"
-        return read_environment(decoded(body.environment, field), field), ""
-    if not body.entries:
+    if packages.environment:
+        return read_environment(packages.environment.read(), "packages.environment"), ""
+    if not packages.entries:
         message = "packages.entries: nothing to install; give packages.entries or packages.environment"
         raise InvalidRequest(message, field="packages.entries")
-    if len(body.entries) > ENTRIES_LIMIT:
+    if len(packages.entries) > ENTRIES_LIMIT:
         raise TooLarge(f"packages.entries: more than {ENTRIES_LIMIT} entries", field="packages.entries")
-    return of_entries([(f"packages.entries[{index}]", entry) for index, entry in enumerate(body.entries)])
+    return of_entries([(f"packages.entries[{index}]", entry) for index, entry in enumerate(packages.entries)])
 
 
 def of_entries(entries: list[tuple[str, str]]) -> tuple[Environment, str]:
@@ -154,9 +152,9 @@ def is_lock_file(entry: str) -> bool:
     )
 
 
-def _base(options: CondaOptsBody, template: str | None, field: str) -> Reference | None:
+def _base(options: CondaOptsValues, template: str | None, field: str) -> Reference | None:
     if template == _TEMPLATE_V1:
-        return base_of_tool(options.mamba_image or "", f"{field}.mambaImage")
+        return base_of_tool(options.mamba_image, f"{field}.mambaImage")
     if not options.base_image or options.base_image == _CLIENTS_BASE_IMAGE:
         return None
     return Reference.parse(options.base_image, f"{field}.baseImage")

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 
 from wavelet.errors import NotServed
-from wavelet.front.wave.packages import COMMANDS, base_of_tool, base_packages, of_entries
+from wavelet.front.reading.packages import COMMANDS, base_of_tool, base_packages, of_entries
 from wavelet.kinds.conda.model.asked import PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_channels, read_environment
 
