@@ -69,6 +69,16 @@ class ContainerRequest:
         """What its name answers, as a plan of which nothing moves."""
         return None if self.pin is None else self.pin.fix(self.plan)
 
+    @property
+    def image(self) -> str:
+        """What its image is called: the source image in full, or what its packages are called."""
+        return self.about.image if self.about else self.plan.description.title
+
+    @property
+    def build_id(self) -> str | None:
+        """The id of its build in Wave's API, if it needs one: packages do, images of a registry do not."""
+        return f"bd-{self.token}_0" if self.plan.description.is_built else None
+
 
 def notes_of(request: ContainerRequest) -> str:
     """Return the notes on a request as lines of its log."""

@@ -8,7 +8,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.errors import WaveletError
 from wavelet.front.grpc.errors import text_of
-from wavelet.front.wave import answers as wave
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
@@ -69,13 +68,13 @@ def resolved(
     return pb.ResolveResponse(
         token=request.token,
         target_image=pull_name(authority, request.token, request.plan) if name is None else f"{authority}/{name}",
-        container_image=wave.source_image(request),
+        container_image=request.image,
         expiration=timestamp(request.expires_at),
         state=_state(state),
         reason=_reason(state),
         source_digest=_digest(request.source_digest),
         target_digest=_digest(request.made_digest),
-        build_id=wave.build_of(request) or "",
+        build_id=request.build_id or "",
         steps=map(_step, steps),
     )
 

@@ -39,7 +39,7 @@ def submitted(request: ContainerRequest, state: State, authority: str, *, dry_ru
     """
     answer = submitted_v1(request, authority)
     ready = isinstance(state, Ready)
-    build_id = build_of(request)
+    build_id = request.build_id
     return msgspec.structs.replace(
         answer,
         build_id=build_id,
@@ -60,14 +60,14 @@ def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnsw
         container_token=request.token,
         target_image=pull_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
-        container_image=source_image(request),
+        container_image=request.image,
     )
 
 
 def status(request: ContainerRequest, state: State, seconds: float, base_url: str) -> models.StatusAnswer:
     """Return how far a request is; `seconds` since its work began, `base_url` as the client calls this daemon."""
     done = not isinstance(state, Pending)
-    build_id = build_of(request)
+    build_id = request.build_id
     return models.StatusAnswer(
         id=request.token,
         status="DONE" if done else "PENDING" if build_id is None else "BUILDING",
@@ -114,8 +114,8 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
     about = request.about
     return models.ContainerAnswer(
         id=request.token,
-        container_image=source_image(request),
-        source_image=source_image(request),
+        container_image=request.image,
+        source_image=request.image,
         wave_image=pull_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
         freeze=False,
@@ -125,7 +125,7 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
         fingerprint=about.fingerprint if about else None,
         timestamp=about.timestamp if about else None,
         ip_address=_address(request),
-        build_id=build_of(request),
+        build_id=request.build_id,
         source_digest=_text(request.source_digest),
         wave_digest=_text(request.made_digest),
     )
@@ -155,13 +155,13 @@ def page(status: Status, authority: str) -> str:
     request, state = status.request, status.state
     lines = [
         f"container request {request.token}",
-        f"image:   {source_image(request)}",
+        f"image:   {request.image}",
         f"name:    {pull_name(authority, request.token, request.plan)}",
         f"created: {instant(request.created_at)}",
         f"expires: {instant(request.expires_at)}",
         f"status:  {'failed' if isinstance(state, Failed) else 'ready' if isinstance(state, Ready) else 'pending'}",
     ]
-    build_id = build_of(request)
+    build_id = request.build_id
     lines += [] if build_id is None else [f"build:   {build_id}, see /view/builds/{build_id}"]
     lines += [f"{step.name + ':':8} {step.state}{_began(step)}" for step in status.steps]
     why = reason(state)
@@ -182,11 +182,6 @@ def build_page(status: Status, authority: str, build: str, log: str) -> str:
 
 def _began(step: Step) -> str:
     return "" if step.since is None else f", begun {instant(step.since)}"
-
-
-def build_of(request: ContainerRequest) -> str | None:
-    """Return the id of the build of a request that needs one: packages do, images of a registry do not."""
-    return f"bd-{request.token}_0" if request.plan.description.is_built else None
 
 
 def conda_file(plan: Node) -> str | None:
@@ -228,11 +223,6 @@ def _succeeded(state: State) -> bool | None:
 
 def _text(digest: Digest | None) -> str | None:
     return None if digest is None else str(digest)
-
-
-def source_image(request: ContainerRequest) -> str:
-    """Return what the request's image is called: the source image in full, or what its packages are called."""
-    return request.about.image if request.about else request.plan.description.title
 
 
 def _address(request: ContainerRequest) -> str | None:
