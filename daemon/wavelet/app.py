@@ -27,13 +27,17 @@ from wavelet.front.stopping import say_what_is_waited_for
 from wavelet.host import liveness
 from wavelet.host.descriptors import raise_limit
 from wavelet.host.service import Service, take_over
+from wavelet.lazy_module import LazyModule
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
 from wavelet.store.state_directory import explain_os_errors, lock_state_directory
 from wavelet.wiring import build_services, open_state
 
 if TYPE_CHECKING:
+    from wavelet.front.grpc import server as grpc_server
     from wavelet.front.grpc.server import Serving
+else:
+    grpc_server = LazyModule("wavelet.front.grpc.server")  # its libraries take long to import
 
 log = structlog.get_logger()
 
@@ -116,12 +120,10 @@ def _report_to(
 
 
 async def _open_grpc(settings: Settings, services: Services, service: Service) -> Serving | None:
-    """Open the gRPC door, whose libraries take long to import, where the settings want it."""
+    """Open the gRPC door, where the settings want it."""
     if not settings.grpc.enabled:
         return None
-    from wavelet.front.grpc.server import serve as serve_grpc  # noqa: PLC0415
-
-    return await serve_grpc(settings, services, {"user": service.sockets.grpc, "admin": service.sockets.admin})
+    return await grpc_server.serve(settings, services, {"user": service.sockets.grpc, "admin": service.sockets.admin})
 
 
 async def _close_grpc(grpc: Serving | None, grace: float, hurry: asyncio.Event) -> None:
