@@ -29,7 +29,7 @@ from typing import Any
 
 from wavelet.app import running
 from wavelet.config import load
-from wavelet.logs import configure
+from wavelet.logs import setup_logging
 
 PYTHON = "python >=3.11,<3.14"
 """Interpreters for which everything that wavelet needs is on the package index as a wheel."""
@@ -95,7 +95,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 async def _make(wheel: Path, version: str, config: Path | None, directory: Path, target: Path) -> None:
-    configure("text", "warning")
+    setup_logging("text", "warning")
     settings = load(config, os.environ, {"listen": "127.0.0.1:0", "state": str(directory / "state")})
     channels = settings.conda.channels[:1]
     async with running(settings) as address:

@@ -1,4 +1,4 @@
-"""Accepting connections, also where the process has no file descriptor left.
+"""The acceptance of connections, also where the process has no file descriptor left.
 
 asyncio's own servers write a line with a traceback for each connection that they cannot accept, up to a thousand in one
 round of the loop, and know nothing of how many there are.

@@ -1,4 +1,4 @@
-"""Whether anybody has need of the daemon: requests that are being answered, and when the last one was."""
+"""The need that there is of the daemon: requests that are being answered, and when the last one was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who calls: the owner of the connection and the login it sends. Whom the daemon does not serve goes no further."""
+"""The caller of a request: the owner of the connection and the login it sends.
+
+Whom the daemon does not serve goes no further.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before any door is reached is answered in the form of the door that was knocked at."""
+"""The answers to what is refused before any door is reached, in the form of the door that was knocked at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuses what a web page on the user's machine may be led to send: a foreign Host (DNS rebinding), or any Origin.
+"""The guard against what a web page may be led to send: a foreign Host (DNS rebinding), or any Origin.
 
 No answer carries CORS headers, so that pages cannot read what they would get either.
 """

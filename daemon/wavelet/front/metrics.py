@@ -1,4 +1,4 @@
-"""What the doors count."""
+"""The counters of the doors."""
 
 from __future__ import annotations
 

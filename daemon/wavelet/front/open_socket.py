@@ -1,4 +1,4 @@
-"""Opening the listener's sockets, and why one cannot be opened."""
+"""The opening of the listener's sockets, and why one cannot be opened."""
 
 from __future__ import annotations
 

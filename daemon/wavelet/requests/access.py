@@ -1,4 +1,4 @@
-"""For whom a caller speaks: pure rules from the caller's uid to the identity that reads.
+"""The rules for whom a caller speaks: pure, from the caller's uid to the identity that reads.
 
 uid 0 on a pull is a container engine, which acts for others: a token says for whom. A daemon that runs as an ordinary
 user serves that user and engines, with that user's logins.

@@ -1,4 +1,4 @@
-"""What names answer, settled once: a name without a pin is bound to the first one that any node finds, for good.
+"""The bindings of names to what they answer: one without a pin is bound once, for good, to the first that a node finds.
 
 Nothing is answered under a name before that is written where all nodes read it. What it is bound to can be pulled and
 made again for as long as its record is there, whatever the tags and channels have become by then.

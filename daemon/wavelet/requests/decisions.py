@@ -1,4 +1,4 @@
-"""What was decided about requests, written down: in the audit log for the site, in the history for who has asked."""
+"""The record of what was decided about requests: in the audit log for the site, in the history for who has asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What acts on the world after an image can be made: the last step of a request. There is none yet.
+"""Effects on the world, once an image can be made: the last step of a request. There is none yet.
 
 Here pushing, mirroring and scanning will stand. A request is ready when all of them are done; equal requests share
 them: each is done once for one image and one principal. After a restart it may be done once more, so it has to be

@@ -1,4 +1,4 @@
-"""Where a user's container engine is, by the rules of its own command: a unix socket, or a port of this machine.
+"""The address of a user's container engine, by the rules of its own command: a unix socket, or a port of this machine.
 
 docker: DOCKER_HOST, else the context that DOCKER_CONTEXT or the configuration names; podman: CONTAINER_HOST.
 """

@@ -1,4 +1,4 @@
-"""Who has asked this node for what, and how it ended: kept, so that an outcome is explained next week as well.
+"""The history of who has asked this node for what, and how it ended, so that it is explained next week as well.
 
 Of a request that was refused before it got a name there is an entry too, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""What was asked of this node and how far each is, for those who want to see it."""
+"""The list of what was asked of this node, and how far each is."""
 
 from __future__ import annotations
 

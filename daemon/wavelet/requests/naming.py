@@ -1,4 +1,4 @@
-"""Under which name a request is kept: for whom, and by what it was pinned to.
+"""The choice of the name that a request is kept under: for whom, and by what it was pinned to.
 
 A token opens its image to all whom its principal stands for. So a name for all is given only to a request whose images
 are readable by all, and whose layers are, as far as this node knows, really where the request says. Layer locations are

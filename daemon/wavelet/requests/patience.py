@@ -1,4 +1,4 @@
-"""For how long what may pass is tried again before it counts as a failure, wherever somebody waits for it."""
+"""The time for which what may pass is tried again before it counts as a failure, wherever somebody waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a container request is: pending, ready or failed, and when what has failed is tried again."""
+"""The state of a container request: pending, ready or failed, and when what has failed is tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines pull by the name of a request: the image that the name answers, the same for good."""
+"""Pulls by the name of a request: of the image that the name answers, the same for good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far requests are: looked at, watched, and asked for anew. Who looks has the work begin where that is due.
+"""The tracking of requests: looked at, watched, asked for anew. Who looks has the work begin where that is due.
 
 A node that has never seen a token (another one answered the POST, or this one has restarted) starts the work again.
 """

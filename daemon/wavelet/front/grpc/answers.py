@@ -1,4 +1,4 @@
-"""From the resolver's values to messages. Pure."""
+"""The messages that answers are, made of the daemon's values. Pure."""
 
 from __future__ import annotations
 

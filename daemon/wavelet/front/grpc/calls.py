@@ -1,4 +1,4 @@
-"""What every call goes through: who may make it, its deadline, and its errors. One interceptor for all services."""
+"""The way of every call: who may make it, its deadline, and its errors. One interceptor for all services."""
 
 from __future__ import annotations
 

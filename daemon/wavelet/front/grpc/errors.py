@@ -1,4 +1,4 @@
-"""From wavelet's errors to gRPC's: a status code, and details as `google.rpc.Status` has them (AIP-193)."""
+"""The form of errors in gRPC: a status code, and details as `google.rpc.Status` has them (AIP-193)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forwarding: what comes in at a public socket goes on to grpc's private one, with the caller's uid in the address."""
+"""The forwarding of connections from a public socket to grpc's private one, with the caller's uid in the address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What images are called in requests: references of registries, and names that this daemon serves."""
+"""The names of images in requests: references of registries, and names that this daemon serves."""
 
 from __future__ import annotations
 

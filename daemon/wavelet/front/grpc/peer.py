@@ -1,4 +1,4 @@
-"""Who calls: from a connection's address, as the forwarders give it, to an identity."""
+"""The peer of a call: from a connection's address, as the forwarders give it, to an identity."""
 
 from __future__ import annotations
 

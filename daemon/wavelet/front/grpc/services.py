@@ -1,4 +1,4 @@
-"""What lies behind the door: the rooms that the servicers call."""
+"""The services behind the door, which the servicers call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From messages to the values of container requests, and to plans. Pure."""
+"""The values of container requests, read from messages, and their plans. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be told of a request without reading its image: wrong words, contradictions, and what is not served. Pure.
+"""The checks of a request that need not read its image: wrong words, contradictions, and what is not served. Pure.
 
 The order of the checks is that of their use to the reader: values that are never right, members that contradict each
 other, members that this version does not serve.

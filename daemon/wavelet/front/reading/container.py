@@ -1,4 +1,4 @@
-"""From the values of a container request to a plan. Pure."""
+"""The plan of a container request, made of its values. Pure."""
 
 from __future__ import annotations
 

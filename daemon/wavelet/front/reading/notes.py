@@ -1,4 +1,4 @@
-"""What a request asks for and does not get: each is said in the log of the request, so that nothing is dropped. Pure.
+"""The notes on what a request asks for and does not get, which its log says: nothing is dropped. Pure.
 
 What changes the image, and is not served, is refused instead (`wavelet.front.reading.checks`). What only tells clients
 apart, or is shown again, needs no note: `timestamp`, `fingerprint`, `workflowId`.

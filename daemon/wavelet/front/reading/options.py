@@ -1,4 +1,4 @@
-"""What users of Nextflow have set where a request's member is at fault: messages name that, and the member. Pure."""
+"""The options of Nextflow that become a request's members: messages name that, and the member. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wave's `packages` member, as what is asked for. Pure.
+"""The `packages` member of a request, as what is asked for. Pure.
 
 `mambaImage` and `pixiImage` name the tool that installs. None is run here, so they are read over, as Wave itself leaves
 nothing of them in the image by its present templates. By the template `conda/micromamba:v1` the image *is* the tool's

@@ -1,4 +1,4 @@
-"""What a repository name opens to a caller: who reads, the images that the name has answered, and their content."""
+"""The scope of a repository name for a caller: who reads, the images that the name has answered, and their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the resolver's values to Wave's answers. Pure.
+"""Wave's answers, made of the daemon's values. Pure.
 
 Instants are ISO-8601 in UTC with `Z`. Durations are seconds and always have a decimal point: wave-cli takes digits
 without one for nanoseconds.

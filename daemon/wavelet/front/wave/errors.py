@@ -1,4 +1,4 @@
-"""How the Wave door answers errors: `{"message": …}`, with the status that the error has in the tree."""
+"""The answers to errors at the Wave door: `{"message": …}`, with the status that the error has in the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an image's documents to the answer of an inspect request: Wave's reduced view, in camel case. Pure."""
+"""The answer of an inspect request, made of an image's documents: Wave's reduced view, in camel case. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over the wire, as types: the bodies of requests and of answers, with Wave's member names.
+"""The types of what goes over the wire: the bodies of requests and of answers, with Wave's member names.
 
 Requests are strict about types and lenient about everything else: unknown members are skipped, and null is the same as
 absent. What is accepted and ignored is not declared, so that it is never held: the Platform's tokens and endpoint,

@@ -1,4 +1,4 @@
-"""From a container request's body to the values that it has, and to a plan. Pure."""
+"""The values of a container request, read from its body, and its plan. Pure."""
 
 from __future__ import annotations
 
