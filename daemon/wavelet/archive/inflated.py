@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import zstandard
 from isal import igzip
@@ -23,9 +22,9 @@ def open_inflated(layer: Path) -> Iterator[Raw]:
         file.seek(0)
         if start.startswith(_GZIP):
             with igzip.open(file) as inflating:  # type: ignore[no-untyped-call]
-                yield cast(Raw, inflating)
+                yield inflating
         elif start == _ZSTD:
             with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as inflating:
-                yield cast(Raw, inflating)
+                yield inflating
         else:
             yield file

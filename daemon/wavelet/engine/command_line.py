@@ -202,7 +202,7 @@ def command(argv: Sequence[str], seconds: float, files: Sequence[GivenFile] | No
     """
     what = " ".join(argv[:2])
     try:
-        with subprocess.Popen(  # noqa: S603 - the site's own engine, with names that were made here
+        with subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL if files is None else subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -77,24 +77,24 @@ def _gather(base: str) -> None:
     """Mount a directory, and the working directory, where anybody can go. It may lie where only this user can."""
     opened = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (base, ".")]
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")  # noqa: S108 - a mount of its own
+    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, "mode=0755")
     for name, directory in zip(("base", "place"), opened, strict=True):
-        Path("/tmp", name).mkdir()  # noqa: S108
-        _mount(f"/proc/self/fd/{directory}", f"/tmp/{name}", None, _BIND)  # noqa: S108
+        Path("/tmp", name).mkdir()
+        _mount(f"/proc/self/fd/{directory}", f"/tmp/{name}", None, _BIND)
         os.close(directory)
-    Path("/tmp/root").mkdir()  # noqa: S108
+    Path("/tmp/root").mkdir()
 
 
 def _change_root(*, overlay: bool) -> None:
     _mount(None, "/", None, _RECURSIVE | _PRIVATE)
     if overlay:
-        _mount("overlay", "/tmp/root", "overlay", _NOSUID | _NODEV, _OVERLAY)  # noqa: S108
+        _mount("overlay", "/tmp/root", "overlay", _NOSUID | _NODEV, _OVERLAY)
     else:
         # The working directory may lie where this user cannot go again, so it is mounted where it can.
-        _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV)  # noqa: S108 - a mount of its own
-        Path("/tmp/root").mkdir()  # noqa: S108
-        _mount(".", "/tmp/root", None, _BIND | _RECURSIVE)  # noqa: S108
-    os.chdir("/tmp/root")  # noqa: S108
+        _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV)
+        Path("/tmp/root").mkdir()
+        _mount(".", "/tmp/root", None, _BIND | _RECURSIVE)
+    os.chdir("/tmp/root")
     for device in _DEVICES:
         _mount(f"/dev/{device}", f"dev/{device}", None, _BIND)
     with contextlib.suppress(OSError):  # where parts of /proc are covered, as in containers, there is none in here
@@ -146,9 +146,9 @@ def main() -> int:
         _bound(asked.get("processes"))
         _change_root(overlay=base is not None)
         _give_rights_up()
-        os.execvpe(asked["argv"][0], asked["argv"], asked["environment"])  # noqa: S606 - what this program is for
+        os.execvpe(asked["argv"][0], asked["argv"], asked["environment"])
     except OSError as error:
-        print(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        print(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}", file=sys.stderr)
         return _NOT_FOUND
 
 

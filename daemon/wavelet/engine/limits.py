@@ -99,10 +99,11 @@ def _below(first: int) -> Iterator[tuple[int, int]]:
     """Yield the processes below one, with itself, and how many threads each has."""
     children: dict[int, list[int]] = {}
     threads: dict[int, int] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names only, and often
-        if name.isdecimal() and (fields := _stat(name)):
-            children.setdefault(int(fields[_PARENT]), []).append(int(name))
-            threads[int(name)] = int(fields[_THREADS])
+    with os.scandir("/proc") as entries:
+        for name in [entry.name for entry in entries if entry.name.isdecimal()]:
+            if fields := _stat(name):
+                children.setdefault(int(fields[_PARENT]), []).append(int(name))
+                threads[int(name)] = int(fields[_THREADS])
     waiting = [first]
     while waiting:
         pid = waiting.pop()
@@ -134,10 +135,10 @@ def _memory(pid: int) -> int:
 def _unnamed(pid: int) -> dict[tuple[int, int], int]:
     """Return the sizes of files that a process has open and that are in no directory any more."""
     found: dict[tuple[int, int], int] = {}
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
             with contextlib.suppress(OSError):
-                status = os.stat(f"/proc/{pid}/fd/{name}")  # noqa: PTH116
+                status = entry.stat()
                 if stat.S_ISREG(status.st_mode) and not status.st_nlink:
                     found[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK
     return found

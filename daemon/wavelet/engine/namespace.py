@@ -103,9 +103,7 @@ def _overlays(start: Path, trial: Path) -> bool:
         place = _places(trial, _owner())
         furnish(place / "upper", _owner())
         command = _entering(["/nothing"], {}, base=start)
-        done = subprocess.run(  # noqa: S603 - this interpreter
-            command, cwd=place, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
-        )
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.stderr.startswith("/nothing")
@@ -256,7 +254,7 @@ def _probe() -> str:
     try:
         unpack([], directory, _owner(), "")
         command = _entering(["/nothing"], {})
-        done = subprocess.run(  # noqa: S603 - this interpreter
+        done = subprocess.run(
             command, cwd=directory, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS
         )
     except (OSError, EngineFailed, subprocess.TimeoutExpired) as error:

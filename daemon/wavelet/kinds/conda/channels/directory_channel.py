@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import unquote
 
 from wavelet.errors import AccessRefused, NotFound, UpstreamUnreachable
@@ -76,5 +77,5 @@ async def open_file(url: str, offset: int) -> FileStream:
 
 def _is_below(fd: int, path: str) -> bool:
     """Tell whether an opened file really lies in the channel (or directory of wheels) that its path says it is in."""
-    channel = os.path.realpath(os.path.dirname(os.path.dirname(path)))  # noqa: PTH120
-    return os.path.commonpath([channel, os.readlink(f"/proc/self/fd/{fd}")]) == channel  # noqa: PTH115
+    channel = os.path.realpath(Path(path).parent.parent)
+    return os.path.commonpath([channel, Path(f"/proc/self/fd/{fd}").readlink()]) == channel

@@ -100,10 +100,8 @@ class IndexFiles:
         self._resting: ExpiringSet[str] = ExpiringSet()
         self._renewals: SingleFlight[str, IndexFile] = SingleFlight("index", keep=True)
         self._rows: dict[str, _Row] = {}
-        columns = "url, digest, address, etag, modified, encoding, checked"
-        for url, digest, address, etag, modified, encoding, checked in database.read(
-            f"SELECT {columns} FROM channel_files"  # noqa: S608 - constant
-        ):
+        rows = database.read("SELECT url, digest, address, etag, modified, encoding, checked FROM channel_files")
+        for url, digest, address, etag, modified, encoding, checked in rows:
             version = Version(address, etag, modified)
             self._rows[url] = _Row(Digest(digest) if digest else None, version, encoding, checked)
 

@@ -10,7 +10,7 @@ import hashlib
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,7 +42,7 @@ def records(packages: Iterable[tuple[Package, LayerInfo]]) -> dict[str, bytes]:
     return {f"{DIRECTORY}/{p.stem}.json": msgspec.json.encode(record(p, info), order="sorted") for p, info in packages}
 
 
-def record(package: Package, info: LayerInfo) -> dict[str, Any]:
+def record(package: Package, info: LayerInfo) -> dict[str, object]:
     """Return a package's record as rattler's `PrefixRecord` and conda's have it."""
     # Without MD5 and size: locks have them or not, and it is the same image.
     return {

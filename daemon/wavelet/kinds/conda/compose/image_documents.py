@@ -91,5 +91,5 @@ def origin(plan: LockedEnvironment) -> dict[str, str]:
     }
 
 
-def _write(document: Any) -> bytes:
+def _write(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -105,8 +105,8 @@ async def scripts(plan: LockedEnvironment, having: Sequence[Part], work: Work) -
         return None
     named = {each.node.name: each for each in having}
     needed = _closure([each.node.name for each in with_scripts], named)
-    own = tuple(sorted(named[name].of for name in needed if isinstance(named[name].of, Package)))  # type: ignore[type-var]
-    image = LockedEnvironment(own, (), plan.platform, plan.base).without_scripts()  # type: ignore[arg-type]
+    own = tuple(sorted(of for name in needed if isinstance(of := named[name].of, Package)))
+    image = LockedEnvironment(own, (), plan.platform, plan.base).without_scripts()
     which = tuple(sorted(each.of for each in with_scripts if isinstance(each.of, Package)))
     return await _part(None, await work.realise(ScriptsLayer(which, image)), work)
 

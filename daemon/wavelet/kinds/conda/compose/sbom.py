@@ -12,7 +12,6 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from wavelet.image.digest import Digest
@@ -96,9 +95,9 @@ def attach(subject: Descriptor, document: bytes) -> bytes:
     return _write(manifest)
 
 
-def _component(component: Component) -> dict[str, Any]:
+def _component(component: Component) -> dict[str, object]:
     references = [("distribution", component.url), ("website", component.home)]
-    members: dict[str, Any] = {
+    members: dict[str, object] = {
         "type": "library",
         "bom-ref": component.purl,
         "name": component.name,
@@ -119,5 +118,5 @@ def _qualifiers(members: dict[str, str]) -> str:
     return "&".join(f"{name}={quote(value, safe=':/')}" for name, value in sorted(members.items()) if value)
 
 
-def _write(value: dict[str, Any] | Sequence[Any]) -> bytes:
+def _write(value: dict[str, object] | Sequence[object]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

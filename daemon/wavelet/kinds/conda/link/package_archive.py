@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import zstandard
@@ -95,7 +95,7 @@ class Archive:
                 inflated = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
                 yield from members_of(stack.enter_context(inflated), bounds)
 
-    def _parts(self, stack: ExitStack, prefix: str) -> list[Any]:
+    def _parts(self, stack: ExitStack, prefix: str) -> list[IO[bytes]]:
         try:
             whole = stack.enter_context(zipfile.ZipFile(self._path))
             parts = [part for part in whole.infolist()[:_PARTS] if part.filename.endswith(".tar.zst")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from wavelet.kinds.conda.locks.locked import READ_PLATFORMS, Locked, LockFile, locked_package, locked_wheel
 from wavelet.kinds.conda.locks.unchecked import channels_of, list_of, mapping_of, text_of
@@ -13,12 +13,12 @@ _VERSIONS = ("1", "2", "3")
 _MAIN = "main"
 
 
-def is_conda_lock(document: dict[str, Any]) -> bool:
+def is_conda_lock(document: Mapping[str, object]) -> bool:
     """Tell whether a mapping is a lock file of conda-lock (`version: 1`, `metadata`, `package`)."""
     return "package" in document and ("metadata" in document or "version" in document)
 
 
-def read_conda_lock(document: dict[str, Any], field: str) -> LockFile:
+def read_conda_lock(document: Mapping[str, object], field: str) -> LockFile:
     """Read a lock file of conda-lock: of its categories, `main`.
 
     Raises:
@@ -49,6 +49,6 @@ def read_conda_lock(document: dict[str, Any], field: str) -> LockFile:
     return LockFile(channels_of(metadata.get("channels"), f"{field}: metadata.channels"), tuple(locked))
 
 
-def _categories(record: dict[str, Any]) -> list[str]:
+def _categories(record: Mapping[str, object]) -> list[str]:
     several = record.get("categories")
     return list(map(text_of, several)) if isinstance(several, list) else [text_of(record.get("category")) or _MAIN]

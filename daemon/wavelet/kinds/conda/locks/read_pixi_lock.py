@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from wavelet.kinds.conda.locks.locked import READ_PLATFORMS, Locked, LockFile, locked_package, locked_wheel
 from wavelet.kinds.conda.locks.unchecked import channels_of, list_of, mapping_of, text_of
@@ -17,12 +16,12 @@ _FLAT_PLATFORM = re.compile(r"(?P<subdir>noarch|(?:linux|osx|win|emscripten|wasi
 _FLAT_MEMBER = re.compile(r"(?P<name>sha256|md5|size): (?P<text>\S+)")
 
 
-def is_pixi_lock(document: dict[str, Any]) -> bool:
+def is_pixi_lock(document: Mapping[str, object]) -> bool:
     """Tell whether a mapping is a lock file of pixi (`version: 6`, `environments`, `packages`)."""
     return "environments" in document and "version" in document
 
 
-def read_pixi_lock(document: dict[str, Any], field: str) -> LockFile:
+def read_pixi_lock(document: Mapping[str, object], field: str) -> LockFile:
     """Read a lock file of pixi: its environment `default`, or the only one.
 
     Raises:
@@ -54,9 +53,9 @@ def _chosen(names: list[str], field: str) -> str:
     raise wrong(field, f"environments: none of {', '.join(names)[:200]} is named default, so none is the one to take")
 
 
-def _records(records: list[Any], field: str) -> dict[tuple[str, str], dict[str, Any]]:
+def _records(records: list[object], field: str) -> dict[tuple[str, str], dict[str, object]]:
     """Return each record by its kind and location."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, object]] = {}
     for index, entry in enumerate(records):
         record = mapping_of(entry, f"{field}: packages[{index}]")
         kind = next((kind for kind in ("conda", "pypi") if kind in record), text_of(record.get("kind")))
@@ -65,7 +64,7 @@ def _records(records: list[Any], field: str) -> dict[tuple[str, str], dict[str, 
     return found
 
 
-def _entry(entry: Any, field: str) -> tuple[str, str]:
+def _entry(entry: object, field: str) -> tuple[str, str]:
     record = mapping_of(entry, field)
     for kind in ("conda", "pypi"):
         if kind in record:
@@ -74,7 +73,7 @@ def _entry(entry: Any, field: str) -> tuple[str, str]:
 
 
 def _locked(
-    subdir: str, pairs: list[tuple[str, str]], records: dict[tuple[str, str], dict[str, Any]], field: str
+    subdir: str, pairs: list[tuple[str, str]], records: dict[tuple[str, str], dict[str, object]], field: str
 ) -> Locked:
     conda = [locked_package(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "conda"]
     wheels = [locked_wheel(url, records.get((kind, url), {}), field) for kind, url in pairs if kind == "pypi"]
@@ -136,8 +135,8 @@ def _flat_platforms(lines: list[str], field: str) -> list[tuple[str, list[tuple[
     return platforms
 
 
-def _flat_records(lines: list[str]) -> Iterator[dict[str, Any]]:
-    record: dict[str, Any] = {}
+def _flat_records(lines: list[str]) -> Iterator[dict[str, object]]:
+    record: dict[str, object] = {}
     for line in lines:
         entry, member = _FLAT_ENTRY.fullmatch(line), _FLAT_MEMBER.fullmatch(line)
         if entry is not None:

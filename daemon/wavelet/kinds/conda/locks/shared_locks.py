@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS conda_locks (key TEXT PRIMARY KEY, family TEXT, lock 
 CREATE INDEX IF NOT EXISTS conda_locks_family ON conda_locks (family, at);
 """
 
+_BY_KEY = "SELECT lock FROM conda_locks WHERE key = ? ORDER BY at DESC LIMIT 1"
+_BY_FAMILY = "SELECT lock FROM conda_locks WHERE family = ? ORDER BY at DESC LIMIT 1"
+
 CACHED_SECONDS = 60.0
 """Seconds for which a lock is taken for the shared one without a look: another node may have refreshed it."""
 
@@ -89,7 +92,7 @@ class Locks:
 
     def latest(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock that this node knows last, whether it still stands or not."""
-        return self._own("key", self._key(leaf))
+        return self._own(_BY_KEY, self._key(leaf))
 
     async def shared(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock that all nodes share."""
@@ -98,10 +101,10 @@ class Locks:
             data = await self._claims.claimed(key)
         except OurError as error:
             log.warning("the shared locks cannot be read; this node's own stands in", because=error.message)
-            return self._own("key", key)
+            return self._own(_BY_KEY, key)
         lock = None if data is None else self._decoded(data)
         if lock is None:
-            own = self._own("key", key)
+            own = self._own(_BY_KEY, key)
             return None if own is None else await self.keep(leaf, own)
         return self._remember(leaf, lock)
 
@@ -121,7 +124,7 @@ class Locks:
         """Return the lock of an earlier time, where the request's lock is renewed by age; for a while it is cached."""
         if not leaf.renewed:
             return None
-        lock = self._own("family", _family(leaf))
+        lock = self._own(_BY_FAMILY, _family(leaf))
         for window in range(1, WINDOWS + 1):
             if lock is not None:
                 break
@@ -149,8 +152,7 @@ class Locks:
         self._database.write_later("DELETE FROM conda_locks WHERE at < ?", now - KEPT)
         self._database.write_later("UPDATE conda_locks SET at = ? WHERE at > ?", now, now)
 
-    def _own(self, column: str, value: str) -> LockedEnvironment | None:
-        query = f"SELECT lock FROM conda_locks WHERE {column} = ? ORDER BY at DESC LIMIT 1"  # noqa: S608 - a constant
+    def _own(self, query: str, value: str) -> LockedEnvironment | None:
         rows = self._database.read(query, value)
         return self._decoded(rows[0][0]) if rows else None
 

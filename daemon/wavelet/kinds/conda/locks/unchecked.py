@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from wavelet.kinds.conda.model.specs import normal_channel, without_login, wrong
 
 
@@ -12,7 +10,7 @@ def text_of(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def list_of(value: object, where: str) -> list[Any]:
+def list_of(value: object, where: str) -> list[object]:
     """Return a list.
 
     Raises:
@@ -23,7 +21,7 @@ def list_of(value: object, where: str) -> list[Any]:
     return value
 
 
-def mapping_of(value: object, where: str) -> dict[str, Any]:
+def mapping_of(value: object, where: str) -> dict[str, object]:
     """Return a mapping.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import yaml
 
@@ -46,7 +46,7 @@ def pixi_lock(plan: LockedEnvironment, locked: Described) -> str:
     """Return `pixi.lock`, as rattler's `LockFile` reads it."""
     urls = [{_kind(of): of.url} for of, _ in locked]
     channels = [{"url": f"{channel}/"} for channel in _channels(locked)]
-    environment: dict[str, Any] = {"channels": channels}
+    environment: dict[str, object] = {"channels": channels}
     if plan.wheels:
         environment["indexes"] = []
     environment["packages"] = {subdir_of(plan.platform): urls}
@@ -75,7 +75,7 @@ def conda_lock(plan: LockedEnvironment, locked: Described) -> str:
     return _write(document)
 
 
-def _pixi_conda(package: Package, info: LayerInfo) -> dict[str, Any]:
+def _pixi_conda(package: Package, info: LayerInfo) -> dict[str, object]:
     index = info.index
     members = {
         "conda": package.url,
@@ -89,7 +89,7 @@ def _pixi_conda(package: Package, info: LayerInfo) -> dict[str, Any]:
     return _filled(members)
 
 
-def _pixi_pypi(wheel: Wheel, info: LayerInfo) -> dict[str, Any]:
+def _pixi_pypi(wheel: Wheel, info: LayerInfo) -> dict[str, object]:
     members = {
         "pypi": wheel.url,
         "name": distribution(wheel)[0],
@@ -100,7 +100,7 @@ def _pixi_pypi(wheel: Wheel, info: LayerInfo) -> dict[str, Any]:
     return _filled(members)
 
 
-def _conda_lock_entry(of: Package | Wheel, info: LayerInfo, subdir: str) -> dict[str, Any]:
+def _conda_lock_entry(of: Package | Wheel, info: LayerInfo, subdir: str) -> dict[str, object]:
     conda = isinstance(of, Package)
     name, version = (of.name, of.version) if isinstance(of, Package) else distribution(of)
     needs = info.index.get("depends" if conda else "requires_dist") or ()
@@ -135,10 +135,10 @@ def _channels(locked: Described) -> Iterable[str]:
     return dict.fromkeys(of.channel for of, _ in locked if isinstance(of, Package))
 
 
-def _filled(members: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(members: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value}
 
 
-def _write(document: Mapping[str, Any]) -> str:
+def _write(document: Mapping[str, object]) -> str:
     # By way of JSON, so that no value is written as a reference to an equal one before it.
     return yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False, allow_unicode=True, width=10_000)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from email.message import Message
 from email.parser import HeaderParser
 from functools import cached_property
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from installer.records import Hash, parse_record_file
 from installer.sources import WheelContentElement, WheelSource
@@ -39,7 +39,7 @@ _ENCRYPTED = 1
 class Member:
     """One file of a wheel, open to be read once. At its end it is compared with RECORD."""
 
-    def __init__(self, info: zipfile.ZipInfo, stream: BinaryIO, recorded: tuple[str, str] | None) -> None:
+    def __init__(self, info: zipfile.ZipInfo, stream: IO[bytes], recorded: tuple[str, str] | None) -> None:
         self._stream = stream
         self._path = info.filename
         self._left = info.file_size
@@ -149,7 +149,7 @@ class Wheel(WheelSource):
             raise ValueError(f"it has no {filename}")
         with self._archive.open(info) as stream:
             recorded = None if filename == "RECORD" else self._recorded(info.filename)
-            return Member(info, cast(BinaryIO, stream), recorded).whole().decode("utf-8")
+            return Member(info, stream, recorded).whole().decode("utf-8")
 
     @cached_property
     def metadata(self) -> Message:
@@ -170,7 +170,7 @@ class Wheel(WheelSource):
                 continue
             recorded = None if path == record else self._recorded(path)
             with self._archive.open(info) as stream:
-                member = Member(info, cast(BinaryIO, stream), recorded)
+                member = Member(info, stream, recorded)
                 yield (path, "", ""), cast(BinaryIO, member), member.executable
 
     @cached_property

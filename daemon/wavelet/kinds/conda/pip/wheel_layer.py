@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from email.message import Message
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from installer import install
 from installer.destinations import WheelDestination
@@ -175,7 +175,7 @@ class _Layer(WheelDestination):
         """See the base class."""
         path = fspath(path)
         place = self._paths.place(scheme, path)
-        member = cast(Any, stream)
+        member: object = stream
         if not isinstance(member, Member):
             return self._file(scheme, path, stream.read(), self._made_at, executable=is_executable)
         if place in self._paths.scripts:
