@@ -28,6 +28,7 @@ from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import RegistryService
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.kinds.conda.channels.client import Channels
+from wavelet.kinds.conda.channels.downloads import Downloads
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.pip import pip_config
@@ -206,7 +207,8 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
         generations=relay.generations.of,
         failure=relay.failure,
     )
-    archives = Archives(store, channels, database)
+    archives = Archives(store, channels.open, database)
+    downloads = Downloads(archives.download)
     locks = Locks(database, state.cluster.claims, FORMS, settings)
     pinner = CondaPinner(
         settings,
@@ -214,9 +216,9 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
         solver,
         channels,
         relay,
-        archives.complete,
+        downloads.complete,
         upstream.client.location,
-        archives.wheel,
+        downloads.wheel,
         settings.state_directory / "pip",
         tuple(indexes.directories),
     )

@@ -154,7 +154,7 @@ class Node:
         memo, journals = Memo(database, FORMS), Journals(database)
         self.workers = Workers(1)
         stack.push_async_callback(self.workers.close)
-        archives = Archives(store, channels, database)
+        archives = Archives(store, channels.open, database)
         tools = Tools(
             store,
             contents,

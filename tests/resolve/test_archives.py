@@ -67,7 +67,7 @@ def rot(store: ContentStore) -> None:
 async def test_a_damaged_archive_is_fetched_again_before_a_layer_is_made_of_it(store: ContentStore, by: str) -> None:
     """Fault G4: what is made of content is made of verified content: archives of packages, sources of scripts."""
     channel = Channel()
-    fetcher = Archives(store, channel, store._database)  # type: ignore[arg-type]
+    fetcher = Archives(store, channel.open, store._database)
 
     async def get() -> bytes:
         if by == "sha256":

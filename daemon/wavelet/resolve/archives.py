@@ -1,18 +1,15 @@
-"""Files that everybody may have: packages, wheels, what post-link scripts download. Verified, and kept by the store."""
+"""The files that everybody may have: packages, wheels, downloads of scripts. Verified, and kept by the store."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from wavelet.errors import DigestMismatch, NotFound, TooLarge, UpstreamBroken, UpstreamError, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.channels.client import Channels
-from wavelet.kinds.conda.model.packages import Package
-from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
 from wavelet.resolve.events import Download
 from wavelet.resolve.job import account
 from wavelet.resolve.resume import resuming
@@ -22,6 +19,7 @@ from wavelet.store.database import Database
 from wavelet.store.in_place import in_place
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.store.partial_blob import PartialBlob
+from wavelet.upstream.streams import Stream
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS downloads (md5 TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;
@@ -36,13 +34,16 @@ CHANNEL = "channel"
 DOWNLOAD_LIMIT = 8 * 1024**3
 """Most bytes of a file whose size nobody says."""
 
+OpenUrl = Callable[[str, int], AbstractAsyncContextManager[Stream]]
+"""Opens a URL at an offset, with the logins, mirrors and proxies that there are for it."""
+
 
 class Archives:
     """Fetches archives into the store, each once."""
 
-    def __init__(self, store: ContentStore, channels: Channels, database: Database) -> None:
+    def __init__(self, store: ContentStore, open_url: OpenUrl, database: Database) -> None:
         self._store = store
-        self._channels = channels
+        self._open_url = open_url
         self._database = database
 
     async def get(self, url: str, digest: Digest, size: int | None) -> Path:
@@ -63,31 +64,7 @@ class Archives:
             raise UpstreamBroken(f"{error.message}, though an index or a lock names it") from None
 
     def _opener(self, url: str) -> Opener:
-        return resuming(lambda offset: self._channels.open(url, offset), CHANNEL)
-
-    async def complete(self, package: Package) -> Package:
-        """Return a package with the SHA-256 and size of its file, which is verified by the MD5 if there is one.
-
-        Raises:
-            UpstreamBroken: the file there has another MD5.
-            WaveletError: it cannot be had.
-        """
-        try:
-            blob = await self.download([package.url], package.md5)
-        except DigestMismatch as error:
-            raise UpstreamBroken(f"{error.message}; the channel's index, or the lock that names it, is wrong") from None
-        return replace(package, sha256=blob.digest.hex, size=blob.size)
-
-    async def wheel(self, url: str) -> FetchedWheel:
-        """Return the file of a wheel that a request names by its URL; whoever pins it verifies it.
-
-        It may be evicted as soon as something is awaited, unless it is held.
-
-        Raises:
-            WaveletError: it cannot be had.
-        """
-        blob = await self.download([url], None)
-        return FetchedWheel(blob.path, blob.digest.hex, blob.size)
+        return resuming(lambda offset: self._open_url(url, offset), CHANNEL)
 
     async def download(self, urls: Sequence[str], md5: str | None) -> Committed:
         """Return the file that one of `urls` has, verified by its MD5 (in hexadecimal) where that is known.
