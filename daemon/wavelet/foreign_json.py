@@ -70,7 +70,7 @@ def each_value(values: Mapping[str, object] | None, kind: type[_T]) -> dict[str,
     return {name: one for name, value in (values or {}).items() if (one := convert(value, kind)) is not None}
 
 
-def without_nulls(value: Any) -> Any:
+def without_nulls(value: object) -> object:
     """Return a decoded value without the members that are null, at any depth; what a list has stays."""
     if isinstance(value, dict):
         return {name: without_nulls(member) for name, member in value.items() if member is not None}

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from wavelet.config.values import is_loopback, join_address, split_address
+from wavelet.config.values import is_loopback, is_unspecified, join_address, split_address
 
 LIVE = Meta(extra={"live": True})
 """Marks a setting that a reload puts into force; all others need a restart."""
@@ -331,7 +331,7 @@ class Settings(Section, frozen=True):
     def name_authority(self) -> str:
         """Host and port as they stand in image names; where all addresses are listened on, that of this node itself."""
         host, port = split_address(self.listen, "listen")
-        return self.authority or join_address("127.0.0.1" if host in ("0.0.0.0", "::") else host, port)  # noqa: S104
+        return self.authority or join_address("127.0.0.1" if is_unspecified(host) else host, port)
 
     @property
     def state_directory(self) -> Path:

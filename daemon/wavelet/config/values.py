@@ -59,6 +59,11 @@ def parse_size(text: str | int, key: str) -> int:
     return int(float(found[1]) * _UNITS[unit])
 
 
+def is_unspecified(host: str) -> bool:
+    """Tell whether a host, as `split_address` returns it, stands for all addresses of this machine."""
+    return host != "localhost" and ipaddress.ip_address(host).is_unspecified
+
+
 def is_loopback(address: str, key: str) -> bool:
     """Tell whether only this machine can reach an address as `split_address` reads it.
 

@@ -74,17 +74,23 @@ class Reloader:
             try:
                 keys = await self._reload()
             except ConfigError as error:
-                RELOADS.labels("refused").inc()
-                log.error("new settings are refused, and the old ones stay", because=error.message)  # noqa: TRY400
-                self.on_event("refused", error.message)
+                self._note_refused(error)
                 raise
             finally:
                 self.announce(False)
-            RELOADS.labels("success").inc()
-            LAST_SUCCESS.set(time.time())
-            log.info("settings were read again", changed=keys)
-            self.on_event("reload", ", ".join(keys))
+            self._note_success(keys)
             return keys
+
+    def _note_refused(self, error: ConfigError) -> None:
+        RELOADS.labels("refused").inc()
+        log.error("new settings are refused, and the old ones stay", because=error.message)
+        self.on_event("refused", error.message)
+
+    def _note_success(self, keys: list[str]) -> None:
+        RELOADS.labels("success").inc()
+        LAST_SUCCESS.set(time.time())
+        log.info("settings were read again", changed=keys)
+        self.on_event("reload", ", ".join(keys))
 
     def request(self) -> None:
         """Have the settings read again soon: for a signal handler. What is wrong with them stands in the log."""
