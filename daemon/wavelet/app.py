@@ -27,6 +27,7 @@ from wavelet.front.stopping import say_what_is_waited_for
 from wavelet.host import liveness
 from wavelet.host.descriptors import raise_limit
 from wavelet.host.service import Service, take_over
+from wavelet.kinds.table import KINDS, Table
 from wavelet.lazy_module import LazyModule
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
@@ -62,12 +63,13 @@ async def running(
     source: Source | None = None,
     service: Service | None = None,
     hurry: asyncio.Event | None = None,
+    kinds: Table = KINDS,
 ) -> AsyncIterator[str]:
     """Start a daemon and give its address; at the end of the context stop it, with the grace period for transfers.
 
     `hurry` ends the grace period; `idle` is set when nobody has had need of it for `idle_exit` seconds; `source` is
     where the settings were read, and are read again; `service` is what a service manager has given it, and hears what
-    becomes of it.
+    becomes of it. `kinds` are those of nodes that plans can have.
 
     Raises:
         ConfigError: it cannot run with these settings, and why.
@@ -85,7 +87,7 @@ async def running(
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
         app = web.Application(client_max_size=0)
         with explain_os_errors(state):
-            node = await open_state(settings, stack)
+            node = await open_state(settings, stack, kinds)
             services = await build_services(app, node, reloader, stack)
             grpc = await _open_grpc(settings, services, service)
         try:

@@ -32,13 +32,15 @@ from wavelet.kinds.conda.channels.downloads import Downloads
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.pip import pip_config
+from wavelet.kinds.conda.service import PackageLocks
 from wavelet.kinds.conda.site_defaults import SiteDefaults
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image.tags import Pinner
-from wavelet.kinds.table import FORMS
+from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_of
 from wavelet.logs import LogSettings
 from wavelet.node_schema import NODE_SCHEMA
+from wavelet.plan.forms import Forms
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
@@ -59,7 +61,6 @@ from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
-from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
@@ -77,9 +78,15 @@ from wavelet.upstream.grants import Grants
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """What a node keeps, opened: in its state directory, and with the other nodes of its cluster."""
+    """What a node keeps, opened: in its state directory, and with the other nodes of its cluster.
+
+    Attributes:
+        kinds: the kinds of nodes that plans can have; `forms`: those in which plans are kept.
+    """
 
     settings: Settings
+    kinds: Table
+    forms: Forms
     database: Database
     cluster: ClusterBackend
     store: ContentStore
@@ -104,6 +111,7 @@ class CondaServices:
     """What solves for packages and fetches them; `site` returns the site's defaults of now."""
 
     pinner: CondaPinner
+    locks: PackageLocks
     archives: Archives
     site: SiteDefaults
 
@@ -119,22 +127,22 @@ class RequestServices:
     patience: Patience
 
 
-async def open_state(settings: Settings, stack: AsyncExitStack) -> NodeState:
-    """Open what is kept; `stack` closes it.
+async def open_state(settings: Settings, stack: AsyncExitStack, kinds: Table = KINDS) -> NodeState:
+    """Open what is kept; `stack` closes it. `kinds` are those of nodes that plans can have.
 
     Raises:
         ConfigError: it cannot be opened, and why.
     """
-    state = settings.state_directory
+    state, forms = settings.state_directory, forms_of(kinds)
     audit = await asyncio.to_thread(Audit.of, settings)
     stack.callback(audit.close)
     database = await asyncio.to_thread(open_cache, state / "node.db", NODE_SCHEMA)
     stack.callback(database.close)
-    cluster = await asyncio.to_thread(open_backend, settings, FORMS)
+    cluster = await asyncio.to_thread(open_backend, settings, forms)
     stack.push_async_callback(cluster.close)
     store = ContentStore(state, database, settings)
     stack.push_async_callback(store.close)
-    return NodeState(settings, database, cluster, store, audit)
+    return NodeState(settings, kinds, forms, database, cluster, store, audit)
 
 
 async def build_services(app: web.Application, state: NodeState, reloader: Reloader, stack: AsyncExitStack) -> Services:
@@ -146,9 +154,9 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     upkeep = Upkeep(stack)
     upstream = await _build_upstream(state, upkeep)
     conda = await _build_conda(state, upstream, upkeep)
-    memo = Memo(state.database, FORMS)
+    memo = Memo(state.database, state.forms)
     resolver = _build_resolver(state, upstream, conda, memo, upkeep)
-    requests = _build_requests(state, upstream, resolver, memo, upkeep)
+    requests = _build_requests(state, upstream, conda, resolver, memo, upkeep)
     activity = Activity(lambda: state.store.fetching or resolver.running > 0)
     status = _status_of(state, resolver)
     _add_middlewares(app, state, requests.rules, activity, upkeep)
@@ -160,6 +168,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         requests=requests.requests,
         inspection=requests.inspection,
         resolver=resolver,
+        locks=conda.locks,
         cache=Cache(state.store, requests.served),
         prefetcher=Prefetcher(resolver, state.store, requests.served),
         logins=upstream.logins,
@@ -209,7 +218,7 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
     )
     archives = Archives(store, channels.open, database)
     downloads = Downloads(archives.download)
-    locks = Locks(database, state.cluster.claims, FORMS, settings)
+    locks = Locks(database, state.cluster.claims, state.forms, settings)
     pinner = CondaPinner(
         settings,
         locks,
@@ -226,7 +235,7 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
     site = SiteDefaults(settings)
     upkeep.add_configurable(channels, relay, solver, locks, pinner, site)
     upkeep.add_expiring(pinner)
-    return CondaServices(pinner, archives, site)
+    return CondaServices(pinner, PackageLocks(pinner), archives, site)
 
 
 def _build_resolver(
@@ -245,11 +254,11 @@ def _build_resolver(
         claims=cluster.claims,
         workers=workers,
         records=cluster.records,
+        gone=upstream.tags.doubt,
         authority=settings.name_authority,
     )
-    resolver = Resolver(
-        upstream.logins, upstream.tags, upstream.grants, memo, conda.pinner, journals, tools, makers(settings)
-    )
+    kinds = build_kinds(state.kinds, KindServices(settings, upstream.tags, conda.pinner))
+    resolver = Resolver(kinds, memo, journals, tools, upstream.logins, upstream.grants)
     upkeep.stack.push_async_callback(resolver.close)
     upkeep.add_configurable(resolver)
     upkeep.add_expiring(memo, journals)
@@ -257,7 +266,12 @@ def _build_resolver(
 
 
 def _build_requests(
-    state: NodeState, upstream: UpstreamServices, resolver: Resolver, memo: Memo, upkeep: Upkeep
+    state: NodeState,
+    upstream: UpstreamServices,
+    conda: CondaServices,
+    resolver: Resolver,
+    memo: Memo,
+    upkeep: Upkeep,
 ) -> RequestServices:
     settings, database, records = state.settings, state.database, state.cluster.records
     served = ServedImages(database, memo, settings)
@@ -274,6 +288,7 @@ def _build_requests(
         RequestKeeper(naming, cache, upstream.layers),
         bindings,
         rules,
+        conda.locks,
     )
     upkeep.add_configurable(served, rules, patience, cache)
     upkeep.add_expiring(served, history)

@@ -24,9 +24,11 @@ from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.parts import PackageLayer
+from wavelet.kinds.conda.service import PackageLocks
+from wavelet.kinds.kind import Kinds
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.registry_image.tags import Pinner
-from wavelet.kinds.table import FORMS
+from wavelet.kinds.table import FORMS, KINDS, KindServices, build_kinds
 from wavelet.kinds.work import Work
 from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.identity import NOBODY, Identity
@@ -50,7 +52,6 @@ from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
-from wavelet.resolve.makers import makers
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Tools
@@ -105,6 +106,24 @@ class Conda:
 
     async def was_built(self, lock: LockedEnvironment) -> bool:
         return False
+
+
+class Makers:
+    """How the kinds of a node make their nodes, by the type of node."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+
+    def __getitem__(self, node: Any) -> Any:
+        return self._kinds[node].make
+
+    def __setitem__(self, node: Any, make: Any) -> None:
+        self._kinds[node].make = make
+
+    def update(self, makers: Mapping[Any, Any]) -> None:
+        """Have nodes of several types made otherwise."""
+        for node, make in makers.items():
+            self[node] = make
 
 
 class Node:
@@ -164,11 +183,13 @@ class Node:
             cluster.claims,
             self.workers,
             records,
+            pinner.doubt,
             "127.0.0.1:9090",
         )
-        self.makers: dict[Any, Any] = dict(makers(settings))
         conda = cast(Any, self.conda)
-        self.resolver = Resolver(logins, pinner, grants, memo, conda, journals, tools, self.makers)
+        kinds = build_kinds(KINDS, KindServices(settings, pinner, conda))
+        self.makers = Makers(kinds)
+        self.resolver = Resolver(kinds, memo, journals, tools, logins, grants)
         stack.push_async_callback(self.resolver.close)
         self.served = ServedImages(database, memo, settings)
         self.history = History(database)
@@ -179,7 +200,7 @@ class Node:
         self.naming = Naming(records, logins, named, KEY)
         keeper = RequestKeeper(self.naming, self.cache, named)
         kept = Kept(records, self.cache, self.history, self.served, Audit(None))
-        self.requests = ContainerRequests.build(self.resolver, kept, keeper, self.bindings, rules)
+        self.requests = ContainerRequests.build(self.resolver, kept, keeper, self.bindings, rules, PackageLocks(conda))
         return self
 
     async def submit(self, plan: PlanNode, **more: Any) -> ContainerRequest:

@@ -18,7 +18,7 @@ from wavelet.errors import (
 )
 from wavelet.front.grpc import answers as wire
 from wavelet.front.wave import answers
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.requests import patience, progress
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience

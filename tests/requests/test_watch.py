@@ -193,10 +193,10 @@ async def test_a_caller_that_goes_away_while_it_waits(node: Node, registry: Regi
         await asyncio.sleep(0.01)
         assert node.conda.cancelled == 1
     node.conda.go_on.set()
-    lock = await node.resolver.solved(plan, NOBODY)
+    lock = (await node.resolver.pinned(plan, NOBODY)).plan
     assert (lock.packages, node.conda.begun) == (PACKAGES, 2)
     assert lock.base.reference.digest is not None
-    assert (await node.resolver.solved(plan, NOBODY, refresh=True)).packages == PACKAGES
+    assert (await node.resolver.pinned(plan, NOBODY, refresh=True)).plan.packages == PACKAGES
     assert node.conda.begun == 3
 
 

@@ -1,24 +1,73 @@
-"""The table of kinds: which nodes there are. A new kind is a room beside these, and a line here."""
+"""The table of kinds: a new kind is a room beside these, and a line here.
+
+Whoever builds a daemon is handed the table, so that one with more kinds is another table and nothing else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wavelet.config import Settings
+from wavelet.kinds.augment.kind import AugmentedImages
 from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.conda.kind import CondaEnvironments, LockedEnvironments
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
+from wavelet.kinds.conda.part_kinds import LibcsOf, PackageLayers, ScriptsLayers, WheelLayers
+from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.index.kind import ImageIndexes
 from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.kind import Kind, Kinds
+from wavelet.kinds.registry_image.kind import RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.plan.forms import Forms
+from wavelet.plan.node import Node
 
-NODES = (
-    RegistryImage,
-    AugmentedImage,
-    ImageIndex,
-    CondaEnvironment,
-    LockedEnvironment,
-    PackageLayer,
-    WheelLayer,
-    ScriptsLayer,
-    LibcOf,
+
+@dataclass(frozen=True, slots=True)
+class KindServices:
+    """What kinds are built with: the settings, and what knows tags and locks."""
+
+    settings: Settings
+    tags: Pinner
+    solves: CondaPinner
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A type of nodes, and how their kind is built."""
+
+    node: type[Node]
+    build: Callable[[KindServices], Kind[Any]]
+
+
+Table = Sequence[Row]
+
+KINDS: Table = (
+    Row(RegistryImage, lambda services: RegistryImages(services.tags, services.settings)),
+    Row(AugmentedImage, lambda _: AugmentedImages()),
+    Row(ImageIndex, lambda _: ImageIndexes()),
+    Row(CondaEnvironment, lambda services: CondaEnvironments(services.solves)),
+    Row(LockedEnvironment, lambda services: LockedEnvironments(services.solves)),
+    Row(PackageLayer, lambda services: PackageLayers(services.settings)),
+    Row(WheelLayer, lambda services: WheelLayers(services.settings)),
+    Row(ScriptsLayer, lambda services: ScriptsLayers(services.settings)),
+    Row(LibcOf, lambda _: LibcsOf()),
 )
-FORMS = Forms(NODES)
-"""The forms of all of them."""
+
+
+def forms_of(table: Iterable[Row]) -> Forms:
+    """Return the forms of the nodes of a table."""
+    return Forms(row.node for row in table)
+
+
+def build_kinds(table: Iterable[Row], services: KindServices) -> Kinds:
+    """Return the kinds of a table."""
+    return Kinds(row.build(services) for row in table)
+
+
+FORMS = forms_of(KINDS)
+"""The forms of all kinds that wavelet comes with."""

@@ -99,18 +99,6 @@ class Work(Protocol):
             DigestMismatch, NotFound, UpstreamError: it cannot be had.
         """
 
-    async def claim(self, key: str, data: bytes) -> bytes:
-        """Share a result that another node might make differently: return the one of whoever claimed `key` first."""
-
-    async def claimed(self, key: str) -> bytes | None:
-        """Return what was claimed under `key` by any node."""
-
-    async def share(self, file: Path, digest: Digest) -> None:
-        """Let other nodes have a blob that a claim speaks of."""
-
-    async def shared(self, descriptor: Descriptor) -> Content | None:
-        """Return a blob that a claim speaks of: this node's own, or another's; None if it is nowhere to be had."""
-
     async def pullable(self, plan: Node) -> str:
         """Return a name under which container engines on this node pull the image of `plan`."""
 

@@ -16,7 +16,7 @@ from wavelet.cluster.record import Record
 from wavelet.cluster.records import Records
 from wavelet.errors import AccessRefused, DirectoryUnavailable, ImageNotFound, NoSpace, OurError, WaveletError
 from wavelet.image.image import Image
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
@@ -28,8 +28,9 @@ from wavelet.requests.effects import Effects
 from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
+from wavelet.resolve.making import MAKE_LIMIT
 from wavelet.resolve.memo import Memo
-from wavelet.resolve.resolver import MAKE_LIMIT, Resolver
+from wavelet.resolve.resolver import Resolver
 
 NAME_WAIT = 1.0
 """Seconds that who does not wait for a pin waits for it after all."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from wavelet.cluster.records import Records
+from wavelet.kinds.conda.service import PackageLocks
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
@@ -65,7 +66,13 @@ class ContainerRequests:
 
     @classmethod
     def build(
-        cls, resolver: Resolver, kept: Kept, keeper: RequestKeeper, bindings: Bindings, rules: AccessRules
+        cls,
+        resolver: Resolver,
+        kept: Kept,
+        keeper: RequestKeeper,
+        bindings: Bindings,
+        rules: AccessRules,
+        locks: PackageLocks,
     ) -> Self:
         """Build the services of a node."""
         records, cache, history, served = kept.records, kept.cache, kept.history, kept.served
@@ -76,7 +83,7 @@ class ContainerRequests:
             decisions,
             lookup,
             RequestTracker(lookup, bindings),
-            RequestDetails(lookup, records, resolver),
+            RequestDetails(lookup, records, resolver, locks),
             RequestPulls(cache, records, bindings, resolver),
             Evictions(cache, records, history, served, rules, kept.audit),
             Listing(cache, history),

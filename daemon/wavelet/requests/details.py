@@ -7,6 +7,7 @@ from wavelet.errors import BlobNotFound, NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.write import LockForm
+from wavelet.kinds.conda.service import PackageLocks
 from wavelet.plan.identity import Identity
 from wavelet.plan.layers import INLINE
 from wavelet.plan.node import Node
@@ -20,10 +21,11 @@ from wavelet.resolve.resolver import Resolver
 class RequestDetails:
     """Tells of requests. Errors of all methods are those of `RequestLookup.visible`, and what they name."""
 
-    def __init__(self, lookup: RequestLookup, records: Records, resolver: Resolver) -> None:
+    def __init__(self, lookup: RequestLookup, records: Records, resolver: Resolver, locks: PackageLocks) -> None:
         self._lookup = lookup
         self._records = records
         self._resolver = resolver
+        self._locks = locks
 
     async def asked(self, token: str, identity: Identity) -> tuple[Node, dict[Digest, bytes]]:
         """Return what a request asked for, with the bytes of its inline layers, so that it can be asked for again.
@@ -57,7 +59,8 @@ class RequestDetails:
         """
         request = (await self._lookup.visible(token, identity)).request
         owner = Identity.of(request.principal)
-        lock = await self._resolver.lock_file(request.fixed or request.plan, owner, form, platform)
+        plan = request.fixed or request.plan
+        lock = await self._locks.lock_file(plan, form, platform, lambda node: self._resolver.work_for(node, owner))
         if lock is None:
             raise NotFound("there is no lock: this request has no packages, or they are not solved for yet")
         return lock

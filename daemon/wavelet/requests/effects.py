@@ -18,7 +18,7 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
 from wavelet.plan.principal import Principal
 from wavelet.resolve.job import Jobs
-from wavelet.resolve.resolver import MAKE_LIMIT
+from wavelet.resolve.making import MAKE_LIMIT
 
 REMEMBERED = 100_000
 """Effects that are known to be done; what is forgotten is done once more when it is asked for again."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from wavelet.cluster.record import Record
 from wavelet.image.digest import Digest
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.plan.layers import INLINE
 from wavelet.plan.tree import layers
 from wavelet.requests.container_request import About

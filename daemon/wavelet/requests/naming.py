@@ -19,7 +19,7 @@ from wavelet.cluster.record import Record
 from wavelet.cluster.records import Records, Stored
 from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.image.digest import Digest
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.plan.canonical import canonical
 from wavelet.plan.identity import Identity
 from wavelet.plan.layers import INLINE, Layer

@@ -10,8 +10,6 @@ from wavelet.errors import WaveletError
 from wavelet.gather_all import gather_all
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
-from wavelet.kinds.conda.model.environments import CondaEnvironment
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
 from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
@@ -102,7 +100,7 @@ class _Image:
         if answered is not None:
             self.served.put(answered[0], key, answered[1])
             path, colon, tag = answered[1].rpartition(":")
-            if colon and path == answered[0] and isinstance(self.plan, CondaEnvironment):
+            if colon and path == answered[0] and self.plan.repository is None:
                 self.served.tag(path, tag, key)
 
     async def _open_each(self, contents: Iterator[Content]) -> None:
@@ -119,8 +117,8 @@ class _Image:
 
 def _answered(plan: Node, name: str) -> tuple[str, str] | None:
     """Return under which name `ServedImages` keeps what is pulled by `name` (without authority), and that name."""
-    if isinstance(plan, RegistryImage):
-        return str(plan.reference.repository), str(plan.reference)
+    if plan.repository is not None:
+        return str(plan.repository), plan.description.image
     path, _, _ = name.partition("@")
     head, colon, tag = path.rpartition(":")
     path = head if colon and "/" not in tag else path

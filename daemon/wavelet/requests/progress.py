@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from wavelet.errors import Fault, Stopping, WaveletError, fresh_copy
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience
 from wavelet.requests.steps import STEPS, Step, StepName, Steps

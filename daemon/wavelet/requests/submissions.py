@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from wavelet.errors import OurError, Stopping, UpstreamError, WaitExpired, WaveletError
-from wavelet.kinds.conda.model.environments import CondaEnvironment
-from wavelet.kinds.conda.model.packages import Package, Wheel
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.plan.layers import INLINE
-from wavelet.plan.tree import layers, parts
+from wavelet.plan.tree import layers
 from wavelet.requests.binding import NAME_WAIT, Bindings
 from wavelet.requests.container_request import SOLVED_ANEW, SOLVING_ANEW
 from wavelet.requests.decisions import Decisions
@@ -34,7 +32,8 @@ class _Attempt:
 
     Attributes:
         began: by the monotonic clock.
-        earlier: what its packages came to before they are solved for anew.
+        is_solved: whether there is something in it that can be solved for anew.
+        earlier: what that came to before it is solved for anew.
         pinned: what it is pinned to, once that is known.
         job: what is being done for it; `renewing` is the solve anew, which comes first.
         failed: what has gone wrong and may pass.
@@ -43,7 +42,8 @@ class _Attempt:
 
     request: Request
     began: float
-    earlier: list[tuple[Package | Wheel, ...]]
+    is_solved: bool
+    earlier: list[Hashable]
     pinned: Pinned | None = None
     job: Job[Pinned] | None = None
     renewing: Job[Pinned] | None = None
@@ -51,13 +51,9 @@ class _Attempt:
     ready: bool = False
 
     @property
-    def has_packages(self) -> bool:
-        return any(isinstance(part, CondaEnvironment) for part in parts(self.request.effective))
-
-    @property
     def unsolved(self) -> bool:
         """Whether its packages are still being solved for anew."""
-        return self.has_packages and self.renewing is not None and not self.renewing.done
+        return self.is_solved and self.renewing is not None and not self.renewing.done
 
     def left(self, wait: float) -> float:
         """Return how many of `wait` seconds are left."""
@@ -101,7 +97,8 @@ class Submissions:
     async def _submit(self, request: Request, waits: contextlib.ExitStack) -> Status:
         plan, options = request.effective, request.options
         began = time.monotonic()
-        attempt = _Attempt(request, began, self._resolver.latest_packages(plan) if options.refresh else [])
+        earlier = self._resolver.solutions(plan) if options.refresh else []
+        attempt = _Attempt(request, began, self._resolver.is_solved(plan), earlier)
         try:
             with contextlib.suppress(TimeoutError), asking(keep=options.keep):
                 await self._work(attempt, waits)
@@ -135,9 +132,9 @@ class Submissions:
         """Keep the request of an attempt under its name, and have what is left of its work go on."""
         request, options, pinned = attempt.request, attempt.request.options, attempt.pinned
         about, unsolved = request.about, attempt.unsolved
-        if unsolved or (attempt.earlier and pinned and self._resolver.latest_packages(pinned.plan) != attempt.earlier):
+        if unsolved or (attempt.earlier and pinned and self._resolver.solutions(pinned.plan) != attempt.earlier):
             about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
-        anew = options.refresh and attempt.has_packages
+        anew = options.refresh and attempt.is_solved
         cached = await self._keeper.keep(request, pinned, about, anew=anew)
         if options.refresh:
             cached.progress.forget()

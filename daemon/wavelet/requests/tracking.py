@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from wavelet.kinds.registry_image.tags import Pinned
+from wavelet.kinds.kind import Pinned
 from wavelet.plan.identity import Identity
 from wavelet.requests.binding import Bindings
 from wavelet.requests.container_request import ContainerRequest

@@ -74,8 +74,8 @@ class OriginSource:
 class MakingSource:
     """What was made here and has been evicted: it is made again, of what it was made of."""
 
-    def __init__(self, store: ContentStore, make_again: Callable[[str, Identity], Awaitable[None]]) -> None:
-        """`make_again` makes the pinned plan with a key."""
+    def __init__(self, store: ContentStore, make_again: Callable[[Content, str, Identity], Awaitable[None]]) -> None:
+        """`make_again` makes the pinned plan with a key, for the sake of some content."""
         self._store = store
         self._make_again = make_again
 
@@ -85,7 +85,7 @@ class MakingSource:
         if not isinstance(source, MadeBy):
             return None
         _count(source, "made")
-        await self._make_again(source.key, identity)
+        await self._make_again(content, source.key, identity)
         blob = await self._store.open(digest, source.origin, thorough=thorough)
         if blob is None:
             raise Internal(f"making {source.key} again did not give {digest}")

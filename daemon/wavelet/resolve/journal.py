@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 
-from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.plan.canonical import key as key_of
+from wavelet.plan.node import Node
 from wavelet.store.database import Database
 
 SCHEMA = """
@@ -29,7 +29,7 @@ LIFETIME = 90 * 86400.0
 """Seconds for which a journal is kept."""
 
 
-def solve_key(asked: CondaEnvironment) -> str:
+def solve_key(asked: Node) -> str:
     """Return the key of the journal of a solve."""
     return f"solve {key_of(asked)}"
 

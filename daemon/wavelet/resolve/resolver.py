@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypeVar
 
 import structlog
-from cachetools import TTLCache
 
 from wavelet.config import Apply, Settings
-from wavelet.errors import (
-    BlobNotFound,
-    NotFound,
-    UpstreamBroken,
-    WaveletError,
-)
+from wavelet.errors import NotFound, UpstreamBroken
 from wavelet.gather_all import gather_all
 from wavelet.image.image import Content, Image
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Repository
-from wavelet.kinds.conda.locks.write import LockForm, write_lock
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
-from wavelet.kinds.conda.model.packages import Package, Wheel
-from wavelet.kinds.conda.solve.pinner import CondaPinner
-from wavelet.kinds.registry_image.tags import Pinned, Pinner, images_of
+from wavelet.kinds.kind import Kinds, Pinned, Preparation
+from wavelet.kinds.work import Work
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.layers import Layer
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS
-from wavelet.plan.tree import layers, parts, repositories, without_unkept
-from wavelet.resolve.content_sources import MakingSource
-from wavelet.resolve.job import HELD, Job, Jobs, account
-from wavelet.resolve.journal import Journals, make_key, solve_key
-from wavelet.resolve.makers import Makers, makers
+from wavelet.plan.tree import layers, walk, without_unkept
+from wavelet.resolve.job import HELD, Job, Jobs
+from wavelet.resolve.journal import Journals, solve_key
+from wavelet.resolve.making import MAKE_LIMIT, Making
 from wavelet.resolve.memo import Memo
-from wavelet.resolve.pins import SOLVE_LIMIT, Pins, is_built
-from wavelet.resolve.work import ResolverWork, Tools
+from wavelet.resolve.pinning import Pinning
+from wavelet.resolve.work import Tools
 from wavelet.store.content import Blob
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.grants import Grants
@@ -48,59 +35,26 @@ log = structlog.get_logger()
 
 _T = TypeVar("_T")
 
-PIN_LIMIT = 120.0
-"""Seconds after which a pin's job gives up."""
-
-MAKE_LIMIT = 3600.0
-"""Seconds after which a making job gives up."""
-
-IN_VAIN = 30.0
-"""Seconds for which a lock that no image could be made of, even after another solve, is not let go of again."""
-
-IN_VAIN_HELD = 1024
-
-_ADVICE = (
-    "these packages were settled by an earlier request: name another version, or have them chosen anew on this node by "
-    "`wavelet conda solve --refresh` with the same packages and channels (in Wave's API: ?refresh=true)"
-)
-
 
 class Resolver:
     """See the module."""
 
     def __init__(
-        self,
-        logins: Logins,
-        pinner: Pinner,
-        access: Grants,
-        memo: Memo,
-        conda: CondaPinner,
-        journals: Journals,
-        tools: Tools,
-        makers: Makers,
+        self, kinds: Kinds, memo: Memo, journals: Journals, tools: Tools, logins: Logins, access: Grants
     ) -> None:
-        self._logins = logins
-        self._access = access
-        self._pinner = pinner
-        self._contents = tools.contents
-        self._contents.add_last(MakingSource(tools.store, self._remake))
-        self._layers = tools.layers
+        self._kinds = kinds
         self._memo = memo
         self._journals = journals
         self._tools = tools
-        self.makers = makers
+        self._logins = logins
+        self._access = access
         self._jobs = Jobs()
-        self._in_vain: TTLCache[str, None] = TTLCache(IN_VAIN_HELD, IN_VAIN)
-        self._pins = Pins(self, pinner, conda, journals, self._jobs)
+        self._making = Making(kinds, memo, journals, tools, self._jobs)
+        self._pinning = Pinning(kinds, self._making, journals, self._jobs)
 
     def configure(self, settings: Settings) -> Apply:
-        """See `Configurable`: what makers go by. What runs goes on with what it began with."""
-        made_by = makers(settings)
-
-        def apply() -> None:
-            self.makers = made_by
-
-        return apply
+        """See `Configurable`: what kinds go by. What runs goes on with what it began with."""
+        return self._kinds.configure(settings)
 
     @property
     def running(self) -> int:
@@ -120,14 +74,18 @@ class Resolver:
 
     def fresh(self, plan: Node, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nobody has to be asked for it."""
-        return self._pins.fresh(plan, identity)
+        return self._pinning.fresh(plan, identity)
 
-    def latest_packages(self, plan: Node) -> list[tuple[Package | Wheel, ...]]:
-        """Return the packages that a plan came to as this node knows last, whether that still stands or not."""
-        return [(*lock.packages, *lock.wheels) for lock in self._pins.latest(plan)]
+    def is_solved(self, plan: Node) -> bool:
+        """Tell whether a refresh has something to solve for anew."""
+        return self._pinning.is_solved(plan)
+
+    def solutions(self, plan: Node) -> list[Hashable]:
+        """Return what a plan was solved to as this node knows last, whether that still stands or not."""
+        return self._pinning.solutions(plan)
 
     async def pin(self, plan: Node, identity: Identity, *, refresh: bool = False) -> Job[Pinned]:
-        """Start to pin `plan`, or join those who do. With `refresh` its packages are solved for anew.
+        """Start to pin `plan`, or join those who do. With `refresh` what is solved is solved for anew.
 
         Raises:
             WaveletError: it has just failed.
@@ -137,8 +95,17 @@ class Resolver:
         key = (key_of(plan), identity.principal, version, refresh)
         if refresh:
             self._forget_failures(plan, identity, version)
-        limit = SOLVE_LIMIT if any(isinstance(part, CondaEnvironment) for part in parts(plan)) else PIN_LIMIT
-        return self._jobs.join("pin", key, lambda: self._pins.pin(plan, identity, refresh=refresh), limit)
+        limit = self._pinning.limit(plan)
+        return self._jobs.join("pin", key, lambda: self._pinning.pin(plan, identity, refresh=refresh), limit)
+
+    async def pinned(self, plan: Node, identity: Identity, *, refresh: bool = False) -> Pinned:
+        """Return the pinned plan, asking whom there is to ask if need be; with `refresh`, in any case.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        fresh = None if refresh else self.fresh(plan, identity)
+        return fresh or await (await self.pin(plan, identity, refresh=refresh)).result()
 
     def _forget_failures(self, plan: Node, identity: Identity, version: str) -> None:
         """Let nothing stand that `plan` has failed with: who asks to refresh knows that something has changed."""
@@ -146,7 +113,9 @@ class Resolver:
         self._jobs.forget("prepare", key)
         for refresh in (False, True):
             self._jobs.forget("pin", (*key, refresh))
-        self._pins.forget_failures(plan)
+        self._pinning.forget_failures(plan)
+
+    # -- prepare ------------------------------------------------------------------------------------------------------
 
     async def prepare(self, plan: Node, identity: Identity) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.
@@ -162,38 +131,42 @@ class Resolver:
         pinned: list[Pinned] = []
 
         async def look() -> None:
-            pinned.append(await self._looked_at(plan, identity))
+            pinned.append(await self._of_pinned(plan, identity, lambda found: self._looked_at(plan, found, identity)))
 
         async def verify(layer: Layer) -> None:
-            await self._layers.verified(layer)
+            await self._tools.layers.verified(layer)
 
         await gather_all([look(), *(verify(layer) for layer in layers(plan))])
         return pinned[0]
 
-    async def _looked_at(self, plan: Node, identity: Identity) -> Pinned:
-        async def look(pinned: Pinned) -> Pinned:
-            # Documents only, no layers: it shows whether the image is there for the platform that is asked for.
-            looked_at = dict.fromkeys(images_of(pinned.plan))
-            await gather_all(
-                self.make(leaf, key_of(leaf), identity, pinned.public, wait=MAKE_LIMIT) for leaf in looked_at
-            )
-            if is_built(pinned):
-                # The layers that came with the request are put on top when they are kept; it is quick.
-                building = replace(pinned, plan=without_unkept(pinned.plan))
-                built, _, _ = await self._built(without_unkept(plan), building, identity, MAKE_LIMIT)
-                pinned = replace(built, plan=Pin.of(built.plan).fix(plan))
-            return pinned
-
-        return await self._of_pinned(plan, identity, look)
+    async def _looked_at(self, plan: Node, pinned: Pinned, identity: Identity) -> Pinned:
+        # Documents only, no layers: it shows whether the image is there for the platform that is asked for.
+        looked_at = dict.fromkeys(self._nodes(pinned.plan, Preparation.LOOKED_AT))
+        await gather_all(self.make(node, key_of(node), identity, pinned.public, wait=MAKE_LIMIT) for node in looked_at)
+        if self._is_built(pinned.plan):
+            # The layers that came with the request are put on top when they are kept; it is quick.
+            building = replace(pinned, plan=without_unkept(pinned.plan))
+            built, _, _ = await self._built(without_unkept(plan), building, identity, MAKE_LIMIT)
+            pinned = replace(built, plan=Pin.of(built.plan).fix(plan))
+        return pinned
 
     def prepared(self, plan: Node, identity: Identity) -> Pinned | None:
         """Return the pinned plan if nothing is left to do for `prepare`."""
         pinned = self.fresh(plan, identity)
-        if pinned is None or any(self._memo.get(key_of(leaf)) is None for leaf in images_of(pinned.plan)):
+        if pinned is None:
             return None
-        if is_built(pinned) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
+        looked_at = self._nodes(pinned.plan, Preparation.LOOKED_AT)
+        if any(self._memo.get(key_of(node)) is None for node in looked_at):
             return None
-        return pinned if self._layers.are_known(plan) else None
+        if self._is_built(pinned.plan) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
+            return None
+        return pinned if self._tools.layers.are_known(plan) else None
+
+    def _nodes(self, plan: Node, preparation: Preparation) -> list[Node]:
+        return [node for node in walk(plan) if self._kinds.of(node).preparation is preparation]
+
+    def _is_built(self, pinned: Node) -> bool:
+        return bool(self._nodes(pinned, Preparation.BUILT))
 
     # -- make ---------------------------------------------------------------------------------------------------------
 
@@ -205,7 +178,7 @@ class Resolver:
         """
 
         async def make(pinned: Pinned) -> tuple[str, Image]:
-            if is_built(pinned):
+            if self._is_built(pinned.plan):
                 _, key, image = await self._built(plan, pinned, identity, HELD)
                 return key, image
             key = key_of(pinned.plan)
@@ -215,11 +188,11 @@ class Resolver:
 
     async def _of_pinned(self, plan: Node, identity: Identity, use: Callable[[Pinned], Awaitable[_T]]) -> _T:
         """Return what `use` makes of the pinned plan; where what a tag was is gone, the tag is asked for anew, once."""
-        pinned = self.fresh(plan, identity) or await (await self.pin(plan, identity)).result()
+        pinned = await self.pinned(plan, identity)
         try:
             return await use(pinned)
         except NotFound:
-            if not self._pins.is_doubted(plan):
+            if not self._pinning.is_doubted(plan):
                 raise
             anew = await (await self.pin(plan, identity)).result()
             if anew.plan == pinned.plan:
@@ -227,14 +200,10 @@ class Resolver:
             log.info("a tag is asked for anew, as what it was is gone", plan=key_of(plan))
         return await use(anew)
 
-    def gone(self, repository: Repository) -> None:
-        """Take note that a repository definitely has no more what an image is to have from it."""
-        self._pinner.doubt(repository)
-
     async def _built(self, plan: Node, pinned: Pinned, identity: Identity, wait: float) -> tuple[Pinned, str, Image]:
-        """Make a pinned plan with packages; return it, its key and its image.
+        """Make a pinned plan whose making may fail by its pin; return it, its key and its image.
 
-        A lock that no node could make an image of yet is not held on to: an index may have been wrong about a package.
+        What nothing could be made of is pinned anew, once, where its kind says so.
         """
         key = key_of(pinned.plan)
         image = self._memo.get(key)
@@ -244,123 +213,47 @@ class Resolver:
         try:
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
         except UpstreamBroken as error:
-            if await self._pins.is_proved(pinned) or key in self._in_vain:
-                raise error.with_message(f"{error.message}; {_ADVICE}") from None
-            self._in_vain[key] = None
-            log.warning("solving anew, as a package is not what was said of it", because=error.message)
+            if not await self._is_reconsidered(pinned.plan, error):
+                advice = {kind.advice for kind in map(self._kinds.of, self._nodes(pinned.plan, Preparation.BUILT))}
+                raise error.with_message("; ".join([error.message, *sorted(advice - {""})])) from None
             anew = await (await self.pin(plan, identity, refresh=True)).result(wait)
             if key_of(anew.plan) == key:
                 raise
             pinned, key = anew, key_of(anew.plan)
             self._refer(plan, pinned)
             image = await self.make(pinned.plan, key, identity, pinned.public, wait=wait)
-        await self._pins.prove(pinned)
+        for node in self._nodes(pinned.plan, Preparation.BUILT):
+            await self._kinds.of(node).made(node)
         return pinned, key, image
 
-    def _refer(self, plan: Node, pinned: Pinned) -> None:
-        self._journals.refer(key_of(plan), list(dict.fromkeys(_made(pinned.plan))))
+    async def _is_reconsidered(self, pinned: Node, error: UpstreamBroken) -> bool:
+        """Tell whether anything in a plan is to be pinned anew, as nothing could be made of it."""
+        nodes = self._nodes(pinned, Preparation.BUILT)
+        return any([await self._kinds.of(node).reconsider(node, error) for node in nodes])
 
     async def make(
-        self,
-        plan: Node,
-        key: str,
-        identity: Identity,
-        public: bool = False,
-        *,
-        wait: float = HELD,
-        report: Callable[[str], None] | None = None,
+        self, plan: Node, key: str, identity: Identity, public: bool = False, *, wait: float = HELD
     ) -> Image:
-        """Return the image of a pinned plan that `identity` may read, waiting for at most `wait` seconds.
+        """Return the image of a pinned plan that `identity` may read: see `Making.make`."""
+        return await self._making.make(plan, key, identity, public, wait=wait)
 
-        `report` takes the lines of the log that this making is a part of.
+    def work_for(self, plan: Node, identity: Identity) -> AbstractContextManager[Work]:
+        """Give what it takes to look into a pinned plan on behalf of an identity, without making it."""
+        return self._making.work_for(plan, identity)
 
-        Raises:
-            WaveletError: why there is none.
-        """
-        image = self._memo.get(key)
-        if image is not None:
-            return image
-        return await self._make(plan, key, identity, public, report).result(wait)
-
-    def _make(
-        self, plan: Node, key: str, identity: Identity, public: bool, report: Callable[[str], None] | None = None
-    ) -> Job[Image]:
-        # What one identity failed to fetch is no answer for another one.
-        holder = ANONYMOUS if public or not any(repositories(plan)) else identity.principal
-
-        async def make() -> Image:
-            with self._journal(plan, key, report or _unread) as line:
-                work = ResolverWork(self, self._tools, key, identity, public, line)
-                try:
-                    image = await self.makers[type(plan)](plan, work)
-                finally:
-                    work.close()
-                await self._memo.put(key, plan, image)
-            return image
-
-        return self._jobs.join("make", (key, holder), make, MAKE_LIMIT)
-
-    @contextlib.contextmanager
-    def _journal(self, plan: Node, key: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-        """Give what takes the log's lines; an image of packages has a journal of its own."""
-        if not isinstance(plan, LockedEnvironment):
-            yield report
-            return
-        line = self._journals.begin(make_key(key))
-        doing = account()
-        doing.begin("making")
-        doing.log(self._journals.lines(make_key(key)))
-        doing.want({each.sha256 or each.url: each.size or 0 for each in plan.packages})
-        doing.want({each.sha256: each.size or 0 for each in plan.wheels})
-        try:
-            yield line
-        except WaveletError as error:
-            line(f"failed: {error.message}")
-            raise
-        finally:
-            self._journals.end(make_key(key))
-
-    def remembers(self, key: str) -> bool:
-        """Tell whether the pinned plan with `key` was made before."""
-        return self._memo.get(key) is not None
+    # -- log ----------------------------------------------------------------------------------------------------------
 
     def log(self, plan: Node, pinned: Node | None) -> str:
-        """Return what is noted of the solving and making of a plan's packages, of the latest attempts.
+        """Return what is noted of the solving and making of a plan, of the latest attempts.
 
         `pinned` is what the plan was pinned to, where that is known.
         """
-        keys = [solve_key(part) for part in parts(plan) if isinstance(part, CondaEnvironment)]
-        keys += self._journals.referred(key_of(plan)) if pinned is None else _made(pinned)
+        keys = [solve_key(part) for part in self._pinning.solved_parts(plan)]
+        keys += self._journals.referred(key_of(plan)) if pinned is None else self._making.journals_of(pinned)
         return "".join(text for key in dict.fromkeys(keys) if (text := self._journals.read(key)))
 
-    async def solved(self, plan: CondaEnvironment, identity: Identity, *, refresh: bool = False) -> LockedEnvironment:
-        """Return the lock of packages, on their pinned base, solving if need be; with `refresh`, in any case.
-
-        Raises:
-            WaveletError: why there is none.
-        """
-        pinned = None if refresh else self.fresh(plan, identity)
-        if pinned is None:
-            pinned = await (await self.pin(plan, identity, refresh=refresh)).result()
-        assert isinstance(pinned.plan, LockedEnvironment)
-        return pinned.plan
-
-    async def lock_file(self, plan: Node, identity: Identity, form: LockForm, platform: Platform | None) -> str | None:
-        """Return the packages that a plan is pinned to as a lock file; None if it has none, or is not pinned.
-
-        Of several platforms it is the one that is named, else the first one.
-
-        Raises:
-            WaveletError: what the form needs to know of the packages cannot be had.
-        """
-        locks = [lock for lock in self._pins.latest(plan) if platform in (None, lock.platform)]
-        if not locks:
-            return None
-        work = ResolverWork(self, self._tools, key_of(locks[0]), identity, False, _unread)
-        try:
-            return await write_lock(locks[0], form, work)
-        finally:
-            work.close()
+    def _refer(self, plan: Node, pinned: Pinned) -> None:
+        self._journals.refer(key_of(plan), self._making.journals_of(pinned.plan))
 
     # -- content ------------------------------------------------------------------------------------------------------
 
@@ -377,24 +270,8 @@ class Resolver:
 
     async def open(self, content: Content, identity: Identity) -> Blob:
         """Return a member of a closure: see `ContentSources.open`."""
-        return await self._contents.open(content, identity)
+        return await self._tools.contents.open(content, identity)
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """Return a small member of a closure whole: see `ContentSources.read`."""
-        return await self._contents.read(content, identity)
-
-    async def _remake(self, key: str, identity: Identity) -> None:
-        plan = self._memo.plan(key)
-        if plan is None:
-            raise BlobNotFound("what made this is no longer remembered; pull the image by its name again")
-        log.info("making again what was evicted", key=key)
-        await self._make(plan, key, identity, public=False).result()
-
-
-def _made(pinned: Node) -> list[str]:
-    """Return the keys of the journals of the making of a pinned plan's images of packages."""
-    return [make_key(key_of(part)) for part in parts(pinned) if isinstance(part, LockedEnvironment)]
-
-
-def _unread(_line: str) -> None:
-    """Take a line of a log that nobody can ask for."""
+        return await self._making.read(content, identity)

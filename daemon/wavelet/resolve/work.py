@@ -16,7 +16,6 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference, Repository
-from wavelet.kinds.conda.model.parts import PackageLayer, WheelLayer
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.identity import Identity
 from wavelet.plan.layers import Layer
@@ -40,11 +39,8 @@ WORK_LIMIT = 3600.0
 """Seconds that one making waits for another that it is part of; each has its own limit besides."""
 
 
-class Resolves(Protocol):
-    """What is needed of the resolver."""
-
-    def gone(self, repository: Repository) -> None:
-        """See `wavelet.resolve.resolver.Resolver.gone`."""
+class Makes(Protocol):
+    """What work needs of making."""
 
     async def make(
         self,
@@ -56,15 +52,15 @@ class Resolves(Protocol):
         wait: float,
         report: Callable[[str], None] | None = None,
     ) -> Image:
-        """See `wavelet.resolve.resolver.Resolver.make`."""
+        """See `wavelet.resolve.making.Making.make`."""
 
     def remembers(self, key: str) -> bool:
-        """See `wavelet.resolve.resolver.Resolver.remembers`."""
+        """See `wavelet.resolve.making.Making.remembers`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What makers work with. `authority` is host and port in image names."""
+    """What makers work with. `gone` hears of repositories that lack what they had; `authority` is for image names."""
 
     store: ContentStore
     contents: ContentSources
@@ -74,6 +70,7 @@ class Tools:
     claims: Claims
     workers: Workers
     records: Records
+    gone: Callable[[Repository], None]
     authority: str
 
 
@@ -82,7 +79,7 @@ class ResolverWork:
 
     def __init__(
         self,
-        resolver: Resolves,
+        making: Makes,
         tools: Tools,
         key: str,
         identity: Identity,
@@ -91,7 +88,7 @@ class ResolverWork:
     ) -> None:
         self.key = key
         self.report = report
-        self._resolver = resolver
+        self._making = making
         self._tools = tools
         self._identity = identity
         self._public = public
@@ -109,18 +106,13 @@ class ResolverWork:
 
     async def realise(self, plan: Node) -> Image:
         """See `Work`."""
-        image = await self._resolver.make(
+        return await self._making.make(
             plan, key_of(plan), self._identity, self._public, wait=WORK_LIMIT, report=self.report
         )
-        if isinstance(plan, PackageLayer):
-            self._account.ready(plan.package.sha256 or plan.package.url)
-        elif isinstance(plan, WheelLayer):
-            self._account.ready(plan.wheel.sha256)
-        return image
 
     def known(self, plan: Node) -> bool:
         """See `Work`."""
-        return self._resolver.remembers(key_of(plan))
+        return self._making.remembers(key_of(plan))
 
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
         """See `Work`."""
@@ -132,7 +124,7 @@ class ResolverWork:
         try:
             fetched = await self._tools.upstream.manifest(reference, self._identity)
         except NotFound:
-            self._resolver.gone(reference.repository)
+            self._tools.gone(reference.repository)
             raise
         self._account.take_in(Download(len(fetched.data), len(fetched.data)))
         await self._tools.store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
@@ -193,20 +185,25 @@ class ResolverWork:
         """See `Work`."""
         return await self._tools.workers.run(function, *arguments)
 
-    async def claim(self, key: str, data: bytes) -> bytes:
-        """See `Work`."""
-        return await self._tools.claims.claim(key, data)
+    async def claim(self, key: str, data: bytes, *, replace: bool = False) -> bytes:
+        """See `Sharing`."""
+        return await self._tools.claims.claim(key, data, replace=replace)
 
     async def claimed(self, key: str) -> bytes | None:
-        """See `Work`."""
+        """See `Sharing`."""
         return await self._tools.claims.claimed(key)
 
     async def share(self, file: Path, digest: Digest) -> None:
-        """See `Work`."""
+        """See `Sharing`."""
         await self._tools.claims.share(file, digest)
 
+    async def keep_last_copy(self, content: Content) -> None:
+        """See `Sharing`."""
+        if not self._tools.claims.shares:
+            await self._tools.store.retention.keep_last_copy(content.descriptor.digest)
+
     async def shared(self, descriptor: Descriptor) -> Content | None:
-        """See `Work`."""
+        """See `Sharing`."""
         content = Content(descriptor, MadeBy(self.key))
         if await self._tools.store.open(descriptor.digest, content.source.origin, thorough=True) is not None:
             return content

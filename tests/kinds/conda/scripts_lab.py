@@ -27,10 +27,11 @@ from wavelet.image.manifest import Descriptor
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.parts import ScriptsLayer
-from wavelet.kinds.conda.postlink import scripts
+from wavelet.kinds.conda.part_kinds import ScriptsLayers
 from wavelet.kinds.conda.postlink.programs import task
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node as PlanNode
+from wavelet.resolve.first_made import make_first
 
 
 class Shared:
@@ -48,8 +49,13 @@ class ScriptsWork(MemoryWork):
         super().__init__(node.everything, key)
         self._node = node
 
-    async def claim(self, key: str, data: bytes) -> bytes:
+    async def claim(self, key: str, data: bytes, *, replace: bool = False) -> bytes:
+        if replace:
+            self._node.shared.claims[key] = data
         return self._node.shared.claims.setdefault(key, data)
+
+    async def keep_last_copy(self, content: Content) -> None:
+        pass
 
     async def claimed(self, key: str) -> bytes | None:
         return self._node.shared.claims.get(key)
@@ -115,7 +121,15 @@ class Node:
 
     async def make(self, plan: ScriptsLayer, *engines: Engine, **limits: Any) -> Image:
         """Make the layer."""
-        return await scripts.make(plan, ScriptsWork(self, key_of(plan)), engines, Limits(**limits))
+        kind = LabScripts(engines, Limits(**limits))
+        return await make_first(kind, plan, ScriptsWork(self, key_of(plan)))
+
+
+class LabScripts(ScriptsLayers):
+    """The kind of what scripts change, with engines of the test's."""
+
+    def __init__(self, engines: Sequence[Engine], limits: Limits) -> None:
+        self._engines, self._limits = tuple(engines), limits
 
 
 def _has_script(package: Package | LabPackage) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -22,13 +23,19 @@ from wavelet.errors import (
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST
 from wavelet.image.reference import Reference
+from wavelet.kinds.augment.kind import AugmentedImages
 from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.kind import Kinds, Pinned
 from wavelet.kinds.registry_image import tags
+from wavelet.kinds.registry_image.kind import RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY, Identity
+from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tree import leaves, source_digest
+from wavelet.resolve.job import Jobs
+from wavelet.resolve.pinning import Pinning
 from wavelet.store.database import Database
 from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
@@ -86,6 +93,12 @@ class Node:
         asking = Settings(upstream=settings.Upstream(access_ttl=TTL, tag_ttl=TTL, grace=GRACE, aliases=aliases))
         self.access = Grants(self.database, upstream, asking)
         self.pinner = Pinner(self.database, self.access, asking)
+
+    async def pin(self, plan: PlanNode) -> Pinned:
+        """Pin a plan of several images, as the resolver does it."""
+        kinds = Kinds([RegistryImages(self.pinner, Settings()), AugmentedImages()])
+        nothing = cast(Any, None)
+        return await Pinning(kinds, nothing, nothing, Jobs()).pin(plan, NOBODY, refresh=False)
 
     async def digest(self, identity: Identity = NOBODY, leaf: Reference = TAG) -> Digest:
         return source_digest((await self.pinner.pin(RegistryImage(leaf), identity)).plan)
@@ -198,17 +211,15 @@ async def test_an_upstream_that_answers_a_digest_with_another_is_not_believed(no
 async def test_every_leaf_is_pinned_each_asked_for_once(node: Node, upstream: Upstream) -> None:
     other = Reference.parse("docker.io/c/d:2")
     upstream.names[str(other)] = TWO
-    plan: Node = AugmentedImage(RegistryImage(TAG), ContainerConfig(), (RegistryImage(other), RegistryImage(TAG)))
-    pinned = await node.pinner.pin(plan, NOBODY)
+    plan: PlanNode = AugmentedImage(RegistryImage(TAG), ContainerConfig(), (RegistryImage(other), RegistryImage(TAG)))
+    pinned = await node.pin(plan)
     assert [leaf.reference.digest for leaf in leaves(pinned.plan)] == [ONE, TWO, ONE]
     assert pinned.public
     assert sorted(asked for asked, _ in upstream.asked) == sorted([str(TAG), str(other)])
     del upstream.names[str(other)]
     clockless = Reference.parse("docker.io/c/d:3")
     with pytest.raises(ImageNotFound):
-        await node.pinner.pin(
-            AugmentedImage(RegistryImage(TAG), ContainerConfig(), (RegistryImage(clockless),)), NOBODY
-        )
+        await node.pin(AugmentedImage(RegistryImage(TAG), ContainerConfig(), (RegistryImage(clockless),)))
 
 
 # -- who may know -----------------------------------------------------------------------------------------------------

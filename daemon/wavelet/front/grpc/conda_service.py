@@ -8,7 +8,9 @@ from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.values import packages_plan
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.locks.write import LockForm
+from wavelet.kinds.conda.locks.write import LockForm, write_lock
+from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.plan.identity import Identity
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.conda_pb2_grpc import CondaServiceServicer
 
@@ -31,7 +33,7 @@ class Conda(CondaServiceServicer):
         """Return the packages that a request comes to."""
         identity = self._peers.of(context).identity
         plan = packages_plan(request.packages, request.platform, self._behind.site())
-        return answers.solved(await self._behind.resolver.solved(plan, identity, refresh=request.refresh))
+        return answers.solved(await self._lock(plan, identity, refresh=request.refresh))
 
     async def Lock(self, request: pb.LockRequest, context: Context) -> pb.LockResponse:
         """Return exact packages as a lock file."""
@@ -48,10 +50,15 @@ class Conda(CondaServiceServicer):
                 text = await self._behind.requests.details.lock(request.token, identity, form, platform)
             case "packages":
                 plan = packages_plan(request.packages, request.platform, self._behind.site())
-                lock = await self._behind.resolver.solved(plan, identity, refresh=request.refresh)
-                written = await self._behind.resolver.lock_file(lock, identity, form, None)
-                assert written is not None, "a lock is what it is made of"
-                text = written
+                lock = await self._lock(plan, identity, refresh=request.refresh)
+                with self._behind.resolver.work_for(lock, identity) as work:
+                    text = await write_lock(lock, form, work)
             case _:
                 raise InvalidRequest("token: is missing; give a token, or packages", field="token")
         return pb.LockResponse(text=text)
+
+    async def _lock(self, plan: CondaEnvironment, identity: Identity, *, refresh: bool) -> LockedEnvironment:
+        """Return the lock of packages, on their pinned base, solving if need be; with `refresh`, in any case."""
+        pinned = await self._behind.resolver.pinned(plan, identity, refresh=refresh)
+        (lock,) = self._behind.locks.latest(pinned.plan)
+        return lock

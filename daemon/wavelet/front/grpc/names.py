@@ -91,10 +91,10 @@ def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Node:
 
 
 def _chosen(plan: Node, platforms: tuple[Platform, ...]) -> Node:
-    if not isinstance(plan, ImageIndex) or len(platforms) != 1:
+    offered = plan.description.platforms
+    if len(offered) < 2 or len(platforms) != 1:
         return plan
-    members = dict(plan.members)
-    if platforms[0] not in members:
-        message = f"platform: the request is for {', '.join(map(str, members))}, not for {platforms[0]}"
+    if platforms[0] not in offered:
+        message = f"platform: the request is for {', '.join(map(str, offered))}, not for {platforms[0]}"
         raise InvalidRequest(message, field="platform")
-    return members[platforms[0]]
+    return plan.for_platform(platforms[0])

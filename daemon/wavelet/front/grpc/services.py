@@ -10,6 +10,7 @@ from wavelet.config import Settings
 from wavelet.daemon_status import DaemonStatus
 from wavelet.front.activity import Activity
 from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.service import PackageLocks
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.cache import Cache
@@ -40,7 +41,7 @@ class Services:
     """See the module.
 
     Attributes:
-        requests, inspection, resolver, cache, prefetcher, logins, rules, activity: the rooms.
+        requests, inspection, resolver, locks, cache, prefetcher, logins, rules, activity: the rooms.
         site: the site's defaults of now.
         state: what `GET /statusz` tells.
         reloads: the settings.
@@ -50,6 +51,7 @@ class Services:
     requests: ContainerRequests
     inspection: Inspection
     resolver: Resolver
+    locks: PackageLocks
     cache: Cache
     prefetcher: Prefetcher
     logins: Logins

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -17,13 +17,12 @@ from cachetools import LRUCache
 from wavelet.ages import is_within
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidName, NotFound, UpstreamBroken, UpstreamError, WaveletError
-from wavelet.gather_all import gather_all
 from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.kind import Pinned
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
-from wavelet.plan.node import Node
 from wavelet.plan.principal import ANONYMOUS, Principal
-from wavelet.plan.tree import leaves, map_leaves
+from wavelet.single_flight import SingleFlight
 from wavelet.store.database import Database
 from wavelet.upstream.grants import Grants
 
@@ -38,14 +37,6 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS pins (leaf TEXT, holder TEXT, pinned TEXT, at REAL, PRIMARY KEY (leaf, holder))
 WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A plan whose every leaf is a digest, and whether everyone may read all of it."""
-
-    plan: Node
-    public: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +64,7 @@ class Pinner:
         self._lately: LRUCache[tuple[RegistryImage, Principal], tuple[Pinned, float]] = LRUCache(LATELY_HELD)
         self._known: dict[tuple[Reference, Principal], _Pin] = {}
         self._doubted: dict[Reference, _Doubt] = {}
+        self._asking: SingleFlight[tuple[Reference, Identity], _Pin] = SingleFlight("tag")
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
             with contextlib.suppress(InvalidName, ValueError):  # a row that cannot be read is as good as none
                 principal = Principal.parse(holder)
@@ -108,39 +100,33 @@ class Pinner:
                     self._doubted[leaf] = _Doubt(pin.reference)
         self._lately.clear()
 
-    def is_doubted(self, plan: Node) -> bool:
-        """Tell whether a tag of `plan` is to be asked for because what it was is gone."""
-        doubts = (self._doubted.get(leaf.reference) for leaf in images_of(plan))
-        return any(doubt is not None and doubt.asked is None for doubt in doubts)
+    def is_doubted(self, image: RegistryImage) -> bool:
+        """Tell whether a tag is to be asked for because what it was is gone."""
+        doubt = self._doubted.get(image.reference)
+        return doubt is not None and doubt.asked is None
 
-    def fresh(self, plan: Node, identity: Identity) -> Pinned | None:
-        """Return the pinned plan if that takes no question to anybody."""
-        if not isinstance(plan, RegistryImage):
-            return self._all_fresh(plan, identity)
-        key = plan, identity.principal
+    def fresh(self, image: RegistryImage, identity: Identity) -> Pinned | None:
+        """Return the pinned image if that takes no question to anybody."""
+        key = image, identity.principal
         lately = self._lately.get(key)
         if lately is not None and lately[1] > time.monotonic():
             return lately[0]
-        pinned = self._all_fresh(plan, identity)
-        if pinned is not None:
-            self._lately[key] = pinned, time.monotonic() + min(LATELY, self._tag_ttl)
+        pin = self._fresh(image.reference, identity)
+        if pin is None:
+            return None
+        pinned = _pinned(image, pin)
+        self._lately[key] = pinned, time.monotonic() + min(LATELY, self._tag_ttl)
         return pinned
 
-    def _all_fresh(self, plan: Node, identity: Identity) -> Pinned | None:
-        pins = {leaf.reference: self._fresh(leaf.reference, identity) for leaf in images_of(plan)}
-        found = {reference: pin for reference, pin in pins.items() if pin is not None}
-        return _pinned(plan, found) if len(found) == len(pins) else None
-
-    async def pin(self, plan: Node, identity: Identity) -> Pinned:
-        """Fix every leaf of `plan`.
+    async def pin(self, image: RegistryImage, identity: Identity) -> Pinned:
+        """Fix an image; several platforms of it share the question.
 
         Raises:
             ImageNotFound, AccessRefused: definite answers of an upstream.
             UpstreamError: an upstream does not answer, and nothing remembered stands in for it.
         """
-        leaves = list(dict.fromkeys(leaf.reference for leaf in images_of(plan)))
-        answers = await gather_all(self._pin(leaf, identity) for leaf in leaves)
-        return _pinned(plan, dict(zip(leaves, answers, strict=True)))
+        key = image.reference, identity
+        return _pinned(image, await self._asking.run(key, lambda: self._pin(image.reference, identity)))
 
     def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
         pin = self._newest(leaf, identity, lambda where: self._access.holders(where, identity))
@@ -234,13 +220,5 @@ def _of_both(error: WaveletError, alias: Reference, second: WaveletError) -> Wav
     return (second if undecided else error).with_message(said)
 
 
-def _pinned(plan: Node, pins: dict[Reference, _Pin]) -> Pinned:
-    def fix(leaf: Node) -> Node:
-        return replace(leaf, reference=pins[leaf.reference].reference) if isinstance(leaf, RegistryImage) else leaf
-
-    return Pinned(map_leaves(plan, fix), all(pin.public for pin in pins.values()))
-
-
-def images_of(plan: Node) -> Iterator[RegistryImage]:
-    """Yield the images of registries that a plan stands on."""
-    return (leaf for leaf in leaves(plan) if isinstance(leaf, RegistryImage))
+def _pinned(image: RegistryImage, pin: _Pin) -> Pinned:
+    return Pinned(replace(image, reference=pin.reference), pin.public)

@@ -1,13 +1,11 @@
 """The maker of what post-link scripts change: they are run in the image, and the difference is a layer.
 
-Scripts may do what they like, so this layer is not a function of its plan. The first one that any node has made stands.
+Scripts may do what they like, so this layer is not a function of its plan: the first one made stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import msgspec
 
 from wavelet.engine.limits import Limits
 from wavelet.engine.protocol import Engine
@@ -20,7 +18,7 @@ from wavelet.kinds.work import Work
 
 
 async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine], limits: Limits | None = None) -> Image:
-    """Return the layer and its document (see `info.py`): another node's if there is one, else made by an engine.
+    """Return the layer and its document (see `info.py`), made by an engine.
 
     Args:
         plan: what to make.
@@ -34,34 +32,9 @@ async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine], limits
         ScriptFailed: a script fails, wants what it cannot have, or takes more than it may.
         DigestMismatch, NotFound, UpstreamError: what a script downloads cannot be had.
     """
-    before = _document(await work.claimed(work.key))
-    layer = before and await work.shared(before.descriptor)
-    if before and layer:
-        work.report("what the post-link scripts change is as another node has made it")
-        return await _image(before, layer, work)
-    own, layer = await _first_that_works(plan, work, engines, limits or Limits())
-    await work.share(await work.path(layer), layer.descriptor.digest)
-    first = _document(await work.claim(work.key, own.encode()))
-    if first and first != own:
-        theirs = await work.shared(first.descriptor)
-        if theirs:
-            return await _image(first, theirs, work)
-        work.report(
-            "what the post-link scripts changed when they were run first is nowhere to be had; it was made anew"
-        )
-    return await _image(own, layer, work)
-
-
-async def _image(info: LayerInfo, layer: Content, work: Work) -> Image:
+    info, layer = await _first_that_works(plan, work, engines, limits or Limits())
     document = await work.keep(info.encode(), MEDIA_TYPE)
     return Image.of(document.descriptor, [document, layer])
-
-
-def _document(data: bytes | None) -> LayerInfo | None:
-    try:
-        return None if data is None else LayerInfo.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None  # a later version's; this one makes its own
 
 
 async def _first_that_works(

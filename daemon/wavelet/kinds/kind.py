@@ -1,0 +1,183 @@
+"""The kind of a node: how what it asks for is pinned and made. The resolver asks kinds, and knows none by name."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from wavelet.config import Settings
+from wavelet.config.configurable import Apply
+from wavelet.errors import UpstreamBroken
+from wavelet.image.image import Content, Image
+from wavelet.image.manifest import Descriptor
+from wavelet.kinds.work import Work
+from wavelet.plan.identity import Identity
+from wavelet.plan.node import Node
+
+N = TypeVar("N", bound=Node)
+
+
+class Stands(enum.Enum):
+    """What is made of one pinned node when it is made twice.
+
+    FUNCTION: the same bytes. FIRST_MADE: perhaps others, so the first ones that any node of the cluster has made stand:
+    they are claimed and shared, and the last copy is never evicted.
+    """
+
+    FUNCTION = "function"
+    FIRST_MADE = "first made"
+
+
+class Preparation(enum.Enum):
+    """How much of a pinned node is made before a request is ready. Nothing: it is made when it is pulled.
+
+    LOOKED_AT: the node itself is made, which takes documents only. BUILT: the whole plan is, for its making may turn
+    out not to be possible.
+    """
+
+    NOTHING = "nothing"
+    LOOKED_AT = "looked at"
+    BUILT = "built"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A plan of which nothing moves, and whether everyone may read all of it."""
+
+    plan: Node
+    public: bool
+
+
+class PinWork(Protocol):
+    """What a kind may do to pin a node."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who asks."""
+
+    @property
+    def refresh(self) -> bool:
+        """Whether nothing that is known already may stand in."""
+
+    @property
+    def report(self) -> Callable[[str], None]:
+        """Takes a line of the log of this pinning, which its users can read as it goes."""
+
+    async def realise(self, plan: Node) -> Image:
+        """Return the image of a pinned plan, made or remembered."""
+
+    async def read(self, content: Content) -> bytes:
+        """Return small content whole."""
+
+
+class Kind(Generic[N]):
+    """The kind of one type of nodes. What most kinds have in common is here, so that a kind says only what it does.
+
+    Attributes:
+        node: the type.
+        stands: see `Stands`.
+        preparation: see `Preparation`.
+        is_solved: whether pinning one is long work: a job of its own with a log, which requests with the same node have
+            in common, and which is done anew for those who ask for a refresh.
+        has_log: whether the making of one has a log of its own.
+        advice: what those can do of whose request nothing could be made, where it is not to be pinned anew.
+        taken, lost: what the log says of what was made first: it is as another node has made it; nobody has it.
+    """
+
+    node: type[N]
+    stands: ClassVar[Stands] = Stands.FUNCTION
+    preparation: ClassVar[Preparation] = Preparation.NOTHING
+    is_solved: ClassVar[bool] = False
+    has_log: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
+    taken: ClassVar[str] = "this is as another node has made it"
+    lost: ClassVar[str] = "what was made first is nowhere to be had; it was made anew"
+
+    def configure(self, settings: Settings) -> Apply:
+        """Prepare to take new settings.
+
+        Raises:
+            ConfigError: one of them cannot be taken.
+        """
+        return lambda: None
+
+    # -- pin ----------------------------------------------------------------------------------------------------------
+
+    def fresh(self, asked: N, fixed: N, identity: Identity) -> Pinned | None:
+        """Return the pinned node if that takes no question to anybody; `fixed` is `asked` on pinned children."""
+        return Pinned(fixed, public=True)
+
+    async def pin(self, asked: N, fixed: N, work: PinWork) -> Pinned:
+        """Pin a node; `fixed` is `asked` on pinned children.
+
+        Raises:
+            WaveletError: why it cannot be pinned.
+        """
+        return Pinned(fixed, public=True)
+
+    def is_doubted(self, asked: N) -> bool:
+        """Tell whether what it was pinned to is known to be gone, so that it is to be pinned anew."""
+        return False
+
+    def solution(self, node: N) -> Hashable | None:
+        """Return what a solved node came to as this node of the cluster knows last, in a form that can be compared."""
+        return None
+
+    # -- make ---------------------------------------------------------------------------------------------------------
+
+    async def make(self, node: N, work: Work) -> Image:
+        """Return the image of a pinned node: its own document, and all content below that.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        raise NotImplementedError
+
+    def items(self, node: N) -> Mapping[str, int]:
+        """Return what its making is counted in, each item with its size in bytes (0 if unknown)."""
+        return {}
+
+    def item(self, node: N) -> str | None:
+        """Return which item of another one's making a node is, if it is one."""
+        return None
+
+    async def made(self, node: N) -> None:
+        """Take note that the image of a plan with this node was made."""
+
+    async def reconsider(self, node: N, error: UpstreamBroken) -> bool:
+        """Tell whether a node of which nothing could be made is to be pinned anew."""
+        return False
+
+    def contents(self, document: bytes) -> tuple[str, Sequence[Descriptor]] | None:
+        """Return the media type of the own document of what was made first, and what content it speaks of.
+
+        None if this version cannot read it.
+        """
+        return None
+
+
+class Kinds:
+    """All kinds of a daemon."""
+
+    def __init__(self, kinds: Iterable[Kind[Any]]) -> None:
+        self._kinds = {kind.node: kind for kind in kinds}
+
+    def __getitem__(self, node: type[N]) -> Kind[N]:
+        """Return the kind of a type of nodes."""
+        return self._kinds[node]
+
+    def of(self, node: N) -> Kind[N]:
+        """Return the kind of a node."""
+        return self._kinds[type(node)]
+
+    def configure(self, settings: Settings) -> Apply:
+        """Prepare to have all of them take new settings; see `Kind.configure`."""
+        applies = [kind.configure(settings) for kind in self._kinds.values()]
+
+        def apply() -> None:
+            for each in applies:
+                each()
+
+        return apply
