@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import traceback
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -138,6 +140,26 @@ async def test_a_failure_that_nobody_hears_is_no_warning() -> None:
     await flight.close()
 
 
+async def test_what_has_ended_is_freed_at_once() -> None:
+    """By counting, not by the collector of cycles: results and errors may be large, and hold what was at work."""
+
+    class Result:
+        pass
+
+    made: SingleFlight[str, Result] = SingleFlight("work")
+
+    async def work() -> Result:
+        return Result()
+
+    gc.disable()
+    try:
+        result = weakref.ref(await made.run("key", work))
+        await asyncio.sleep(0)
+        assert result() is None
+    finally:
+        gc.enable()
+
+
 async def test_at_the_end_waiters_hear_that_it_stops(flight: SingleFlight[str, str]) -> None:
     work = Work()
     asking = await started(*(flight.run("key", work) for _ in range(2)))
@@ -151,6 +173,23 @@ def test_copies_of_errors_say_the_same() -> None:
         anew = fresh_copy(error)
         assert anew is not error
         assert (str(anew), anew.args, anew.__dict__) == (str(error), error.args, error.__dict__)
+
+
+def test_copies_of_errors_say_what_they_come_from() -> None:
+    def failed(cause: Exception | None) -> UpstreamUnreachable:
+        try:
+            try:
+                raise OSError(24, "no descriptor")
+            except OSError:
+                raise UpstreamUnreachable("away") from cause
+        except UpstreamUnreachable as error:
+            return error
+
+    for error in (failed(None), failed(OSError(24, "no descriptor"))):
+        anew = fresh_copy(error)
+        assert anew.__cause__ is error.__cause__
+        assert anew.__context__ is error.__context__
+        assert anew.__suppress_context__ is error.__suppress_context__ is True
 
 
 def test_an_error_that_cannot_be_copied_is_raised_itself() -> None:

@@ -363,4 +363,6 @@ def fresh_copy(error: E) -> E:
     except TypeError:  # its class is not made of its arguments
         return error
     anew.args = error.args
+    anew.__context__, anew.__cause__ = error.__context__, error.__cause__
+    anew.__suppress_context__ = error.__suppress_context__
     return anew.with_traceback(error.__traceback__)

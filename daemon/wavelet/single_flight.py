@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Iterator
+from functools import partial
 from typing import Generic, Self, TypeVar
 
 from wavelet.errors import Stopping, WaitExpired, fresh_copy
@@ -37,13 +38,14 @@ class Flight(Generic[T_co]):
         self._name = name
         self._work = work
         self._waiters = 0
-        self._leave: Callable[[], None]
+        self._leave: Callable[[Flight[object]], None]
         self.task: asyncio.Task[T_co]
 
-    def begin(self, leave: Callable[[], None]) -> asyncio.Task[T_co]:
-        """Run the work; `leave` is called once nobody may join any more."""
+    def begin(self, leave: Callable[[Flight[object]], None]) -> asyncio.Task[T_co]:
+        """Run the work; `leave` is called with this once nobody may join any more."""
         self._leave = leave
         self.task = asyncio.create_task(_run(self._work), name=self._name)
+        del self._work  # whoever keeps what has ended keeps nothing that it was done with
         self.task.add_done_callback(self._ended)
         return self.task
 
@@ -61,7 +63,7 @@ class Flight(Generic[T_co]):
         except (asyncio.CancelledError, GeneratorExit):
             if self._waiters == 1 and not self.kept and not self.done:
                 self.given_up = True
-                self._leave()
+                self._leave(self)
                 self.task.cancel()
             raise
         finally:
@@ -90,7 +92,7 @@ class Flight(Generic[T_co]):
         return self.task.result()
 
     def _ended(self, task: asyncio.Task[T_co]) -> None:
-        self._leave()
+        self._leave(self)
         # Whoever waits hears of a failure; where nobody does, asyncio need not warn of it.
         if not task.cancelled():
             task.exception()
@@ -115,12 +117,12 @@ class Flights(Generic[K, F]):
     def begin(self, key: K, flight: F) -> F:
         """Run a flight of which there is none yet."""
         self._running[key] = flight
-        task = flight.begin(lambda: self._leave(key, flight))
+        task = flight.begin(partial(self._leave, key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
-    def _leave(self, key: K, flight: F) -> None:
+    def _leave(self, key: K, flight: Flight[object]) -> None:
         # One that was given up may still be tidying up when the next attempt has taken its place.
         if self._running.get(key) is flight:
             del self._running[key]
