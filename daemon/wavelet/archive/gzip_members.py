@@ -12,7 +12,7 @@ import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 import structlog
@@ -20,6 +20,9 @@ from isal import isal_zlib
 
 BLOCK = 64 * 1024
 """Bytes of input that a compressor is given at a time; only a member's last block is shorter."""
+
+BROKEN_GZIP = cast(type[Exception], isal_zlib.error)  # the library's stub says that it is an instance
+"""What ISA-L raises on data that is not deflate's; a stream that ends early is something else."""
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """RFC 1952, 2.3: deflate, no flags, no time, no hint, an unknown operating system."""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import zstandard
 
+from wavelet.archive.gzip_members import BROKEN_GZIP
 from wavelet.archive.tar_format import DIRECTORY, HARD_LINK, PAX, RECORD, SYMLINK, byte_sum
 from wavelet.errors import UpstreamBroken
 
@@ -21,7 +22,16 @@ CHUNK = 256 * 1024
 MEMBERS = 1_000_000
 """Members that an archive may have, where nothing else is said."""
 
-DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, zstandard.ZstdError)
+DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    BROKEN_GZIP,
+    zstandard.ZstdError,
+)
 """What readers raise on a damaged archive; of bz2 it is OSError."""
 
 _ZEROS = bytes(RECORD)

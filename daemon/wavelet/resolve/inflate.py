@@ -8,6 +8,7 @@ from pathlib import Path
 
 from isal import isal_zlib
 
+from wavelet.archive.gzip_members import BROKEN_GZIP
 from wavelet.errors import DigestMismatch, TooLarge
 from wavelet.image.digest import Digest
 from wavelet.sizes import size as size_of
@@ -54,7 +55,7 @@ def _inflated(blocks: Iterable[bytes]) -> Iterator[bytes]:
                 begun = True
                 yield member.decompress(rest, _BLOCK)
                 rest = member.unused_data if member.eof else member.unconsumed_tail
-    except isal_zlib.error as error:  # type: ignore[misc]
+    except BROKEN_GZIP as error:
         raise DigestMismatch(f"the layer is not gzip: {error}") from None
     if not begun or not member.eof:
         raise DigestMismatch("the layer is not a whole gzip stream")

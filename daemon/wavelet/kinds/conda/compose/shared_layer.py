@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from wavelet.archive.gzip_members import Fragment
+from wavelet.archive.gzip_members import BROKEN_GZIP, Fragment
 from wavelet.archive.layer_writer import LayerWriter, end_member
 from wavelet.errors import Internal
 from wavelet.image.digest import Digest
@@ -92,7 +92,7 @@ def _pass(member: Iterable[bytes], take: Callable[[bytes], object]) -> int | Non
             plain = inflate.decompress(data)
             inflated += len(plain)
             take(plain)
-    except isal_zlib.error:  # type: ignore[misc]  # the stub says that it is an instance
+    except BROKEN_GZIP:
         return None
     return inflated if inflate.eof and not inflate.unused_data else None
 
