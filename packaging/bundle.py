@@ -30,9 +30,10 @@ STANDARD_LIBRARY_WITHOUT = {
 
 EXTENSIONS_WITHOUT = re.compile(r"_test|xx|_tkinter|_curses|readline|_dbm|_gdbm|nis\b|_ctypes_test|ossaudiodev|audioop")
 
-PACKAGES_WITHOUT = re.compile(
-    r"__pycache__|tests|(pip|setuptools|wheel)(-.*)?|_virtualenv\..*|_distutils_hack|distutils-.*"
-)
+INSTALLERS = re.compile(r"(pip|setuptools|wheel)(-.*)?|_virtualenv\..*|_distutils_hack|distutils-.*")
+"""What installs packages; a package may have a part of such a name, as wavelet's room for pip."""
+
+PACKAGES_WITHOUT = {"__pycache__", "tests"}
 PACKAGES_WITHOUT_SUFFIXES = {".pyi", ".pyx", ".pxd", ".h", ".c"}
 
 LOADED_BY_NAME = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1", "libpthread.so.0")
@@ -146,7 +147,9 @@ def _not_for_a_bundle(directory: str, names: list[str]) -> set[str]:
     found = {name for name in names if Path(name).suffix in PACKAGES_WITHOUT_SUFFIXES}
     if directory.endswith(".dist-info"):
         return found | ({"RECORD", "direct_url.json", "REQUESTED", "uv_cache.json"} & set(names))
-    return found | {name for name in names if PACKAGES_WITHOUT.fullmatch(name)}
+    if directory == sysconfig.get_path("platlib"):
+        found |= {name for name in names if INSTALLERS.fullmatch(name)}
+    return found | (PACKAGES_WITHOUT & set(names))
 
 
 def _strip(root: Path) -> None:
