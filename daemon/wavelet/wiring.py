@@ -117,6 +117,14 @@ class CondaServices:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageServices:
+    """What pins and makes images, and remembers them."""
+
+    resolver: Resolver
+    memo: Memo
+
+
+@dataclass(frozen=True, slots=True)
 class RequestServices:
     """Container requests, and what their doors have in common."""
 
@@ -154,14 +162,15 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     upkeep = Upkeep(stack)
     upstream = await _build_upstream(state, upkeep)
     conda = await _build_conda(state, upstream, upkeep)
-    memo = Memo(state.database, state.forms)
-    resolver = _build_resolver(state, upstream, conda, memo, upkeep)
-    requests = _build_requests(state, upstream, conda, resolver, memo, upkeep)
+    images = _build_images(state, upstream, conda, upkeep)
+    requests = _build_requests(state, upstream, conda, images, upkeep)
+    registry = _build_registry(state, upstream, conda, images, requests, upkeep)
+    resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0)
     status = _status_of(state, resolver)
     _add_middlewares(app, state, requests.rules, activity, upkeep)
     _add_operations(app, state, status)
-    _add_registry_door(app, state, upstream, conda, requests, resolver, upkeep)
+    _add_registry_door(app, state, registry)
     add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
     _keep_up(state, upkeep, reloader)
     return Services(
@@ -238,13 +247,11 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
     return CondaServices(pinner, PackageLocks(pinner), archives, site)
 
 
-def _build_resolver(
-    state: NodeState, upstream: UpstreamServices, conda: CondaServices, memo: Memo, upkeep: Upkeep
-) -> Resolver:
+def _build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServices, upkeep: Upkeep) -> ImageServices:
     settings, cluster = state.settings, state.cluster
     workers = Workers(settings.conda.workers)
     upkeep.stack.push_async_callback(workers.close)
-    journals = Journals(state.database)
+    memo, journals = Memo(state.database, state.forms), Journals(state.database)
     tools = Tools(
         store=state.store,
         contents=upstream.contents,
@@ -262,18 +269,14 @@ def _build_resolver(
     upkeep.stack.push_async_callback(resolver.close)
     upkeep.add_configurable(resolver)
     upkeep.add_expiring(memo, journals)
-    return resolver
+    return ImageServices(resolver, memo)
 
 
 def _build_requests(
-    state: NodeState,
-    upstream: UpstreamServices,
-    conda: CondaServices,
-    resolver: Resolver,
-    memo: Memo,
-    upkeep: Upkeep,
+    state: NodeState, upstream: UpstreamServices, conda: CondaServices, images: ImageServices, upkeep: Upkeep
 ) -> RequestServices:
     settings, database, records = state.settings, state.database, state.cluster.records
+    resolver, memo = images.resolver, images.memo
     served = ServedImages(database, memo, settings)
     rules = AccessRules.of(os.geteuid(), settings)
     history = History(database)
@@ -295,6 +298,30 @@ def _build_requests(
     return RequestServices(requests, served, Inspection(resolver, upstream.client, state.audit), rules, patience)
 
 
+def _build_registry(
+    state: NodeState,
+    upstream: UpstreamServices,
+    conda: CondaServices,
+    images: ImageServices,
+    requests: RequestServices,
+    upkeep: Upkeep,
+) -> RegistryService:
+    registry = RegistryService(
+        images.resolver,
+        UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher),
+        requests.requests.pulls,
+        requests.served,
+        state.store,
+        upstream.client,
+        requests.rules,
+        conda.site,
+        requests.patience,
+        state.settings,
+    )
+    upkeep.add_configurable(registry)
+    return registry
+
+
 def _add_middlewares(
     app: web.Application, state: NodeState, rules: AccessRules, activity: Activity, upkeep: Upkeep
 ) -> None:
@@ -312,29 +339,8 @@ def _add_operations(app: web.Application, state: NodeState, status: Callable[[],
     operations.add_status(app, status)
 
 
-def _add_registry_door(
-    app: web.Application,
-    state: NodeState,
-    upstream: UpstreamServices,
-    conda: CondaServices,
-    requests: RequestServices,
-    resolver: Resolver,
-    upkeep: Upkeep,
-) -> None:
+def _add_registry_door(app: web.Application, state: NodeState, registry: RegistryService) -> None:
     settings = state.settings
-    registry = RegistryService(
-        resolver,
-        UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher),
-        requests.requests.pulls,
-        requests.served,
-        state.store,
-        upstream.client,
-        requests.rules,
-        conda.site,
-        requests.patience,
-        settings,
-    )
-    upkeep.add_configurable(registry)
     own_hosts = frozenset({settings.name_authority, settings.listen})
     RegistryDoor(registry, state.audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
 
