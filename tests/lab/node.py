@@ -28,7 +28,7 @@ from wavelet.kinds.conda.service import PackageLocks
 from wavelet.kinds.kind import Kinds
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.registry_image.tags import Pinner
-from wavelet.kinds.table import FORMS, KINDS, KindServices, build_kinds
+from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_of
 from wavelet.kinds.work import Work
 from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.identity import NOBODY, Identity
@@ -150,12 +150,13 @@ class Node:
         stack.push_async_callback(self.store.close)
         self.conda = Conda(())
 
-    async def build(self, effects: Sequence[Effect]) -> Node:
+    async def build(self, effects: Sequence[Effect], table: Table) -> Node:
+        forms = forms_of(table)
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
         cluster: ClusterBackend = (
-            NodeBackend(self.state / "records.db", KEY, FORMS, 3600)
+            NodeBackend(self.state / "records.db", KEY, forms, 3600)
             if self._shared is None
-            else DirectoryBackend(self._shared, KEY, FORMS, 3600, share_logins=False)
+            else DirectoryBackend(self._shared, KEY, forms, 3600, share_logins=False)
         )
         stack.push_async_callback(cluster.close)
         records = self.records = cluster.records
@@ -170,7 +171,7 @@ class Node:
         contents = ContentSources(store, (StoreSource(store), OriginSource(fetcher)))
         named = RequestLayerVerifier(store, fetcher, database, settings)
         stack.callback(named.close)
-        memo, journals = Memo(database, FORMS), Journals(database)
+        memo, journals = Memo(database, forms), Journals(database)
         self.workers = Workers(1)
         stack.push_async_callback(self.workers.close)
         archives = Archives(store, channels.open, database)
@@ -187,7 +188,7 @@ class Node:
             "127.0.0.1:9090",
         )
         conda = cast(Any, self.conda)
-        kinds = build_kinds(KINDS, KindServices(settings, pinner, conda))
+        kinds = build_kinds(table, KindServices(settings, pinner, conda))
         self.makers = Makers(kinds)
         self.resolver = Resolver(kinds, memo, journals, tools, logins, grants)
         stack.push_async_callback(self.resolver.close)
@@ -242,10 +243,11 @@ async def open_node(
     shared: Path | None = None,
     tag_ttl: float = 300,
     effects: Sequence[Effect] = (),
+    kinds: Table = KINDS,
 ) -> AsyncIterator[Node]:
     """Build the services of a node, and close them at the end; `shared` is where its records are, if not in itself."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await Node(state, stack, limit, shared, tag_ttl).build(effects)
+        yield await Node(state, stack, limit, shared, tag_ttl).build(effects, kinds)
 
 
 def registry_plan(host: str, repository: str, tag: str = "1") -> RegistryImage:

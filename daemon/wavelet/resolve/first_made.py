@@ -51,6 +51,8 @@ async def make_first(kind: Kind[Any], node: Node, work: Sharing) -> Image:
     for content in made.contents:
         if content.descriptor.digest != made.descriptor.digest:
             await work.share(await work.path(content), content.descriptor.digest)
+    # Before it is claimed: after a crash between the two, what the claim speaks of is there.
+    await _keep(made, work)
     first = await work.claim(work.key, document)
     if first != document and kind.contents(first) is not None:
         theirs = await _taken(kind, first, work)
@@ -59,7 +61,6 @@ async def make_first(kind: Kind[Any], node: Node, work: Sharing) -> Image:
         # It can be had from nobody: from now on this is what all nodes take.
         work.report(kind.lost)
         await work.claim(work.key, document, replace=True)
-    await _keep(made, work)
     return made
 
 

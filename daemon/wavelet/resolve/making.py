@@ -137,8 +137,8 @@ class Making:
         digest = content.descriptor.digest
         if self._kinds.of(plan).stands is Stands.FIRST_MADE and digest not in image.closure:
             raise BlobNotFound(
-                f"{digest} was lost, and made again it has other bytes, as what made it may do what it likes; ask for "
-                "the image with another version of a package, or of its base"
+                f"{digest} was lost on this node, and what it is of has other bytes when it is made again; a request "
+                "that differs from this one in anything gets an image that is whole"
             )
 
 
