@@ -85,7 +85,8 @@ async def test_what_no_place_has_is_not_there(store: ContentStore) -> None:
 async def test_what_was_made_is_made_again(store: ContentStore) -> None:
     made: list[str] = []
 
-    async def make_again(key: str, identity: Identity) -> None:
+    async def make_again(wanted: Content, key: str, identity: Identity) -> None:
+        assert wanted == content(MADE)
         made.append(key)
         await store.add(DATA, Digest.of(DATA), MADE.origin)
 
@@ -101,7 +102,7 @@ async def test_what_was_made_is_made_again(store: ContentStore) -> None:
 
 
 async def test_a_making_that_does_not_give_it_is_a_defect(store: ContentStore) -> None:
-    async def make_nothing(key: str, identity: Identity) -> None:
+    async def make_nothing(wanted: Content, key: str, identity: Identity) -> None:
         return None
 
     with pytest.raises(Internal, match="making key again"):

@@ -1,4 +1,4 @@
-"""How far work is: what jobs note while they run, and what a watcher is told of it.
+"""The events of work: what jobs note while they run, and what a watcher is told of it.
 
 Noting is as cheap as adding to a list or a number: there is no queue and no task, whether anybody watches or not. A
 watcher looks from time to time, and is told what is new to it since: of progress the latest, of a log every line. So

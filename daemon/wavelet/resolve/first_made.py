@@ -1,4 +1,4 @@
-"""What may have other bytes when it is made again: the first that any node of the cluster has made stands.
+"""The first made: what may have other bytes when it is made again stands as the first node has made it.
 
 It is claimed under its key, with its own document as what is claimed. What that speaks of is shared with the other
 nodes; where nothing is shared, this node's store has the last copy, which is never evicted.

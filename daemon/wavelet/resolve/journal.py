@@ -1,4 +1,4 @@
-"""What happened while something was solved or made, as lines that can be read while it goes on, and afterwards."""
+"""The journals of solving and making: lines that can be read while it goes on, and afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was made: images by the key of their pinned plan.
+"""The memo of what was made: images by the key of their pinned plan.
 
 An image's row never goes stale, for making is pure. It goes when it was not asked for in `UNUSED_LIFETIME`.
 """

@@ -1,4 +1,4 @@
-"""What makers may do, on behalf of an identity that is known to be entitled."""
+"""The work of makers, on behalf of an identity that is known to be entitled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags become digests: asked upstream at most once per `tag_ttl`, remembered with their time and for whom.
+"""The pins of tags: asked upstream at most once per `tag_ttl`, remembered with their time and for whom.
 
 Several plans with the same leaf share the answer. A digest needs no answer to what it is, but to whether the identity
 may read it there, and whether it is there at all.
