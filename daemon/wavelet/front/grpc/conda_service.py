@@ -9,8 +9,9 @@ from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.values import packages_plan
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.write import LockForm, write_lock
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.plan.identity import Identity
+from wavelet.plan.node import Node
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.conda_pb2_grpc import CondaServiceServicer
 
@@ -57,7 +58,7 @@ class Conda(CondaServiceServicer):
                 raise InvalidRequest("token: is missing; give a token, or packages", field="token")
         return pb.LockResponse(text=text)
 
-    async def _lock(self, plan: CondaEnvironment, identity: Identity, *, refresh: bool) -> LockedEnvironment:
+    async def _lock(self, plan: Node, identity: Identity, *, refresh: bool) -> LockedEnvironment:
         """Return the lock of packages, on their pinned base, solving if need be; with `refresh`, in any case."""
         pinned = await self._behind.resolver.pinned(plan, identity, refresh=refresh)
         (lock,) = self._behind.locks.latest(pinned.plan)

@@ -16,7 +16,7 @@ from wavelet.front.reading.values import (
     PlainText,
 )
 from wavelet.kinds.conda.model.asked import CondaDefaults
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.plan.node import Node
 from wavelet.plan.tree import parts
 from wavelet.v1 import containers_pb2 as pb
 
@@ -34,7 +34,7 @@ def submission(request: pb.ResolveRequest, site: CondaDefaults) -> Submission:
     return _read(values_of(request), site, _OURS)
 
 
-def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> CondaEnvironment:
+def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> Node:
     """Return the plan of packages alone, for a platform.
 
     Raises:
@@ -42,9 +42,7 @@ def packages_plan(packages: pb.Packages, platform: str, site: CondaDefaults) -> 
     """
     platforms = ((platform, "platform"),) if platform else ()
     values = ContainerValues(packages=_packages(packages), platforms=platforms)
-    found = next(parts(_read(values, site, "platform").plan))
-    assert isinstance(found, CondaEnvironment), "that is what packages are"
-    return found
+    return next(parts(_read(values, site, "platform").plan))
 
 
 def _read(values: ContainerValues, site: CondaDefaults, platforms: str) -> Submission:

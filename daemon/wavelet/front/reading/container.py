@@ -126,9 +126,10 @@ def _asked(values: ContainerValues) -> PackageRequest | None:
 def _of_image(
     image: Reference, platforms: tuple[Platform, ...], config: ContainerConfig, includes: list[Reference]
 ) -> Node:
-    plan = _plan(lambda platform: RegistryImage(image, platform), platforms, config, includes)
-    # What a digest names is answered as it is, an index too: engines compare the digest with the bytes.
-    return RegistryImage(image) if isinstance(plan, RegistryImage) and image.digest is not None else plan
+    if image.digest is not None and len(platforms) == 1 and not config and not includes:
+        # What a digest names is answered as it is, an index too: engines compare the digest with the bytes.
+        return RegistryImage(image)
+    return _plan(lambda platform: RegistryImage(image, platform), platforms, config, includes)
 
 
 def _plan(
