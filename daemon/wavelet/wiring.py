@@ -24,8 +24,11 @@ from wavelet.front.caller import caller_middleware
 from wavelet.front.error_middleware import error_middleware
 from wavelet.front.grpc.services import Services
 from wavelet.front.guard import Guard
+from wavelet.front.registry.discovery import Discovery
+from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.routes import RegistryDoor
-from wavelet.front.registry.scope import RegistryService
+from wavelet.front.registry.scope import ScopeOpener
+from wavelet.front.registry.service import RegistryService
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.downloads import Downloads
@@ -164,13 +167,13 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     conda = await _build_conda(state, upstream, upkeep)
     images = _build_images(state, upstream, conda, upkeep)
     requests = _build_requests(state, upstream, conda, images, upkeep)
-    registry = _build_registry(state, upstream, conda, images, requests, upkeep)
+    registry_door = _build_registry_door(state, upstream, conda, images, requests, upkeep)
     resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0)
     status = _status_of(state, resolver)
     _add_middlewares(app, state, requests.rules, activity, upkeep)
     _add_operations(app, state, status)
-    _add_registry_door(app, state, registry)
+    registry_door.add_routes(app)
     add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
     _keep_up(state, upkeep, reloader)
     return Services(
@@ -298,28 +301,27 @@ def _build_requests(
     return RequestServices(requests, served, Inspection(resolver, upstream.client, state.audit), rules, patience)
 
 
-def _build_registry(
+def _build_registry_door(
     state: NodeState,
     upstream: UpstreamServices,
     conda: CondaServices,
     images: ImageServices,
     requests: RequestServices,
     upkeep: Upkeep,
-) -> RegistryService:
-    registry = RegistryService(
-        images.resolver,
-        UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher),
-        requests.requests.pulls,
-        requests.served,
-        state.store,
-        upstream.client,
-        requests.rules,
-        conda.site,
-        requests.patience,
-        state.settings,
+) -> RegistryDoor:
+    settings, resolver, pulls, served = state.settings, images.resolver, requests.requests.pulls, requests.served
+    named = NamedImages(resolver, pulls, served, state.store, requests.patience, settings)
+    upkeep.add_configurable(named)
+    discovery = Discovery(named, resolver, pulls, served, upstream.client)
+    unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
+    return RegistryDoor(
+        ScopeOpener(pulls, requests.rules),
+        RegistryService(named, discovery, resolver, unnamed, conda.site),
+        discovery,
+        state.audit,
+        reserved=settings.reserved_names,
+        own_hosts=frozenset({settings.name_authority, settings.listen}),
     )
-    upkeep.add_configurable(registry)
-    return registry
 
 
 def _add_middlewares(
@@ -337,12 +339,6 @@ def _add_operations(app: web.Application, state: NodeState, status: Callable[[],
     app[operations.CHECKS] = (state.cluster.check, state.store.check)
     operations.add_routes(app)
     operations.add_status(app, status)
-
-
-def _add_registry_door(app: web.Application, state: NodeState, registry: RegistryService) -> None:
-    settings = state.settings
-    own_hosts = frozenset({settings.name_authority, settings.listen})
-    RegistryDoor(registry, state.audit, reserved=settings.reserved_names, own_hosts=own_hosts).add_routes(app)
 
 
 def _keep_up(state: NodeState, upkeep: Upkeep, reloader: Reloader) -> None:

@@ -11,8 +11,10 @@ from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
+from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.names import Route, parse_name, parse_route
-from wavelet.front.registry.scope import RegistryService, Scope
+from wavelet.front.registry.scope import Scope, ScopeOpener
+from wavelet.front.registry.service import RegistryService
 from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content
@@ -27,8 +29,19 @@ _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 class RegistryDoor:
     """Handlers for everything under `/v2/`."""
 
-    def __init__(self, scopes: RegistryService, audit: Audit, *, reserved: bool, own_hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        scopes: ScopeOpener,
+        content: RegistryService,
+        discovery: Discovery,
+        audit: Audit,
+        *,
+        reserved: bool,
+        own_hosts: frozenset[str],
+    ) -> None:
         self._scopes = scopes
+        self._content = content
+        self._discovery = discovery
         self._audit = audit
         self._reserved = reserved
         self._own_hosts = own_hosts
@@ -98,11 +111,11 @@ class RegistryDoor:
     ) -> web.StreamResponse:
         accept = request.headers.getall(hdrs.ACCEPT, [])
         if ":" in reference:
-            content = await self._scopes.manifest(scope, Digest.parse(reference))
+            content = await self._content.manifest(scope, Digest.parse(reference))
         else:
             if not valid_tag(reference):
                 raise ImageNotFound(f"{reference[:150]!r} is not a tag")
-            content = await self._scopes.get_tag(scope, reference)
+            content = await self._content.get_tag(scope, reference)
             content = await self._negotiated(scope, content, accept)
         descriptor = content.descriptor
         answer = {
@@ -111,7 +124,7 @@ class RegistryDoor:
             hdrs.CONTENT_TYPE: descriptor.media_type,
         } | extra
         is_known = headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest)
-        data = None if is_known else await self._scopes.document(scope, content)
+        data = None if is_known else await self._content.document(scope, content)
         self._granted(request, scope, descriptor.digest)
         if data is None:
             return web.Response(status=304, headers=answer)
@@ -132,7 +145,7 @@ class RegistryDoor:
     async def _blob(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        located = await self._scopes.locate(scope, digest)
+        located = await self._content.locate(scope, digest)
         answer = blob_headers(digest) | extra
         if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
             return web.Response(status=304, headers=answer)
@@ -140,24 +153,24 @@ class RegistryDoor:
             # A client that only looks does not make the store fetch.
             size = {} if located.size is None else {hdrs.CONTENT_LENGTH: str(located.size)}
             return web.Response(headers=answer | size)
-        return await send_blob(request, await self._scopes.blob(scope, located), digest, extra)
+        return await send_blob(request, await self._content.blob(scope, located), digest, extra)
 
     async def _negotiated(self, scope: Scope, content: Content, accept: list[str]) -> Content:
         """Give a client that reads no indexes the manifest of the default platform, as registries do."""
         media_type = content.descriptor.media_type
         if media_type not in INDEX_TYPES or any(headers.accepts(accept, each) for each in INDEX_TYPES):
             return content
-        view = parse_document(await self._scopes.document(scope, content), media_type)
+        view = parse_document(await self._content.document(scope, content), media_type)
         entry = view.select(DEFAULT_PLATFORM) if isinstance(view, Index) else None
         if entry is not None and entry.descriptor.media_type not in INDEX_TYPES:
-            return await self._scopes.manifest(scope, entry.descriptor.digest)
-        return await self._scopes.looked_into(scope, content, DEFAULT_PLATFORM)
+            return await self._content.manifest(scope, entry.descriptor.digest)
+        return await self._content.looked_into(scope, content, DEFAULT_PLATFORM)
 
     async def _tags(
         self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str]
     ) -> web.StreamResponse:
         n = headers.parse_page_size(request.query.get("n"))
-        tags, more = await self._scopes.tags(scope, n, request.query.get("last"))
+        tags, more = await self._discovery.tags(scope, n, request.query.get("last"))
         if more and n and tags:
             namespace = extra.get("OCI-Namespace")
             extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)
@@ -167,7 +180,7 @@ class RegistryDoor:
     async def _referrers(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        referrers = await self._scopes.referrers(scope, digest)
+        referrers = await self._discovery.referrers(scope, digest)
         found = referrers.descriptors
         if referrers.missing:
             extra["Warning"] = headers.warning(referrers.missing)

@@ -1,0 +1,103 @@
+"""The content discovery of a name: its tags, and what refers to its manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+from cachetools import LRUCache
+
+from wavelet.errors import WaveletError
+from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.names import CondaName
+from wavelet.front.registry.scope import Scope
+from wavelet.image.digest import Digest
+from wavelet.image.image import FromUpstream, Image, MadeBy
+from wavelet.image.manifest import OCI_MANIFEST
+from wavelet.image.reference import Repository
+from wavelet.kinds.conda.model.near_cache_names import LATEST
+from wavelet.plan.identity import Identity
+from wavelet.requests.pulls import RequestPulls
+from wavelet.requests.served import ServedImages
+from wavelet.resolve.resolver import Resolver
+from wavelet.upstream.client import Upstream
+from wavelet.upstream.listing import Referrers
+
+REFERRERS_REMEMBERED = 10_000
+
+
+class Discovery:
+    """Tells what there is."""
+
+    def __init__(
+        self, images: NamedImages, resolver: Resolver, pulls: RequestPulls, served: ServedImages, upstream: Upstream
+    ) -> None:
+        self._images = images
+        self._resolver = resolver
+        self._pulls = pulls
+        self._served = served
+        self._upstream = upstream
+        self._referrers: LRUCache[tuple[str, Digest], Repository] = LRUCache(REFERRERS_REMEMBERED)
+
+    async def tags(self, scope: Scope, n: int | None, last: str | None) -> tuple[list[str], bool]:
+        """Return a page of tags, and whether there are more: of a token its own, of packages what was answered here.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        if scope.repository is not None:
+            return await self._upstream.tags(scope.repository, scope.identity, n, last)
+        if scope.token is not None:
+            await self._pulls.realise(scope.token, scope.identity)
+        every = [scope.tag] if scope.tag is not None else []
+        if isinstance(scope.named, CondaName):
+            every = await self._tags_answered(scope)
+        rest = [tag for tag in every if last is None or tag > last]
+        return (rest[:n], len(rest) > n) if n is not None else (rest, False)
+
+    async def _tags_answered(self, scope: Scope) -> list[str]:
+        """Return `latest`, and the tags of packages that were answered, if the caller may read their images."""
+        found = {LATEST}
+        for tag, image in self._served.tags(scope.name):
+            with contextlib.suppress(WaveletError):
+                await self._resolver.may_read(image, scope.identity)
+                found.add(tag)
+        return sorted(found)
+
+    async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
+        """Return what refers to a manifest: the upstream's list, or what was made along with it here.
+
+        Raises:
+            WaveletError: why they cannot be had.
+        """
+        if scope.repository is not None:
+            return await self._upstream.referrers(scope.repository, digest, scope.identity)
+        found = await self._images.find(scope, digest)
+        if found is None:
+            return Referrers([])
+        image, content = found
+        if not isinstance(content.source, FromUpstream):
+            return Referrers(await self._attached(image, digest, scope.identity))
+        referrers = await self._upstream.referrers(content.source.repository, digest, scope.identity)
+        self._remember_referrers(scope, content.source.repository, referrers.descriptors)
+        return referrers
+
+    def repository_of(self, scope: Scope, digest: Digest) -> Repository | None:
+        """Return where a referrer is that the name has told of."""
+        return self._referrers.get((scope.name, digest))
+
+    async def _attached(self, image: Image, digest: Digest, identity: Identity) -> list[dict[str, object]]:
+        """Return the artifacts of a closure whose subject is `digest` (distribution-spec, "Listing Referrers")."""
+        found = []
+        for content in image.contents:
+            if content.descriptor.media_type == OCI_MANIFEST and isinstance(content.source, MadeBy):
+                document = json.loads(await self._resolver.read(content, identity))
+                if document.get("subject", {}).get("digest") == digest:
+                    shown = {name: document[name] for name in ("artifactType", "annotations") if name in document}
+                    found.append(content.descriptor.as_json() | shown)
+        return found
+
+    def _remember_referrers(self, scope: Scope, repository: Repository, found: list[dict[str, object]]) -> None:
+        # What a name has told of, it hands out; after a restart a client has to ask for the list again.
+        for descriptor in found:
+            self._referrers[scope.name, Digest(descriptor["digest"])] = repository

@@ -1,0 +1,109 @@
+"""The images that a name answers: made when they are asked for, remembered, and kept from eviction for a while."""
+
+from __future__ import annotations
+
+import time
+
+from wavelet.config import Apply, Settings
+from wavelet.errors import ImageNotFound
+from wavelet.front.registry.names import CondaName
+from wavelet.front.registry.scope import Scope
+from wavelet.image.digest import Digest
+from wavelet.image.image import Content, Image
+from wavelet.image.manifest import ACCEPTED_TYPES
+from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.node import Node
+from wavelet.requests.patience import Patience
+from wavelet.requests.pulls import RequestPulls
+from wavelet.requests.served import ServedImages
+from wavelet.resolve.resolver import Resolver
+from wavelet.store.content import ContentStore
+
+
+class NamedImages:
+    """Answers for names."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        pulls: RequestPulls,
+        served: ServedImages,
+        store: ContentStore,
+        patience: Patience,
+        settings: Settings,
+    ) -> None:
+        self._resolver = resolver
+        self._pulls = pulls
+        self._served = served
+        self._store = store
+        self._patience = patience
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: for how many seconds an answered image is safe from eviction."""
+
+        def apply() -> None:
+            self._lease = settings.store.lease
+
+        return apply
+
+    async def answer(self, scope: Scope, plan: Node, tag: str | None = None) -> Content:
+        """Return the manifest that a name answers from now on, made if need be; `tag` is by which it was asked for.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        if scope.token is None:
+            key, image = await self._resolver.realise(plan, scope.identity)
+        else:
+            # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
+            key, image = await self._patience.ask(lambda: self._realised(scope, plan))
+        self._served.put(scope.name, key, scope.pulled(tag or scope.tag, image))
+        if tag is not None and isinstance(scope.named, CondaName):
+            self._served.tag(scope.name, tag, key)
+        self.touch(image)
+        return image.closure[image.descriptor.digest]
+
+    async def _realised(self, scope: Scope, plan: Node) -> tuple[str, Image]:
+        if scope.token is not None and plan is scope.plan:
+            return await self._pulls.realise(scope.token, scope.identity)
+        return await self._resolver.realise(plan, scope.identity)
+
+    async def answer_member(self, scope: Scope, content: Content, repository: Repository) -> Content:
+        """Answer an index's manifest, so that what it names in turn belongs to the name as well.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        if content.descriptor.media_type not in ACCEPTED_TYPES:
+            raise ImageNotFound(f"{content.descriptor.digest} is a blob, not a manifest")
+        plan = RegistryImage(Reference(repository, digest=content.descriptor.digest))
+        key = key_of(plan)
+        image = await self._resolver.make(plan, key, scope.identity)
+        self._served.put(scope.name, key, scope.pulled(None, image))
+        self.touch(image)
+        return image.closure[image.descriptor.digest]
+
+    async def _answered(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:
+        found = self._served.find(scope.name, digest)
+        if found is not None:
+            await self._resolver.may_read(found[0], scope.identity)
+        return found
+
+    async def find(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:
+        """Find `digest` in what the name has answered; a token that has answered nothing on this node answers first.
+
+        Raises:
+            WaveletError: the caller may not read it, or there is none.
+        """
+        found = await self._answered(scope, digest)
+        if found is None and scope.plan is not None:
+            await self.answer(scope, scope.plan)
+            found = await self._answered(scope, digest)
+        return found
+
+    def touch(self, image: Image) -> None:
+        """Keep what was just asked for from eviction for a while."""
+        self._store.lease(image.closure, time.time() + self._lease)
