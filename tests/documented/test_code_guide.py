@@ -1,4 +1,4 @@
-"""The guide to the code names files, rooms and classes that are there, and all rooms."""
+"""The guide to the code names files, rooms and classes that are there, and all rooms; its example is one that runs."""
 
 from __future__ import annotations
 
@@ -53,3 +53,8 @@ def test_a_class_is_there(name: str) -> None:
     of, _, member = name.partition(".")
     assert of in CLASSES
     assert not member or member in CLASSES[of]
+
+
+def test_the_example_of_a_kind_is_the_tested_one() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    assert example in (ROOT / "tests" / "kinds" / "test_a_new_kind.py").read_text()
