@@ -52,6 +52,7 @@ class Upstream:
     def __init__(self, settings: Settings, logins: Logins) -> None:
         check_mirrors(settings)
         self._settings = settings
+        self._logins = logins
         self._transport = Transport()
         self._limiter = limiter = HostLimiter(settings)
         self._session = RegistrySession(settings, self._transport, limiter, FOR_REGISTRIES)
@@ -91,6 +92,10 @@ class Upstream:
             self._locations.policy = named
 
         return apply
+
+    async def logins_version(self, identity: Identity) -> str:
+        """Return what changes when the logins of an identity do; empty if it has none of its own."""
+        return await self._logins.version(identity)
 
     async def close(self) -> None:
         """Close all connections."""

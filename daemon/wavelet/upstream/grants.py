@@ -53,6 +53,9 @@ class Asks(Protocol):
     async def head(self, reference: Reference, identity: Identity) -> Found:
         """See `wavelet.upstream.client.Upstream.head`."""
 
+    async def logins_version(self, identity: Identity) -> str:
+        """See `wavelet.upstream.client.Upstream.logins_version`."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
@@ -75,7 +78,7 @@ class Grants:
         self._known: dict[tuple[Repository, Principal], _Grant] = {}
         self._resting: ExpiringSet[Repository] = ExpiringSet()
         self._tasks: set[asyncio.Task[object]] = set()
-        self._asking: SingleFlight[tuple[Repository, Principal], None] = SingleFlight("ask for access")
+        self._asking: SingleFlight[tuple[Repository, Principal, str], None] = SingleFlight("ask for access")
         for text, holder, probe, at in database.read("SELECT repository, holder, probe, at FROM grants"):
             host, _, path = text.partition("/")
             with contextlib.suppress(ValueError):  # a row that cannot be read is as good as none
@@ -195,9 +198,16 @@ class Grants:
         """
         if self.holders(repository, identity):
             return
-        await self._asking.run((repository, identity.principal), lambda: self._require(repository, identity))
+        key = repository, identity.principal, await self.logins_version(identity)
+        await self._asking.run(key, lambda: self._require(repository, identity))
+
+    async def logins_version(self, identity: Identity) -> str:
+        """Return what changes when the logins of an identity do: who asks with others asks another question."""
+        return await self._upstream.logins_version(identity)
 
     async def _require(self, repository: Repository, identity: Identity) -> None:
+        if self.holders(repository, identity):
+            return
         probe = Reference(repository).at(self._probe(repository, identity))
         try:
             await self.renew(self.ask(probe, identity), repository.host, quickly=True)

@@ -73,6 +73,9 @@ class Upstream:
             raise ImageNotFound(f"no image {reference}")
         return Found(digest, OCI_MANIFEST, 5, Granted(public=self.readers is None, by="test"))
 
+    async def logins_version(self, identity: Identity) -> str:
+        return ""
+
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

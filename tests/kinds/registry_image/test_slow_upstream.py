@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from wavelet.upstream.credential_source import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
 from wavelet.upstream.manifests import Found
 
-ANN = Identity(1001)
+ANN, BOB = Identity(1001), Identity(1002)
 LEAF = Reference.parse("quay.io/a/b:1")
 OLD, NEW = Digest.of(b"old"), Digest.of(b"new")
 
@@ -36,14 +36,19 @@ class Slow:
     def __init__(self) -> None:
         self.digest = OLD
         self.refuses = False
+        self.logins = ""
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def head(self, reference: Reference, identity: Identity) -> Found:
+        refuses = self.refuses
         await self.go_on.wait()
-        if self.refuses:
+        if refuses:
             raise AccessRefused("401")
         return Found(reference.digest or self.digest, OCI_MANIFEST, 5, Granted(public=False, by="test"))
+
+    async def logins_version(self, identity: Identity) -> str:
+        return self.logins
 
 
 @pytest.fixture
@@ -107,3 +112,27 @@ async def test_a_late_no_to_a_question_of_access_is_a_no(pins: tuple[Pinner, Gra
     await asyncio.sleep(0.02)
     with pytest.raises(AccessRefused):
         await grants.require(LEAF.repository, ANN)
+
+
+@pytest.mark.parametrize("what", ["a tag", "access"])
+async def test_who_has_logged_in_is_not_told_what_was_said_to_an_earlier_login(
+    pins: tuple[Pinner, Grants], slow: Slow, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    pinner, grants = pins
+    await pinned(pinner)
+    await age(slow, grants)
+    monkeypatch.setattr("wavelet.upstream.grants.STALE_WAIT", 60)
+    asks: dict[str, Callable[[], Awaitable[object]]] = {
+        "a tag": lambda: pinner.pin(RegistryImage(LEAF), BOB),
+        "access": lambda: grants.require(LEAF.repository, BOB),
+    }
+    slow.refuses = True
+    refused = asyncio.ensure_future(asks[what]())
+    await asyncio.sleep(0.01)
+    slow.refuses, slow.logins = False, "another"
+    granted = asyncio.ensure_future(asks[what]())
+    await asyncio.sleep(0.01)
+    slow.go_on.set()
+    with pytest.raises(AccessRefused):
+        await refused
+    await granted

@@ -64,7 +64,7 @@ class Pinner:
         self._lately: LRUCache[tuple[RegistryImage, Principal], tuple[Pinned, float]] = LRUCache(LATELY_HELD)
         self._known: dict[tuple[Reference, Principal], _Pin] = {}
         self._doubted: dict[Reference, _Doubt] = {}
-        self._asking: SingleFlight[tuple[Reference, Identity], _Pin] = SingleFlight("tag")
+        self._asking: SingleFlight[tuple[Reference, Identity, str], _Pin] = SingleFlight("tag")
         for leaf, holder, pinned, at in database.read("SELECT leaf, holder, pinned, at FROM pins"):
             with contextlib.suppress(InvalidName, ValueError):  # a row that cannot be read is as good as none
                 principal = Principal.parse(holder)
@@ -125,7 +125,7 @@ class Pinner:
             ImageNotFound, AccessRefused: definite answers of an upstream.
             UpstreamError: an upstream does not answer, and nothing remembered stands in for it.
         """
-        key = image.reference, identity
+        key = image.reference, identity, await self._access.logins_version(identity)
         return _pinned(image, await self._asking.run(key, lambda: self._pin(image.reference, identity)))
 
     def _fresh(self, leaf: Reference, identity: Identity) -> _Pin | None:
