@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import msgspec
 import structlog
@@ -65,7 +64,7 @@ class Memo:
         rows = self._database.read("SELECT image, used FROM images WHERE key = ?", key)
         try:
             return (decode_image(rows[0][0]), rows[0][1]) if rows else (None, 0.0)
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
             log.warning("an image's row cannot be read; it is made again", key=key, reason=repr(error))
             return None, 0.0
 
@@ -101,13 +100,36 @@ def encode_image(image: Image) -> bytes:
 
 
 def decode_image(data: bytes) -> Image:
-    """Read what `encode_image` wrote."""
-    document = msgspec.json.decode(data)
-    contents = tuple(Content(_descriptor(member), _source(member)) for member in document["contents"])
-    return Image(_descriptor(document["descriptor"]), contents)
+    """Read what `encode_image` wrote.
+
+    Raises:
+        msgspec.DecodeError: it is something else.
+    """
+    document = msgspec.json.decode(data, type=_Document)
+    contents = tuple(Content(_descriptor(member), _source(member)) for member in document.contents)
+    return Image(_descriptor(document.descriptor), contents)
 
 
-def _encode_urls(descriptor: Descriptor) -> dict[str, Any]:
+class _Member(msgspec.Struct, rename="camel"):
+    """A descriptor, and in a closure where its content comes from."""
+
+    media_type: str
+    digest: str
+    size: int
+    urls: tuple[str, ...] = ()
+    host: str | None = None
+    path: str | None = None
+    location: str | None = None
+    diff_id: str | None = None
+    made_by: str | None = None
+
+
+class _Document(msgspec.Struct):
+    descriptor: _Member
+    contents: tuple[_Member, ...]
+
+
+def _encode_urls(descriptor: Descriptor) -> dict[str, list[str]]:
     return {"urls": list(descriptor.urls)} if descriptor.urls else {}
 
 
@@ -121,13 +143,15 @@ def _encode_source(source: Source) -> dict[str, str]:
             return {"madeBy": key}
 
 
-def _source(member: dict[str, Any]) -> Source:
-    if "madeBy" in member:
-        return MadeBy(member["madeBy"])
-    if "location" in member:
-        return FromLocation(member["location"], Digest(member["diffId"]))
-    return FromUpstream(Repository(member["host"], member["path"]))
+def _source(member: _Member) -> Source:
+    if member.made_by is not None:
+        return MadeBy(member.made_by)
+    if member.location is not None and member.diff_id is not None:
+        return FromLocation(member.location, Digest(member.diff_id))
+    if member.host is not None and member.path is not None:
+        return FromUpstream(Repository(member.host, member.path))
+    raise msgspec.ValidationError(f"nothing says where {member.digest} comes from")
 
 
-def _descriptor(member: dict[str, Any]) -> Descriptor:
-    return Descriptor(member["mediaType"], Digest(member["digest"]), member["size"], tuple(member.get("urls", ())))
+def _descriptor(member: _Member) -> Descriptor:
+    return Descriptor(member.media_type, Digest(member.digest), member.size, member.urls)

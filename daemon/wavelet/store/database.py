@@ -24,7 +24,7 @@ from wavelet.store.filesystem import refuse_network_filesystem
 
 log = structlog.get_logger()
 
-Statement = tuple[str, Sequence[Any]]
+Statement = tuple[str, Sequence[object]]
 
 BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's lock: backup and inspection tools may hold one."""
@@ -73,7 +73,7 @@ class Database:
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         return connection
 
-    def read(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    def read(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return the rows of a small query. Called in the loop's thread.
 
         Raises:
@@ -93,7 +93,7 @@ class Database:
         # A write that was handed over is not taken back when its caller goes away.
         return await asyncio.shield(done)
 
-    def write_later(self, sql: str, *arguments: Any) -> None:
+    def write_later(self, sql: str, *arguments: object) -> None:
         """Commit the statement soon; an error goes to the log."""
         self._queue.put(_Write([(sql, arguments)]))
 
