@@ -202,6 +202,35 @@ async def test_site_logins(tmp_path: Path, helper: Callable[[str, str], None]) -
     assert await offered(site, Repository("quay.io.evil", "org/team/x"), NOBODY) == []
 
 
+@pytest.mark.process
+async def test_a_source_is_asked_when_its_turn_has_come(
+    tmp_path: Path, helper: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is let in by the first login waits for no helper of a later one."""
+    for name in ("first", "own", "last"):
+        helper(name, f'echo {name} >> {tmp_path}/ran; echo \'{{"Username":"{name}","Secret":"s"}}\'')
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"credsStore": "own"}))
+    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file)])
+    chain = logins(
+        credentials=[
+            {"registry": "quay.io", "helper": "first"},
+            {"registry": "quay.io", "helper": "last", "users": [ME.uid]},
+        ]
+    )
+    ran: list[str] = []
+    async for each in chain.offers(QUAY, ME):
+        assert each.login is not None
+        ran.append(each.login.username)
+        assert (tmp_path / "ran").read_text().split() == ran
+    assert ran == ["first", "own", "last"]
+    assert [each.granted.by async for each in chain.offers(QUAY, ME, personal=False)] == [
+        "site login for quay.io",
+        f"site login for quay.io, for uid {ME.uid}",
+    ]
+    chain.close()
+
+
 async def test_what_the_client_sent_is_its_own() -> None:
     login = Login("a", "b")
     identity = Identity(uid=os.geteuid(), login=login, login_key="k")
