@@ -7,8 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from wavelet.config import Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Settings
 from wavelet.errors import UpstreamBroken
 from wavelet.image.image import Content, Image
 from wavelet.image.manifest import Descriptor

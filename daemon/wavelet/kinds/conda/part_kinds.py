@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from wavelet.config import Settings, parse_size
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Settings, parse_size
 from wavelet.engine.choice import engines_for
 from wavelet.engine.limits import Limits
 from wavelet.image.image import Image

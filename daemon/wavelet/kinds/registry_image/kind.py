@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from wavelet.config import Settings
-from wavelet.config.configurable import Apply
+from wavelet.config import Apply, Settings
 from wavelet.image.image import Image
 from wavelet.kinds.kind import Kind, Pinned, PinWork, Preparation
 from wavelet.kinds.registry_image import make as maker

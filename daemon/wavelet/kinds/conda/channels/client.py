@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -79,33 +78,22 @@ class Fetched:
 
 
 class Channels:
-    """See the module. Used as a context, or between `start` and `close`."""
+    """See the module. Used as a context, or until `close`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the files that this machine has about channels. Blocks for a moment.
+        """Read the files that this machine has about channels, and what the settings name. Blocks for a moment.
 
         Raises:
-            ConfigError: a setting of `conda` is wrong.
+            ConfigError: see `configure`.
         """
-        self._settings = settings
         self._admitted: tuple[str, ...] = ()
         # An ordinary user's daemon on loopback serves that user; a root daemon, and the network, are others'.
         self._alone = os.geteuid() != 0 and settings.listens_on_loopback()
-        self._site = channel_site.load(settings.conda, os.environ, (), alone=self._alone)
         self._looked = time.monotonic()
         self._transport = Transport()
         self._limiter = HostLimiter(settings)
-        self._named = AddressPolicy(private=private_allowed(settings))
-        self._trust: dict[str, ssl.SSLContext] = {}
         self._resting: ExpiringSet[str] = ExpiringSet()
-
-    async def start(self) -> None:
-        """Read the authorities that the settings name, `upstream.registries.<host>.ca_file`.
-
-        Raises:
-            ConfigError: one cannot be read.
-        """
-        self._trust = await asyncio.to_thread(load_trust, self._settings)
+        self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
         """See `Configurable`: what channels are called, where they are, and which may be used.
@@ -128,7 +116,6 @@ class Channels:
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
-        await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
