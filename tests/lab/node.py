@@ -199,9 +199,11 @@ class Node:
         stack.push_async_callback(self.bindings.close)
         self.cache = RequestCache(records, self.history, database, Patience(), settings)
         self.naming = Naming(records, logins, named, KEY)
-        keeper = RequestKeeper(self.naming, self.cache, named)
+        self.keeper = RequestKeeper(self.naming, self.cache, named)
         kept = Kept(records, self.cache, self.history, self.served, Audit(None))
-        self.requests = ContainerRequests.build(self.resolver, kept, keeper, self.bindings, rules, PackageLocks(conda))
+        self.requests = ContainerRequests.build(
+            self.resolver, kept, self.keeper, self.bindings, rules, PackageLocks(conda)
+        )
         return self
 
     async def submit(self, plan: PlanNode, **more: Any) -> ContainerRequest:

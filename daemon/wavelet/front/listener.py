@@ -244,7 +244,7 @@ class Listening:
         hurry = hurry or asyncio.Event()
         for acceptor in self._acceptors:
             await acceptor.close()
-        server = cast(web.Server, self._runner.server)
+        server = _server_of(self._runner)
         server.pre_shutdown()
         await wait_first(self._connections.wait_until_quiet(), hurry.wait(), seconds=self.grace_period)
         self._connections.close()
@@ -271,7 +271,7 @@ async def listen(app: web.Application, settings: Settings, plain: socket.socket 
     # of aiohttp's insides, so the sockets are served from here; the runner's server still knows every connection (each
     # reports to it) and ends them. The handler is wrapped there and not by a middleware, because aiohttp answers
     # `Expect: 100-continue` before middlewares run.
-    server = cast(web.Server, runner.server)
+    server = _server_of(runner)
     server.request_handler = _refuse_early(server.request_handler)
     peers = Peers()
     connections = Connections("HTTP", connections_for(HTTP_PART))
@@ -304,6 +304,11 @@ def _taker(
             accepted.close()
 
     return take
+
+
+def _server_of(runner: web.AppRunner) -> web.Server:
+    assert runner.server is not None, "it was set up"
+    return runner.server
 
 
 async def _start(app: web.Application) -> web.AppRunner:

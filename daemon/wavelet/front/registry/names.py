@@ -68,8 +68,9 @@ def parse_route(path: str) -> Route:
         head, _, kind = name.rpartition("/")
         if kind == "tags" and reference == "list" and head:
             return Route(head, "tags", "")
-        if kind in ("manifests", "blobs", "referrers") and head and reference:
-            return Route(head, kind, reference)  # type: ignore[arg-type]
+        match kind:
+            case "manifests" | "blobs" | "referrers" if head and reference:
+                return Route(head, kind, reference)
     raise NotFound(f"no such route: /v2/{path[:300]}")
 
 

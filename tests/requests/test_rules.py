@@ -1,0 +1,74 @@
+"""A site's rules: what they make of a request is what is pinned, named and pulled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from doubles.registry import Registry
+from lab.node import ABOUT, Node, open_node, registry_plan
+from wavelet.errors import AccessRefused
+from wavelet.image.reference import Repository
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.identity import NOBODY
+from wavelet.plan.node import Node as PlanNode
+from wavelet.requests.request import Options, Request
+from wavelet.requests.rules import SITE_RULES, Rewrite, apply_rules
+from wavelet.requests.submissions import Submissions
+from wavelet.requests.tracking import Status
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node(tmp_path / "state") as built:
+        yield built
+
+
+def to_repository(path: str) -> Rewrite:
+    """Return a rule that takes every image of a registry from one repository."""
+
+    def rewrite(plan: PlanNode) -> PlanNode:
+        assert isinstance(plan, RegistryImage)
+        repository = Repository(plan.reference.repository.host, path)
+        return replace(plan, reference=replace(plan.reference, repository=repository))
+
+    return rewrite
+
+
+def refuse(_: PlanNode) -> PlanNode:
+    raise AccessRefused("this site takes images from its own registry only")
+
+
+async def submit(node: Node, plan: PlanNode, *rules: Rewrite) -> Status:
+    submissions = Submissions(rules, node.resolver, node.keeper, node.bindings, node.requests.decisions)
+    return await submissions.submit(Request.of(plan, NOBODY, ABOUT, options=Options(wait=5.0)))
+
+
+def test_rules_are_applied_one_after_the_other() -> None:
+    asked = registry_plan("localhost:5000", "lab/first")
+    request = apply_rules([to_repository("lab/second"), to_repository("lab/third")], Request.of(asked, NOBODY, ABOUT))
+    assert request.asked == asked
+    assert request.effective == registry_plan("localhost:5000", "lab/third")
+
+
+def test_there_is_none_yet() -> None:
+    assert SITE_RULES == ()
+
+
+async def test_what_a_rule_makes_of_a_request_is_named_and_pulled(node: Node, registry: Registry) -> None:
+    mirrored = await submit(node, registry_plan(registry.host, "lab/absent"), to_repository("lab/tool"))
+    plain = await node.ask(registry_plan(registry.host, "lab/tool"), wait=5.0)
+    assert mirrored.request.token == plain.request.token
+    assert mirrored.request.plan == registry_plan(registry.host, "lab/tool")
+    await node.requests.pulls.realise(mirrored.request.token, NOBODY)
+
+
+async def test_what_a_rule_refuses_is_written_down(node: Node, registry: Registry) -> None:
+    with pytest.raises(AccessRefused, match="its own registry only"):
+        await submit(node, registry_plan(registry.host, "lab/tool"), refuse)
+    [entry] = node.requests.listing.of(NOBODY, everybody=True, limit=5)
+    assert entry.entry.refused is not None
+    assert entry.entry.refused.message.endswith("its own registry only")
