@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from wavelet.errors import InvalidRequest
 from wavelet.upstream.addresses import is_loopback
@@ -74,7 +74,7 @@ def _refused(said: str, why: str) -> InvalidRequest:
     return InvalidRequest(message, field="engineAddress")
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             document = json.loads(file.read(FILE_LIMIT))
@@ -85,6 +85,6 @@ def _document(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _member(document: Mapping[str, Any], name: str) -> str:
+def _member(document: Mapping[str, object], name: str) -> str:
     value = document.get(name)
     return value if isinstance(value, str) else ""

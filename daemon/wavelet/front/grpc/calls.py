@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from wavelet.defects import defect
 from wavelet.errors import AccessRefused, CallerError, WaitExpired, WaveletError
@@ -37,8 +38,8 @@ ANSWER_MARGIN = 0.05
 
 PREFIX = "/wavelet.v1."
 
-_Unary = Callable[[Any, Context], Awaitable[Any]]
-_Stream = Callable[[Any, Context], AsyncIterator[Any]]
+_Unary = Callable[[Message, Context], Awaitable[Message]]
+_Stream = Callable[[Message, Context], AsyncGenerator[Message, None]]
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
 
 
@@ -60,7 +61,7 @@ class Calls(grpc.aio.ServerInterceptor):
         self._activity = activity
         self._audit = audit
         self._admin_path = admin_path
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._handlers: dict[str, grpc.RpcMethodHandler[Message, Message]] = {}
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -76,14 +77,14 @@ class Calls(grpc.aio.ServerInterceptor):
         self._handlers[method] = wrapped = self._around(method.removeprefix(PREFIX), handler)
         return wrapped
 
-    def _around(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    def _around(self, method: str, handler: Any) -> grpc.RpcMethodHandler[Message, Message]:
         codec = handler.request_deserializer, handler.response_serializer
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *codec)
         return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *codec)
 
-    def _unary(self, method: str, behaviour: _Unary) -> Any:
-        async def call(request: Any, context: Context) -> Any:
+    def _unary(self, method: str, behaviour: _Unary) -> _Unary:
+        async def call(request: Message, context: Context) -> Message:
             async with self._answering(method, context):
                 try:
                     async with asyncio.timeout(time_left(context)):
@@ -95,9 +96,9 @@ class Calls(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, method: str, behaviour: _Stream) -> Any:
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._answering(method, context), contextlib.aclosing(behaviour(request, context)) as answers:  # type: ignore[type-var]
+    def _stream(self, method: str, behaviour: _Stream) -> _Stream:
+        async def call(request: Message, context: Context) -> AsyncGenerator[Message, None]:
+            async with self._answering(method, context), contextlib.aclosing(behaviour(request, context)) as answers:
                 async for answer in answers:
                     yield answer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
 from urllib.parse import urlsplit
 
 from wavelet import foreign_json
@@ -29,7 +28,7 @@ _SETTINGS = {
 """Members of an image configuration's `config` (image-spec config.md, some Docker's own) by their names in answers."""
 
 
-def inspected(reference: Reference, descriptor: Descriptor, manifest: bytes, config: bytes | None) -> dict[str, Any]:
+def inspected(reference: Reference, descriptor: Descriptor, manifest: bytes, config: bytes | None) -> dict[str, object]:
     """Return the answer for the document `manifest` and, where it is an image's, its `config`.
 
     Raises:
@@ -37,7 +36,7 @@ def inspected(reference: Reference, descriptor: Descriptor, manifest: bytes, con
     """
     try:
         view = parse_document(manifest, descriptor.media_type)
-        document = foreign_json.decode(manifest, dict[str, Any])
+        document = foreign_json.decode(manifest, dict[str, object])
     except (MalformedManifest, ForeignJsonError) as error:
         raise UpstreamBroken(
             f"{reference.repository.host} answers {reference} with a broken manifest: {error}"
@@ -59,26 +58,28 @@ def inspected(reference: Reference, descriptor: Descriptor, manifest: bytes, con
     return {"container": _filled(answer)}
 
 
-def _index(document: dict[str, Any], view: Index, descriptor: Descriptor) -> dict[str, Any]:
+def _index(document: dict[str, object], view: Index, descriptor: Descriptor) -> dict[str, object]:
+    manifests = document["manifests"]
+    assert isinstance(manifests, list), "it was parsed as an index"
     entries = [
         _filled(
             {**entry.descriptor.as_json(), "annotations": dict(entry.annotations), "platform": wire.get("platform")},
         )
-        for entry, wire in read_entries(document["manifests"])
+        for entry, wire in read_entries(manifests)
     ]
     head = {"schemaVersion": document.get("schemaVersion"), "mediaType": view.media_type}
     return _filled({**head, "manifests": entries, "digest": str(descriptor.digest)})
 
 
-def _manifest(document: dict[str, Any], media_type: str) -> dict[str, Any]:
+def _manifest(document: dict[str, object], media_type: str) -> dict[str, object]:
     members = ("schemaVersion", "config", "layers", "annotations", "artifactType")
     return _filled({"mediaType": media_type} | {member: document.get(member) for member in members})
 
 
-def _config(data: bytes | None) -> dict[str, Any]:
+def _config(data: bytes | None) -> dict[str, object]:
     """Return the view of an image configuration; an artifact's is of another kind, and has none."""
     try:
-        document = foreign_json.decode(data or b"{}", dict[str, Any])
+        document = foreign_json.decode(data or b"{}", dict[str, object])
     except ForeignJsonError:
         return {}
     settings = document.get("config")
@@ -87,7 +88,7 @@ def _config(data: bytes | None) -> dict[str, Any]:
     return _filled(view | {"config": _filled({name: settings.get(own) for name, own in _SETTINGS.items()})})
 
 
-def _filled(members: dict[str, Any]) -> dict[str, Any]:
+def _filled(members: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if value is not None and value not in ("", [], {})}
 
 
