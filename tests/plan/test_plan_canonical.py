@@ -20,7 +20,6 @@ from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.layers import Layer
-from wavelet.plan.names import path_of, served_as
 from wavelet.plan.node import Node
 from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import asked_token, well_formed
@@ -201,14 +200,14 @@ def test_every_leaf_and_layer_is_found_and_can_be_changed() -> None:
 def test_under_what_a_token_answers() -> None:
     digest = Digest.of(b"x")
     pinned = RegistryImage(Reference.parse(f"a/b@{digest}"))
-    assert served_as(BASE) == "1"
-    assert served_as(PLAN) == "1"
-    assert served_as(pinned) == digest
-    assert isinstance(served_as(pinned), Digest)
+    assert BASE.label.served_as == "1"
+    assert PLAN.label.served_as == "1"
+    assert pinned.label.served_as == digest
+    assert isinstance(pinned.label.served_as, Digest)
     changed = f"sha256-{digest.hex[:12]}"
-    assert served_as(AugmentedImage(pinned, CONFIG)) == changed
-    assert served_as(replace(pinned, platform=Platform.parse("amd64"))) == changed
-    assert path_of(ImageIndex(((Platform.parse("amd64"), PLAN),))) == BASE.reference.repository.path
+    assert AugmentedImage(pinned, CONFIG).label.served_as == changed
+    assert replace(pinned, platform=Platform.parse("amd64")).label.served_as == changed
+    assert ImageIndex(((Platform.parse("amd64"), PLAN),)).label.path == BASE.reference.repository.path
 
 
 @pytest.mark.parametrize(

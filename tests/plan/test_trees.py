@@ -23,7 +23,17 @@ from wavelet.plan.forms import Forms
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import layers, map_leaves, map_parts, moves, parts, repositories, walk, without_unkept
+from wavelet.plan.tree import (
+    layers,
+    map_layers,
+    map_leaves,
+    map_parts,
+    moves,
+    parts,
+    repositories,
+    walk,
+    without_unkept,
+)
 
 AMD64 = Platform.parse("amd64")
 IMAGE = RegistryImage(Reference.parse("quay.io/a/b:1"), AMD64)
@@ -64,6 +74,14 @@ def test_a_plan_is_kept_and_pinned_whatever_stands_on_what(plan: Node) -> None:
     assert LAYER in set(layers(plan))
     assert not list(layers(without_unkept(plan)))
     assert plan.label.tag is not None
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=IDS)
+def test_layers_are_where_those_who_ask_say_whatever_they_are_below(plan: Node) -> None:
+    kept = map_layers(plan, lambda layer: replace(layer, location=f"{INLINE}token"))
+    fixed = Pin.of(pinned(plan)).fix(kept)
+    assert {layer.location for layer in layers(fixed)} == {f"{INLINE}token"}
+    assert Pin.of(fixed).name == Pin.of(pinned(plan)).name
 
 
 def test_every_plan_has_a_name_and_a_key_of_its_own() -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
 from wavelet.plan.forms import Forms
 from wavelet.plan.node import Node, written
-from wavelet.plan.tree import moves, one_of_each, parts, walk
+from wavelet.plan.tree import layers, map_layers, moves, one_of_each, parts, walk
 from wavelet.plan.view import View
 
 
@@ -43,12 +43,16 @@ class Pin:
         return Digest.of(json.dumps(named).encode()).hex
 
     def fix(self, asked: Node) -> Node:
-        """Return the plan that was asked for with this pin.
+        """Return the plan that was asked for with this pin; the layers of requests are where `asked` says.
 
         Raises:
             InvalidRequest: it is another plan's pin.
         """
-        return one_of_each(asked, self.parts)
+        fixed = one_of_each(asked, self.parts)
+        if not any(layer for part in self.parts for layer in layers(part)):
+            return fixed
+        places = {layer.digest: layer.location for layer in layers(asked)}
+        return map_layers(fixed, lambda layer: replace(layer, location=places.get(layer.digest, layer.location)))
 
     def encode(self, asked: Node) -> dict[str, Any]:
         """Return it as JSON; a part that is as it was `asked` for is null."""

@@ -6,7 +6,6 @@ import time
 
 from wavelet.errors import WaveletError
 from wavelet.plan.identity import Identity
-from wavelet.plan.names import path_of
 from wavelet.plan.node import Node
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_request import About, ContainerRequest, answer_name
@@ -33,7 +32,7 @@ class Decisions:
             door=about.api,
             uid=identity.uid,
             principal=kept.principal,
-            name=f"{answer_name(kept.token)}/{path_of(plan)}",
+            name=f"{answer_name(kept.token)}/{plan.label.path}",
             plan=plan,
         )
 
@@ -41,7 +40,7 @@ class Decisions:
         self, error: WaveletError, about: About, identity: Identity, token: str = "", plan: Node | None = None
     ) -> None:
         """Write down that a request was refused; of one that cannot be read there is no token and no plan."""
-        name = about.image if plan is None else f"{answer_name(token)}/{path_of(plan)}"
+        name = about.image if plan is None else f"{answer_name(token)}/{plan.label.path}"
         self._audit.note(
             decision_of(error), door=about.api, uid=identity.uid, name=name, plan=plan, reason=error.message
         )

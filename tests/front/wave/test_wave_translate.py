@@ -24,7 +24,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.names import pull_name, served_as
+from wavelet.plan.names import pull_name
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 BUSYBOX = Reference.parse("busybox:1.36")
@@ -60,7 +60,7 @@ def test_an_image_is_of_one_platform() -> None:
 )
 def test_an_empty_config_is_none(config: Any) -> None:
     assert submission(containerConfig=config).plan == RegistryImage(BUSYBOX, AMD64)
-    assert served_as(submission(containerImage=PINNED, containerConfig=config).plan).startswith("sha256:")
+    assert submission(containerImage=PINNED, containerConfig=config).plan.label.served_as.startswith("sha256:")
 
 
 def test_a_config_and_includes() -> None:
@@ -319,7 +319,7 @@ def test_equal_requests_have_equal_canonical_plans(
     one = submission(**(body | noise)).plan
     other = submission(**(rewritten(body, seed) | other_noise)).plan
     assert canonical(one) == canonical(other)
-    assert served_as(one) == served_as(other)
+    assert one.label.served_as == other.label.served_as
 
 
 def test_v1_and_v2_ask_for_the_same() -> None:

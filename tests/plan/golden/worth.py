@@ -20,7 +20,7 @@ from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import name_for
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.names import is_called, path_of, pull_name, served_as, tag_of
+from wavelet.plan.names import pull_name
 from wavelet.plan.pinning import Pin
 from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import asked_token, decided_token, undecided_token
@@ -53,8 +53,8 @@ def of_plan(record: str, pinned: str, before: str | None) -> Worth:
     written = pin.encode(asked)
     assert Pin.decode(json.loads(json.dumps(written)), asked, FORMS) == pin
     assert pin.fix(asked) == fixed
-    path = path_of(asked)
-    assert is_called(path, asked)
+    path = asked.label.path
+    assert asked.label.is_path(path)
     decided = decided_token(KEY, asked, pin, ANONYMOUS)
     worth = of_part(record) | {
         "pinned": encode(fixed).decode(),
@@ -69,12 +69,12 @@ def of_plan(record: str, pinned: str, before: str | None) -> Worth:
             "asked, somebody's": asked_token(KEY, asked, Principal(1000)),
         },
         "path": path,
-        "served as": str(served_as(asked)),
-        "tag": tag_of(asked, path),
+        "served as": str(asked.label.served_as),
+        "tag": asked.label.tag_at(path),
         "name": pull_name(AUTHORITY, decided, asked),
     }
     if before is not None:
-        worth["before"] = {"path": before, "called": is_called(before, asked), "tag": tag_of(asked, before)}
+        worth["before"] = {"path": before, "called": asked.label.is_path(before), "tag": asked.label.tag_at(before)}
     return worth
 
 

@@ -18,7 +18,7 @@ from wavelet.front.reading.container import Submission, about_of, named_in
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
-from wavelet.plan.names import check_length, path_of, served_as
+from wavelet.plan.names import check_length
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD
@@ -108,7 +108,7 @@ class Containers(ContainerServiceServicer):
         until = time.monotonic() + wait
         if request.refresh:
             plan, inline = await self._requests.details.asked(token, peer.identity)
-            asked = Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, dry_run=False)
+            asked = Submission(plan, plan.label.text, inline, dry_run=False)
             return await self._submit(request, asked, peer, wait, None)
         status = await self._requests.tracker.ask_again(token, peer.identity)
         while isinstance(status.state, Pending) and time.monotonic() < until:

@@ -15,7 +15,6 @@ from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
-from wavelet.plan.names import is_called, path_of
 from wavelet.plan.node import Node
 from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.container_requests import ContainerRequests
@@ -57,8 +56,8 @@ class Names:
             InvalidName: the path behind the token is not the request's.
         """
         request = await self.requests.lookup.find(token.token, identity)
-        if not is_called(token.path, request.plan):
-            raise InvalidName(f"the token is for {path_of(request.plan)}, not for {token.path}")
+        if not request.plan.label.is_path(token.path):
+            raise InvalidName(f"the token is for {request.plan.label.path}, not for {token.path}")
         return request
 
     async def plan(

@@ -23,7 +23,6 @@ from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.names import path_of, served_as
 from wavelet.plan.node import Node
 from wavelet.requests.container_request import About
 
@@ -87,7 +86,7 @@ def read_container(values: ContainerValues, site: CondaDefaults, refusals: Itera
     notes += tuple(f"{named(asked.field)}: {note}" for note in asked.environment.notes)
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
     plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
-    return Submission(plan, f"{path_of(plan)}:{served_as(plan)}", inline, values.dry_run, notes)
+    return Submission(plan, plan.label.text, inline, values.dry_run, notes)
 
 
 def named_in(values: ContainerValues) -> str:

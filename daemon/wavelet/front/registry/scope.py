@@ -9,7 +9,6 @@ from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
 from wavelet.image.image import Image
 from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity
-from wavelet.plan.names import is_called, path_of, tag_of
 from wavelet.plan.node import Node
 from wavelet.requests.access import AccessRules, Caller
 from wavelet.requests.container_request import answer_name
@@ -43,7 +42,7 @@ class Scope:
 
     def pulled(self, tag: str | None, image: Image) -> str:
         """Return by which reference, without the authority, an image of the name is pulled: a tag, else its digest."""
-        path = self.name if self.plan is None else f"{self.name}/{path_of(self.plan)}"
+        path = self.name if self.plan is None else f"{self.name}/{self.plan.label.path}"
         return f"{path}@{image.descriptor.digest}" if tag is None else f"{path}:{tag}"
 
 
@@ -67,8 +66,8 @@ class ScopeOpener:
         if isinstance(name, CondaName):
             return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
         request = await self._pulls.request(name.token)
-        if not is_called(name.path, request.plan):
-            raise InvalidName(f"the token is for {path_of(request.plan)}, not for {name.path}")
+        if not request.plan.label.is_path(name.path):
+            raise InvalidName(f"the token is for {request.plan.label.path}, not for {name.path}")
         identity = self._rules.token_identity(caller, request.principal)
-        tag = tag_of(request.plan, name.path)
+        tag = request.plan.label.tag_at(name.path)
         return Scope(answer_name(name.token), identity, request.plan, tag, token=name.token)

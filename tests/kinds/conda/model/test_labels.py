@@ -14,7 +14,6 @@ from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.names import is_called, path_of, served_as, tag_of
 from wavelet.plan.node import Node
 
 SITE = CondaDefaults.of("ubuntu:24.04", ("procps-ng",), ("conda-forge",), platform=Platform("linux", "amd64"))
@@ -84,9 +83,9 @@ def plan_of(**packages: Any) -> Node:
 def test_an_image_is_called_after_what_was_asked_for(packages: dict[str, Any], name: str) -> None:
     """Fault A8: of a lock it is the file's name, else the packages on which no other depends."""
     plan = plan_of(**packages)
-    assert f"{path_of(plan)}:{served_as(plan)}" == name
+    assert plan.label.text == name
     kept = decode(encode(plan), FORMS)
-    assert f"{path_of(kept)}:{served_as(kept)}" == name
+    assert kept.label.text == name
 
 
 def test_what_a_lock_is_about_makes_no_other_lock_of_it() -> None:
@@ -96,10 +95,10 @@ def test_what_a_lock_is_about_makes_no_other_lock_of_it() -> None:
 
 def test_names_that_were_given_stay_good() -> None:
     plan = plan_of(entries=["https://x.example/locks/rnaseq.lock"])
-    assert is_called("conda/rnaseq", plan)
-    assert is_called("conda/procps-ng", plan)
-    assert not is_called("conda/other", plan)
+    assert plan.label.is_path("conda/rnaseq")
+    assert plan.label.is_path("conda/procps-ng")
+    assert not plan.label.is_path("conda/other")
     mixed = plan_of(entries=["python=3.11", "pip:six==1.16.0"])
-    assert tag_of(mixed, "conda/python_six") == "latest"
-    assert is_called("conda/python", mixed)
-    assert tag_of(mixed, "conda/python") == "3.11"
+    assert mixed.label.tag_at("conda/python_six") == "latest"
+    assert mixed.label.is_path("conda/python")
+    assert mixed.label.tag_at("conda/python") == "3.11"

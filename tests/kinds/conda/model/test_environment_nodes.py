@@ -20,7 +20,6 @@ from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.names import path_of, served_as
 from wavelet.plan.node import Node
 from wavelet.plan.tree import leaves, map_parts, parts, repositories, without_unkept
 
@@ -158,4 +157,4 @@ def test_the_parts_of_plans() -> None:
 )
 def test_names_tell_of_the_packages(specs: tuple[str, ...], name: str) -> None:
     plan = replace(ASKED, specs=specs, pip=(), locked=(), wheels=(), lock_location="")
-    assert f"{path_of(plan)}:{served_as(plan)}" == name
+    assert plan.label.text == name
