@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wavelet.archive.tar_format import DIRECTORY, FILE, HARD_LINK, PAX, SYMLINK, byte_sum, padding
 
 DIRECTORY_TIME = 315_532_800
-"""The time of all directories, 1980-01-01: packages have none of their own for most."""
+"""The time of all directories, 1980-01-01: archives of packages have none for most."""
 
 _NAME_LIMIT = 100
 _NUMBER_LIMIT = 8**11

@@ -23,7 +23,7 @@ END_SECONDS = 10.0
 _LINE = 64 * 1024
 """Bytes of a line of output; the rest counts as another line."""
 _TURN = 256
-"""Lines after which others have their turn, however fast a script prints."""
+"""Lines after which others have their turn, however fast a program prints."""
 
 
 def first_process(program: str) -> tuple[str, list[str]]:

@@ -53,7 +53,7 @@ class OverlayTree:
             yield entry
             if not entry.is_directory:
                 continue
-            # Scripts may have taken rights from themselves that the owner needs; those below are as they were unpacked.
+            # Programs may have taken rights from themselves that the owner needs; what is below is as it was unpacked.
             if not places[0].is_relative_to(self.roots[-1]):
                 places[0].chmod(0o755)
             names = {child.name for place in places for child in place.iterdir()}

@@ -140,7 +140,7 @@ class DirectoryTree:
             yield entry
             if not entry.is_directory:
                 continue
-            # Scripts may have taken rights from themselves that the owner needs.
+            # Programs may have taken rights from themselves that the owner needs.
             place.chmod(0o755)
             children = sorted(place.iterdir(), reverse=True)
             waiting += [(child, f"{path}/{child.name}".lstrip("/")) for child in children]

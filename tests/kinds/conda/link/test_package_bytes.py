@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from linked_packages import golden, link, link_elsewhere
 
 from lab.conda_packages import write
 from wavelet.archive import gzip_members
-from wavelet.archive.gzip_members import BLOCK
 from wavelet.archive.layer_writer import end_member
 from wavelet.kinds.conda.link.prefix_layer import directories_member
 
@@ -67,18 +65,6 @@ def test_the_self_test_gives_way_to_zlib(monkeypatch: pytest.MonkeyPatch, archiv
         gzip_members.codec.cache_clear()
     assert made.info.diff_id == DIFF_ID
     assert made.info.digest != DIGEST
-
-
-@pytest.mark.parametrize("codec", [gzip_members.ISAL, gzip_members.ZLIB])
-@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK])
-def test_members_are_gzip(codec: gzip_members.Codec, size: int) -> None:
-    data = (b"%d," * size % tuple(range(size)))[:size]
-    made = gzip_members.member(data, codec)
-    inflate = zlib.decompressobj(31)
-    assert inflate.decompress(made) == data
-    assert inflate.eof
-    assert inflate.unused_data == b""
-    assert made[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 
 
 def test_members_that_all_layers_share_are_known() -> None:
