@@ -1,4 +1,4 @@
-"""The limit of requests that one host gets at a time."""
+"""The limit of requests that one host gets at a time: slots, which transfers have of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOT_TIMEOUT = 600.0
 class HostLimiter:
     """How many requests one host gets at a time. An answer holds its slot until its body is read.
 
-    Transfers have limiter of their own: many slow ones must not hold up what takes a moment, such as a manifest.
+    Transfers have slots of their own: many slow ones must not hold up what takes a moment, such as a manifest.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -25,7 +25,7 @@ class HostLimiter:
         self._held: weakref.WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = weakref.WeakValueDictionary()
 
     def adopt(self, settings: Settings) -> None:
-        """Count by other settings; what runs keeps the limiter that it has, besides."""
+        """Count by other settings; what runs keeps the slots that it has, besides."""
         self._settings = settings
         self._held = weakref.WeakValueDictionary()
 
