@@ -1,4 +1,4 @@
-"""What is asked for, in the words of requests: what doors answer with when somebody looks at one."""
+"""The description of what is asked for, in the words of requests: doors answer with it when somebody looks at one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks. An identity travels beside a plan and never becomes part of it."""
+"""The identity of who asks: it travels beside a plan and never becomes part of it."""
 
 from __future__ import annotations
 

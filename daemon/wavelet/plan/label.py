@@ -1,4 +1,4 @@
-"""What an image is called behind the token of its name: a path, and a tag or digest."""
+"""The label of an image, which stands behind the token of its name: a path, and a tag or digest."""
 
 from __future__ import annotations
 

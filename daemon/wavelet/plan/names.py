@@ -1,4 +1,4 @@
-"""Under which name a token is pulled, `<authority>/wt/<token>/<path>:<tag>`: what can be told of its plan in words."""
+"""The name by which a token is pulled, `<authority>/wt/<token>/<path>:<tag>`: what its plan can be told by in words."""
 
 from __future__ import annotations
 

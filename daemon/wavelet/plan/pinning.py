@@ -1,4 +1,4 @@
-"""What a plan was pinned to, as a value: its parts with digests and locks in place of what moves.
+"""The pin of a plan, as a value: its parts with digests and locks in place of what moves.
 
 A plan and its pin together are a plan of which nothing moves any more; the same pin makes the same bytes on every node.
 """

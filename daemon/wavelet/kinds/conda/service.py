@@ -1,4 +1,4 @@
-"""What only packages have, for doors that ask for it: what an image's packages are, as a lock file."""
+"""The service that only packages have, for doors: what an image's packages are, as a lock file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a package's archive to its layer."""
+"""The way from a package's archive to its layer."""

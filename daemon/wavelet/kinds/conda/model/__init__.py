@@ -1,1 +1,1 @@
-"""What is asked for in the conda world, as values. Pure."""
+"""Values of the conda world: what is asked for, packages, locks, names. Pure."""

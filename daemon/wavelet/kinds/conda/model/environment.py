@@ -1,4 +1,4 @@
-"""What a text asks for that lists an environment's packages, whatever its type: nobody declares it. Pure.
+"""The environment that a text lists, whatever its type: nobody declares it. Pure.
 
 environment YAML       `channels`, `dependencies`, a section for pip, `variables`
 @EXPLICIT              the URLs of packages, with `#<md5>` or `#sha256:<sha256>`

@@ -1,4 +1,4 @@
-"""What is found out of a base image's C library, as a document that is kept: packages for the image may need it."""
+"""The C library of a base image, as a document that is kept: packages for the image may need it."""
 
 from __future__ import annotations
 

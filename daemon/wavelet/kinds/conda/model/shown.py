@@ -1,4 +1,4 @@
-"""How packages that are asked for are shown: the label of their image, and what was asked for in words."""
+"""The label of an image of packages, and the words that show what was asked for."""
 
 from __future__ import annotations
 

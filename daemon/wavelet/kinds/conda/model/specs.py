@@ -1,4 +1,4 @@
-"""What is asked of conda and pip, one text at a time: match specs, channels, requirements. Pure.
+"""The texts that ask something of conda and pip, one at a time: match specs, channels, requirements. Pure.
 
 Texts are brought into a normal form, so that two ways to write one thing are one plan, and what can never be right is
 refused where it is read. What is merely unknown is kept: the solver has the last word.
