@@ -102,6 +102,23 @@ def test_a_pin_with_something_that_moves_below_is_none() -> None:
         Pin.decode(Pin((lock,)).encode(PACKAGES), PACKAGES, FORMS)
 
 
+def test_a_version_of_what_makes_it_is_part_of_keys_and_of_names_but_not_of_what_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fixed = pinned(TWICE)
+    first, asked, name = key(fixed), (canonical(TWICE), encode(TWICE)), Pin.of(fixed).name
+    assert Pin.of(fixed).maker == ""
+    monkeypatch.setattr(AugmentedImage, "version", 2)
+    assert key(fixed) != first
+    assert (canonical(TWICE), encode(TWICE)) == asked
+    assert Pin.of(fixed).name != name
+    assert Pin.of(fixed).maker == "base 2"
+    assert Pin.of(pinned(INDEX)).maker == "2.1, base 2"
+    earlier = replace(Pin.of(fixed), maker="")
+    assert earlier.is_made_otherwise(earlier.fix(TWICE)), "its name does not answer what this version makes"
+    assert not Pin.of(fixed).is_made_otherwise(fixed)
+
+
 def test_what_is_in_no_table_is_not_read() -> None:
     with pytest.raises(InvalidRequest, match="not a plan"):
         decode(encode(PACKAGES), Forms([RegistryImage]))

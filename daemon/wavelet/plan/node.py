@@ -24,8 +24,9 @@ class Node:
 
     Attributes:
         tag: the member that marks it in the canonical form; no other kind has a member of this name.
-        version: of what makes it: part of its key, left out while it is 1.
-        maker: what pins say of that version, for images whose bytes depend on more than their pin; empty: nothing.
+        version: of what makes it: part of its key, and of names by its pin; left out of both while it is 1. Whoever
+            changes a byte of what older versions have made counts it up.
+        maker: what pins say of what makes it, where that is more than the version; empty: nothing.
         is_composite: whether it is pinned by its children being pinned, and by nothing else.
     """
 

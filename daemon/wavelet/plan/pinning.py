@@ -25,7 +25,7 @@ class Pin:
 
     Attributes:
         parts: what the plan's `parts` are, in their order; none of them moves.
-        maker: the `maker` of the nodes of the pinned plan; empty where none of them says one.
+        maker: what `maker_of` says of the pinned plan.
     """
 
     parts: tuple[Node, ...]
@@ -54,6 +54,11 @@ class Pin:
         places = {layer.digest: layer.location for layer in layers(asked)}
         return map_layers(fixed, lambda layer: replace(layer, location=places.get(layer.digest, layer.location)))
 
+    def is_made_otherwise(self, fixed: Node) -> bool:
+        """Tell whether another version of wavelet has made what was pinned so; `fixed` is the plan with this pin."""
+        # Of a pin that says nothing all makers were the first ones, or said nothing then.
+        return self.maker != maker_of(fixed) if self.maker else any(node.version > 1 for node in walk(fixed))
+
     def encode(self, asked: Node) -> dict[str, Any]:
         """Return it as JSON; a part that is as it was `asked` for is null."""
         both = zip(self.parts, parts(asked), strict=True)
@@ -76,8 +81,9 @@ class Pin:
 
 
 def maker_of(plan: Node) -> str:
-    """Return with what version of wavelet's code a pinned plan is made, where its bytes depend on it."""
-    return " ".join(sorted({node.maker for node in walk(plan)} - {""}))
+    """Return with what version of wavelet's code a pinned plan is made, as far as that is not the first one."""
+    makers = {node.maker or (f"{node.tag} {node.version}" if node.version > 1 else "") for node in walk(plan)}
+    return ", ".join(sorted(makers - {""}))
 
 
 @functools.lru_cache(maxsize=128)

@@ -244,4 +244,4 @@ def is_pin_of(pinned: Node, asked: Node) -> bool:
 def made_otherwise(request: ContainerRequest) -> bool:
     """Tell whether a name stands for an image that only another version of wavelet makes."""
     pin = request.pin
-    return pin is not None and bool(pin.maker) and pin.maker != maker_of(pin.fix(request.plan))
+    return pin is not None and pin.is_made_otherwise(pin.fix(request.plan))
