@@ -35,8 +35,11 @@ from wavelet.kinds.conda.channels.downloads import Downloads
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.pip import pip_config
+from wavelet.kinds.conda.pip.requirements import PipResolver
 from wavelet.kinds.conda.service import PackageLocks
 from wavelet.kinds.conda.site_defaults import SiteDefaults
+from wavelet.kinds.conda.solve.completion import Completion
+from wavelet.kinds.conda.solve.environment_solver import EnvironmentSolver
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image.tags import Pinner
@@ -231,21 +234,12 @@ async def _build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upk
     archives = Archives(store, channels.open, database)
     downloads = Downloads(archives.download)
     locks = Locks(database, state.cluster.claims, state.forms, settings)
-    pinner = CondaPinner(
-        settings,
-        locks,
-        solver,
-        channels,
-        relay,
-        downloads.complete,
-        upstream.client.location,
-        downloads.wheel,
-        settings.state_directory / "pip",
-        tuple(indexes.directories),
-    )
+    pip = PipResolver(settings, settings.state_directory / "pip", downloads.wheel, tuple(indexes.directories))
+    solves = EnvironmentSolver(channels, relay, solver, Completion(solver, downloads.complete), pip)
+    pinner = CondaPinner(locks, solves, upstream.client.location)
     upkeep.stack.push_async_callback(pinner.close)
     site = SiteDefaults(settings)
-    upkeep.add_configurable(channels, relay, solver, locks, pinner, site)
+    upkeep.add_configurable(channels, relay, solver, locks, pip, site)
     upkeep.add_expiring(pinner)
     return CondaServices(pinner, PackageLocks(pinner), archives, site)
 

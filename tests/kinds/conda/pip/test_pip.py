@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lab.wheels import PackageIndex, WheelFile, running_index, sha256, write_sdist
-from wavelet.config import ConfigError
+from wavelet.config import ConfigError, Settings
 from wavelet.errors import AccessRefused, DigestMismatch, InvalidRequest, NotServed, Unsolvable, UpstreamUnreachable
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.packages import Wheel
@@ -70,10 +71,11 @@ class Ask:
     async def __call__(self, *requirements: str, **changed: Any) -> tuple[Wheel, ...]:
         given: dict[str, Any] = {
             "python": "3.11.9", "platform": AMD64, "glibc": "2.39", "present": {}, "as_of": None,
-            "allowed_hosts": (), "cache": self.cache, "limit": 50.0, "fetch": self.fetch,
+            "allowed_hosts": (), "limit": 50.0,
         } | changed  # fmt: skip
-        rules = {name: given.pop(name) for name in ("allowed_hosts", "cache", "limit", "fetch")}
-        return await PipResolver(**rules).resolve(PipRequest(requirements, **given), self.lines.append)
+        rules = {"allowed_indexes": list(given.pop("allowed_hosts")), "solve_limit": given.pop("limit")}
+        resolver = PipResolver(msgspec.convert({"conda": rules}, Settings), self.cache, self.fetch)
+        return await resolver.resolve(PipRequest(requirements, **given), self.lines.append)
 
     async def fetch(self, url: str) -> FetchedWheel:
         self.fetched.append(url)

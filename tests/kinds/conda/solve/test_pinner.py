@@ -45,6 +45,8 @@ from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver
 from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
+from wavelet.kinds.conda.solve.completion import Completion
+from wavelet.kinds.conda.solve.environment_solver import EnvironmentSolver
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image.node import RegistryImage
@@ -136,8 +138,9 @@ async def node(tmp_path: Path, channel_server: ChannelServer) -> AsyncIterator[S
             ways: dict[str, Any] = {"mirror": door.url_for, "generations": door.generations.of}
             solver = Solver(directory / "solver", settings, failure=door.failure, **ways)
             known = Locks(database, node.claims, FORMS, settings, lambda: node.now)
-            peers = settings, known, solver, channels, door, node.archive, channels.open, node.wheel
-            node.pinner = CondaPinner(*peers, directory / "pip")
+            pip = PipResolver(settings, directory / "pip", node.wheel)
+            solves = EnvironmentSolver(channels, door, solver, Completion(solver, node.archive), pip)
+            node.pinner = CondaPinner(known, solves, channels.open)
             stack.push_async_callback(node.pinner.close)
             return node
 

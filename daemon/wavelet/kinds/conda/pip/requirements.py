@@ -21,6 +21,7 @@ from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
 from wavelet import directory_trees
+from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.model.packages import Wheel
@@ -75,21 +76,35 @@ class PipRequest:
     as_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class PipResolver:
-    """pip's resolver by the rules of the site.
+    """pip's resolver by the rules of the site."""
 
-    Attributes:
-        allowed_hosts: where wheels may be (`host` or `host:port`); empty: wherever the configured indexes link to.
-        cache: directory for what the indexes said; it may be removed at any time.
-        limit: seconds for one resolution.
-        fetch: fetches the wheels that requirements name by URLs.
-    """
+    def __init__(self, settings: Settings, cache: Path, fetch: Fetch, directories: Sequence[Path] = ()) -> None:
+        """Nothing is started or asked yet.
 
-    allowed_hosts: Sequence[str]
-    cache: Path
-    limit: float
-    fetch: Fetch
+        Args:
+            settings: of its section `conda`.
+            cache: directory for what the indexes said; it may be removed at any time.
+            fetch: fetches the wheels that requirements name by URLs.
+            directories: where wheels of locks may lie on this machine.
+        """
+        self.configure(settings)()
+        self._cache = cache
+        self._fetch = fetch
+        self._directories = directories
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: where wheels may come from, and how long one look at their indexes may take."""
+
+        def apply() -> None:
+            self._allowed_hosts = settings.conda.allowed_indexes
+            self._limit = settings.conda.solve_limit
+
+        return apply
+
+    def check(self, wheels: Iterable[Wheel]) -> None:
+        """Check that the wheels of a lock come from where the site lets them come from; see `check_origins`."""
+        check_origins(wheels, self._allowed_hosts, self._directories)
 
     async def resolve(self, request: PipRequest, report: Callable[[str], None]) -> tuple[Wheel, ...]:
         """Return the wheels that satisfy a request, sorted; none where conda has installed all of them.
@@ -117,9 +132,9 @@ class PipResolver:
         installed = Installed.of(request.present)
         report(f"pip: resolving {len(parsed)} requirements for {request.platform}, Python {request.python}")
         urls = {wheel.url: wheel for text in parsed if (wheel := wheel_of(Requirement(text))) is not None}
-        check_origins(urls.values(), self.allowed_hosts)
+        check_origins(urls.values(), self._allowed_hosts)
         async with _private_directory() as directory:
-            by_url = await fetched(parsed, self.fetch, tags, directory)
+            by_url = await fetched(parsed, self._fetch, tags, directory)
             _refuse_installed(by_url, installed)
             files = await asyncio.to_thread(installed.write, directory)
             question = Question(by_url.requirements, request.python, target, request.as_of, *files)
@@ -127,14 +142,14 @@ class PipResolver:
         if reply.explanation:
             raise _unsolved(reply.explanation, question, installed)
         wheels = sorted([*_chosen(reply, tags, question), *_given(reply, by_url)])
-        check_origins(wheels, self.allowed_hosts, config.directories)
+        check_origins(wheels, self._allowed_hosts, config.directories)
         for wheel in wheels:
             report(f"pip: {wheel.file_name}")
         return tuple(wheels)
 
     async def _ask(self, question: Question, config: PipConfig, directory: Path) -> Reply:
-        await asyncio.to_thread(self.cache.mkdir, mode=0o700, parents=True, exist_ok=True)
-        return await uv_command.ask(question, config, directory, self.cache, self.limit)
+        await asyncio.to_thread(self._cache.mkdir, mode=0o700, parents=True, exist_ok=True)
+        return await uv_command.ask(question, config, directory, self._cache, self._limit)
 
 
 def _refuse_installed(by_url: ByUrl, installed: Installed) -> None:

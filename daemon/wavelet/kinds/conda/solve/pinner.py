@@ -2,126 +2,46 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
-from wavelet.config import Apply, Settings
-from wavelet.errors import (
-    AccessRefused,
-    InvalidRequest,
-    NotFound,
-    Unsolvable,
-    UpstreamBroken,
-    UpstreamError,
-    WaveletError,
-)
-from wavelet.image.platform import Platform
-from wavelet.kinds.conda.channels.client import Channels
-from wavelet.kinds.conda.channels.relay import Relay
+from wavelet.errors import UpstreamError
 from wavelet.kinds.conda.locks.fetch import Location, with_lock_file
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.libc import Libc
-from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
-from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
-from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver, check_origins
-from wavelet.kinds.conda.pip.wheel_urls import Fetch
-from wavelet.kinds.conda.solve.completion import Archive, Completion
-from wavelet.kinds.conda.solve.messages import Origin, Record
-from wavelet.kinds.conda.solve.solver import SAYS, Question, Solver
-from wavelet.kinds.conda.solve.virtual import CUDA_VERSION, lack, virtual_packages, wants_cuda
+from wavelet.kinds.conda.model.packages import Package, Wheel
+from wavelet.kinds.conda.solve.environment_solver import EnvironmentSolver, Job, Report
 from wavelet.plan.node import Node
 
 log = structlog.get_logger()
-
-Report = Callable[[str], None]
-
-_NOARCH = "noarch"
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One solve: what was asked, on which base, and who wants to know."""
-
-    leaf: CondaEnvironment
-    base: Node
-    libc: Callable[[], Awaitable[Libc]]
-    report: Report
-    anew: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Specs and channels as the solver takes them."""
-
-    specs: tuple[str, ...]
-    urls: tuple[str, ...]
-    warnings: tuple[str, ...]
-    origins: tuple[Origin, ...]
 
 
 class CondaPinner:
     """The locks of one node, and the way to new ones."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        locks: Locks,
-        solver: Solver,
-        channels: Channels,
-        relay: Relay,
-        archive: Archive,
-        location: Location,
-        wheel: Fetch,
-        pip_cache: Path,
-        wheel_directories: tuple[Path, ...] = (),
-    ) -> None:
+    def __init__(self, locks: Locks, solves: EnvironmentSolver, location: Location) -> None:
         """Nothing is started or asked yet.
 
         Args:
-            settings: of its section `conda`.
             locks: what is remembered.
-            solver: the solver process.
-            channels: what names of channels mean, and which may be used.
-            relay: what the solver process reads indexes through.
-            archive: fetches a package that no index describes.
+            solves: makes new locks.
             location: opens the URL of a lock file.
-            wheel: fetches a wheel that a requirement names by its URL.
-            pip_cache: directory for what package indexes said.
-            wheel_directories: where wheels may lie on this machine.
         """
-        self.configure(settings)()
         self._locks = locks
-        self._solver = solver
-        self._channels = channels
-        self._relay = relay
-        self._completion = Completion(solver, archive)
+        self._solves = solves
         self._location = location
-        self._wheel = wheel
-        self._pip_cache = pip_cache
-        self._wheel_directories = wheel_directories
-
-    def configure(self, settings: Settings) -> Apply:
-        """See `Configurable`: where wheels may come from, and how long one look at their indexes may take."""
-
-        def apply() -> None:
-            self._settings = settings.conda
-
-        return apply
 
     async def close(self) -> None:
         """End the solver process."""
-        await self._solver.close()
+        await self._solves.close()
 
     def expire(self) -> None:
         """Forget what nobody has asked for in a long time."""
         self._locks.expire()
-        self._relay.expire()
+        self._solves.expire()
 
     def fresh(self, leaf: CondaEnvironment) -> LockedEnvironment | None:
         """Return the lock if nobody has to be asked for it; its base is the one of `leaf`."""
@@ -164,178 +84,27 @@ class CondaPinner:
         """
         shared = None if refresh else await self._locks.shared(leaf)
         if shared is not None:
-            self._check(shared.packages, shared.wheels)
+            self._solves.check(shared.packages, shared.wheels)
             report(f"the lock of the first request stands: {_content(shared.packages, shared.wheels)}")
             return replace(shared, base=base, layers=leaf.layers)
         try:
-            lock = await self._made(_Job(leaf, base, libc, report, refresh))
+            lock = await self._solved(Job(leaf, base, libc, report, refresh))
         except UpstreamError as error:
             earlier = None if refresh else await self._locks.earlier(leaf)
             if earlier is None:
                 raise
-            self._check(earlier.packages, earlier.wheels)
+            self._solves.check(earlier.packages, earlier.wheels)
             log.warning("an earlier lock stands in", specs=leaf.specs, because=error.message)
             report(f"warning: {error.message}; an earlier lock stands in: {_content(earlier.packages, earlier.wheels)}")
             return replace(earlier, base=base, layers=leaf.layers)
         kept = await self._locks.keep(leaf, lock, refresh=refresh)
         return replace(kept, base=base, layers=leaf.layers)
 
-    async def _made(self, job: _Job) -> LockedEnvironment:
-        leaf = job.leaf
-        if leaf.lock_location:
-            leaf = await with_lock_file(leaf, self._location, job.report)
-        self._check(leaf.locked, leaf.wheels)
-        chosen = self._chosen(leaf)
-        for warning in chosen.warnings:
-            job.report(f"warning: {warning}")
-        if job.anew:
-            self._relay.refresh()
-        try:
-            records = await self._solved(leaf, chosen, job) if leaf.specs else ()
-        except (Unsolvable, NotFound, AccessRefused, UpstreamError) as error:
-            raise self._plain(error, chosen) from None
-        solved = [_package(record) for record in records]
-        self._check(solved)  # an index may say that its packages are somewhere else
-        packages = await self._completion.complete([*leaf.locked, *solved], job.report)
-        wheels = leaf.wheels
-        if leaf.pip:
-            wheels += await self._wheels(leaf, packages, records, job)
-        return LockedEnvironment(tuple(sorted(packages)), tuple(sorted(set(wheels))), leaf.platform, job.base)
-
-    def _check(self, packages: Iterable[Package], wheels: Iterable[Wheel] = ()) -> None:
-        """Check that packages and wheels may be used. A lock may be older than the site's present rules."""
-        for package in packages:
-            self._channels.check(package.url)
-        check_origins(wheels, self._settings.allowed_indexes, self._wheel_directories)
-
-    def _plain(self, error: WaveletError, chosen: _Chosen) -> WaveletError:
-        """Return an error of the solver in words for users. It stands no longer than what is known of the channels."""
-        message = self._relay.scrub(error.message)
-        if isinstance(error, Unsolvable) and chosen.warnings:
-            first, says, explanation = message.partition(SAYS)
-            message = f"{first}; {'; '.join(chosen.warnings)}{says}{explanation}"
-        plain = error.with_message(message)
-        if isinstance(error, Unsolvable | NotFound):
-            plain.stands_until = time.monotonic() + min(error.remembered, self._relay.due_in(chosen.urls))
-        return plain
-
-    def _chosen(self, leaf: CondaEnvironment) -> _Chosen:
-        """Return the specs with URLs for channels, and these channels besides those of the request."""
-        named, specs, origins = list(leaf.channels), [], []
-        for spec in leaf.specs:
-            name = channel_of(spec)
-            urls = self._urls_of(name, spec) if name else ()
-            if name:
-                named.append(name)
-            origin = Origin(name_of(spec), urls if len(urls) > 1 else (), _directory(spec, leaf.platform))
-            if origin.channels or origin.subdir:
-                origins.append(origin)
-            # Names in specs mean what names of channels mean here, which the solver does not know.
-            bare = spec[len(spec.partition("[")[0].rpartition("::")[0]) + 2 :] if name else spec
-            specs.append(f"{urls[0]}::{bare}" if len(urls) == 1 else bare)
-        resolved = self._channels.resolve(tuple(dict.fromkeys(named)))
-        return _Chosen(tuple(specs), resolved.urls, resolved.warnings, tuple(origins))
-
-    def _urls_of(self, name: str, spec: str) -> tuple[str, ...]:
-        """Return the channels that the one that a spec names stands for; `defaults` is several.
-
-        Raises:
-            InvalidRequest: it is one that is left out here.
-        """
-        resolved = self._channels.resolve((name,))
-        if resolved.warnings:
-            message = f"packages.entries: {spec!r} cannot be had: {'; '.join(resolved.warnings)}"
-            raise InvalidRequest(message, field="packages.entries")
-        return resolved.urls
-
-    async def _solved(self, leaf: CondaEnvironment, chosen: _Chosen, job: _Job) -> tuple[Record, ...]:
-        libc = await job.libc()
-        question = Question(
-            specs=chosen.specs,
-            channels=chosen.urls,
-            subdir=subdir_of(leaf.platform),
-            virtual=virtual_packages(leaf.platform, libc),
-            newest=None if leaf.as_of is None else datetime.fromisoformat(leaf.as_of).timestamp(),
-            locked=tuple(package.url for package in leaf.locked),
-            origins=chosen.origins,
-        )
-        _report_question(question, leaf, job.report)
-        began = time.monotonic()
-        try:
-            records = await self._asked(question, leaf, libc, job)
-        except Unsolvable as error:
-            sentence = lack(error.message, libc, leaf.base.description.title)
-            if not sentence:
-                raise
-            first, says, explanation = error.message.partition(SAYS)
-            raise error.with_message(f"{first}; {sentence}{says}{explanation}") from None
-        size = sum(record.size or 0 for record in records)
-        job.report(f"solved: {len(records)} packages, {size} bytes, in {time.monotonic() - began:.1f} s")
-        return records
-
-    async def _asked(self, question: Question, leaf: CondaEnvironment, libc: Libc, job: _Job) -> tuple[Record, ...]:
-        try:
-            return await self._solver.solve(question)
-        except Unsolvable as error:
-            if not wants_cuda(error.message):
-                raise
-        job.report(f"warning: packages want a CUDA driver; solved for one (__cuda={CUDA_VERSION}) that nodes must have")
-        return await self._solver.solve(replace(question, virtual=virtual_packages(leaf.platform, libc, cuda=True)))
-
-    async def _wheels(
-        self, leaf: CondaEnvironment, packages: list[Package], records: tuple[Record, ...], job: _Job
-    ) -> tuple[Wheel, ...]:
-        described = {record.name for record in records}
-        depends = {record.name: record.depends for record in records}
-        lacking = tuple(package.url for package in leaf.locked if package.name not in described)
-        if lacking:
-            depends |= {record.name: record.depends for record in await self._solver.lookup(lacking)}
-        versions = {package.name: package.version for package in packages}
-        libc = await job.libc()
-        request = PipRequest(
-            leaf.pip,
-            python=versions.get("python", ""),
-            platform=leaf.platform,
-            glibc=libc.version,
-            present={name: versions[name] for name in versions if _is_python_package(depends.get(name, ()))},
-            as_of=leaf.as_of,
-        )
-        settings = self._settings
-        resolver = PipResolver(settings.allowed_indexes, self._pip_cache, settings.solve_limit, self._wheel)
-        return await resolver.resolve(request, job.report)
-
-
-def _package(record: Record) -> Package:
-    try:
-        return Package.of(record.url, record.sha256, record.md5, record.size)
-    except InvalidRequest as error:
-        raise UpstreamBroken(f"the index of a channel has a package that is none: {error.message}") from None
-
-
-def _directory(spec: str, platform: Platform) -> str:
-    """Return the subdir that a spec names, or nothing.
-
-    Raises:
-        InvalidRequest: images for the platform take no packages of it.
-    """
-    wanted, own = directory_of(spec), subdir_of(platform)
-    if wanted in ("", own, _NOARCH):
-        return wanted
-    message = f"packages.entries: {spec!r} is for {wanted}, and an image for {platform} takes {own} and {_NOARCH}"
-    raise InvalidRequest(message, field="packages.entries")
-
-
-def _is_python_package(depends: tuple[str, ...]) -> bool:
-    return any(spec.split(maxsplit=1)[0] in ("python", "python_abi") for spec in depends if spec)
+    async def _solved(self, job: Job) -> LockedEnvironment:
+        if job.leaf.lock_location:
+            job = replace(job, leaf=await with_lock_file(job.leaf, self._location, job.report))
+        return await self._solves.solve(job)
 
 
 def _content(packages: tuple[Package, ...], wheels: tuple[Wheel, ...]) -> str:
     return f"{len(packages)} packages" + (f" and {len(wheels)} wheels" if wheels else "")
-
-
-def _report_question(question: Question, leaf: CondaEnvironment, report: Report) -> None:
-    virtual = ", ".join(f"{name}={version}" for name, version, _ in question.virtual)
-    kept = f", keeping {len(leaf.locked)} packages" if leaf.locked else ""
-    until = f", as of {leaf.as_of}" if leaf.as_of else ""
-    report(f"solving {', '.join(leaf.specs)} for {question.subdir}{kept}{until}")
-    report(f"channels: {', '.join(question.channels)}; the image provides {virtual}")
