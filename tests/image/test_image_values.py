@@ -176,12 +176,6 @@ def test_unsupported_platforms_are_refused_with_those_that_are_not(text: str) ->
     assert caught.value.field == "containerPlatform"
 
 
-def test_a_list_of_platforms_counts_each_once_in_order() -> None:
-    assert list(map(str, Platform.parse_all("arm64,amd64,linux/arm64/v8"))) == ["linux/arm64", "linux/amd64"]
-    with pytest.raises(InvalidRequest):
-        Platform.parse_all("amd64,")
-
-
 @given(st.sampled_from(["linux", "windows"]), st.sampled_from(["amd64", "arm64", "arm", "ppc64le", "x86_64"]), TAGS)
 def test_the_normal_form_of_a_platform_is_stable(system: str, architecture: str, variant: str) -> None:
     for each in (variant, "", "8", "v8", "7"):

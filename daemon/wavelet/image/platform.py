@@ -42,15 +42,6 @@ class Platform:
         return cls.of(parts[0], architecture, variant)
 
     @classmethod
-    def parse_all(cls, text: str, field: str = "containerPlatform") -> tuple[Platform, ...]:
-        """Parse a comma-separated list; duplicates count once.
-
-        Raises:
-            InvalidRequest: as `parse`.
-        """
-        return tuple(dict.fromkeys(cls.parse(part, field) for part in text.split(",")))
-
-    @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
         """Return the normal form of what a manifest says: aliases resolved, default variants filled in or left out."""
         architecture = _ARCHITECTURES.get(architecture, architecture)
