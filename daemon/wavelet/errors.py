@@ -366,3 +366,10 @@ def fresh_copy(error: E) -> E:
     anew.__context__, anew.__cause__ = error.__context__, error.__cause__
     anew.__suppress_context__ = error.__suppress_context__
     return anew.with_traceback(error.__traceback__)
+
+
+def bare_copy(error: E) -> E:
+    """Return an error to be kept for a while: without traceback and causes, whose frames keep what was at work."""
+    anew = fresh_copy(error)
+    anew.__context__ = anew.__cause__ = None
+    return anew.with_traceback(None)

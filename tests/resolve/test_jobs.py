@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -225,3 +228,22 @@ async def test_a_failure_stands_no_longer_than_it_says_itself_and_can_be_forgott
             await jobs.join("solve", "other", lasting, 5).result()
         assert lasting.begun == times
         jobs.forget("solve", "other")
+
+
+async def test_a_failure_that_stands_keeps_nothing_of_what_was_at_work(jobs: Jobs) -> None:
+    held: list[weakref.ref[Work]] = []
+
+    async def fail() -> None:
+        large = Work()
+        held.append(weakref.ref(large))
+        try:
+            raise OSError("no route")
+        except OSError as error:
+            raise UpstreamUnreachable("down") from error
+
+    with contextlib.suppress(UpstreamUnreachable):
+        await jobs.join("make", "key", fail, 5).result()
+    with contextlib.suppress(UpstreamUnreachable):
+        jobs.join("make", "key", fail, 5)
+    gc.collect()
+    assert [each() for each in held] == [None]

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from cachetools import TLRUCache
 
 from wavelet.defects import defect
-from wavelet.errors import WaitExpired, WaveletError, fresh_copy
+from wavelet.errors import WaitExpired, WaveletError, bare_copy, fresh_copy
 from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.metrics import JOBS, WAITS
 from wavelet.single_flight import Flight, Flights
@@ -203,7 +203,7 @@ class Jobs:
             if error.stands_until == 0.0:
                 error.stands_until = _now() + error.remembered
             # What is kept for a while does not keep what was at work when it happened.
-            self._failed[key] = fresh_copy(error).with_traceback(None)
+            self._failed[key] = bare_copy(error)
         return error
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ from aiohttp import web
 from cachetools import FIFOCache
 
 from wavelet.config import Apply, Settings
-from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError, fresh_copy
+from wavelet.errors import InvalidRequest, NotFound, UpstreamError, WaveletError, bare_copy, fresh_copy
 from wavelet.kinds.conda.channels import index_files, shard_index
 from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.generations import Generations
@@ -180,7 +180,7 @@ class Relay:
             self.generations.absent(url)
             channel, subdir, _ = url.rsplit("/", 2)
             error = NotFound(f"there is no channel at {channel}, or it has no {subdir}", field="channels")
-        self._failures[url] = fresh_copy(error).with_traceback(None), time.monotonic()
+        self._failures[url] = bare_copy(error), time.monotonic()
 
 
 def _is_in(url: str, channel: str) -> bool:
