@@ -16,7 +16,7 @@ from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.conda.pip import wheel
 from wavelet.kinds.conda.postlink import scripts
-from wavelet.kinds.conda.solve import libc
+from wavelet.kinds.conda.solve import base_libc
 from wavelet.kinds.kind import Kind, Stands
 from wavelet.kinds.work import Work
 
@@ -119,7 +119,7 @@ class LibcsOf(Kind[LibcOf]):
 
     async def make(self, node: LibcOf, work: Work) -> Image:
         """See `Kind`."""
-        return await libc.make(node, work)
+        return await base_libc.make(node, work)
 
 
 def _package_limit(settings: Settings) -> int:

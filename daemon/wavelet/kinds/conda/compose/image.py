@@ -10,7 +10,7 @@ from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.image import Content, Image
 from wavelet.image.manifest import MalformedManifest, Manifest
-from wavelet.kinds.conda.compose import image_documents, parts, sbom, sbom_components, sbom_referrer
+from wavelet.kinds.conda.compose import image_documents, made_parts, sbom, sbom_components, sbom_referrer
 from wavelet.kinds.conda.compose.image_layers import Layer, Parts, stacked
 from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.registry_image.make import absent
@@ -28,9 +28,9 @@ async def make(plan: LockedEnvironment, work: Work) -> Image:
     """
     started = time.monotonic()
     base = await _base(plan, work)
-    packages = await parts.packages(plan, work)
-    wheels = await parts.wheels(plan, work)
-    every = Parts(packages, wheels, await parts.scripts(plan, packages, work))
+    packages = await made_parts.packages(plan, work)
+    wheels = await made_parts.wheels(plan, work)
+    every = Parts(packages, wheels, await made_parts.scripts(plan, packages, work))
     ready = time.monotonic()
     layers = await stacked(plan, every, len(base.view.layers), work)
     image = await _finish(plan, work, base, every, layers)

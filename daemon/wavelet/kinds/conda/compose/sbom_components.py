@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote
 
+from wavelet.kinds.conda.compose.made_parts import Part
 from wavelet.kinds.conda.compose.order import name_of
-from wavelet.kinds.conda.compose.parts import Part
 from wavelet.kinds.conda.compose.sbom import Component, conda_purl, pypi_purl
 from wavelet.kinds.conda.model.packages import Package, Wheel
 

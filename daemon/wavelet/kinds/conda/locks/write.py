@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import yaml
 
-from wavelet.kinds.conda.compose import parts
+from wavelet.kinds.conda.compose import made_parts
 from wavelet.kinds.conda.compose.conda_meta import distribution, explicit
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.environments import LockedEnvironment
@@ -37,7 +37,7 @@ async def write_lock(plan: LockedEnvironment, form: LockForm, work: Work) -> str
     """
     if form == "explicit":
         return explicit(plan.packages, subdir_of(plan.platform), plan.wheels)
-    every = [*await parts.packages(plan, work), *await parts.wheels(plan, work)]
+    every = [*await made_parts.packages(plan, work), *await made_parts.wheels(plan, work)]
     locked = [(part.of, part.info) for part in every if part.of is not None]
     return pixi_lock(plan, locked) if form == "pixi" else conda_lock(plan, locked)
 

@@ -17,13 +17,13 @@ from wavelet.engine.limits import Limits
 from wavelet.engine.protocol import Engine, GivenFile, Sandbox
 from wavelet.errors import EngineFailed, ScriptFailed
 from wavelet.image.image import Content
-from wavelet.kinds.conda.compose import parts
+from wavelet.kinds.conda.compose import made_parts
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.postlink import difference
 from wavelet.kinds.conda.postlink.bioconductor import Tarball, tarball_of
-from wavelet.kinds.conda.postlink.image import LockedImage
 from wavelet.kinds.conda.postlink.limits import as_text, excess, too_long
+from wavelet.kinds.conda.postlink.locked_image import LockedImage
 from wavelet.kinds.conda.postlink.programs import Download, Row, given_files, start_line, task
 from wavelet.kinds.work import Work
 from wavelet.sizes import size as size_of
@@ -87,7 +87,7 @@ class ScriptsRun:
         """Return the packages with scripts, dependencies before dependents."""
         wanted = set(self._plan.packages)
         found = []
-        for part in await parts.packages(self._plan.image, self._work):
+        for part in await made_parts.packages(self._plan.image, self._work):
             if part.of in wanted:
                 index: Mapping[str, Any] = part.info.index
                 name = str(index["name"])
