@@ -22,8 +22,7 @@ import yaml
 from wavelet.cli.argument_types import port
 from wavelet.cli.doctor import checks, engines, facts
 from wavelet.cli.doctor.checks import Finding
-from wavelet.cli.user_daemon.daemon import DaemonLocation, location_of
-from wavelet.cli.user_daemon.start import STATE
+from wavelet.cli.user_daemon.daemon import STATE, DaemonLocation, location_of
 from wavelet.config import ConfigError, Settings, Source
 from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import WaveletError

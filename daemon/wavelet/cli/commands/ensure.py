@@ -14,12 +14,9 @@ import sys
 from wavelet import __version__
 from wavelet.cli.argument_types import port
 from wavelet.cli.on_demand import batch_system, exports, start
-from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status, location_of
+from wavelet.cli.user_daemon.daemon import RUN_MARK, DaemonLocation, daemon_status, location_of
 from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import NotStarted
-
-RUN_MARK = "run.pid"
-"""The process id of a daemon that `wavelet run` has started, and will end."""
 
 
 def add_location_options(parser: argparse.ArgumentParser) -> None:

@@ -15,14 +15,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from wavelet.cli.commands.ensure import RUN_MARK, add_location_options, ensured_daemon
-from wavelet.cli.user_daemon.daemon import DaemonLocation, location_of, make_private_directory
+from wavelet.cli.commands.ensure import add_location_options, ensured_daemon
+from wavelet.cli.user_daemon.daemon import RUN_LOCK, RUN_MARK, DaemonLocation, location_of, make_private_directory
 from wavelet.cli.user_daemon.exports import exported_variables
 from wavelet.cli.user_daemon.stop import stop_daemon
 from wavelet.errors import NotStarted
-
-USERS = "run.lock"
-"""Held in common by all such commands."""
 
 LOOK_INTERVAL = 30.0
 """Seconds between two looks at the daemon."""
@@ -117,7 +114,7 @@ def _look_again(location: DaemonLocation, options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _among_users(location: DaemonLocation) -> Iterator[None]:
     """Count as one of the commands that use the daemon; the last one ends it, if it was started for one of them."""
-    users = os.open(location.inside(USERS), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    users = os.open(location.inside(RUN_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(users, fcntl.LOCK_SH)
         try:

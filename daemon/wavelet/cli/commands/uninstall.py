@@ -17,10 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wavelet.cli.argument_types import port
-from wavelet.cli.commands.ensure import RUN_MARK
-from wavelet.cli.commands.run import USERS
-from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status, location_of
-from wavelet.cli.user_daemon.start import FAILURE, LOCK, LOG, STATE, VARIABLES
+from wavelet.cli.user_daemon.daemon import (
+    FAILURE,
+    LOG,
+    RUN_LOCK,
+    RUN_MARK,
+    START_LOCK,
+    STATE,
+    VARIABLES,
+    DaemonLocation,
+    daemon_status,
+    location_of,
+)
 from wavelet.cli.user_daemon.stop import stop_daemon
 from wavelet.cluster.key import KEY_NAME
 from wavelet.config import Settings, Source
@@ -48,7 +56,9 @@ IN_STATE = (
 )
 """What a daemon writes into its state directory."""
 
-IN_PRIVATE = (STATE, "cache", LOCK, f"{LOG}*", FAILURE, VARIABLES, USERS, RUN_MARK, USER_SOCKET, ADMIN_SOCKET)
+IN_PRIVATE = (
+    STATE, "cache", START_LOCK, f"{LOG}*", FAILURE, VARIABLES, RUN_LOCK, RUN_MARK, USER_SOCKET, ADMIN_SOCKET,
+)  # fmt: skip
 """What `wavelet ensure` and `wavelet run` write into their directory."""
 
 TEMPORARY = "wavelet-*"

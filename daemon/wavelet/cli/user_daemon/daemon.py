@@ -25,6 +25,15 @@ PORT_VARIABLE = "WAVELET_PRIVATE_PORT"
 
 HOST = "127.0.0.1"
 
+STATE, LOG, VARIABLES = "state", "daemon.log", "daemon.env"
+"""In the daemon's directory: its state, its log, and the variables that a user manager starts it with."""
+
+START_LOCK, FAILURE = "ensure.lock", "failure"
+"""Held by whoever starts it; and why the last start has failed, for those who have waited for it."""
+
+RUN_LOCK, RUN_MARK = "run.lock", "run.pid"
+"""Held in common by all `wavelet run`; and the process id of a daemon that one of them has started, and will end."""
+
 ANSWER_LIMIT = 10.0
 """Seconds for the answer. A daemon that starts accepts connections before it answers them."""
 

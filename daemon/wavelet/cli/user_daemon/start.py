@@ -18,7 +18,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Protocol
 
-from wavelet.cli.user_daemon.daemon import DaemonLocation, daemon_status, make_private_directory
+from wavelet.cli.user_daemon.daemon import (
+    FAILURE,
+    LOG,
+    START_LOCK,
+    STATE,
+    VARIABLES,
+    DaemonLocation,
+    daemon_status,
+    make_private_directory,
+)
 from wavelet.daemon_status import DaemonStatus
 from wavelet.errors import NotStarted
 
@@ -32,8 +41,6 @@ MANAGER_LIMIT = 10.0
 
 LOG_BYTES = 8 * 1024 * 1024
 """Size from which the log of former daemons is put aside; one such is kept."""
-
-LOCK, LOG, STATE, VARIABLES, FAILURE = "ensure.lock", "daemon.log", "state", "daemon.env", "failure"
 
 _OTHERS = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What a service manager tells the process that starts the daemon, and not the daemon."""
@@ -115,7 +122,7 @@ def _deadline(location: DaemonLocation) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(location: DaemonLocation) -> Iterator[None]:
-    lock = os.open(location.inside(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = os.open(location.inside(START_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
