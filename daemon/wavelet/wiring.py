@@ -56,8 +56,7 @@ from wavelet.requests.container_requests import ContainerRequests, Kept
 from wavelet.requests.effects import Effects
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
-from wavelet.requests.keeping import RequestKeeper
-from wavelet.requests.naming import Naming
+from wavelet.requests.naming import Naming, RequestKeeper
 from wavelet.requests.patience import Patience
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.requests.request_cache import RequestCache

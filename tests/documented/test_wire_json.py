@@ -18,8 +18,8 @@ from wavelet.front.wave import models
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.paths import find_socket
 from wavelet.requests.audit import Line
-from wavelet.requests.container_request import About
 from wavelet.requests.history import Entry, Outcome
+from wavelet.requests.request import About
 
 _PLACES = ("WAVELET_SOCKET", "WAVELET_PRIVATE_DIRECTORY", "WAVELET_PRIVATE_PORT")
 

@@ -21,10 +21,9 @@ from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.access import AccessRules
-from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.progress import Ready, State
-from wavelet.requests.request import Request
-from wavelet.requests.tracking import Status
+from wavelet.requests.request import About, ContainerRequest, Request
+from wavelet.requests.request_cache import Status
 from wavelet.resolve.events import Event
 
 AUTHORITY = "127.0.0.1:9090"

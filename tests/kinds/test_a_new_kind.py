@@ -26,8 +26,7 @@ from wavelet.plan.identity import NOBODY
 from wavelet.plan.label import Label
 from wavelet.plan.node import Node
 from wavelet.plan.view import View
-from wavelet.requests.container_request import About
-from wavelet.requests.request import Request
+from wavelet.requests.request import About, Request
 
 
 @dataclass(frozen=True, slots=True)

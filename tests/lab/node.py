@@ -36,17 +36,14 @@ from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
-from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.container_requests import ContainerRequests, Kept
 from wavelet.requests.effects import Effect, Effects
 from wavelet.requests.history import History
-from wavelet.requests.keeping import RequestKeeper
-from wavelet.requests.naming import Naming
+from wavelet.requests.naming import Naming, RequestKeeper
 from wavelet.requests.patience import Patience
-from wavelet.requests.request import Options, Request
-from wavelet.requests.request_cache import RequestCache
+from wavelet.requests.request import About, ContainerRequest, Options, Request
+from wavelet.requests.request_cache import RequestCache, Status
 from wavelet.requests.served import ServedImages
-from wavelet.requests.tracking import Status
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource

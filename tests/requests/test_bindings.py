@@ -24,7 +24,7 @@ from wavelet.plan.pinning import Pin
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tokens import asked_token
 from wavelet.requests import binding
-from wavelet.requests.container_request import ContainerRequest, answer_name
+from wavelet.requests.request import ContainerRequest, answer_name
 
 ENV = ContainerConfig(env=("A=1",))
 

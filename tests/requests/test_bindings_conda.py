@@ -22,8 +22,8 @@ from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.layers import Layer
 from wavelet.plan.node import Node as PlanNode
-from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.progress import Failed
+from wavelet.requests.request import ContainerRequest
 
 BEFORE, AFTER = (package("a"), package("b")), (package("a"), package("c"))
 

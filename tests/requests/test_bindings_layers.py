@@ -14,7 +14,7 @@ from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.layers import Layer
-from wavelet.requests.container_request import answer_name
+from wavelet.requests.request import answer_name
 
 BLOB = small_layer({"added": b"yes"})
 

@@ -18,10 +18,10 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
-from wavelet.requests.container_request import About
 from wavelet.requests.history import GRAIN, Entry, History
 from wavelet.requests.listing import Listed
 from wavelet.requests.progress import Failed, Pending, Ready
+from wavelet.requests.request import About
 from wavelet.resolve.events import LogLine, PhaseBegan
 
 ANN, BOB = Identity(1001), Identity(1002)

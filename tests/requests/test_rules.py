@@ -16,9 +16,9 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.request import Options, Request
+from wavelet.requests.request_cache import Status
 from wavelet.requests.rules import SITE_RULES, Rewrite, apply_rules
 from wavelet.requests.submissions import Submissions
-from wavelet.requests.tracking import Status
 
 
 @pytest.fixture
@@ -69,6 +69,7 @@ async def test_what_a_rule_makes_of_a_request_is_named_and_pulled(node: Node, re
 async def test_what_a_rule_refuses_is_written_down(node: Node, registry: Registry) -> None:
     with pytest.raises(AccessRefused, match="its own registry only"):
         await submit(node, registry_plan(registry.host, "lab/tool"), refuse)
+    await node.database.write([])
     [entry] = node.requests.listing.of(NOBODY, everybody=True, limit=5)
     assert entry.entry.refused is not None
     assert entry.entry.refused.message.endswith("its own registry only")

@@ -16,9 +16,8 @@ from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.effects import Effect
-from wavelet.requests.progress import Failed, Pending, Ready
-from wavelet.requests.steps import Step, Steps
-from wavelet.requests.tracking import Status
+from wavelet.requests.progress import Failed, Pending, Ready, Step, Steps
+from wavelet.requests.request_cache import Status
 
 DONE = ("done", "done", "done")
 
@@ -121,6 +120,7 @@ async def test_a_failure_is_of_its_step_also_after_a_restart(tmp_path: Path, reg
         assert isinstance(status.state, Failed)
         assert status.steps[1].error == status.state.error
     async with open_node(tmp_path / "state") as node:
+        await node.database.write([])
         [listed] = node.requests.listing.of(NOBODY, everybody=True, limit=1)
         assert isinstance(listed.state, Failed)
         status = await node.requests.tracker.status(token, NOBODY)

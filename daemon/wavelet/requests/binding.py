@@ -23,8 +23,8 @@ from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin, maker_of
 from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tree import parts
-from wavelet.requests.container_request import ContainerRequest, answer_name
 from wavelet.requests.effects import Effects
+from wavelet.requests.request import ContainerRequest, answer_name
 from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part

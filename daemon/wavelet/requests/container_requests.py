@@ -17,9 +17,9 @@ from wavelet.requests.decisions import Decisions
 from wavelet.requests.details import RequestDetails
 from wavelet.requests.evictions import Evictions
 from wavelet.requests.history import History
-from wavelet.requests.keeping import RequestKeeper
 from wavelet.requests.listing import Listing
 from wavelet.requests.lookup import RequestLookup
+from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.rules import SITE_RULES

@@ -8,9 +8,8 @@ from wavelet.errors import WaveletError
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
 from wavelet.requests.audit import Audit, decision_of
-from wavelet.requests.container_request import About, ContainerRequest, answer_name
 from wavelet.requests.history import Entry, History, Why
-from wavelet.requests.request import Request
+from wavelet.requests.request import About, ContainerRequest, Request, answer_name
 
 IMAGE_LIMIT = 500
 """Characters of what a request asked for that the history has."""

@@ -12,9 +12,8 @@ from wavelet.plan.identity import Identity
 from wavelet.plan.layers import INLINE
 from wavelet.plan.node import Node
 from wavelet.plan.tree import layers
-from wavelet.requests.container_request import notes_of
 from wavelet.requests.lookup import RequestLookup
-from wavelet.requests.naming import localised
+from wavelet.requests.request import localised, notes_of
 from wavelet.resolve.resolver import Resolver
 
 

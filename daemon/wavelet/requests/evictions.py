@@ -7,8 +7,8 @@ from wavelet.errors import AccessRefused
 from wavelet.plan.identity import Identity
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
-from wavelet.requests.container_request import answer_name
 from wavelet.requests.history import History
+from wavelet.requests.request import answer_name
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
 

@@ -8,8 +8,8 @@ from wavelet.errors import AccessRefused, TokenNotFound
 from wavelet.plan.identity import Identity
 from wavelet.plan.tree import source_digest
 from wavelet.requests.access import AccessRules
-from wavelet.requests.container_request import ContainerRequest, answer_name
 from wavelet.requests.history import History
+from wavelet.requests.request import ContainerRequest, answer_name
 from wavelet.requests.request_cache import CachedRequest, RequestCache
 from wavelet.requests.served import ServedImages
 

@@ -1,4 +1,4 @@
-"""The state of a container request: pending, ready or failed, and when what has failed is tried again."""
+"""The state of a container request and of its steps, and when what has failed is tried again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import structlog
 
@@ -14,14 +15,63 @@ from wavelet.errors import Fault, Stopping, WaveletError, fresh_copy
 from wavelet.kinds.kind import Pinned
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience
-from wavelet.requests.steps import STEPS, Step, StepName, Steps
 from wavelet.resolve.events import Account, Event
 from wavelet.resolve.job import Job
+
+StepName = Literal["pin", "make", "after"]
+StepState = Literal["pending", "running", "done", "failed"]
+
+STEPS: tuple[StepName, ...] = ("pin", "make", "after")
+"""All steps in their order. `after` is what acts on the world once the image can be made: see `effects`."""
 
 LATER = 30.0
 """Seconds after a state is failed until a look at it is a reason to try again: it stays that unless it succeeds."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a request.
+
+    Attributes:
+        name: which one.
+        state: how far it is.
+        since: when it has begun, in unix seconds; None if it has not, or if that was before a restart.
+        error: what has gone wrong in it last, though it may be tried again.
+    """
+
+    name: StepName
+    state: StepState = "pending"
+    since: float | None = None
+    error: WaveletError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Where the work for a request is.
+
+    Attributes:
+        at: the step that it is in, or that it is to go on with.
+        began: when each step has begun, in unix seconds.
+    """
+
+    at: StepName = "pin"
+    began: tuple[tuple[StepName, float], ...] = ()
+
+    def enter(self, name: StepName, now: float) -> Steps:
+        """Return the same with the work in a step, which begins `now` unless it has begun."""
+        return Steps(name, self.began if name in dict(self.began) else (*self.began, (name, now)))
+
+    def each(self, state: StepState, error: WaveletError | None = None) -> tuple[Step, ...]:
+        """Return all steps. `state` is that of the one that the work is in: `done` is the end of all of them."""
+        here = len(STEPS) if state == "done" else STEPS.index(self.at)
+        began = dict(self.began)
+        return (
+            *(Step(name, "done", began.get(name)) for name in STEPS[:here]),
+            *(Step(name, state, began.get(name), error) for name in STEPS[here : here + 1]),
+            *(Step(name) for name in STEPS[here + 1 :]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from wavelet.image.image import Image
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
 from wavelet.requests.binding import Bindings
-from wavelet.requests.container_request import ContainerRequest
+from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import RequestCache
 from wavelet.resolve.resolver import Resolver
 

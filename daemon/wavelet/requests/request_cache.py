@@ -12,11 +12,10 @@ from wavelet.cluster.records import Records, Stored
 from wavelet.config import Apply, Settings
 from wavelet.errors import TokenNotFound
 from wavelet.plan.tokens import well_formed
-from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.history import History, Outcome
-from wavelet.requests.naming import localised
 from wavelet.requests.patience import Patience
-from wavelet.requests.progress import Progress
+from wavelet.requests.progress import Progress, State, Step
+from wavelet.requests.request import About, ContainerRequest, localised
 from wavelet.store.database import Database
 
 SCHEMA = """
@@ -29,6 +28,16 @@ TTL = 30.0
 """Seconds after which a request in memory is looked up again: another node may have evicted it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A request, how far it is, for how many seconds it has been worked on, and its steps."""
+
+    request: ContainerRequest
+    state: State
+    seconds: float
+    steps: tuple[Step, ...] = ()
+
+
 @dataclass(slots=True)
 class CachedRequest:
     """A request in memory, and how far it is; `size` is that of its record, in bytes."""
@@ -37,6 +46,10 @@ class CachedRequest:
     until: float
     size: int
     progress: Progress
+
+    def status(self, state: State) -> Status:
+        """Return the status of the request, which is in `state`."""
+        return Status(self.request, state, self.progress.seconds, self.progress.steps)
 
 
 def cost(known: CachedRequest) -> int:

@@ -15,13 +15,12 @@ from wavelet.kinds.kind import Pinned
 from wavelet.plan.layers import INLINE
 from wavelet.plan.tree import layers
 from wavelet.requests.binding import NAME_WAIT, Bindings
-from wavelet.requests.container_request import SOLVED_ANEW, SOLVING_ANEW
 from wavelet.requests.decisions import Decisions
-from wavelet.requests.keeping import RequestKeeper
+from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.progress import Pending, Ready, State
-from wavelet.requests.request import Request
+from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request
+from wavelet.requests.request_cache import Status
 from wavelet.requests.rules import Rewrite, apply_rules
-from wavelet.requests.tracking import Status
 from wavelet.resolve.job import Job, asking
 from wavelet.resolve.resolver import Resolver
 
@@ -149,4 +148,4 @@ class Submissions:
             if due:
                 await self._bindings.begin(cached)
         state: State = Ready() if attempt.ready and not due else Pending()
-        return Status.of(cached, state if attempt.failed is None else cached.progress.failure(attempt.failed))
+        return cached.status(state if attempt.failed is None else cached.progress.failure(attempt.failed))

@@ -7,34 +7,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Self
 
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.identity import Identity
 from wavelet.requests.binding import Bindings
-from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.lookup import RequestLookup
-from wavelet.requests.progress import State
-from wavelet.requests.request_cache import CachedRequest
-from wavelet.requests.steps import Step
+from wavelet.requests.progress import Step
+from wavelet.requests.request_cache import CachedRequest, Status
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A request, how far it is, for how many seconds it has been worked on, and its steps."""
-
-    request: ContainerRequest
-    state: State
-    seconds: float
-    steps: tuple[Step, ...] = ()
-
-    @classmethod
-    def of(cls, cached: CachedRequest, state: State) -> Self:
-        """Return the status of a request that is in `state`."""
-        return cls(cached.request, state, cached.progress.seconds, cached.progress.steps)
 
 
 class RequestTracker:
@@ -57,7 +38,7 @@ class RequestTracker:
         state = await cached.progress.state(self._beginner(cached, keep=keep))
         if keep and cached.progress.job is not None:
             cached.progress.job.keep()
-        return Status.of(cached, state)
+        return cached.status(state)
 
     async def ask_again(self, token: str, identity: Identity) -> Status:
         """Ask anew for what a token stands for, if it is not ready. See `status` for the errors."""

@@ -28,11 +28,10 @@ from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.audit import Audit
-from wavelet.requests.container_request import About, ContainerRequest
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Ready, State
-from wavelet.requests.request import Request
-from wavelet.requests.tracking import Status
+from wavelet.requests.request import About, ContainerRequest, Request
+from wavelet.requests.request_cache import Status
 
 AUTHORITY = "127.0.0.1:9090"
 CREATED = 1_767_323_045.25

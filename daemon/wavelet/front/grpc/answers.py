@@ -14,11 +14,10 @@ from wavelet.kinds.conda.model.packages import subdir_of
 from wavelet.plan.description import AskedPackages, ContainerConfig
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.names import pull_name
-from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.listing import Listed, Running
-from wavelet.requests.progress import Failed, Pending, Ready, State
-from wavelet.requests.steps import Step, StepName, StepState
-from wavelet.requests.tracking import Status
+from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState
+from wavelet.requests.request import ContainerRequest
+from wavelet.requests.request_cache import Status
 from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb

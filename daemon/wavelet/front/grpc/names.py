@@ -16,8 +16,8 @@ from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
-from wavelet.requests.container_request import ContainerRequest
 from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.request import ContainerRequest
 
 _OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
-from wavelet.front.reading.checks import Refusal, check
+from wavelet.front.reading.checks import Refusal, check, notes_on
 from wavelet.front.reading.container_file import recognised
 from wavelet.front.reading.layers import read_layers
-from wavelet.front.reading.notes import notes_on
 from wavelet.front.reading.options import named
 from wavelet.front.reading.packages import read_packages
 from wavelet.front.reading.values import ConfigValues, ContainerValues
@@ -24,7 +23,7 @@ from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.node import Node
-from wavelet.requests.container_request import About
+from wavelet.requests.request import About
 
 Api = Literal["v1", "v1alpha2", "grpc"]
 """`POST /container-token`, `POST /v1alpha2/container`, and `ContainerService/Resolve`."""

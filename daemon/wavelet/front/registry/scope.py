@@ -11,8 +11,8 @@ from wavelet.image.reference import Repository
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
 from wavelet.requests.access import AccessRules, Caller
-from wavelet.requests.container_request import answer_name
 from wavelet.requests.pulls import RequestPulls
+from wavelet.requests.request import answer_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,9 @@ from wavelet.plan.description import ContainerConfig
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.names import pull_name
 from wavelet.plan.node import Node
-from wavelet.requests.container_request import ContainerRequest
-from wavelet.requests.progress import Failed, Pending, Ready, State
-from wavelet.requests.steps import Step
-from wavelet.requests.tracking import Status
+from wavelet.requests.progress import Failed, Pending, Ready, State, Step
+from wavelet.requests.request import ContainerRequest
+from wavelet.requests.request_cache import Status
 
 WAVE_VERSION = "1.37.0"
 """The version of Wave whose API this is. Clients compare it with the one that brought a feature, 1.31.0 and up."""

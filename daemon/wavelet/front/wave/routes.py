@@ -28,10 +28,9 @@ from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed
 from wavelet.requests.audit import Audit, decision_of
-from wavelet.requests.container_request import About
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
-from wavelet.requests.request import Options, Request
+from wavelet.requests.request import About, Options, Request
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""
