@@ -16,7 +16,7 @@ from lab import images
 from lab.task_image import task_layer
 from wavelet.engine.limits import Limits
 from wavelet.engine.namespace import NamespaceEngine
-from wavelet.engine.protocol import GivenFile, ImageLayers, Task
+from wavelet.engine.protocol import GivenFile, ImageLayers, SandboxTask
 from wavelet.image.digest import Digest
 
 pytestmark = pytest.mark.process
@@ -68,7 +68,7 @@ class Here:
 
 async def test_a_program_runs_in_an_image(tmp_path: Path) -> None:
     here, lines = Here(tmp_path), []
-    task = Task("test", PROGRAM, {"NAME": "world"}, "/data", Limits())
+    task = SandboxTask("test", PROGRAM, {"NAME": "world"}, "/data", Limits())
     async with NamespaceEngine().open(here, task, here) as sandbox:
         assert {entry.path for entry in sandbox.tree.entries()} == {"", "old", "kept"}
         await sandbox.put([GivenFile("given", b"given")])

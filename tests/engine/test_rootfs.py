@@ -32,7 +32,7 @@ from wavelet.engine.overlay import OverlayTree
 from wavelet.engine.rootfs import furnish, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
 from wavelet.errors import EngineFailed, UpstreamBroken
-from wavelet.kinds.conda.postlink.programs import task
+from wavelet.kinds.conda.postlink.programs import sandbox_task
 
 pytestmark = pytest.mark.process
 
@@ -294,7 +294,7 @@ def test_a_sandbox_does_not_outlive_the_daemon(tmp_path: Path, root: Path) -> No
     unpack([blob], root, None, IMAGE)
     (root / ".wavelet/packages").write_text("one\t1\t0\n")
     (root / ".wavelet/one.sh").write_text("trap '' TERM; while true; do : > /alive; sleep 0.1; done")
-    _, arguments = first_process(task(Limits()).program)
+    _, arguments = first_process(sandbox_task(Limits()).program)
     owner = 1_999_999_999 if os.geteuid() == 0 else None
     if owner is not None:
         for path in (root, *root.rglob("*")):

@@ -21,7 +21,7 @@ from wavelet.archive.tar_entries import TarEntries
 from wavelet.archive.tar_format import END, padding
 from wavelet.engine.console import Console, first_process, spawn
 from wavelet.engine.limits import Usage, taken_by
-from wavelet.engine.protocol import OWN, OWN_DIRECTORIES, GivenFile, RunImage, Sandbox, Task, Workspace
+from wavelet.engine.protocol import OWN, OWN_DIRECTORIES, GivenFile, RunImage, Sandbox, SandboxTask, Workspace
 from wavelet.engine.tree import CommandTree, Tree
 from wavelet.errors import EngineFailed
 
@@ -76,7 +76,7 @@ class CommandEngine:
         return ""
 
     @contextlib.asynccontextmanager
-    async def open(self, image: RunImage, task: Task, workspace: Workspace) -> AsyncIterator[Sandbox]:
+    async def open(self, image: RunImage, task: SandboxTask, workspace: Workspace) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
         reference = await image.reference()
         container = f"wavelet-{task.purpose}-{secrets.token_hex(6)}"
@@ -91,7 +91,9 @@ class CommandEngine:
         finally:
             await asyncio.shield(self._remove(container, reference))
 
-    async def _start(self, container: str, reference: str, arguments: Sequence[str], mark: str, task: Task) -> Console:
+    async def _start(
+        self, container: str, reference: str, arguments: Sequence[str], mark: str, task: SandboxTask
+    ) -> Console:
         """Start the container's first process, bounded by the engine if it can do that."""
         hard = task.limits.hard
         bounds = (f"--memory={hard.memory}b", f"--memory-swap={hard.memory}b", f"--pids-limit={hard.processes}")
@@ -137,7 +139,7 @@ class CommandEngine:
         await asyncio.to_thread(command, [self.program, "cp", "-", f"{container}:/"], COPY_SECONDS, files)
 
 
-def _run_options(container: str, task: Task) -> list[str]:
+def _run_options(container: str, task: SandboxTask) -> list[str]:
     options = ["--rm", "--interactive", "--name", container, "--label", f"wavelet={task.purpose}", "--pull=never"]
     options += ["--network=none", "--user=0:0", "--workdir=/", "--entrypoint=bash", "--log-driver=none"]
     options += ["--security-opt=no-new-privileges", "--cap-drop=ALL", *(f"--cap-add={right}" for right in _RIGHTS)]

@@ -21,7 +21,7 @@ from wavelet import directory_trees
 from wavelet.engine.console import Console, first_process, spawn
 from wavelet.engine.limits import Usage, taken_by, written_below
 from wavelet.engine.overlay import OverlayTree
-from wavelet.engine.protocol import OWN, GivenFile, ImageLayers, RunImage, Sandbox, Task, Workspace
+from wavelet.engine.protocol import OWN, GivenFile, ImageLayers, RunImage, Sandbox, SandboxTask, Workspace
 from wavelet.engine.rootfs import furnish, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
 from wavelet.errors import EngineFailed
@@ -54,7 +54,7 @@ class NamespaceEngine:
         return await asyncio.to_thread(_probe)
 
     @contextlib.asynccontextmanager
-    async def open(self, image: RunImage, task: Task, workspace: Workspace) -> AsyncIterator[Sandbox]:
+    async def open(self, image: RunImage, task: SandboxTask, workspace: Workspace) -> AsyncIterator[Sandbox]:
         """See `Engine`."""
         layers = await image.layers()
         above = layers.above
@@ -112,7 +112,7 @@ def _overlays(start: Path, trial: Path) -> bool:
 class _Directory:
     """Nothing runs in it while files go in or out: links that an image's own programs make lead nobody astray."""
 
-    def __init__(self, place: Path, base: Path | None, environment: Mapping[str, str], task: Task) -> None:
+    def __init__(self, place: Path, base: Path | None, environment: Mapping[str, str], task: SandboxTask) -> None:
         """Take the root, or what `_lay` has made over `base`."""
         root = place if base is None else place / "upper"
         self._place = place

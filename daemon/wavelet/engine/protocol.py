@@ -68,7 +68,7 @@ class RunImage(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SandboxTask:
     """What is run.
 
     Attributes:
@@ -121,7 +121,7 @@ class Engine(Protocol):
     async def absence(self) -> str:
         """Return why it cannot be used on this node, or nothing."""
 
-    def open(self, image: RunImage, task: Task, workspace: Workspace) -> AbstractAsyncContextManager[Sandbox]:
+    def open(self, image: RunImage, task: SandboxTask, workspace: Workspace) -> AbstractAsyncContextManager[Sandbox]:
         """Give a sandbox of an image, without a network and without privileges; nothing is left of it at the end.
 
         Of the limits the engine bounds what it can; see `Sandbox.usage` for the rest.

@@ -28,7 +28,7 @@ from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.part_kinds import ScriptsLayers
-from wavelet.kinds.conda.postlink.programs import task
+from wavelet.kinds.conda.postlink.programs import sandbox_task
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node as PlanNode
 from wavelet.resolve.first_made import make_first
@@ -147,7 +147,7 @@ def hang(engine: Engine, name: str, started: Path) -> None:
 
     async def wait() -> None:
         image: Any = _Named(name)
-        async with engine.open(image, task(Limits()), image) as sandbox:
+        async with engine.open(image, sandbox_task(Limits()), image) as sandbox:
             await sandbox.put([GivenFile("one.sh", b"sleep 1000"), GivenFile("packages", b"one\t1\t0\n")])
             console = await sandbox.start("0 1000000 1000000")
             await console.read_word()

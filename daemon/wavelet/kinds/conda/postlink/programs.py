@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wavelet.engine.limits import Limits
-from wavelet.engine.protocol import GivenFile, Task
+from wavelet.engine.protocol import GivenFile, SandboxTask
 from wavelet.kinds.conda.model.packages import PREFIX
 
 ENVIRONMENT = {"PREFIX": PREFIX, "BASH_ENV": ""}
@@ -31,9 +31,9 @@ class Download(NamedTuple):
     file: Path
 
 
-def task(limits: Limits) -> Task:
+def sandbox_task(limits: Limits) -> SandboxTask:
     """Return what an engine is to run: `run.sh`, which waits for files and a line."""
-    return Task("post-link", _program("run.sh").decode(), ENVIRONMENT, PREFIX, limits)
+    return SandboxTask("post-link", _program("run.sh").decode(), ENVIRONMENT, PREFIX, limits)
 
 
 def start_line(newest: int, limits: Limits) -> str:

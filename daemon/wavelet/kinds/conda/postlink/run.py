@@ -24,7 +24,7 @@ from wavelet.kinds.conda.postlink import difference
 from wavelet.kinds.conda.postlink.bioconductor import Tarball, tarball_of
 from wavelet.kinds.conda.postlink.limits import as_text, excess, too_long
 from wavelet.kinds.conda.postlink.locked_image import LockedImage
-from wavelet.kinds.conda.postlink.programs import Download, Row, given_files, start_line, task
+from wavelet.kinds.conda.postlink.programs import Download, Row, given_files, sandbox_task, start_line
 from wavelet.kinds.work import Work
 from wavelet.sizes import size as size_of
 
@@ -68,7 +68,7 @@ class ScriptsRun:
         """Run the scripts and return what they have changed."""
         scripts = await self._scripts()
         image = LockedImage(self._plan.image, self._work)
-        opened = self._engine.open(image, task(self._limits), self._work)
+        opened = self._engine.open(image, sandbox_task(self._limits), self._work)
         async with self._work.scratch(_LISTING) as own, opened as sandbox:
             listing = own / "before"
             names = [script.name for script in scripts]
