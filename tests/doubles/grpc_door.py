@@ -107,7 +107,7 @@ async def open_door(
         reloads=SimpleNamespace(settings=settings, file="", reload=_reload), cache=SimpleNamespace()
     )
     rules = AccessRules(os.geteuid() if daemon_uid is None else daemon_uid)
-    behind: Any = Services(
+    services: Any = Services(
         in_place_of_all(requests),
         SimpleNamespace(),  # type: ignore[arg-type]
         SimpleNamespace(),  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ async def open_door(
         rooms.reloads,
         SimpleNamespace(note=lambda *_, **__: None),  # type: ignore[arg-type]
     )
-    serving = await serve(settings, behind, {})
+    serving = await serve(settings, services, {})
     assert serving is not None
     try:
         yield Door(settings, serving, requests, rooms)

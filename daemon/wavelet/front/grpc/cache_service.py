@@ -16,9 +16,9 @@ from wavelet.v1.cache_pb2_grpc import CacheServiceServicer
 class Caches(CacheServiceServicer):
     """The content store, for administration."""
 
-    def __init__(self, behind: Services, peers: Peers) -> None:
-        self._cache = behind.cache
-        self._audit = behind.audit
+    def __init__(self, services: Services, peers: Peers) -> None:
+        self._cache = services.cache
+        self._audit = services.audit
         self._peers = peers
 
     async def List(self, request: pb.ListRequest, _context: Context) -> AsyncIterator[pb.ListResponse]:

@@ -26,14 +26,14 @@ _FORMS: dict[int, LockForm] = {
 class Conda(CondaServiceServicer):
     """Solves for packages."""
 
-    def __init__(self, behind: Services, peers: Peers) -> None:
-        self._behind = behind
+    def __init__(self, services: Services, peers: Peers) -> None:
+        self._services = services
         self._peers = peers
 
     async def Solve(self, request: pb.SolveRequest, context: Context) -> pb.SolveResponse:
         """Return the packages that a request comes to."""
         identity = self._peers.of(context).identity
-        plan = packages_plan(request.packages, request.platform, self._behind.site())
+        plan = packages_plan(request.packages, request.platform, self._services.site())
         return answers.solved(await self._lock(plan, identity, refresh=request.refresh))
 
     async def Lock(self, request: pb.LockRequest, context: Context) -> pb.LockResponse:
@@ -48,11 +48,11 @@ class Conda(CondaServiceServicer):
                     message = "refresh: counts for packages only; ask for the container again to refresh it"
                     raise InvalidRequest(message, field="refresh")
                 platform = Platform.parse(request.platform, "platform") if request.platform else None
-                text = await self._behind.requests.details.lock(request.token, identity, form, platform)
+                text = await self._services.requests.details.lock(request.token, identity, form, platform)
             case "packages":
-                plan = packages_plan(request.packages, request.platform, self._behind.site())
+                plan = packages_plan(request.packages, request.platform, self._services.site())
                 lock = await self._lock(plan, identity, refresh=request.refresh)
-                with self._behind.resolver.work_for(lock, identity) as work:
+                with self._services.resolver.work_for(lock, identity) as work:
                     text = await write_lock(lock, form, work)
             case _:
                 raise InvalidRequest("token: is missing; give a token, or packages", field="token")
@@ -60,6 +60,6 @@ class Conda(CondaServiceServicer):
 
     async def _lock(self, plan: Node, identity: Identity, *, refresh: bool) -> LockedEnvironment:
         """Return the lock of packages, on their pinned base, solving if need be; with `refresh`, in any case."""
-        pinned = await self._behind.resolver.pinned(plan, identity, refresh=refresh)
-        (lock,) = self._behind.locks.latest(pinned.plan)
+        pinned = await self._services.resolver.pinned(plan, identity, refresh=refresh)
+        (lock,) = self._services.locks.latest(pinned.plan)
         return lock

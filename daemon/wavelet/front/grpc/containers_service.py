@@ -43,9 +43,9 @@ LISTED_LIMIT = 10_000
 class Containers(ContainerServiceServicer):
     """Names containers, and tells how far they are."""
 
-    def __init__(self, behind: Services, names: Names, peers: Peers) -> None:
-        self._behind = behind
-        self._requests = behind.requests
+    def __init__(self, services: Services, names: Names, peers: Peers) -> None:
+        self._services = services
+        self._requests = services.requests
         self._names = names
         self._peers = peers
         self._large_requests = asyncio.Semaphore(LARGE_REQUESTS)
@@ -61,7 +61,7 @@ class Containers(ContainerServiceServicer):
             assert asked is not None, "what is named has a plan, or was asked for already"
             check_length(self._names.authority, asked.plan)
             if request.HasField("auth"):
-                await auth.keep(request.auth, asked.plan, peer, self._behind.logins)
+                await auth.keep(request.auth, asked.plan, peer, self._services.logins)
         except WaveletError as error:
             values = values_of(request)
             self._requests.decisions.refused(
@@ -77,12 +77,12 @@ class Containers(ContainerServiceServicer):
             named = self._names.read(request.name, "name")
             if isinstance(named.name, TokenName):
                 return named, None
-            plan = plan_of(named.name, named.reference, self._behind.site())
+            plan = plan_of(named.name, named.reference, self._services.site())
             return named, Submission(plan, plan.description.title, {}, request.dry_run)
         if request.ByteSize() <= SMALL_REQUEST:
-            return None, submission(request, self._behind.site())
+            return None, submission(request, self._services.site())
         async with self._large_requests:
-            return None, await asyncio.to_thread(submission, request, self._behind.site())
+            return None, await asyncio.to_thread(submission, request, self._services.site())
 
     async def _submit(
         self, request: pb.ResolveRequest, asked: Submission, peer: Peer, wait: float, name: str | None
@@ -130,9 +130,9 @@ class Containers(ContainerServiceServicer):
 class Tokens(TokenServiceServicer):
     """Tells of container requests, and forgets them."""
 
-    def __init__(self, behind: Services, names: Names, peers: Peers) -> None:
-        self._requests = behind.requests
-        self._rules = behind.rules
+    def __init__(self, services: Services, names: Names, peers: Peers) -> None:
+        self._requests = services.requests
+        self._rules = services.rules
         self._authority = names.authority
         self._peers = peers
 

@@ -16,13 +16,13 @@ from wavelet.v1.daemon_pb2_grpc import DaemonServiceServicer, LoginServiceServic
 class Daemon(DaemonServiceServicer):
     """The daemon itself."""
 
-    def __init__(self, behind: Services, peers: Peers) -> None:
-        self._behind = behind
+    def __init__(self, services: Services, peers: Peers) -> None:
+        self._services = services
         self._peers = peers
 
     async def Status(self, _request: pb.StatusRequest, context: Context) -> pb.StatusResponse:
         """Return what the daemon is and does."""
-        peer, state = self._peers.of(context), self._behind.state()
+        peer, state = self._peers.of(context), self._services.state()
         return pb.StatusResponse(
             version=state["version"],
             pid=state["pid"],
@@ -32,7 +32,7 @@ class Daemon(DaemonServiceServicer):
             authority=state["authority"],
             state=state["state"],
             jobs=state["jobs"],
-            config_file=self._behind.reloads.file,
+            config_file=self._services.reloads.file,
             caller=peer.uid,
             admin=peer.admin,
             records=state["records"],
@@ -42,19 +42,19 @@ class Daemon(DaemonServiceServicer):
 
     async def Settings(self, _request: pb.SettingsRequest, _context: Context) -> pb.SettingsResponse:
         """Return the settings in force."""
-        return pb.SettingsResponse(yaml=settings_yaml(self._behind.reloads.settings))
+        return pb.SettingsResponse(yaml=settings_yaml(self._services.reloads.settings))
 
     async def Reload(self, _request: pb.ReloadRequest, _context: Context) -> pb.ReloadResponse:
         """Read the settings again."""
-        return pb.ReloadResponse(changed=await self._behind.reloads.reload())
+        return pb.ReloadResponse(changed=await self._services.reloads.reload())
 
 
 class Logins(LoginServiceServicer):
     """Registry logins of the caller."""
 
-    def __init__(self, behind: Services, peers: Peers) -> None:
-        self._behind = behind
-        self._logins = behind.logins
+    def __init__(self, services: Services, peers: Peers) -> None:
+        self._services = services
+        self._logins = services.logins
         self._peers = peers
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
@@ -64,7 +64,7 @@ class Logins(LoginServiceServicer):
         lifetime = request.lifetime.ToNanoseconds() / 1e9 if request.HasField("lifetime") else DEFAULT_LIFETIME
         login = Login(request.username, request.secret)
         host = registry.partition("/")[0]
-        if not request.unchecked and not await self._behind.inspection.check_login(host, login):
+        if not request.unchecked and not await self._services.inspection.check_login(host, login):
             raise AccessRefused(f"{host} does not take this login; check the user name and the password")
         until = await self._logins.store(uid, registry, login, lifetime)
         shared = any(each.shared for each in await self._logins.stored(uid) if each.registry == registry)

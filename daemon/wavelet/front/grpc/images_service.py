@@ -39,8 +39,8 @@ _ENGINES: dict[int, Engine] = {pb.PREFETCH_TARGET_DOCKER: "docker", pb.PREFETCH_
 class Images(ImageServiceServicer):
     """Shows images, and takes them in before they are pulled."""
 
-    def __init__(self, behind: Services, names: Names, peers: Peers) -> None:
-        self._behind = behind
+    def __init__(self, services: Services, names: Names, peers: Peers) -> None:
+        self._services = services
         self._names = names
         self._peers = peers
 
@@ -52,8 +52,8 @@ class Images(ImageServiceServicer):
         platforms = (Platform.parse(request.platform, "platform"),) if request.platform else ()
         plan, name = await self._names.plan(request.image, "image", platforms, peer.identity)
         if request.HasField("auth"):
-            await auth.keep(request.auth, plan, peer, self._behind.logins)
-        found = await self._behind.inspection.documents_of(plan, name, peer.identity)
+            await auth.keep(request.auth, plan, peer, self._services.logins)
+        found = await self._services.inspection.documents_of(plan, name, peer.identity)
         return pb.InspectResponse(
             reference=name,
             digest=str(found.descriptor.digest),
@@ -74,7 +74,7 @@ class Images(ImageServiceServicer):
             try:
                 plans[index] = await self._names.plan(image, f"images[{index}]", platforms, peer.identity)
                 if request.HasField("auth"):
-                    await auth.keep(request.auth, plans[index][0], peer, self._behind.logins)
+                    await auth.keep(request.auth, plans[index][0], peer, self._services.logins)
             except WaveletError as error:
                 yield pb.PrefetchResponse(index=index, image=image)
                 yield pb.PrefetchResponse(index=index, image=image, error=_error(error))
@@ -98,7 +98,7 @@ class Images(ImageServiceServicer):
             return
         if request.target not in _ENGINES:
             raise InvalidRequest(f"target: {request.target} is none that is known", field="target")
-        self._behind.rules.fill_engine(peer.uid, admin=peer.admin)
+        self._services.rules.fill_engine(peer.uid, admin=peer.admin)
         if len(request.platforms) > 1:
             message = "platforms: an engine takes an image for one platform; name a single one"
             raise InvalidRequest(message, field="platforms")
@@ -115,8 +115,8 @@ class Images(ImageServiceServicer):
             address = await asyncio.to_thread(address_of, engine, request.engine_address)
             return into_engine(pulled, engine, address, concurrency=concurrency, platform=platform)
         seconds = request.lease.ToNanoseconds() / 1e9 if request.HasField("lease") else None
-        lease = self._behind.reloads.settings.store.lease if seconds is None else max(0.0, seconds)
-        return self._behind.prefetcher.take(
+        lease = self._services.reloads.settings.store.lease if seconds is None else max(0.0, seconds)
+        return self._services.prefetcher.take(
             [plan for plan, _ in plans], peer.identity, concurrency=concurrency, lease=lease, names=names
         )
 

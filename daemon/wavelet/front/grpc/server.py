@@ -111,7 +111,7 @@ class Serving:
         self._opened.close()
 
 
-async def serve(settings: Settings, behind: Services, given: Given) -> Serving | None:
+async def serve(settings: Settings, services: Services, given: Given) -> Serving | None:
     """Open the door as the settings say; None where no socket can be. `given` are sockets of a service manager.
 
     Raises:
@@ -122,7 +122,7 @@ async def serve(settings: Settings, behind: Services, given: Given) -> Serving |
         if not listeners and settings.grpc.tls is None:
             return None
         states = HealthServicer()
-        server = await _server(settings, behind, states, paths_of(settings)[1])
+        server = await _server(settings, services, states, paths_of(settings)[1])
         inner = await asyncio.to_thread(_inner_path, settings.state_directory, opened)
         server.add_insecure_port(f"unix:{inner}")
         tls_address = await _add_tls(server, settings.grpc.tls) if settings.grpc.tls else None
@@ -181,22 +181,23 @@ def _inner_path(state: Path, opened: contextlib.ExitStack) -> str:
     return f"/proc/self/fd/{held}/{_PRIVATE_SOCKET}"
 
 
-async def _server(settings: Settings, behind: Services, states: HealthServicer, admin: Path) -> grpc.aio.Server:
-    peers = Peers(behind.rules, settings.grpc.tls.uid if settings.grpc.tls else None)
-    names = Names(behind.requests, behind.site, settings.name_authority, settings.reserved_names)
-    server = grpc.aio.server(interceptors=(Calls(peers, behind.activity, behind.audit, str(admin)),), options=_OPTIONS)
-    add_ContainerServiceServicer_to_server(Containers(behind, names, peers), server)
-    add_TokenServiceServicer_to_server(Tokens(behind, names, peers), server)
-    add_ImageServiceServicer_to_server(Images(behind, names, peers), server)
-    add_CondaServiceServicer_to_server(Conda(behind, peers), server)
-    add_CacheServiceServicer_to_server(Caches(behind, peers), server)
-    add_DaemonServiceServicer_to_server(Daemon(behind, peers), server)
-    add_LoginServiceServicer_to_server(Logins(behind, peers), server)
+async def _server(settings: Settings, services: Services, states: HealthServicer, admin: Path) -> grpc.aio.Server:
+    peers = Peers(services.rules, settings.grpc.tls.uid if settings.grpc.tls else None)
+    names = Names(services.requests, services.site, settings.name_authority, settings.reserved_names)
+    calls = Calls(peers, services.activity, services.audit, str(admin))
+    server = grpc.aio.server(interceptors=(calls,), options=_OPTIONS)
+    add_ContainerServiceServicer_to_server(Containers(services, names, peers), server)
+    add_TokenServiceServicer_to_server(Tokens(services, names, peers), server)
+    add_ImageServiceServicer_to_server(Images(services, names, peers), server)
+    add_CondaServiceServicer_to_server(Conda(services, peers), server)
+    add_CacheServiceServicer_to_server(Caches(services, peers), server)
+    add_DaemonServiceServicer_to_server(Daemon(services, peers), server)
+    add_LoginServiceServicer_to_server(Logins(services, peers), server)
     health_pb2_grpc.add_HealthServicer_to_server(states, server)  # type: ignore[no-untyped-call]
-    services = [service.full_name for each in _DOCUMENTS for service in each.DESCRIPTOR.services_by_name.values()]
-    for service in services:
+    named = [service.full_name for each in _DOCUMENTS for service in each.DESCRIPTOR.services_by_name.values()]
+    for service in named:
         await states.set(service, health_pb2.HealthCheckResponse.SERVING)
-    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)  # type: ignore[no-untyped-call]
+    reflection.enable_server_reflection((*named, health.SERVICE_NAME, reflection.SERVICE_NAME), server)  # type: ignore[no-untyped-call]
     return server
 
 

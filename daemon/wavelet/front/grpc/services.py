@@ -41,7 +41,7 @@ class Services:
     """See the module.
 
     Attributes:
-        requests, inspection, resolver, locks, cache, prefetcher, logins, rules, activity: the rooms.
+        requests, inspection, resolver, locks, cache, prefetcher, logins, rules, activity: services by these names.
         site: the site's defaults of now.
         state: what `GET /statusz` tells.
         reloads: the settings.
