@@ -25,6 +25,12 @@ def test_directories_of_tests_are_rooms() -> None:
     assert {str(each) for each in tested - rooms if each.parts[0] not in WHOLE} == set()
 
 
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    """Two of one name, in directories that are no packages, cannot be run together."""
+    modules = [path.name for path in TESTS.rglob("*.py") if not (path.parent / "__init__.py").exists()]
+    assert {name for name in modules if modules.count(name) > 1} == {"conftest.py"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_and_functions_are_small(path: Path) -> None:
     text = path.read_text("utf-8")
