@@ -166,7 +166,7 @@ class Tokens:
     def _forget(self, question: _Question, failed: str | None) -> None:
         held = self._tokens.get(question)
         if held is not None and held.header == failed:
-            del self._tokens[question]
+            self._tokens.pop(question, None)
 
     async def _show(
         self, server: ResourceServer, scope: TokenScope, login: Login | None, challenge: Challenge
