@@ -161,6 +161,24 @@ async def test_an_effect_that_fails_fails_the_request(pushing: tuple[Node, Push]
     assert len(push.plans) == 2
 
 
+async def test_after_a_restart_an_effect_is_done_again_when_it_is_asked_for(tmp_path: Path, registry: Registry) -> None:
+    push, plan = Push(), registry_plan(registry.host, "lab/tool")
+    push.go_on.set()
+    effects = [Effect("push", push.run)]
+    async with open_node(tmp_path / "state", effects=effects) as node:
+        token = (await node.submit(plan, wait=5.0)).token
+        await until(node, token, *DONE)
+        await node.database.write([])
+    push.go_on.clear()
+    async with open_node(tmp_path / "state", effects=effects) as node:
+        assert (await node.requests.tracker.status(token, NOBODY)).state == Ready()
+        assert (await node.ask(plan, wait=5.0)).request.token == token
+        await until(node, token, "done", "done", "running")
+        push.go_on.set()
+        await until(node, token, *DONE)
+    assert len(push.plans) == 2
+
+
 async def test_nothing_is_done_for_a_dry_run(pushing: tuple[Node, Push], registry: Registry) -> None:
     node, push = pushing
     await node.ask(registry_plan(registry.host, "lab/tool"), dry_run=True, wait=5.0)

@@ -14,7 +14,15 @@ import structlog
 
 from wavelet.cluster.record import Record
 from wavelet.cluster.records import Records
-from wavelet.errors import AccessRefused, DirectoryUnavailable, ImageNotFound, NoSpace, OurError, WaveletError
+from wavelet.errors import (
+    AccessRefused,
+    DirectoryUnavailable,
+    ImageNotFound,
+    NoSpace,
+    OurError,
+    UpstreamError,
+    WaveletError,
+)
 from wavelet.image.image import Image
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.canonical import canonical
@@ -71,9 +79,10 @@ class Bindings:
         """Start on all that is left to do for a request.
 
         Raises:
-            WaveletError: it has just failed.
+            CallerError: it has just been refused.
         """
-        cached.progress.attach(await self.prepare(cached))
+        with contextlib.suppress(UpstreamError, OurError):  # it has just failed, and may pass: whoever looks begins it
+            cached.progress.attach(await self.prepare(cached))
 
     async def prepare(self, cached: CachedRequest, begun: Job[Pinned] | None = None) -> Job[Pinned]:
         """Start to settle what a name answers and to prepare that, or join those who do.
