@@ -17,7 +17,7 @@ from wavelet.front.activity import Activity
 from wavelet.front.grpc.server import Serving, serve
 from wavelet.front.grpc.services import Services
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.identity import Identity
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.access import AccessRules

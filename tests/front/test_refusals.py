@@ -18,7 +18,7 @@ from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.v1 import containers_pb2 as pb
 
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=Platform("linux", "amd64"))

@@ -24,7 +24,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.write import LockForm
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.tokens import asked_token
 from wavelet.requests.audit import Audit

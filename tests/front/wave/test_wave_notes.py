@@ -14,7 +14,7 @@ from wavelet.front.reading.options import OPTIONS, naming_option, option_of
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=Platform("linux", "amd64"))
 CLIENTS = {

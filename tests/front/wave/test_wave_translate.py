@@ -18,7 +18,7 @@ from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS

@@ -16,8 +16,8 @@ from wavelet.front.registry.plans import plan_of, read_named
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import name_for
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.names import pull_name

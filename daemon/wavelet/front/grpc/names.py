@@ -10,8 +10,8 @@ from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.identity import Identity

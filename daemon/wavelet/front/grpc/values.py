@@ -15,7 +15,7 @@ from wavelet.front.reading.values import (
     PackagesValues,
     PlainText,
 )
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.node import Node
 from wavelet.plan.tree import parts
 from wavelet.v1 import containers_pb2 as pb

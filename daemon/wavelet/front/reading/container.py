@@ -18,7 +18,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
+from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.description import ContainerConfig

@@ -15,8 +15,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.kinds.conda.model.asked import CondaDefaults
 from wavelet.kinds.conda.model.near_cache_names import LATEST
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs

@@ -23,7 +23,7 @@ from wavelet.front.wave.translate import WaveApi, translate, values_of
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, normalise, valid_host
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.identity import Identity, Login
 from wavelet.plan.names import check_length
 from wavelet.plan.tokens import well_formed

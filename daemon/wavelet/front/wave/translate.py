@@ -17,7 +17,7 @@ from wavelet.front.reading.values import (
     PackagesValues,
 )
 from wavelet.front.wave import models
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 
 WaveApi = Literal["v1", "v1alpha2"]
 """`POST /container-token`, and `POST /v1alpha2/container`."""

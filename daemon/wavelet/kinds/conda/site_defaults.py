@@ -7,7 +7,7 @@ import platform
 from wavelet.config import Apply, ConfigError, Settings
 from wavelet.errors import CallerError
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 
 
 class SiteDefaults:

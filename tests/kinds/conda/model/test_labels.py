@@ -11,7 +11,7 @@ import pytest
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults
+from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.node import Node

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.asked import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.environment import Environment, read_environment
 from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.specs import name_of
 from wavelet.plan.canonical import canonical
 

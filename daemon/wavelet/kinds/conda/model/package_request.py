@@ -1,4 +1,4 @@
-"""Packages as they are asked for, whatever the way, become one plan: `CondaEnvironment`. Pure."""
+"""The packages of one request as they are asked for; whatever the way, they become one `CondaEnvironment`. Pure."""
 
 from __future__ import annotations
 
