@@ -109,18 +109,18 @@ async def open_door(
     rules = AccessRules(os.geteuid() if daemon_uid is None else daemon_uid)
     services: Any = Services(
         in_place_of_all(requests),
-        SimpleNamespace(),  # type: ignore[arg-type]
-        SimpleNamespace(),  # type: ignore[arg-type]
-        SimpleNamespace(),  # type: ignore[arg-type]
+        SimpleNamespace(),
+        SimpleNamespace(),
+        SimpleNamespace(),
         rooms.cache,
-        SimpleNamespace(),  # type: ignore[arg-type]
-        SimpleNamespace(),  # type: ignore[arg-type]
+        SimpleNamespace(),
+        SimpleNamespace(),
         rules,
         Activity(lambda: False),
         lambda: SITE,
-        _state,  # type: ignore[arg-type]
+        _state,
         rooms.reloads,
-        SimpleNamespace(note=lambda *_, **__: None),  # type: ignore[arg-type]
+        SimpleNamespace(note=lambda *_, **__: None),
     )
     serving = await serve(settings, services, {})
     assert serving is not None

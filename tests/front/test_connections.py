@@ -184,7 +184,7 @@ async def test_without_descriptors_there_is_one_line_and_then_it_goes_on(monkeyp
 
     monkeypatch.setattr("wavelet.front.accept.PAUSE", 0.001)
     with structlog.testing.capture_logs() as logged:
-        acceptor = Acceptor(Exhausted(), take, Connections("HTTP", LIMIT), "HTTP")  # type: ignore[arg-type]
+        acceptor = Acceptor(Exhausted(), take, Connections("HTTP", LIMIT), "HTTP")
         _, writer = await asyncio.open_connection(*listening.getsockname())
         async with asyncio.timeout(SECONDS):
             await taken.wait()

@@ -34,7 +34,7 @@ def app(tmp_path: Path) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
 
     async def who(request: web.Request) -> web.Response:
-        return web.json_response({"uid": request.protocol.peer_uid})  # type: ignore[attr-defined]
+        return web.json_response({"uid": request.protocol.peer_uid})
 
     async def echo(request: web.Request) -> web.Response:
         return web.json_response({"size": len(await request.read())})

@@ -198,7 +198,7 @@ async def test_all_leaves_are_bound_together(registry: Registry, tmp_path: Path)
         (leaf.platform, AugmentedImage(leaf, ENV, (registry_plan(registry.host, "lab/other"),)))
         for leaf in (registry_plan(registry.host, "lab/tool"),)
     )
-    plan = ImageIndex(members)  # type: ignore[arg-type]
+    plan = ImageIndex(members)
     async with open_node(tmp_path, tag_ttl=0) as node:
         first = await ask(node, plan)
         before = await pull(node, first.token)

@@ -170,7 +170,7 @@ async def test_the_name_of_packages_that_cannot_be_had_fails_and_asked_again_the
     async def broken(plan: LockedEnvironment, work: object) -> Image:
         if plan.packages == BEFORE:
             raise UpstreamBroken("b-1.0 is not what the index says")
-        return await made(plan, work)  # type: ignore[no-any-return]
+        return await made(plan, work)
 
     node.makers[LockedEnvironment] = broken
     node.conda.locks[specs(registry)] = LockedEnvironment(BEFORE, (), AMD64, registry_plan(registry.host, "lab/base"))

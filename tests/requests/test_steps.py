@@ -142,7 +142,7 @@ async def test_a_request_is_ready_when_its_effects_are_done(pushing: tuple[Node,
     assert (await until(node, token, *DONE)).state == Ready()
     again = await node.ask(plan)
     assert (again.state, states(again)) == (Ready(), DONE)
-    assert [each.reference.digest is not None for each in push.plans] == [True], "once, of what is pinned"  # type: ignore[union-attr]
+    assert [each.reference.digest is not None for each in push.plans] == [True], "once, of what is pinned"
 
 
 async def test_an_effect_that_fails_fails_the_request(pushing: tuple[Node, Push], registry: Registry) -> None:

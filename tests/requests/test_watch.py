@@ -210,7 +210,7 @@ async def test_advice_is_what_its_reader_can_follow(node: Node, registry: Regist
         return True
 
     node.makers[LockedEnvironment] = gone
-    node.conda.was_built = was_built  # type: ignore[method-assign]
+    node.conda.was_built = was_built
     node.conda.go_on.set()
     request = (await node.ask(asked(registry, "a"), wait=5.0)).request
     state = (await node.requests.tracker.status(request.token, NOBODY)).state

@@ -175,9 +175,11 @@ class History:
     def expire(self) -> None:
         """Forget what is past its lifetime, or too much."""
         now = time.time()
-        for table in ("outcomes", "entries"):
-            self._database.write_later(f"DELETE FROM {table} WHERE at < ?", now - LIFETIME)  # noqa: S608 - constants
-            self._database.write_later(f"UPDATE {table} SET at = ? WHERE at > ?", now, now)  # noqa: S608 - constants
+        self._database.write_later("DELETE FROM outcomes WHERE at < ?", now - LIFETIME)
+        self._database.write_later("DELETE FROM entries WHERE at < ?", now - LIFETIME)
+        # A time in the future is one of a clock that was wrong.
+        self._database.write_later("UPDATE outcomes SET at = ? WHERE at > ?", now, now)
+        self._database.write_later("UPDATE entries SET at = ? WHERE at > ?", now, now)
         self._database.write_later(
             "DELETE FROM entries WHERE at < (SELECT at FROM entries ORDER BY at DESC LIMIT 1 OFFSET ?)", ENTRIES_KEPT
         )

@@ -180,11 +180,11 @@ async def test_a_request_may_have_as_many_bytes_as_on_the_other_door(door: Door)
 
 async def test_health_and_reflection(tmp_path: Path) -> None:
     async with open_door(tmp_path, grace=0.5) as door, grpc.aio.insecure_channel(door.user) as channel:
-        health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+        health = health_pb2_grpc.HealthStub(channel)
         for service in ("", "wavelet.v1.ContainerService"):
             answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        asked = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(  # type: ignore[no-untyped-call]
+        asked = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
             iter([reflection_pb2.ServerReflectionRequest(list_services="")])
         )
         listed = [service.name async for answer in asked for service in answer.list_services_response.service]

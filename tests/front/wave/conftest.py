@@ -147,7 +147,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, in_place_of_all(requests), requests, AUTHORITY, lambda: SITE, Audit(None))  # type: ignore[arg-type]
+    add_routes(app, in_place_of_all(requests), requests, AUTHORITY, lambda: SITE, Audit(None))
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 
