@@ -29,7 +29,7 @@ from wavelet.engine.console import first_process
 from wavelet.engine.limits import Limits
 from wavelet.engine.namespace import NamespaceEngine
 from wavelet.engine.overlay import OverlayTree
-from wavelet.engine.rootfs import furnish, inflated, unpack, unpack_part
+from wavelet.engine.rootfs import add_engine_places, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
 from wavelet.errors import EngineFailed, UpstreamBroken
 from wavelet.kinds.conda.postlink.programs import sandbox_task
@@ -257,7 +257,7 @@ def test_an_overlay_keeps_what_is_below_as_it_is(tmp_path: Path, somebody: User,
     below = [("kept", b"kept\n"), ("below/one", b"1\n"), ("below/gone", b"gone\n"), ("replaced/x", b"x\n")]
     unpack_part([blob, layer(tmp_path, *((f"opt/conda/{path}", data) for path, data in below))], base, uid, IMAGE)
     unpack_part([layer(tmp_path, ("opt/conda/own/two", b"2\n"), (".wavelet/x", b"x"))], place / "own", uid, IMAGE)
-    furnish(place / "upper", uid)
+    add_engine_places(place / "upper", uid)
     tree = OverlayTree((place / "upper", place / "own", base), "/opt/conda")
     before = {**{path: data.decode() for path, data in below}, "own/two": "2\n"}
     assert entries(tree) == before

@@ -45,11 +45,11 @@ def test_the_file_system_counts_too() -> None:
 def test_the_least_recently_used_goes_first_and_nothing_that_is_safe(
     blobs: list[tuple[int, bool]], shortage: int
 ) -> None:
-    by_use = [(digest(number), size) for number, (size, _) in enumerate(blobs)]
+    eviction_order = [(digest(number), size) for number, (size, _) in enumerate(blobs)]
     safe = {digest(number) for number, (_, is_safe) in enumerate(blobs) if is_safe}
-    may_go = [(each, size) for each, size in by_use if each not in safe]
+    may_go = [(each, size) for each, size in eviction_order if each not in safe]
     try:
-        chosen = victims(by_use, shortage, safe.__contains__, "x")
+        chosen = victims(eviction_order, shortage, safe.__contains__, "x")
     except NoSpace:
         assert sum(size for _, size in may_go) < shortage
         return

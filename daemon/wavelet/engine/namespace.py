@@ -22,7 +22,7 @@ from wavelet.engine.console import Console, first_process, spawn
 from wavelet.engine.limits import Usage, taken_by, written_below
 from wavelet.engine.overlay import OverlayTree
 from wavelet.engine.protocol import OWN, GivenFile, ImageLayers, RunImage, Sandbox, SandboxTask, Workspace
-from wavelet.engine.rootfs import furnish, inflated, unpack, unpack_part
+from wavelet.engine.rootfs import add_engine_places, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
 from wavelet.errors import EngineFailed
 from wavelet.image.digest import Digest
@@ -84,7 +84,7 @@ def _lay(layers: Sequence[Path], scratch: Path, owner: int | None, image: str) -
     """Make the directories of an overlay; return where they are. Called in a worker."""
     place = _places(scratch, owner)
     unpack_part(layers, place / "own", owner, image)
-    furnish(place / "upper", owner)
+    add_engine_places(place / "upper", owner)
     return place
 
 
@@ -101,7 +101,7 @@ def _overlays(start: Path, trial: Path) -> bool:
     """Tell whether an overlay can be mounted over a directory, as not all kernels and file systems allow. Blocks."""
     try:
         place = _places(trial, _owner())
-        furnish(place / "upper", _owner())
+        add_engine_places(place / "upper", _owner())
         command = _entering(["/nothing"], {}, base=start)
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

@@ -85,7 +85,7 @@ def unpack(layers: Sequence[Path], root: Path, owner: int | None, image: str, ba
             _copy(base, root)
         made = _Root(root, image)
         made.apply_all(layers)
-        made.furnish()
+        made.add_engine_places()
         _give(root, owner)
     except OSError as error:
         raise EngineFailed(f"an image cannot be unpacked: {error.strerror}") from None
@@ -99,9 +99,9 @@ def _copy(base: Path, root: Path) -> None:
         raise EngineFailed(f"an unpacked image cannot be copied: {done.stderr.strip()[-500:]}")
 
 
-def furnish(root: Path, owner: int | None) -> None:
+def add_engine_places(root: Path, owner: int | None) -> None:
     """Make what is the engine's in an empty directory that is the uppermost one of an overlay."""
-    _Root(root, "").furnish()
+    _Root(root, "").add_engine_places()
     _give(root, owner)
 
 
@@ -153,7 +153,7 @@ class _Root:
                 self._write(member, place)
                 written.update((place, *place.parents))
 
-    def furnish(self) -> None:
+    def add_engine_places(self) -> None:
         """Make what is the engine's in other engines: directories, and places for devices."""
         self.forget_own()
         for path in (*_DIRECTORIES, *(f"{OWN}/{each}" for each in OWN_DIRECTORIES)):

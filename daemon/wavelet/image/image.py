@@ -61,7 +61,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Image:
-    """What a pinned plan is worth: the descriptor that its name answers, and everything that name may hand out."""
+    """What a pinned plan is made to: the descriptor that its name answers, and everything that name may hand out."""
 
     descriptor: Descriptor
     contents: tuple[Content, ...]

@@ -45,7 +45,7 @@ class Memo:
         self._hot: LRUCache[str, Image] = LRUCache(IMAGES_IN_MEMORY)
 
     def get(self, key: str) -> Image | None:
-        """Return the image that the plan with `key` is worth, if it was made before."""
+        """Return the image of the plan with `key`, if it was made before."""
         image = self._hot.get(key)
         if image is not None:
             return image

@@ -74,9 +74,11 @@ class Entries(OrderedDict[Digest, Entry]):
             else:
                 self.forget_rows(digest)
 
-    def by_use(self) -> list[tuple[Digest, int]]:
-        """Return the blobs with their bytes, in the order in which they give way."""
-        # What can be put together again from other content goes before all of that; the order stays else.
+    def eviction_order(self) -> list[tuple[Digest, int]]:
+        """Return the blobs with their bytes, in the order in which they are evicted.
+
+        What can be put together again from other content goes before all that content, then what was used longest ago.
+        """
         entries = sorted(self.items(), key=lambda item: not item[1].derived)
         return [(digest, entry.size) for digest, entry in entries]
 

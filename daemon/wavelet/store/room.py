@@ -1,6 +1,7 @@
 """The room of a store: what is counted, what is set aside for what is on its way, and what is evicted for it.
 
-Evicted is what was used longest ago, and nothing that is held, leased or pinned (see `retention.py`).
+Evicted is what can be put together again (see `entries.py`), then what was used longest ago, and nothing that is held,
+leased or pinned (see `retention.py`).
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Room:
                 await asyncio.sleep(0)  # what has become free is counted in the loop
             if shortage := await self._shortage(size):
                 self._retention.expire()
-                await self._evict(victims(self._entries.by_use(), shortage, self._retention.__contains__, what))
+                await self._evict(victims(self._entries.eviction_order(), shortage, self._retention.__contains__, what))
             self.space.reserved += size
 
     async def _shortage(self, size: int) -> int:
@@ -126,7 +127,7 @@ class Room:
         async with self._making:
             self._retention.expire()
             excess = self.space.committed - keep
-            return await self._evict(chosen(self._entries.by_use(), excess, self._retention.__contains__)[0])
+            return await self._evict(chosen(self._entries.eviction_order(), excess, self._retention.__contains__)[0])
 
     async def _evict(self, digests: list[Digest]) -> Counted:
         gone = Counted(len(digests), sum(self._entries[digest].size for digest in digests))

@@ -45,14 +45,14 @@ class Space:
 
 
 def victims(
-    by_use: Iterable[tuple[Digest, int]], shortage: int, is_safe: Callable[[Digest], bool], what: str
+    eviction_order: Iterable[tuple[Digest, int]], shortage: int, is_kept: Callable[[Digest], bool], what: str
 ) -> list[Digest]:
-    """Choose what to evict: least recently used first (`by_use` is in that order, with sizes), nothing that is safe.
+    """Choose what to evict: the first of `eviction_order` (see `Entries.eviction_order`), nothing that is kept.
 
     Raises:
         NoSpace: all that may go is not enough. Nothing should be evicted then.
     """
-    gone, missing = chosen(by_use, shortage, is_safe)
+    gone, missing = chosen(eviction_order, shortage, is_kept)
     if missing > 0:
         raise NoSpace(
             f"no room for {what}: {size_of(missing)} short, and all other content is leased or pinned; "
@@ -62,15 +62,15 @@ def victims(
 
 
 def chosen(
-    by_use: Iterable[tuple[Digest, int]], excess: int, is_safe: Callable[[Digest], bool]
+    eviction_order: Iterable[tuple[Digest, int]], excess: int, is_kept: Callable[[Digest], bool]
 ) -> tuple[list[Digest], int]:
-    """Return the first of `by_use` that are not safe, until they have `excess` bytes, and how many they lack."""
+    """Return the first of `eviction_order` that are not kept, up to `excess` bytes, and how many they lack."""
     gone: list[Digest] = []
     missing = excess
-    for digest, size in by_use:
+    for digest, size in eviction_order:
         if missing <= 0:
             break
-        if not is_safe(digest):
+        if not is_kept(digest):
             gone.append(digest)
             missing -= size
     return gone, max(0, missing)

@@ -295,7 +295,7 @@ def unquoted(text: str) -> str:
 
 
 def _printable(text: str, field: str, what: str, *, secret: bool = False) -> str:
-    """Return a text of this house's alphabet without quotes around it."""
+    """Return a text of conda's alphabet without quotes around it."""
     text = unquoted(text)
     if not text:
         raise wrong(field, f"is an empty {what}")
