@@ -64,12 +64,13 @@ from wavelet.requests.served import ServedImages
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
+from wavelet.resolve.first_made import ClusterSharing
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
-from wavelet.resolve.work import Tools
+from wavelet.resolve.work import Inputs, OwnNames, RegistryManifests, Tools
 from wavelet.resolve.workers import Workers
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
@@ -248,17 +249,14 @@ def _build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServ
     workers = Workers(settings.conda.workers)
     upkeep.stack.push_async_callback(workers.close)
     memo, journals = Memo(state.database, state.forms), Journals(state.database)
+    store, client = state.store, upstream.client
+    manifests = RegistryManifests(store, client, gone=upstream.tags.doubt)
     tools = Tools(
-        store=state.store,
-        contents=upstream.contents,
-        upstream=upstream.client,
-        layers=upstream.layers,
-        archives=conda.archives,
-        claims=cluster.claims,
-        workers=workers,
-        records=cluster.records,
-        gone=upstream.tags.doubt,
-        authority=settings.name_authority,
+        Inputs(upstream.contents, manifests, upstream.layers, conda.archives),
+        store,
+        ClusterSharing(cluster.claims, store),
+        workers,
+        OwnNames(cluster.records, settings.name_authority),
     )
     kinds = build_kinds(state.kinds, KindServices(settings, upstream.tags, conda.pinner))
     resolver = Resolver(kinds, memo, journals, tools, upstream.logins, upstream.grants)

@@ -47,11 +47,12 @@ from wavelet.requests.served import ServedImages
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
+from wavelet.resolve.first_made import ClusterSharing
 from wavelet.resolve.journal import Journals
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
-from wavelet.resolve.work import Tools
+from wavelet.resolve.work import Inputs, OwnNames, RegistryManifests, Tools
 from wavelet.resolve.workers import Workers
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
@@ -173,16 +174,11 @@ class Node:
         stack.push_async_callback(self.workers.close)
         archives = Archives(store, channels.open, database)
         tools = Tools(
+            Inputs(contents, RegistryManifests(store, upstream, pinner.doubt), named, archives),
             store,
-            contents,
-            upstream,
-            named,
-            archives,
-            cluster.claims,
+            ClusterSharing(cluster.claims, store),
             self.workers,
-            records,
-            pinner.doubt,
-            "127.0.0.1:9090",
+            OwnNames(records, "127.0.0.1:9090"),
         )
         conda = cast(Any, self.conda)
         kinds = build_kinds(table, KindServices(settings, pinner, conda))

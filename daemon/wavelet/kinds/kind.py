@@ -152,9 +152,9 @@ class Kind(Generic[N]):
     def contents(self, document: bytes) -> tuple[str, Sequence[Descriptor]] | None:
         """Return the media type of the own document of what was made first, and what content it speaks of.
 
-        None if this version cannot read it.
+        None if this version cannot read it. A kind of which the first one stands has to say this.
         """
-        return None
+        raise NotImplementedError
 
 
 class Kinds:

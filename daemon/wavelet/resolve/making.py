@@ -38,7 +38,7 @@ class Making:
         self._journals = journals
         self._tools = tools
         self._jobs = jobs
-        tools.contents.add_last(MakingSource(tools.store, self._make_again))
+        tools.inputs.contents.add_last(MakingSource(tools.store, self._make_again))
 
     async def make(
         self,
@@ -83,9 +83,11 @@ class Making:
 
         return self._jobs.join("make", (key, holder), make, MAKE_LIMIT)
 
-    async def _made(self, plan: Node, work: ResolverWork) -> Image:
+    async def _made(self, plan: Node, work: Work) -> Image:
         kind = self._kinds.of(plan)
-        return await (make_first(kind, plan, work) if kind.stands is Stands.FIRST_MADE else kind.make(plan, work))
+        if kind.stands is Stands.FIRST_MADE:
+            return await make_first(kind, plan, work, self._tools.sharing)
+        return await kind.make(plan, work)
 
     @contextlib.contextmanager
     def _journal(self, plan: Node, key: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
@@ -126,7 +128,7 @@ class Making:
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """Return a small member of a closure whole: see `ContentSources.read`."""
-        return await self._tools.contents.read(content, identity)
+        return await self._tools.inputs.contents.read(content, identity)
 
     async def _make_again(self, content: Content, key: str, identity: Identity) -> None:
         plan = self._memo.plan(key)

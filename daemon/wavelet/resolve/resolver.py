@@ -134,7 +134,7 @@ class Resolver:
             pinned.append(await self._of_pinned(plan, identity, lambda found: self._looked_at(plan, found, identity)))
 
         async def verify(layer: Layer) -> None:
-            await self._tools.layers.verified(layer)
+            await self._tools.inputs.layers.verified(layer)
 
         await gather_all([look(), *(verify(layer) for layer in layers(plan))])
         return pinned[0]
@@ -160,7 +160,7 @@ class Resolver:
             return None
         if self._is_built(pinned.plan) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
             return None
-        return pinned if self._tools.layers.are_known(plan) else None
+        return pinned if self._tools.inputs.layers.are_known(plan) else None
 
     def _nodes(self, plan: Node, preparation: Preparation) -> list[Node]:
         return [node for node in walk(plan) if self._kinds.of(node).preparation is preparation]
@@ -270,7 +270,7 @@ class Resolver:
 
     async def open(self, content: Content, identity: Identity) -> Blob:
         """Return a member of a closure: see `ContentSources.open`."""
-        return await self._tools.contents.open(content, identity)
+        return await self._tools.inputs.contents.open(content, identity)
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """Return a small member of a closure whole: see `ContentSources.read`."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from wavelet.cluster.claims import Claims
 from wavelet.cluster.record import Record
 from wavelet.cluster.records import Records
 from wavelet.errors import NotFound
@@ -22,10 +21,11 @@ from wavelet.plan.layers import Layer
 from wavelet.plan.names import pull_name
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS
+from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.content_sources import ContentSources
 from wavelet.resolve.events import Download
+from wavelet.resolve.first_made import Sharing
 from wavelet.resolve.job import account
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.workers import Workers
@@ -58,20 +58,64 @@ class Makes(Protocol):
         """See `wavelet.resolve.making.Making.remembers`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What makers work with. `gone` hears of repositories that lack what they had; `authority` is for image names."""
+class RegistryManifests:
+    """Manifests of registries by their digests, from the store or from their registry."""
 
-    store: ContentStore
+    def __init__(self, store: ContentStore, upstream: Upstream, gone: Callable[[Repository], None]) -> None:
+        """`gone` hears of repositories that lack what they had."""
+        self._store = store
+        self._upstream = upstream
+        self._gone = gone
+
+    async def get(self, reference: Reference, identity: Identity) -> tuple[bytes, str]:
+        """See `Work.manifest`."""
+        assert reference.digest is not None, "a pinned reference has a digest"
+        origin = FromUpstream(reference.repository).origin
+        data = await self._store.read(reference.digest, origin)
+        if data is not None:
+            return data, ""
+        try:
+            fetched = await self._upstream.manifest(reference, identity)
+        except NotFound:
+            self._gone(reference.repository)
+            raise
+        account().take_in(Download(len(fetched.data), len(fetched.data)))
+        await self._store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
+        return fetched.data, fetched.media_type
+
+
+class OwnNames:
+    """The names that this daemon gives to images for the sake of its own work; `authority` is what they begin with."""
+
+    def __init__(self, records: Records, authority: str) -> None:
+        self._records = records
+        self._authority = authority
+
+    async def name(self, plan: Node, principal: Principal) -> str:
+        """Return a name of a pinned plan that `principal` may pull."""
+        token = await self._records.put(Record(plan, principal, Pin.of(plan)), {})
+        return pull_name(self._authority, token, plan)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What makers read: members of closures, registries' manifests, layers of requests, files of packages."""
+
     contents: ContentSources
-    upstream: Upstream
+    manifests: RegistryManifests
     layers: RequestLayerVerifier
     archives: Archives
-    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What makers work with."""
+
+    inputs: Inputs
+    store: ContentStore
+    sharing: Sharing
     workers: Workers
-    records: Records
-    gone: Callable[[Repository], None]
-    authority: str
+    names: OwnNames
 
 
 class ResolverWork:
@@ -93,7 +137,6 @@ class ResolverWork:
         self._identity = identity
         self._public = public
         self._held: set[Digest] = set()
-        self._account = account()
 
     def close(self) -> None:
         """Let go of what was held for this making."""
@@ -116,27 +159,15 @@ class ResolverWork:
 
     async def manifest(self, reference: Reference) -> tuple[bytes, str]:
         """See `Work`."""
-        assert reference.digest is not None, "a pinned reference has a digest"
-        origin = FromUpstream(reference.repository).origin
-        data = await self._tools.store.read(reference.digest, origin)
-        if data is not None:
-            return data, ""
-        try:
-            fetched = await self._tools.upstream.manifest(reference, self._identity)
-        except NotFound:
-            self._tools.gone(reference.repository)
-            raise
-        self._account.take_in(Download(len(fetched.data), len(fetched.data)))
-        await self._tools.store.add(fetched.data, reference.digest, origin, public=fetched.granted.public)
-        return fetched.data, fetched.media_type
+        return await self._tools.inputs.manifests.get(reference, self._identity)
 
     async def read(self, content: Content) -> bytes:
         """See `Work`."""
-        return await self._tools.contents.read(content, self._identity)
+        return await self._tools.inputs.contents.read(content, self._identity)
 
     async def layer(self, layer: Layer) -> Content:
         """See `Work`."""
-        return await self._tools.layers.verified(layer)
+        return await self._tools.inputs.layers.verified(layer)
 
     async def keep(self, data: bytes, media_type: str) -> Content:
         """See `Work`."""
@@ -148,18 +179,18 @@ class ResolverWork:
     async def archive(self, location: str, digest: Digest, size: int | None) -> Path:
         """See `Work`."""
         self._hold(digest)
-        return await self._tools.archives.get(location, digest, size)
+        return await self._tools.inputs.archives.get(location, digest, size)
 
     async def download(self, urls: Sequence[str], md5: str) -> Path:
         """See `Work`."""
-        blob = await self._tools.archives.download(urls, md5)
+        blob = await self._tools.inputs.archives.download(urls, md5)
         self._hold(blob.digest)
         return blob.path
 
     async def path(self, content: Content) -> Path:
         """See `Work`."""
         self._hold(content.descriptor.digest)
-        return (await self._tools.contents.open_committed(content, self._identity)).path
+        return (await self._tools.inputs.contents.open_committed(content, self._identity)).path
 
     @contextlib.asynccontextmanager
     async def scratch(self, size: int) -> AsyncIterator[Path]:
@@ -185,34 +216,7 @@ class ResolverWork:
         """See `Work`."""
         return await self._tools.workers.run(function, *arguments)
 
-    async def claim(self, key: str, data: bytes, *, replace: bool = False) -> bytes:
-        """See `Sharing`."""
-        return await self._tools.claims.claim(key, data, replace=replace)
-
-    async def claimed(self, key: str) -> bytes | None:
-        """See `Sharing`."""
-        return await self._tools.claims.claimed(key)
-
-    async def share(self, file: Path, digest: Digest) -> None:
-        """See `Sharing`."""
-        await self._tools.claims.share(file, digest)
-
-    async def keep_last_copy(self, content: Content) -> None:
-        """See `Sharing`."""
-        if not self._tools.claims.shares:
-            await self._tools.store.retention.keep_last_copy(content.descriptor.digest)
-
-    async def shared(self, descriptor: Descriptor) -> Content | None:
-        """See `Sharing`."""
-        content = Content(descriptor, MadeBy(self.key))
-        if await self._tools.store.open(descriptor.digest, content.source.origin, thorough=True) is not None:
-            return content
-        async with self.scratch(descriptor.size) as directory:
-            size = await self._tools.claims.fetch(descriptor.digest, directory / "shared", descriptor.size)
-            return None if size != descriptor.size else await self.adopt(directory / "shared", descriptor)
-
     async def pullable(self, plan: Node) -> str:
         """See `Work`."""
         principal = ANONYMOUS if self._public else self._identity.principal
-        token = await self._tools.records.put(Record(plan, principal, Pin.of(plan)), {})
-        return pull_name(self._tools.authority, token, plan)
+        return await self._tools.names.name(plan, principal)

@@ -63,8 +63,8 @@ class ScriptsWork(MemoryWork):
     async def share(self, file: Path, digest: Digest) -> None:
         self._node.shared.blobs[digest] = file.read_bytes()
 
-    async def shared(self, descriptor: Descriptor) -> Content | None:
-        content = Content(descriptor, MadeBy(self.key))
+    async def shared(self, descriptor: Descriptor, key: str) -> Content | None:
+        content = Content(descriptor, MadeBy(key))
         if descriptor.digest not in self._node.shared.blobs:
             return None
         self._node.everything.file(content).write_bytes(self._node.shared.blobs[descriptor.digest])
@@ -122,7 +122,8 @@ class Node:
     async def make(self, plan: ScriptsLayer, *engines: Engine, **limits: Any) -> Image:
         """Make the layer."""
         kind = LabScripts(engines, Limits(**limits))
-        return await make_first(kind, plan, ScriptsWork(self, key_of(plan)))
+        work = ScriptsWork(self, key_of(plan))
+        return await make_first(kind, plan, work, work)
 
 
 class LabScripts(ScriptsLayers):
