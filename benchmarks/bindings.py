@@ -37,11 +37,10 @@ from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.names import pull_name
+from wavelet.plan.identity import ANONYMOUS
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS
-from wavelet.plan.tokens import NONCE_BYTES
+from wavelet.plan.tokens import NONCE_BYTES, pull_name
 
 ROUNDS, NAMES, PULLS = 5, 40, 60
 ROUND_TRIP = 0.0005

@@ -28,7 +28,6 @@ LEVELS = (
         "lazy_module",
         "ages",
         "foreign_json",
-        "nesting",
         "bounded_yaml",
         "directory_trees",
         "paths",
@@ -45,7 +44,7 @@ APART = {"client"}
 SHARED = {"paths", "v1"}
 """What the daemon and its client both have: where they meet, and the generated messages."""
 
-PURE = {"ages", "foreign_json", "image", "nesting", "plan", "sizes", "bounded_yaml"}
+PURE = {"ages", "foreign_json", "image", "plan", "sizes", "bounded_yaml"}
 PURE_LIBRARIES = {
     "__future__",
     "abc",

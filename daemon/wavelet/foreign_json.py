@@ -1,20 +1,26 @@
 """JSON that others write: null stands for absent, and a bad entry of a list or mapping voids itself alone.
 
 Programs in Go, and many others, write null where a member has no value. All JSON that does not come from wavelet itself
-is read here.
+is read here. It may be nested to a bounded depth only: readers and writers recurse, and how far they get depends on
+their callers; so a document that can be read can be written again, wherever that is done.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from wavelet.nesting import TooNested, refuse_deep
-
 _T = TypeVar("_T")
+
+NESTING_LIMIT = 128
+"""Arrays and objects of JSON inside each other. Real documents stay under 10."""
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class ForeignJsonError(ValueError):
@@ -77,3 +83,25 @@ def without_nulls(value: object) -> object:
     if isinstance(value, list):
         return [without_nulls(member) for member in value]
     return value
+
+
+class TooNested(ValueError):
+    """A document is nested more deeply than `NESTING_LIMIT`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it is nested more than {NESTING_LIMIT} deep")
+
+
+def refuse_deep(data: bytes) -> None:
+    """Return if JSON is not nested too deeply; whether it is JSON at all is left to its reader.
+
+    Raises:
+        TooNested: it is.
+    """
+    if data.count(b"[") + data.count(b"{") <= NESTING_LIMIT:
+        return
+    level = 0
+    for bracket in _STRING.sub(b"", data).translate(None, _OTHERS):
+        level += 1 if bracket in b"[{" else -1
+        if level > NESTING_LIMIT:
+            raise TooNested

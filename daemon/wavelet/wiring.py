@@ -46,7 +46,7 @@ from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_of
 from wavelet.logs import LogSettings
 from wavelet.node_schema import NODE_SCHEMA
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit

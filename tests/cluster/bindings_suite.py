@@ -34,8 +34,8 @@ from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvir
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
+from wavelet.plan.identity import ANONYMOUS
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS
 
 TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from wavelet.cluster.records import Records
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.cluster.single_node.records import SqliteRecords
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 
 
 class Keeper(Records, Protocol):

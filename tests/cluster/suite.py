@@ -21,9 +21,9 @@ from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.description import ContainerConfig
+from wavelet.plan.identity import ANONYMOUS, Principal
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tree import map_leaves
 
 KEY = bytes(range(32))

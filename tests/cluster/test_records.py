@@ -17,7 +17,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan import canonical
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.principal import Principal
+from wavelet.plan.identity import Principal
 
 VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wavelet.foreign_json import NESTING_LIMIT
 from wavelet.image.augment import Addition, AugmentedManifest, augment_manifest
 from wavelet.image.config import merge_env, parse_config
 from wavelet.image.digest import Digest
@@ -24,7 +25,6 @@ from wavelet.image.manifest import (
     Manifest,
     parse_document,
 )
-from wavelet.nesting import NESTING_LIMIT
 
 A, B, C = (str(Digest.of(letter)) for letter in (b"a", b"b", b"c"))
 

@@ -23,10 +23,10 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import reading
 from wavelet.plan.description import ContainerConfig
+from wavelet.plan.identity import ANONYMOUS, Principal
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import asked_token, decided_token, undecided_token, well_formed
 from wavelet.plan.tree import map_parts, parts
 

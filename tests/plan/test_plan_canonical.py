@@ -19,9 +19,9 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
 from wavelet.plan.description import ContainerConfig
+from wavelet.plan.identity import ANONYMOUS, Principal
 from wavelet.plan.layers import Layer
 from wavelet.plan.node import Node
-from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import asked_token, well_formed
 from wavelet.plan.tree import layers, leaves, map_leaves
 

@@ -17,9 +17,8 @@ from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
-from wavelet.plan.canonical import canonical, decode, encode, key
+from wavelet.plan.canonical import Forms, canonical, decode, encode, key
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.forms import Forms
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wavelet.errors import AccessRefused
-from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity, Login, Principal
 from wavelet.requests.access import AccessRules, Caller
 
 ROOT = AccessRules(0, frozenset({900}))

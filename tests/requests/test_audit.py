@@ -27,8 +27,8 @@ from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.description import ContainerConfig
+from wavelet.plan.identity import Principal
 from wavelet.plan.layers import Layer
-from wavelet.plan.principal import Principal
 from wavelet.requests import audit as module
 from wavelet.requests.audit import Audit, path_of, without_queries
 

@@ -18,10 +18,9 @@ from wavelet.image.digest import Digest
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import NOBODY, Identity
+from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tokens import asked_token
 from wavelet.requests import binding
 from wavelet.requests.request import ContainerRequest, answer_name

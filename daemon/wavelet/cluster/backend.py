@@ -16,7 +16,7 @@ from wavelet.cluster.secrets import Secrets
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Apply, Settings
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 
 
 class ClusterBackend(Protocol):

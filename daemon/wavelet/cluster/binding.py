@@ -14,7 +14,7 @@ import msgspec
 from wavelet.cluster.record import FORM, NEEDS
 from wavelet.errors import DamagedBinding, InvalidRequest
 from wavelet.plan import canonical
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
 

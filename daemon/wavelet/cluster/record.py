@@ -14,10 +14,10 @@ import msgspec
 
 from wavelet.errors import InvalidRequest
 from wavelet.plan import canonical
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
+from wavelet.plan.identity import Principal
 from wavelet.plan.node import Node, written
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import Principal
 from wavelet.plan.tokens import asked_token, decided_token, undecided_token, well_formed
 from wavelet.plan.view import View
 

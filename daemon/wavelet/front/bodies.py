@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from wavelet.errors import InvalidRequest, TooLarge, WaitExpired
 from wavelet.front.keys import CALLER
 from wavelet.front.listener import BODY_LIMIT
-from wavelet.plan.principal import Principal
+from wavelet.plan.identity import Principal
 from wavelet.sizes import size as size_of
 
 BODY_WAIT = 60.0

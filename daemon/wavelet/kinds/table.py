@@ -23,7 +23,7 @@ from wavelet.kinds.kind import Kind, Kinds
 from wavelet.kinds.registry_image.kind import RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.registry_image.tags import Pinner
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 
 

@@ -10,20 +10,46 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from wavelet.errors import InvalidName, InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
-from wavelet.plan.forms import Forms
 from wavelet.plan.node import Node, written
 from wavelet.plan.view import View
 
 VERSION = 1
 """The form. It changes with what equal requests are, or with what a reader has to know; then the plans that the older
 form can say keep that form and so their names, and only those that it cannot say get the newer one."""
+
+
+class Forms:
+    """The table of the forms that plans are kept in: which node each tag is of. Whoever reads plans is handed it."""
+
+    def __init__(self, types: Iterable[type[Node]]) -> None:
+        """Take the types of nodes that can be read.
+
+        Raises:
+            ValueError: two of them have the same tag.
+        """
+        self._types: dict[str, type[Node]] = {}
+        for each in types:
+            if each.tag in self._types:
+                raise ValueError(f"two kinds of nodes are written as {each.tag!r}")
+            self._types[each.tag] = each
+
+    def read(self, value: dict[str, Any]) -> Node:
+        """Read a node, with its children.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError, InvalidName: it is none of these.
+        """
+        tags = value.keys() & self._types.keys()
+        if len(tags) != 1:
+            raise ValueError(f"no kind of node: {sorted(value)[:10]}")
+        return self._types[tags.pop()].read(value, self.read)
 
 
 def canonical(plan: Node) -> bytes:

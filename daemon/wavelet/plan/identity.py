@@ -1,11 +1,57 @@
-"""The identity of who asks: it travels beside a plan and never becomes part of it."""
+"""Who asks, and for whom: the identity of who asks, and the principal that a name is given to, or content granted.
+
+An identity travels beside a plan and never becomes part of it. A principal is everybody, a local user, or whoever sends
+a certain login; its text, which stands in records, tokens, tables and the audit log, is `anonymous`, `uid:<number>` or
+`login:<keyed hash>`, and never a secret.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Self
 
-from wavelet.plan.principal import Principal
+_ANONYMOUS = "anonymous"
+_USER = re.compile(r"uid:(0|[1-9][0-9]{0,9})")
+_LOGIN = re.compile(r"login:(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A principal; with neither attribute it is everybody. `str` writes its text, and `parse` reads that.
+
+    Attributes:
+        uid: the number of a local user.
+        login_key: the keyed hash of a login.
+    """
+
+    uid: int | None = None
+    login_key: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the principal with this text.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if text == _ANONYMOUS:
+            return cls()
+        if user := _USER.fullmatch(text):
+            return cls(uid=int(user[1]))
+        if login := _LOGIN.fullmatch(text):
+            return cls(login_key=login[1])
+        raise ValueError(f"{text[:80]!r} is no principal")
+
+    def __str__(self) -> str:
+        """Return its text."""
+        if self.login_key is not None:
+            return f"login:{self.login_key}"
+        return _ANONYMOUS if self.uid is None else f"uid:{self.uid}"
+
+
+ANONYMOUS = Principal()
+"""Everybody: the principal of content that all may read."""
 
 
 @dataclass(frozen=True, slots=True)

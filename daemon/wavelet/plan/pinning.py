@@ -13,7 +13,7 @@ from typing import Any
 
 from wavelet.errors import InvalidRequest
 from wavelet.image.digest import Digest
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node, written
 from wavelet.plan.tree import layers, map_layers, moves, one_of_each, parts, walk
 from wavelet.plan.view import View

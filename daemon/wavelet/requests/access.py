@@ -12,8 +12,7 @@ from typing import Self
 
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused
-from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity, Login, Principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from prometheus_client import Counter
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import CallerError, WaveletError
 from wavelet.plan.canonical import key as key_of
+from wavelet.plan.identity import Principal
 from wavelet.plan.node import Node
-from wavelet.plan.principal import Principal
 from wavelet.plan.tree import layers, repositories
 
 FILE = "audit.log"

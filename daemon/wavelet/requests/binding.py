@@ -26,10 +26,9 @@ from wavelet.errors import (
 from wavelet.image.image import Image
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.canonical import canonical
-from wavelet.plan.identity import Identity
+from wavelet.plan.identity import ANONYMOUS, Identity
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin, maker_of
-from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tree import parts
 from wavelet.requests.effects import Effects
 from wavelet.requests.request import ContainerRequest, answer_name

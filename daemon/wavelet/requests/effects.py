@@ -14,9 +14,8 @@ from functools import partial
 from cachetools import LRUCache
 
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import Identity
+from wavelet.plan.identity import Identity, Principal
 from wavelet.plan.node import Node
-from wavelet.plan.principal import Principal
 from wavelet.resolve.job import Jobs
 from wavelet.resolve.making import MAKE_LIMIT
 

@@ -22,11 +22,10 @@ from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.canonical import canonical
-from wavelet.plan.identity import Identity
+from wavelet.plan.identity import ANONYMOUS, Identity, Principal
 from wavelet.plan.layers import INLINE
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS, Principal
 from wavelet.plan.tokens import NONCE_BYTES
 from wavelet.plan.tree import layers, repositories
 from wavelet.requests.request import About, Request, localised

@@ -9,11 +9,10 @@ from typing import Self
 import msgspec
 
 from wavelet.image.digest import Digest
-from wavelet.plan.identity import Identity
+from wavelet.plan.identity import Identity, Principal
 from wavelet.plan.layers import INLINE, Layer
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import Principal
 from wavelet.plan.tree import map_layers
 
 SOLVED_ANEW = (

@@ -12,9 +12,8 @@ from wavelet.image.image import Content, Image
 from wavelet.kinds.kind import Kinds, Stands
 from wavelet.kinds.work import Work
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import Identity
+from wavelet.plan.identity import ANONYMOUS, Identity
 from wavelet.plan.node import Node
-from wavelet.plan.principal import ANONYMOUS
 from wavelet.plan.tree import repositories, walk
 from wavelet.resolve.content_sources import MakingSource
 from wavelet.resolve.first_made import make_first

@@ -18,9 +18,8 @@ from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Repository
-from wavelet.plan.canonical import decode, encode
+from wavelet.plan.canonical import Forms, decode, encode
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.forms import Forms
 from wavelet.plan.node import Node
 from wavelet.store.database import Database
 

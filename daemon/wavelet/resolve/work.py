@@ -16,12 +16,11 @@ from wavelet.image.image import Content, FromUpstream, Image, MadeBy
 from wavelet.image.manifest import Descriptor
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import Identity
+from wavelet.plan.identity import ANONYMOUS, Identity, Principal
 from wavelet.plan.layers import Layer
-from wavelet.plan.names import pull_name
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.plan.tokens import pull_name
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.content_sources import ContentSources
 from wavelet.resolve.events import Download

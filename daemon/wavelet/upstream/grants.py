@@ -22,8 +22,7 @@ from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import Identity
-from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.plan.identity import ANONYMOUS, Identity, Principal
 from wavelet.single_flight import SingleFlight
 from wavelet.store.database import Database
 from wavelet.upstream.credential_source import Granted

@@ -16,7 +16,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.manifest import OCI_MANIFEST, Descriptor
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
-from wavelet.plan.principal import Principal
+from wavelet.plan.identity import Principal
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Failed, Pending, Ready
 

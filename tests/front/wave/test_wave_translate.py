@@ -24,7 +24,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
 from wavelet.plan.description import ContainerConfig
-from wavelet.plan.names import pull_name
+from wavelet.plan.tokens import pull_name
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 BUSYBOX = Reference.parse("busybox:1.36")

@@ -20,10 +20,9 @@ from wavelet.kinds.conda.model.near_cache_names import name_for
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.names import pull_name
+from wavelet.plan.identity import ANONYMOUS, Principal
 from wavelet.plan.pinning import Pin
-from wavelet.plan.principal import ANONYMOUS, Principal
-from wavelet.plan.tokens import asked_token, decided_token, undecided_token
+from wavelet.plan.tokens import asked_token, decided_token, pull_name, undecided_token
 
 Worth = dict[str, Any]
 

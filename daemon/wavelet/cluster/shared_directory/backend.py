@@ -17,7 +17,7 @@ from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.cluster.shared_directory.secrets import DirectorySecrets
 from wavelet.config import Apply, ConfigError, Settings
 from wavelet.errors import WaveletError
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 
 
 class _Place(Protocol):

@@ -16,7 +16,7 @@ from wavelet.cluster.publish import sync_directory
 from wavelet.cluster.shared_directory import first
 from wavelet.errors import DirectoryUnavailable, InvalidRequest
 from wavelet.plain_files import NotPlainError
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
 

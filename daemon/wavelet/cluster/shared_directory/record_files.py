@@ -30,7 +30,7 @@ from wavelet.cluster.shared_directory.bindings import BindingFiles
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm
 from wavelet.image.digest import Digest
 from wavelet.plain_files import NotPlainError
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.pinning import Pin
 from wavelet.plan.tokens import well_formed
 

@@ -14,7 +14,7 @@ from wavelet.cluster.shared_directory.directory_io import DirectoryIo
 from wavelet.cluster.shared_directory.record_files import RecordFile, RecordFiles
 from wavelet.errors import DirectoryUnavailable, NoSpace
 from wavelet.image.digest import Digest
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.pinning import Pin
 from wavelet.plan.tokens import well_formed
 

@@ -12,7 +12,7 @@ from wavelet.cluster.single_node import claims, records
 from wavelet.cluster.single_node.claims import SqliteClaims
 from wavelet.cluster.single_node.records import SqliteRecords
 from wavelet.config import Apply, Settings
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.store.opening import open_kept
 
 CONTENT = "the container requests of this node, and what its names stand for"

@@ -19,7 +19,7 @@ from wavelet.cluster.record import Record, authenticate
 from wavelet.cluster.records import Stored, check_bytes, check_named, holds, not_found, used_last
 from wavelet.errors import DamagedBinding, DirectoryUnavailable, InvalidRequest, NewerForm, NoSpace, OurError
 from wavelet.image.digest import Digest
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin
 from wavelet.store.database import Database, Statement

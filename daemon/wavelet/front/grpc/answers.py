@@ -13,7 +13,7 @@ from wavelet.kinds.conda.model.environments import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
 from wavelet.plan.description import AskedPackages, ContainerConfig
 from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.names import pull_name
+from wavelet.plan.tokens import pull_name
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState
 from wavelet.requests.request import ContainerRequest

@@ -18,7 +18,7 @@ from wavelet.front.reading.container import Submission, about_of, named_in
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
-from wavelet.plan.names import check_length
+from wavelet.plan.tokens import check_length
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD

@@ -18,8 +18,8 @@ from wavelet.front.wave.errors import text_of
 from wavelet.image.digest import Digest
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.names import pull_name
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import pull_name
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import Status

@@ -25,8 +25,7 @@ from wavelet.image.reference import Reference, normalise, valid_host
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.identity import Identity, Login
-from wavelet.plan.names import check_length
-from wavelet.plan.tokens import well_formed
+from wavelet.plan.tokens import check_length, well_formed
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection

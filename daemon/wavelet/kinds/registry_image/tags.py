@@ -20,8 +20,7 @@ from wavelet.errors import AccessRefused, InvalidName, NotFound, UpstreamBroken,
 from wavelet.image.reference import Reference, Repository
 from wavelet.kinds.kind import Pinned
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.plan.identity import Identity
-from wavelet.plan.principal import ANONYMOUS, Principal
+from wavelet.plan.identity import ANONYMOUS, Identity, Principal
 from wavelet.single_flight import SingleFlight
 from wavelet.store.database import Database
 from wavelet.upstream.grants import Grants

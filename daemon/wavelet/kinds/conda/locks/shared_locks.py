@@ -21,7 +21,7 @@ from wavelet.image.reference import Reference
 from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan import canonical
-from wavelet.plan.forms import Forms
+from wavelet.plan.canonical import Forms
 from wavelet.store.database import Database
 
 log = structlog.get_logger()
