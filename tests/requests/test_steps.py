@@ -183,3 +183,14 @@ async def test_nothing_is_done_for_a_dry_run(pushing: tuple[Node, Push], registr
     node, push = pushing
     await node.ask(registry_plan(registry.host, "lab/tool"), dry_run=True, wait=5.0)
     assert not push.plans
+
+
+async def test_who_watches_is_told_of_effects_while_they_run(pushing: tuple[Node, Push], registry: Registry) -> None:
+    node, push = pushing
+    token = (await node.submit(registry_plan(registry.host, "lab/tool"), wait=5.0)).token
+    await until(node, token, "done", "done", "running")
+    async with asyncio.timeout(5), aclosing(node.requests.tracker.watch(token, NOBODY)) as events:
+        told = [await anext(events) for _ in range(3)]
+        assert [(step.name, step.state) for step in told if isinstance(step, Step)][-1] == ("after", "running")
+        push.go_on.set()
+        assert [event async for event in events] == []

@@ -255,6 +255,12 @@ class Progress:
             WaveletError: there will be no image, for this reason.
         """
         told: tuple[Step, ...] = ()
+
+        def changed() -> list[Step]:
+            nonlocal told
+            told, before = self.steps, told
+            return [step for step in told if step not in before]
+
         while not isinstance(state := await self.state(begin), Ready):
             if isinstance(state, Failed):
                 raise fresh_copy(state.error)
@@ -262,12 +268,8 @@ class Progress:
                 await asyncio.sleep(AGAIN)
                 continue
             with contextlib.suppress(WaveletError):  # the state tells what it means
-                async with contextlib.aclosing(self.job.watch()) as events:
+                async with contextlib.aclosing(self.job.watch(changed)) as events:
                     async for event in events:
-                        told, before = self.steps, told
-                        for step in told:
-                            if step not in before:
-                                yield step
                         yield event
 
     def _due(self, error: WaveletError) -> bool:

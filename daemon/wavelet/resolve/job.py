@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -107,8 +107,10 @@ class Job(Flight[T_co]):
             raise WaitExpired("this is still being worked on; ask again", retry_after=RETRY_AFTER)
         return self.outcome()
 
-    async def watch(self) -> AsyncGenerator[Event, None]:
+    async def watch(self, changed: Callable[[], Iterable[T]] = tuple) -> AsyncGenerator[Event | T, None]:
         """Yield how the work goes, from its start to its end; whoever watches waits for it. Close it at the end.
+
+        `changed` is asked at each look what else is to be told, before the events since the look before.
 
         Raises:
             WaveletError: the work has failed; all events come before that.
@@ -116,11 +118,12 @@ class Job(Flight[T_co]):
         view = View(self.account)
         with self.waiting():
             while not self.done:
-                for event in view.news():
-                    yield event
+                for told in (*changed(), *view.news()):
+                    yield told
                 await self.wait(LOOK)
-        for event in view.news():
-            yield event
+        if last := list(view.news()):
+            for told in (*changed(), *last):
+                yield told
         self.outcome()
 
     def when_ended(self, tell: Callable[[WaveletError | None], None]) -> None:
