@@ -30,7 +30,7 @@ from wavelet.cluster.records import Stored
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS

@@ -20,7 +20,7 @@ from cluster.suite import KEY, LIFETIME, Clock
 from wavelet.cluster.record import Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.table import FORMS
 from wavelet.plan.node import Node
 from wavelet.plan.pinning import Pin

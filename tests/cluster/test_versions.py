@@ -19,7 +19,7 @@ from wavelet.errors import NewerForm
 from wavelet.image.digest import Digest
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.table import FORMS
 from wavelet.plan import canonical
 from wavelet.store.database import Database

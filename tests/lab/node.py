@@ -21,7 +21,7 @@ from wavelet.image.image import Image
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.channels.client import Channels
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.parts import PackageLayer
 from wavelet.kinds.conda.service import PackageLocks

@@ -16,7 +16,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage

@@ -17,7 +17,7 @@ from wavelet.errors import UpstreamBroken, WaveletError
 from wavelet.image.digest import Digest
 from wavelet.image.image import Image
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.plan.description import ContainerConfig
 from wavelet.plan.identity import NOBODY
 from wavelet.plan.layers import Layer

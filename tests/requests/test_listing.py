@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from doubles.registry import Registry
 from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.access import AccessRules

@@ -12,7 +12,7 @@ import pytest
 from doubles.registry import Registry
 from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import EngineFailed, Unsolvable
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.node import Node as PlanNode
 from wavelet.requests.effects import Effect

@@ -15,7 +15,7 @@ from wavelet.image.image import Content, FromLocation, FromUpstream, Image, Made
 from wavelet.image.manifest import Descriptor
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, Repository
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import key as key_of

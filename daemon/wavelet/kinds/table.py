@@ -13,7 +13,7 @@ from wavelet.config import Settings
 from wavelet.kinds.augment.kind import AugmentedImages
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.kind import CondaEnvironments, LockedEnvironments
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.conda.part_kinds import LibcsOf, PackageLayers, ScriptsLayers, WheelLayers
 from wavelet.kinds.conda.solve.pinner import CondaPinner

@@ -22,7 +22,7 @@ from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.plan.layers import INLINE

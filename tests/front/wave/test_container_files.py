@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidRequest, NotServed
-from wavelet.front.reading.container_file import recognised
+from wavelet.front.reading.conda_container_file import recognised
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.registry_image.node import RegistryImage

@@ -17,7 +17,7 @@ from wavelet.front.wave.translate import translate
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.index.node import ImageIndex

@@ -17,7 +17,7 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.compose.made_parts import Part
 from wavelet.kinds.conda.link.layer_info import LayerInfo
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.registry_image.node import RegistryImage
 

@@ -18,7 +18,7 @@ from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.compose import image as conda_image
 from wavelet.kinds.conda.link import package
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.parts import PackageLayer, WheelLayer
 from wavelet.kinds.conda.pip import wheel

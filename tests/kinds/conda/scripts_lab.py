@@ -24,7 +24,7 @@ from wavelet.errors import NotFound
 from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image, MadeBy
 from wavelet.image.manifest import Descriptor
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.parts import ScriptsLayer
 from wavelet.kinds.conda.part_kinds import ScriptsLayers

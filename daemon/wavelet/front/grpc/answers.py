@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from wavelet.errors import WaveletError
 from wavelet.front.grpc.errors import text_of
 from wavelet.image.digest import Digest
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
 from wavelet.plan.description import AskedPackages, ContainerConfig
 from wavelet.plan.layers import INLINE, Layer

@@ -9,7 +9,7 @@ from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.values import packages_plan
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.write import LockForm, write_lock
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
 from wavelet.v1 import conda_pb2 as pb

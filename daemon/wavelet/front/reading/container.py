@@ -8,7 +8,7 @@ from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
 from wavelet.front.reading.checks import Refusal, check, notes_on
-from wavelet.front.reading.container_file import recognised
+from wavelet.front.reading.conda_container_file import recognised
 from wavelet.front.reading.layers import read_layers
 from wavelet.front.reading.options import named
 from wavelet.front.reading.packages import read_packages

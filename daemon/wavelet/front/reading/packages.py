@@ -16,7 +16,7 @@ from wavelet.errors import InvalidRequest, NotServed, TooLarge
 from wavelet.front.reading.values import CondaOptsValues, PackagesValues
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
-from wavelet.kinds.conda.model.environment import Environment, read_channels, read_entries, read_environment
+from wavelet.kinds.conda.model.environment_text import Environment, read_channels, read_entries, read_environment
 from wavelet.kinds.conda.model.package_request import PackageRequest
 from wavelet.kinds.conda.model.specs import SPEC_LIMIT, normal_spec, without_login
 

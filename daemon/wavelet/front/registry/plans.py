@@ -9,8 +9,8 @@ from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, as_
 from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_tag
-from wavelet.kinds.conda.model.environments import CondaEnvironment
 from wavelet.kinds.conda.model.near_cache_names import LATEST, read_name
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage
 

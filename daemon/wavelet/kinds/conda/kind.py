@@ -12,8 +12,8 @@ from cachetools import TTLCache
 from wavelet.errors import UpstreamBroken
 from wavelet.image.image import Image
 from wavelet.kinds.conda.compose import image
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.parts import LibcOf
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.kind import Kind, Pinned, PinWork, Preparation

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.locks.write import LockForm, write_lock
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.work import Work
 from wavelet.plan.node import Node

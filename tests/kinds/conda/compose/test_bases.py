@@ -16,7 +16,7 @@ from wavelet.errors import ImageNotFound
 from wavelet.image.image import Image
 from wavelet.kinds.augment import make as augment
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.index import make as index
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.plan.description import ContainerConfig

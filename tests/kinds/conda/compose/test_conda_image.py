@@ -26,7 +26,7 @@ from wavelet.image.platform import Platform
 from wavelet.kinds.conda.compose import group, sbom
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.prefix_layer import prefix_layer
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.parts import ScriptsLayer, WheelLayer
 from wavelet.plan.canonical import key as key_of

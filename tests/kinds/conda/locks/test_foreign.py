@@ -7,9 +7,9 @@ import re
 import pytest
 
 from wavelet.errors import InvalidRequest
-from wavelet.front.reading.container_file import recognised
+from wavelet.front.reading.conda_container_file import recognised
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
-from wavelet.kinds.conda.model.environment import read_entries, read_environment
+from wavelet.kinds.conda.model.environment_text import read_entries, read_environment
 
 FIELD = "packages.environment"
 HASH = "sha256:" + "a" * 64

@@ -15,8 +15,8 @@ from locked import AMD64, CHANNELS, entry, lock_of, locks, part
 
 from wavelet.kinds.conda.compose import conda_meta
 from wavelet.kinds.conda.locks.write import conda_lock, pixi_lock
-from wavelet.kinds.conda.model.environment import read_environment
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.environment_text import read_environment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.plan import canonical
 

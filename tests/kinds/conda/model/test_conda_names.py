@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_path, valid_tag
-from wavelet.kinds.conda.model.environment import Environment
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.environment_text import Environment
 from wavelet.kinds.conda.model.near_cache_names import name_for, read_name
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.model.specs import normal_requirement, normal_spec

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.environment import Environment, read_environment
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.environment_text import Environment, read_environment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.specs import name_of
 from wavelet.plan.canonical import canonical

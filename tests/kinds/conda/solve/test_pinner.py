@@ -39,9 +39,9 @@ from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks import fetch, shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
-from wavelet.kinds.conda.model.environment import Environment
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.environment_text import Environment
 from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver
 from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel

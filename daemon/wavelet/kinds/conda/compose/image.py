@@ -12,7 +12,7 @@ from wavelet.image.image import Content, Image
 from wavelet.image.manifest import MalformedManifest, Manifest
 from wavelet.kinds.conda.compose import image_documents, made_parts, sbom, sbom_components, sbom_referrer
 from wavelet.kinds.conda.compose.image_layers import Layer, Parts, stacked
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.registry_image.make import absent
 from wavelet.kinds.work import Work, read_document
 from wavelet.sizes import size as size_of

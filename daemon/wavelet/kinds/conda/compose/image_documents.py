@@ -10,7 +10,7 @@ from typing import Any
 from wavelet.image.digest import Digest
 from wavelet.image.manifest import Descriptor, Family, Manifest
 from wavelet.kinds.conda.compose import activation
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 
 _EPOCH = "1970-01-01T00:00:00Z"
 

@@ -16,7 +16,7 @@ from wavelet.kinds.conda.compose.common_packages import strata
 from wavelet.kinds.conda.compose.image_documents import Environment, Placed
 from wavelet.kinds.conda.compose.made_parts import Part
 from wavelet.kinds.conda.compose.order import heaviest_first
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, subdir_of
 from wavelet.kinds.work import Work
 

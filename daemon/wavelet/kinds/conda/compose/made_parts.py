@@ -13,7 +13,7 @@ from wavelet.image.image import Content, Image
 from wavelet.kinds.conda.compose.group import Paths
 from wavelet.kinds.conda.compose.order import Node, topological
 from wavelet.kinds.conda.link.layer_info import LayerInfo
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.model.parts import PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.work import Work

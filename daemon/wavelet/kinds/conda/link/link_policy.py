@@ -1,7 +1,7 @@
 """The policy of installation: where each path of a package goes, and what is changed in it (pure).
 
 The rules are rattler's and conda's; what they do to a prefix on disk, a layer has to show. A change of them that
-changes any layer's tar changes `model.environments.LINKER`. ValueError: a path or a link
+changes any layer's tar changes `model.node.LINKER`. ValueError: a path or a link
 that no package may have, since it would reach outside of the prefix or hide what other layers have.
 """
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from wavelet.errors import InvalidRequest, TooLarge, UpstreamUnreachable
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
-from wavelet.kinds.conda.model.environment import Environment, read_environment
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.environment_text import Environment, read_environment
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import PIP
 from wavelet.kinds.conda.model.specs import name_of
 from wavelet.upstream.streams import Stream

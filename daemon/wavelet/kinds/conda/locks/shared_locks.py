@@ -18,7 +18,7 @@ from wavelet.cluster.claims import Claims
 from wavelet.config import Apply, Settings
 from wavelet.errors import InvalidRequest, NewerForm, OurError
 from wavelet.image.reference import Reference
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan import canonical
 from wavelet.plan.canonical import Forms

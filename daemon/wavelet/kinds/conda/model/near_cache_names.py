@@ -15,8 +15,8 @@ import re
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference, valid_path, valid_tag
-from wavelet.kinds.conda.model.environment import Environment, read_channels
-from wavelet.kinds.conda.model.environments import CondaEnvironment
+from wavelet.kinds.conda.model.environment_text import Environment, read_channels
+from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.conda.model.specs import normal_requirement, normal_spec
 from wavelet.plan.name_codec import decode, encode_component, encode_tag

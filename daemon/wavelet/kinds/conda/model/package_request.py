@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from wavelet.image.platform import DEFAULT_PLATFORM, Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.locked import Locked
-from wavelet.kinds.conda.model.environment import Environment
-from wavelet.kinds.conda.model.environments import CondaEnvironment, Layers
+from wavelet.kinds.conda.model.environment_text import Environment
+from wavelet.kinds.conda.model.node import CondaEnvironment, Layers
 from wavelet.kinds.conda.model.specs import name_of, normal_channel, normal_spec
 from wavelet.kinds.registry_image.node import RegistryImage
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from wavelet.kinds.conda.model.environments import LINKER, LockedEnvironment
+from wavelet.kinds.conda.model.node import LINKER, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel, filled
 from wavelet.plan.node import Node, written
 from wavelet.plan.view import View

@@ -12,7 +12,7 @@ from wavelet.plan.label import Label
 from wavelet.plan.tree import source
 
 if TYPE_CHECKING:
-    from wavelet.kinds.conda.model.environments import CondaEnvironment
+    from wavelet.kinds.conda.model.node import CondaEnvironment
 
 _NAMES_SHOWN = 4
 """Packages that the name of an environment shows; further ones are in the token alone."""

@@ -8,7 +8,7 @@ from wavelet.engine.protocol import ImageLayers
 from wavelet.errors import UpstreamBroken
 from wavelet.image.config import parse_config
 from wavelet.image.manifest import MalformedManifest, Manifest
-from wavelet.kinds.conda.model.environments import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.work import Work, read_document
 
 

@@ -19,8 +19,8 @@ from wavelet.errors import (
 from wavelet.image.platform import Platform
 from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
 from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver

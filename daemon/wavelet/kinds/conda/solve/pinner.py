@@ -10,8 +10,8 @@ import structlog
 from wavelet.errors import UpstreamError
 from wavelet.kinds.conda.locks.fetch import Location, with_lock_file
 from wavelet.kinds.conda.locks.shared_locks import Locks
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.libc import Libc
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.conda.solve.environment_solver import EnvironmentSolver, Job, Report
 from wavelet.plan.node import Node

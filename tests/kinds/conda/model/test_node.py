@@ -11,7 +11,7 @@ from wavelet.image.digest import Digest
 from wavelet.image.platform import Platform
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.environments import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.index.node import ImageIndex
