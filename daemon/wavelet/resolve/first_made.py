@@ -1,7 +1,7 @@
 """The first made: what may have other bytes when it is made again stands as the first node has made it.
 
 It is claimed under its key, with its own document as what is claimed. What that speaks of is shared with the other
-nodes; where nothing is shared, this node's store has the last copy, which is never evicted.
+nodes; where nothing is shared, this node's store has the last copy, which is not evicted while the claim may stand.
 """
 
 from __future__ import annotations

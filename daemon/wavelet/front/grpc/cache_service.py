@@ -1,4 +1,4 @@
-"""CacheService."""
+"""The servicer of `CacheService`: what the store has, pins, and what is to go."""
 
 from __future__ import annotations
 

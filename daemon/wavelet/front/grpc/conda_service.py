@@ -1,4 +1,4 @@
-"""CondaService."""
+"""The servicer of `CondaService`: packages solved for, and written as lock files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ContainerService and TokenService."""
+"""The servicers of `ContainerService` and `TokenService`: containers asked for, looked at, watched, forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DaemonService and LoginService."""
+"""The servicers of `DaemonService` and `LoginService`: state, settings and reload; logins kept for users."""
 
 from __future__ import annotations
 

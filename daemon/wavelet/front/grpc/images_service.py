@@ -1,4 +1,4 @@
-"""ImageService."""
+"""The servicer of `ImageService`: documents of images, and images taken in ahead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request asks for and does not get: it is refused, or noted in its log, so that nothing is dropped. Pure.
+"""The refusals and the notes of a request: what it asks for and does not get, so that nothing is dropped. Pure.
 
 The order of the checks is that of their use to the reader: values that are never right, members that contradict each
 other, members that this version does not serve. What has no effect on the image is noted; what only tells clients

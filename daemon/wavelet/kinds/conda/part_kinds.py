@@ -17,26 +17,30 @@ from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, 
 from wavelet.kinds.conda.pip import wheel
 from wavelet.kinds.conda.postlink import scripts
 from wavelet.kinds.conda.solve import base_libc
-from wavelet.kinds.kind import Kind, Stands
+from wavelet.kinds.kind import Kind, N, Stands
 from wavelet.kinds.work import Work
 
 
-class PackageLayers(Kind[PackageLayer]):
-    """See the module."""
-
-    node = PackageLayer
+class _ArchiveLayers(Kind[N]):
+    """What the kinds of layers of one archive have in common: how large that may be."""
 
     def __init__(self, settings: Settings) -> None:
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
         """See `Kind`."""
-        limit = _package_limit(settings)
+        limit = parse_size(settings.conda.package_limit, "conda.package_limit")
 
         def apply() -> None:
             self._limit = limit
 
         return apply
+
+
+class PackageLayers(_ArchiveLayers[PackageLayer]):
+    """See the module."""
+
+    node = PackageLayer
 
     async def make(self, node: PackageLayer, work: Work) -> Image:
         """See `Kind`."""
@@ -47,22 +51,10 @@ class PackageLayers(Kind[PackageLayer]):
         return node.package.sha256 or node.package.url
 
 
-class WheelLayers(Kind[WheelLayer]):
+class WheelLayers(_ArchiveLayers[WheelLayer]):
     """See the module."""
 
     node = WheelLayer
-
-    def __init__(self, settings: Settings) -> None:
-        self.configure(settings)()
-
-    def configure(self, settings: Settings) -> Apply:
-        """See `Kind`."""
-        limit = _package_limit(settings)
-
-        def apply() -> None:
-            self._limit = limit
-
-        return apply
 
     async def make(self, node: WheelLayer, work: Work) -> Image:
         """See `Kind`."""
@@ -120,7 +112,3 @@ class LibcsOf(Kind[LibcOf]):
     async def make(self, node: LibcOf, work: Work) -> Image:
         """See `Kind`."""
         return await base_libc.make(node, work)
-
-
-def _package_limit(settings: Settings) -> int:
-    return parse_size(settings.conda.package_limit, "conda.package_limit")
