@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import pytest
-from golden import worth
+from golden import values
 
-PLANS, PARTS, NAMES, BODIES = map(worth.load, ("plans", "parts", "names", "bodies"))
+PLANS, PARTS, NAMES, BODIES = map(values.load, ("plans", "parts", "names", "bodies"))
 
 
 @pytest.mark.parametrize("what", PLANS)
 def test_a_plan_is_worth_what_it_was(what: str) -> None:
     was = PLANS[what]
-    assert worth.of_plan(was["record"], was["pinned"], was.get("before", {}).get("path")) == was
+    assert values.of_plan(was["record"], was["pinned"], was.get("before", {}).get("path")) == was
 
 
 @pytest.mark.parametrize("what", PARTS)
 def test_a_part_is_worth_what_it_was(what: str) -> None:
-    assert worth.of_part(PARTS[what]["record"]) == PARTS[what]
+    assert values.of_part(PARTS[what]["record"]) == PARTS[what]
 
 
 @pytest.mark.parametrize("what", NAMES)
 def test_a_name_is_worth_what_it_was(what: str) -> None:
     was = NAMES[what]
-    assert worth.of_name(was["name"], was["registry"], was["platform"]) == was
+    assert values.of_name(was["name"], was["registry"], was["platform"]) == was
 
 
 @pytest.mark.parametrize("what", BODIES)
 def test_a_body_is_worth_what_it_was(what: str) -> None:
     was = dict(BODIES[what])
     file = was.pop("file", None)
-    body, api = worth.recorded(file) if file is not None else (was.pop("body"), was.pop("api"))
-    assert worth.of_body(body, api) == was
+    body, api = values.recorded(file) if file is not None else (was.pop("body"), was.pop("api"))
+    assert values.of_body(body, api) == was
 
 
 def test_every_recorded_body_is_there() -> None:
     files = {each["file"] for each in BODIES.values() if "file" in each}
-    assert files == {path.name for path in worth.RECORDED.glob("*-post.json")}
+    assert files == {path.name for path in values.RECORDED.glob("*-post.json")}

@@ -29,7 +29,7 @@ async def registry() -> AsyncIterator[Registry]:
 
 
 class Held:
-    """A house with two images that share a layer; `digests` are manifest, configuration, own layer, shared layer."""
+    """A store with two images that share a layer; `digests` are manifest, configuration, own layer, shared layer."""
 
     def __init__(self, node: Node, host: str) -> None:
         self.node = node

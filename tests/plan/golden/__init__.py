@@ -1,1 +1,1 @@
-"""What plans were worth to the last version that was released: files, what they were made of, and how they are read."""
+"""The values of plans in the last version that was released: files, what they were made of, and how they are read."""

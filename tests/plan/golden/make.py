@@ -1,4 +1,4 @@
-"""Makes the files of this directory: what plans, names and bodies are worth to version 0.2.0. They are read for ever.
+"""Makes the files of this directory: the values of plans, names and bodies in version 0.2.0. They are read for ever.
 
     cd tests/plan && PYTHONPATH=../../daemon ../../.venv/bin/python -m golden.make
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 
-from golden import catalogue, worth
+from golden import catalogue, values
 
 
 def text_of(document: catalogue.Document) -> str:
@@ -18,32 +18,32 @@ def text_of(document: catalogue.Document) -> str:
     return json.dumps({"version": 1, "plan": document}, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
-def plans() -> dict[str, worth.Worth]:
+def plans() -> dict[str, values.Values]:
     """Return what names stand for."""
     return {
-        what: worth.of_plan(text_of(plan), text_of(catalogue.pinned(plan)), catalogue.CALLED_BEFORE.get(what))
+        what: values.of_plan(text_of(plan), text_of(catalogue.pinned(plan)), catalogue.CALLED_BEFORE.get(what))
         for what, plan in catalogue.PLANS.items()
     }
 
 
-def bodies() -> dict[str, worth.Worth]:
-    """Return what requests are worth: those that are recorded, by their files, and ours."""
+def bodies() -> dict[str, values.Values]:
+    """Return the values of requests: those that are recorded, by their files, and ours."""
     made = {
-        path.name: {"file": path.name} | worth.of_body(*worth.recorded(path.name))
-        for path in sorted(worth.RECORDED.glob("*-post.json"))
+        path.name: {"file": path.name} | values.of_body(*values.recorded(path.name))
+        for path in sorted(values.RECORDED.glob("*-post.json"))
     }
     own = catalogue.BODIES.items()
-    return made | {what: {"body": body, "api": "v1alpha2"} | worth.of_body(body, "v1alpha2") for what, body in own}
+    return made | {what: {"body": body, "api": "v1alpha2"} | values.of_body(body, "v1alpha2") for what, body in own}
 
 
 MADE = {
     "plans": plans,
-    "parts": lambda: {what: worth.of_part(text_of(plan)) for what, plan in catalogue.PARTS.items()},
-    "names": lambda: {", ".join(filter(None, said)): worth.of_name(*said) for said in catalogue.NAMES},
+    "parts": lambda: {what: values.of_part(text_of(plan)) for what, plan in catalogue.PARTS.items()},
+    "names": lambda: {", ".join(filter(None, said)): values.of_name(*said) for said in catalogue.NAMES},
     "bodies": bodies,
 }
 
 if __name__ == "__main__":
     for name, make in MADE.items():
         text = json.dumps(make(), indent=1, ensure_ascii=False)
-        (worth.HERE / f"{name}.json").write_text(text + "\n", "utf-8")
+        (values.HERE / f"{name}.json").write_text(text + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""What a plan, a name or a request is worth, in words that go into files. All that it needs of the code is here."""
+"""The values of a plan, a name or a request, as golden files have them. All that it needs of the code is here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wavelet.plan.identity import ANONYMOUS, Principal
 from wavelet.plan.pinning import Pin
 from wavelet.plan.tokens import asked_token, decided_token, pull_name, undecided_token
 
-Worth = dict[str, Any]
+Values = dict[str, Any]
 
 HERE = Path(__file__).parent
 RECORDED = HERE.parents[1] / "front" / "wave" / "bodies"
@@ -34,19 +34,19 @@ AUTHORITY = "127.0.0.1:9090"
 SITE = CondaDefaults.of("debian:12", ("procps-ng",), ("conda-forge", "bioconda"), platform=Platform("linux", "amd64"))
 
 
-def load(name: str) -> dict[str, Worth]:
+def load(name: str) -> dict[str, Values]:
     """Return a golden file."""
     return json.loads((HERE / f"{name}.json").read_text("utf-8"))
 
 
-def of_part(record: str) -> Worth:
-    """Return what a plan is worth that no name stands for, by its form in records."""
+def of_part(record: str) -> Values:
+    """Return the values of a plan that no name stands for, by its form in records."""
     plan = decode(record.encode(), FORMS)
     return {"record": encode(plan).decode(), "canonical": canonical(plan).decode(), "key": key(plan)}
 
 
-def of_plan(record: str, pinned: str, before: str | None) -> Worth:
-    """Return what a plan, and what it was pinned to, are worth; `before` is a path that it was called by once."""
+def of_plan(record: str, pinned: str, before: str | None) -> Values:
+    """Return the values of a plan and of what it was pinned to; `before` is a path that it was called by once."""
     asked, fixed = decode(record.encode(), FORMS), decode(pinned.encode(), FORMS)
     pin = Pin.of(fixed)
     written = pin.encode(asked)
@@ -55,7 +55,7 @@ def of_plan(record: str, pinned: str, before: str | None) -> Worth:
     path = asked.label.path
     assert asked.label.is_path(path)
     decided = decided_token(KEY, asked, pin, ANONYMOUS)
-    worth = of_part(record) | {
+    values = of_part(record) | {
         "pinned": encode(fixed).decode(),
         "pinned key": key(fixed),
         "pin": {"name": pin.name, "record": json.dumps(written, separators=(",", ":"))},
@@ -73,31 +73,31 @@ def of_plan(record: str, pinned: str, before: str | None) -> Worth:
         "name": pull_name(AUTHORITY, decided, asked),
     }
     if before is not None:
-        worth["before"] = {"path": before, "called": asked.label.is_path(before), "tag": asked.label.tag_at(before)}
-    return worth
+        values["before"] = {"path": before, "called": asked.label.is_path(before), "tag": asked.label.tag_at(before)}
+    return values
 
 
-def of_name(name: str, registry: str | None, platform: str | None) -> Worth:
-    """Return what a name is worth that engines pull, or what is said of it."""
+def of_name(name: str, registry: str | None, platform: str | None) -> Values:
+    """Return the values of a name that engines pull, or what is said of it."""
     chosen = None if platform is None else Platform.parse(platform, "platform")
-    said: Worth = {"name": name, "registry": registry, "platform": platform}
+    said: Values = {"name": name, "registry": registry, "platform": platform}
 
-    def ask() -> Worth:
+    def ask() -> Values:
         named = read_named(name, "name", reserved=registry is None)
         meant = named.name if registry is None else parse_name(named.path, registry, reserved=True)
         plan = plan_of(meant, named.reference, SITE, chosen)
-        worth = of_part(encode(plan).decode()) | {"text": named.text}
-        if "conda" in json.loads(worth["record"])["plan"]:
-            worth["name for"] = list(name_for(plan, SITE))
-        return worth
+        values = of_part(encode(plan).decode()) | {"text": named.text}
+        if "conda" in json.loads(values["record"])["plan"]:
+            values["name for"] = list(name_for(plan, SITE))
+        return values
 
-    return said | _worth_or_refusal(ask)
+    return said | _values_or_refusal(ask)
 
 
-def of_body(body: Worth, api: str) -> Worth:
-    """Return what a container request is worth, or what is said of it."""
+def of_body(body: Values, api: str) -> Values:
+    """Return the values of a container request, or what is said of it."""
 
-    def ask() -> Worth:
+    def ask() -> Values:
         asked = translate(msgspec.json.decode(json.dumps(body), type=SubmitBody), api, SITE)
         plan = asked.plan
         return of_part(encode(plan).decode()) | {
@@ -109,10 +109,10 @@ def of_body(body: Worth, api: str) -> Worth:
             "asked": asked_token(KEY, plan, ANONYMOUS),
         }
 
-    return _worth_or_refusal(ask)
+    return _values_or_refusal(ask)
 
 
-def recorded(name: str) -> tuple[Worth, str]:
+def recorded(name: str) -> tuple[Values, str]:
     """Return the body of a recorded request, and the form of the interface that it was sent to."""
     request = json.loads((RECORDED / name).read_text("utf-8"))
     body = request.get("body", request)
@@ -120,7 +120,7 @@ def recorded(name: str) -> tuple[Worth, str]:
     return json.loads(body) if isinstance(body, str) else body, api
 
 
-def _worth_or_refusal(ask: Callable[[], Worth]) -> Worth:
+def _values_or_refusal(ask: Callable[[], Values]) -> Values:
     try:
         return ask()
     except WaveletError as error:
