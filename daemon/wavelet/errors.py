@@ -62,19 +62,19 @@ class WaveletError(Exception):
         fault: whose fault it is.
         status: the HTTP status that answers it, on every door.
         code: the error code of the distribution-spec's error body, for `/v2` answers.
-        remembered: for how long (seconds) a failed job answers with it without a new attempt.
+        negative_ttl: for how long (seconds) a failed job answers with it without a new attempt.
         field: the request's member at fault, where there is one.
         retry_after: seconds after which asking again makes sense, where that is known.
         passing: whether the same question may soon have another answer with nobody doing anything about it; a definite
             no (a refused connection, a wrong digest) is not mended by waiting.
-        stands_until: until when (`time.monotonic`) jobs answer with it; 0.0 before one has failed with it.
+        cached_until: until when (`time.monotonic`) jobs answer with it; 0.0 before one has failed with it.
     """
 
     reason: ClassVar[str] = "WAVELET_ERROR"
     fault: ClassVar[Fault] = Fault.OURS
     status: ClassVar[int] = 500
     code: ClassVar[str] = "UNKNOWN"
-    remembered: ClassVar[float] = 0.0
+    negative_ttl: ClassVar[float] = 0.0
     passing: bool = False
 
     def __init__(self, message: str, *, field: str | None = None, retry_after: float | None = None) -> None:
@@ -82,7 +82,7 @@ class WaveletError(Exception):
         self.message = message
         self.field = field
         self.retry_after = retry_after
-        self.stands_until = 0.0
+        self.cached_until = 0.0
 
     def with_message(self, message: str, *, field: str | None = None) -> Self:
         """Return the same error in other words, and of `field` if that is given; all else that it says stays."""
@@ -100,7 +100,7 @@ class CallerError(WaveletError):
     fault = Fault.CALLER
     status = 400
     code = "UNSUPPORTED"
-    remembered = 60.0
+    negative_ttl = 60.0
 
 
 class InvalidRequest(CallerError):
@@ -242,7 +242,7 @@ class UpstreamError(WaveletError):
     reason = "UPSTREAM_ERROR"
     fault = Fault.UPSTREAM
     status = 502
-    remembered = 5.0
+    negative_ttl = 5.0
     passing = True
 
 

@@ -214,7 +214,7 @@ async def test_a_job_may_join_another(jobs: Jobs) -> None:
 async def test_a_failure_stands_no_longer_than_it_says_itself_and_can_be_forgotten(jobs: Jobs) -> None:
     """Fault E7: what had failed stood for its own time, behind one that had ended, and for those who refresh too."""
     error = ImageNotFound("x")
-    error.stands_until = time.monotonic()
+    error.cached_until = time.monotonic()
     work = Work(error)
     work.go_on.set()
     for _ in range(2):

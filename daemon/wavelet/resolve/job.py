@@ -4,8 +4,8 @@ A job that is *kept* belongs to nobody: a waiter that goes away stops nothing, a
 that nobody has asked to keep (see `asking`) ends when the last waiter is cancelled; a wait that is over ends nothing. A
 job that asks for another one is a waiter like any other, and what it asks for is kept if it is kept itself.
 
-A failure answers for a while without a new attempt, for as long as its kind of fault says (`WaveletError.remembered`);
-all jobs that fail because of it end with it at the same moment.
+A failure answers for a while without a new attempt, for as long as its kind of fault says: `WaveletError.negative_ttl`.
+All jobs that fail because of it end with it at the same moment.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Jobs:
     def __init__(self) -> None:
         self._running: Flights[Hashable, Job[Any]] = Flights()
         self._failed: TLRUCache[Hashable, WaveletError] = TLRUCache(
-            REMEMBERED_FAILURES, lambda _, error, __: error.stands_until, timer=_now
+            REMEMBERED_FAILURES, lambda _, error, __: error.cached_until, timer=_now
         )
 
     def join(self, kind: str, key: Hashable, work: Callable[[], Awaitable[T]], limit: float) -> Job[T]:
@@ -201,10 +201,10 @@ class Jobs:
             job.forget()
 
     def _remember(self, key: Hashable, error: WaveletError) -> WaveletError:
-        if error.remembered:
+        if error.negative_ttl:
             # Whoever has found out how long a failure stands has said so.
-            if error.stands_until == 0.0:
-                error.stands_until = _now() + error.remembered
+            if error.cached_until == 0.0:
+                error.cached_until = _now() + error.negative_ttl
             # What is kept for a while does not keep what was at work when it happened.
             self._failed[key] = bare_copy(error)
         return error

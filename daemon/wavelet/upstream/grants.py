@@ -121,7 +121,7 @@ class Grants:
         holders = self._holders(repository, identity, self._grace)
         if isinstance(error, UpstreamError):
             if holders:
-                rest = min(LONGEST_REST, max(error.remembered, error.retry_after or 0.0))
+                rest = min(LONGEST_REST, max(error.negative_ttl, error.retry_after or 0.0))
                 self._resting.add(repository, rest)
             return holders
         # Gone: of a public image the bytes may still be handed out; for a private one it can be the way to say no.

@@ -397,7 +397,7 @@ async def test_a_silent_upstream_is_left_in_peace_and_asked_again_later(
         assert await node.digest() == ONE
     assert len(upstream.asked) == 2
     upstream.error = None
-    clock.forward(UpstreamUnreachable.remembered + 1)
+    clock.forward(UpstreamUnreachable.negative_ttl + 1)
     assert await node.digest() == TWO
 
 

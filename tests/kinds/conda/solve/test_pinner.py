@@ -289,7 +289,7 @@ async def test_a_channel_that_is_made_after_it_was_asked_for(
     for refresh in (False, True):
         with pytest.raises(NotFound) as caught:
             await one.pin(leaf, refresh=refresh)
-        assert time.monotonic() + ttl + 1 > caught.value.stands_until > 0.0
+        assert time.monotonic() + ttl + 1 > caught.value.cached_until > 0.0
     late = conda_channel.make_channel(tmp_path / "late", [Made("moves", "1.0", subdir="noarch", noarch="generic")])
     channel_server.channels["late"] = late
     assert versions(await one.pin(leaf, refresh=ttl > 0)) == {"moves": "1.0"}

@@ -137,7 +137,7 @@ class EnvironmentSolver:
             message = f"{first}; {'; '.join(chosen.warnings)}{says}{explanation}"
         plain = error.with_message(message)
         if isinstance(error, Unsolvable | NotFound):
-            plain.stands_until = time.monotonic() + min(error.remembered, self._relay.due_in(chosen.urls))
+            plain.cached_until = time.monotonic() + min(error.negative_ttl, self._relay.due_in(chosen.urls))
         return plain
 
     def _chosen(self, leaf: CondaEnvironment) -> _Chosen:
