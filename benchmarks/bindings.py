@@ -29,18 +29,15 @@ from lab import images, nextflow
 from lab.daemon import Daemon
 from lab.processes import Background, LabError
 from wavelet.cluster.key import KEY_NAME, load_key
-from wavelet.cluster.record import Record
+from wavelet.cluster.records import Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import ANONYMOUS
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tokens import NONCE_BYTES, pull_name
+from wavelet.plan.canonical import Pin
+from wavelet.plan.node import ContainerConfig, Node
+from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES, pull_name
 
 ROUNDS, NAMES, PULLS = 5, 40, 60
 ROUND_TRIP = 0.0005

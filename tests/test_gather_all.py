@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from wavelet import gather_all as module
+from wavelet import concurrency as module
+from wavelet.concurrency import gather_all
 from wavelet.errors import ImageNotFound, UpstreamUnreachable
-from wavelet.gather_all import gather_all
 
 ABSENT = ImageNotFound("there is no such image")
 AWAY = UpstreamUnreachable("nobody answers")

@@ -21,18 +21,17 @@ LEVELS = (
     {"engine"},
     {"archive"},
     {"image"},
-    {"config", "defects", "gather_all", "logs", "single_flight"},
+    {"config", "defects", "concurrency", "logs"},
     {
         "errors",
         "daemon_status",
         "lazy_module",
-        "ages",
         "foreign_json",
         "bounded_yaml",
         "directory_trees",
         "paths",
         "plain_files",
-        "sizes",
+        "quantities",
         "v1",
     },
 )
@@ -44,7 +43,7 @@ APART = {"client"}
 SHARED = {"paths", "v1"}
 """What the daemon and its client both have: where they meet, and the generated messages."""
 
-PURE = {"ages", "foreign_json", "image", "plan", "sizes", "bounded_yaml"}
+PURE = {"foreign_json", "image", "plan", "quantities", "bounded_yaml"}
 PURE_LIBRARIES = {
     "__future__",
     "abc",

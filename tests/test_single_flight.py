@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wavelet.concurrency import SingleFlight
 from wavelet.errors import RangeInvalid, Stopping, UpstreamUnreachable, fresh_copy
-from wavelet.single_flight import SingleFlight
 
 
 class Work:

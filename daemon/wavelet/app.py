@@ -19,7 +19,7 @@ from wavelet import __version__
 from wavelet.config import Settings, Source, join_address
 from wavelet.defects import handle_loop_error
 from wavelet.front import operations
-from wavelet.front.activity import Activity
+from wavelet.front.connections import Activity
 from wavelet.front.grpc.services import Services
 from wavelet.front.listener import Listening, listen
 from wavelet.front.open_socket import open_plain

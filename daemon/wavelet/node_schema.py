@@ -5,9 +5,9 @@ from __future__ import annotations
 from wavelet.host import liveness
 from wavelet.kinds.conda.channels import index_files
 from wavelet.kinds.conda.locks import shared_locks
-from wavelet.kinds.registry_image import tags
+from wavelet.kinds.registry_image import kind
 from wavelet.requests import history, request_cache, served
-from wavelet.resolve import archives, journal, layer_verifier, memo
+from wavelet.resolve import archives, events, layer_verifier, memo
 from wavelet.store import content, scrub
 from wavelet.upstream import grants
 
@@ -15,14 +15,14 @@ _MODULES = (
     content,
     scrub,
     memo,
-    tags,
+    kind,
     grants,
     layer_verifier,
     request_cache,
     served,
     history,
     archives,
-    journal,
+    events,
     index_files,
     shared_locks,
     liveness,

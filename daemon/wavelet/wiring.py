@@ -19,11 +19,9 @@ from wavelet.cluster.backend import ClusterBackend, open_backend
 from wavelet.config import Settings
 from wavelet.daemon_status import DaemonStatus
 from wavelet.front import operations
-from wavelet.front.activity import Activity, counting
-from wavelet.front.caller import caller_middleware
-from wavelet.front.error_middleware import error_middleware
+from wavelet.front.connections import Activity, counting
 from wavelet.front.grpc.services import Services
-from wavelet.front.guard import Guard
+from wavelet.front.middlewares import Guard, caller_middleware, error_middleware
 from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.routes import RegistryDoor
@@ -39,10 +37,9 @@ from wavelet.kinds.conda.pip.requirements import PipResolver
 from wavelet.kinds.conda.service import PackageLocks
 from wavelet.kinds.conda.site_defaults import SiteDefaults
 from wavelet.kinds.conda.solve.completion import Completion
-from wavelet.kinds.conda.solve.environment_solver import EnvironmentSolver
-from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.conda.solve.pinner import CondaPinner, EnvironmentSolver
 from wavelet.kinds.conda.solve.solver import Solver
-from wavelet.kinds.registry_image.tags import Pinner
+from wavelet.kinds.registry_image.kind import Pinner
 from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_of
 from wavelet.logs import LogSettings
 from wavelet.node_schema import NODE_SCHEMA
@@ -50,10 +47,9 @@ from wavelet.plan.canonical import Forms
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
-from wavelet.requests.binding import Bindings
+from wavelet.requests.binding import Bindings, Effects
 from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests, Kept
-from wavelet.requests.effects import Effects
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.naming import Naming, RequestKeeper
@@ -64,8 +60,8 @@ from wavelet.requests.served import ServedImages
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
+from wavelet.resolve.events import Journals
 from wavelet.resolve.first_made import ClusterSharing
-from wavelet.resolve.journal import Journals
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.archive.layer_writer import LayerWriter
-from wavelet.archive.tar_entries import TarEntries
-from wavelet.archive.tar_format import END, padding
+from wavelet.archive.tar_format import END, TarEntries, padding
 from wavelet.archive.tar_reader import Bounds, members_of
 from wavelet.errors import UpstreamBroken
 

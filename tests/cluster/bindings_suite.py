@@ -24,29 +24,26 @@ from cluster.suite import (
     pin_of,
     undecided_record,
 )
-from wavelet.cluster.binding import seal_binding
-from wavelet.cluster.record import Record
-from wavelet.cluster.records import Stored
+from wavelet.cluster.records import Record, Stored, seal_binding
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm, TokenNotFound
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
-from wavelet.plan.identity import ANONYMOUS
-from wavelet.plan.pinning import Pin
+from wavelet.plan.canonical import Pin
+from wavelet.plan.tokens import ANONYMOUS
 
 TODAY, TOMORROW = (pin_of(undecided_record(), content) for content in ("today", "tomorrow"))
 
 
 def newer_binding(token: str, record: Record) -> bytes:
     """A binding in a form that a later version may have."""
-    from wavelet.cluster import binding
+    from wavelet.cluster import records
 
     body = seal_binding(token, pin_of(record), record.plan, KEY, FORMS).partition(b"\n")[2]
     body = body.replace(b'"version":2,"needs":"0.2.0"', b'"version":3,"needs":"0.9.0"')
-    return binding._seal(token, body, KEY) + b"\n" + body
+    return records._seal(token, body, KEY) + b"\n" + body
 
 
 class BindingsSuite(KeeperSuite):

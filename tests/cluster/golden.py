@@ -8,11 +8,10 @@ from pathlib import Path
 import msgspec
 
 from cluster.suite import Clock
-from wavelet.cluster.record import Record
-from wavelet.image.digest import Digest
+from wavelet.cluster.records import Record
+from wavelet.image.reference import Digest
 from wavelet.kinds.table import FORMS
-from wavelet.plan.layers import INLINE
-from wavelet.plan.tree import layers
+from wavelet.plan.node import INLINE, layers
 
 
 class Golden(msgspec.Struct):

@@ -17,14 +17,13 @@ import msgspec
 
 from cluster import golden
 from cluster.suite import KEY, LIFETIME, Clock
-from wavelet.cluster.record import Record
+from wavelet.cluster.records import Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.table import FORMS
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import map_parts
+from wavelet.plan.canonical import Pin
+from wavelet.plan.node import Node, map_parts
 
 MAKER = "2.1"
 VERSION_1 = golden.load(1)

@@ -12,19 +12,14 @@ from typing import Protocol
 import pytest
 
 from cluster.keepers import Keeper
-from wavelet.cluster.record import Record
-from wavelet.cluster.records import Stored
+from wavelet.cluster.records import Record, Stored
 from wavelet.errors import DigestMismatch, InvalidRequest
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import ANONYMOUS, Principal
-from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import map_leaves
+from wavelet.plan.canonical import Pin
+from wavelet.plan.node import INLINE, ContainerConfig, Layer, map_leaves
+from wavelet.plan.tokens import ANONYMOUS, Principal
 
 KEY = bytes(range(32))
 LIFETIME = 30 * 86400.0

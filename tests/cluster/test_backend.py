@@ -19,7 +19,7 @@ from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Settings
 from wavelet.errors import DirectoryUnavailable, WaveletError
 from wavelet.kinds.table import FORMS
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 
 
 def settings_of(state: Path, **records: Any) -> Settings:

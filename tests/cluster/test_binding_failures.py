@@ -18,7 +18,7 @@ from cluster import no_links
 from cluster.keepers import Keeper, OpenedSqliteRecords
 from cluster.suite import KEY, LIFETIME, Clock, decided_record, pin_of, undecided_record
 from lab.disks import mounted
-from wavelet.cluster.binding import seal_binding
+from wavelet.cluster.records import seal_binding
 from wavelet.cluster.shared_directory import bindings, directory_io, record_files
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.cluster.shared_directory.records import DirectoryRecords

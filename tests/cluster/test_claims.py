@@ -14,8 +14,8 @@ from cluster import no_links
 from wavelet.cluster.shared_directory import claims
 from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.single_node.backend import NodeBackend
-from wavelet.cluster.single_node.claims import SCHEMA, SqliteClaims
-from wavelet.image.digest import Digest
+from wavelet.cluster.single_node.records import CLAIMS_SCHEMA, SqliteClaims
+from wavelet.image.reference import Digest
 from wavelet.kinds.table import FORMS
 from wavelet.store.database import Database
 
@@ -39,7 +39,7 @@ async def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
         def opened(key: bytes = KEY, clock: Callable[[], float] | None = None) -> SqliteClaims | DirectoryClaims:
             if request.param == "sqlite":
-                database = Database(tmp_path / "records.db", SCHEMA, synchronous="FULL")
+                database = Database(tmp_path / "records.db", CLAIMS_SCHEMA, synchronous="FULL")
                 stack.callback(database.close)
                 return SqliteClaims(database, key, clock or Clock())
             kept = DirectoryClaims(tmp_path, key, clock or Clock())

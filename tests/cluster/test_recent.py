@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from cluster.suite import LIFETIME, Clock, decided_record, image_record, pin_of
-from wavelet.cluster import recent
-from wavelet.cluster.recent import FRESH, RecentRecords
-from wavelet.cluster.records import Stored
+from wavelet.cluster import records
+from wavelet.cluster.records import FRESH, RecentRecords, Stored
 
 NOW = Clock().now
 RECORD = decided_record()
@@ -30,14 +29,14 @@ def test_long_records_are_kept_as_short_ones_are() -> None:
 
 def test_the_longest_unused_go_when_there_are_too_many_bytes() -> None:
     memory = RecentRecords(LIFETIME, Clock())
-    count = 2 * recent.KEPT_BYTES // LOCK
+    count = 2 * records.KEPT_BYTES // LOCK
     for number in range(count):
         memory.add(str(number), STORED, LOCK, memory.forgotten)
         assert memory.get("0") is not None
     kept = names(memory, count)
     assert kept[0] == 0
     assert kept[1:] == list(range(count - len(kept) + 1, count))
-    assert recent.KEPT_BYTES * 0.9 < len(kept) * LOCK < recent.KEPT_BYTES
+    assert records.KEPT_BYTES * 0.9 < len(kept) * LOCK < records.KEPT_BYTES
 
 
 def test_small_ones_are_bounded_too() -> None:
@@ -50,10 +49,10 @@ def test_small_ones_are_bounded_too() -> None:
 def test_one_that_would_drive_out_all_others_is_not_kept() -> None:
     memory = RecentRecords(LIFETIME, Clock())
     memory.add("long", STORED, LOCK, memory.forgotten)
-    memory.add("huge", STORED, recent.LARGEST + 1, memory.forgotten)
+    memory.add("huge", STORED, records.LARGEST + 1, memory.forgotten)
     assert memory.get("huge") is None
     assert memory.get("long") == STORED
-    memory.add("long", STORED, recent.LARGEST + 1, memory.forgotten)
+    memory.add("long", STORED, records.LARGEST + 1, memory.forgotten)
     assert memory.get("long") is None
 
 

@@ -8,16 +8,15 @@ from hypothesis import strategies as st
 
 from cluster import golden
 from cluster.suite import KEY, decided_record, image_record, layer_record, pin_of, undecided_record
-from wavelet.cluster.binding import open_binding, seal_binding
-from wavelet.cluster.record import Record, authenticate
+from wavelet.cluster.records import Record, authenticate, open_binding, seal_binding
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan import canonical
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import Principal
+from wavelet.plan.node import ContainerConfig
+from wavelet.plan.tokens import Principal
 
 VALUES = st.text(st.characters(blacklist_categories=["Cs"]))
 

@@ -15,7 +15,7 @@ from cluster import golden, version_1
 from cluster.keepers import OpenedSqliteRecords
 from cluster.make_version_2 import pin_of
 from cluster.suite import KEY, LIFETIME, Clock
-from wavelet.cluster.record import Record, authenticate
+from wavelet.cluster.records import Record, authenticate
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.kinds.table import FORMS

@@ -16,7 +16,7 @@ from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.config import Settings
 from wavelet.errors import NewerForm
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment

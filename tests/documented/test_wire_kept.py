@@ -13,10 +13,8 @@ import msgspec
 from documented.wire import golden
 from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.shared_directory.secrets import DirectorySecrets
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy
-from wavelet.image.manifest import Descriptor
-from wavelet.image.reference import Repository
+from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, MadeBy
+from wavelet.image.reference import Digest, Repository
 from wavelet.resolve.memo import decode_image, encode_image
 
 GOLDEN = golden("kept")

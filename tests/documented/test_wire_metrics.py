@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from documented.wire import golden, import_everything
-from wavelet.upstream.metrics import outcome_of
+from wavelet.upstream.transport import outcome_of
 
 
 def test_metrics() -> None:

@@ -13,13 +13,12 @@ from typing import Any
 from doubles.requests import in_place_of_all
 from wavelet.config import Grpc, Settings
 from wavelet.errors import TokenNotFound, WaveletError
-from wavelet.front.activity import Activity
+from wavelet.front.connections import Activity
 from wavelet.front.grpc.server import Serving, serve
 from wavelet.front.grpc.services import Services
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.identity import Identity
-from wavelet.plan.tokens import asked_token
+from wavelet.plan.tokens import Identity, asked_token
 from wavelet.requests.access import AccessRules
 from wavelet.requests.progress import Ready, State
 from wavelet.requests.request import About, ContainerRequest, Request

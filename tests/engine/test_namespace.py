@@ -17,7 +17,7 @@ from lab.task_image import task_layer
 from wavelet.engine.limits import Limits
 from wavelet.engine.namespace import NamespaceEngine
 from wavelet.engine.protocol import GivenFile, ImageLayers, SandboxTask
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 
 pytestmark = pytest.mark.process
 

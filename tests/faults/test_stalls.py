@@ -15,16 +15,16 @@ from pulls import Broken, Client, near, noise, sha256
 from doubles.registry import Registry
 from wavelet.app import running
 from wavelet.config import Settings
-from wavelet.upstream import bodies, transport
+from wavelet.upstream import transport
 
 
 @pytest.fixture
 async def client(
     tmp_path: Path, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Client]:
-    monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.5)
     monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.5)
-    monkeypatch.setattr("wavelet.upstream.user_auth_files.paths_of", lambda uid: [])
+    monkeypatch.setattr("wavelet.upstream.credential_sources.paths_of", lambda uid: [])
     settings = msgspec.convert({"listen": "127.0.0.1:0", "state": str(tmp_path), "grace_period": 1}, Settings)
     async with running(settings) as address:
         yield Client(session, f"http://{address}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from wavelet.front.activity import Activity
+from wavelet.front.connections import Activity
 
 
 async def test_requests_and_work_are_use_and_their_end_begins_the_time() -> None:

@@ -18,7 +18,7 @@ from wavelet.front import bodies
 from wavelet.front.bodies import Bodies
 from wavelet.front.keys import CALLER
 from wavelet.front.listener import BODY_LIMIT, Listening, listen
-from wavelet.front.wave.errors import message_response
+from wavelet.front.wave.answers import message_response
 from wavelet.requests.access import Caller
 
 SECONDS = 20.0

@@ -12,10 +12,9 @@ from aiohttp import web
 from wavelet.config import Settings
 from wavelet.errors import AccessRefused
 from wavelet.front import operations
-from wavelet.front.caller import caller_middleware
-from wavelet.front.error_middleware import error_middleware
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import Listening, listen
+from wavelet.front.middlewares import caller_middleware, error_middleware
 from wavelet.host.peers import Peers
 from wavelet.host.uids import unreadable
 from wavelet.requests.access import AccessRules

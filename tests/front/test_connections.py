@@ -24,7 +24,7 @@ from wavelet.front.accept import Acceptor
 from wavelet.front.bodies import Bodies
 from wavelet.front.connections import SPARE, Connections
 from wavelet.front.listener import Listening, listen
-from wavelet.front.wave.errors import answering
+from wavelet.front.wave.answers import answering
 
 SECONDS = 20.0
 LIMIT = 4

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wavelet.config import Settings
 from wavelet.errors import ForeignRequest
-from wavelet.front.guard import Guard, host_of, is_own, own_names
+from wavelet.front.middlewares import Guard, host_of, is_own, own_names
 
 SETTINGS = Settings(authority="wave.example:9090", hosts=("Node1.Cluster", "alias:80"))
 OWN = """\

@@ -13,11 +13,10 @@ from google.protobuf import json_format
 
 from wavelet.errors import CallerError, DigestMismatch, InvalidName, InvalidRequest, NotServed, TooLarge
 from wavelet.front.grpc.values import submission
-from wavelet.front.reading.layers import LOCATION_LIMIT
+from wavelet.front.reading.members import LOCATION_LIMIT
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.v1 import containers_pb2 as pb
 

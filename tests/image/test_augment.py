@@ -21,8 +21,7 @@ from wavelet.image.augment import (
     augment_manifest,
     make_index,
 )
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import (
+from wavelet.image.image import (
     DOCKER_CONFIG,
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -35,7 +34,7 @@ from wavelet.image.manifest import (
     MalformedManifest,
     parse_document,
 )
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Digest, Platform
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "augment.json").read_text("utf-8"))
 OWN = Digest.of(b"own layer")

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from wavelet.foreign_json import NESTING_LIMIT
 from wavelet.image.augment import Addition, AugmentedManifest, augment_manifest
-from wavelet.image.config import merge_env, parse_config
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import (
+from wavelet.image.image import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_ARTIFACT,
@@ -23,8 +21,11 @@ from wavelet.image.manifest import (
     Index,
     MalformedManifest,
     Manifest,
+    merge_env,
+    parse_config,
     parse_document,
 )
+from wavelet.image.reference import Digest
 
 A, B, C = (str(Digest.of(letter)) for letter in (b"a", b"b", b"c"))
 

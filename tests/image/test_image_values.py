@@ -9,10 +9,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wavelet.errors import InvalidName, InvalidRequest
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import Descriptor, Index, IndexEntry
-from wavelet.image.platform import Platform
-from wavelet.image.reference import DOCKER_HUB, Reference, Repository, valid_host, valid_path, valid_tag
+from wavelet.image.image import Descriptor, Index, IndexEntry
+from wavelet.image.reference import (
+    DOCKER_HUB,
+    Digest,
+    Platform,
+    Reference,
+    Repository,
+    valid_host,
+    valid_path,
+    valid_tag,
+)
 
 HEX = "a" * 64
 COMPONENT = st.from_regex(r"[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,3})[a-z0-9]{1,8}){0,2}", fullmatch=True)

@@ -12,20 +12,14 @@ import pytest
 
 from lab import images
 from lab.services import open_services
-from wavelet.image.digest import Digest
-from wavelet.image.image import Image
-from wavelet.image.manifest import OCI_MANIFEST
-from wavelet.image.platform import Platform
+from wavelet.image.image import OCI_MANIFEST, Image
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.index.node import ImageIndex
-from wavelet.kinds.kind import Kind
+from wavelet.kinds.kind import Kind, Work
 from wavelet.kinds.table import KINDS, Row
-from wavelet.kinds.work import Work
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import NOBODY
-from wavelet.plan.label import Label
-from wavelet.plan.node import Node
-from wavelet.plan.view import View
+from wavelet.plan.node import ContainerConfig, Label, Node, View
+from wavelet.plan.tokens import NOBODY
 from wavelet.requests.request import About, Request
 
 

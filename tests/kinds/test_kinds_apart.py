@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "daemon" / "wavelet"
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module below `kinds/`: `wavelet.kinds.conda.model.parts` is of `conda`; else nothing."""
+    """Return the room of a module below `kinds/`: `wavelet.kinds.conda.model.node` is of `conda`; else nothing."""
     parts = module.split(".")
     return parts[2] if parts[1] == "kinds" and len(parts) > 3 else ""
 

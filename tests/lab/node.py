@@ -16,28 +16,23 @@ from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Settings
 from wavelet.errors import WaveletError
-from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.channels.client import Channels
-from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment, PackageLayer
 from wavelet.kinds.conda.model.packages import Package
-from wavelet.kinds.conda.model.parts import PackageLayer
 from wavelet.kinds.conda.service import PackageLocks
-from wavelet.kinds.kind import Kinds
+from wavelet.kinds.kind import Kinds, Work
+from wavelet.kinds.registry_image.kind import Pinner
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_of
-from wavelet.kinds.work import Work
 from wavelet.node_schema import NODE_SCHEMA
-from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.node import Node as PlanNode
+from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
-from wavelet.requests.binding import Bindings
+from wavelet.requests.binding import Bindings, Effect, Effects
 from wavelet.requests.container_requests import ContainerRequests, Kept
-from wavelet.requests.effects import Effect, Effects
 from wavelet.requests.history import History
 from wavelet.requests.naming import Naming, RequestKeeper
 from wavelet.requests.patience import Patience
@@ -47,8 +42,8 @@ from wavelet.requests.served import ServedImages
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
+from wavelet.resolve.events import Journals
 from wavelet.resolve.first_made import ClusterSharing
-from wavelet.resolve.journal import Journals
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver

@@ -12,23 +12,16 @@ from hypothesis import strategies as st
 
 from plan.test_plan_canonical import BASE, CONFIG, KEY, PLAN, TEXTS, VALUES
 from wavelet.errors import InvalidRequest
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
-from wavelet.plan.canonical import reading
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import ANONYMOUS, Principal
-from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tokens import asked_token, decided_token, undecided_token, well_formed
-from wavelet.plan.tree import map_parts, parts
+from wavelet.plan.canonical import Pin, reading
+from wavelet.plan.node import INLINE, ContainerConfig, Layer, Node, map_parts, parts
+from wavelet.plan.tokens import ANONYMOUS, Principal, asked_token, decided_token, undecided_token, well_formed
 
 AMD64, ARM64 = Platform.parse("amd64"), Platform.parse("arm64")
 PLATFORMS = st.sampled_from([AMD64, ARM64])

@@ -10,20 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wavelet.errors import InvalidRequest, NewerForm
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import ANONYMOUS, Principal
-from wavelet.plan.layers import Layer
-from wavelet.plan.node import Node
-from wavelet.plan.tokens import asked_token, well_formed
-from wavelet.plan.tree import layers, leaves, map_leaves
+from wavelet.plan.node import ContainerConfig, Layer, Node, layers, leaves, map_leaves
+from wavelet.plan.tokens import ANONYMOUS, Principal, asked_token, well_formed
 
 KEY = b"k" * 32
 DIGESTS = st.sampled_from([Digest.of(bytes([n])) for n in range(4)])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity, Login, Principal
+from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, Login, Principal
 
 PRINCIPALS = st.one_of(
     st.just(ANONYMOUS),

@@ -8,21 +8,19 @@ from dataclasses import replace
 import pytest
 
 from wavelet.errors import InvalidRequest
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
-from wavelet.plan.canonical import Forms, canonical, decode, encode, key
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import (
+from wavelet.plan.canonical import Forms, Pin, canonical, decode, encode, key
+from wavelet.plan.node import (
+    INLINE,
+    ContainerConfig,
+    Layer,
+    Node,
     layers,
     map_layers,
     map_leaves,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wavelet.errors import AccessRefused
-from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity, Login, Principal
+from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, Login, Principal
 from wavelet.requests.access import AccessRules, Caller
 
 ROOT = AccessRules(0, frozenset({900}))

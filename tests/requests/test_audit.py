@@ -21,14 +21,12 @@ from prometheus_client import REGISTRY
 
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import AccessRefused, UpstreamUnreachable
-from wavelet.image.digest import Digest
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import Principal
-from wavelet.plan.layers import Layer
+from wavelet.plan.node import ContainerConfig, Layer
+from wavelet.plan.tokens import Principal
 from wavelet.requests import audit as module
 from wavelet.requests.audit import Audit, path_of, without_queries
 

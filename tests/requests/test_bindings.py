@@ -11,17 +11,16 @@ import pytest
 
 from doubles.registry import Registry, small_layer
 from lab.node import Node, open_node, registry_plan
-from wavelet.cluster.record import Record
+from wavelet.cluster.records import Record
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.errors import AccessRefused, DirectoryUnavailable, NoSpace, NotFound, OurError, WaveletError
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.index.node import ImageIndex
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity
+from wavelet.plan.canonical import Pin
+from wavelet.plan.node import ContainerConfig
 from wavelet.plan.node import Node as PlanNode
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tokens import asked_token
+from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, asked_token
 from wavelet.requests import binding
 from wavelet.requests.request import ContainerRequest, answer_name
 

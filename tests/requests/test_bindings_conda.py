@@ -14,14 +14,13 @@ import pytest
 from doubles.registry import Registry, small_layer
 from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import UpstreamBroken, WaveletError
-from wavelet.image.digest import Digest
 from wavelet.image.image import Image
+from wavelet.image.reference import Digest
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import NOBODY
-from wavelet.plan.layers import Layer
+from wavelet.plan.node import ContainerConfig, Layer
 from wavelet.plan.node import Node as PlanNode
+from wavelet.plan.tokens import NOBODY
 from wavelet.requests.progress import Failed
 from wavelet.requests.request import ContainerRequest
 

@@ -13,8 +13,8 @@ from test_bindings import ask, augmented, move, pull, undecided
 from doubles.registry import Registry
 from lab.node import Node, open_node
 from wavelet.errors import DamagedBinding
-from wavelet.plan.identity import NOBODY
-from wavelet.plan.pinning import Pin
+from wavelet.plan.canonical import Pin
+from wavelet.plan.tokens import NOBODY
 from wavelet.requests.request_cache import cost
 
 

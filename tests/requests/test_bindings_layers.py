@@ -9,11 +9,10 @@ from test_bindings import ask, move, old_name, pull
 
 from doubles.registry import Registry, small_layer
 from lab.node import Node, open_node, registry_plan
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import NOBODY
-from wavelet.plan.layers import Layer
+from wavelet.plan.node import ContainerConfig, Layer
+from wavelet.plan.tokens import NOBODY
 from wavelet.requests.request import answer_name
 
 BLOB = small_layer({"added": b"yes"})

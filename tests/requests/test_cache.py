@@ -12,12 +12,12 @@ import pytest
 from doubles.registry import Registry, small_layer
 from lab.node import AMD64, Node, open_node, registry_plan
 from wavelet.errors import NotFound
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.plan.identity import NOBODY
+from wavelet.plan.tokens import NOBODY
 from wavelet.requests.cache import Cache
 from wavelet.requests.prefetch import Prefetcher
-from wavelet.store.space import Counted
+from wavelet.store.room import Counted
 
 SHARED = small_layer({"shared": b"by both" * 500})
 

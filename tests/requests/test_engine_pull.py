@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from wavelet.errors import EngineFailed, InvalidRequest, NotServed
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.requests.engine_address import Engine as Kind
 from wavelet.requests.engine_address import chosen_address
 from wavelet.requests.engine_pull import address_of, into_engine

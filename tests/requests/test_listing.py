@@ -14,8 +14,8 @@ from doubles.registry import Registry
 from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
 from wavelet.kinds.conda.model.node import CondaEnvironment
-from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node as PlanNode
+from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.history import GRAIN, Entry, History

@@ -14,11 +14,11 @@ import pytest
 from doubles.registry import Registry, small_layer
 from lab.node import Node, open_node, registry_plan
 from wavelet.errors import ImageNotFound, UpstreamBroken
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import NOBODY
+from wavelet.plan.node import ContainerConfig
 from wavelet.plan.node import Node as PlanNode
+from wavelet.plan.tokens import NOBODY
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.requests.prefetch_tasks import PrefetchStatus
 

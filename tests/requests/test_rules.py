@@ -13,11 +13,10 @@ from lab.node import ABOUT, Node, open_node, registry_plan
 from wavelet.errors import AccessRefused
 from wavelet.image.reference import Repository
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.plan.identity import NOBODY
 from wavelet.plan.node import Node as PlanNode
-from wavelet.requests.request import Options, Request
+from wavelet.plan.tokens import NOBODY
+from wavelet.requests.request import SITE_RULES, Options, Request, Rewrite, apply_rules
 from wavelet.requests.request_cache import Status
-from wavelet.requests.rules import SITE_RULES, Rewrite, apply_rules
 from wavelet.requests.submissions import Submissions
 
 

@@ -10,10 +10,8 @@ import pytest
 
 from wavelet.config import Settings
 from wavelet.config.settings import Store
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromUpstream, Image
-from wavelet.image.manifest import Descriptor
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.image import Content, Descriptor, FromUpstream, Image
+from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import key as key_of

@@ -13,9 +13,9 @@ from doubles.registry import Registry
 from lab.node import AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import EngineFailed, Unsolvable
 from wavelet.kinds.conda.model.node import CondaEnvironment
-from wavelet.plan.identity import NOBODY, Identity
 from wavelet.plan.node import Node as PlanNode
-from wavelet.requests.effects import Effect
+from wavelet.plan.tokens import NOBODY, Identity
+from wavelet.requests.binding import Effect
 from wavelet.requests.progress import Failed, Pending, Ready, Step, Steps
 from wavelet.requests.request_cache import Status
 

@@ -14,13 +14,13 @@ import pytest
 
 from wavelet.config import Settings
 from wavelet.config.settings import Store
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.resolve import archives
 from wavelet.resolve.archives import Archives
 from wavelet.store import content
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.credential_sources import Granted
 
 URL = "https://packages.test/lab/linux-64/tool-1.0-0.conda"
 DATA = b"an archive" * 100_000

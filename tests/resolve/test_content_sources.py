@@ -10,11 +10,9 @@ import pytest
 from wavelet.config import Settings
 from wavelet.config.settings import Store
 from wavelet.errors import BlobNotFound, Internal, UpstreamUnreachable, WaveletError
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromUpstream, MadeBy
-from wavelet.image.manifest import MANIFEST_LIMIT, Descriptor
-from wavelet.image.reference import Repository
-from wavelet.plan.identity import Identity
+from wavelet.image.image import MANIFEST_LIMIT, Content, Descriptor, FromUpstream, MadeBy
+from wavelet.image.reference import Digest, Repository
+from wavelet.plan.tokens import Identity
 from wavelet.resolve.content_sources import ContentSource, ContentSources, MakingSource, StoreSource
 from wavelet.store.content import SCHEMA, Blob, Committed, ContentStore
 from wavelet.store.database import Database

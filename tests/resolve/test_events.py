@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.resolve.events import Account, BytesDone, Download, LogLine, PackagesDone, PhaseBegan, View
 
 A, B = Digest.of(b"a"), Digest.of(b"b")

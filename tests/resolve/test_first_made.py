@@ -13,16 +13,14 @@ import pytest
 
 from lab.node import Node, open_node
 from wavelet.errors import BlobNotFound
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image
-from wavelet.image.manifest import Descriptor
-from wavelet.kinds.kind import Kind, Stands
+from wavelet.image.image import Content, Descriptor, Image
+from wavelet.image.reference import Digest
+from wavelet.kinds.kind import Kind, Stands, Work
 from wavelet.kinds.table import KINDS, Row
-from wavelet.kinds.work import Work
 from wavelet.plan import node as plan
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import NOBODY
-from wavelet.plan.view import View
+from wavelet.plan.node import View
+from wavelet.plan.tokens import NOBODY
 
 SIZE = 100_000
 LIMIT = 400_000

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.errors import DigestMismatch, TooLarge
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.resolve.inflate import diff_id_of, file_blocks
 
 MEGABYTE = 1024 * 1024

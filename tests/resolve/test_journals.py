@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.resolve import journal
-from wavelet.resolve.journal import SCHEMA, Journals
+from wavelet.resolve import events
+from wavelet.resolve.events import SCHEMA, Journals
 from wavelet.store.database import Database
 
 
@@ -29,7 +29,7 @@ def test_lines_are_readable_as_they_come_and_after_a_restart(tmp_path: Path) -> 
 
 
 def test_another_attempt_begins_anew_and_lines_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "LINES_LIMIT", 3)
+    monkeypatch.setattr(events, "LINES_LIMIT", 3)
     database = Database(tmp_path / "node.db", SCHEMA, synchronous="NORMAL")
     journals = Journals(database)
     journals.begin("a")("first attempt")
@@ -39,6 +39,6 @@ def test_another_attempt_begins_anew_and_lines_are_bounded(tmp_path: Path, monke
     text = journals.read("a")
     assert text is not None
     assert len(text.splitlines()) == 3
-    assert len(text) < 3 * (journal.LINE_LIMIT + 20)
+    assert len(text) < 3 * (events.LINE_LIMIT + 20)
     assert "first attempt" not in text
     database.close()

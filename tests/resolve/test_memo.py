@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
-from wavelet.image.manifest import Descriptor
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, MadeBy, Source
+from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS

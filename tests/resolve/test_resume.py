@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from wavelet.errors import TooLarge, UpstreamBroken, UpstreamUnreachable
-from wavelet.resolve import resume
-from wavelet.resolve.resume import RESUMES, resuming
-from wavelet.upstream.credential_source import Granted
+from wavelet.resolve import archives
+from wavelet.resolve.archives import RESUMES, resuming
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.retry import RetryPolicy
 
 DATA = bytes(range(200))
@@ -53,7 +53,7 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "RESUMING", RetryPolicy(RESUMES + 1, 0.0, 2.0))
+    monkeypatch.setattr(archives, "RESUMING", RetryPolicy(RESUMES + 1, 0.0, 2.0))
 
 
 async def read(source: Source, limit: int | None = None) -> bytes:
@@ -130,6 +130,6 @@ async def test_a_limited_transfer_has_a_limited_time(monkeypatch: pytest.MonkeyP
     source = Source([200])
     with pytest.raises(UpstreamBroken, match="longer than"):
         async with resuming(source.open, "host", 1000)(0) as incoming:  # type: ignore[arg-type]
-            monkeypatch.setattr(time, "monotonic", lambda: start + resume.TRANSFER_LIMIT + 5)
+            monkeypatch.setattr(time, "monotonic", lambda: start + archives.TRANSFER_LIMIT + 5)
             async for _ in incoming.chunks:
                 pass

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from wavelet.config import Settings
 from wavelet.config.settings import Store
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.store import scrub
 from wavelet.store.content import SCHEMA, ContentStore
 from wavelet.store.database import Database
-from wavelet.store.ingest import Incoming
-from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.ingest import Incoming, PartialBlob
 
 ORIGIN = "quay.io/a/b"
 LIMIT = 256 * 1024 * 1024

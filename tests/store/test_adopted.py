@@ -8,7 +8,7 @@ import pytest
 from opened import ORIGIN, Opened
 
 from wavelet.errors import NoSpace
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.store.content import Committed
 from wavelet.store.ingest import PUBLIC
 

@@ -26,10 +26,10 @@ from wavelet.errors import (
     WaitExpired,
     WaveletError,
 )
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.store import content
 from wavelet.store.content import Committed
-from wavelet.store.partial_blob import HOLD_BACK, PartialBlob
+from wavelet.store.ingest import HOLD_BACK, PartialBlob
 
 DATA = random.Random(7).randbytes(5 * HOLD_BACK + 17)
 

@@ -11,11 +11,11 @@ import pytest
 from opened import ORIGIN, Opened, Source
 
 from wavelet.errors import NoSpace
-from wavelet.image.digest import Digest
-from wavelet.store import blob_directory
+from wavelet.image.reference import Digest
+from wavelet.store import files
 from wavelet.store.content import Committed
 from wavelet.store.ingest import RESERVE_STEP
-from wavelet.store.space import DISK_MARGIN
+from wavelet.store.room import DISK_MARGIN
 
 A, B, C = b"a" * 100, b"b" * 100, b"c" * 100
 HOUR = 3600.0
@@ -196,10 +196,10 @@ async def test_the_disks_own_end_makes_room_too(
     open_store: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, (a, b, c) = await filled(open_store, 10**9)
-    monkeypatch.setattr(blob_directory, "free_bytes", lambda path: DISK_MARGIN + 50)
+    monkeypatch.setattr(files, "free_bytes", lambda path: DISK_MARGIN + 50)
     await store.keep(b"d" * 60)
     assert [store.has(each) for each in (a, b, c)] == [False, True, True]
-    monkeypatch.setattr(blob_directory, "free_bytes", lambda path: 0)
+    monkeypatch.setattr(files, "free_bytes", lambda path: 0)
     with pytest.raises(NoSpace):
         await store.keep(b"e" * 60)
 

@@ -8,9 +8,8 @@ import pytest
 from opened import ORIGIN, Opened, Source
 
 from wavelet.errors import NoSpace, UpstreamBroken
-from wavelet.image.digest import Digest
-from wavelet.store.content import Committed
-from wavelet.store.in_place import in_place
+from wavelet.image.reference import Digest
+from wavelet.store.content import Committed, in_place
 
 DATA = b"some bytes"
 

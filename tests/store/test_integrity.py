@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from wavelet.config import Settings
 from wavelet.config.settings import Store
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.store import scrub
 from wavelet.store.content import Committed
 from wavelet.store.integrity import SMALL, Integrity

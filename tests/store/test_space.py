@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.errors import NoSpace
-from wavelet.image.digest import Digest
-from wavelet.store.hot import HOT_BYTES, HOT_DOCUMENT, HotBytes
-from wavelet.store.partial_blob import HOLD_BACK, PartialBlob
-from wavelet.store.space import DISK_MARGIN, Space, victims
+from wavelet.image.reference import Digest
+from wavelet.store.entries import HOT_BYTES, HOT_DOCUMENT, HotBytes
+from wavelet.store.ingest import HOLD_BACK, PartialBlob
+from wavelet.store.room import DISK_MARGIN, Space, victims
 
 SIZES = st.integers(0, 1000)
 BLOBS = st.lists(st.tuples(SIZES, st.booleans()), max_size=12)

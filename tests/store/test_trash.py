@@ -12,7 +12,7 @@ import structlog
 from opened import Opened
 
 from wavelet import directory_trees
-from wavelet.store.trash import Trash
+from wavelet.store.files import Trash
 
 
 def deep(top: Path) -> None:

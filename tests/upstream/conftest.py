@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr("wavelet.upstream.user_auth_files.paths_of", lambda uid: [])
+    monkeypatch.setattr("wavelet.upstream.credential_sources.paths_of", lambda uid: [])
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from wavelet.config import Settings
 from wavelet.image.reference import Repository
-from wavelet.plan.identity import NOBODY, Identity, Login
-from wavelet.upstream import auth_files, credentials, helpers, read_auth_files, user_auth_files
+from wavelet.plan.tokens import NOBODY, Identity, Login
+from wavelet.upstream import auth_files, credential_sources, credentials, helpers, read_auth_files
 from wavelet.upstream.auth_files import AskHelper, AuthFileError
 from wavelet.upstream.credentials import Logins
 
@@ -211,7 +211,7 @@ async def test_a_source_is_asked_when_its_turn_has_come(
         helper(name, f'echo {name} >> {tmp_path}/ran; echo \'{{"Username":"{name}","Secret":"s"}}\'')
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"credsStore": "own"}))
-    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file)])
+    monkeypatch.setattr(credential_sources, "paths_of", lambda uid: [str(file)])
     chain = logins(
         credentials=[
             {"registry": "quay.io", "helper": "first"},
@@ -247,7 +247,7 @@ async def test_all_files_count_once(
 ) -> None:  # fmt: skip
     helper("own", 'echo \'{"Username":"h","Secret":"s"}\'')
     files = [tmp_path / str(number) for number in range(5)]
-    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file) for file in files])
+    monkeypatch.setattr(credential_sources, "paths_of", lambda uid: [str(file) for file in files])
     own = logins()
     assert (await own.own(QUAY, ME), await own.version(ME)) == ([], "")
     files[0].write_text(json.dumps({"auths": {"quay.io": entry("a", "b")}}))
@@ -272,7 +272,7 @@ async def test_all_files_count_once(
 
 async def test_a_mounted_secret_is_read_and_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault C1: Kubernetes mounts a secret as a link to `..data/config.json`, and renews it by moving `..data`."""
-    monkeypatch.setattr(user_auth_files, "paths_of", PATHS_OF)
+    monkeypatch.setattr(credential_sources, "paths_of", PATHS_OF)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "mount"))
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -316,7 +316,7 @@ def test_a_uid_without_an_entry_has_logins(variable: str) -> None:
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     program = (
         "import asyncio;from wavelet.config import Settings;from wavelet.image.reference import Repository;"
-        "from wavelet.plan.identity import Identity;from wavelet.upstream.credentials import Logins;"
+        "from wavelet.plan.tokens import Identity;from wavelet.upstream.credentials import Logins;"
         "print(asyncio.run(Logins(Settings()).own(Repository('quay.io','x'),Identity(uid=54321)))[0].username)"
     )
     try:
@@ -343,7 +343,7 @@ async def test_a_helper_that_sleeps_holds_up_nobody_else(
     helper("slow", f"echo x >> {tmp_path}/runs; sleep 30")
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"credsStore": "slow", "auths": {"quay.io/org": entry("a", "b")}}))
-    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file)])
+    monkeypatch.setattr(credential_sources, "paths_of", lambda uid: [str(file)])
     own = logins()
     slow = Repository("slow.example", "x")
     waiting = [asyncio.create_task(own.own(slow, ME)) for _ in range(40)]
@@ -394,7 +394,7 @@ def test_paths_of_the_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PATHS_OF(54321) == []
 
 
-PATHS_OF = user_auth_files.paths_of
+PATHS_OF = credential_sources.paths_of
 """The real one: a fixture of this folder hides the files of whoever runs the tests."""
 
 
@@ -425,7 +425,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     file.chmod(0o600)
     for path in (folder, file):
         os.chown(path, USER.pw_uid, USER.pw_gid)
-    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(file)] if uid == USER.pw_uid else [])
+    monkeypatch.setattr(credential_sources, "paths_of", lambda uid: [str(file)] if uid == USER.pw_uid else [])
     yield folder
     shutil.rmtree(folder)
 
@@ -487,7 +487,7 @@ class TestAnotherUser:
         try:
             (roots / "config.json").write_text(json.dumps({"auths": {"quay.io": entry("root", "s")}}))
             (home / "d").symlink_to(roots)
-            monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(home / "d" / "config.json")])
+            monkeypatch.setattr(credential_sources, "paths_of", lambda uid: [str(home / "d" / "config.json")])
             assert await logins().own(QUAY, self.identity) == []
         finally:
             shutil.rmtree(roots)
@@ -500,7 +500,7 @@ class TestAnotherUser:
         assert done.stdout.split() == ["(65534,", "65534,", "65534)", "(65534,", "65534,", "65534)", "[]"]
 
     async def test_reader_that_fails_is_an_absent_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(user_auth_files, "READ_TIMEOUT", 0.0001)
+        monkeypatch.setattr(credential_sources, "READ_TIMEOUT", 0.0001)
         assert await logins().own(QUAY, self.identity) == []
 
 
@@ -512,8 +512,8 @@ async def test_home_that_hangs_holds_up_nobody(home: Path, monkeypatch: pytest.M
         time.sleep(0.5)
         return "late"
 
-    monkeypatch.setattr(user_auth_files, "READ_TIMEOUT", 0.1)
-    monkeypatch.setattr(user_auth_files, "fingerprint", hang)
+    monkeypatch.setattr(credential_sources, "READ_TIMEOUT", 0.1)
+    monkeypatch.setattr(credential_sources, "fingerprint", hang)
     own = logins()
     assert await asyncio.gather(*(own.own(QUAY, ME) for _ in range(20))) == [[]] * 20
     assert asked == [ME.uid]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from wavelet.upstream import expiring_set
-from wavelet.upstream.expiring_set import ExpiringSet
+from wavelet.upstream import retry
+from wavelet.upstream.retry import ExpiringSet
 
 
 def test_members_leave_in_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(expiring_set.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(retry.time, "monotonic", lambda: now[0])
     members: ExpiringSet[str] = ExpiringSet(2)
     members.add("a", 10)
     members.add("b", 20)

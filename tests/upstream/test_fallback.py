@@ -14,9 +14,8 @@ import pytest
 
 from doubles.registry import Registry
 from wavelet.errors import AccessRefused, ImageNotFound, InvalidRequest, UpstreamBroken, UpstreamBusy
-from wavelet.image.digest import Digest
-from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import NOBODY, Identity, Login
+from wavelet.image.reference import Digest, Reference, Repository
+from wavelet.plan.tokens import NOBODY, Identity, Login
 from wavelet.upstream.client import Upstream
 
 ALICE = Identity(uid=4711, login=Login("alice", "wonder"), login_key="k")
@@ -96,7 +95,7 @@ async def test_what_could_not_be_used_is_in_the_refusal(
     (tmp_path / "good").write_text(json.dumps({"credHelpers": {registry.host: "chatty"}}))
     (tmp_path / "bad").write_text("{my-secret")
     files = [str(tmp_path / name) for name in ("good", "bad", "none")]
-    monkeypatch.setattr("wavelet.upstream.user_auth_files.paths_of", lambda uid: files)
+    monkeypatch.setattr("wavelet.upstream.credential_sources.paths_of", lambda uid: files)
     site = {"registry": registry.host, "username": "x", "password_file": str(tmp_path / "gone")}
     upstream = await client(credentials=[site])
     with pytest.raises(AccessRefused) as caught:
@@ -359,7 +358,7 @@ async def test_own_files_of_the_daemons_user(
     file = tmp_path / "config.json"
     auth = base64.b64encode(b"alice:wonder").decode()
     file.write_text(f'{{"auths":{{"{registry.host}":{{"auth":"{auth}"}}}}}}')
-    monkeypatch.setattr("wavelet.upstream.user_auth_files.paths_of", lambda uid: [str(file)])
+    monkeypatch.setattr("wavelet.upstream.credential_sources.paths_of", lambda uid: [str(file)])
     registry.require_login("bearer", USERS)
     granted = (await upstream.head(tool, Identity(uid=os.geteuid()))).granted
     assert (granted.public, granted.by) == (False, f"login of uid {os.geteuid()}")

@@ -12,7 +12,7 @@ from yarl import URL
 
 from doubles.registry import Registry
 from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
-from wavelet.upstream import addresses, display, listing, realm, retry
+from wavelet.upstream import addresses, listing, realm, retry, transport
 from wavelet.upstream.addresses import FOR_REGISTRIES, PUBLIC_ONLY, AddressError, AddressPolicy
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.token_scope import PUSH, Challenge, TokenScope, parse_challenges
@@ -214,9 +214,9 @@ def test_lists_in_one_piece() -> None:
 
 
 def test_urls_are_shown_without_secrets() -> None:
-    assert display.shown(URL("https://u:p@h:1/a?sig=x#y")) == "https://h:1/a"
-    assert display.printable("a\x1b[31m\r\nb" + "c" * 500).startswith("a [31m b")
-    assert len(display.printable("c" * 500)) == 200
+    assert transport.shown(URL("https://u:p@h:1/a?sig=x#y")) == "https://h:1/a"
+    assert transport.printable("a\x1b[31m\r\nb" + "c" * 500).startswith("a [31m b")
+    assert len(transport.printable("c" * 500)) == 200
 
 
 async def read(upstream: Upstream, url: str, offset: int = 0) -> bytes:

@@ -20,9 +20,9 @@ from lab.network import Namespace
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import UpstreamUnreachable
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import NOBODY
+from wavelet.plan.tokens import NOBODY
 from wavelet.reload.trial import check
-from wavelet.upstream import proxies
+from wavelet.upstream import endpoints
 
 PROXY = "http://proxy.example:3128"
 
@@ -80,19 +80,19 @@ def surrounded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_rules_of_no_proxy(surrounded: Callable[..., None], excepted: str, url: str, proxied: bool) -> None:
     """Fault B1: `NO_PROXY` has CIDR blocks, ports, leading dots and `*`; loopback is never proxied."""
     surrounded(http_proxy=PROXY, https_proxy=PROXY, NO_PROXY=excepted)
-    assert proxies.chosen().proxy_for(URL(url)) == (URL(PROXY) if proxied else None)
+    assert endpoints.chosen().proxy_for(URL(url)) == (URL(PROXY) if proxied else None)
 
 
 def test_which_variable_counts(surrounded: Callable[..., None]) -> None:
     """Fault B1: upper case goes before lower case, an empty one is none, and each scheme has its own."""
     surrounded(HTTP_PROXY="upper.example:3128", http_proxy="http://lower.example", https_proxy="https://u:p@s.example")
     url, secure = URL("http://reg.example"), URL("https://reg.example")
-    assert proxies.chosen().proxy_for(url) == URL("http://upper.example:3128")
-    assert proxies.chosen().proxy_for(secure) == URL("https://u:p@s.example")
+    assert endpoints.chosen().proxy_for(url) == URL("http://upper.example:3128")
+    assert endpoints.chosen().proxy_for(secure) == URL("https://u:p@s.example")
     surrounded(HTTP_PROXY="", NO_PROXY="reg.example", no_proxy="")
-    assert proxies.chosen().proxy_for(url) is None
+    assert endpoints.chosen().proxy_for(url) is None
     surrounded(NO_PROXY="")
-    assert proxies.chosen().proxy_for(url) == URL("http://lower.example")
+    assert endpoints.chosen().proxy_for(url) == URL("http://lower.example")
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY"])
@@ -121,17 +121,17 @@ async def test_a_proxy_that_cannot_be_used_is_refused_at_start(
 
 
 def test_a_variable_that_is_not_read_is_said_to_be(surrounded: Callable[..., None]) -> None:
-    assert proxies.check(os.environ) == ""
+    assert endpoints.check(os.environ) == ""
     surrounded(all_proxy="socks5://127.0.0.1:1")
-    assert "ALL_PROXY is not read" in proxies.check(os.environ)
+    assert "ALL_PROXY is not read" in endpoints.check(os.environ)
     surrounded(http_proxy=PROXY, https_proxy=PROXY)
-    assert proxies.check(os.environ) == ""
+    assert endpoints.check(os.environ) == ""
 
 
 @given(st.text(), st.text())
 def test_any_text_is_read_or_refused(proxy: str, excepted: str) -> None:
     try:
-        proxies._read(("HTTP_PROXY", proxy), ("HTTPS_PROXY", ""), ("NO_PROXY", excepted)).proxy_for(URL("http://a.b"))
+        endpoints._read(("HTTP_PROXY", proxy), ("HTTPS_PROXY", ""), ("NO_PROXY", excepted)).proxy_for(URL("http://a.b"))
     except ConfigError as error:
         assert error.message
 

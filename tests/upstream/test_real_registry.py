@@ -9,10 +9,9 @@ import pytest
 from lab import images
 from lab.registry import PASSWORDS, Registry
 from wavelet.errors import AccessRefused, ImageNotFound
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import Manifest, parse_document
-from wavelet.image.reference import Reference
-from wavelet.plan.identity import NOBODY, Identity, Login
+from wavelet.image.image import Manifest, parse_document
+from wavelet.image.reference import Digest, Reference
+from wavelet.plan.tokens import NOBODY, Identity, Login
 from wavelet.upstream.client import Upstream
 
 ANN = Identity(uid=1, login=Login("ann", PASSWORDS["ann"]), login_key="k")

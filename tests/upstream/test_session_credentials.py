@@ -17,8 +17,8 @@ from wavelet.cluster.shared_directory.secrets import DirectorySecrets
 from wavelet.config import Settings
 from wavelet.errors import AccessRefused, InvalidRequest, NoSpace, OurError, WaitExpired
 from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import Identity, Login
-from wavelet.upstream import session_credentials, user_auth_files
+from wavelet.plan.tokens import Identity, Login
+from wavelet.upstream import credential_sources, session_credentials
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.session_credentials import (
@@ -211,7 +211,7 @@ async def test_a_directory_that_does_not_answer(cluster: Cluster, monkeypatch: p
 
 @pytest.fixture
 async def logins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Logins:
-    monkeypatch.setattr(user_auth_files, "paths_of", lambda uid: [str(tmp_path / "auth.json")])
+    monkeypatch.setattr(credential_sources, "paths_of", lambda uid: [str(tmp_path / "auth.json")])
     return Logins(msgspec.convert({}, Settings))
 
 

@@ -25,13 +25,12 @@ from lab import images
 from lab import registry as lab_registry
 from wavelet.config import Settings
 from wavelet.errors import UpstreamBroken
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 from wavelet.upstream.addresses import FOR_REGISTRIES
-from wavelet.upstream.answer import Answer
 from wavelet.upstream.auth import basic
-from wavelet.upstream.host_limiter import HostLimiter
-from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.retry import ATTEMPTS, HostLimiter
 from wavelet.upstream.session import Call, RegistrySession
+from wavelet.upstream.streams import Answer
 from wavelet.upstream.token_scope import PULL, PUSH
 from wavelet.upstream.transport import Transport
 

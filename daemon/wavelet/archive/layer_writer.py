@@ -15,10 +15,9 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from wavelet.archive.gzip_members import BLOCK, Fragment, MemberWriter, codec, member
-from wavelet.archive.tar_entries import TarEntries
-from wavelet.archive.tar_format import END, padding
+from wavelet.archive.tar_format import END, TarEntries, padding
 from wavelet.errors import NoSpace
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 
 _BATCH = 16 * BLOCK
 """Bytes of tar that are handed to the compressing thread at a time."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wavelet.errors import InvalidRequest, TooLarge
-from wavelet.sizes import size as size_of
+from wavelet.quantities import size as size_of
 from wavelet.v1.containers_pb2 import Layer
 
 LAYER_LIMIT = 10 * 1024 * 1024

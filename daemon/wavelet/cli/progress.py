@@ -14,7 +14,7 @@ from typing import Protocol
 
 from wavelet.cli.on_demand import progress_bars
 from wavelet.cli.output import visible
-from wavelet.sizes import size
+from wavelet.quantities import size
 
 LINE_EVERY = 5.0
 """Seconds between two lines about the same thing, where there are no bars."""

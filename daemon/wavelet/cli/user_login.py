@@ -6,11 +6,11 @@ import os
 
 from wavelet.errors import AccessRefused
 from wavelet.image.reference import Repository
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 from wavelet.upstream import auth_files, helpers, read_auth_files
 from wavelet.upstream.auth_files import AskHelper, AuthFileError
+from wavelet.upstream.credential_sources import paths_of
 from wavelet.upstream.helpers import HelperError
-from wavelet.upstream.user_auth_files import paths_of
 
 
 def user_login(registry: str) -> tuple[Login, str]:

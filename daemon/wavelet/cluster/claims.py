@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 
 log = structlog.get_logger()
 

@@ -1,4 +1,9 @@
-"""Records: the container requests that nodes keep, each under its name, and what every keeper of them promises.
+"""Records of container requests: what one is, its form in bytes, and what every keeper of records promises.
+
+A record is small, holds no secret, and proves itself: whoever has the cluster's key computes its token from its
+content, so that a keeper which others can write to may lose or hide a record but cannot invent or change a name.
+
+It is the first pin that any node has found, sealed under the cluster's key, and never changed.
 
 What a name answers is in its record, or, where the name had to be given before that was known, in its binding, which
 is kept beside the record.
@@ -6,17 +11,159 @@ is kept beside the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from wavelet.ages import is_ahead
-from wavelet.cluster.record import Record
-from wavelet.errors import DigestMismatch, InvalidRequest, TokenNotFound
-from wavelet.image.digest import Digest
-from wavelet.plan.layers import INLINE
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import layers
+import msgspec
+from cachetools import LRUCache
+
+from wavelet.errors import DamagedBinding, DigestMismatch, InvalidRequest, TokenNotFound
+from wavelet.image.reference import Digest
+from wavelet.plan import canonical
+from wavelet.plan.canonical import Forms, Pin
+from wavelet.plan.node import INLINE, Node, View, layers, written
+from wavelet.plan.tokens import Principal, asked_token, decided_token, undecided_token, well_formed
+from wavelet.quantities import is_ahead
+
+FORM = 2
+NEEDS = "0.2.0"
+"""The version of wavelet that can read the form: what older ones, from this one on, tell their users."""
+
+_NONCE = re.compile(r"[0-9a-f]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A container request. With neither pin nor nonce it is one of a version before 0.2.
+
+    Attributes:
+        plan: as it was asked, before pins.
+        principal: for whom its name is: everybody or a user, never a login.
+        pin: what the plan was pinned to when the name was given; None: that was not known.
+        nonce: what stands in the name in place of the pin.
+        first: the name that equal requests with the same pin get instead, as it was given and bound before this one.
+            It takes no part in the name: whoever uses it checks that it is of the same plan, principal and pin.
+    """
+
+    plan: Node
+    principal: Principal
+    pin: Pin | None = None
+    nonce: str = ""
+    first: str = ""
+
+    def encode(self) -> bytes:
+        """Return the bytes that are kept: a line with the principal, then the rest as JSON."""
+        if self.pin is None and not self.nonce:
+            return str(self.principal).encode() + b"\n" + canonical.encode(self.plan)
+        document: dict[str, object] = {"version": FORM, "needs": NEEDS, "asked": written(self.plan, View.RECORD)}
+        document |= {"nonce": self.nonce} if self.pin is None else {"pin": self.pin.encode(self.plan)}
+        document |= {"first": self.first} if self.first else {}
+        return str(self.principal).encode() + b"\n" + json.dumps(document, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes, forms: Forms) -> Record:
+        """Read what `encode` wrote, and what versions before 0.2 did.
+
+        Raises:
+            NewerForm: a newer version has written it.
+            InvalidRequest: it is something else.
+        """
+        head, _, body = data.partition(b"\n")
+        principal = _read_principal(head)
+        with canonical.reading("a record"):
+            document = msgspec.json.decode(body)
+            canonical.check_form(document, FORM)
+            if int(document["version"]) != FORM:
+                return cls(canonical.decode(body, forms), principal)
+            plan = forms.read(document["asked"])
+            if "pin" in document:
+                first = document.get("first", "")
+                pin = Pin.decode(document["pin"], plan, forms)
+                return cls(plan, principal, pin, first=first if well_formed(first) else "")
+            nonce = document["nonce"]
+            if _NONCE.fullmatch(nonce) is None:
+                raise ValueError(nonce)
+            return cls(plan, principal, nonce=nonce)
+
+    def token(self, key: bytes) -> str:
+        """Return its name under the cluster's key."""
+        if self.pin is not None:
+            return decided_token(key, self.plan, self.pin, self.principal)
+        if self.nonce:
+            return undecided_token(key, self.plan, self.nonce, self.principal)
+        return asked_token(key, self.plan, self.principal)
+
+
+def _read_principal(head: bytes) -> Principal:
+    try:
+        principal = Principal.parse(head.decode("ascii"))
+        if principal.login_key is None:
+            return principal
+    except ValueError:
+        pass
+    raise InvalidRequest("not a record: it does not begin with a principal")
+
+
+def authenticate(token: str, data: bytes, key: bytes, forms: Forms) -> Record:
+    """Read a kept record and check that it is the one its token names.
+
+    Raises:
+        NewerForm: a newer version's; nothing can be said of it.
+        InvalidRequest: not a record, or another's.
+    """
+    record = Record.decode(data, forms)
+    with canonical.reading("a record"):  # what reads well may yet be no plan
+        named = record.token(key)
+    if named != token:
+        raise InvalidRequest("the record's content does not belong to its token")
+    return record
+
+
+def seal_binding(token: str, pin: Pin, asked: Node, key: bytes, forms: Forms) -> bytes:
+    """Return the bytes of a binding: a line with its seal, then the pin as JSON.
+
+    Raises:
+        InvalidRequest: it is not a pin of this plan.
+    """
+    with canonical.reading("a pin of this plan"):
+        document = {"version": FORM, "needs": NEEDS, "pin": pin.encode(asked)}
+    body = json.dumps(document, separators=(",", ":")).encode()
+    sealed = _seal(token, body, key) + b"\n" + body
+    open_binding(token, sealed, asked, key, forms)  # one that nobody can read would be the end of its name
+    return sealed
+
+
+def open_binding(token: str, data: bytes, asked: Node, key: bytes, forms: Forms) -> Pin:
+    """Read what `seal_binding` wrote.
+
+    Raises:
+        NewerForm: a newer version's.
+        InvalidRequest: not a binding, or another name's.
+    """
+    seal, _, body = data.partition(b"\n")
+    if not hmac.compare_digest(seal, _seal(token, body, key)):
+        raise InvalidRequest("the binding's content does not belong to its token")
+    with canonical.reading("a binding"):
+        document = msgspec.json.decode(body)
+        canonical.check_form(document, FORM)
+        return Pin.decode(document["pin"], asked, forms)
+
+
+def _seal(token: str, body: bytes, key: bytes) -> bytes:
+    return hmac.new(key, b"binding\0" + token.encode() + b"\0" + body, hashlib.sha256).hexdigest().encode()
+
+
+def damaged_binding(token: str, why: str | None) -> DamagedBinding:
+    """Return the error of a name whose binding cannot be read, and `why`: it is not known what it has answered."""
+    return DamagedBinding(
+        f"what the name {token} answers is damaged where requests are kept ({why}), so that nothing is answered under "
+        "it any more; send the request again: it gets a new name"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +272,79 @@ def check_bytes(inline: Mapping[Digest, bytes]) -> None:
 def holds(digest: Digest, content: bytes) -> bool:
     """Tell whether `content` has the digest."""
     return Digest.of(content, digest.algorithm) == digest
+
+
+FRESH = 30.0
+"""Seconds for which a record is not read again; as long may another node's eviction stay unseen."""
+
+USE_INTERVAL = 3600.0
+"""Seconds within which a further use of a record is not written down again (less where lifetimes are short)."""
+
+KEPT_BYTES = 16 * 1024 * 1024
+"""Bytes of all records that are kept, as they are kept; a lock of hundreds of packages has 60,000."""
+
+LARGEST = KEPT_BYTES // 8
+"""Bytes of a record above which it is not kept: it would drive out all others."""
+
+_ENTRY_BYTES = 1024
+"""What a record costs however small it is."""
+
+_USES_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    read_at: float
+    stored: Stored
+    size: int
+
+
+class RecentRecords:
+    """A bounded memory of records (the longest unused leaves first), for the event loop's thread.
+
+    A record whose name is not bound is not kept: another node, or this one, may bind it at any moment.
+
+    Attributes:
+        lifetime: seconds that a record is kept after its last use; may be set at any time.
+        forgotten: how often records were forgotten. What began to be read before is not remembered.
+    """
+
+    def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
+        self.lifetime = lifetime
+        self.forgotten = 0
+        self._clock = clock
+        self._records: LRUCache[str, _Entry] = LRUCache(KEPT_BYTES, getsizeof=lambda entry: entry.size)
+        self._uses: LRUCache[str, float] = LRUCache(_USES_KEPT)
+
+    def get(self, token: str) -> Stored | None:
+        """Return a record that is fresh and within its lifetime."""
+        entry = self._records.get(token)
+        now = self._clock()
+        if entry is None or not 0 <= now - entry.read_at < FRESH or entry.stored.used_at + self.lifetime <= now:
+            return None
+        return entry.stored
+
+    def add(self, token: str, stored: Stored, size: int, since: int) -> None:
+        """Remember a record that was just read, of `size` bytes, if it is known what its name answers.
+
+        `since` is what `forgotten` was before it was read: it may have been evicted meanwhile.
+        """
+        if stored.pin is None or size > LARGEST or since != self.forgotten:
+            self._records.pop(token, None)
+        else:
+            self._records[token] = _Entry(self._clock(), stored, size + _ENTRY_BYTES)
+
+    def forget(self, token: str) -> None:
+        """Drop all that is known of a token."""
+        self.forgotten += 1
+        self._records.pop(token, None)
+        self._uses.pop(token, None)
+
+    def use_is_due(self, token: str) -> bool:
+        """Tell whether a use now is to be written down."""
+        interval = min(USE_INTERVAL, self.lifetime / 24)
+        return not 0 <= self._clock() - self._uses.get(token, -interval) < interval
+
+    def used(self, token: str) -> None:
+        """Remember that a use is written down."""
+        self._uses[token] = self._clock()

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from wavelet.ages import SKEW
 from wavelet.lazy_module import LazyModule
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
+from wavelet.quantities import SKEW
 
 if TYPE_CHECKING:
     from cryptography import exceptions

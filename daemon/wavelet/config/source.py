@@ -19,7 +19,7 @@ from wavelet.config.keys import ANY, CONFIG_VARIABLE, Key, matches, near, sectio
 from wavelet.config.settings import Settings
 from wavelet.config.values import ConfigError
 from wavelet.errors import InvalidRequest
-from wavelet.sizes import size as size_of
+from wavelet.quantities import size as size_of
 
 FILE_LIMIT = 1024 * 1024
 """Bytes of one file of settings; real ones have a few thousands."""

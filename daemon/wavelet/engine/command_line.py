@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from wavelet.archive.tar_entries import TarEntries
-from wavelet.archive.tar_format import END, padding
+from wavelet.archive.tar_format import END, TarEntries, padding
 from wavelet.engine.console import Console, first_process, spawn
 from wavelet.engine.limits import Usage, taken_by
 from wavelet.engine.protocol import OWN, OWN_DIRECTORIES, GivenFile, RunImage, Sandbox, SandboxTask, Workspace

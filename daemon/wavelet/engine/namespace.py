@@ -25,7 +25,7 @@ from wavelet.engine.protocol import OWN, GivenFile, ImageLayers, RunImage, Sandb
 from wavelet.engine.rootfs import add_engine_places, inflated, unpack, unpack_part
 from wavelet.engine.tree import DirectoryTree, Tree
 from wavelet.errors import EngineFailed
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 
 PROBE_SECONDS = 20.0
 """How long the machine may take to show that there are such namespaces."""

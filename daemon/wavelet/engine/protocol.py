@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from wavelet.engine.console import Console
 from wavelet.engine.limits import Limits, Usage
 from wavelet.engine.tree import Tree
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from wavelet.directory_trees import DEPTH_LIMIT
 from wavelet.engine.limits import INFLATED_LIMIT
 from wavelet.engine.protocol import OWN, OWN_DIRECTORIES
 from wavelet.errors import EngineFailed, UpstreamBroken
-from wavelet.sizes import size as size_of
+from wavelet.quantities import size as size_of
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "var/tmp")
 """What a root file system has, whatever its image has."""

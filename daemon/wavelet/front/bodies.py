@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from wavelet.errors import InvalidRequest, TooLarge, WaitExpired
 from wavelet.front.keys import CALLER
 from wavelet.front.listener import BODY_LIMIT
-from wavelet.plan.identity import Principal
-from wavelet.sizes import size as size_of
+from wavelet.plan.tokens import Principal
+from wavelet.quantities import size as size_of
 
 BODY_WAIT = 60.0
 """Seconds within which a body has to arrive."""

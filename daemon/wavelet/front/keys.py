@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
 from wavelet.requests.access import Caller
 
 CALLER = web.RequestKey("caller", Caller)

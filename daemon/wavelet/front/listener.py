@@ -19,8 +19,7 @@ from wavelet import defects
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidRequest, TooLarge, WaitExpired, WaveletError
 from wavelet.front.accept import Acceptor
-from wavelet.front.activity import WATCHERS
-from wavelet.front.connections import SILENT_LIMIT, Connections
+from wavelet.front.connections import SILENT_LIMIT, WATCHERS, Connections
 from wavelet.front.defects import defect
 from wavelet.front.open_socket import open_plain, open_socket
 from wavelet.front.stopping import wait_first

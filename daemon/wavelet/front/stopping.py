@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 import structlog
 
-from wavelet.front.activity import Activity
+from wavelet.front.connections import Activity
 
 FIRST_WORD = 0.3
 """Seconds of waiting after which it is said what is waited for."""

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from wavelet.errors import InvalidRequest
-from wavelet.image.config import merge_env, parse_config
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import (
+from wavelet.image.image import (
     OCI_INDEX,
     Descriptor,
     Family,
     MalformedManifest,
     Manifest,
+    merge_env,
+    parse_config,
     parse_document,
     read_entries,
 )
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Digest, Platform
 
 LAYER_LIMIT = 127
 """Layers that Docker and containerd can mount over each other."""

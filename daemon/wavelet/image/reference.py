@@ -1,13 +1,138 @@
-"""Image references: the grammar of distribution/reference and Docker's rules of normalisation."""
+"""Names of the OCI world as values: digests, platforms, repositories and references."""
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from wavelet.errors import InvalidName, InvalidRequest
-from wavelet.image.digest import Digest
+from wavelet.errors import InvalidDigest, InvalidName, InvalidRequest
+
+_HEX_LENGTH = {"sha256": 64, "sha512": 128}
+_SHAPE = re.compile(r"(?P<algorithm>[a-z0-9]+):(?P<hex>[0-9a-f]+)")
+
+
+class Hasher(Protocol):
+    """What of `hashlib`'s objects is used."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take in more bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the hash of all bytes so far, in lower-case hexadecimal."""
+
+
+class Digest(str):
+    """`algorithm:hex`, validated: sha256 or sha512, lower-case hexadecimal of the right length."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str, field: str | None = None) -> Digest:
+        """Validate `text`.
+
+        Raises:
+            InvalidDigest: another algorithm or not the algorithm's number of hexadecimal digits.
+        """
+        found = _SHAPE.fullmatch(text)
+        if found is None or _HEX_LENGTH.get(found["algorithm"]) != len(found["hex"]):
+            shown = text if len(text) < 160 else text[:150] + "…"
+            message = f"{shown!r} is not a digest; it takes sha256:<64 hexadecimal digits> (or sha512:<128>)"
+            raise InvalidDigest(message if field is None else f"{field}: {message}", field=field)
+        return cls(text)
+
+    @classmethod
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Digest:
+        """Return the digest of `data`."""
+        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
+
+    @property
+    def algorithm(self) -> str:
+        """`sha256` or `sha512`."""
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        """The encoded part, without the algorithm."""
+        return self.partition(":")[2]
+
+    def hasher(self) -> Hasher:
+        """Return a fresh hash object of this digest's algorithm."""
+        return hashlib.new(self.algorithm)
+
+    def matches(self, hasher: Hasher) -> bool:
+        """Tell whether what `hasher` has taken in is this digest's content."""
+        return hasher.hexdigest() == self.hex
+
+
+_ARCHITECTURES = {
+    "amd64": "amd64", "x86_64": "amd64", "x86-64": "amd64",
+    "arm64": "arm64", "aarch64": "arm64",
+    "arm": "arm",
+}  # fmt: skip
+_SUPPORTED = "linux/amd64, linux/arm64 (also /v8), linux/arm (also /v5, /v6, /v7)"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Platform:
+    """Operating system, CPU architecture and variant, in normal form (image-spec, image-index.md, "platform")."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str, field: str = "containerPlatform") -> Platform:
+        """Parse `os/arch[/variant]`, or `arch` alone for linux.
+
+        Raises:
+            InvalidRequest: an operating system, architecture or variant that images are not made for here.
+        """
+        parts = text.strip().lower().split("/")
+        if len(parts) == 1:
+            parts = ["linux", *parts]
+        architecture = _ARCHITECTURES.get(parts[1]) if len(parts) in (2, 3) else None
+        variant = parts[2] if len(parts) == 3 else ""
+        known = architecture is not None and parts[0] == "linux"
+        if architecture is None or not known or not _variant_exists(architecture, variant):
+            raise InvalidRequest(
+                f"{field}: unsupported container platform {text!r}; it can be {_SUPPORTED}", field=field
+            )
+        return cls.of(parts[0], architecture, variant)
+
+    @classmethod
+    def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
+        """Return the normal form of what a manifest says: aliases resolved, default variants filled in or left out."""
+        architecture = _ARCHITECTURES.get(architecture, architecture)
+        if variant.isdigit():
+            variant = f"v{variant}"
+        if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")):
+            variant = ""
+        if architecture == "arm" and not variant:
+            variant = "v7"
+        return cls(os, architecture, variant)
+
+    @classmethod
+    def from_text(cls, text: str) -> Platform:
+        """Return the platform of its own text, which may be of an architecture that `parse` refuses."""
+        return cls.of(*text.split("/"))
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+DEFAULT_PLATFORM = Platform("linux", "amd64")
+
+
+def _variant_exists(architecture: str, variant: str) -> bool:
+    if architecture == "arm64":
+        return variant in ("", "8", "v8")
+    if architecture == "arm":
+        return variant in ("", "5", "6", "7", "v5", "v6", "v7")
+    return variant == ""
+
 
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}

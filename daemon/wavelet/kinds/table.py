@@ -12,17 +12,28 @@ from typing import Any
 from wavelet.config import Settings
 from wavelet.kinds.augment.kind import AugmentedImages
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.kind import CondaEnvironments, LockedEnvironments
-from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
-from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
-from wavelet.kinds.conda.part_kinds import LibcsOf, PackageLayers, ScriptsLayers, WheelLayers
+from wavelet.kinds.conda.kind import (
+    CondaEnvironments,
+    LibcsOf,
+    LockedEnvironments,
+    PackageLayers,
+    ScriptsLayers,
+    WheelLayers,
+)
+from wavelet.kinds.conda.model.node import (
+    CondaEnvironment,
+    LibcOf,
+    LockedEnvironment,
+    PackageLayer,
+    ScriptsLayer,
+    WheelLayer,
+)
 from wavelet.kinds.conda.solve.pinner import CondaPinner
 from wavelet.kinds.index.kind import ImageIndexes
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.kind import Kind, Kinds
-from wavelet.kinds.registry_image.kind import RegistryImages
+from wavelet.kinds.registry_image.kind import Pinner, RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.registry_image.tags import Pinner
 from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 

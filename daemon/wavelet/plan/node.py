@@ -1,4 +1,4 @@
-"""The node of a plan: what is asked for, as a value. Everything that wavelet serves is made of one.
+"""The node of a plan: what is asked for, as a value; and walks over the tree that a plan is.
 
 A plan is a tree of nodes, and a node may stand on any other that yields an image. Each kind of node has a class of its
 own in its room under `kinds/`; nothing here knows one of them by name.
@@ -6,17 +6,158 @@ own in its room under `kinds/`; nothing here knows one of them by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import IndexEntry
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Repository
-from wavelet.plan.description import Description
-from wavelet.plan.label import Label
-from wavelet.plan.layers import Layer
-from wavelet.plan.view import View
+from wavelet.errors import InvalidRequest
+from wavelet.image.image import IndexEntry
+from wavelet.image.reference import Digest, Platform, Repository
+
+INLINE = "inline:"
+"""The location of a layer whose bytes came with the request and lie beside its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that a request adds.
+
+    Attributes:
+        digest: of the compressed blob, `gzipDigest`.
+        size: of the compressed blob in bytes, where the request says it.
+        diff_id: digest of the tar, `tarDigest`.
+        location: where its bytes are (`http(s)://…` or `inline:`). It takes no part in names.
+        architecture: the only one that the layer is for, if there is such (Fusion's launchers).
+    """
+
+    digest: Digest
+    size: int | None
+    diff_id: Digest
+    location: str
+    architecture: str | None = None
+
+
+class View(enum.Enum):
+    """For what a plan is written.
+
+    NAME: equal requests have equal bytes, so it leaves out what may differ between them, and with what version of
+    wavelet an image is made. KEY: all on which the bytes of what is made depend. RECORD: nothing is left out that was
+    asked for, so that it can be read back, by every version that knows the form.
+    """
+
+    NAME = "name"
+    KEY = "key"
+    RECORD = "record"
+
+
+_DIGITS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """See the module.
+
+    Attributes:
+        path: of the repository.
+        served_as: the tag, or the digest, under which a token answers.
+        former: paths that earlier versions gave, each with its tag: names that were given stay good.
+    """
+
+    path: str
+    served_as: str | Digest
+    former: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Path and tag or digest, as people read them."""
+        return f"{self.path}{'@' if isinstance(self.served_as, Digest) else ':'}{self.served_as}"
+
+    @property
+    def tag(self) -> str | None:
+        """The tag; None where a digest is answered."""
+        return None if isinstance(self.served_as, Digest) else self.served_as
+
+    def is_path(self, path: str) -> bool:
+        """Tell whether a token is pulled by this repository path."""
+        return path == self.path or path in dict(self.former)
+
+    def tag_at(self, path: str) -> str | None:
+        """Return the tag that a token answers under one of its paths; None where it answers a digest."""
+        return self.tag if path == self.path else dict(self.former).get(path, self.tag)
+
+    def of_changed(self) -> Label:
+        """Return the label of the image with other bytes.
+
+        It cannot be asked for by the digest of its source, since engines compare that with what they get, so the digest
+        goes into a tag: `sha256-<first 12 digits>`.
+        """
+        return replace(self, served_as=tag_of_digest(self.served_as)) if isinstance(self.served_as, Digest) else self
+
+
+def tag_of_digest(digest: Digest) -> str:
+    """Return the tag of an image that was made of the one with `digest`."""
+    return f"{digest.algorithm}-{digest.hex[:_DIGITS_SHOWN]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """What an augmentation sets; empty members leave the image's own."""
+
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    layers: tuple[Layer, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether it changes anything: all members null or empty counts as no configuration at all."""
+        return self != _NOTHING
+
+
+_NOTHING = ContainerConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPackages:
+    """Packages that are asked for.
+
+    Attributes:
+        channels: names or URLs without logins, the first one having priority.
+        entries: match specs, or the URL of a lock file; empty where these do not say all.
+        environment: all of it as an environment file shows it.
+        base: the image under the packages.
+        as_of: only packages uploaded before this time, RFC 3339 in UTC; empty: no such time.
+    """
+
+    channels: tuple[str, ...]
+    entries: tuple[str, ...]
+    environment: str
+    base: str
+    as_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """See the module.
+
+    Attributes:
+        title: what people call it: an image's reference, or path and tag of its label.
+        image: the reference of an image of a registry, as it was asked for; empty: there is none such.
+        packages: what is asked for instead.
+        config: what is set in the image.
+        includes: references of images whose layers are put on top.
+        platforms: for which it is asked; none: whatever there is.
+        is_built: whether something is built for it; else it is there already, but for what is put on top.
+    """
+
+    title: str = ""
+    image: str = ""
+    packages: AskedPackages | None = None
+    config: ContainerConfig | None = None
+    includes: tuple[str, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    is_built: bool = True
 
 
 class Node:
@@ -106,3 +247,91 @@ def written(node: Node, view: View) -> dict[str, Any]:
     """Return a node as JSON, with the version of what makes it where that takes part."""
     version = {"maker": node.version} if view is View.KEY and node.version > 1 else {}
     return node.write(view) | version
+
+
+def walk(plan: Node) -> Iterator[Node]:
+    """Yield every node, each before its children."""
+    yield plan
+    for child in plan.children:
+        yield from walk(child)
+
+
+def parts(plan: Node) -> Iterator[Node]:
+    """Yield every node that is pinned by itself and not by its children: what a pin says of the plan."""
+    if plan.is_composite:
+        for child in plan.children:
+            yield from parts(child)
+    else:
+        yield plan
+
+
+def leaves(plan: Node) -> Iterator[Node]:
+    """Yield every node that stands on no other."""
+    return (node for node in walk(plan) if not node.children)
+
+
+def source(plan: Node) -> Node:
+    """Return the node at the bottom: that of which the image is called."""
+    return next(leaves(plan))
+
+
+def source_digest(plan: Node) -> Digest | None:
+    """Return the digest of the image at the bottom, where the plan says one."""
+    return source(plan).digest
+
+
+def repositories(plan: Node) -> Iterator[Repository]:
+    """Yield every repository that an upstream registry has to answer for."""
+    for node in walk(plan):
+        if node.repository is not None:
+            yield node.repository
+
+
+def layers(plan: Node) -> Iterator[Layer]:
+    """Yield every layer that the request itself names."""
+    for node in walk(plan):
+        yield from node.inputs
+
+
+def moves(plan: Node) -> bool:
+    """Tell whether anything in the plan may become something else with time."""
+    return any(node.moves for node in walk(plan))
+
+
+def map_parts(plan: Node, change: Callable[[Node], Node]) -> Node:
+    """Return the plan with each of its `parts` replaced by what `change` makes of it."""
+    if not plan.is_composite:
+        return change(plan)
+    return plan.with_children([map_parts(child, change) for child in plan.children]) if plan.children else plan
+
+
+def map_leaves(plan: Node, change: Callable[[Node], Node]) -> Node:
+    """Return the plan with each of its `leaves` replaced by what `change` makes of it."""
+    if not plan.children:
+        return change(plan)
+    return plan.with_children([map_leaves(child, change) for child in plan.children])
+
+
+def map_layers(plan: Node, change: Callable[[Layer], Layer | None]) -> Node:
+    """Return the plan with each layer that the request names replaced, or left out for None."""
+    if plan.children:
+        plan = plan.with_children([map_layers(child, change) for child in plan.children])
+    changed = [change(layer) for layer in plan.inputs]
+    return plan.with_inputs([layer for layer in changed if layer is not None]) if changed else plan
+
+
+def without_unkept(plan: Node) -> Node:
+    """Return the plan without layers whose bytes are in the request only: nobody can read these yet."""
+    return map_layers(plan, lambda layer: None if layer.location == INLINE else layer)
+
+
+def one_of_each(plan: Node, fixed: tuple[Node, ...]) -> Node:
+    """Return the plan with `fixed` in place of its `parts`, in their order.
+
+    Raises:
+        InvalidRequest: it has other parts.
+    """
+    if len(fixed) != len(list(parts(plan))):
+        raise InvalidRequest("not the pin of this plan: it has other parts")
+    rest = iter(fixed)
+    return map_parts(plan, lambda _: next(rest))

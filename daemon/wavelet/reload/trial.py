@@ -8,7 +8,7 @@ from wavelet.config import Settings
 from wavelet.front.tls import tls_context
 from wavelet.kinds.conda import site_defaults
 from wavelet.kinds.conda.channels import site_files as channel_site
-from wavelet.upstream import proxies
+from wavelet.upstream import endpoints
 from wavelet.upstream.endpoints import check_mirrors
 from wavelet.upstream.trust import load_trust
 
@@ -20,7 +20,7 @@ def check(settings: Settings) -> None:
         ConfigError: a file that they name cannot be used, or a name is none.
     """
     check_mirrors(settings)
-    proxies.check(os.environ)
+    endpoints.check(os.environ)
     load_trust(settings)
     site_defaults.defaults_of(settings)
     channel_site.load(settings.conda, os.environ, (), alone=False)

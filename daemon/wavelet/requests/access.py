@@ -12,7 +12,7 @@ from typing import Self
 
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused
-from wavelet.plan.identity import ANONYMOUS, NOBODY, Identity, Login, Principal
+from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, Login, Principal
 
 
 @dataclass(frozen=True, slots=True)

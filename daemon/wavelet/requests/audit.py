@@ -28,9 +28,8 @@ from prometheus_client import Counter
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import CallerError, WaveletError
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import Principal
-from wavelet.plan.node import Node
-from wavelet.plan.tree import layers, repositories
+from wavelet.plan.node import Node, layers, repositories
+from wavelet.plan.tokens import Principal
 
 FILE = "audit.log"
 OFF = "off"

@@ -1,4 +1,8 @@
-"""The bindings of names to what they answer: one without a pin is bound once, for good, to the first that a node finds.
+"""The binding of names to what they answer, once and for all nodes, and the effects that come after making.
+
+Here pushing, mirroring and scanning will stand. A request is ready when all of them are done; equal requests share
+them: each is done once for one image and one principal. After a restart it may be done once more, so it has to be
+something that may.
 
 Nothing is answered under a name before that is written where all nodes read it. What it is bound to can be pulled and
 made again for as long as its record is there, whatever the tags and channels have become by then.
@@ -8,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
+from cachetools import LRUCache
 
-from wavelet.cluster.record import Record
-from wavelet.cluster.records import Records
+from wavelet.cluster.records import Record, Records
 from wavelet.errors import (
     AccessRefused,
     DirectoryUnavailable,
@@ -25,19 +31,64 @@ from wavelet.errors import (
 )
 from wavelet.image.image import Image
 from wavelet.kinds.kind import Pinned
-from wavelet.plan.canonical import canonical
-from wavelet.plan.identity import ANONYMOUS, Identity
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin, maker_of
-from wavelet.plan.tree import parts
-from wavelet.requests.effects import Effects
+from wavelet.plan.canonical import Pin, canonical, maker_of
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.node import Node, parts
+from wavelet.plan.tokens import ANONYMOUS, Identity, Principal
 from wavelet.requests.request import ContainerRequest, answer_name
 from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import HELD, Job, Jobs, asking, take_part
-from wavelet.resolve.making import MAKE_LIMIT
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.steps import MAKE_LIMIT
+
+REMEMBERED = 100_000
+"""Effects that are known to be done; what is forgotten is done once more when it is asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing to do, for every image.
+
+    Attributes:
+        key: tells it apart from others.
+        run: does it, for a plan of which nothing moves and whom it is for; raises a WaveletError if that fails.
+    """
+
+    key: str
+    run: Callable[[Node, Identity], Awaitable[None]]
+
+
+class Effects:
+    """Does what is to be done, in its order."""
+
+    def __init__(self, effects: Sequence[Effect] = ()) -> None:
+        self._effects = effects
+        self._jobs = Jobs()
+        self._done: LRUCache[tuple[str, str, Principal], None] = LRUCache(REMEMBERED)
+
+    async def close(self) -> None:
+        """End what goes on."""
+        await self._jobs.close()
+
+    def done(self, plan: Node, principal: Principal) -> bool:
+        """Tell whether nothing is left to do for a plan of which nothing moves."""
+        return not self._effects or all((each.key, key_of(plan), principal) in self._done for each in self._effects)
+
+    async def run(self, plan: Node, identity: Identity) -> None:
+        """Do what is left to do.
+
+        Raises:
+            WaveletError: one has failed; those behind it were not begun.
+        """
+        for effect in self._effects:
+            key = (effect.key, key_of(plan), identity.principal)
+            if key not in self._done:
+                job = self._jobs.join("after", key, partial(effect.run, plan, identity), MAKE_LIMIT)
+                await job.result(MAKE_LIMIT)
+                self._done[key] = None
+
 
 NAME_WAIT = 1.0
 """Seconds that who does not wait for a pin waits for it after all."""

@@ -12,13 +12,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from wavelet.errors import CallerError, InvalidDigest, NotFound
-from wavelet.image.digest import Digest
 from wavelet.image.image import Image
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Reference
 from wavelet.requests.served import ServedImage, ServedImages
 from wavelet.store.content import ContentStore
 from wavelet.store.pins import Pinned
-from wavelet.store.space import Counted
+from wavelet.store.room import Counted
 
 
 @dataclass(frozen=True, slots=True)

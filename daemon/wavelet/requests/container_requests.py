@@ -13,16 +13,15 @@ from wavelet.kinds.conda.service import PackageLocks
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
-from wavelet.requests.decisions import Decisions
 from wavelet.requests.details import RequestDetails
 from wavelet.requests.evictions import Evictions
-from wavelet.requests.history import History
+from wavelet.requests.history import Decisions, History
 from wavelet.requests.listing import Listing
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.pulls import RequestPulls
+from wavelet.requests.request import SITE_RULES
 from wavelet.requests.request_cache import RequestCache
-from wavelet.requests.rules import SITE_RULES
 from wavelet.requests.served import ServedImages
 from wavelet.requests.submissions import Submissions
 from wavelet.requests.tracking import RequestTracker

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from wavelet.cluster.records import Records
 from wavelet.errors import BlobNotFound, NotFound
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.kinds.conda.service import PackageLocks
-from wavelet.plan.identity import Identity
-from wavelet.plan.layers import INLINE
-from wavelet.plan.node import Node
-from wavelet.plan.tree import layers
+from wavelet.plan.node import INLINE, Node, layers
+from wavelet.plan.tokens import Identity
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.request import localised, notes_of
 from wavelet.resolve.resolver import Resolver

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wavelet.errors import UpstreamBroken
-from wavelet.image.manifest import Descriptor, MalformedManifest, Manifest, parse_document
-from wavelet.plan.identity import Identity
+from wavelet.image.image import Descriptor, MalformedManifest, Manifest, parse_document
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 from wavelet.resolve.resolver import Resolver
 
 

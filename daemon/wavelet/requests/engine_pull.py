@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wavelet.errors import EngineFailed, InvalidDigest, NotServed, WaveletError
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.requests.engine_address import TCP, UNIX, Engine, chosen_address, parse_address
 from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
 

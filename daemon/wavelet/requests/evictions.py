@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wavelet.cluster.records import Records
 from wavelet.errors import AccessRefused
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.history import History

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.plan.identity import Identity, Login
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity, Login
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents, read_documents
 from wavelet.resolve.resolver import Resolver

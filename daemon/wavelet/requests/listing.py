@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
 from wavelet.requests.history import Entry, History
 from wavelet.requests.progress import Failed, Progress, State
 from wavelet.requests.request_cache import RequestCache

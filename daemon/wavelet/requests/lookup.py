@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wavelet.errors import AccessRefused, TokenNotFound
-from wavelet.plan.identity import Identity
-from wavelet.plan.tree import source_digest
+from wavelet.plan.node import source_digest
+from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules
 from wavelet.requests.history import History
 from wavelet.requests.request import ContainerRequest, answer_name

@@ -16,18 +16,13 @@ from dataclasses import dataclass, replace
 import structlog
 from cachetools import LRUCache
 
-from wavelet.cluster.record import Record
-from wavelet.cluster.records import Records, Stored
+from wavelet.cluster.records import Record, Records, Stored
 from wavelet.errors import InvalidRequest, WaveletError
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.kind import Pinned
-from wavelet.plan.canonical import canonical
-from wavelet.plan.identity import ANONYMOUS, Identity, Principal
-from wavelet.plan.layers import INLINE
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tokens import NONCE_BYTES
-from wavelet.plan.tree import layers, repositories
+from wavelet.plan.canonical import Pin, canonical
+from wavelet.plan.node import INLINE, Node, layers, repositories
+from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES, Identity, Principal
 from wavelet.requests.request import About, Request, localised
 from wavelet.requests.request_cache import CachedRequest, RequestCache
 from wavelet.resolve.layer_verifier import RequestLayerVerifier

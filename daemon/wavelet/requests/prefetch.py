@@ -6,19 +6,18 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from wavelet.concurrency import gather_all
 from wavelet.errors import WaveletError
-from wavelet.gather_all import gather_all
-from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
-from wavelet.plan.identity import Identity
+from wavelet.image.reference import Digest
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.job import asking
 from wavelet.resolve.resolver import Resolver
-from wavelet.store.content import ContentStore
-from wavelet.store.in_place import evicted
-from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.content import ContentStore, evicted
+from wavelet.store.ingest import PartialBlob
 
 BLOBS_AT_ONCE = 3
 """Blobs of one image that are fetched at one time, as container engines do it."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from wavelet.defects import defect
 from wavelet.errors import WaveletError
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 
 LOOK = 0.2
 """Seconds between two looks at how far images are."""

@@ -7,8 +7,8 @@ import structlog
 from wavelet.cluster.records import Records
 from wavelet.errors import WaveletError
 from wavelet.image.image import Image
-from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 from wavelet.requests.binding import Bindings
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import RequestCache

@@ -1,19 +1,21 @@
-"""Requests as values: as they come from a door, and as they are known on a node under their names. Pure."""
+"""The request, from the door to the answer, and the site's rules for what is asked.
+
+There are none yet. Here is where an internal mirror in place of a public registry will stand, or a pinned base image.
+A rule is a pure function, and idempotent: what it has made of a request may be asked for again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import msgspec
 
-from wavelet.image.digest import Digest
-from wavelet.plan.identity import Identity, Principal
-from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import map_layers
+from wavelet.image.reference import Digest
+from wavelet.plan.canonical import Pin
+from wavelet.plan.node import INLINE, Layer, Node, map_layers
+from wavelet.plan.tokens import Identity, Principal
 
 SOLVED_ANEW = (
     "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
@@ -116,7 +118,7 @@ class Request:
 
     Attributes:
         asked: the plan as the door has read it.
-        effective: the plan that the site's rules make of it (`wavelet.requests.rules`): this is pinned and named.
+        effective: the plan that the site's rules make of it (`wavelet.requests.request`): this is pinned and named.
         identity: who asks.
         about: facts that are shown again.
         inline: bytes of layers that came with the request.
@@ -151,3 +153,22 @@ def localised(plan: Node, token: str) -> Node:
         return replace(layer, location=INLINE + token) if layer.location.startswith(INLINE) else layer
 
     return map_layers(plan, locate)
+
+
+Rewrite = Callable[[Node], Node]
+"""A rule. It raises a CallerError where the site does not allow what is asked for."""
+
+SITE_RULES: tuple[Rewrite, ...] = ()
+"""The rules in force, in their order."""
+
+
+def apply_rules(rules: Sequence[Rewrite], request: Request) -> Request:
+    """Return a request with the plan that the rules make of what it asks for.
+
+    Raises:
+        CallerError: a rule does not allow it.
+    """
+    plan = request.asked
+    for rewrite in rules:
+        plan = rewrite(plan)
+    return replace(request, effective=plan)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cachetools import FIFOCache, LRUCache
 
-from wavelet.ages import is_within
 from wavelet.config import Apply, Settings
-from wavelet.image.digest import Digest
 from wavelet.image.image import Content, Image
+from wavelet.image.reference import Digest
+from wavelet.quantities import is_within
 from wavelet.resolve.memo import Memo
 from wavelet.store.database import Database
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 from wavelet.errors import OurError, Stopping, UpstreamError, WaitExpired, WaveletError
 from wavelet.kinds.kind import Pinned
-from wavelet.plan.layers import INLINE
-from wavelet.plan.tree import layers
+from wavelet.plan.node import INLINE, layers
 from wavelet.requests.binding import NAME_WAIT, Bindings
-from wavelet.requests.decisions import Decisions
+from wavelet.requests.history import Decisions
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.progress import Pending, Ready, State
-from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request
+from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request, Rewrite, apply_rules
 from wavelet.requests.request_cache import Status
-from wavelet.requests.rules import Rewrite, apply_rules
 from wavelet.resolve.job import Job, asking
 from wavelet.resolve.resolver import Resolver
 

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from wavelet.kinds.kind import Pinned
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
 from wavelet.requests.binding import Bindings
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.progress import Step

@@ -8,18 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from wavelet.cluster.records import Records
 from wavelet.config import Apply, Settings, parse_size
 from wavelet.errors import BlobNotFound, CallerError, DigestMismatch, NotFound, UpstreamBroken, WaveletError
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation, FromUpstream
-from wavelet.image.manifest import ACCEPTED_TYPES, Descriptor
-from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import Identity
-from wavelet.plan.layers import INLINE
+from wavelet.image.image import ACCEPTED_TYPES, Content, Descriptor, FromLocation, FromUpstream
+from wavelet.image.reference import Digest, Reference, Repository
+from wavelet.plan.node import INLINE
+from wavelet.plan.tokens import Identity
+from wavelet.resolve.archives import resuming
 from wavelet.resolve.job import account
 from wavelet.resolve.metrics import LOCATION
-from wavelet.resolve.resume import resuming
 from wavelet.store.content import ContentStore
-from wavelet.store.ingest import Incoming, Opener
-from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.ingest import Incoming, Opener, PartialBlob
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.fallback import verdict
 

@@ -10,16 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from wavelet.errors import BlobNotFound, Internal
-from wavelet.image.image import Content, FromUpstream, MadeBy, Source
-from wavelet.image.manifest import MANIFEST_LIMIT
-from wavelet.plan.identity import Identity
+from wavelet.image.image import MANIFEST_LIMIT, Content, FromUpstream, MadeBy, Source
+from wavelet.plan.tokens import Identity
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.job import account
 from wavelet.resolve.metrics import CONTENT, LOCATION
-from wavelet.store.content import Blob, Committed, ContentStore
-from wavelet.store.in_place import evicted, in_place
-from wavelet.store.partial_blob import PartialBlob
-from wavelet.upstream.metrics import label_of
+from wavelet.store.content import Blob, Committed, ContentStore, evicted, in_place
+from wavelet.store.ingest import PartialBlob
+from wavelet.upstream.transport import label_of
 
 MADE_DOCUMENT_LIMIT = 256 * 1024 * 1024
 """Bytes of a document that was made here: that of a package's layer names each of its files."""

@@ -1,4 +1,4 @@
-"""The events of work: what jobs note while they run, and what a watcher is told of it.
+"""Events and logs of work: how far it is, for those who watch, and its lines, for those who read them later.
 
 Noting is as cheap as adding to a list or a number: there is no queue and no task, whether anybody watches or not. A
 watcher looks from time to time, and is told what is new to it since: of progress the latest, of a log every line. So
@@ -10,11 +10,16 @@ Work that is shared is noted once, by its own job; the account of a job that has
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from wavelet.image.digest import Digest
+from cachetools import LRUCache
+
+from wavelet.image.reference import Digest
+from wavelet.plan.canonical import key as key_of
+from wavelet.plan.node import Node
+from wavelet.store.database import Database
 
 Phase = Literal["pinning", "solving", "making", "verifying"]
 
@@ -57,7 +62,7 @@ Event = PhaseBegan | PackagesDone | BytesDone | LogLine
 
 
 class Arriving(Protocol):
-    """Bytes on their way; see `wavelet.store.partial_blob.PartialBlob`."""
+    """Bytes on their way; see `wavelet.store.ingest.PartialBlob`."""
 
     @property
     def digest(self) -> Digest | None:
@@ -198,3 +203,90 @@ def _bytes(accounts: Iterable[Account]) -> BytesDone:
         begun |= account._ready
     expected = {name: size for account in accounts for name, size in account._wanted.items() if name not in begun}
     return BytesDone(done, total + sum(expected.values()))
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS journals (key TEXT PRIMARY KEY, text TEXT, at REAL) WITHOUT ROWID;
+"""
+
+LINES_LIMIT = 5_000
+"""Lines of one journal; what comes then is left out."""
+
+LINE_LIMIT = 4_000
+"""Characters of one line."""
+
+HELD = 512
+"""Journals in memory."""
+
+LIFETIME = 90 * 86400.0
+"""Seconds for which a journal is kept."""
+
+
+def solve_key(asked: Node) -> str:
+    """Return the key of the journal of a solve."""
+    return f"solve {key_of(asked)}"
+
+
+def make_key(key: str) -> str:
+    """Return the key of the journal of the making of a pinned plan with `key`."""
+    return f"make {key}"
+
+
+@dataclass(slots=True)
+class _Journal:
+    began: float = field(default_factory=time.monotonic)
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        elapsed = time.monotonic() - self.began
+        for line in text.splitlines() or [""]:
+            if len(self.lines) < LINES_LIMIT:
+                self.lines.append(f"{elapsed:8.2f} s  {line[:LINE_LIMIT]}\n")
+
+
+class Journals:
+    """The journals of one node, by the key of what was worked on; each is of the latest attempt."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: LRUCache[str, _Journal] = LRUCache(HELD)
+
+    def begin(self, key: str) -> Callable[[str], None]:
+        """Begin a journal anew and return what adds lines to it."""
+        journal = self._held[key] = _Journal()
+        return journal.add
+
+    def lines(self, key: str) -> Sequence[str]:
+        """Return the lines of a journal that has just begun; there are more of them as it goes on."""
+        return self._held[key].lines
+
+    def end(self, key: str) -> None:
+        """Write a journal down: nothing is added any more."""
+        journal = self._held.get(key)
+        if journal is not None:
+            row = (key, "".join(journal.lines), time.time())
+            self._database.write_later("INSERT OR REPLACE INTO journals VALUES (?, ?, ?)", *row)
+
+    def read(self, key: str) -> str | None:
+        """Return what there is so far."""
+        journal = self._held.get(key)
+        if journal is not None:
+            return "".join(journal.lines)
+        rows = self._database.read("SELECT text FROM journals WHERE key = ?", key)
+        return rows[0][0] if rows else None
+
+    def refer(self, key: str, others: list[str]) -> None:
+        """Note which journals go on where another one ends."""
+        self._database.write_later(
+            "INSERT OR REPLACE INTO journals VALUES (?, ?, ?)", f"refers {key}", "\n".join(others), time.time()
+        )
+
+    def referred(self, key: str) -> list[str]:
+        """Return what `refer` noted last."""
+        rows = self._database.read("SELECT text FROM journals WHERE key = ?", f"refers {key}")
+        return rows[0][0].split("\n") if rows else []
+
+    def expire(self) -> None:
+        """Forget journals that are past their lifetime."""
+        now = time.time()
+        self._database.write_later("DELETE FROM journals WHERE at NOT BETWEEN ? AND ?", now - LIFETIME, now)

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wavelet.cluster.claims import Claims
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image, MadeBy
-from wavelet.image.manifest import Descriptor
-from wavelet.kinds.kind import Kind
-from wavelet.kinds.work import Work
+from wavelet.image.image import Content, Descriptor, Image, MadeBy
+from wavelet.image.reference import Digest
+from wavelet.kinds.kind import Kind, Work
 from wavelet.plan.node import Node
-from wavelet.sizes import size as size_of
+from wavelet.quantities import size as size_of
 from wavelet.store.content import ContentStore
 
 

@@ -10,8 +10,8 @@ from isal import isal_zlib
 
 from wavelet.archive.gzip_members import BROKEN_GZIP
 from wavelet.errors import DigestMismatch, TooLarge
-from wavelet.image.digest import Digest
-from wavelet.sizes import size as size_of
+from wavelet.image.reference import Digest
+from wavelet.quantities import size as size_of
 
 _BLOCK = 1024 * 1024
 _GZIP = 31

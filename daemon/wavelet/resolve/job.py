@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from cachetools import TLRUCache
 
+from wavelet.concurrency import Flight, Flights
 from wavelet.defects import defect
 from wavelet.errors import WaitExpired, WaveletError, bare_copy, fresh_copy
 from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.metrics import JOBS, WAITS
-from wavelet.single_flight import Flight, Flights
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -11,19 +11,15 @@ from cachetools import LRUCache
 
 from wavelet.config import Apply, Settings, parse_size
 from wavelet.errors import CallerError, DigestMismatch
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation
-from wavelet.image.manifest import Descriptor, Family
-from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.node import Node
-from wavelet.plan.tree import layers
+from wavelet.image.image import Content, Descriptor, Family, FromLocation
+from wavelet.image.reference import Digest
+from wavelet.plan.node import INLINE, Layer, Node, layers
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.inflate import diff_id_of, file_blocks
 from wavelet.resolve.job import account
-from wavelet.store.content import ContentStore
+from wavelet.store.content import ContentStore, in_place
 from wavelet.store.database import Database
-from wavelet.store.in_place import in_place
-from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.ingest import PartialBlob
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS layers (origin TEXT, digest TEXT, diff_id TEXT, size INTEGER, PRIMARY KEY (origin, digest))

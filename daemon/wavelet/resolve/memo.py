@@ -12,15 +12,13 @@ import msgspec
 import structlog
 from cachetools import LRUCache
 
-from wavelet.ages import is_within
 from wavelet.errors import InvalidRequest, NewerForm
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromLocation, FromUpstream, Image, MadeBy, Source
-from wavelet.image.manifest import Descriptor
-from wavelet.image.reference import Repository
+from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, MadeBy, Source
+from wavelet.image.reference import Digest, Repository
 from wavelet.plan.canonical import Forms, decode, encode
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node
+from wavelet.quantities import is_within
 from wavelet.store.database import Database
 
 log = structlog.get_logger()

@@ -9,23 +9,19 @@ from typing import TypeVar
 
 import structlog
 
+from wavelet.concurrency import gather_all
 from wavelet.config import Apply, Settings
 from wavelet.errors import NotFound, UpstreamBroken
-from wavelet.gather_all import gather_all
 from wavelet.image.image import Content, Image
-from wavelet.kinds.kind import Kinds, Pinned, Preparation
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Kinds, Pinned, Preparation, Work
+from wavelet.plan.canonical import Pin
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import Identity
-from wavelet.plan.layers import Layer
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tree import layers, walk, without_unkept
+from wavelet.plan.node import Layer, Node, layers, walk, without_unkept
+from wavelet.plan.tokens import Identity
+from wavelet.resolve.events import Journals, solve_key
 from wavelet.resolve.job import HELD, Job, Jobs
-from wavelet.resolve.journal import Journals, solve_key
-from wavelet.resolve.making import MAKE_LIMIT, Making
 from wavelet.resolve.memo import Memo
-from wavelet.resolve.pinning import Pinning
+from wavelet.resolve.steps import MAKE_LIMIT, Making, Pinning
 from wavelet.resolve.work import Tools
 from wavelet.store.content import Blob
 from wavelet.upstream.credentials import Logins

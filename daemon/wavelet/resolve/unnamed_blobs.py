@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from wavelet.errors import UpstreamError
-from wavelet.image.digest import Digest
 from wavelet.image.image import FromUpstream
-from wavelet.image.reference import Repository
-from wavelet.plan.identity import Identity
+from wavelet.image.reference import Digest, Repository
+from wavelet.plan.tokens import Identity
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.store.content import Blob, ContentStore
 from wavelet.upstream.client import Upstream

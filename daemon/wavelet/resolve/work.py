@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from wavelet.cluster.record import Record
-from wavelet.cluster.records import Records
+from wavelet.cluster.records import Record, Records
 from wavelet.errors import NotFound
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromUpstream, Image, MadeBy
-from wavelet.image.manifest import Descriptor
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.image import Content, Descriptor, FromUpstream, Image, MadeBy
+from wavelet.image.reference import Digest, Reference, Repository
+from wavelet.plan.canonical import Pin
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import ANONYMOUS, Identity, Principal
-from wavelet.plan.layers import Layer
-from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tokens import pull_name
+from wavelet.plan.node import Layer, Node
+from wavelet.plan.tokens import ANONYMOUS, Identity, Principal, pull_name
+from wavelet.quantities import size as size_of
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.content_sources import ContentSources
 from wavelet.resolve.events import Download
@@ -28,7 +24,6 @@ from wavelet.resolve.first_made import Sharing
 from wavelet.resolve.job import account
 from wavelet.resolve.layer_verifier import RequestLayerVerifier
 from wavelet.resolve.workers import Workers
-from wavelet.sizes import size as size_of
 from wavelet.store.content import ContentStore
 from wavelet.upstream.client import Upstream
 
@@ -51,10 +46,10 @@ class Makes(Protocol):
         wait: float,
         report: Callable[[str], None] | None = None,
     ) -> Image:
-        """See `wavelet.resolve.making.Making.make`."""
+        """See `wavelet.resolve.steps.Making.make`."""
 
     def remembers(self, key: str) -> bool:
-        """See `wavelet.resolve.making.Making.remembers`."""
+        """See `wavelet.resolve.steps.Making.remembers`."""
 
 
 class RegistryManifests:
@@ -118,7 +113,7 @@ class Tools:
 
 
 class ResolverWork:
-    """`wavelet.kinds.work.Work`, for the plan with `key`; `public` is whether everybody may read what it is made of."""
+    """`wavelet.kinds.kind.Work`, for the plan with `key`; `public` is whether everybody may read what it is made of."""
 
     def __init__(
         self,

@@ -20,31 +20,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wavelet.config import Apply, Settings
-from wavelet.errors import OurError, UpstreamBroken, WaveletError
-from wavelet.image.digest import Digest
-from wavelet.store import entries, pins, retention
-from wavelet.store.blob_directory import BlobDirectory
+from wavelet.errors import NoSpace, OurError, UpstreamBroken, WaveletError
+from wavelet.image.reference import Digest
+from wavelet.store import entries, pins, room
 from wavelet.store.database import Database
-from wavelet.store.entries import Entries
+from wavelet.store.entries import Entries, HotBytes
 from wavelet.store.files import (
+    BlobDirectory,
+    Trash,
     changed_at,
     create,
     make_private,
     move_into_place,
     write_into_place,
 )
-from wavelet.store.hot import HotBytes
-from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener
+from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener, PartialBlob
 from wavelet.store.integrity import SMALL, Integrity, needs_comparison
 from wavelet.store.limit import limit_of
-from wavelet.store.partial_blob import PartialBlob
-from wavelet.store.retention import Retention
-from wavelet.store.room import Room
-from wavelet.store.space import Space
-from wavelet.store.trash import Trash
+from wavelet.store.room import Retention, Room, Space
 from wavelet.store.trees import Trees
 
-SCHEMA = entries.SCHEMA + retention.SCHEMA + pins.SCHEMA
+SCHEMA = entries.SCHEMA + room.SCHEMA + pins.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,3 +362,30 @@ class ContentStore:
 def _read_and_compare(blob: Committed) -> tuple[bytes, bool]:
     data = blob.path.read_bytes()
     return data, Digest.of(data, blob.digest.algorithm) == blob.digest
+
+
+async def in_place(store: ContentStore, blob: Blob | None, origin: str, what: str) -> Committed:
+    """Return a blob once it is in its place: at once, or after the fetch that runs.
+
+    Args:
+        store: has the blob.
+        blob: what the store, or a fetch into it, has given; None if there is nothing.
+        origin: of the blob, as the store knows it.
+        what: the blob, in the words of the error.
+
+    Raises:
+        WaveletError: the fetch has failed.
+        NoSpace: it is not there any more.
+    """
+    if isinstance(blob, PartialBlob):
+        await blob.wait_committed()
+        # Nothing is awaited between this look and the return: a caller who goes on at once finds what was looked at.
+        blob = store.find(blob.digest, origin)
+    if not isinstance(blob, Committed):
+        raise evicted(what)
+    return blob
+
+
+def evicted(what: str) -> NoSpace:
+    """Return the error of content that had to give way while it was wanted."""
+    return NoSpace(f"{what} was evicted before it could be used; the store is too small for what is asked of it")

@@ -1,4 +1,4 @@
-"""The entries of blobs in place: in memory, and as rows of the node's database."""
+"""The entries of the store: what is known of each blob in place, and small documents kept in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,32 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 
-from wavelet.ages import is_within
-from wavelet.image.digest import Digest
+from cachetools import LRUCache
+
+from wavelet.image.reference import Digest
+from wavelet.quantities import is_within
 from wavelet.store.database import Database, Statement
+
+HOT_BYTES = 16 * 1024 * 1024
+HOT_DOCUMENT = 256 * 1024
+"""Larger documents are read from disk each time."""
+
+
+class HotBytes:
+    """The documents used last, of `HOT_BYTES` in all, by digest and origin."""
+
+    def __init__(self) -> None:
+        self._documents: LRUCache[tuple[Digest, str], bytes] = LRUCache(HOT_BYTES, getsizeof=len)
+
+    def get(self, digest: Digest, origin: str) -> bytes | None:
+        """Return a document if it is in memory."""
+        return self._documents.get((digest, origin))
+
+    def put(self, digest: Digest, origin: str, data: bytes) -> None:
+        """Keep a document; the ones used longest ago make room."""
+        if len(data) <= HOT_DOCUMENT:
+            self._documents[digest, origin] = data
+
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID;

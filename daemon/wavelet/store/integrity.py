@@ -22,10 +22,10 @@ from pathlib import Path
 
 import structlog
 
-from wavelet.ages import is_within
+from wavelet.concurrency import SingleFlight
 from wavelet.errors import Stopping
-from wavelet.image.digest import Digest
-from wavelet.single_flight import SingleFlight
+from wavelet.image.reference import Digest
+from wavelet.quantities import is_within
 from wavelet.store.entries import Entries, Entry
 from wavelet.store.files import changed_at
 from wavelet.store.metrics import DAMAGED, SCRUBBED_BYTES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.store.database import Database
 
 SCHEMA = """

@@ -1,4 +1,4 @@
-"""The room of a store: what is counted, what is set aside for what is on its way, and what is evicted for it.
+"""Room in the store: how much there is, what stays, and what gives way.
 
 Evicted is what can be put together again (see `entries.py`), then what was used longest ago, and nothing that is held,
 leased or pinned (see `retention.py`).
@@ -7,21 +7,189 @@ leased or pinned (see `retention.py`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from wavelet.errors import NeverFits
-from wavelet.image.digest import Digest
-from wavelet.store.blob_directory import BlobDirectory
+from wavelet.errors import NeverFits, NoSpace
+from wavelet.image.reference import Digest
+from wavelet.quantities import SKEW, is_ahead
+from wavelet.quantities import size as size_of
+from wavelet.store.database import Database
 from wavelet.store.entries import Entries, Entry
-from wavelet.store.files import changed_at, move_aside
+from wavelet.store.files import BlobDirectory, Trash, changed_at, move_aside
 from wavelet.store.metrics import EVICTED_BYTES, EVICTIONS, STORE_BYTES
-from wavelet.store.retention import Retention
-from wavelet.store.space import Counted, Space, chosen, victims
-from wavelet.store.trash import Trash
+from wavelet.store.pins import Pins
+
+DISK_MARGIN = 64 * 1024 * 1024
+"""Bytes of the file system that are left alone, for the databases and the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """So many blobs, of so many bytes in all."""
+
+    blobs: int
+    size: int
+
+
+@dataclass(slots=True)
+class Space:
+    """The account of the store: committed plus reserved bytes stay within the limit.
+
+    Attributes:
+        limit: most bytes of blobs.
+        committed: bytes of the blobs in place.
+        reserved: bytes promised to running fetches.
+        arrived: bytes of these that are on the disk already.
+    """
+
+    limit: int
+    committed: int = 0
+    reserved: int = 0
+    arrived: int = 0
+
+    def shortage(self, size: int, free: int) -> int:
+        """Return how many bytes have to give way before `size` more fit, where the file system has `free` left."""
+        over_limit = self.committed + self.reserved + size - self.limit
+        over_disk = self.reserved - self.arrived + size + DISK_MARGIN - free
+        return max(0, over_limit, over_disk)
+
+
+def victims(
+    eviction_order: Iterable[tuple[Digest, int]], shortage: int, is_kept: Callable[[Digest], bool], what: str
+) -> list[Digest]:
+    """Choose what to evict: the first of `eviction_order` (see `Entries.eviction_order`), nothing that is kept.
+
+    Raises:
+        NoSpace: all that may go is not enough. Nothing should be evicted then.
+    """
+    gone, missing = chosen(eviction_order, shortage, is_kept)
+    if missing > 0:
+        raise NoSpace(
+            f"no room for {what}: {size_of(missing)} short, and all other content is leased or pinned; "
+            "raise store.limit, free the disk, or ask again when running pulls have ended"
+        )
+    return gone
+
+
+def chosen(
+    eviction_order: Iterable[tuple[Digest, int]], excess: int, is_kept: Callable[[Digest], bool]
+) -> tuple[list[Digest], int]:
+    """Return the first of `eviction_order` that are not kept, up to `excess` bytes, and how many they lack."""
+    gone: list[Digest] = []
+    missing = excess
+    for digest, size in eviction_order:
+        if missing <= 0:
+            break
+        if not is_kept(digest):
+            gone.append(digest)
+            missing -= size
+    return gone, max(0, missing)
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS leased (digest TEXT PRIMARY KEY, since REAL, until REAL) WITHOUT ROWID;
+DROP TABLE IF EXISTS leases;
+CREATE TABLE IF NOT EXISTS last_copies (digest TEXT PRIMARY KEY, at REAL) WITHOUT ROWID;
+"""
+
+LAST_COPY_LIFETIME = 2 * 365 * 86400.0
+"""Seconds after which the last copy of what cannot be made again is kept no longer, as is the claim that names it."""
+
+LEASE_GRAIN = 60.0
+"""Seconds within which a further lease of a blob is not written down again."""
+
+
+_NEVER = 0.0, 0.0
+
+
+class Retention:
+    """Digests that are safe from eviction, in the store or yet to come. Leases and pins outlive a restart.
+
+    Attributes:
+        pins: what is kept for good.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._leases: dict[Digest, tuple[float, float]] = {}
+        self._holds: Counter[Digest] = Counter()
+        self.pins = Pins(database)
+        rows = database.read("SELECT digest, at FROM last_copies")
+        self._last_copies: dict[Digest, float] = {Digest(text): at for text, at in rows}
+        for text, since, until in database.read("SELECT digest, since, until FROM leased"):
+            self._leases[Digest(text)] = since, until
+        self.expire()
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._leases or self.stays(digest)
+
+    def stays(self, digest: object) -> bool:
+        """Tell whether a blob is held, pinned or a last copy, so that it stays even when it is named."""
+        return digest in self._holds or digest in self.pins or digest in self._last_copies
+
+    async def keep_last_copy(self, digest: Digest) -> None:
+        """Keep a blob that cannot be made again as it is; it counts from now on."""
+        self._last_copies[digest] = now = time.time()
+        await self._database.write([("INSERT OR REPLACE INTO last_copies VALUES (?, ?)", (digest, now))])
+
+    def lease(self, digests: Iterable[Digest], until: float) -> None:
+        """Keep blobs from eviction until a time (seconds since the epoch)."""
+        now = time.time()
+        for digest in digests:
+            known = self._leases.get(digest, _NEVER)
+            if until - known[1] > LEASE_GRAIN or not _stands(known, now):
+                self._leases[digest] = now, until
+                self._database.write_later("INSERT OR REPLACE INTO leased VALUES (?, ?, ?)", digest, now, until)
+
+    def leased_until(self, digest: Digest) -> float | None:
+        """Return until when a blob is leased (seconds since the epoch), if it is."""
+        lease = self._leases.get(digest, _NEVER)
+        return lease[1] if _stands(lease, time.time()) else None
+
+    def expire(self) -> None:
+        """Forget leases that have ended, or that a clock which was wrong has begun."""
+        now = time.time()
+        for digest in [digest for digest, lease in self._leases.items() if not _stands(lease, now)]:
+            del self._leases[digest]
+        self._database.write_later("DELETE FROM leased WHERE until <= ? OR since > ?", now, now + SKEW)
+        kept = {digest: min(at, now) for digest, at in self._last_copies.items() if at > now - LAST_COPY_LIFETIME}
+        if kept != self._last_copies:
+            self._last_copies = kept
+            self._database.write_later("DELETE FROM last_copies WHERE at <= ?", now - LAST_COPY_LIFETIME)
+            self._database.write_later("UPDATE last_copies SET at = ? WHERE at > ?", now, now)
+
+    def hold(self, digests: Collection[Digest]) -> None:
+        """Keep blobs from eviction until `release` is called as often, or the daemon ends."""
+        self._holds.update(iter(digests))
+
+    def release(self, digests: Collection[Digest]) -> None:
+        """Give back what `hold` took; others may hold the same blobs."""
+        self._holds.subtract(iter(digests))
+        for digest in digests:
+            if not self._holds[digest]:
+                del self._holds[digest]
+
+    @contextlib.contextmanager
+    def holding(self, digests: Collection[Digest]) -> Iterator[None]:
+        """Hold blobs inside."""
+        self.hold(digests)
+        try:
+            yield
+        finally:
+            self.release(digests)
+
+
+def _stands(lease: tuple[float, float], now: float) -> bool:
+    since, until = lease
+    return until > now and not is_ahead(since, now)
+
 
 log = structlog.get_logger()
 

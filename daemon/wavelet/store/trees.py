@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from wavelet.store.trash import Trash
+from wavelet.store.files import Trash
 
 KEPT = 2
 """Directories that are kept though nobody reads them."""

@@ -18,17 +18,15 @@ from cachetools import LRUCache, TLRUCache
 from yarl import URL
 
 from wavelet import foreign_json
+from wavelet.concurrency import SingleFlight
 from wavelet.errors import InvalidRequest, UpstreamBroken, UpstreamBusy
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.plan.identity import Login
-from wavelet.single_flight import SingleFlight
+from wavelet.plan.tokens import Login
 from wavelet.upstream import realm as realms
 from wavelet.upstream.addresses import PUBLIC_ONLY, AddressPolicy
-from wavelet.upstream.bodies import ERROR_BODY_LIMIT, read_small
-from wavelet.upstream.display import server_of
 from wavelet.upstream.retry import is_passing, retry_after
 from wavelet.upstream.token_scope import Challenge, TokenScope, parse_challenges
-from wavelet.upstream.transport import Request, Transport
+from wavelet.upstream.transport import ERROR_BODY_LIMIT, Request, Transport, read_small, server_of
 
 REMEMBERED = 1024
 """Tokens, and challenges, that are held at one time."""

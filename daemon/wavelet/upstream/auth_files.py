@@ -12,7 +12,7 @@ import msgspec
 from wavelet import foreign_json
 from wavelet.foreign_json import ForeignJsonError
 from wavelet.image.reference import DOCKER_HUB, Repository, normalise
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 
 HUB_KEY = "https://index.docker.io/v1/"
 """The name under which docker keeps the login for Docker Hub."""

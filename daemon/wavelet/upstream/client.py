@@ -21,25 +21,22 @@ from wavelet.errors import (
     InvalidRequest,
     UpstreamBroken,
 )
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import MANIFEST_LIMIT
-from wavelet.image.reference import Reference, Repository, valid_host
-from wavelet.plan.identity import Identity, Login
-from wavelet.upstream import listing, proxies
+from wavelet.image.image import MANIFEST_LIMIT
+from wavelet.image.reference import Digest, Reference, Repository, valid_host
+from wavelet.plan.tokens import Identity, Login
+from wavelet.upstream import endpoints, listing
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
-from wavelet.upstream.answer import Answer, raise_for
 from wavelet.upstream.auth import LoginError
-from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import check_mirrors
 from wavelet.upstream.fallback import CredentialFallback, Decider, Question
-from wavelet.upstream.host_limiter import HostLimiter
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.manifests import FetchedManifest, Found, manifest_call, read_head, read_manifest, stated_length
-from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.retry import ATTEMPTS, HostLimiter
 from wavelet.upstream.session import Call, RegistrySession
-from wavelet.upstream.streams import Stream, open_encoded, open_stream, wanted
+from wavelet.upstream.streams import Answer, Stream, open_encoded, open_stream, raise_for, wanted
 from wavelet.upstream.transport import Transport
 from wavelet.upstream.trust import load_trust
 
@@ -69,7 +66,7 @@ class Upstream:
             ConfigError: see `configure`.
         """
         apply = await asyncio.to_thread(self.configure, self._settings)
-        if unread := proxies.check(os.environ):
+        if unread := endpoints.check(os.environ):
             _log.warning("a proxy is not used", because=unread)
         apply()
 
@@ -80,7 +77,7 @@ class Upstream:
             ConfigError: a mirror is no URL, an authority cannot be read, or the environment's proxy cannot be used.
         """
         check_mirrors(settings)
-        proxies.check(os.environ)
+        endpoints.check(os.environ)
         contexts = load_trust(settings)
         named = AddressPolicy(private=private_allowed(settings))
 

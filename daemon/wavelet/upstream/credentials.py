@@ -17,18 +17,18 @@ from cachetools import LRUCache
 from wavelet.cluster.secrets import Secrets
 from wavelet.config import Apply, Settings
 from wavelet.image.reference import Repository
-from wavelet.plan.identity import Identity, Login
-from wavelet.upstream.auth_file_credentials import AuthFileCredentials
-from wavelet.upstream.credential_source import (
+from wavelet.plan.tokens import Identity, Login
+from wavelet.upstream.credential_sources import (
     NOTHING,
+    AuthFileCredentials,
     CredentialSource,
     Granted,
     Offer,
     OfferedLogin,
+    SiteCredentials,
 )
 from wavelet.upstream.helpers import Helpers
 from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, SessionCredentials, StoredLogin, parse_registry
-from wavelet.upstream.site_credentials import SiteCredentials
 
 HELPER_PATIENCE = 1.0
 """Seconds for which a helper is waited for where it matters only whether there may be a login."""

@@ -26,15 +26,14 @@ from wavelet.errors import (
     WaveletError,
 )
 from wavelet.image.reference import Repository
-from wavelet.plan.identity import Identity, Login
-from wavelet.upstream.answer import Answer
+from wavelet.plan.tokens import Identity, Login
 from wavelet.upstream.auth import LoginError
-from wavelet.upstream.credential_source import ANONYMOUS, Granted, OfferedLogin
+from wavelet.upstream.credential_sources import ANONYMOUS, Granted, OfferedLogin
 from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
-from wavelet.upstream.expiring_set import ExpiringSet
-from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.retry import ATTEMPTS, ExpiringSet
 from wavelet.upstream.session import Call, RegistrySession
+from wavelet.upstream.streams import Answer
 
 MIRROR_REST = 30.0
 """Seconds for which a mirror that does not answer is left out."""

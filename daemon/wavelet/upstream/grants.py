@@ -17,17 +17,16 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from wavelet.ages import is_within
+from wavelet.concurrency import SingleFlight
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnreachable, WaveletError
-from wavelet.image.digest import Digest
-from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import ANONYMOUS, Identity, Principal
-from wavelet.single_flight import SingleFlight
+from wavelet.image.reference import Digest, Reference, Repository
+from wavelet.plan.tokens import ANONYMOUS, Identity, Principal
+from wavelet.quantities import is_within
 from wavelet.store.database import Database
-from wavelet.upstream.credential_source import Granted
-from wavelet.upstream.expiring_set import ExpiringSet
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.manifests import Found
+from wavelet.upstream.retry import ExpiringSet
 
 log = structlog.get_logger()
 

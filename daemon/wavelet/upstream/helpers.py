@@ -20,9 +20,9 @@ import msgspec
 from cachetools import TLRUCache
 
 from wavelet import foreign_json
+from wavelet.concurrency import SingleFlight
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.plan.identity import Login
-from wavelet.single_flight import SingleFlight
+from wavelet.plan.tokens import Login
 
 HELPER_TIMEOUT = 15.0
 """Seconds that a helper may take; those of clouds ask a server."""

@@ -11,8 +11,8 @@ from yarl import URL
 from wavelet import foreign_json
 from wavelet.errors import UpstreamBroken
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import read_entries
+from wavelet.image.image import read_entries
+from wavelet.image.reference import Digest
 
 LISTING_LIMIT = 8 * 1024 * 1024
 """Bytes of one page of a list."""

@@ -8,16 +8,15 @@ from typing import TypeVar
 import structlog
 
 from wavelet.errors import AccessRefused, ImageNotFound, UpstreamBroken, UpstreamError
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import INDEX_TYPES
-from wavelet.image.reference import Reference, Repository
-from wavelet.plan.identity import Identity
+from wavelet.image.image import INDEX_TYPES
+from wavelet.image.reference import Digest, Reference, Repository
+from wavelet.plan.tokens import Identity
 from wavelet.upstream import listing
-from wavelet.upstream.answer import Answer, raise_for
-from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.fallback import CredentialFallback, Question
 from wavelet.upstream.manifests import FetchedManifest
 from wavelet.upstream.session import Call
+from wavelet.upstream.streams import Answer, raise_for
 
 _LARGEST_PAGE = 1000
 

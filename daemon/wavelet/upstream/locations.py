@@ -8,14 +8,12 @@ from contextlib import asynccontextmanager
 from yarl import URL
 
 from wavelet.errors import AccessRefused, InvalidRequest, NotFound, UpstreamBroken
-from wavelet.upstream import transfers
+from wavelet.upstream import streams
 from wavelet.upstream.addresses import AddressPolicy, literal
-from wavelet.upstream.answer import Answer
-from wavelet.upstream.credential_source import Granted
-from wavelet.upstream.display import shown
-from wavelet.upstream.host_limiter import HostLimiter
-from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import Request, Transport
+from wavelet.upstream.credential_sources import Granted
+from wavelet.upstream.retry import HostLimiter
+from wavelet.upstream.streams import Answer, Stream, open_stream, wanted
+from wavelet.upstream.transport import Request, Transport, shown
 
 _GRANTED = Granted(public=True, by="anonymous")
 _URL_LIMIT = 8192
@@ -45,7 +43,7 @@ class Locations:
 
     async def _send(self, url: URL, offset: int) -> Answer:
         request = Request("location", "GET", url, self.policy, wanted(offset))
-        return await transfers.get(self._transport, self._limiter, lambda: request)
+        return await streams.get(self._transport, self._limiter, lambda: request)
 
 
 def parse(text: str) -> URL:

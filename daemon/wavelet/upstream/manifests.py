@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 
 from wavelet.errors import ImageNotFound, InvalidRequest, UpstreamBroken
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import ACCEPTED_TYPES, MANIFEST_LIMIT, Descriptor, MalformedManifest, parse_document
-from wavelet.image.reference import Reference
-from wavelet.upstream.answer import Answer, raise_for
-from wavelet.upstream.credential_source import Granted
+from wavelet.image.image import ACCEPTED_TYPES, MANIFEST_LIMIT, Descriptor, MalformedManifest, parse_document
+from wavelet.image.reference import Digest, Reference
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.session import Call
+from wavelet.upstream.streams import Answer, raise_for
 
 _ACCEPT = {"Accept": ", ".join(ACCEPTED_TYPES)}
 

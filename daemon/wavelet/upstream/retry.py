@@ -1,15 +1,21 @@
-"""The retry policy: which failures pass by themselves, how often a request is made again, and after how long."""
+"""Retries: when a request is repeated, how many run at one host at once, and what rests for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import email.utils
 import random
-from collections.abc import Awaitable, Callable
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+from cachetools import TLRUCache
+
+from wavelet.config import Settings
 from wavelet.errors import UpstreamBusy, UpstreamUnreachable
+from wavelet.upstream.endpoints import settings_for
 
 ATTEMPTS = 3
 """Times that one request is made at most, the first included."""
@@ -100,3 +106,71 @@ async def repeated(
                 raise
         await asyncio.sleep(wait)
         attempt += 1
+
+
+SLOT_TIMEOUT = 600.0
+"""Seconds that a request waits until one of the others to its host ends."""
+
+
+class HostLimiter:
+    """How many requests one host gets at a time. An answer holds its slot until its body is read.
+
+    Transfers have slots of their own: many slow ones must not hold up what takes a moment, such as a manifest.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._held: weakref.WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = weakref.WeakValueDictionary()
+
+    def adopt(self, settings: Settings) -> None:
+        """Count by other settings; what runs keeps the slots that it has, besides."""
+        self._settings = settings
+        self._held = weakref.WeakValueDictionary()
+
+    async def take(self, host: str, *, transfer: bool) -> asyncio.Semaphore:
+        """Wait for a slot and return what to release.
+
+        Raises:
+            UpstreamBusy: none came free in time.
+        """
+        slot = self._held.get((host, transfer))
+        if slot is None:
+            slot = self._held[host, transfer] = asyncio.Semaphore(settings_for(self._settings, host).concurrency)
+        try:
+            async with asyncio.timeout(SLOT_TIMEOUT):
+                await slot.acquire()
+        except TimeoutError:
+            raise UpstreamBusy(
+                f"as many requests to {host} as it is set to get at one time have not ended",
+                retry_after=USUAL_RETRY_AFTER,
+            ) from None
+        return slot
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+class ExpiringSet(Generic[K]):
+    """At most `size` members; where one more is added, the one that was asked for least recently leaves."""
+
+    def __init__(self, size: int = 4096) -> None:
+        self._until: TLRUCache[K, float] = TLRUCache(size, ttu=lambda _key, until, _: until, timer=_now)
+
+    def add(self, key: K, seconds: float) -> None:
+        """Make a key a member, for so long from now on."""
+        self._until[key] = time.monotonic() + seconds
+
+    def discard(self, key: K) -> None:
+        """Let a key be no member any more."""
+        self._until.pop(key, None)
+
+    def clear(self) -> None:
+        """Let there be no members."""
+        self._until.clear()
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._until
+
+
+def _now() -> float:
+    return time.monotonic()  # looked up each time: a test may set the clock after the set was made

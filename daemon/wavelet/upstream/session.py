@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 import aiohttp
 from cachetools import LRUCache
 
+from wavelet.concurrency import SingleFlight
 from wavelet.config import Settings
 from wavelet.errors import UpstreamBroken, UpstreamError, UpstreamUnreachable
-from wavelet.plan.identity import Login
-from wavelet.single_flight import SingleFlight
+from wavelet.plan.tokens import Login
 from wavelet.upstream.addresses import AddressPolicy
-from wavelet.upstream.answer import Answer, not_now
 from wavelet.upstream.auth import ResourceServer, Tokens, basic
 from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
-from wavelet.upstream.host_limiter import HostLimiter
-from wavelet.upstream.retry import ConnectionBroke, is_passing, repeated
+from wavelet.upstream.retry import ConnectionBroke, HostLimiter, is_passing, repeated
+from wavelet.upstream.streams import Answer, not_now
 from wavelet.upstream.token_scope import PULL, Actions, TokenScope
 from wavelet.upstream.transport import Request, Transport
 

@@ -19,9 +19,9 @@ import structlog
 from wavelet.cluster.secrets import LONGEST_LIFETIME, ExpiringLogin, Secrets
 from wavelet.errors import InvalidRequest, NoSpace, OurError
 from wavelet.image.reference import Repository, valid_host, valid_path
-from wavelet.plan.identity import Identity, Login
+from wavelet.plan.tokens import Identity, Login
 from wavelet.upstream.auth_files import normal_key, prefixes
-from wavelet.upstream.credential_source import NOTHING, Offer, offered_to, user_of
+from wavelet.upstream.credential_sources import NOTHING, Offer, offered_to, user_of
 
 DEFAULT_LIFETIME = 12 * 3600.0
 """Seconds that a login is kept if nothing else is said."""

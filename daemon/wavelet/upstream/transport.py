@@ -1,4 +1,4 @@
-"""The transport, HTTP to other servers: connections under an address policy, proxies, redirects, causes in plain words.
+"""The transport to other servers: connections under an address policy, time limits, bodies, causes in plain words.
 
 It sends one request and returns the answer, whatever its status. Logins are headers here; they never cross to another
 origin. Netrc files are not read: what is sent without a login has to be anonymous.
@@ -6,23 +6,160 @@ origin. Netrc files are not read: what is sent without a login has to be anonymo
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 import structlog
+from prometheus_client import Counter
 from yarl import URL
 
 from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
-from wavelet.upstream import metrics, proxies
+from wavelet.upstream import encodings, endpoints
 from wavelet.upstream.addresses import AddressError, AddressPolicy
-from wavelet.upstream.display import printable, server_of, shown
 from wavelet.upstream.retry import ConnectionBroke, is_passing
+
+HOST_LIMIT = 64
+"""Hosts that are counted by name; the names come from requests, so those after are counted together as `other`."""
+
+REQUESTS = Counter(
+    "wavelet_upstream_requests_total",
+    "Requests to registries and other servers",
+    ("host", "kind", "outcome"),
+)
+
+_named: set[str] = set()
+
+
+def count(host: str, kind: str, outcome: str) -> None:
+    """Count one request: `kind` is what was asked for, `outcome` how it ended (`ok`, `refused`, `busy`...)."""
+    REQUESTS.labels(label_of(host), kind, outcome).inc()
+
+
+def label_of(host: str) -> str:
+    """Return the label under which a host is counted."""
+    if host not in _named:
+        if len(_named) >= HOST_LIMIT:
+            return "other"
+        _named.add(host)
+    return host
+
+
+def outcome_of(status: int) -> str:
+    """Name the outcome that an HTTP status stands for."""
+    if status < 400:
+        return "ok"
+    return {401: "refused", 403: "refused", 404: "not_found", 408: "busy", 429: "busy"}.get(
+        status, "busy" if status >= 500 else "broken"
+    )
+
+
+_LONGEST_EXCERPT = 200
+_CONDA_TOKEN = re.compile(r"/t/[^/]+")
+
+
+def server_of(url: URL) -> str:
+    """Return host and port, the port only where it is not the scheme's own."""
+    return url.host_port_subcomponent or ""
+
+
+def shown(url: URL) -> str:
+    """Return `url` as it may be shown: without query, fragment and login, and without a conda token in its path."""
+    return _CONDA_TOKEN.sub("/t/…", str(url.with_user(None).with_query(None).with_fragment(None)))
+
+
+def printable(text: str) -> str:
+    """Return another server's words fit for a message: one line, no control characters, not long."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return words if len(words) <= _LONGEST_EXCERPT else words[: _LONGEST_EXCERPT - 1] + "…"
+
+
+STALL_TIMEOUT = 30.0
+"""Seconds without a byte after which a body counts as broken."""
+
+SMALL_BODY_TIMEOUT = 60.0
+"""Seconds for the whole of a manifest, token, list or error."""
+
+ERROR_BODY_LIMIT = 64 * 1024
+"""Bytes that are read of an error's body."""
+
+
+async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
+    """Read a body of at most `limit` bytes and close the answer; with `cut`, leave out what is beyond.
+
+    Content codings are undone: some servers apply them though they were asked not to.
+
+    Raises:
+        UpstreamBroken: the body is larger, or cannot be decoded.
+        UpstreamUnreachable: the connection broke, or the body does not come in time.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SMALL_BODY_TIMEOUT):
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    response.close()
+                    if not cut:
+                        raise _too_many(response, limit)
+                    break
+    except (aiohttp.ClientError, OSError) as error:
+        raise explain(response.url, error) from None
+    finally:
+        response.release()
+    return _decoded(response, bytes(body[:limit]), limit, cut=cut)
+
+
+def _decoded(response: aiohttp.ClientResponse, body: bytes, limit: int, *, cut: bool) -> bytes:
+    try:
+        return encodings.undone(body, response.headers.get("Content-Encoding", ""), limit, cut=cut)
+    except encodings.TooLong:
+        raise _too_many(response, limit) from None
+    except encodings.EncodingError as error:
+        raise UpstreamBroken(f"what {server_of(response.url)} answers cannot be read: {error}") from None
+
+
+def _too_many(response: aiohttp.ClientResponse, limit: int) -> UpstreamBroken:
+    return UpstreamBroken(f"{server_of(response.url)} sends more than {limit} bytes, too many for its kind")
+
+
+async def read_stream(
+    response: aiohttp.ClientResponse, expected: int | None, failed: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Yield the body's chunks, `expected` bytes together where that is known; `failed` is told if they do not all come.
+
+    Raises:
+        UpstreamUnreachable: the connection broke, stalled, or ended early.
+    """
+    got = 0
+    chunks = response.content.iter_any()
+    try:
+        while True:
+            async with asyncio.timeout(STALL_TIMEOUT):
+                chunk = await anext(chunks, b"")
+            if not chunk:
+                break
+            got += len(chunk)
+            yield chunk
+        if expected is not None and got != expected:
+            raise ConnectionBroke(f"{server_of(response.url)} ended after {got} of {expected} bytes")
+    except TimeoutError:
+        failed()
+        raise ConnectionBroke(f"{server_of(response.url)} sent no byte for {STALL_TIMEOUT:g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        failed()
+        raise explain(response.url, error, after=got) from None
+    except ConnectionBroke:
+        failed()
+        raise
+
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name, connection and TLS handshake together."""
@@ -124,7 +261,7 @@ class Transport:
         started = time.monotonic()
         outcome = "unreachable"
         try:
-            proxy = proxies.chosen().proxy_for(url)
+            proxy = endpoints.chosen().proxy_for(url)
             if proxy is not None:
                 request.policy.check_host(url.host or "")
             session = self._session(request.policy if proxy is None else None)
@@ -133,11 +270,11 @@ class Transport:
                 request.method, url, headers=headers, allow_redirects=False, proxy=proxy, ssl=request.tls,
                 data=request.form,
             )  # fmt: skip
-            outcome = metrics.outcome_of(response.status)
+            outcome = outcome_of(response.status)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise explain(url, error) from None
         finally:
-            metrics.count(server_of(url), request.kind, outcome)
+            count(server_of(url), request.kind, outcome)
             took = round(time.monotonic() - started, 4)
             _log.debug("upstream request", method=request.method, url=shown(url), outcome=outcome, seconds=took)
         return response

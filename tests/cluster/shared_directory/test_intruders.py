@@ -23,10 +23,10 @@ from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.cluster.shared_directory.secrets import DirectorySecrets
 from wavelet.config import ConfigError
 from wavelet.errors import OurError
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.table import FORMS
 from wavelet.plain_files import NotPlainError
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 
 QUICKLY = 10.0
 

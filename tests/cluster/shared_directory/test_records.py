@@ -11,7 +11,7 @@ import pytest
 from cluster.bindings_suite import TODAY, TOMORROW, BindingsSuite, undecided_record
 from cluster.crash import kill_in_a_loop
 from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, decided_record, image_record, layer_record
-from wavelet.cluster.recent import FRESH
+from wavelet.cluster.records import FRESH
 from wavelet.cluster.shared_directory import directory_io, record_files
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.cluster.shared_directory.backend import DirectoryBackend

@@ -13,7 +13,7 @@ import pytest
 from wavelet.cluster.secrets import ExpiringLogin
 from wavelet.cluster.shared_directory.secrets import FOLDER, SIZE_LIMIT, DirectorySecrets
 from wavelet.errors import OurError
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 
 KEY = bytes(range(32))
 NOW = 1_800_000_000.0

@@ -20,12 +20,12 @@ from wavelet.front.grpc.values import check_name_alone, packages_plan, submissio
 from wavelet.front.reading.container import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
-from wavelet.plan.layers import INLINE
+from wavelet.plan.node import INLINE
 from wavelet.v1 import containers_pb2 as pb
 
 BODIES = sorted((Path(__file__).parents[1] / "wave" / "bodies").glob("*-post.json"))

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavelet.errors import DigestMismatch, InvalidRequest, TooLarge
-from wavelet.front.reading.layers import INLINE_LIMIT, LOCATION_LIMIT, read_layers
+from wavelet.front.reading.members import INLINE_LIMIT, LOCATION_LIMIT, read_layers
 from wavelet.front.reading.values import LayerValues
 from wavelet.front.wave.models import ConfigBody, LayerBody, SubmitBody
 from wavelet.front.wave.translate import values_of
-from wavelet.image.digest import Digest
-from wavelet.plan.layers import INLINE, Layer
+from wavelet.image.reference import Digest
+from wavelet.plan.node import INLINE, Layer
 
 TAR = b"\0" * 10240
 BLOB = gzip.compress(TAR, mtime=0)

@@ -20,13 +20,10 @@ from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave.routes import add_routes
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.identity import Identity, Login
-from wavelet.plan.tokens import asked_token
+from wavelet.plan.tokens import Identity, Login, asked_token
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Ready, State

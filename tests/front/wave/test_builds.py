@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wavelet.errors import Unsolvable
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.requests.progress import Failed, Pending, Ready
 
 BODY: dict[str, Any] = {

@@ -14,8 +14,7 @@ from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed, 
 from wavelet.front.reading.container import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults

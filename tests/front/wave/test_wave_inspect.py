@@ -9,9 +9,8 @@ import pytest
 
 from wavelet.errors import UpstreamBroken
 from wavelet.front.wave.inspect import inspected
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
-from wavelet.image.reference import Reference
+from wavelet.image.image import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
+from wavelet.image.reference import Digest, Reference
 
 DIGEST = Digest("sha256:" + "1" * 64)
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": DIGEST, "size": 5}

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from wavelet.errors import CallerError
-from wavelet.front.reading.checks import has_tag
+from wavelet.front.reading.container import has_tag
 from wavelet.front.reading.options import OPTIONS, naming_option, option_of
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=Platform("linux", "amd64"))

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from wavelet.errors import AccessRefused, ImageNotFound, NoSpace, UpstreamUnreachable
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import OCI_MANIFEST, Descriptor
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
-from wavelet.plan.identity import Principal
+from wavelet.image.image import OCI_MANIFEST, Descriptor
+from wavelet.image.reference import Digest, Platform, Reference
+from wavelet.plan.tokens import Principal
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Failed, Pending, Ready
 

@@ -15,15 +15,14 @@ from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed, 
 from wavelet.front.reading.container import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
-from wavelet.plan.description import ContainerConfig
+from wavelet.plan.node import ContainerConfig
 from wavelet.plan.tokens import pull_name
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")

@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from wavelet.archive.gzip_members import Fragment
-from wavelet.image.digest import Digest
 from wavelet.image.image import Content, MadeBy
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.compose.made_parts import Part
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.node import LockedEnvironment

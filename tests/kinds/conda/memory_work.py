@@ -11,19 +11,15 @@ from typing import Any, TypeVar
 from lab import images
 from wavelet import directory_trees
 from wavelet.errors import ImageNotFound, UpstreamBroken
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image, MadeBy
-from wavelet.image.manifest import Descriptor, Manifest, parse_document
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.image import Content, Descriptor, Image, MadeBy, Manifest, parse_document
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.compose import image as conda_image
 from wavelet.kinds.conda.link import package
-from wavelet.kinds.conda.model.node import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment, PackageLayer, WheelLayer
 from wavelet.kinds.conda.model.packages import Package
-from wavelet.kinds.conda.model.parts import PackageLayer, WheelLayer
 from wavelet.kinds.conda.pip import wheel
+from wavelet.kinds.kind import from_upstream
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.work import from_upstream
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node
 

@@ -21,13 +21,11 @@ from lab.task_image import task_image
 from wavelet.engine.limits import Limits
 from wavelet.engine.protocol import Engine, GivenFile
 from wavelet.errors import NotFound
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image, MadeBy
-from wavelet.image.manifest import Descriptor
-from wavelet.kinds.conda.model.node import LockedEnvironment
+from wavelet.image.image import Content, Descriptor, Image, MadeBy
+from wavelet.image.reference import Digest
+from wavelet.kinds.conda.kind import ScriptsLayers
+from wavelet.kinds.conda.model.node import LockedEnvironment, ScriptsLayer
 from wavelet.kinds.conda.model.packages import Package
-from wavelet.kinds.conda.model.parts import ScriptsLayer
-from wavelet.kinds.conda.part_kinds import ScriptsLayers
 from wavelet.kinds.conda.postlink.programs import sandbox_task
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node as PlanNode

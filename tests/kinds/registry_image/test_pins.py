@@ -20,24 +20,21 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import OCI_MANIFEST
-from wavelet.image.reference import Reference
+from wavelet.image.image import OCI_MANIFEST
+from wavelet.image.reference import Digest, Reference
 from wavelet.kinds.augment.kind import AugmentedImages
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.kind import Kinds, Pinned
-from wavelet.kinds.registry_image import tags
-from wavelet.kinds.registry_image.kind import RegistryImages
+from wavelet.kinds.registry_image import kind
+from wavelet.kinds.registry_image.kind import Pinner, RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.registry_image.tags import Pinner
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.identity import NOBODY, Identity
+from wavelet.plan.node import ContainerConfig, leaves, source_digest
 from wavelet.plan.node import Node as PlanNode
-from wavelet.plan.tree import leaves, source_digest
+from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.resolve.job import Jobs
-from wavelet.resolve.pinning import Pinning
+from wavelet.resolve.steps import Pinning
 from wavelet.store.database import Database
-from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
 from wavelet.upstream.manifests import Found
 
@@ -92,7 +89,7 @@ class Node:
     """Pins and grants on one database; opening it again is a restart."""
 
     def __init__(self, path: Path, upstream: Upstream, aliases: tuple[Alias, ...]) -> None:
-        self.database = Database(path / "node.db", tags.SCHEMA + SCHEMA, synchronous="NORMAL")
+        self.database = Database(path / "node.db", kind.SCHEMA + SCHEMA, synchronous="NORMAL")
         asking = Settings(upstream=settings.Upstream(access_ttl=TTL, tag_ttl=TTL, grace=GRACE, aliases=aliases))
         self.access = Grants(self.database, upstream, asking)
         self.pinner = Pinner(self.database, self.access, asking)

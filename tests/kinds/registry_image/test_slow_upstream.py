@@ -12,16 +12,15 @@ import pytest
 from wavelet.config import Settings
 from wavelet.config.settings import Upstream
 from wavelet.errors import AccessRefused
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import OCI_MANIFEST
-from wavelet.image.reference import Reference
-from wavelet.kinds.registry_image import tags
+from wavelet.image.image import OCI_MANIFEST
+from wavelet.image.reference import Digest, Reference
+from wavelet.kinds.registry_image import kind
+from wavelet.kinds.registry_image.kind import Pinner
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.registry_image.tags import Pinner
-from wavelet.plan.identity import Identity
-from wavelet.plan.tree import source_digest
+from wavelet.plan.node import source_digest
+from wavelet.plan.tokens import Identity
 from wavelet.store.database import Database
-from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.grants import SCHEMA, Grants
 from wavelet.upstream.manifests import Found
 
@@ -59,7 +58,7 @@ def slow() -> Slow:
 @pytest.fixture
 def pins(tmp_path: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pinner, Grants]]:
     monkeypatch.setattr("wavelet.upstream.grants.STALE_WAIT", 0.02)
-    database = Database(tmp_path / "node.db", tags.SCHEMA + SCHEMA, synchronous="NORMAL")
+    database = Database(tmp_path / "node.db", kind.SCHEMA + SCHEMA, synchronous="NORMAL")
     settings = Settings(upstream=Upstream(access_ttl=0.05, tag_ttl=0.05, grace=1000, aliases=()))
     grants = Grants(database, slow, settings)
     yield Pinner(database, grants, settings), grants

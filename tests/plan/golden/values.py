@@ -15,14 +15,12 @@ from wavelet.front.registry.names import parse_name
 from wavelet.front.registry.plans import plan_of, read_named
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.near_cache_names import name_for
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.table import FORMS
-from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.identity import ANONYMOUS, Principal
-from wavelet.plan.pinning import Pin
-from wavelet.plan.tokens import asked_token, decided_token, pull_name, undecided_token
+from wavelet.plan.canonical import Pin, canonical, decode, encode, key
+from wavelet.plan.tokens import ANONYMOUS, Principal, asked_token, decided_token, pull_name, undecided_token
 
 Values = dict[str, Any]
 

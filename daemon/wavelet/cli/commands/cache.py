@@ -11,7 +11,7 @@ from wavelet.cli.argument_types import byte_count
 from wavelet.cli.output import emit, plain, table
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.sizes import size
+from wavelet.quantities import size
 from wavelet.v1.cache_pb2 import ListResponse, PinResponse, UnpinResponse
 
 FLAGS = {"names": "NAME", "keep": "--keep"}

@@ -11,7 +11,7 @@ from wavelet.cli.progress import progress
 from wavelet.cli.request_progress import wait_until_ready
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.sizes import size
+from wavelet.quantities import size
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.containers_pb2 import Packages
 

@@ -21,7 +21,7 @@ from wavelet.cli.demo.puller import pull
 from wavelet.cli.demo.sample import SampleRegistry, pack
 from wavelet.config import Settings
 from wavelet.errors import EngineFailed, UpstreamBroken
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.logs import setup_logging
 
 REQUEST_LIMIT = 30.0

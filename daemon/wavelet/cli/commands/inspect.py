@@ -15,7 +15,7 @@ from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, table
 from wavelet.client import Client
 from wavelet.foreign_json import decode
-from wavelet.sizes import size
+from wavelet.quantities import size
 from wavelet.v1.images_pb2 import InspectResponse
 
 FLAGS = {"platform": "--platform", "image": "IMAGE"}

@@ -16,7 +16,7 @@ from wavelet.cli.output import emit, plain, table
 from wavelet.cli.user_login import user_login
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 
 FLAGS = {"registry": "REGISTRY", "username": "--username", "lifetime": "--lifetime", "secret": "--password-stdin"}
 

@@ -16,8 +16,8 @@ from wavelet.cli.output import emit
 from wavelet.cli.progress import Progress, progress
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
+from wavelet.quantities import size
 from wavelet.requests.engine_address import chosen_address
-from wavelet.sizes import size
 from wavelet.v1 import images_pb2 as pb
 
 FLAGS = {

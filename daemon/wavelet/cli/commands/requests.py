@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain, table
 from wavelet.client import Client
-from wavelet.sizes import size
+from wavelet.quantities import size
 from wavelet.v1 import containers_pb2 as pb
 
 _STATES = {

@@ -17,7 +17,7 @@ from wavelet.cli.on_demand import socket_status, yaml
 from wavelet.cli.user_daemon.daemon import HOST, location_of, request_status
 from wavelet.daemon_status import DaemonStatus
 from wavelet.paths import PORT, SOCKET_VARIABLE
-from wavelet.sizes import size
+from wavelet.quantities import size
 
 NOBODY = 3
 """Exit code: no daemon answers."""

@@ -36,7 +36,7 @@ from wavelet.config.source import files_of
 from wavelet.directory_trees import remove, size_of
 from wavelet.errors import NotStarted
 from wavelet.paths import ADMIN_SOCKET, SYSTEM_DIRECTORY, USER_SOCKET
-from wavelet.sizes import size
+from wavelet.quantities import size
 
 IN_STATE = (
     "blobs",

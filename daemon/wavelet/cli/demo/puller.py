@@ -14,8 +14,8 @@ from msgspec import Struct, field
 
 from wavelet.errors import UpstreamBroken
 from wavelet.foreign_json import decode
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import ACCEPTED_TYPES, Descriptor, Manifest, parse_document
+from wavelet.image.image import ACCEPTED_TYPES, Descriptor, Manifest, parse_document
+from wavelet.image.reference import Digest
 
 PULL_LIMIT = 120.0
 """Seconds for one request."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, Family
+from wavelet.image.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, Family
+from wavelet.image.reference import Digest
 
 REPOSITORY = "demo/hello"
 TAG = "1"

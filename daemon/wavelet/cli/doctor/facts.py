@@ -33,8 +33,7 @@ from wavelet.paths import SOCKET_VARIABLE
 from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type, refuse_network_filesystem
 from wavelet.upstream.addresses import FOR_REGISTRIES
 from wavelet.upstream.auth_files import AuthFileError, parse
-from wavelet.upstream.display import server_of
-from wavelet.upstream.transport import Request, Transport
+from wavelet.upstream.transport import Request, Transport, server_of
 
 ANSWER_LIMIT = 4.0
 """Seconds for one server's answer."""

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from wavelet.ages import SKEW, is_within
-from wavelet.cluster.binding import damaged_binding, open_binding, seal_binding
 from wavelet.cluster.publish import sync_directory
+from wavelet.cluster.records import damaged_binding, open_binding, seal_binding
 from wavelet.cluster.shared_directory import first
 from wavelet.errors import DirectoryUnavailable, InvalidRequest
 from wavelet.plain_files import NotPlainError
-from wavelet.plan.canonical import Forms
+from wavelet.plan.canonical import Forms, Pin
 from wavelet.plan.node import Node
-from wavelet.plan.pinning import Pin
+from wavelet.quantities import SKEW, is_within
 
 SUFFIX = ".pin"
 

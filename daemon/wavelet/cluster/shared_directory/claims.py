@@ -18,13 +18,13 @@ from pathlib import Path
 import structlog
 
 from wavelet import plain_files
-from wavelet.ages import is_ahead
 from wavelet.cluster.claims import BLOB_LIMIT, UNUSED_LIFETIME, USE_GRAIN, name_of, seal, unseal
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, sync_directory
 from wavelet.cluster.shared_directory import first
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.plain_files import NotPlainError
+from wavelet.quantities import is_ahead
 
 log = structlog.get_logger()
 

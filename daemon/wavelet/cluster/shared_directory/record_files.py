@@ -21,18 +21,16 @@ from pathlib import Path
 import structlog
 
 from wavelet import plain_files
-from wavelet.ages import SKEW, is_ahead
 from wavelet.cluster.publish import TEMPORARY_SUFFIX, make_directory, publish, publish_over, sync_directory
-from wavelet.cluster.record import Record, authenticate
-from wavelet.cluster.records import Stored, check_bytes, holds, not_found, used_last
+from wavelet.cluster.records import Record, Stored, authenticate, check_bytes, holds, not_found, used_last
 from wavelet.cluster.shared_directory import first
 from wavelet.cluster.shared_directory.bindings import BindingFiles
 from wavelet.errors import DamagedBinding, InvalidRequest, NewerForm
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.plain_files import NotPlainError
-from wavelet.plan.canonical import Forms
-from wavelet.plan.pinning import Pin
+from wavelet.plan.canonical import Forms, Pin
 from wavelet.plan.tokens import well_formed
+from wavelet.quantities import SKEW, is_ahead
 
 log = structlog.get_logger()
 

@@ -7,15 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from wavelet.cluster.recent import RecentRecords
-from wavelet.cluster.record import Record
-from wavelet.cluster.records import Stored, check_named, not_found
+from wavelet.cluster.records import RecentRecords, Record, Stored, check_named, not_found
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
 from wavelet.cluster.shared_directory.record_files import RecordFile, RecordFiles
 from wavelet.errors import DirectoryUnavailable, NoSpace
-from wavelet.image.digest import Digest
-from wavelet.plan.canonical import Forms
-from wavelet.plan.pinning import Pin
+from wavelet.image.reference import Digest
+from wavelet.plan.canonical import Forms, Pin
 from wavelet.plan.tokens import well_formed
 
 LOOK_AGAIN = (0.1, 0.2, 0.4, 0.8, 1.5)

@@ -15,11 +15,11 @@ import structlog
 from cachetools import LRUCache
 
 from wavelet import plain_files
-from wavelet.ages import SKEW
 from wavelet.cluster.publish import make_directory, publish_over, sync_directory
 from wavelet.cluster.secrets import LONGEST_LIFETIME, ExpiringLogin, Sealer
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
 from wavelet.plain_files import NotPlainError
+from wavelet.quantities import SKEW
 
 log = structlog.get_logger()
 

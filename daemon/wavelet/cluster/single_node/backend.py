@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wavelet.cluster.publish import make_directory
-from wavelet.cluster.single_node import claims, records
-from wavelet.cluster.single_node.claims import SqliteClaims
-from wavelet.cluster.single_node.records import SqliteRecords
+from wavelet.cluster.single_node import records
+from wavelet.cluster.single_node.records import SqliteClaims, SqliteRecords
 from wavelet.config import Apply, Settings
 from wavelet.plan.canonical import Forms
 from wavelet.store.opening import open_kept
@@ -43,7 +42,7 @@ class NodeBackend:
         path = path.absolute()
         make_directory(path.parent)
         self.key = key
-        self._database = open_kept(path, records.SCHEMA + claims.SCHEMA, CONTENT)
+        self._database = open_kept(path, records.SCHEMA + records.CLAIMS_SCHEMA, CONTENT)
         self.records = SqliteRecords(self._database, key, forms, lifetime, clock)
         self.claims = SqliteClaims(self._database, key, clock)
 

@@ -8,11 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.errors import WaveletError
 from wavelet.front.grpc.errors import text_of
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
-from wavelet.plan.description import AskedPackages, ContainerConfig
-from wavelet.plan.layers import INLINE, Layer
+from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer
 from wavelet.plan.tokens import pull_name
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState

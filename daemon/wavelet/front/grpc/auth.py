@@ -5,9 +5,8 @@ from __future__ import annotations
 from wavelet.errors import InvalidRequest, NotServed
 from wavelet.front.base64_text import decoded
 from wavelet.front.grpc.peer import Peer
-from wavelet.plan.identity import Login
-from wavelet.plan.node import Node
-from wavelet.plan.tree import repositories
+from wavelet.plan.node import Node, repositories
+from wavelet.plan.tokens import Login
 from wavelet.upstream.credentials import Logins
 from wavelet.v1 import containers_pb2 as pb
 

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from wavelet.defects import defect
 from wavelet.errors import AccessRefused, CallerError, WaitExpired, WaveletError
-from wavelet.front.activity import Activity
+from wavelet.front.connections import Activity
 from wavelet.front.grpc.errors import code_of, ending
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.metrics import REQUESTS

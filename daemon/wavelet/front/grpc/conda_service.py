@@ -7,11 +7,11 @@ from wavelet.front.grpc import answers
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.values import packages_plan
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.locks.write import LockForm, write_lock
 from wavelet.kinds.conda.model.node import LockedEnvironment
-from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 from wavelet.v1 import conda_pb2 as pb
 from wavelet.v1.conda_pb2_grpc import CondaServiceServicer
 

@@ -7,7 +7,7 @@ from wavelet.errors import AccessRefused
 from wavelet.front.grpc.answers import timestamp
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.grpc.services import Services
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 from wavelet.upstream.session_credentials import DEFAULT_LIFETIME, parse_registry
 from wavelet.v1 import daemon_pb2 as pb
 from wavelet.v1.daemon_pb2_grpc import DaemonServiceServicer, LoginServiceServicer

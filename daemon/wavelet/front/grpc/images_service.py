@@ -13,8 +13,8 @@ from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.front.registry.names import as_pulled
-from wavelet.image.manifest import Manifest, parse_document
-from wavelet.image.platform import DEFAULT_PLATFORM, Platform
+from wavelet.image.image import Manifest, parse_document
+from wavelet.image.reference import DEFAULT_PLATFORM, Platform
 from wavelet.plan.node import Node
 from wavelet.requests.documents import Documents
 from wavelet.requests.engine_address import Engine

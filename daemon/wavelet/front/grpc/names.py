@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.request import ContainerRequest
 

@@ -12,7 +12,7 @@ import grpc.aio
 
 from wavelet.errors import AccessRefused
 from wavelet.host.uids import unreadable
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules, Caller
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from wavelet.config import Settings
 from wavelet.daemon_status import DaemonStatus
-from wavelet.front.activity import Activity
+from wavelet.front.connections import Activity
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.conda.service import PackageLocks
 from wavelet.requests.access import AccessRules

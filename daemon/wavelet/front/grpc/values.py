@@ -16,8 +16,7 @@ from wavelet.front.reading.values import (
     PlainText,
 )
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.node import Node
-from wavelet.plan.tree import parts
+from wavelet.plan.node import Node, parts
 from wavelet.v1 import containers_pb2 as pb
 
 _BESIDE_NAME = ("auth", "dry_run", "refresh", "wait", "name", "fingerprint", "timestamp")

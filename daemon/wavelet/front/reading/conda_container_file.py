@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 
 from wavelet.errors import NotServed
-from wavelet.front.reading.packages import COMMANDS, base_of_tool, base_packages, of_entries
+from wavelet.front.reading.members import COMMANDS, base_of_tool, base_packages, of_entries
 from wavelet.kinds.conda.model.environment_text import Environment, read_channels, read_environment
 from wavelet.kinds.conda.model.package_request import PackageRequest
 

@@ -11,12 +11,10 @@ from wavelet.errors import WaveletError
 from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.names import CondaName
 from wavelet.front.registry.scope import Scope
-from wavelet.image.digest import Digest
-from wavelet.image.image import FromUpstream, Image, MadeBy
-from wavelet.image.manifest import OCI_MANIFEST
-from wavelet.image.reference import Repository
+from wavelet.image.image import OCI_MANIFEST, FromUpstream, Image, MadeBy
+from wavelet.image.reference import Digest, Repository
 from wavelet.kinds.conda.model.near_cache_names import LATEST
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
 from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver

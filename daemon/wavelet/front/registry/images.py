@@ -8,10 +8,8 @@ from wavelet.config import Apply, Settings
 from wavelet.errors import ImageNotFound
 from wavelet.front.registry.names import CondaName
 from wavelet.front.registry.scope import Scope
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image
-from wavelet.image.manifest import ACCEPTED_TYPES
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.image import ACCEPTED_TYPES, Content, Image
+from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from wavelet.errors import InvalidName
 from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, as_pulled, parse_name
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, valid_tag
+from wavelet.image.reference import Digest, Platform, Reference, valid_tag
 from wavelet.kinds.conda.model.near_cache_names import LATEST, read_name
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults

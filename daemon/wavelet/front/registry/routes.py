@@ -16,11 +16,8 @@ from wavelet.front.registry.names import Route, parse_name, parse_route
 from wavelet.front.registry.scope import Scope, ScopeOpener
 from wavelet.front.registry.service import RegistryService
 from wavelet.front.registry.transfer import blob_headers, send_blob
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content
-from wavelet.image.manifest import INDEX_TYPES, OCI_INDEX, Index, parse_document
-from wavelet.image.platform import DEFAULT_PLATFORM
-from wavelet.image.reference import valid_tag
+from wavelet.image.image import INDEX_TYPES, OCI_INDEX, Content, Index, parse_document
+from wavelet.image.reference import DEFAULT_PLATFORM, Digest, valid_tag
 from wavelet.requests.audit import Audit, decision_of
 
 _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}

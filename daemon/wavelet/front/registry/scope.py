@@ -8,8 +8,8 @@ from wavelet.errors import InvalidName
 from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
 from wavelet.image.image import Image
 from wavelet.image.reference import Repository
-from wavelet.plan.identity import Identity
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules, Caller
 from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.request import answer_name

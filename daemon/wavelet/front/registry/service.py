@@ -11,10 +11,8 @@ from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.names import CondaName
 from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
-from wavelet.image.digest import Digest
 from wavelet.image.image import Content, FromUpstream
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import LATEST
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage

@@ -14,9 +14,9 @@ from wavelet.errors import WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.metrics import SENT_BYTES
 from wavelet.front.registry.headers import matches_etag, parse_range
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.store.content import Blob, Committed
-from wavelet.store.partial_blob import PartialBlob
+from wavelet.store.ingest import PartialBlob
 
 log = structlog.get_logger()
 

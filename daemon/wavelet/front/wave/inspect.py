@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from wavelet import foreign_json
 from wavelet.errors import UpstreamBroken
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.image.manifest import (
+from wavelet.image.image import (
     DOCKER_MANIFEST,
     OCI_MANIFEST,
     Descriptor,

@@ -17,15 +17,13 @@ from wavelet.front.reading.container import Submission, about_of, named_in
 from wavelet.front.reading.options import naming_option
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.wave import answers, models
-from wavelet.front.wave.errors import answering
+from wavelet.front.wave.answers import answering
 from wavelet.front.wave.inspect import inspected
 from wavelet.front.wave.translate import WaveApi, translate, values_of
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, normalise, valid_host
+from wavelet.image.reference import Platform, Reference, normalise, valid_host
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.identity import Identity, Login
-from wavelet.plan.tokens import check_length, well_formed
+from wavelet.plan.tokens import Identity, Login, check_length, well_formed
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection

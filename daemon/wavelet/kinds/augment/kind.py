@@ -5,8 +5,7 @@ from __future__ import annotations
 from wavelet.image.image import Image
 from wavelet.kinds.augment import make as maker
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.kind import Kind
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Kind, Work
 
 
 class AugmentedImages(Kind[AugmentedImage]):

@@ -21,10 +21,9 @@ from wavelet.archive.inflated import open_inflated
 from wavelet.archive.tar_reader import Bounds, Member, members_of
 from wavelet.errors import InvalidRequest, UpstreamBroken, WaveletError
 from wavelet.image.augment import AddedLayer
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content
-from wavelet.image.manifest import Descriptor, Family
-from wavelet.kinds.work import Work
+from wavelet.image.image import Content, Descriptor, Family
+from wavelet.image.reference import Digest
+from wavelet.kinds.kind import Work
 
 DIRECTORIES = frozenset(
     ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr/sbin", "usr/lib64", "var/run", "var/lock"],

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 
+from wavelet.concurrency import gather_all
 from wavelet.errors import ImageNotFound, UpstreamBroken
-from wavelet.gather_all import gather_all
 from wavelet.image.augment import AddedLayer, Addition, augment_index, augment_manifest
-from wavelet.image.config import parse_config
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, Image, MadeBy
-from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Index, MalformedManifest, Manifest
-from wavelet.image.platform import Platform
+from wavelet.image.image import (
+    OCI_MANIFEST,
+    Content,
+    Descriptor,
+    Image,
+    Index,
+    MadeBy,
+    MalformedManifest,
+    Manifest,
+    parse_config,
+)
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.augment import linked_directories
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.work import Work, added, read_document
+from wavelet.kinds.kind import Work, added, read_document
 from wavelet.plan.node import Node
 
 

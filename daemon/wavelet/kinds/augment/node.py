@@ -6,15 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from wavelet.image.config import merge_env
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import IndexEntry
-from wavelet.image.platform import Platform
-from wavelet.plan.description import ContainerConfig, Description
-from wavelet.plan.label import Label
-from wavelet.plan.layers import Layer
-from wavelet.plan.node import Node, written
-from wavelet.plan.view import View
+from wavelet.image.image import IndexEntry, merge_env
+from wavelet.image.reference import Digest, Platform
+from wavelet.plan.node import ContainerConfig, Description, Label, Layer, Node, View, written
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,133 @@
-"""The kinds of environments: what is asked for is solved to a lock, and of a lock an image is put together."""
+"""The kinds of the conda world: environments as asked and as locked, and the layers that they are made of."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
+import msgspec
 import structlog
 from cachetools import TTLCache
 
+from wavelet.config import Apply, Settings, parse_size
+from wavelet.engine.choice import engines_for
+from wavelet.engine.limits import Limits
 from wavelet.errors import UpstreamBroken
-from wavelet.image.image import Image
+from wavelet.image.image import Descriptor, Image
 from wavelet.kinds.conda.compose import image
-from wavelet.kinds.conda.model.libc import Libc
-from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
-from wavelet.kinds.conda.model.parts import LibcOf
+from wavelet.kinds.conda.link import package
+from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.model.node import (
+    CondaEnvironment,
+    LibcOf,
+    LockedEnvironment,
+    PackageLayer,
+    ScriptsLayer,
+    WheelLayer,
+)
+from wavelet.kinds.conda.model.packages import Libc
+from wavelet.kinds.conda.pip import wheel
+from wavelet.kinds.conda.postlink import scripts
+from wavelet.kinds.conda.solve import base_libc
 from wavelet.kinds.conda.solve.pinner import CondaPinner
-from wavelet.kinds.kind import Kind, Pinned, PinWork, Preparation
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Kind, N, Pinned, PinWork, Preparation, Stands, Work
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.identity import Identity
+from wavelet.plan.tokens import Identity
+
+
+class _ArchiveLayers(Kind[N]):
+    """What the kinds of layers of one archive have in common: how large that may be."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Kind`."""
+        limit = parse_size(settings.conda.package_limit, "conda.package_limit")
+
+        def apply() -> None:
+            self._limit = limit
+
+        return apply
+
+
+class PackageLayers(_ArchiveLayers[PackageLayer]):
+    """See the module."""
+
+    node = PackageLayer
+
+    async def make(self, node: PackageLayer, work: Work) -> Image:
+        """See `Kind`."""
+        return await package.make(node, work, limit=self._limit)
+
+    def item(self, node: PackageLayer) -> str:
+        """See `Kind`."""
+        return node.package.sha256 or node.package.url
+
+
+class WheelLayers(_ArchiveLayers[WheelLayer]):
+    """See the module."""
+
+    node = WheelLayer
+
+    async def make(self, node: WheelLayer, work: Work) -> Image:
+        """See `Kind`."""
+        return await wheel.make(node, work, limit=self._limit)
+
+    def item(self, node: WheelLayer) -> str:
+        """See `Kind`."""
+        return node.wheel.sha256
+
+
+class ScriptsLayers(Kind[ScriptsLayer]):
+    """See the module."""
+
+    node = ScriptsLayer
+    stands = Stands.FIRST_MADE
+    taken = "what the post-link scripts change is as another node has made it"
+    lost = "what the post-link scripts changed when they were run first is nowhere to be had; it was made anew"
+
+    def __init__(self, settings: Settings) -> None:
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Kind`."""
+        scripted = settings.conda.scripts
+        found = engines_for(settings.conda.engine)
+        limits = Limits(
+            scripted.processes,
+            parse_size(scripted.memory, "conda.scripts.memory"),
+            parse_size(scripted.disk, "conda.scripts.disk"),
+            scripted.seconds,
+        )
+
+        def apply() -> None:
+            self._engines, self._limits = found, limits
+
+        return apply
+
+    async def make(self, node: ScriptsLayer, work: Work) -> Image:
+        """See `Kind`."""
+        return await scripts.make(node, work, self._engines, self._limits)
+
+    def contents(self, document: bytes) -> tuple[str, Sequence[Descriptor]] | None:
+        """See `Kind`."""
+        try:
+            return MEDIA_TYPE, [LayerInfo.decode(document).descriptor]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+class LibcsOf(Kind[LibcOf]):
+    """See the module."""
+
+    node = LibcOf
+
+    async def make(self, node: LibcOf, work: Work) -> Image:
+        """See `Kind`."""
+        return await base_libc.make(node, work)
+
 
 log = structlog.get_logger()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.locks.write import LockForm, write_lock
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.conda.solve.pinner import CondaPinner
-from wavelet.kinds.work import Work
-from wavelet.plan.node import Node
-from wavelet.plan.tree import parts
+from wavelet.kinds.kind import Work
+from wavelet.plan.node import Node, parts
 
 WorkFor = Callable[[Node], AbstractContextManager[Work]]
 """Gives what it takes to look into a pinned node, on behalf of whoever asks."""

@@ -6,7 +6,7 @@ import platform
 
 from wavelet.config import Apply, ConfigError, Settings
 from wavelet.errors import CallerError
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from wavelet.image.image import Image
 from wavelet.kinds.index import make as maker
 from wavelet.kinds.index.node import ImageIndex
-from wavelet.kinds.kind import Kind
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Kind, Work
 
 
 class ImageIndexes(Kind[ImageIndex]):

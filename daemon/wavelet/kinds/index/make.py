@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from wavelet.errors import ImageNotFound
 from wavelet.image.augment import make_index
-from wavelet.image.image import Content, Image
-from wavelet.image.manifest import Descriptor, Manifest, parse_document
-from wavelet.image.platform import Platform
+from wavelet.image.image import Content, Descriptor, Image, Manifest, parse_document
+from wavelet.image.reference import Platform
 from wavelet.kinds.augment.make import platform_and_layers
 from wavelet.kinds.index.node import ImageIndex
+from wavelet.kinds.kind import Work, read_document
 from wavelet.kinds.registry_image.make import absent
-from wavelet.kinds.work import Work, read_document
 
 
 async def make(plan: ImageIndex, work: Work) -> Image:

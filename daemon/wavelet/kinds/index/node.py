@@ -6,11 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from wavelet.image.platform import Platform
-from wavelet.plan.description import Description
-from wavelet.plan.label import Label
-from wavelet.plan.node import Node, written
-from wavelet.plan.view import View
+from wavelet.image.reference import Platform
+from wavelet.plan.node import Description, Label, Node, View, written
 
 
 @dataclass(frozen=True, slots=True)

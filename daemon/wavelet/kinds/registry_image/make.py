@@ -6,24 +6,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wavelet.errors import ImageNotFound, NotFound, UpstreamBroken
-from wavelet.image.config import parse_config
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, FromUpstream, Image
-from wavelet.image.manifest import (
+from wavelet.image.image import (
     INDEX_TYPES,
     MANIFEST_LIMIT,
     MANIFEST_TYPES,
+    Content,
     Descriptor,
+    FromUpstream,
+    Image,
     Index,
     IndexEntry,
     MalformedManifest,
     Manifest,
+    parse_config,
     parse_document,
 )
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.reference import Digest, Platform, Reference, Repository
+from wavelet.kinds.kind import Work, from_upstream
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.work import Work, from_upstream
 
 LOOKED_INTO = 32
 """Documents below one index that are looked into for a platform: indexes, and manifests of which it says nothing."""

@@ -6,14 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import MANIFEST_TYPES, IndexEntry
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, Repository
-from wavelet.plan.description import Description
-from wavelet.plan.label import Label, tag_of_digest
-from wavelet.plan.node import Node
-from wavelet.plan.view import View
+from wavelet.image.image import MANIFEST_TYPES, IndexEntry
+from wavelet.image.reference import Digest, Platform, Reference, Repository
+from wavelet.plan.node import Description, Label, Node, View, tag_of_digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from wavelet.kinds.conda.channels import names as channel_names
 from wavelet.kinds.conda.channels.client import Channels, Version
 from wavelet.kinds.conda.channels.condarc import Condarc
 from wavelet.kinds.conda.channels.names import ChannelNames
-from wavelet.upstream import display
+from wavelet.upstream import transport
 
 FORGE = "https://conda.anaconda.org/conda-forge"
 FILE = "linux-64/a-1-0.conda"
@@ -571,7 +571,7 @@ async def test_no_secret_is_shown(
 
 
 def test_the_shown_form_of_a_url_has_no_token() -> None:
-    assert display.shown(URL(f"https://h/t/{SECRET}/x/y?q={SECRET}")) == "https://h/t/…/x/y"
+    assert transport.shown(URL(f"https://h/t/{SECRET}/x/y?q={SECRET}")) == "https://h/t/…/x/y"
 
 
 async def test_many_at_once_share_the_hosts_slots(make: Callable[..., Any], server: ChannelServer) -> None:

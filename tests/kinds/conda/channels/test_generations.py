@@ -14,11 +14,11 @@ from lab import conda_channel
 from lab.conda_channel import ChannelServer
 from lab.conda_index import without_shards
 from lab.conda_packages import Package
+from wavelet.concurrency import gather_all
 from wavelet.config import Settings
 from wavelet.errors import NotFound
-from wavelet.gather_all import gather_all
-from wavelet.image.digest import Digest
-from wavelet.kinds.conda.channels import generations, relay
+from wavelet.image.reference import Digest
+from wavelet.kinds.conda.channels import relay
 from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.solve.solver import Question, Solver
@@ -158,6 +158,6 @@ async def test_of_an_index_that_is_forgotten_the_channel_counts_as_changed(
     lab = server.channel()
     await node.version(lab)
     before = await node.generation(lab)
-    monkeypatch.setattr(generations, "INDEXES_HELD", 1)
+    monkeypatch.setattr(relay, "INDEXES_HELD", 1)
     node.relay.generations.sent("https://other.example/c/noarch/repodata.json", Digest.of(b""))
     assert await node.generation(lab) > before

@@ -16,7 +16,7 @@ import pytest
 from wavelet.config import Settings
 from wavelet.config.settings import Store
 from wavelet.errors import NoSpace, UpstreamBroken
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.channels import shards
 from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.shards import ORIGIN, InMemory, Shards
@@ -24,9 +24,8 @@ from wavelet.store import content
 from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.integrity import SMALL
-from wavelet.upstream.answer import Answer
-from wavelet.upstream.credential_source import Granted
-from wavelet.upstream.streams import Stream
+from wavelet.upstream.credential_sources import Granted
+from wavelet.upstream.streams import Answer, Stream
 
 DATA = {f"https://c.example/linux-64/shards/{number}": bytes([number + 1]) * 1000 for number in range(40)}
 

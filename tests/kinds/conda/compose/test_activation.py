@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wavelet.kinds.conda.compose import activation
+from wavelet.kinds.conda.compose import environment_files
 from wavelet.kinds.conda.model.packages import PREFIX
 
 pytestmark = pytest.mark.process
@@ -30,12 +30,12 @@ class Prefix:
 
     def __init__(self, root: Path, scripts: Mapping[str, str], mark: str = "abc") -> None:
         self.root = root
-        self.paths = activation.scripts_among(activation.SCRIPTS + name for name in scripts)
+        self.paths = environment_files.scripts_among(environment_files.SCRIPTS + name for name in scripts)
         for name, text in scripts.items():
-            self._write(activation.SCRIPTS + name, text.encode())
-        for path, data in activation.files(self.paths, mark).items():
+            self._write(environment_files.SCRIPTS + name, text.encode())
+        for path, data in environment_files.files(self.paths, mark).items():
             self._write(path, data.replace(PREFIX.encode(), str(root).encode()))
-        settings = activation.environment(["PATH=/usr/bin:/bin"], {}, self.paths)
+        settings = environment_files.environment(["PATH=/usr/bin:/bin"], {}, self.paths)
         self.env = dict(entry.replace(PREFIX, str(root)).split("=", 1) for entry in settings)
 
     def _write(self, path: str, data: bytes) -> None:
@@ -52,7 +52,7 @@ class Prefix:
 
     def enter(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command by the entry point."""
-        return self.run(str(self.root / activation.ENTRYPOINT), *command, **env)
+        return self.run(str(self.root / environment_files.ENTRYPOINT), *command, **env)
 
 
 BASHISM = "function f() { export X=1; }; f\nY=(a b)\nexport Z=${Y[1]}\n"
@@ -77,7 +77,9 @@ def test_scripts_that_are_written_for_bash_are_run_by_bash(tmp_path: Path, comma
     prefix = Prefix(tmp_path, {"a.sh": BASHISM, "b.sh": COUNTS})
     done = prefix.enter(*command, 'echo "$X $Z $COUNT"')
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "1 b x\n")
-    done = prefix.run("dash", "-c", f'. "{prefix.root / activation.ACTIVATE}"; exec bash -uec \'echo "$X $Z $COUNT"\'')
+    done = prefix.run(
+        "dash", "-c", f'. "{prefix.root / environment_files.ACTIVATE}"; exec bash -uec \'echo "$X $Z $COUNT"\''
+    )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "1 b x\n")
 
 
@@ -86,7 +88,7 @@ def test_what_failed_without_bash_is_not_marked_as_done(tmp_path: Path) -> None:
     sh = shutil.which("dash") or pytest.skip("no dash here")
     place = path_without(tmp_path, "bash")
     prefix = Prefix(tmp_path / "prefix", {"a.sh": BASHISM, "z.sh": GOOD})
-    activate = prefix.root / activation.ACTIVATE
+    activate = prefix.root / environment_files.ACTIVATE
     done = prefix.run(sh, "-uec", f'. "{activate}"; echo "$JAVA_HOME"; echo "${{WAVELET_ACTIVATED-}}"', PATH=place)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{prefix.root}/lib/jvm\n\n", "the others have run"
@@ -105,7 +107,9 @@ def test_what_a_script_starts_traps_or_closes_loses_nothing(tmp_path: Path, end:
 def test_without_bash_what_went_well_is_marked_as_done(tmp_path: Path) -> None:
     sh = shutil.which("dash") or pytest.skip("no dash here")
     prefix = Prefix(tmp_path / "prefix", {"a.sh": COUNTS, "b.sh": QUOTED})
-    program = f'. "{prefix.root / activation.ACTIVATE}"; . "{prefix.root / activation.ACTIVATE}"; echo "$COUNT"'
+    program = (
+        f'. "{prefix.root / environment_files.ACTIVATE}"; . "{prefix.root / environment_files.ACTIVATE}"; echo "$COUNT"'
+    )
     done = prefix.run(sh, "-uec", program, PATH=path_without(tmp_path, "bash"))
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "x\n")
 
@@ -113,8 +117,8 @@ def test_without_bash_what_went_well_is_marked_as_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scripts", [{}, {"a.sh": 'export PATH="$CONDA_PREFIX/own:$PATH" COUNT="${COUNT-}x"\n'}])
 def test_a_login_shell_finds_the_programs(tmp_path: Path, scripts: Mapping[str, str]) -> None:
     prefix = Prefix(tmp_path, scripts)
-    profile = activation.profile(prefix.paths).decode().replace(PREFIX, str(tmp_path))
-    assert activation.PROFILE == "/etc/profile.d/wavelet.sh"
+    profile = environment_files.profile(prefix.paths).decode().replace(PREFIX, str(tmp_path))
+    assert environment_files.PROFILE == "/etc/profile.d/wavelet.sh"
     for shell in SHELLS:
         command = [shell, "sh"] if shell == "busybox" else [shell]
         program = f"PATH=/usr/bin:/bin\n{profile}\necho $PATH; echo ${{COUNT-}}"
@@ -128,26 +132,30 @@ def test_a_login_shell_finds_the_programs(tmp_path: Path, scripts: Mapping[str, 
 
 
 def test_without_scripts_there_is_nothing_of_it() -> None:
-    assert activation.files((), "abc") == {}
-    assert activation.environment(["A=1"], {}, ()) == [
+    assert environment_files.files((), "abc") == {}
+    assert environment_files.environment(["A=1"], {}, ()) == [
         "A=1",
         f"PATH={PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         f"CONDA_PREFIX={PREFIX}",
         f"MAMBA_ROOT_PREFIX={PREFIX}",
     ]
-    assert activation.entrypoint(["/tini", "--"], ()) == ["/tini", "--"]
+    assert environment_files.entrypoint(["/tini", "--"], ()) == ["/tini", "--"]
 
 
 def test_the_environment_of_the_image() -> None:
-    settings = activation.environment(["PATH=/x", "B=0"], {"B": "1", "A": "x=y"}, ("etc/conda/activate.d/a.sh",))
+    settings = environment_files.environment(["PATH=/x", "B=0"], {"B": "1", "A": "x=y"}, ("etc/conda/activate.d/a.sh",))
     assert settings[:3] == [f"PATH={PREFIX}/bin:/x", "B=1", "A=x=y"]
-    assert settings[-1] == f"BASH_ENV={PREFIX}/{activation.ACTIVATE}"
-    assert activation.entrypoint(["/tini", "--"], ("a",)) == [f"{PREFIX}/{activation.ENTRYPOINT}", "/tini", "--"]
+    assert settings[-1] == f"BASH_ENV={PREFIX}/{environment_files.ACTIVATE}"
+    assert environment_files.entrypoint(["/tini", "--"], ("a",)) == [
+        f"{PREFIX}/{environment_files.ENTRYPOINT}",
+        "/tini",
+        "--",
+    ]
 
 
 def test_scripts_of_other_shells_are_left_out() -> None:
     names = ["etc/conda/activate.d/" + name for name in ("b.sh", "a.fish", "a.sh", "c.csh")]
-    assert activation.scripts_among([*names, "bin/a.sh"]) == (names[2], names[0])
+    assert environment_files.scripts_among([*names, "bin/a.sh"]) == (names[2], names[0])
 
 
 def test_bash_as_workflow_engines_start_it(tmp_path: Path) -> None:
@@ -207,7 +215,7 @@ def test_the_entry_point_hands_over_to_the_tool(tmp_path: Path) -> None:
 def test_any_shell_of_the_base(tmp_path: Path, shell: str) -> None:
     prefix = Prefix(tmp_path, {"a.sh": BROKEN, "b.sh": EXITS, "c.sh": GOOD, "d.sh": QUOTED})
     command = [shell, "sh"] if shell == "busybox" else [shell]
-    program = f'. "{prefix.root / activation.ACTIVATE}"; echo "$JAVA_HOME"; printf "%s" "$ODD"'
+    program = f'. "{prefix.root / environment_files.ACTIVATE}"; echo "$JAVA_HOME"; printf "%s" "$ODD"'
     done = prefix.run(*command, "-uec", program, BASH_ENV="")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{tmp_path}/lib/jvm\n" + 'a "b" $c `d` \\ é\nsecond line'

@@ -19,7 +19,7 @@ from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.index import make as index
 from wavelet.kinds.index.node import ImageIndex
-from wavelet.plan.description import ContainerConfig
+from wavelet.plan.node import ContainerConfig
 
 SETTING = ContainerConfig(env=("A=1",))
 

@@ -20,15 +20,13 @@ from lab.conda_packages import Package as LabPackage
 from lab.conda_packages import Symlink, text, write
 from wavelet.archive.gzip_members import Fragment
 from wavelet.errors import ImageNotFound, InvalidRequest, UpstreamBroken
-from wavelet.image.digest import Digest
 from wavelet.image.image import Image, MadeBy
-from wavelet.image.platform import Platform
-from wavelet.kinds.conda.compose import group, sbom
+from wavelet.image.reference import Digest, Platform
+from wavelet.kinds.conda.compose import layering, sbom
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.prefix_layer import prefix_layer
-from wavelet.kinds.conda.model.node import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment, ScriptsLayer, WheelLayer
 from wavelet.kinds.conda.model.packages import Wheel
-from wavelet.kinds.conda.model.parts import ScriptsLayer, WheelLayer
 from wavelet.plan.canonical import key as key_of
 
 pytestmark = pytest.mark.timeout(120)
@@ -116,7 +114,7 @@ async def test_an_image_has_what_rattler_installs(
 async def test_however_layers_are_shared(
     everything: Everything, locking: Locking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: int
 ) -> None:
-    monkeypatch.setattr(group, "OWN_LIMIT", own)
+    monkeypatch.setattr(layering, "OWN_LIMIT", own)
     plan = locking(*TOOLS, "symlinks", "hardlinks", "oddnames", "clobber-a", "clobber-b", "clobber-c")
     image = await everything.realise(plan)
     assert same_as_rattler(everything, image, [everything.archives[p.url] for p in plan.packages], tmp_path / "r") == []
@@ -139,7 +137,7 @@ async def test_an_image_of_few_layers_has_four_at_most_and_the_same_files(
 async def test_packages_that_clobber_are_merged_when_layers_run_out(
     everything: Everything, locking: Locking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "RANKS", 1)
+    monkeypatch.setattr(layering, "RANKS", 1)
     plan = locking(*TOOLS, "symlinks", "hardlinks", "oddnames", "clobber-a", "clobber-b", "clobber-c")
     image = await everything.realise(plan)
     assert same_as_rattler(everything, image, [everything.archives[p.url] for p in plan.packages], tmp_path / "r") == []
@@ -149,7 +147,7 @@ async def test_packages_that_clobber_are_merged_when_layers_run_out(
 async def test_paths_that_are_different_things_to_two_packages(
     everything: Everything, locking: Locking, monkeypatch: pytest.MonkeyPatch, ranks: int
 ) -> None:
-    monkeypatch.setattr(group, "RANKS", ranks)
+    monkeypatch.setattr(layering, "RANKS", ranks)
     image = await everything.realise(locking("path-is-file", "path-is-directory", "path-is-link", "path-is-under-link"))
     tree = conda_oracle.tree_of_layers(layers_of(everything, image))
     assert tree["share/disputed"].kind == "directory", "of two that do not need each other the first by name wins"
@@ -262,7 +260,7 @@ async def test_a_base_with_too_many_layers(everything: Everything, locking: Lock
 async def test_a_base_leaves_fewer_layers(everything: Everything, locking: Locking) -> None:
     base = images.image([images.layer({"n": str(n)}) for n in range(100)])
     manifest, _ = documents(everything, await everything.realise(locking(*TOOLS, base=base)))
-    assert len(manifest["layers"]) <= group.IMAGE_LIMIT - group.RESERVE
+    assert len(manifest["layers"]) <= layering.IMAGE_LIMIT - layering.RESERVE
 
 
 async def test_a_package_that_cannot_be_had(everything: Everything, locking: Locking) -> None:

@@ -16,7 +16,7 @@ import pytest
 from locked import entry, locks
 
 from wavelet.archive.gzip_members import Fragment
-from wavelet.kinds.conda.compose import conda_meta
+from wavelet.kinds.conda.compose import environment_files
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.packages import Package
 
@@ -44,7 +44,7 @@ print(json.dumps([[r.name.normalized, str(r.version), r.build, r.build_number, r
 
 @pytest.mark.process
 def test_rattler_reads_the_records(tmp_path: Path) -> None:
-    made = conda_meta.layer(conda_meta.records([(PACKAGE, INFO)]), {})
+    made = environment_files.layer(environment_files.records([(PACKAGE, INFO)]), {})
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(made.blob))) as tar:
         tar.extractall(tmp_path, filter="data")
     where = tmp_path / "opt/conda/conda-meta"
@@ -56,31 +56,31 @@ def test_rattler_reads_the_records(tmp_path: Path) -> None:
 
 
 def test_a_record_names_no_place_of_this_machine() -> None:
-    text = json.dumps(conda_meta.record(PACKAGE, INFO))
+    text = json.dumps(environment_files.record(PACKAGE, INFO))
     assert "extracted_package_dir" not in text
     assert str(Path.cwd()) not in text
 
 
 def test_a_record_is_the_same_whatever_a_lock_says_besides() -> None:
     bare = replace(PACKAGE, md5=None, size=None)
-    assert conda_meta.record(bare, INFO) == conda_meta.record(PACKAGE, INFO)
+    assert environment_files.record(bare, INFO) == environment_files.record(PACKAGE, INFO)
 
 
 def test_the_history() -> None:
-    assert conda_meta.history([PACKAGE]).decode() == (
+    assert environment_files.history([PACKAGE]).decode() == (
         "==> 1980-01-01 00:00:00 <==\n# cmd: wavelet\n+https://c.test/lab/linux-64::tool-1.0-h0_0\n"
     )
 
 
 def test_the_lock_is_an_explicit_list() -> None:
-    assert conda_meta.explicit([PACKAGE], "linux-64") == (
+    assert environment_files.explicit([PACKAGE], "linux-64") == (
         f"# platform: linux-64\n@EXPLICIT\n{PACKAGE.url}#sha256:{PACKAGE.sha256}\n"
     )
 
 
 def test_the_layer_is_what_is_said_of_it() -> None:
-    made = conda_meta.layer({"conda-meta/history": b"h"}, {"etc/wavelet/run.sh": b"#!/bin/sh\n"})
-    assert made == conda_meta.layer({"conda-meta/history": b"h"}, {"etc/wavelet/run.sh": b"#!/bin/sh\n"})
+    made = environment_files.layer({"conda-meta/history": b"h"}, {"etc/wavelet/run.sh": b"#!/bin/sh\n"})
+    assert made == environment_files.layer({"conda-meta/history": b"h"}, {"etc/wavelet/run.sh": b"#!/bin/sh\n"})
     raw = gzip.decompress(made.blob)
     assert made.diff_id == f"sha256:{hashlib.sha256(raw).hexdigest()}"
     with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
@@ -97,5 +97,7 @@ def test_the_layer_is_what_is_said_of_it() -> None:
 
 def test_a_real_environment() -> None:
     having = [entry(record) for record in locks()["vuegen.linux-64"]]
-    assert len(conda_meta.records(having)) == 343
-    assert conda_meta.layer(conda_meta.records(having), {}) == conda_meta.layer(conda_meta.records(having), {})
+    assert len(environment_files.records(having)) == 343
+    assert environment_files.layer(environment_files.records(having), {}) == environment_files.layer(
+        environment_files.records(having), {}
+    )

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from wavelet.errors import InvalidRequest
 from wavelet.kinds.conda.compose.common_packages import strata
-from wavelet.kinds.conda.compose.group import IMAGE_LIMIT, OWN_LIMIT, RESERVE, Group, Paths, budget, few, group
-from wavelet.kinds.conda.compose.order import Node
+from wavelet.kinds.conda.compose.layering import IMAGE_LIMIT, OWN_LIMIT, RESERVE, Group, Node, Paths, budget, few, group
 
 
 def paths(*leaves: str, weight: int = 1) -> Paths:

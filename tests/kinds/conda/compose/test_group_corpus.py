@@ -12,9 +12,8 @@ from locked import entry, locks
 from test_order import rattler
 
 from wavelet.image.image import Content, MadeBy
-from wavelet.kinds.conda.compose.group import IMAGE_LIMIT, RESERVE, budget, group
+from wavelet.kinds.conda.compose.layering import IMAGE_LIMIT, RESERVE, budget, group, heaviest_first, topological
 from wavelet.kinds.conda.compose.made_parts import Part
-from wavelet.kinds.conda.compose.order import heaviest_first, topological
 
 BASE_LAYERS = 5
 

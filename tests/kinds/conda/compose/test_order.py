@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.kinds.conda.compose.order import LARGE, Node, heaviest_first, name_of, topological
+from wavelet.kinds.conda.compose.layering import LARGE, Node, heaviest_first, name_of, topological
 
 RATTLER = """
 import json, sys

@@ -6,9 +6,9 @@ import json
 
 from locked import entry, locks, part
 
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import OCI_MANIFEST, Descriptor, Manifest, parse_document
-from wavelet.kinds.conda.compose import sbom, sbom_components
+from wavelet.image.image import OCI_MANIFEST, Descriptor, Manifest, parse_document
+from wavelet.image.reference import Digest
+from wavelet.kinds.conda.compose import sbom
 from wavelet.kinds.conda.model.packages import Package, Wheel
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/Tool-1!1.0-h0_0.conda", "ab" * 32, None, None)
@@ -25,18 +25,16 @@ def document() -> dict[str, object]:
     )
     requires = {"requires_dist": ["typing-extensions (>=4) ; python_version < '4'", "pytest ; extra == 'test'"]}
     wheels = [part(WHEEL, index=requires), part(NEEDED)]
-    found: dict[str, object] = json.loads(sbom.document(sbom_components.components([tool, part(OLD)], wheels)))
+    found: dict[str, object] = json.loads(sbom.document(sbom.components([tool, part(OLD)], wheels)))
     return found
 
 
 def test_package_urls() -> None:
-    assert sbom_components.purl_of(part(PACKAGE)) == (
+    assert sbom.purl_of(part(PACKAGE)) == (
         "pkg:conda/Tool@1%211.0?build=h0_0&channel=https://c.test/lab&subdir=linux-64&type=conda"
     )
-    assert sbom_components.purl_of(part(OLD)).endswith("&subdir=noarch&type=tar.bz2")
-    assert sbom_components.purl_of(part(WHEEL)).startswith(
-        "pkg:pypi/my-tool@1.0%2Blocal?file_name=My_Tool-1.0%2Blocal-py3"
-    )
+    assert sbom.purl_of(part(OLD)).endswith("&subdir=noarch&type=tar.bz2")
+    assert sbom.purl_of(part(WHEEL)).startswith("pkg:pypi/my-tool@1.0%2Blocal?file_name=My_Tool-1.0%2Blocal-py3")
 
 
 def test_what_it_says() -> None:
@@ -47,8 +45,8 @@ def test_what_it_says() -> None:
     assert tool["licenses"] == [{"license": {"name": "MIT AND GPL-2.0"}}]
     assert {r["type"] for r in tool["externalReferences"]} == {"distribution", "website"}
     graph = {each["ref"]: each["dependsOn"] for each in found["dependencies"]}  # type: ignore[attr-defined]
-    assert graph[tool["purl"]] == [sbom_components.purl_of(part(OLD))]
-    assert graph[sbom_components.purl_of(part(WHEEL))] == [sbom_components.purl_of(part(NEEDED))]
+    assert graph[tool["purl"]] == [sbom.purl_of(part(OLD))]
+    assert graph[sbom.purl_of(part(WHEEL))] == [sbom.purl_of(part(NEEDED))]
     assert graph.keys() == {c["bom-ref"] for c in found["components"]}  # type: ignore[attr-defined]
 
 
@@ -62,7 +60,7 @@ def test_the_same_packages_give_the_same_document() -> None:
 
 def test_the_manifest_that_attaches_it() -> None:
     subject = Descriptor(OCI_MANIFEST, Digest.of(b"image"), 5)
-    data = sbom.attach(subject, b"document")
+    data = sbom.referrer_of(subject, b"document")
     view = parse_document(data)
     assert isinstance(view, Manifest)
     assert view.config == sbom.EMPTY_DESCRIPTOR
@@ -73,6 +71,6 @@ def test_the_manifest_that_attaches_it() -> None:
 
 def test_a_real_environment() -> None:
     packages = [part(package, index=info.index) for package, info in map(entry, locks()["vuegen.linux-64"])]
-    found = json.loads(sbom.document(sbom_components.components(packages, [])))
+    found = json.loads(sbom.document(sbom.components(packages, [])))
     assert len({c["purl"] for c in found["components"]}) == 343
     assert sum(len(each["dependsOn"]) for each in found["dependencies"]) > 343

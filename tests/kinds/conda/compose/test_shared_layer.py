@@ -12,7 +12,7 @@ import pytest
 
 from wavelet.archive.gzip_members import Fragment
 from wavelet.errors import Internal
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.compose import shared_layer
 from wavelet.kinds.conda.compose.shared_layer import Piece
 from wavelet.kinds.conda.link.prefix_layer import prefix_layer

@@ -14,7 +14,7 @@ from lab.conda_packages import Package
 from lab.conda_shapes import refused_by_rattler
 from wavelet.archive.layer_writer import end_member
 from wavelet.archive.tar_format import END
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.link.prefix_layer import ENTRIES, directories_member
 

@@ -14,14 +14,13 @@ import pytest
 from lab.conda_packages import Noise, text, write
 from lab.conda_packages import Package as LabPackage
 from wavelet.errors import UpstreamBroken
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, MadeBy
-from wavelet.image.manifest import Descriptor
-from wavelet.kinds.conda.link import layer_room
+from wavelet.image.image import Content, Descriptor, MadeBy
+from wavelet.image.reference import Digest
+from wavelet.kinds.conda.link import package as maker
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.package import make
+from wavelet.kinds.conda.model.node import PackageLayer
 from wavelet.kinds.conda.model.packages import Package
-from wavelet.kinds.conda.model.parts import PackageLayer
 
 
 class OneArchive:
@@ -105,8 +104,8 @@ async def test_a_package_that_is_too_big_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_layer_that_outgrows_its_room_is_given_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer_room, "LEAST", 10)
-    monkeypatch.setattr(layer_room, "GROWTHS", (0, 0, 100))
+    monkeypatch.setattr(maker, "LEAST", 10)
+    monkeypatch.setattr(maker, "GROWTHS", (0, 0, 100))
     archive = write(tmp_path, LabPackage("p", files={"share/noise": Noise(50_000, 1)}))
     work = OneArchive(archive, tmp_path / "scratch")
     package = Package(f"https://c.test/lab/linux-64/{archive.name}", hashlib.sha256(archive.read_bytes()).hexdigest())
@@ -115,8 +114,8 @@ async def test_a_layer_that_outgrows_its_room_is_given_more(tmp_path: Path, monk
 
 
 async def test_a_layer_that_no_honest_package_has_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer_room, "LEAST", 10)
-    monkeypatch.setattr(layer_room, "GROWTHS", (0, 0))
+    monkeypatch.setattr(maker, "LEAST", 10)
+    monkeypatch.setattr(maker, "GROWTHS", (0, 0))
     archive = write(tmp_path, LabPackage("p", files={"share/noise": Noise(50_000, 1)}))
     package = Package(f"https://c.test/lab/linux-64/{archive.name}", hashlib.sha256(archive.read_bytes()).hexdigest())
     with pytest.raises(UpstreamBroken, match="more than 0 times"):

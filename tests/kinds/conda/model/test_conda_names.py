@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, valid_path, valid_tag
+from wavelet.image.reference import Platform, Reference, valid_path, valid_tag
 from wavelet.kinds.conda.model.environment_text import Environment
 from wavelet.kinds.conda.model.near_cache_names import name_for, read_name
 from wavelet.kinds.conda.model.node import CondaEnvironment

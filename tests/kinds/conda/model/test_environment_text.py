@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wavelet.bounded_yaml import read_yaml
 from wavelet.errors import CallerError, InvalidRequest, NotServed, TooLarge
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.environment_text import Environment, read_entries, read_environment
 from wavelet.kinds.conda.model.packages import Package, Wheel
 

@@ -10,7 +10,7 @@ import pytest
 
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.environment_text import Environment, read_environment
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest

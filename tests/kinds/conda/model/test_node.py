@@ -7,21 +7,32 @@ from dataclasses import replace
 import pytest
 
 from wavelet.errors import InvalidRequest, NotServed
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.conda.model.node import (
+    CondaEnvironment,
+    LibcOf,
+    LockedEnvironment,
+    PackageLayer,
+    ScriptsLayer,
+    WheelLayer,
+)
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
-from wavelet.kinds.conda.model.parts import LibcOf, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.description import ContainerConfig
-from wavelet.plan.layers import INLINE, Layer
-from wavelet.plan.node import Node
-from wavelet.plan.tree import leaves, map_parts, parts, repositories, without_unkept
+from wavelet.plan.node import (
+    INLINE,
+    ContainerConfig,
+    Layer,
+    Node,
+    leaves,
+    map_parts,
+    parts,
+    repositories,
+    without_unkept,
+)
 
 AMD64 = Platform.parse("linux/amd64")
 BASE = RegistryImage(Reference.parse("ubuntu:24.04"), AMD64)

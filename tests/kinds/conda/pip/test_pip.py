@@ -17,7 +17,7 @@ import pytest
 from lab.wheels import PackageIndex, WheelFile, running_index, sha256, write_sdist
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import AccessRefused, DigestMismatch, InvalidRequest, NotServed, Unsolvable, UpstreamUnreachable
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.model.specs import normal_requirement
 from wavelet.kinds.conda.pip import pip_config

@@ -20,12 +20,11 @@ import pytest
 
 from lab.wheels import WheelFile, urlsafe_sha256
 from wavelet.errors import UpstreamBroken
-from wavelet.image.digest import Digest
-from wavelet.image.image import Content, MadeBy
-from wavelet.image.manifest import Descriptor
+from wavelet.image.image import Content, Descriptor, MadeBy
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
+from wavelet.kinds.conda.model.node import WheelLayer
 from wavelet.kinds.conda.model.packages import Wheel
-from wavelet.kinds.conda.model.parts import WheelLayer
 from wavelet.kinds.conda.pip import wheel as maker
 from wavelet.kinds.conda.pip.wheel_layer import write_layer
 

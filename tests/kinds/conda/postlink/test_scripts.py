@@ -34,7 +34,7 @@ from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
 from wavelet.kinds.conda.link.layer_info import LayerInfo
-from wavelet.kinds.conda.model.parts import ScriptsLayer
+from wavelet.kinds.conda.model.node import ScriptsLayer
 from wavelet.kinds.conda.postlink import run
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.registry]

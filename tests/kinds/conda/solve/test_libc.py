@@ -16,8 +16,8 @@ from memory_work import Everything
 
 from lab import images
 from wavelet.errors import UpstreamBroken
-from wavelet.kinds.conda.model.libc import Libc
-from wavelet.kinds.conda.model.parts import LibcOf
+from wavelet.kinds.conda.model.node import LibcOf
+from wavelet.kinds.conda.model.packages import Libc
 from wavelet.kinds.conda.solve import base_libc as maker
 from wavelet.kinds.conda.solve import libc_scan
 from wavelet.kinds.conda.solve.libc_scan import Seen, look

@@ -16,10 +16,10 @@ import pytest
 from lab.conda_channel import ChannelServer
 from wavelet.config import Settings
 from wavelet.config.settings import Conda
-from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.libc import Libc
+from wavelet.image.reference import Platform
+from wavelet.kinds.conda.model.packages import Libc
+from wavelet.kinds.conda.solve.messages import virtual_packages
 from wavelet.kinds.conda.solve.solver import Question, Solver
-from wavelet.kinds.conda.solve.virtual import virtual_packages
 
 pytestmark = pytest.mark.process
 

@@ -31,23 +31,19 @@ from wavelet.errors import (
     UpstreamBroken,
     UpstreamUnreachable,
 )
-from wavelet.image.digest import Digest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.channels import relay
 from wavelet.kinds.conda.channels.client import Channels
 from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks import fetch, shared_locks
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.environment_text import Environment
-from wavelet.kinds.conda.model.libc import Libc
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
-from wavelet.kinds.conda.model.packages import Package, Wheel
+from wavelet.kinds.conda.model.packages import Libc, Package, Wheel
 from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver
 from wavelet.kinds.conda.pip.wheel_urls import FetchedWheel
 from wavelet.kinds.conda.solve.completion import Completion
-from wavelet.kinds.conda.solve.environment_solver import EnvironmentSolver
-from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.conda.solve.pinner import CondaPinner, EnvironmentSolver
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS

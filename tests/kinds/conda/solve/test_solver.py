@@ -29,12 +29,11 @@ from wavelet.errors import (
     UpstreamBroken,
     UpstreamUnreachable,
 )
-from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model.libc import Libc
+from wavelet.image.reference import Platform
+from wavelet.kinds.conda.model.packages import Libc
 from wavelet.kinds.conda.solve import solver as module
-from wavelet.kinds.conda.solve.messages import Origin
+from wavelet.kinds.conda.solve.messages import Origin, lack, virtual_packages, wants_cuda
 from wavelet.kinds.conda.solve.solver import Question, Solver
-from wavelet.kinds.conda.solve.virtual import lack, virtual_packages, wants_cuda
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

@@ -31,18 +31,14 @@ from wavelet.errors import (
 from wavelet.kinds.conda.channels import site_files as channel_site
 from wavelet.kinds.conda.channels.directory_channel import FileStream, open_file
 from wavelet.kinds.conda.channels.names import Chosen
-from wavelet.upstream import transfers
+from wavelet.upstream import streams
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
-from wavelet.upstream.answer import Answer
 from wavelet.upstream.client import private_allowed
-from wavelet.upstream.credential_source import Granted
-from wavelet.upstream.display import server_of
-from wavelet.upstream.expiring_set import ExpiringSet
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.fallback import MIRROR_REST, verdict
-from wavelet.upstream.host_limiter import HostLimiter
-from wavelet.upstream.retry import ATTEMPTS
-from wavelet.upstream.streams import Stream, open_stream, wanted
-from wavelet.upstream.transport import Request, Transport
+from wavelet.upstream.retry import ATTEMPTS, ExpiringSet, HostLimiter
+from wavelet.upstream.streams import Answer, Stream, open_stream, wanted
+from wavelet.upstream.transport import Request, Transport, server_of
 from wavelet.upstream.trust import load_trust
 
 FILES_LIFETIME = 60.0
@@ -261,9 +257,7 @@ class Channels:
         return Fetched(stream, version, "" if encoding == "identity" else encoding)
 
     async def _send(self, url: URL, headers: dict[str, str], attempts: int) -> Answer:
-        return await transfers.get(
-            self._transport, self._limiter, lambda: self._request(url, headers), attempts=attempts
-        )
+        return await streams.get(self._transport, self._limiter, lambda: self._request(url, headers), attempts=attempts)
 
     def _request(self, url: URL, headers: dict[str, str]) -> Request:
         site = self._site.names.is_site(url)

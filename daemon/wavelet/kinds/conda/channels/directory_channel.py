@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from wavelet.errors import AccessRefused, NotFound, UpstreamUnreachable
-from wavelet.upstream.credential_source import Granted
+from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.streams import Stream
 
 READ_SIZE = 1024 * 1024

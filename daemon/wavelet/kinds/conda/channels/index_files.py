@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from wavelet.ages import is_within
+from wavelet.concurrency import SingleFlight
 from wavelet.config import Apply, Settings
 from wavelet.errors import (
     AccessRefused,
@@ -27,17 +27,15 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.channels import shard_index
 from wavelet.kinds.conda.channels.client import Channels, Fetched, Version
 from wavelet.kinds.conda.channels.shards import ORIGIN, InMemory, Shards
-from wavelet.single_flight import SingleFlight
-from wavelet.sizes import size as size_of
-from wavelet.store.content import Committed, ContentStore
+from wavelet.quantities import is_within
+from wavelet.quantities import size as size_of
+from wavelet.store.content import Committed, ContentStore, evicted
 from wavelet.store.database import Database
-from wavelet.store.in_place import evicted
-from wavelet.upstream.expiring_set import ExpiringSet
-from wavelet.upstream.retry import ConnectionBroke, repeated
+from wavelet.upstream.retry import ConnectionBroke, ExpiringSet, repeated
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS channel_files (

@@ -19,7 +19,7 @@ from yarl import URL
 
 from wavelet import foreign_json
 from wavelet.foreign_json import ForeignJsonError
-from wavelet.plan.identity import Login
+from wavelet.plan.tokens import Login
 from wavelet.upstream.addresses import is_loopback
 from wavelet.upstream.auth import basic
 

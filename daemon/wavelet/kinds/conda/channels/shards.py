@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from wavelet.concurrency import SingleFlight
 from wavelet.errors import NoSpace, UpstreamBroken
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.channels import shard_index
 from wavelet.kinds.conda.channels.client import Channels
-from wavelet.single_flight import SingleFlight
-from wavelet.store.content import Committed, ContentStore
-from wavelet.store.in_place import in_place
+from wavelet.store.content import Committed, ContentStore, in_place
 from wavelet.store.ingest import Incoming
 from wavelet.store.integrity import SMALL
 from wavelet.upstream.retry import ConnectionBroke, repeated

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from wavelet.kinds.conda.compose.order import Node
+from wavelet.kinds.conda.compose.layering import Node
 
 LANGUAGES = ("python", "r-base", "perl", "openjdk")
 """Packages that, with what they need, most of an environment's packages are for."""

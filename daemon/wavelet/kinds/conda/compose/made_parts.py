@@ -7,16 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from wavelet.concurrency import gather_all
 from wavelet.errors import InvalidRequest
-from wavelet.gather_all import gather_all
 from wavelet.image.image import Content, Image
-from wavelet.kinds.conda.compose.group import Paths
-from wavelet.kinds.conda.compose.order import Node, topological
+from wavelet.kinds.conda.compose.layering import Node, Paths, topological
 from wavelet.kinds.conda.link.layer_info import LayerInfo
-from wavelet.kinds.conda.model.node import LockedEnvironment
+from wavelet.kinds.conda.model.node import LockedEnvironment, PackageLayer, ScriptsLayer, WheelLayer
 from wavelet.kinds.conda.model.packages import Package, Wheel
-from wavelet.kinds.conda.model.parts import PackageLayer, ScriptsLayer, WheelLayer
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Work
 
 AT_ONCE = 16
 """Parts of one environment that are realised side by side; workers bound how many of them are made."""

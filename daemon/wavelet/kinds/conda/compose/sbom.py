@@ -1,4 +1,4 @@
-"""The software bill of materials of a made image, and the manifest that attaches it to that image (pure).
+"""The software bill of materials of an image of packages, and the manifest that attaches it to that image.
 
 CycloneDX 1.6 in JSON: package URLs, hashes, licences and the graph of dependencies are members of their own, which
 scanners read; and it needs neither a time nor a namespace, as SPDX 2.3 does, so that the same packages give the same
@@ -7,15 +7,20 @@ document for ever. Its serial number is made of its contents.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import OCI_MANIFEST, Descriptor
+from wavelet.image.image import OCI_MANIFEST, Content, Descriptor
+from wavelet.image.reference import Digest
+from wavelet.kinds.conda.compose.layering import name_of
+from wavelet.kinds.conda.compose.made_parts import Part
+from wavelet.kinds.conda.model.packages import Package, Wheel
+from wavelet.kinds.kind import Work
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 """The document's media type, and the artifact type of the manifest that attaches it."""
@@ -79,7 +84,7 @@ def document(components: Iterable[Component]) -> bytes:
     return _write(head | body)
 
 
-def attach(subject: Descriptor, document: bytes) -> bytes:
+def referrer_of(subject: Descriptor, document: bytes) -> bytes:
     """Return the manifest that attaches a bill of materials to an image (image-spec, "artifact usage").
 
     It names `EMPTY_DESCRIPTOR` and the document, which have to be served with it.
@@ -120,3 +125,57 @@ def _qualifiers(members: dict[str, str]) -> str:
 
 def _write(value: dict[str, object] | Sequence[object]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def purl_of(part: Part) -> str:
+    """Return the package URL of a package's or wheel's part."""
+    return "" if part.of is None else _purl(part.of)
+
+
+@functools.lru_cache(maxsize=4096)
+def _purl(of: Package | Wheel) -> str:
+    if isinstance(of, Wheel):
+        name, version, file_name = (unquote(text) for text in (of.name, of.version, of.file_name))
+        return pypi_purl(name, version, file_name)
+    kind = "conda" if of.file_name.endswith(".conda") else "tar.bz2"
+    return conda_purl(of.name, of.version, of.build, of.channel, of.subdir, kind)
+
+
+def components(packages: Iterable[Part], wheels: Iterable[Part]) -> list[Component]:
+    """Return all packages and wheels with what they depend on."""
+    conda = {each.node.name: each.of for each in packages if each.of is not None}
+    pypi = {_normal(each.of.name): each.of for each in wheels if each.of is not None}
+    return [_component_of(each, conda, each.node.needs) for each in packages] + [
+        _component_of(each, pypi, _required(each)) for each in wheels
+    ]
+
+
+def _component_of(part: Part, others: Mapping[str, Package | Wheel], needs: Iterable[str]) -> Component:
+    of = part.of
+    assert of is not None and of.sha256 is not None, "a lock has the hash of everything"
+    about, index = part.info.about, part.info.index
+    needed = {_purl(others[name]) for name in needs if name in others}
+    licence = str(about.get("license") or index.get("license") or "")
+    home = str(about.get("home") or "")
+    return Component(of.name, of.version, _purl(of), of.sha256, licence, of.url, home, tuple(sorted(needed)))
+
+
+def _required(part: Part) -> Iterable[str]:
+    """Return the names of what a wheel requires without asking for extras (PEP 508)."""
+    for requirement in part.info.index.get("requires_dist") or ():
+        if "extra ==" not in requirement:
+            yield _normal(name_of(requirement.replace("(", " ")))
+
+
+def _normal(name: str) -> str:
+    """Return a distribution's name in its normal form (PEP 503)."""
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+async def attach(work: Work, subject: Descriptor, document: bytes) -> list[Content]:
+    """Return what an image's closure needs in addition: the manifest with `subject`, and the two that it names."""
+    return [
+        await work.keep(referrer_of(subject, document), OCI_MANIFEST),
+        await work.keep(document, MEDIA_TYPE),
+        await work.keep(EMPTY, EMPTY_DESCRIPTOR.media_type),
+    ]

@@ -17,7 +17,7 @@ from isal import isal_zlib
 from wavelet.archive.gzip_members import BROKEN_GZIP, Fragment
 from wavelet.archive.layer_writer import LayerWriter, end_member
 from wavelet.errors import Internal
-from wavelet.image.digest import Digest
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.link.prefix_layer import directories_member, prefix_layer
 from wavelet.kinds.conda.model.packages import PREFIX
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from wavelet.archive.gzip_members import Fragment
-from wavelet.image.digest import Digest
-from wavelet.image.manifest import Descriptor, Family
+from wavelet.image.image import Descriptor, Family
+from wavelet.image.reference import Digest
 
 MEDIA_TYPE = "application/vnd.wavelet.layer.v1+json"
 

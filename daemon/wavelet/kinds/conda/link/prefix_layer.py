@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wavelet.archive import gzip_members
 from wavelet.archive.layer_writer import LayerWriter
-from wavelet.archive.tar_entries import TarEntries
+from wavelet.archive.tar_format import TarEntries
 from wavelet.kinds.conda.model.packages import PREFIX
 
 ENTRIES = TarEntries(PREFIX.strip("/"))

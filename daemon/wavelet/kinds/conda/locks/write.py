@@ -14,11 +14,11 @@ from typing import Literal, get_args
 import yaml
 
 from wavelet.kinds.conda.compose import made_parts
-from wavelet.kinds.conda.compose.conda_meta import distribution, explicit
+from wavelet.kinds.conda.compose.environment_files import distribution, explicit
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Work
 
 LockForm = Literal["explicit", "pixi", "conda-lock"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from wavelet.bounded_yaml import TEXT_LIMIT, read_yaml
 from wavelet.errors import TooLarge
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_document, refuse_foreign_entry, refuse_foreign_list
 from wavelet.kinds.conda.locks.locked import Locked, LockFile
 from wavelet.kinds.conda.locks.read_conda_lock import is_conda_lock, read_conda_lock

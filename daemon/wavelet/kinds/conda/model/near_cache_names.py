@@ -13,8 +13,7 @@ from __future__ import annotations
 import re
 
 from wavelet.errors import InvalidName, InvalidRequest
-from wavelet.image.platform import Platform
-from wavelet.image.reference import Reference, valid_path, valid_tag
+from wavelet.image.reference import Platform, Reference, valid_path, valid_tag
 from wavelet.kinds.conda.model.environment_text import Environment, read_channels
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest

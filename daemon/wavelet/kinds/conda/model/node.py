@@ -1,7 +1,9 @@
-"""The environment of an image as a node: as asked for, and as it was solved to.
+"""Nodes of the conda world: environments as asked and as locked, and the layers that they are made of.
 
 `CondaEnvironment` moves: what it stands for depends on what the channels have. It is pinned to a `LockedEnvironment`,
 which does not move.
+
+Each is made once, remembered by its key, and made again after eviction.
 """
 
 from __future__ import annotations
@@ -10,13 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from wavelet.image.platform import Platform
-from wavelet.kinds.conda.model import shown
+from wavelet.image.reference import Platform
+from wavelet.kinds.conda.model import packages
 from wavelet.kinds.conda.model.packages import Package, Wheel, filled
-from wavelet.plan.description import Description
-from wavelet.plan.label import Label
-from wavelet.plan.node import Node, written
-from wavelet.plan.view import View
+from wavelet.plan.node import Description, Label, Node, View, written
 
 LINKER = 1
 """The version of what becomes of an archive's files: other bytes need another one, for old layers stay as they are."""
@@ -83,12 +82,12 @@ class CondaEnvironment(Node):
     @property
     def label(self) -> Label:
         """See `Node`."""
-        return shown.label(self)
+        return packages.label(self)
 
     @property
     def description(self) -> Description:
         """See `Node`."""
-        return Description(title=self.label.text, packages=shown.description(self), platforms=(self.platform,))
+        return Description(title=self.label.text, packages=packages.description(self), platforms=(self.platform,))
 
     def write(self, view: View) -> dict[str, Any]:
         """See `Node`. The leaves are for records alone: they make no other plan."""
@@ -169,7 +168,7 @@ class LockedEnvironment(Node):
     @property
     def label(self) -> Label:
         """See `Node`."""
-        return shown.LOCKED
+        return packages.LOCKED
 
     @property
     def description(self) -> Description:
@@ -219,3 +218,118 @@ def _read_layers(value: Mapping[str, Any]) -> Layers:
             return "few"
         case other:
             raise ValueError(f"no images have {other!r} layers")
+
+
+@dataclass(frozen=True, slots=True)
+class PackageLayer(Node):
+    """The layer of one package, linked for `PREFIX`.
+
+    Attributes:
+        package: with its sha256.
+        python: `3.12`, the minor version that a noarch package is linked for; empty for all others.
+        site_packages: where that Python looks, relative to the prefix (`lib/python3.12/site-packages`).
+    """
+
+    tag = "package"
+    is_composite = True
+
+    package: Package
+    python: str = ""
+    site_packages: str = ""
+
+    def write(self, view: View) -> dict[str, Any]:
+        """See `Node`."""
+        made_by = {"python": self.python, "sitePackages": self.site_packages, "linker": LINKER}
+        return {"package": self.package.write(view) | filled(made_by)}
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
+        """See `Node`."""
+        package = value["package"]
+        return cls(Package.read(package), package.get("python", ""), package.get("sitePackages", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class WheelLayer(Node):
+    """The layer of one wheel, installed into the Python of `PREFIX`. Members as in `PackageLayer`."""
+
+    tag = "wheel"
+    is_composite = True
+
+    wheel: Wheel
+    python: str
+    site_packages: str
+
+    def write(self, view: View) -> dict[str, Any]:
+        """See `Node`."""
+        made_by = {"python": self.python, "sitePackages": self.site_packages, "linker": LINKER}
+        return {"wheel": self.wheel.write(view) | made_by}
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
+        """See `Node`."""
+        wheel = value["wheel"]
+        return cls(Wheel.read(wheel), wheel["python"], wheel["sitePackages"])
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptsLayer(Node):
+    """What the post-link scripts of `packages` change in an image of these and of all that they depend on.
+
+    The one layer that is not a function of its plan: a script may do what it likes. The first one made stands.
+
+    Attributes:
+        packages: those with scripts.
+        image: they and their dependencies, without their scripts having run.
+    """
+
+    tag = "scripts"
+    is_composite = True
+
+    packages: tuple[Package, ...]
+    image: LockedEnvironment
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.image,)
+
+    def write(self, view: View) -> dict[str, Any]:
+        """See `Node`.
+
+        What scripts run in is their packages and base, however these are put together: a layer stays claimed. So the
+        version of what makes the image takes no part.
+        """
+        return {
+            "scripts": [package.write(view) for package in self.packages],
+            "image": {"lock": self.image.members(view)},
+        }
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
+        """See `Node`."""
+        return cls(tuple(map(Package.read, value["scripts"])), LockedEnvironment.read(value["image"], read))
+
+
+@dataclass(frozen=True, slots=True)
+class LibcOf(Node):
+    """Which C library an image has, and in which version: what packages for it may need."""
+
+    tag = "libc"
+    is_composite = True
+
+    base: Node
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.base,)
+
+    def write(self, view: View) -> dict[str, Any]:
+        """See `Node`."""
+        return {"libc": written(self.base, view)}
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
+        """See `Node`."""
+        return cls(read(value["libc"]))

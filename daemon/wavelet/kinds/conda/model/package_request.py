@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from wavelet.image.platform import DEFAULT_PLATFORM, Platform
-from wavelet.image.reference import Reference
+from wavelet.image.reference import DEFAULT_PLATFORM, Platform, Reference
 from wavelet.kinds.conda.locks.locked import Locked
 from wavelet.kinds.conda.model.environment_text import Environment
 from wavelet.kinds.conda.model.node import CondaEnvironment, Layers

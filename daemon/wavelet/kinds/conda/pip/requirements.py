@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from wavelet import directory_trees
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.pip import pip_config, uv_command
 from wavelet.kinds.conda.pip.installed import Installed

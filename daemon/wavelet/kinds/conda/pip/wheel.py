@@ -7,14 +7,13 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from wavelet.image.digest import Digest
 from wavelet.image.image import Image
+from wavelet.image.reference import Digest
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
-from wavelet.kinds.conda.link.layer_room import write_reserved
-from wavelet.kinds.conda.link.package import INFLATED_LIMIT
-from wavelet.kinds.conda.model.parts import WheelLayer
+from wavelet.kinds.conda.link.package import INFLATED_LIMIT, write_reserved
+from wavelet.kinds.conda.model.node import WheelLayer
 from wavelet.kinds.conda.pip.wheel_layer import write_layer
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Work
 
 
 async def make(plan: WheelLayer, work: Work, limit: int = INFLATED_LIMIT) -> Image:

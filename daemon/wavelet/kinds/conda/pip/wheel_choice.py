@@ -14,7 +14,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from wavelet.errors import InvalidRequest, NotServed
-from wavelet.image.platform import Platform
+from wavelet.image.reference import Platform
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _OLDEST = {"x86_64": 5, "aarch64": 17}

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from wavelet.engine.protocol import ImageLayers
 from wavelet.errors import UpstreamBroken
-from wavelet.image.config import parse_config
-from wavelet.image.manifest import MalformedManifest, Manifest
+from wavelet.image.image import MalformedManifest, Manifest, parse_config
 from wavelet.kinds.conda.model.node import LockedEnvironment
-from wavelet.kinds.work import Work, read_document
+from wavelet.kinds.kind import Work, read_document
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ from wavelet.errors import EngineFailed, ScriptFailed
 from wavelet.image.image import Content
 from wavelet.kinds.conda.compose import made_parts
 from wavelet.kinds.conda.link.layer_info import LayerInfo
-from wavelet.kinds.conda.model.parts import ScriptsLayer
+from wavelet.kinds.conda.model.node import ScriptsLayer
 from wavelet.kinds.conda.postlink import difference
 from wavelet.kinds.conda.postlink.bioconductor import Tarball, tarball_of
 from wavelet.kinds.conda.postlink.limits import as_text, excess, too_long
 from wavelet.kinds.conda.postlink.locked_image import LockedImage
 from wavelet.kinds.conda.postlink.programs import Download, Row, given_files, sandbox_task, start_line
-from wavelet.kinds.work import Work
-from wavelet.sizes import size as size_of
+from wavelet.kinds.kind import Work
+from wavelet.quantities import size as size_of
 
 WATCH_SECONDS = 0.25
 """How often it is looked at what scripts take; less often where looking takes longer."""

@@ -12,9 +12,9 @@ from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotServed
 from wavelet.image.image import Content, Image
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
-from wavelet.kinds.conda.model.parts import ScriptsLayer
+from wavelet.kinds.conda.model.node import ScriptsLayer
 from wavelet.kinds.conda.postlink.run import ScriptsRun
-from wavelet.kinds.work import Work
+from wavelet.kinds.kind import Work
 
 
 async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine], limits: Limits | None = None) -> Image:

@@ -5,12 +5,11 @@ Its image is a small JSON document. The layers are read in a worker process, and
 
 from __future__ import annotations
 
-from wavelet.image.image import Image
-from wavelet.image.manifest import Manifest
-from wavelet.kinds.conda.model.libc import Libc
-from wavelet.kinds.conda.model.parts import LibcOf
+from wavelet.image.image import Image, Manifest
+from wavelet.kinds.conda.model.node import LibcOf
+from wavelet.kinds.conda.model.packages import Libc
 from wavelet.kinds.conda.solve.libc_scan import Seen, look
-from wavelet.kinds.work import Work, read_document
+from wavelet.kinds.kind import Work, read_document
 
 MEDIA_TYPE = "application/vnd.wavelet.libc.v1+json"
 

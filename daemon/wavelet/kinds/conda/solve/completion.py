@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from wavelet.concurrency import gather_all
 from wavelet.errors import DigestMismatch, NotFound, UpstreamError
-from wavelet.gather_all import gather_all
 from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.conda.solve.messages import Record
 from wavelet.kinds.conda.solve.solver import Solver

@@ -1,4 +1,4 @@
-"""The age of what is kept, by clocks that are set, run ahead, and are set right again.
+"""Ages and sizes: what the time of a clock is worth, and bytes as people read them.
 
 A time that lies ahead of now was taken by a clock that was wrong, and nothing is known of how old what bears it is. So
 what may be relied on for a while is relied on no more, and a note that is due now and then is due.
@@ -18,3 +18,12 @@ def is_within(at: float, now: float, seconds: float) -> bool:
 def is_ahead(at: float, now: float) -> bool:
     """Tell whether a time is so far ahead that the clock was wrong, even if it was another node's."""
     return at - now > SKEW
+
+
+def size(count: float) -> str:
+    """Return bytes with a unit, in powers of ten, as registries and disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"

@@ -1,4 +1,4 @@
-"""Single flight: one run of a piece of work per key, however many wait for it.
+"""Concurrency of coroutines: several things waited for at once, and equal work done once for all who wait.
 
 A run belongs to those who wait for it. One of them that is cancelled ends nothing, unless it was the last one: then the
 run is given up, and whoever asks next begins another. A run that is *kept* goes on whether or not anybody waits; that
@@ -10,13 +10,60 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Generic, Self, TypeVar
 
-from wavelet.errors import Stopping, WaitExpired, fresh_copy
+from wavelet.errors import CallerError, Stopping, WaitExpired, fresh_copy
 
 T = TypeVar("T")
+
+NO_WAIT = 2.0
+"""Seconds that a failure which may pass gives the others, for one of them may know a definite no."""
+
+
+async def gather_all(coroutines: Iterable[Coroutine[object, None, T]]) -> list[T]:
+    """Return the results in the order of what was given; when one fails, the others are cancelled.
+
+    Raises:
+        CallerError: the first definite no, at once.
+        Exception: else the first failure in the order of what was given, `NO_WAIT` after the first one at the latest.
+    """
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    try:
+        await _settled(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        # What is cancelled is waited for: nothing goes on behind the caller's back.
+        await asyncio.gather(*tasks, return_exceptions=True)
+    failures = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    for error in sorted(failures, key=lambda each: not isinstance(each, CallerError)):
+        raise error
+    return [task.result() for task in tasks]
+
+
+async def _settled(tasks: list[asyncio.Task[T]]) -> None:
+    """Wait until all have ended, or a failure stands."""
+    loop = asyncio.get_running_loop()
+    settled = asyncio.Event()
+    left = len(tasks)
+
+    def ended(task: asyncio.Task[T]) -> None:
+        nonlocal left
+        left -= 1
+        error = None if task.cancelled() else task.exception()
+        if not left or isinstance(error, CallerError):
+            settled.set()
+        elif error is not None:
+            loop.call_later(NO_WAIT, settled.set)
+
+    for task in tasks:
+        task.add_done_callback(ended)
+    if tasks:
+        await settled.wait()
+
+
 T_co = TypeVar("T_co", covariant=True)
 K = TypeVar("K", bound=Hashable)
 F = TypeVar("F", bound="Flight[object]")
