@@ -17,6 +17,7 @@ from aiohttp import web
 
 from wavelet import __version__
 from wavelet.config import Settings, Source, join_address
+from wavelet.config.keys import doubtful_variables
 from wavelet.defects import handle_loop_error
 from wavelet.front import operations
 from wavelet.front.connections import Activity
@@ -156,6 +157,8 @@ async def serve(settings: Settings, source: Source) -> None:
     Raises:
         ConfigError: it cannot run with these settings, and why.
     """
+    for sentence in doubtful_variables(source.environment):
+        log.warning(sentence)
     raise_limit()
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

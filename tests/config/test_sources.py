@@ -10,7 +10,7 @@ import yaml
 from wavelet.cli.commands.settings import reference
 from wavelet.config import ConfigError, Settings, Source, load, settings_yaml
 from wavelet.config.changes import changed, is_live
-from wavelet.config.keys import doubtful_variables, leaf_keys, live_keys
+from wavelet.config.keys import doubtful_variables, leaf_keys, live_keys, words_of
 from wavelet.config.source import usual_file
 from wavelet.reload.trial import check
 
@@ -71,6 +71,12 @@ def test_drop_ins_alone_are_enough_and_nothing_at_all_is_not(place: Place) -> No
         ("store: {lease: x}", "store.lease: expected a number, got a text"),
         ("store: {limit: x}", "store.limit: 'x' is not a size"),
         ("store: [1]", "store: holds no mapping of settings"),
+        ("log_level: bogus", "log_level: 'bogus' is not one of debug, info, warning, error"),
+        ("conda: {engine: lxc}", "conda.engine: 'lxc' is not one of auto, docker, podman, namespace, none"),
+        (
+            "upstream: {registries: {q.io: {credentials: no}}}",
+            ".q.io.credentials: 'no' is not one of when-refused, always",
+        ),
         ("upstream: {registries: {q: {concurrency: 0}}}", "upstream.registries.q.concurrency: expected a whole number"),
         ("[", "is not YAML"),
     ],
@@ -93,6 +99,26 @@ def test_a_wrong_variable_is_named_and_a_doubtful_one_can_be(place: Place) -> No
         place.source(WAVELET_LISTEN="[::]:1").read()
     said = doubtful_variables(["WAVELET_STORE_LIMITS", "WAVELET_LISTEN", "WAVELET_CONFIG", "WAVELET_CI", "STORE"])
     assert said == ["WAVELET_STORE_LIMITS is not a setting and counts for nothing; did you mean WAVELET_STORE_LIMIT?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("WAVELET_CONDA__X", ""),
+        ("WAVELET_CONDA__ENGINE", "; did you mean WAVELET_CONDA_ENGINE?"),
+        ("WAVELET_CONDA", ""),
+        ("WAVELET_STORE_SIZE_OF_IT", ""),
+        ("WAVELET_UPSTREAM_TAG_TLL", "; did you mean WAVELET_UPSTREAM_TAG_TTL?"),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting_is_warned_of(name: str, hint: str) -> None:
+    assert doubtful_variables([name]) == [f"{name} is not a setting and counts for nothing{hint}"]
+
+
+def test_variables_of_the_command_of_images_and_of_kubernetes_are_not_doubted() -> None:
+    ours = ["SOCKET", "PRIVATE_DIRECTORY", "PRIVATE_PORT", "CONFIG", "PATH", "ACTIVATED", "CI", "SEED", "SHARED"]
+    theirs = ["SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_9090_TCP_ADDR"]
+    assert doubtful_variables([f"WAVELET_{name}" for name in (*ours, *theirs)]) == []
 
 
 def test_each_value_knows_where_it_came_from(place: Place) -> None:
@@ -171,3 +197,11 @@ def test_the_reference_has_every_key() -> None:
     page = reference()
     assert all(f"| `{'.'.join(key)}` |" in page for key in leaf_keys())
     assert "| `store.limit` | `WAVELET_STORE_LIMIT` |" in page
+
+
+def test_the_reference_has_the_words_that_a_setting_takes() -> None:
+    rows = {row.split("`")[1]: row for row in reference().splitlines() if row.startswith("| `")}
+    for key in filter(words_of, leaf_keys()):
+        assert all(f"`{word}`" in rows[".".join(key)] for word in words_of(key))
+    assert "one of `debug`, `info`, `warning`, `error`" in rows["log_level"]
+    assert "one of `when-refused`, `always`" in rows["credentials"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,14 +63,40 @@ def variable_of(key: Key) -> str:
 
 
 def doubtful_variables(environment: Iterable[str]) -> list[str]:
-    """Return a sentence for each variable that is none of ours, and looks as if it were meant to be."""
-    known = (*variables(), CONFIG_VARIABLE)
-    return [
-        f"{name} is not a setting and counts for nothing; did you mean {near[0]}?"
-        for name in sorted(environment)
-        if name.startswith(ENV_PREFIX) and name not in known
-        if (near := difflib.get_close_matches(name, known, 1, 0.85))
-    ]
+    """Return a sentence for each variable that is none of ours, and looks as if it were meant to be.
+
+    It does when one of ours is near, when it begins as those of a section do, and when it has two underscores in a row,
+    as other programs have them between a section and its key. It is no error: others put variables of this prefix into
+    environments too, Kubernetes for each service that is called wavelet.
+    """
+    # Compared without the prefix, which all have: with it, `WAVELET_PATH` (of images with packages) is near `WATCH`.
+    known = [name.removeprefix(ENV_PREFIX) for name in (*variables(), CONFIG_VARIABLE)]
+    said = []
+    for name in sorted(each for each in environment if each.startswith(ENV_PREFIX)):
+        bare = name.removeprefix(ENV_PREFIX)
+        near = difflib.get_close_matches(re.sub("__+", "_", bare), known, 1, 0.85)
+        if bare not in known and (near or "__" in name or _is_within_a_section(name)):
+            hint = f"; did you mean {ENV_PREFIX}{near[0]}?" if near else ""
+            said.append(f"{name} is not a setting and counts for nothing{hint}")
+    return said
+
+
+def _is_within_a_section(name: str) -> bool:
+    return any(f"{name}_".startswith(f"{variable_of(section)}_") for section in section_keys())
+
+
+def words_of(key: Key) -> tuple[str, ...]:
+    """Return the words of which a setting takes one; none where it takes other values, or does not exist."""
+    hint: object = Settings
+    for name in key:
+        section = _section_in(hint)
+        hint = typing.get_args(hint) if section is None or name == ANY else get_type_hints(section).get(name)
+    return words_in(hint)
+
+
+def words_in(hint: object) -> tuple[str, ...]:
+    """Return the words of which a value of this type is one; none where it is not one of some words."""
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
 def near(key: Key) -> str:

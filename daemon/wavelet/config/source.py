@@ -15,7 +15,7 @@ import msgspec
 
 from wavelet.bounded_yaml import read_yaml
 from wavelet.config.checks import check
-from wavelet.config.keys import ANY, CONFIG_VARIABLE, Key, matches, near, section_keys, variables
+from wavelet.config.keys import ANY, CONFIG_VARIABLE, Key, matches, near, section_keys, variables, words_of
 from wavelet.config.settings import Settings
 from wavelet.config.values import ConfigError
 from wavelet.errors import InvalidRequest
@@ -28,7 +28,8 @@ _DROP_INS = ".d"
 _PLACE = re.compile(r"\.(\w+)|\[[^]]*\]")
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>.*)`)?", re.DOTALL)
 _FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_WORDS = {
+_NOT_AMONG = re.compile(r"Invalid enum value (?P<value>.*)", re.DOTALL)
+_TYPES = {
     "`float`": "a number",
     "`int`": "a whole number",
     "`bool`": "true or false",
@@ -195,9 +196,7 @@ class _Gathered:
             hint = f"; did you mean `{meant}`?" if meant else ""
             return ConfigError(f"{self.origin_of(key)}: unknown key `{'.'.join(key)}`{hint}", field=".".join(key))
         key = self._as_written(key)
-        what = found["what"]
-        for word, plain in _WORDS.items():
-            what = what.replace(word, plain)
+        what = _plainly(found["what"], key)
         where = f"{'.'.join(key)}: " if key else ""
         return ConfigError(f"{self.origin_of(key)}: {where}{what[:1].lower()}{what[1:]}", field=".".join(key))
 
@@ -205,6 +204,16 @@ class _Gathered:
         """Return a key with the site's own names in place of `ANY`, as far as they can be told."""
         same = (known[: len(key)] for known in self.origins if len(known) >= len(key) and matches(known, key))
         return next(same, key)
+
+
+def _plainly(what: str, key: Key) -> str:
+    """Return what msgspec says of a key's value in plain words, those that the key takes among them."""
+    found = _NOT_AMONG.fullmatch(what)
+    if found is not None:
+        return f"{found['value']} is not one of {', '.join(words_of(key))}"
+    for word, plain in _TYPES.items():
+        what = what.replace(word, plain)
+    return what
 
 
 def _document(path: Path) -> Mapping[str, object]:

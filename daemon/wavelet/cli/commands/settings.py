@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from wavelet.config import ENV_PREFIX, Alias, Credential, Registry, Settings
 from wavelet.config.changes import is_live
+from wavelet.config.keys import words_in
 
 _HEAD = """# Settings
 
@@ -22,6 +23,10 @@ read after it, in the order of their names. The environment overrides the files,
 What is read later counts, key by key: mappings are joined, lists take each other's place, and a variable takes the
 place of the whole value. Lists and mappings in variables are JSON. Every key is optional. A key that does not exist is
 an error, and the message names the near one and the file. Aliases (`*name`) are not read.
+
+A variable that is no setting is no error, for others than you put variables into an environment (Kubernetes those of
+services). One that looks as if it were meant to be (`WAVELET_CONDA__ENGINE`, `WAVELET_STORE_LIMITS`) counts for
+nothing: `wavelet config check` warns of it, and a daemon says so in its log when it starts.
 
 Seconds may have fractions. Sizes are bytes with or without a unit: `500MB`, `50GiB`.
 
@@ -97,6 +102,8 @@ def _described(hint: object) -> tuple[str, type[Struct] | None]:
         description = next((n.description for n in notes if isinstance(n, msgspec.Meta) and n.description), "")
     choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     inner = next((each for each in choices if isinstance(each, type) and issubclass(each, Struct)), None)
+    if words := words_in(hint):
+        description += f"; one of {', '.join(f'`{word}`' for word in words)}"
     return description.replace("|", "\\|"), inner
 
 
