@@ -223,3 +223,34 @@ async def test_the_callers_fault_is_no_matter_of_patience(clock: Clock) -> None:
     assert attempts.seconds == 0.5
     attempts.forget()
     assert await attempts.state(clock.begin) == Failed(clock.error)
+
+
+async def test_looks_at_a_failed_request_move_neither_its_times_nor_how_long_it_took(clock: Clock) -> None:
+    """Each look that was due began another attempt, with another time; the duration grew with the clock."""
+    kept: list[Outcome] = []
+    attempts = Progress(clock.now, settled=kept.append)
+    asked = clock.time()
+    attempts.submitted(None, UpstreamUnreachable("no answer"))
+    clock.error = UpstreamUnreachable("no answer")
+    for _ in range(5):
+        clock.now += LATER + Patience().seconds
+        assert await attempts.state(clock.begin) == Failed(clock.error)
+        [pin, *_] = attempts.steps
+        assert (pin.state, pin.since, attempts.seconds) == ("failed", asked, Patience().seconds)
+    again = Progress.restored(kept[-1], kept.append, Patience())
+    clock.now += LATER
+    assert await again.state(clock.begin) == Failed(clock.error)
+    assert (again.steps[0].since, again.seconds) == (asked, Patience().seconds)
+
+
+async def test_a_definite_no_took_as_long_as_until_it_was_said(clock: Clock) -> None:
+    attempts = Progress(clock.now)
+    clock.done = False
+    assert await attempts.state(clock.begin) == Pending()
+    clock.now += 7
+    clock.end(ImageNotFound("no such image"))
+    clock.now += 100
+    assert attempts.seconds == 7
+    attempts.submitted(0.0)
+    clock.now += 5
+    assert attempts.seconds == 0.0

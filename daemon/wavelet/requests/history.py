@@ -74,12 +74,14 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         took: seconds until it was ready; None if it is not.
         why: what has gone wrong last, if something has.
         step: the step of the request in which that was; empty for the first one.
+        lost_after: seconds after `asked_at` at which it has failed for good, or will have; None: nothing went wrong.
     """
 
     asked_at: float
     took: float | None = None
     why: Why | None = None
     step: str = ""
+    lost_after: float | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -125,6 +125,7 @@ class Progress:
         patience: for how long what may pass is tried again.
         place: where the work is among the steps of the request.
         account: what the job has done so far; that outlives the job.
+        lost_after: seconds after `first_asked` at which it fails, or has failed, unless it succeeds; None: not known.
     """
 
     first_asked: float = field(default_factory=time.monotonic)
@@ -136,6 +137,7 @@ class Progress:
     patience: Patience = field(default_factory=Patience)
     place: Steps = field(default_factory=Steps)
     account: Account | None = None
+    lost_after: float | None = None
 
     @classmethod
     def restored(cls, outcome: Outcome | None, settled: Callable[[Outcome], None], patience: Patience) -> Progress:
@@ -147,12 +149,28 @@ class Progress:
         first_asked = time.monotonic() - (age if age >= 0 else patience.seconds)
         error = None if outcome.why is None else outcome.why.error
         place = Steps(next((name for name in STEPS if name == outcome.step), STEPS[0]))
-        return cls(first_asked, outcome.took, failed=error, settled=settled, patience=patience, place=place)
+        return cls(
+            first_asked,
+            outcome.took,
+            failed=error,
+            settled=settled,
+            patience=patience,
+            place=place,
+            lost_after=outcome.lost_after,
+        )
 
     @property
     def seconds(self) -> float:
-        """For how many seconds it has been worked on."""
-        return self.took or time.monotonic() - self.first_asked
+        """For how many seconds it has been worked on: until it was ready, or had failed."""
+        if self.took is not None:
+            return self.took
+        age = time.monotonic() - self.first_asked
+        return age if self.lost_after is None else min(age, self.lost_after)
+
+    @property
+    def _asked_at(self) -> float:
+        """When the attempt that counts began, in unix seconds."""
+        return time.time() - (time.monotonic() - self.first_asked)
 
     @property
     def is_unknown(self) -> bool:
@@ -189,7 +207,7 @@ class Progress:
 
     def forget(self) -> None:
         """Count nothing that was done before."""
-        self.took = self.job = self.failed = None
+        self.took = self.job = self.failed = self.lost_after = None
         self.place = Steps()
 
     def submitted(self, took: float | None, error: WaveletError | None = None) -> None:
@@ -197,6 +215,7 @@ class Progress:
         if self.took is None:
             # A new request is a new attempt, with new patience.
             self.first_asked, self.failed, self.took = time.monotonic(), error, took
+            self.lost_after = None if error is None else self.patience.left(error, self.first_asked)
             if self.job is None or self.job.done:
                 self.place = Steps()
             self.again = self.first_asked + AGAIN
@@ -220,7 +239,8 @@ class Progress:
 
         self.job, self.account = job, job.account
         if self.place.at == "pin":
-            self.enter("pin")
+            # Which is the first step: it has begun with the first of the attempts, whichever this is.
+            self.place = self.place.enter("pin", self._asked_at)
         job.when_ended(ended)
 
     async def state(self, begin: Callable[[], Awaitable[Job[Pinned]]]) -> State:
@@ -284,6 +304,9 @@ class Progress:
     def _fail(self, error: WaveletError) -> None:
         self.place, self.account = self._place(), None
         left = self.patience.left(error, self.first_asked)
+        age = time.monotonic() - self.first_asked
+        if self.lost_after is None or age < self.lost_after:
+            self.lost_after = age + left
         if left > 0 and (self.failed is None or self.failed.message != error.message):
             log.info("a request is tried again", because=error.message, seconds=round(left, 1))
         self.job, self.failed = None, error
@@ -293,7 +316,7 @@ class Progress:
     def _keep(self) -> None:
         why = None if self.failed is None else Why.of(self.failed)
         step = "" if why is None or self.place.at == STEPS[0] else self.place.at
-        self.settled(Outcome(time.time() - (time.monotonic() - self.first_asked), self.took, why, step))
+        self.settled(Outcome(self._asked_at, self.took, why, step, self.lost_after))
 
     def failure(self, error: WaveletError) -> Pending | Failed:
         """Return the state that an attempt leaves which has failed: a definite no is one at once."""
