@@ -148,3 +148,14 @@ def test_a_name_says_all_that_the_image_is() -> None:
 def test_packages_of_a_time(text: str, as_of: str) -> None:
     plan = packages_plan(pb.Packages(entries=["samtools=1.17"], as_of=text), "linux/arm64", SITE)
     assert (plan.as_of, str(plan.platform)) == (as_of, "linux/arm64")
+
+
+def test_a_container_file_with_nothing_in_it_is_what_is_refused() -> None:
+    """The option for images was blamed, which nobody had set."""
+    empty = "containerFile: is empty, and nothing else says what to make a container from"
+    for said, member in ((empty, {"containerFile": ""}), ("containerImage: nothing to make", {"containerImage": ""})):
+        with pytest.raises(InvalidRequest, match=said) as ours:
+            submission(json_format.ParseDict(member, pb.ResolveRequest()), SITE)
+        with pytest.raises(InvalidRequest, match=said) as theirs:
+            translate(msgspec.convert(member, SubmitBody), "v1alpha2", SITE)
+        assert ours.value.field == theirs.value.field == next(iter(member))

@@ -90,6 +90,7 @@ def values_of(request: pb.ResolveRequest) -> ContainerValues:
         dry_run=request.dry_run,
         fingerprint=request.fingerprint,
         timestamp=request.timestamp,
+        is_file_empty=request.WhichOneof("source") == "container_file" and not request.container_file,
     )
 
 

@@ -91,13 +91,21 @@ def _contradictions(values: ContainerValues) -> Iterator[Refusal]:
     )
     given = [field for field, present in bases if present]
     if not given:
-        yield "containerImage", "nothing to make a container from; give containerImage, containerFile or packages"
+        yield _nothing_given(values)
     if len(given) > 1:
         yield given[1], f"cannot be given together with {given[0]}; leave out one of them"
     if values.mirror:
         yield from _mirror_contradictions(values)
     if len(values.includes) > INCLUDES_LIMIT:
         yield "containerIncludes", f"names {len(values.includes)} images; {INCLUDES_LIMIT} are accepted"
+
+
+def _nothing_given(values: ContainerValues) -> Refusal:
+    """Return what is said where there is nothing to make a container from: of the member that was sent, if one was."""
+    give = "give containerImage, containerFile or packages"
+    if values.is_file_empty:
+        return "containerFile", f"is empty, and nothing else says what to make a container from; {give}"
+    return "containerImage", f"nothing to make a container from; {give}"
 
 
 def _layers(values: ContainerValues) -> Iterator[tuple[str, LayerValues]]:

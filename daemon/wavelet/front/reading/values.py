@@ -95,6 +95,7 @@ class ContainerValues:
     Attributes:
         platforms: each with the member that says it.
         has_spack_file, has_workspace: whether the request has these members.
+        is_file_empty: whether a container file was sent, alone, and there is nothing in it.
     """
 
     image: str = ""
@@ -120,3 +121,4 @@ class ContainerValues:
     timestamp: str = ""
     has_spack_file: bool = False
     has_workspace: bool = False
+    is_file_empty: bool = False

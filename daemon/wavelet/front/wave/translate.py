@@ -53,6 +53,7 @@ def values_of(body: models.SubmitBody) -> ContainerValues:
         fingerprint=body.fingerprint or "",
         timestamp=body.timestamp if isinstance(body.timestamp, str) else "",
         has_spack_file=bool(body.spack_file),
+        is_file_empty=body.container_file == "" and not body.container_image,
         has_workspace=body.tower_workspace_id is not None,
     )
 
