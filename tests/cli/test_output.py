@@ -40,6 +40,19 @@ def test_values_for_people() -> None:
     assert table(("name",), []) == []
 
 
+def test_a_list_of_what_has_members_has_a_line_for_each() -> None:
+    """The steps of a request ran together: `step pin`, `state done`, `step make`, …"""
+    steps = [{"step": "pin", "state": "done", "since": "now"}, {"step": "make", "state": "failed", "reason": "no"}]
+    assert lines({"steps": steps}) == [
+        "steps",
+        "  step  state   since  reason",
+        "  pin   done    now",
+        "  make  failed         no",
+    ]
+    assert lines([{"a": 1, "b": {"c": 2}}, {"a": "x\ny"}]) == ["- a  1", "  b", "    c  2", "- a  x\n   y"]
+    assert lines([{"a": ""}, {}]) == []
+
+
 def test_words_of_others_do_not_steer_the_terminal() -> None:
     assert visible("a\x1b[2Jb\tc\n\r") == "a\\x1b[2Jb\tc\n\\r"
 

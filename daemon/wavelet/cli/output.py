@@ -55,8 +55,23 @@ def lines(value: object) -> list[str]:
                 found.append(f"{key:{width}}  " + _word(member).replace("\n", "\n" + " " * (width + 2)))
         return found
     if isinstance(value, list):
-        return [line for member in value for line in lines(member)]
+        return _listed(value)
     return _word(value).splitlines()
+
+
+def _listed(members: list[object]) -> list[str]:
+    """Return a list as lines. One of mappings has a line for each, below a head; where that cannot be, a dash for each.
+
+    It cannot be where members have lines of their own, or mappings.
+    """
+    mappings = [each for each in members if isinstance(each, dict)]
+    if not members or len(mappings) < len(members):
+        return [line for member in members for line in lines(member)]
+    rows = [{key: _word(word) for key, word in each.items() if word not in ("", None, [], {})} for each in mappings]
+    if not any(_nested(word) or "\n" in str(word) for each in mappings for word in each.values()):
+        heads = list(dict.fromkeys(key for row in rows for key in row))
+        return table(heads, [[row.get(head, "") for head in heads] for row in rows if row])
+    return [f"{'  ' if index else '- '}{line}" for each in mappings for index, line in enumerate(lines(each))]
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
