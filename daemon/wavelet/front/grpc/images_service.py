@@ -68,11 +68,12 @@ class Images(ImageServiceServicer):
         peer = self._peers.of(context)
         self._check(request, peer)
         texts = [f"platforms[{index}]" for index in range(len(request.platforms))]
-        platforms = tuple(map(Platform.parse, request.platforms, texts)) or (DEFAULT_PLATFORM,)
+        platforms = tuple(map(Platform.parse, request.platforms, texts))
         plans: dict[int, tuple[Node, str]] = {}
         for index, image in enumerate(request.images):
             try:
-                plans[index] = await self._names.plan(image, f"images[{index}]", platforms, peer.identity)
+                field = f"images[{index}]"
+                plans[index] = await self._names.plan(image, field, platforms, peer.identity, (DEFAULT_PLATFORM,))
                 if request.HasField("auth"):
                     await auth.keep(request.auth, plans[index][0], peer, self._services.logins)
             except WaveletError as error:

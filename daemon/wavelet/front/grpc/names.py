@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wavelet.errors import InvalidName, InvalidRequest
-from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, TokenName
+from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, CondaName, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named
-from wavelet.image.reference import Platform, Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
+from wavelet.kinds.conda.model.near_cache_names import path_for_platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
@@ -60,25 +61,34 @@ class Names:
         return request
 
     async def plan(
-        self, text: str, field: str, platforms: tuple[Platform, ...], identity: Identity
+        self,
+        text: str,
+        field: str,
+        asked: tuple[Platform, ...],
+        identity: Identity,
+        usual: tuple[Platform, ...] = (),
     ) -> tuple[Node, str]:
         """Return the plan of a reference or of a name, and how engines call it, without the authority.
 
-        Of an index `platforms` are chosen: none of them means the index itself. A name of this daemon's own says its
-        platforms by itself; of a request's several, one can be chosen.
+        Of an index the platforms that are `asked` for are chosen, or the `usual` ones: none of them means the index
+        itself. A name of this daemon's own says its platforms by itself; of a request's several, one can be chosen.
 
         Raises:
             WaveletError: there is no such name.
         """
         bare = text.removeprefix(f"{self.authority}/")
+        platforms = asked or usual
         if not (self.reserved and bare.partition("/")[0] in _OWN):
             reference = Reference.parse(bare, field)
             return _of_registry(reference, platforms), str(reference)
         named = self.read(bare, field)
         if isinstance(named.name, TokenName):
             await self.request(named.name, identity)
-            return _chosen(await self.requests.pulls.plan(named.name.token), platforms), named.text
-        return plan_of(named.name, named.reference, self.site()), named.text
+            return _chosen(await self.requests.pulls.plan(named.name.token), asked, usual), named.text
+        plan = plan_of(named.name, named.reference, self.site())
+        if isinstance(named.name, CondaName):
+            _check_platforms(named.name.path, named.reference, plan.platform, asked)
+        return plan, named.text
 
 
 def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Node:
@@ -88,11 +98,24 @@ def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Node:
     return RegistryImage(fixed, platforms[0] if platforms else None)
 
 
-def _chosen(plan: Node, platforms: tuple[Platform, ...]) -> Node:
+def _chosen(plan: Node, asked: tuple[Platform, ...], usual: tuple[Platform, ...]) -> Node:
     offered = plan.description.platforms
-    if len(offered) < 2 or len(platforms) != 1:
-        return plan
-    if platforms[0] not in offered:
-        message = f"platform: the request is for {', '.join(map(str, offered))}, not for {platforms[0]}"
-        raise InvalidRequest(message, field="platform")
-    return plan.for_platform(platforms[0])
+    platforms = asked or (usual if len(offered) > 1 else ())
+    for platform in platforms:
+        if offered and platform not in offered:
+            message = f"platform: the request is for {', '.join(map(str, offered))}, not for {platform}"
+            raise InvalidRequest(message, field="platform")
+    return plan.for_platform(platforms[0]) if len(offered) > 1 and len(platforms) == 1 else plan
+
+
+def _check_platforms(path: str, tag: str | Digest, own: Platform | None, asked: tuple[Platform, ...]) -> None:
+    """Return if a name of packages is for all the platforms that are asked for.
+
+    Raises:
+        InvalidRequest: it is not; the name that is for the other one is in the message.
+    """
+    for platform in asked:
+        if platform != own:
+            other = f"{CONDA_PREFIX}/{path_for_platform(path, platform)}:{tag}"
+            message = f"platform: {CONDA_PREFIX}/{path}:{tag} is for {own} alone; for {platform} the name is {other}"
+            raise InvalidRequest(message, field="platform")

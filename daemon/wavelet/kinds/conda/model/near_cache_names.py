@@ -51,6 +51,12 @@ def read_name(path: str, tag: str, site: CondaDefaults) -> CondaEnvironment:
         raise InvalidName(f"{PREFIX}/{path[:200]}:{tag[:128]}: {error.message}", field=error.field) from None
 
 
+def path_for_platform(path: str, platform: Platform) -> str:
+    """Return the path (behind `conda/`) of the name that asks for the same as `path`, for another platform."""
+    kept = [component for component in path.split("/") if not component.startswith(f"{_PLATFORM}{_MARK}")]
+    return "/".join([*kept, _platform(platform)])
+
+
 def _read(path: str, tag: str, site: CondaDefaults) -> CondaEnvironment:
     specs: list[str] = []
     options: dict[str, list[str]] = {key: [] for key in _KEYS}
@@ -164,13 +170,17 @@ def _options(plan: CondaEnvironment, site: CondaDefaults) -> list[str]:
 def _fixed(plan: CondaEnvironment, site: CondaDefaults) -> list[str]:
     found = [f"{_PIP}{_MARK}{encode_component(text)}" for text in plan.pip]
     if plan.platform != site.platform:
-        found.append(f"{_PLATFORM}{_MARK}{encode_component(str(plan.platform).removeprefix('linux/'))}")
+        found.append(_platform(plan.platform))
     if plan.as_of is not None:
         found.append(f"{_DATE}{_MARK}{_date(plan.as_of)}")
     base = plan.base.description.image
     if base != str(site.base_image):
         found.append(f"{_BASE}{_MARK}{encode_component(base)}")
     return found
+
+
+def _platform(platform: Platform) -> str:
+    return f"{_PLATFORM}{_MARK}{encode_component(str(platform).removeprefix('linux/'))}"
 
 
 def _date(as_of: str) -> str:
