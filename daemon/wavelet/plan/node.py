@@ -243,6 +243,11 @@ class Node:
         raise NotImplementedError
 
 
+def title(plan: Node) -> str:
+    """Return what people call a plan's image; where its kind describes nothing, what its label says."""
+    return plan.description.title or plan.label.text
+
+
 def written(node: Node, view: View) -> dict[str, Any]:
     """Return a node as JSON, with the version of what makes it where that takes part."""
     version = {"maker": node.version} if view is View.KEY and node.version > 1 else {}

@@ -11,7 +11,7 @@ from wavelet.front.grpc.errors import text_of
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
-from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer
+from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer, title
 from wavelet.plan.tokens import pull_name
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState
@@ -147,7 +147,7 @@ def solved(lock: LockedEnvironment) -> conda_pb2.SolveResponse:
             )
             for package in sorted(lock.packages, key=lambda package: package.name)
         ],
-        base_image=lock.base.description.title,
+        base_image=title(lock.base),
         subdir=subdir_of(lock.platform),
         wheels=[
             conda_pb2.Wheel(name=wheel.name, version=wheel.version, url=wheel.url, sha256=wheel.sha256)
@@ -192,14 +192,15 @@ def _digest(digest: Digest | None) -> str:
 def _asked(request: ContainerRequest) -> pb.ResolveRequest:
     """Return a request that has the same plan, but for what is left out: inline bytes, the queries of locations."""
     said, about = request.plan.description, request.about
+    image = said.image or ("" if said.packages is not None else title(request.plan))
     asked = pb.ResolveRequest(
         platforms=map(str, said.platforms),
         container_includes=said.includes,
         fingerprint=(about.fingerprint if about else None) or "",
         timestamp=(about.timestamp if about else None) or "",
     )
-    if said.image:
-        asked.container_image = said.image
+    if image:
+        asked.container_image = image
     if said.packages is not None:
         asked.packages.CopyFrom(_packages(said.packages))
     if said.config is not None:

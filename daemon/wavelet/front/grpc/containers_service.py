@@ -18,6 +18,7 @@ from wavelet.front.reading.container import Submission, about_of, named_in
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
+from wavelet.plan.node import title
 from wavelet.plan.tokens import check_length
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
@@ -78,7 +79,7 @@ class Containers(ContainerServiceServicer):
             if isinstance(named.name, TokenName):
                 return named, None
             plan = plan_of(named.name, named.reference, self._services.site())
-            return named, Submission(plan, plan.description.title, {}, request.dry_run)
+            return named, Submission(plan, title(plan), {}, request.dry_run)
         if request.ByteSize() <= SMALL_REQUEST:
             return None, submission(request, self._services.site())
         async with self._large_requests:

@@ -22,7 +22,7 @@ from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.augment import linked_directories
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.kind import Work, added, read_document
-from wavelet.plan.node import Node
+from wavelet.plan.node import Node, title
 
 
 async def make(plan: AugmentedImage, work: Work) -> Image:
@@ -47,7 +47,7 @@ class _Augmentation:
         self._plan = plan
         self._work = work
         self._layers = layers
-        self._name = plan.description.title
+        self._name = title(plan)
         self._contents = {content.descriptor.digest: content for content in contents}
 
     async def all(self, base: Image, data: bytes, view: Index) -> Image:
@@ -119,10 +119,10 @@ class _Augmentation:
         image = await self._work.realise(include)
         _, view = await read_document(self._work, image.closure[image.descriptor.digest])
         if isinstance(view, Index) or view.config is None:
-            raise ImageNotFound(f"the included {include.description.title} is not one image")
+            raise ImageNotFound(f"the included {title(include)} is not one image")
         _, diff_ids = await platform_and_layers(self._work, image, view.config)
         if len(diff_ids) != len(view.layers):
-            name = include.description.title
+            name = title(include)
             raise UpstreamBroken(f"the included {name} names {len(view.layers)} layers and {len(diff_ids)} diff IDs")
         return image, view, diff_ids
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from wavelet.image.image import IndexEntry, merge_env
 from wavelet.image.reference import Digest, Platform
-from wavelet.plan.node import ContainerConfig, Description, Label, Layer, Node, View, written
+from wavelet.plan.node import ContainerConfig, Description, Label, Layer, Node, View, title, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class AugmentedImage(Node):
     @property
     def description(self) -> Description:
         """See `Node`."""
-        base, includes = self.base.description, [include.description for include in self.includes]
+        base = self.base.description
         return replace(
             base,
             config=self.config or None,
-            includes=tuple(include.title for include in includes),
-            is_built=base.is_built or any(include.is_built for include in includes),
+            includes=tuple(title(include) for include in self.includes),
+            is_built=base.is_built or any(include.description.is_built for include in self.includes),
         )
 
     def write(self, view: View) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from wavelet.kinds.augment.make import platform_and_layers
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.kind import Work, read_document
 from wavelet.kinds.registry_image.make import absent
+from wavelet.plan.node import title
 
 
 async def make(plan: ImageIndex, work: Work) -> Image:
@@ -22,7 +23,7 @@ async def make(plan: ImageIndex, work: Work) -> Image:
     contents: list[Content] = []
     for platform, member in plan.members:
         image = await work.realise(member)
-        await _check(work, image, platform, member.description.title)
+        await _check(work, image, platform, title(member))
         members[platform] = image.descriptor
         contents += image.contents
     data = make_index(members)
