@@ -129,6 +129,16 @@ def test_what_is_refused_is_said_in_the_log_once(path: Path, file: bool) -> None
     }
 
 
+def test_a_reload_that_is_refused_is_not_said_by_the_audit_too(path: Path) -> None:
+    """The reload has its line in the log; there was another one with an empty door and name."""
+    audit = Audit(path)
+    with structlog.testing.capture_logs() as said:
+        audit.note("refused", reason="listen needs a restart of wavelet")
+    audit.close()
+    assert said == []
+    assert lines(path)[0]["reason"] == "listen needs a restart of wavelet"
+
+
 def test_queries_are_left_out() -> None:
     assert without_queries("from 'https://a/b?c=d' and http://e/f, what?") == "from 'https://a/b' and http://e/f, what?"
 
@@ -238,7 +248,9 @@ def test_what_is_remembered_of_a_caller_is_bounded() -> None:
     tracemalloc.start()
     try:
         for number in range(20):
-            audit.note("refused", name=f"{number:08}" + "x" * 1_000_000, reason=f"{number}" + "y" * 1_000_000)
+            audit.note(
+                "refused", door="v1", name=f"{number:08}" + "x" * 1_000_000, reason=f"{number}" + "y" * 1_000_000
+            )
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -248,5 +260,5 @@ def test_what_is_remembered_of_a_caller_is_bounded() -> None:
 def test_a_long_reason_is_read_in_no_time() -> None:
     """Fault D14: to look for the end of a URL at each beginning of one takes the square of their number."""
     with structlog.testing.capture_logs() as said:
-        Audit(None).note("refused", reason="http://" * 200_000)
+        Audit(None).note("refused", door="v1", reason="http://" * 200_000)
     assert len(said[0]["reason"]) <= module.TEXT_LIMIT

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 from opened import ORIGIN, Opened, Source
 
 from wavelet.errors import NoSpace
 from wavelet.image.reference import Digest
-from wavelet.store import files
+from wavelet.store import files, room
 from wavelet.store.content import Committed
 from wavelet.store.ingest import RESERVE_STEP
 from wavelet.store.room import DISK_MARGIN
@@ -34,6 +35,18 @@ async def test_the_least_recently_used_makes_room(open_store: Callable[..., Open
     assert store.account() == (250, 0)
     assert store.blobs() == {a.hex, d.hex}
     assert store.partials() == []
+
+
+async def test_the_log_tells_afterwards_which_went(
+    open_store: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that says how many has no digests; one at debug has some."""
+    monkeypatch.setattr(room, "DIGESTS_SAID", 2)
+    store, gone = await filled(open_store)
+    with structlog.testing.capture_logs() as said:
+        await store.keep(b"d" * 300)
+    [line] = [each for each in said if each["event"] == "evicted blobs"]
+    assert (line["log_level"], line["digests"], line["more"]) == ("debug", gone[:2], 1)
 
 
 async def test_what_is_leased_or_pinned_stays(open_store: Callable[..., Opened]) -> None:

@@ -125,9 +125,10 @@ class Audit:
     ) -> None:
         """Write a decision down. See `Line`; the plan's upstreams are added to `upstreams`.
 
-        What is refused, or fails, is said in the daemon's own log as well, whether or not there is an audit log.
+        What is refused at a door, or fails, is said in the daemon's own log as well, whether or not there is an audit
+        log; of what is the daemon's own doing, a reload, the log has its line already.
         """
-        says = decision in _SAID
+        says = decision in _SAID and bool(door)
         if self._file is None and not says:
             return
         # Cut off first: what is remembered is bounded so, and what a caller sends may have megabytes.

@@ -29,6 +29,9 @@ from wavelet.store.pins import Pins
 DISK_MARGIN = 64 * 1024 * 1024
 """Bytes of the file system that are left alone, for the databases and the log."""
 
+DIGESTS_SAID = 100
+"""Digests of evicted blobs that one line of the log names, at its level debug."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -304,6 +307,7 @@ class Room:
         await self.remove(digests)
         if digests:
             log.info("evicted", blobs=len(digests), committed=self.space.committed, limit=self.space.limit)
+            log.debug("evicted blobs", digests=digests[:DIGESTS_SAID], more=max(0, len(digests) - DIGESTS_SAID))
         return gone
 
     async def remove(self, digests: list[Digest]) -> None:
