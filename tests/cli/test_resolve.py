@@ -108,6 +108,16 @@ def test_files_of_packages(wavelet: Wavelet, site: Site, tmp_path: Path) -> None
     assert (absent.code, "absent.yml cannot be read" in absent.err) == (2, True)
 
 
+@pytest.mark.parametrize("option", ["--conda-file", "--containerfile"])
+def test_a_file_with_nothing_in_it_is_named_by_its_option(wavelet: Wavelet, option: str) -> None:
+    """Another option was blamed: `--image`, or `--conda-package`."""
+    said = wavelet("resolve", option, "/dev/null")
+    assert said.code == 2
+    assert option in said.err
+    assert "--image" not in said.err
+    assert "--conda-package" not in said.err
+
+
 def test_a_name_by_itself(wavelet: Wavelet, site: Site) -> None:
     assert wavelet("resolve", "--name", "conda/htslib:1.17").out.strip() == f"{site.node.authority}/conda/htslib:1.17"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from wavelet.cli.input_files import text_of
+from wavelet.errors import InvalidRequest
 from wavelet.kinds.conda.locks.foreign import refuse_foreign_name
 from wavelet.v1.containers_pb2 import CondaOpts, Packages
 
@@ -51,7 +52,7 @@ def packages_of(options: argparse.Namespace) -> Packages:
     """Return the packages that are asked for.
 
     Raises:
-        InvalidRequest: the file cannot be read, or is of another package manager.
+        InvalidRequest: the file cannot be read, has nothing in it, or is of another package manager.
     """
     file = options.conda_file or ""
     is_url = file.startswith(("http://", "https://"))
@@ -60,7 +61,7 @@ def packages_of(options: argparse.Namespace) -> Packages:
     channels = [name.strip() for text in options.conda_channels for name in text.split(",") if name.strip()]
     packages = Packages(
         entries=[*options.conda_package, *([file] if is_url else [])],
-        environment="" if is_url or not file else text_of(file, "--conda-file"),
+        environment="" if is_url or not file else _environment(file),
         channels=channels,
         as_of=options.as_of or "",
     )
@@ -68,3 +69,11 @@ def packages_of(options: argparse.Namespace) -> Packages:
         opts = CondaOpts(base_packages=options.conda_base_packages, base_image=options.conda_base_image or "")
         packages.conda_opts.CopyFrom(opts)
     return packages
+
+
+def _environment(file: str) -> str:
+    """Return the text of an environment file. An empty one is refused here: the daemon cannot tell it from none."""
+    text = text_of(file, "--conda-file")
+    if not text:
+        raise InvalidRequest(f"--conda-file: {file} has nothing in it")
+    return text
