@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
 from groups import Groups
 from lab import ports
@@ -46,6 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_long(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(name) is not None for name in LONG)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Leave the form of the log as it was: commands that are called in this process set it."""
+    configured, before = structlog.is_configured(), structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before) if configured else structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)
