@@ -23,7 +23,7 @@ TITLES = {
     "conda": "Images of conda packages",
     "layers": "Images of many layers and of few",
     "solving": "Solving for conda packages",
-    "house": "The house by kind",  # by hand, of what walks.py and quantities.py print
+    "house": "The house by kind",  # by hand, of what walks.py and sizes.py print
 }
 
 
