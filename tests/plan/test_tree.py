@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from lab.makers import made_by
 from wavelet.errors import InvalidRequest
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
@@ -105,7 +106,7 @@ def test_a_version_of_what_makes_it_is_part_of_keys_and_of_names_but_not_of_what
     fixed = pinned(TWICE)
     first, asked, name = key(fixed), (canonical(TWICE), encode(TWICE)), Pin.of(fixed).name
     assert Pin.of(fixed).maker == ""
-    monkeypatch.setattr(AugmentedImage, "version", 2)
+    made_by(monkeypatch, AugmentedImage, "version", 2)
     assert key(fixed) != first
     assert (canonical(TWICE), encode(TWICE)) == asked
     assert Pin.of(fixed).name != name

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.makers import made_by
 from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, MadeBy, Source
 from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.conda.model.node import LockedEnvironment
@@ -100,7 +101,7 @@ async def test_a_plan_of_another_maker_is_made_by_nobody(
     key = key_of(plan)
     await memo.put(key, plan, image("one"))
     assert memo.plan(key) == plan
-    monkeypatch.setattr(LockedEnvironment, "image_maker", 99)
+    made_by(monkeypatch, LockedEnvironment, "image_maker", 99)
     assert memo.plan(key) is None, "what this version makes of it has other bytes"
     assert memo.get(key) == image("one"), "what is there goes on being served"
 

@@ -27,6 +27,10 @@ VERSION = 1
 form can say keep that form and so their names, and only those that it cannot say get the newer one."""
 
 
+PLANS_HELD = 64
+"""Plans whose bytes and keys are kept, by value: one request asks for them again and again. Some are long."""
+
+
 class Forms:
     """The table of the forms that plans are kept in: which node each tag is of. Whoever reads plans is handed it."""
 
@@ -54,6 +58,7 @@ class Forms:
         return self._types[tags.pop()].read(value, self.read)
 
 
+@functools.lru_cache(maxsize=PLANS_HELD)
 def canonical(plan: Node) -> bytes:
     """Return the bytes that stand for `plan` in names."""
     return _write({"version": VERSION, "plan": written(plan, View.NAME)})
@@ -66,12 +71,17 @@ def encode(plan: Node) -> bytes:
 
 def key(plan: Node) -> str:
     """Return the memo key of a plan: a SHA-256 over all of it, locations included, in hexadecimal."""
-    return _key(plan) if plan.children or plan.inputs else _leaf_key(plan)
+    return _tree_key(plan) if plan.children or plan.inputs else _leaf_key(plan)
 
 
 @functools.lru_cache(maxsize=4096)
 def _leaf_key(plan: Node) -> str:
-    # Only small plans are kept in memory: what requests add to an image can be long.
+    # Leaves are small, and there are many.
+    return _key(plan)
+
+
+@functools.lru_cache(maxsize=PLANS_HELD)
+def _tree_key(plan: Node) -> str:
     return _key(plan)
 
 

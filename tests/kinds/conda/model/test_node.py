@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from lab.makers import made_by
 from wavelet.errors import InvalidRequest, NotServed
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
@@ -70,7 +71,7 @@ def test_an_image_is_as_its_makers_version_makes_it(monkeypatch: pytest.MonkeyPa
     scripts = ScriptsLayer((PACKAGE,), LOCK.without_scripts())
     first: list[tuple[str, bytes]] = []
     for version in (1, 2, 3):
-        monkeypatch.setattr(LockedEnvironment, "image_maker", version)
+        made_by(monkeypatch, LockedEnvironment, "image_maker", version)
         assert decode(encode(LOCK), FORMS) == LOCK
         assert b"maker" not in canonical(LOCK) + encode(LOCK), "names and records are no version's"
         first.append((key(LOCK), encode(LOCK)))
