@@ -3,10 +3,8 @@
 A record is small, holds no secret, and proves itself: whoever has the cluster's key computes its token from its
 content, so that a keeper which others can write to may lose or hide a record but cannot invent or change a name.
 
-It is the first pin that any node has found, sealed under the cluster's key, and never changed.
-
-What a name answers is in its record, or, where the name had to be given before that was known, in its binding, which
-is kept beside the record.
+What a name answers is in its record, or, where the name had to be given before that was known, in its binding, which is
+kept beside the record: the first pin that any node has found, sealed under the cluster's key, and never changed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The binding of names to what they answer, once and for all nodes, and the effects that come after making.
 
-Here pushing, mirroring and scanning will stand. A request is ready when all of them are done; equal requests share
-them: each is done once for one image and one principal. After a restart it may be done once more, so it has to be
-something that may.
-
 Nothing is answered under a name before that is written where all nodes read it. What it is bound to can be pulled and
 made again for as long as its record is there, whatever the tags and channels have become by then.
+
+Pushing, mirroring and scanning will be effects. A request is ready when all of its effects are done; equal requests
+share them: each is done once for one image and one principal. After a restart one may be done once more, so it has to
+be something that may.
 """
 
 from __future__ import annotations

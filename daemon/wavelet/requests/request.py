@@ -1,7 +1,7 @@
 """The request, from the door to the answer, and the site's rules for what is asked.
 
-There are none yet. Here is where an internal mirror in place of a public registry will stand, or a pinned base image.
-A rule is a pure function, and idempotent: what it has made of a request may be asked for again.
+No rule is defined yet: an internal mirror in place of a public registry will be one, or a pinned base image. A rule is
+a pure function, and idempotent: what it has made of a request may be asked for again.
 """
 
 from __future__ import annotations

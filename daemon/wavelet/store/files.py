@@ -1,10 +1,10 @@
-"""The files of the content store: blobs in their directory, and how they are removed. All of it blocks.
+"""The files of the content store: blobs in their directory, and how they are removed.
+
+But for `path_of` and `new_aside`, all of it blocks.
 
 A directory that programs of others have filled can take seconds to remove, or cannot be removed at all. Neither holds
 up an answer, nor the start of the daemon: what is left of an earlier run is moved aside when the store is opened, and
 what cannot be removed stays aside, is said at each start, and tried again then.
-
-But for `path_of` and `new_aside`, everything here blocks.
 """
 
 from __future__ import annotations

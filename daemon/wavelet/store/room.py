@@ -1,7 +1,7 @@
 """Room in the store: how much there is, what stays, and what gives way.
 
 Evicted is what can be put together again (see `entries.py`), then what was used longest ago, and nothing that is held,
-leased or pinned (see `retention.py`).
+leased or pinned (`Retention`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Sources of credentials, each one of a chain: the site's own, and users' auth files, read as that user.
 
-All of it blocks: a home directory can be on a network.
-
-The files are read as their user. A helper that they name runs only where the daemon is that user's own: a daemon of
-root never runs what somebody else's file says.
+Reading auth files blocks: a home directory can be on a network. They are read as their user. A helper that they name
+runs only where the daemon is that user's own: a daemon of root never runs what somebody else's file says.
 """
 
 from __future__ import annotations

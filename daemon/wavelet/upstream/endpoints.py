@@ -1,7 +1,8 @@
 """Endpoints: where a registry is asked, at its own address or a mirror's, and through which proxy.
 
-These are Go's (golang.org/x/net/http/httpproxy): `HTTP_PROXY` and `HTTPS_PROXY` by the URL's scheme, `NO_PROXY` with
-names, their subdomains, addresses, CIDR blocks, ports and `*`; upper case goes before lower case; never for loopback.
+The rules for proxies are Go's (golang.org/x/net/http/httpproxy): `HTTP_PROXY` and `HTTPS_PROXY` by the URL's scheme,
+`NO_PROXY` with names, their subdomains, addresses, CIDR blocks, ports and `*`; upper case goes before lower case; never
+for loopback.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class ExpiringSet(Generic[K]):
-    """At most `size` members; where one more is added, the one that was asked for least recently leaves."""
+    """At most `size` members; where one more is added, the one that was put in first leaves."""
 
     def __init__(self, size: int = 4096) -> None:
         self._until: TLRUCache[K, float] = TLRUCache(size, ttu=lambda _key, until, _: until, timer=_now)

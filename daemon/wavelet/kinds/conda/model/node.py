@@ -3,7 +3,7 @@
 `CondaEnvironment` moves: what it stands for depends on what the channels have. It is pinned to a `LockedEnvironment`,
 which does not move.
 
-Each is made once, remembered by its key, and made again after eviction.
+Each layer is a node of its own, made once, remembered by its key, and made again after eviction.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from wavelet.kinds.kind import Work
 
 
 async def make(plan: ScriptsLayer, work: Work, engines: Sequence[Engine], limits: Limits | None = None) -> Image:
-    """Return the layer and its document (see `info.py`), made by an engine.
+    """Return the layer and its document (see `layer_info.py`), made by an engine.
 
     Args:
         plan: what to make.
