@@ -12,8 +12,6 @@ import pytest
 
 from lab import images
 from lab.services import open_services
-from wavelet.errors import ImageNotFound
-from wavelet.front.grpc.answers import described
 from wavelet.image.image import OCI_MANIFEST, Image
 from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.augment.node import AugmentedImage
@@ -71,12 +69,3 @@ async def test_it_is_asked_for_made_and_pulled_by_its_name_after_a_restart_too(p
             document = json.loads(await (await client.get(f"/v2/wt/{token}/file/motd/manifests/{member}")).read())
         blob = await client.get(f"/v2/wt/{token}/file/motd/blobs/{document['layers'][0]['digest']}")
         assert await blob.read() == images.layer({"etc/motd": b"hello\n"}).blob
-
-
-async def test_what_a_kind_leaves_undescribed_is_called_by_its_label(tmp_path: Path) -> None:
-    """An error about such an image, and its request as it is shown, had no subject."""
-    async with open_services(tmp_path, TABLE) as (services, _):
-        with pytest.raises(ImageNotFound, match=r"^file/motd:latest "):
-            await services.resolver.realise(ImageIndex(((Platform.parse("arm64"), FILE),)), NOBODY)
-        status = await services.requests.submissions.submit(Request.of(AUGMENTED, NOBODY, About(api="test", image="")))
-        assert described(status.request, status, "127.0.0.1:9090").request.container_image == "file/motd:latest"
