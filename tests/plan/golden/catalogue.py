@@ -22,7 +22,7 @@ def package(name: str, subdir: str = "linux-64", **more: Any) -> Document:
 
 
 def wheel(name: str, **more: Any) -> Document:
-    url = f"https://files.pythonhosted.org/packages/{name}-py3-none-any.whl"
+    url = f"https://wheels.example/packages/{name}-py3-none-any.whl"
     return {"url": url, "sha256": hashlib.sha256(name.encode()).hexdigest()} | more
 
 
