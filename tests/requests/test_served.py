@@ -8,40 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from lab.memo_node import MemoNode, restarting
 from wavelet.config import Settings
 from wavelet.config.settings import Store
-from wavelet.image.image import Content, Descriptor, FromUpstream, Image
-from wavelet.image.reference import Digest, Reference, Repository
-from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.table import FORMS
-from wavelet.plan.canonical import key as key_of
+from wavelet.image.reference import Digest
 from wavelet.requests import served as module
 from wavelet.requests.served import ServedImages
 from wavelet.resolve import memo
-from wavelet.resolve.memo import Memo
-from wavelet.store.database import Database
 
 RETENTION = 1000.0
 
 
-def image(name: str, *more: str) -> Image:
-    repository = Repository("quay.io", "a/b")
-    contents = [
-        Content(Descriptor("x", Digest.of(each.encode()), 1), FromUpstream(repository)) for each in (name, *more)
-    ]
-    return Image.of(contents[0].descriptor, contents)
-
-
-class Node:
+class Node(MemoNode):
     def __init__(self, path: Path) -> None:
-        self.database = Database(path / "node.db", memo.SCHEMA + module.SCHEMA, synchronous="NORMAL")
-        self.memo = Memo(self.database, FORMS)
+        super().__init__(path, memo.SCHEMA + module.SCHEMA)
         self.served = ServedImages(self.database, self.memo, Settings(store=Store(retention=RETENTION)))
-
-    async def make(self, name: str, *more: str) -> str:
-        plan = RegistryImage(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
-        await self.memo.put(key_of(plan), plan, image(name, *more))
-        return key_of(plan)
 
     def found(self, name: str, content: str) -> bool:
         return self.served.find(name, Digest.of(content.encode())) is not None
@@ -50,17 +31,8 @@ class Node:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[], Node]]:
     """Return a function that starts a node on the test's database, after the last one was stopped."""
-    running: list[Node] = []
-
-    def started() -> Node:
-        while running:
-            running.pop().database.close()
-        running.append(Node(tmp_path))
-        return running[0]
-
-    yield started
-    while running:
-        running.pop().database.close()
+    with restarting(lambda: Node(tmp_path)) as started:
+        yield started
 
 
 async def test_a_name_hands_out_all_that_it_has_answered(start: Callable[[], Node]) -> None:

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.makers import made_by
+from lab.memo_node import MemoNode, image, restarting
 from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, MadeBy, Source
 from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import key as key_of
 from wavelet.resolve import memo as module
-from wavelet.resolve.memo import SCHEMA, Memo, decode_image, encode_image
-from wavelet.store.database import Database
+from wavelet.resolve.memo import decode_image, encode_image
 
 DIGESTS = st.integers(0, 50).map(lambda n: Digest.of(str(n).encode()))
 SOURCES: st.SearchStrategy[Source] = st.one_of(
@@ -38,42 +37,14 @@ def test_an_image_reads_back_the_same(contents: list[Content]) -> None:
     assert len(image.closure) == len({content.descriptor.digest for content in contents})
 
 
-def image(name: str, *more: str) -> Image:
-    repository = Repository("quay.io", "a/b")
-    contents = [
-        Content(Descriptor("x", Digest.of(each.encode()), 1), FromUpstream(repository)) for each in (name, *more)
-    ]
-    return Image.of(contents[0].descriptor, contents)
-
-
-class Node:
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path / "node.db", SCHEMA, synchronous="NORMAL")
-        self.memo = Memo(self.database, FORMS)
-
-    async def make(self, name: str, *more: str) -> str:
-        plan = RegistryImage(Reference.parse("quay.io/a/b").at(Digest.of(name.encode())))
-        await self.memo.put(key_of(plan), plan, image(name, *more))
-        return key_of(plan)
-
-
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], Node]]:
+def start(tmp_path: Path) -> Iterator[Callable[[], MemoNode]]:
     """Return a function that starts a node on the test's database, after the last one was stopped."""
-    running: list[Node] = []
-
-    def started() -> Node:
-        while running:
-            running.pop().database.close()
-        running.append(Node(tmp_path))
-        return running[0]
-
-    yield started
-    while running:
-        running.pop().database.close()
+    with restarting(lambda: MemoNode(tmp_path)) as started:
+        yield started
 
 
-async def test_what_was_made_is_remembered_with_its_plan(start: Callable[[], Node]) -> None:
+async def test_what_was_made_is_remembered_with_its_plan(start: Callable[[], MemoNode]) -> None:
     node = start()
     key = await node.make("one", "layer")
     for restarted in (False, True):
@@ -86,7 +57,7 @@ async def test_what_was_made_is_remembered_with_its_plan(start: Callable[[], Nod
         assert each.memo.plan("unknown") is None
 
 
-async def test_a_plan_of_another_version_is_as_good_as_not_there(start: Callable[[], Node]) -> None:
+async def test_a_plan_of_another_version_is_as_good_as_not_there(start: Callable[[], MemoNode]) -> None:
     node = start()
     key = await node.make("one")
     await node.database.write([("UPDATE images SET plan = ?", (b'{"version":99}',))])
@@ -95,7 +66,7 @@ async def test_a_plan_of_another_version_is_as_good_as_not_there(start: Callable
 
 
 async def test_a_plan_of_another_maker_is_made_by_nobody(
-    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
+    start: Callable[[], MemoNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memo, plan = start().memo, LockedEnvironment((), (), Platform.parse("amd64"), RegistryImage(Reference.parse("a/b")))
     key = key_of(plan)
@@ -107,7 +78,7 @@ async def test_a_plan_of_another_maker_is_made_by_nobody(
 
 
 async def test_images_that_nobody_asks_for_are_forgotten_in_the_end(
-    start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch
+    start: Callable[[], MemoNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node, now = start(), time.time()
     unused, used = await node.make("unused"), await node.make("used")
@@ -122,7 +93,7 @@ async def test_images_that_nobody_asks_for_are_forgotten_in_the_end(
     assert node.memo.get(unused) is None
 
 
-async def test_what_is_in_memory_is_bounded(start: Callable[[], Node], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_in_memory_is_bounded(start: Callable[[], MemoNode], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMAGES_IN_MEMORY", 2)
     node = start()
     keys = [await node.make(f"image {n}") for n in range(5)]

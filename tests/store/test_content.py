@@ -223,7 +223,9 @@ async def test_bytes_that_are_not_what_they_should_be_reach_no_end_and_are_not_k
     for chunk in chunks:
         source.send(chunk)
     source.end()
-    answers = await asyncio.gather(*readers, partial.wait_committed(), partial.wait_verified(), return_exceptions=True)
+    answers = await asyncio.gather(
+        *readers, partial.wait_committed(), partial.wait_for_offset(1 << 40), return_exceptions=True
+    )
     for answer in answers:
         assert isinstance(answer, UpstreamBroken)
     with pytest.raises(UpstreamBroken, match=says):
@@ -370,7 +372,7 @@ async def test_what_cannot_be_put_into_place_is_not_kept(store: Opened, monkeypa
 
     monkeypatch.setattr(content, "move_into_place", full)
     partial = await store.fetch(Source.of(DATA), DATA, len(DATA))
-    await partial.wait_verified()  # its readers have all of it
+    await partial.wait_for_offset(len(DATA))  # its readers have all of it
     with pytest.raises(NoSpace):
         await partial.wait_committed()
     assert not store.has(Digest.of(DATA))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from doubles.registry import Registry
+from doubles.tunnel import Tunnel
 from wavelet.config import ConfigError
 from wavelet.errors import (
     AccessRefused,
@@ -403,26 +404,14 @@ async def test_login_for_the_proxy(registry: Registry, client, tool: Reference, 
 async def test_tunnel_through_a_proxy(
     secure: Registry, client, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bytes] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await reader.readuntil(b"\r\n\r\n")).splitlines()[0])
-        inner = await asyncio.open_connection("127.0.0.1", int(secure.host.rpartition(":")[2]))
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await asyncio.gather(pump(reader, inner[1]), pump(inner[0], writer), return_exceptions=True)
-
+    tunnel = Tunnel(secure.host)
     server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
     async with server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         upstream = await client(registries={"reg.example": {"ca_file": str(certificate[1])}})
         assert (await upstream.head(Reference(Repository("reg.example", "lab/tool"), "1"), NOBODY)).size
         await upstream.close()
-    assert asked == [b"CONNECT reg.example:443 HTTP/1.1"]
+    assert tunnel.asked == [b"CONNECT reg.example:443 HTTP/1.1"]
 
 
 async def test_registry_at_a_forbidden_address(upstream: Upstream) -> None:

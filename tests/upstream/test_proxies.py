@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from doubles.registry import Registry
+from doubles.tunnel import Tunnel
 from lab.network import Namespace
 from wavelet.config import ConfigError, Settings
 from wavelet.errors import UpstreamUnreachable
@@ -166,23 +167,11 @@ async def test_a_proxy_that_speaks_https(
     surrounded: Callable[..., None],
 ) -> None:  # fmt: skip
     """Fault B2: a tunnel through a proxy that itself is spoken to by TLS."""
-    asked: list[bytes] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await reader.readuntil(b"\r\n\r\n")).splitlines()[0])
-        inner = await asyncio.open_connection("127.0.0.1", int(secure.host.rpartition(":")[2]))
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await asyncio.gather(pump(reader, inner[1]), pump(inner[0], writer), return_exceptions=True)
-
+    tunnel = Tunnel(secure.host)
     listening = socket.create_server(("127.0.0.1", 0))
     async with await asyncio.start_server(tunnel, sock=listening, ssl=server_tls):
         surrounded(https_proxy=f"https://localhost:{listening.getsockname()[1]}")
         upstream = await client(registries={"reg.example": {"ca_file": str(certificate[1])}})
         assert (await upstream.head(Reference(Repository("reg.example", "lab/tool"), "1"), NOBODY)).size
         await upstream.close()
-    assert asked == [b"CONNECT reg.example:443 HTTP/1.1"]
+    assert tunnel.asked == [b"CONNECT reg.example:443 HTTP/1.1"]

@@ -76,16 +76,6 @@ class PartialBlob:
             await self._grown.wait()
         return self.readable
 
-    async def wait_verified(self) -> None:
-        """Wait for the end of the fetch.
-
-        Raises:
-            WaveletError: the fetch has failed.
-        """
-        while not self._verified:
-            self._raise_failure()
-            await self._grown.wait()
-
     async def wait_committed(self) -> None:
         """Wait until the blob is in its place.
 

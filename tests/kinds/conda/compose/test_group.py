@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavelet.errors import InvalidRequest
-from wavelet.kinds.conda.compose.common_packages import strata
+from wavelet.kinds.conda.compose.common_packages import layer_positions
 from wavelet.kinds.conda.compose.layering import IMAGE_LIMIT, OWN_LIMIT, RESERVE, Group, Node, Paths, budget, few, group
 
 
@@ -127,10 +127,10 @@ def test_whatever_clashes_comes_out_as_one_layer_after_the_other(
 def test_few_layers_come_out_as_one_layer_after_the_other_too(
     drawn: list[tuple[Paths, int]], layers: int, random: Random
 ) -> None:
-    packages, strata = [package for package, _ in drawn], [stratum for _, stratum in drawn]
+    packages, positions = [package for package, _ in drawn], [position for _, position in drawn]
     sequence = list(range(len(packages)))
     random.shuffle(sequence)
-    groups = few(packages, sequence, strata, layers)
+    groups = few(packages, sequence, positions, layers)
     assert len(groups) <= layers
     assert sorted(number for each in groups for number in each.members) == list(range(len(packages)))
     found, wanted = unpacked(packages, groups), expected(packages)
@@ -140,7 +140,7 @@ def test_few_layers_come_out_as_one_layer_after_the_other_too(
         assert found == wanted
 
 
-def test_of_few_layers_each_has_a_stratum_and_conflicts_move_the_earlier_one_down() -> None:
+def test_of_few_layers_each_has_a_position_and_conflicts_move_the_earlier_one_down() -> None:
     packages = [paths(f"lib/{n}") for n in range(4)]
     assert few(packages, [3, 2, 1, 0], [0, 0, 1, 2], 3) == [Group((1, 0)), Group((2,)), Group((3,))]
     assert few(packages, [3, 2, 1, 0], [0, 0, 1, 2], 1) == [Group((3, 2, 1, 0))]
@@ -150,7 +150,7 @@ def test_of_few_layers_each_has_a_stratum_and_conflicts_move_the_earlier_one_dow
     assert merged == [Group((0, 1, 2), (frozenset(), frozenset({"same"}), frozenset()))]
 
 
-def test_strata_are_a_language_its_libraries_and_what_was_asked_for() -> None:
+def test_layers_are_a_language_its_libraries_and_what_was_asked_for() -> None:
     nodes = [
         Node("python", ("zlib", "openssl >=3")),
         Node("zlib"),
@@ -159,12 +159,12 @@ def test_strata_are_a_language_its_libraries_and_what_was_asked_for() -> None:
         Node("samtools", ("htslib", "zlib")),
         Node("pysam", ("python", "htslib")),
     ]
-    assert strata(nodes, 3) == [0, 0, 0, 1, 2, 2]
-    assert strata(nodes, 2) == [0, 0, 0, 1, 1, 1]
-    assert strata(nodes, 1) == [0] * 6
-    assert strata([nodes[1], nodes[3], nodes[4]], 3) == [0, 0, 1]
-    assert strata([nodes[4]], 3) == [0]
-    assert strata([], 3) == []
+    assert layer_positions(nodes, 3) == [0, 0, 0, 1, 2, 2]
+    assert layer_positions(nodes, 2) == [0, 0, 0, 1, 1, 1]
+    assert layer_positions(nodes, 1) == [0] * 6
+    assert layer_positions([nodes[1], nodes[3], nodes[4]], 3) == [0, 0, 1]
+    assert layer_positions([nodes[4]], 3) == [0]
+    assert layer_positions([], 3) == []
 
 
 def test_budget() -> None:

@@ -15,7 +15,7 @@ LANGUAGES = ("python", "r-base", "perl", "openjdk")
 """Packages that, with what they need, most of an environment's packages are for."""
 
 
-def strata(nodes: Sequence[Node], layers: int) -> list[int]:
+def layer_positions(nodes: Sequence[Node], layers: int) -> list[int]:
     """Return for each package in which of the layers it would be by itself, from 0 at the bottom.
 
     Args:

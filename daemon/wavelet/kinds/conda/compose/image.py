@@ -14,7 +14,7 @@ from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.image import Content, Descriptor, Family, Image, MalformedManifest, Manifest, parse_config
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.compose import environment_files, layering, made_parts, sbom, shared_layer
-from wavelet.kinds.conda.compose.common_packages import strata
+from wavelet.kinds.conda.compose.common_packages import layer_positions
 from wavelet.kinds.conda.compose.layering import heaviest_first
 from wavelet.kinds.conda.compose.made_parts import Part
 from wavelet.kinds.conda.model.node import LockedEnvironment
@@ -164,7 +164,7 @@ def _group(every: Sequence[Part], room: int, _: int) -> list[layering.Group]:
 
 def _few(every: Sequence[Part], room: int, others: int) -> list[layering.Group]:
     layers = min(room, layering.FEW - others)
-    places = strata([part.node for part in every], layers)
+    places = layer_positions([part.node for part in every], layers)
     return layering.few([part.paths for part in every], _sequence(every), places, layers)
 
 

@@ -243,15 +243,15 @@ def group(packages: Sequence[Paths], sequence: Sequence[int], layers: int) -> li
     return [*groups, Group(tuple(merged), _lost([packages[n] for n in merged]))] if merged else groups
 
 
-def few(packages: Sequence[Paths], sequence: Sequence[int], strata: Sequence[int], layers: int) -> list[Group]:
+def few(packages: Sequence[Paths], sequence: Sequence[int], positions: Sequence[int], layers: int) -> list[Group]:
     """Return the layers from the bottom up, where there are to be few of them.
 
     Args:
         packages, sequence, layers: as for `group`.
-        strata: in which layer each package would be by itself, from 0; see `compose.common_packages`.
+        positions: in which layer each package would be by itself, from 0; see `compose.common_packages`.
     """
     below, top = _below(packages), layers - 1
-    places = [min(stratum, top) for stratum in strata]
+    places = [min(position, top) for position in positions]
     # Of packages in conflict the earlier one goes down as far as it can, and then the later one up.
     for number in reversed(range(len(packages))):
         for other in below[number]:
