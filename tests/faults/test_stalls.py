@@ -15,14 +15,14 @@ from pulls import Broken, Client, near, noise, sha256
 from doubles.registry import Registry
 from wavelet.app import running
 from wavelet.config import Settings
-from wavelet.upstream import transport
+from wavelet.upstream import bodies, transport
 
 
 @pytest.fixture
 async def client(
     tmp_path: Path, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Client]:
-    monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.5)
     monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.5)
     monkeypatch.setattr("wavelet.upstream.credential_sources.paths_of", lambda uid: [])
     settings = msgspec.convert({"listen": "127.0.0.1:0", "state": str(tmp_path), "grace_period": 1}, Settings)

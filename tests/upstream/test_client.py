@@ -16,7 +16,7 @@ from wavelet.errors import BlobNotFound, ImageNotFound, UpstreamBroken, Upstream
 from wavelet.image.image import MANIFEST_LIMIT
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import NOBODY
-from wavelet.upstream import transport
+from wavelet.upstream import bodies
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.listing import LISTING_LIMIT
@@ -165,7 +165,7 @@ async def test_broken_body_is_no_end(registry: Registry, upstream: Upstream, fau
 
 
 async def test_stall_ends(registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.2)
     repository, digest = blob_of(registry, b"x" * 1000)
     registry.fault("/blobs/", stall=100)
     with pytest.raises(UpstreamUnreachable, match="no byte"):
@@ -175,7 +175,7 @@ async def test_stall_ends(registry: Registry, upstream: Upstream, monkeypatch: p
 async def test_slow_body_is_not_a_stall(
     registry: Registry, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "STALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.3)
     repository, digest = blob_of(registry, b"x" * 1000)
     registry.fault("/blobs/", rate=1500)
     assert len(await read(upstream, repository, digest)) == 1000

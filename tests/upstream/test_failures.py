@@ -25,7 +25,7 @@ from wavelet.errors import (
 )
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import NOBODY, Identity, Login
-from wavelet.upstream import transport
+from wavelet.upstream import bodies, transport
 from wavelet.upstream.client import Upstream
 
 MISSING = Digest("sha256:" + "0" * 64)
@@ -100,7 +100,7 @@ async def test_no_answer_in_time(registry: Registry, client, tool: Reference, mo
 async def test_answer_that_trickles(
     registry: Registry, upstream: Upstream, tool: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "SMALL_BODY_TIMEOUT", 0.3)
+    monkeypatch.setattr(bodies, "SMALL_BODY_TIMEOUT", 0.3)
     registry.fault("/manifests/", rate=100)
     with pytest.raises(UpstreamUnreachable):
         await upstream.manifest(tool, NOBODY)

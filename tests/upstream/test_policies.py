@@ -141,12 +141,14 @@ def test_challenges() -> None:
     bearer, basic = parse_challenges([text])
     assert (bearer.scheme, bearer.realm, bearer.service) == ("bearer", "https://a/t", "s, x")
     assert (basic.scheme, basic.realm) == ("basic", 'say "hi"')
-    assert TokenScope("x/y").asked(bearer) == "repository:a/b:pull"
-    assert TokenScope("x/y").asked(basic) == "repository:x/y:pull"
-    assert TokenScope("x/y", PUSH).asked(bearer) == "repository:a/b:pull,push"
-    assert TokenScope("x/y", PUSH).asked(basic) == "repository:x/y:pull,push"
-    assert TokenScope("").asked(bearer) == ""
-    assert TokenScope("x/y").asked(Challenge("bearer", scope="aws")) == "aws"
+    assert TokenScope("x/y").asked(bearer) == ("repository:a/b:pull",)
+    assert TokenScope("x/y").asked(basic) == ("repository:x/y:pull",)
+    assert TokenScope("x/y", PUSH).asked(bearer) == ("repository:a/b:pull,push",)
+    assert TokenScope("x/y", PUSH).asked(basic) == ("repository:x/y:pull,push",)
+    assert TokenScope("").asked(bearer) == ()
+    mounting = TokenScope("x/y", PUSH, "x/z").asked(bearer)
+    assert mounting == ("repository:a/b:pull,push", "repository:x/z:pull")
+    assert TokenScope("x/y").asked(Challenge("bearer", scope="aws")) == ("aws",)
     assert [c.scheme for c in parse_challenges(["Negotiate", "BASIC realm=x, foo=1"])] == ["negotiate", "basic"]
 
 

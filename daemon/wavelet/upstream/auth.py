@@ -24,9 +24,10 @@ from wavelet.foreign_json import ForeignJsonError
 from wavelet.plan.tokens import Login
 from wavelet.upstream import realm as realms
 from wavelet.upstream.addresses import PUBLIC_ONLY, AddressPolicy
+from wavelet.upstream.bodies import ERROR_BODY_LIMIT, read_small
 from wavelet.upstream.retry import is_passing, retry_after
 from wavelet.upstream.token_scope import Challenge, TokenScope, parse_challenges
-from wavelet.upstream.transport import ERROR_BODY_LIMIT, Request, Transport, read_small, server_of
+from wavelet.upstream.transport import Request, Transport, server_of
 
 REMEMBERED = 1024
 """Tokens, and challenges, that are held at one time."""
@@ -60,7 +61,7 @@ class _Question:
     server: ResourceServer
     realm: str
     service: str
-    scope: str
+    scopes: tuple[str, ...]
     login: Login | None
 
     @classmethod
@@ -85,13 +86,14 @@ class _Question:
         foreign = realms.is_foreign(server.base, realm)
         policy = PUBLIC_ONLY if foreign else server.policy
         tls = True if foreign else server.tls
-        said = {"service": self.service, "scope": self.scope}
-        members = {name: value for name, value in said.items() if value}
+        members = {"service": self.service} if self.service else {}
         if login is not None and not login.username:
-            form = members | {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": login.secret}
+            scope = {"scope": " ".join(self.scopes)} if self.scopes else {}
+            who = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": login.secret}
+            form = members | scope | who
             return Request("token", "POST", realm, policy, tls=tls, form=form, redirects=False)
         shown = None if login is None else basic(login)
-        url = realm.update_query(members)
+        url = realm.update_query(members | ({"scope": list(self.scopes)} if self.scopes else {}))
         return Request("token", "GET", url, policy, tls=tls, authorization=shown, redirects=False)
 
 

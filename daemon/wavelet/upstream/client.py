@@ -34,6 +34,7 @@ from wavelet.upstream.fallback import CredentialFallback, Decider, Question
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.manifests import FetchedManifest, Found, manifest_call, read_head, read_manifest, stated_length
+from wavelet.upstream.pusher import Pusher
 from wavelet.upstream.retry import ATTEMPTS, HostLimiter
 from wavelet.upstream.session import Call, RegistrySession
 from wavelet.upstream.streams import Answer, Stream, open_encoded, open_stream, raise_for, wanted
@@ -44,7 +45,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Upstream:
-    """Registries and URLs. Used as a context, or between `start` and `close`."""
+    """Registries and URLs. Used as a context, or between `start` and `close`.
+
+    Attributes:
+        pusher: what is pushed to registries.
+    """
 
     def __init__(self, settings: Settings, logins: Logins) -> None:
         check_mirrors(settings)
@@ -56,6 +61,7 @@ class Upstream:
         self._fallback = CredentialFallback(settings, logins, self._session)
         named = AddressPolicy(private=private_allowed(settings))
         self._named_session = RegistrySession(settings, self._transport, limiter, named, shows_login=True)
+        self.pusher = Pusher(self._fallback, self._session)
         self._lists = Lists(self._fallback, self.manifest)
         self._locations = Locations(self._transport, limiter, named)
 
@@ -95,7 +101,8 @@ class Upstream:
         return await self._logins.version(identity)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """End all pushes, and close all connections."""
+        await self.pusher.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

@@ -117,14 +117,16 @@ class Logins:
     # -- what there is for a repository -------------------------------------------------------------------------------
 
     async def offers(
-        self, repository: Repository, identity: Identity, *, personal: bool = True
+        self, repository: Repository, identity: Identity, *, personal: bool = True, own_first: bool = False
     ) -> AsyncGenerator[OfferedLogin, None]:
         """Yield the logins for `repository` in their order, each once; without `personal`, the site's only.
 
+        With `own_first` the identity's own go before the site's for all, as is right for what changes a repository.
         A source is asked when its turn has come. What cannot be used is left out, with a warning in the log.
         """
         seen: set[OfferedLogin] = set()
-        for source in self._sources:
+        sources = sorted(self._sources, key=lambda source: own_first and not source.personal)
+        for source in sources:
             if personal or not source.personal:
                 for offered in await self._of(source, repository, identity):
                     if offered not in seen:

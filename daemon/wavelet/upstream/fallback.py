@@ -70,6 +70,14 @@ class Question(Generic[_T]):
     decider: Decider[_T] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PushLogin:
+    """A registry, and the login with which it takes what is pushed."""
+
+    endpoint: Endpoint
+    offered: OfferedLogin
+
+
 @dataclass(slots=True)
 class _Refusals:
     """What one server has said no to: by which logins, and whether the last no was that it is not granted to these."""
@@ -134,8 +142,28 @@ class CredentialFallback:
         if endpoint.is_mirror:
             self._resting.add(endpoint.base, MIRROR_REST)
 
+    async def ask_to_push(self, repository: Repository, identity: Identity, call: Call) -> tuple[Answer, PushLogin]:
+        """Return the answer of the registry itself to what is part of a push, and the login that brought it.
+
+        No mirror is asked. The caller's own logins go before the site's, so that what is pushed is the caller's.
+
+        Raises:
+            AccessRefused: refused with each login there is.
+            UpstreamError: see `RegistrySession.send`.
+        """
+        endpoint = await self._session.endpoint(repository.host)
+        question = Question(repository, identity, call, _unread)
+        answer, offered, _ = await self._first_granted(endpoint, question, ATTEMPTS)
+        return answer, PushLogin(endpoint, offered)
+
     async def _try_credentials(self, endpoint: Endpoint, question: Question[_T], attempts: int) -> _T:
         """Ask one server, with one login after the other."""
+        answer, offered, read = await self._first_granted(endpoint, question, attempts)
+        return await _read(answer, offered.granted, read)
+
+    async def _first_granted(
+        self, endpoint: Endpoint, question: Question[_T], attempts: int
+    ) -> tuple[Answer, OfferedLogin, Read[_T]]:
         refusals = _Refusals()
         busy: UpstreamBusy | None = None
         async with aclosing(self._offers(endpoint, question)) as offers:
@@ -145,6 +173,8 @@ class CredentialFallback:
                 try:
                     answer, read = await self._ask_with(offered.login, endpoint, question, attempts)
                 except UpstreamBusy as error:
+                    if question.call.is_push:
+                        raise  # nothing is pushed as the site for the caller's own login came at a bad moment
                     busy = error
                     continue
                 except LoginError:
@@ -152,7 +182,7 @@ class CredentialFallback:
                 else:
                     status = answer.status
                     if status not in (401, 403) or not answer.is_own:
-                        return await _read(answer, offered.granted, read)
+                        return answer, offered, read
                     answer.close()
                 refusals.add(offered, status)
                 if offered is ANONYMOUS:
@@ -178,18 +208,25 @@ class CredentialFallback:
         """Yield what to ask a server with. A mirror gets no logins but the site's for the mirror itself."""
         repository = question.repository
         always = settings_for(self.settings, endpoint.host).credentials == "always"
-        anonymous_first = not always and (endpoint.base, repository.path) not in self._refused
+        pushes = question.call.is_push
+        anonymous_first = not always and not pushes and (endpoint.base, repository.path) not in self._refused
         if anonymous_first:
             yield ANONYMOUS
         mirror = endpoint.is_mirror
         where = Repository(endpoint.host, endpoint.path(repository.path)) if mirror else repository
         some = False
-        async with aclosing(self._logins.offers(where, question.identity, personal=not mirror)) as offers:
+        async with aclosing(
+            self._logins.offers(where, question.identity, personal=not mirror, own_first=pushes)
+        ) as offers:
             async for offered in offers:
                 some = True
                 yield offered
         if not some and not anonymous_first:
             yield ANONYMOUS
+
+
+async def _unread(answer: Answer, _: Granted) -> Answer:
+    return answer
 
 
 async def _read(answer: Answer, granted: Granted, read: Read[_T]) -> _T:
@@ -234,6 +271,11 @@ def _refusal(endpoint: Endpoint, question: Question[_T], tried: list[str], probl
     is_user = identity.login is None and identity.uid is not None
     command = f"wavelet login {repository.host}" if is_user else f"docker login {repository.host}"
     unused = f". Logins that could not be used: {'; '.join(problems)}" if problems else ""
+    if question.call.is_push:
+        return (
+            f"{endpoint.host} refuses a push to {repository} (asked as: {asked}){unused}. It takes a login with the"
+            f" right to push to {repository}: log in with `{command}`, or let the site add one to upstream.credentials"
+        )
     return (
         f"{endpoint.host} refuses access to {repository} (asked as: {asked}); it is private or not there{unused}. "
         f"Log in with `{command}`, or let the site add a login to upstream.credentials"

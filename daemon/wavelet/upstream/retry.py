@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cachetools import TLRUCache
 
@@ -112,30 +112,34 @@ SLOT_TIMEOUT = 600.0
 """Seconds that a request waits until one of the others to its host ends."""
 
 
+Traffic = Literal["download", "upload", "other"]
+
+
 class HostLimiter:
     """How many requests one host gets at a time. An answer holds its slot until its body is read.
 
-    Transfers have slots of their own: many slow ones must not hold up what takes a moment, such as a manifest.
+    Transfers have slots of their own: many slow ones must not hold up what takes a moment, such as a manifest; and what
+    is sent to a host may come from the same one, so that neither waits for the other's.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._held: weakref.WeakValueDictionary[tuple[str, bool], asyncio.Semaphore] = weakref.WeakValueDictionary()
+        self._held: weakref.WeakValueDictionary[tuple[str, Traffic], asyncio.Semaphore] = weakref.WeakValueDictionary()
 
     def adopt(self, settings: Settings) -> None:
         """Count by other settings; what runs keeps the slots that it has, besides."""
         self._settings = settings
         self._held = weakref.WeakValueDictionary()
 
-    async def take(self, host: str, *, transfer: bool) -> asyncio.Semaphore:
+    async def take(self, host: str, traffic: Traffic) -> asyncio.Semaphore:
         """Wait for a slot and return what to release.
 
         Raises:
             UpstreamBusy: none came free in time.
         """
-        slot = self._held.get((host, transfer))
+        slot = self._held.get((host, traffic))
         if slot is None:
-            slot = self._held[host, transfer] = asyncio.Semaphore(settings_for(self._settings, host).concurrency)
+            slot = self._held[host, traffic] = asyncio.Semaphore(settings_for(self._settings, host).concurrency)
         try:
             async with asyncio.timeout(SLOT_TIMEOUT):
                 await slot.acquire()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from cachetools import LRUCache
+from yarl import URL
 
 from wavelet.concurrency import SingleFlight
 from wavelet.config import Settings
@@ -18,10 +19,14 @@ from wavelet.plan.tokens import Login
 from wavelet.upstream.addresses import AddressPolicy
 from wavelet.upstream.auth import ResourceServer, Tokens, basic
 from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
-from wavelet.upstream.retry import ConnectionBroke, HostLimiter, is_passing, repeated
+from wavelet.upstream.request_body import Body
+from wavelet.upstream.retry import ConnectionBroke, HostLimiter, Traffic, is_passing, repeated
 from wavelet.upstream.streams import Answer, not_now
 from wavelet.upstream.token_scope import PULL, Actions, TokenScope
 from wavelet.upstream.transport import Request, Transport
+
+SMALL_BODY = 64 * 1024
+"""Bytes up to which a body counts as no transfer."""
 
 SCHEMES_HELD = 1024
 """Loopback registries of which it is remembered what they speak; their names come from requests."""
@@ -34,6 +39,9 @@ class Call:
     Attributes:
         kind: what is asked for, for metrics and logs.
         actions: what a token has to allow for it.
+        body: what is sent.
+        at: where it is asked instead, as an upload that has begun; a login is shown at the registry's origin only.
+        mounts: the repository that a blob is mounted from, which a token has to allow to be read.
     """
 
     kind: str
@@ -42,6 +50,21 @@ class Call:
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     actions: Actions = PULL
+    body: Body | None = None
+    at: URL | None = None
+    mounts: str = ""
+
+    @property
+    def is_push(self) -> bool:
+        """Whether it is part of a push."""
+        return "push" in self.actions
+
+    @property
+    def traffic(self) -> Traffic:
+        """Among which of a host's requests it counts."""
+        if self.body is not None and self.body.size > SMALL_BODY:
+            return "upload"
+        return "download" if self.kind == "blob" and self.method == "GET" else "other"
 
 
 class RegistrySession:
@@ -123,7 +146,7 @@ class RegistrySession:
             raise
 
     async def _send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
-        slot = await self._limiter.take(endpoint.host, transfer=call.kind == "blob" and call.method == "GET")
+        slot = await self._limiter.take(endpoint.host, call.traffic)
         try:
             answer = Answer(await self._authorized(endpoint, path, call, login), slot, endpoint)
         except BaseException:
@@ -139,7 +162,7 @@ class RegistrySession:
         self, endpoint: Endpoint, path: str, call: Call, login: Login | None
     ) -> aiohttp.ClientResponse:
         server = ResourceServer(endpoint.host, endpoint.base, self._policy, self._tls(endpoint))
-        scope = TokenScope(endpoint.path(path) if path else "", call.actions)
+        scope = TokenScope(endpoint.path(path) if path else "", call.actions, call.mounts)
         first = await self._first(endpoint, server, scope, login)
         response = await self._transport.send(self._request(endpoint, path, call, first))
         if response.status != 401 or response.url.origin() != endpoint.base:
@@ -174,11 +197,13 @@ class RegistrySession:
         return self._trust.get(endpoint.host, True)
 
     def _request(self, endpoint: Endpoint, path: str, call: Call, authorization: str | None) -> Request:
-        url = endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/")
+        url = call.at or (endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/"))
+        if url.origin() != endpoint.base:
+            authorization = None
         # Blobs are compared with their digests; what a tag is may be said by nobody but the registry.
         may = call.kind == "blob"
         return Request(
             call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint),
-            plain_redirects=may and settings_for(self._settings, endpoint.host).plain_redirects,
+            body=call.body, plain_redirects=may and settings_for(self._settings, endpoint.host).plain_redirects,
             setting=f"upstream.registries.{endpoint.host}.plain_redirects" if may else "",
         )  # fmt: skip

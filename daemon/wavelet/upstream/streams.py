@@ -20,17 +20,15 @@ from wavelet.foreign_json import ForeignJsonError
 from wavelet.image.image import MANIFEST_LIMIT
 from wavelet.image.reference import Digest
 from wavelet.upstream import encodings
+from wavelet.upstream.bodies import ERROR_BODY_LIMIT, read_small, read_stream
 from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.encodings import codings
 from wavelet.upstream.endpoints import Endpoint
 from wavelet.upstream.retry import ATTEMPTS, HostLimiter, is_passing, repeated, retry_after
 from wavelet.upstream.transport import (
-    ERROR_BODY_LIMIT,
     Request,
     Transport,
     printable,
-    read_small,
-    read_stream,
     server_of,
     shown,
 )
@@ -125,7 +123,7 @@ async def get(
 
 async def _get(transport: Transport, limiter: HostLimiter, request: Request) -> Answer:
     host = server_of(request.url)
-    slot = await limiter.take(host, transfer=True)
+    slot = await limiter.take(host, "download")
     try:
         answer = Answer(await transport.send(request), slot, Endpoint(host, request.url.origin()))
     except BaseException:

@@ -38,24 +38,31 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class TokenScope:
-    """What a token is for: actions on a repository, by its path at the server; an empty path is the server itself."""
+    """What a token is for: actions on a repository, by its path at the server; an empty path is the server itself.
+
+    Attributes:
+        mounts: another repository, from which a blob is mounted: the token has to allow it to be read.
+    """
 
     path: str = ""
     actions: Actions = PULL
+    mounts: str = ""
 
-    def asked(self, challenge: Challenge) -> str:
-        """Return the `scope` to ask a token server for; empty where a login is only to be tried.
+    def asked(self, challenge: Challenge) -> tuple[str, ...]:
+        """Return the `scope`s to ask a token server for; none where a login is only to be tried.
 
         The resource is the one that the registry names, else the repository. The actions are those of this scope,
         whatever the registry offers. A scope that is none of a repository is asked for as it is.
         """
         if not self.path:
-            return ""
+            return ()
         kind, _, rest = challenge.scope.partition(":")
         actions = ",".join(self.actions)
         if kind == "repository" and rest:
-            return f"repository:{rest.rpartition(':')[0] or rest}:{actions}"
-        return challenge.scope or f"repository:{self.path}:{actions}"
+            first = f"repository:{rest.rpartition(':')[0] or rest}:{actions}"
+        else:
+            first = challenge.scope or f"repository:{self.path}:{actions}"
+        return (first, f"repository:{self.mounts}:pull") if self.mounts else (first,)
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:

@@ -6,13 +6,12 @@ origin. Netrc files are not read: what is sent without a login has to be anonymo
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -22,8 +21,9 @@ from yarl import URL
 
 from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
-from wavelet.upstream import encodings, endpoints
+from wavelet.upstream import endpoints
 from wavelet.upstream.addresses import AddressError, AddressPolicy
+from wavelet.upstream.request_body import STALL_TIMEOUT, WHOLE_ANSWER_TIMEOUT, Body, BodyPayload
 from wavelet.upstream.retry import ConnectionBroke, is_passing
 
 HOST_LIMIT = 64
@@ -81,86 +81,6 @@ def printable(text: str) -> str:
     return words if len(words) <= _LONGEST_EXCERPT else words[: _LONGEST_EXCERPT - 1] + "…"
 
 
-STALL_TIMEOUT = 30.0
-"""Seconds without a byte after which a body counts as broken."""
-
-SMALL_BODY_TIMEOUT = 60.0
-"""Seconds for the whole of a manifest, token, list or error."""
-
-ERROR_BODY_LIMIT = 64 * 1024
-"""Bytes that are read of an error's body."""
-
-
-async def read_small(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
-    """Read a body of at most `limit` bytes and close the answer; with `cut`, leave out what is beyond.
-
-    Content codings are undone: some servers apply them though they were asked not to.
-
-    Raises:
-        UpstreamBroken: the body is larger, or cannot be decoded.
-        UpstreamUnreachable: the connection broke, or the body does not come in time.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(SMALL_BODY_TIMEOUT):
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > limit:
-                    response.close()
-                    if not cut:
-                        raise _too_many(response, limit)
-                    break
-    except (aiohttp.ClientError, OSError) as error:
-        raise explain(response.url, error) from None
-    finally:
-        response.release()
-    return _decoded(response, bytes(body[:limit]), limit, cut=cut)
-
-
-def _decoded(response: aiohttp.ClientResponse, body: bytes, limit: int, *, cut: bool) -> bytes:
-    try:
-        return encodings.undone(body, response.headers.get("Content-Encoding", ""), limit, cut=cut)
-    except encodings.TooLong:
-        raise _too_many(response, limit) from None
-    except encodings.EncodingError as error:
-        raise UpstreamBroken(f"what {server_of(response.url)} answers cannot be read: {error}") from None
-
-
-def _too_many(response: aiohttp.ClientResponse, limit: int) -> UpstreamBroken:
-    return UpstreamBroken(f"{server_of(response.url)} sends more than {limit} bytes, too many for its kind")
-
-
-async def read_stream(
-    response: aiohttp.ClientResponse, expected: int | None, failed: Callable[[], None]
-) -> AsyncIterator[bytes]:
-    """Yield the body's chunks, `expected` bytes together where that is known; `failed` is told if they do not all come.
-
-    Raises:
-        UpstreamUnreachable: the connection broke, stalled, or ended early.
-    """
-    got = 0
-    chunks = response.content.iter_any()
-    try:
-        while True:
-            async with asyncio.timeout(STALL_TIMEOUT):
-                chunk = await anext(chunks, b"")
-            if not chunk:
-                break
-            got += len(chunk)
-            yield chunk
-        if expected is not None and got != expected:
-            raise ConnectionBroke(f"{server_of(response.url)} ended after {got} of {expected} bytes")
-    except TimeoutError:
-        failed()
-        raise ConnectionBroke(f"{server_of(response.url)} sent no byte for {STALL_TIMEOUT:g} s") from None
-    except (aiohttp.ClientError, OSError) as error:
-        failed()
-        raise explain(response.url, error, after=got) from None
-    except ConnectionBroke:
-        failed()
-        raise
-
-
 CONNECT_TIMEOUT = 10.0
 """Seconds for name, connection and TLS handshake together."""
 
@@ -184,6 +104,8 @@ PSEUDONYM = "wavelet"
 
 _KEEP_ALIVE = 30.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAFE = frozenset({"GET", "HEAD"})
+_SAME_AGAIN = frozenset({307, 308})
 
 _log = structlog.get_logger(__name__)
 
@@ -197,6 +119,7 @@ class Request:
         authorization: the `Authorization` header, sent to this URL's origin only.
         tls: the context for https; True for the system's authorities.
         form: members of a form to POST instead.
+        body: what is sent otherwise. After a redirect it is sent again, where that says so (307, 308).
         redirects: whether redirects to another origin are followed; those of a form never are.
         plain_redirects: whether a redirect from https to plain http is followed, without the login.
         setting: the key of the settings that would allow that, for the message; empty if there is none.
@@ -210,6 +133,7 @@ class Request:
     authorization: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | bool = True
     form: Mapping[str, str] | None = field(default=None, repr=False)
+    body: Body | None = None
     redirects: bool = True
     plain_redirects: bool = False
     setting: str = ""
@@ -254,12 +178,18 @@ class Transport:
                     )
             if request.form is not None:
                 raise UpstreamBroken(f"{server_of(url)} redirects a request that carries a login; it is not followed")
+            if request.method not in _SAFE and response.status not in _SAME_AGAIN:
+                raise UpstreamBroken(
+                    f"{server_of(url)} redirects a {request.method} with {response.status}, by which what is sent is"
+                    " lost; it is followed with 307 or 308 only"
+                )
             url = target
         raise UpstreamBroken(f"{server_of(request.url)} redirects more than {REDIRECT_LIMIT} times ({shown(url)})")
 
     async def _send_once(self, request: Request, url: URL, authorization: str | None) -> aiohttp.ClientResponse:
         started = time.monotonic()
         outcome = "unreachable"
+        payload = None if request.body is None else BodyPayload(request.body)
         try:
             proxy = endpoints.chosen().proxy_for(url)
             if proxy is not None:
@@ -268,11 +198,11 @@ class Transport:
             headers = {**request.headers, **({} if authorization is None else {"Authorization": authorization})}
             response = await session.request(
                 request.method, url, headers=headers, allow_redirects=False, proxy=proxy, ssl=request.tls,
-                data=request.form,
+                data=request.form if payload is None else payload, timeout=_timeout(request),
             )  # fmt: skip
             outcome = outcome_of(response.status)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise explain(url, error) from None
+            raise (None if payload is None else _unsent(url, payload)) or explain(url, error) from None
         finally:
             count(server_of(url), request.kind, outcome)
             took = round(time.monotonic() - started, 4)
@@ -289,7 +219,6 @@ class Transport:
                     keepalive_timeout=_KEEP_ALIVE,
                     socket_factory=None if policy is None else policy.open_socket,
                 ),
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=FIRST_BYTE_TIMEOUT),
                 headers={
                     "User-Agent": f"wavelet/{__version__}",
                     "Accept-Encoding": "identity",
@@ -303,6 +232,18 @@ class Transport:
                 max_headers=HEADERS_LIMIT,
             )
         return self._sessions[policy]
+
+
+def _timeout(request: Request) -> aiohttp.ClientTimeout:
+    first_byte = FIRST_BYTE_TIMEOUT if request.body is None else WHOLE_ANSWER_TIMEOUT
+    return aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=first_byte)
+
+
+def _unsent(url: URL, payload: BodyPayload) -> Exception | None:
+    """Return why a body was not sent wholly, where that is known better than by the connection's end."""
+    if payload.stalled:
+        return ConnectionBroke(f"{server_of(url)} took no byte for {STALL_TIMEOUT:g} s")
+    return payload.failure
 
 
 def _redirect_target(request: Request, url: URL, location: str) -> URL:
