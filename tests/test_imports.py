@@ -77,6 +77,7 @@ PURE_PARTS = (
     "kinds.augment.node",
     "kinds.index.node",
     "kinds.registry_image.node",
+    "kinds.other_architecture",
     "kinds.conda.model",
     "kinds.conda.locks.read_conda_lock",
     "kinds.conda.locks.read_explicit",

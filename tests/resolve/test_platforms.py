@@ -179,4 +179,5 @@ async def test_a_base_for_other_platforms_is_said_before_any_solve(
     assert answer.status == 404, answer.body
     assert "lab/base" in answer.json()["message"]
     assert "has no linux/arm64; it has linux/amd64." in answer.json()["message"]
+    assert "process { withName: 'NAME' { arch = 'amd64' } }" in answer.json()["message"]
     assert registry.count("GET", "/channel/") == 0

@@ -37,4 +37,4 @@ async def _check(work: Work, image: Image, platform: Platform, name: str) -> Non
         raise ImageNotFound(f"{name} is not an image for {platform}")
     own, _ = await platform_and_layers(work, image, view.config)
     if own != platform:
-        raise absent(name, platform, str(own))
+        raise absent(name, platform, [own])

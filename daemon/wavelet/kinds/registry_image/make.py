@@ -21,8 +21,9 @@ from wavelet.image.image import (
     parse_config,
     parse_document,
 )
-from wavelet.image.reference import Digest, Platform, Reference, Repository
+from wavelet.image.reference import DEFAULT_PLATFORM, Digest, Platform, Reference, Repository
 from wavelet.kinds.kind import Work, from_upstream
+from wavelet.kinds.other_architecture import remedy
 from wavelet.kinds.registry_image.node import RegistryImage
 
 LOOKED_INTO = 32
@@ -47,18 +48,22 @@ async def make(plan: RegistryImage, work: Work, *, mislabelled: Iterable[str] = 
             return await work.realise(await _Search(work, reference, plan.platform).run(view))
         own = await _named_by_config(work, reference.repository, view)
         if own not in (None, plan.platform) and not _is_below(reference.repository, mislabelled):
-            raise absent(str(reference), plan.platform, str(own), single=True)
+            raise absent(str(reference), plan.platform, [own], single=True)
     digest = reference.digest or Digest.of(data)
     own_descriptor = Descriptor(view.media_type, digest, len(data))
     return Image.of(own_descriptor, from_upstream(reference.repository, (own_descriptor, *view.descriptors)))
 
 
-def absent(name: str, platform: Platform, there: str, *, single: bool = False) -> ImageNotFound:
+def absent(name: str, platform: Platform, there: Iterable[Platform | None], *, single: bool = False) -> ImageNotFound:
     """Return the error of an image that is not there for `platform`, but for `there`; `single`: it is no index."""
+    others = [other for other in dict.fromkeys(there) if other is not None]
+    usable = sorted(other for other in others if other.os == platform.os)
+    todo = f"; {remedy(DEFAULT_PLATFORM if DEFAULT_PLATFORM in usable else usable[0])}" if usable else ""
     label = "; if it is one for that platform after all, the site can list it in upstream.mislabelled" if single else ""
     return ImageNotFound(
-        f"{name} has no {platform}; it has {there}. The platform is what `process.arch` says in Nextflow, which "
-        f"asks for linux/amd64 where nothing is set, on arm64 machines too, or containerPlatform in a request{label}"
+        f"{name} has no {platform}; it has {', '.join(map(str, others)) or 'none'}. The platform is what "
+        "`process.arch` says in Nextflow, which asks for linux/amd64 where nothing is set, on arm64 machines too, or "
+        f"containerPlatform in a request{todo}{label}"
     )
 
 
@@ -69,18 +74,17 @@ class _Search:
     work: Work
     reference: Reference
     platform: Platform
-    there: list[str] = field(default_factory=list)
+    there: list[Platform | None] = field(default_factory=list)
     looked_into: int = 0
 
     async def run(self, index: Index) -> RegistryImage:
         found = await self._in(index)
         if found is None:
-            there = ", ".join(dict.fromkeys(self.there)) or "none"
-            raise absent(str(self.reference), self.platform, there)
+            raise absent(str(self.reference), self.platform, self.there)
         return found
 
     async def _in(self, index: Index) -> RegistryImage | None:
-        self.there += [str(entry.platform) for entry in index.entries if entry.is_image]
+        self.there += [entry.platform for entry in index.entries if entry.is_image]
         for entry in index.entries:
             if entry.platform == self.platform:
                 if entry.descriptor.media_type not in INDEX_TYPES:
@@ -109,7 +113,7 @@ class _Search:
         except (NotFound, UpstreamBroken):
             return None
         if own is not None and own != self.platform:
-            self.there.append(str(own))
+            self.there.append(own)
         return RegistryImage(reference) if own == self.platform else None
 
 

@@ -209,7 +209,7 @@ def test_a_comment_that_names_what_cannot_be_taken(line: str, words: str) -> Non
 def test_an_explicit_list_says_its_platform() -> None:
     found = read_environment(f"# platform: linux-64\n@EXPLICIT\n{TZ}\n", FIELD)
     assert found.locked_for(AMD64, FIELD).packages == (Package(TZ),)
-    with pytest.raises(InvalidRequest, match="locks packages for linux-64, none for linux-aarch64"):
+    with pytest.raises(InvalidRequest, match=r"for linux-64, none for linux-aarch64.*arch = 'amd64'"):
         found.locked_for(ARM64, FIELD)
 
 

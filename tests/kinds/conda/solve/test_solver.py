@@ -249,6 +249,70 @@ async def test_the_versions_that_there_are(solver: Solver, twofold: Question, sp
     assert words in first
 
 
+UNBUILT = (
+    Package("unbuilt"),
+    Package("unbuilt-too", "2.1"),
+    Package("behind", "1.0"),
+    Package("behind", "1.1"),
+    Package("behind", "1.0", subdir="linux-aarch64"),
+    Package("pure", subdir="noarch", noarch="generic", depends=("unbuilt >=1",)),
+    Package("pure-itself", subdir="noarch", noarch="generic"),
+    Package("contradicts", subdir="linux-aarch64", depends=("behind >1",)),
+)
+
+
+@pytest.fixture(scope="module")
+def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a channel of which not all is built for aarch64."""
+    return conda_channel.make_channel(tmp_path_factory.mktemp("unbuilt"), UNBUILT)
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [
+        (("unbuilt",), "unbuilt is built for linux-64, and neither for linux-aarch64 nor for noarch"),
+        (("unbuilt", "pure-itself", "unbuilt-too=2.1"), "unbuilt, unbuilt-too=2.1 are built for linux-64, and"),
+        (("behind=1.1",), "behind=1.1 is built for linux-64, and neither for linux-aarch64 nor"),
+        (("pure",), "; unbuilt>=1 is built for linux-64, and neither"),
+        ((f"{OFFICIAL}/lab::unbuilt=1.0",), "; unbuilt=1.0 is built for linux-64"),
+    ],
+)  # fmt: skip
+async def test_all_that_is_built_for_amd64_alone_is_named_with_what_helps(
+    solver: Solver, channel_server: ChannelServer, unbuilt: Path, specs: tuple[str, ...], words: str
+) -> None:
+    """The solver itself names the first that it comes upon; users would learn of them one run at a time."""
+    channel_server.channels = {"lab": unbuilt}
+    with pytest.raises(Unsolvable) as caught:
+        await solver.solve(asking(*specs, platform=ARM64, subdir="linux-aarch64"))
+    first, says, _ = caught.value.message.partition("; the solver says:\n")
+    assert says
+    assert words in first
+    assert "process { withName: 'NAME' { arch = 'amd64' } }" in first
+    assert "no channel has" not in first
+
+
+@pytest.mark.parametrize(
+    ("specs", "platform", "subdir"),
+    [
+        (("neverwas",), ARM64, "linux-aarch64"),
+        (("contradicts", "behind=1.0"), ARM64, "linux-aarch64"),
+        (("behind=2",), AMD64, "linux-64"),
+    ],
+)
+async def test_what_another_architecture_does_not_mend_is_no_matter_of_it(
+    solver: Solver,
+    channel_server: ChannelServer,
+    unbuilt: Path,
+    specs: tuple[str, ...],
+    platform: Platform,
+    subdir: str,
+) -> None:
+    channel_server.channels = {"lab": unbuilt}
+    with pytest.raises(Unsolvable) as caught:
+        await solver.solve(asking(*specs, platform=platform, subdir=subdir))
+    assert "arch = " not in caught.value.message
+
+
 async def test_a_directory_is_a_channel(solver: Solver, channel: Path) -> None:
     records = await solver.solve(replace(asking("bwa=0.7.17"), channels=(channel.as_uri(),)))
     assert any(record.url.startswith(f"{channel.as_uri()}/linux-64/bwa-0.7.17-") for record in records)

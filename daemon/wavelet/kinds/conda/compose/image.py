@@ -286,7 +286,7 @@ async def _base(plan: LockedEnvironment, work: Work) -> _Base:
     except MalformedManifest as error:
         raise UpstreamBroken(f"{name}: {error}") from None
     if parsed.platform != plan.platform:
-        raise absent(name, plan.platform, str(parsed.platform))
+        raise absent(name, plan.platform, [parsed.platform])
     if len(parsed.diff_ids) != len(view.layers):
         raise UpstreamBroken(f"{name} names {len(view.layers)} layers and {len(parsed.diff_ids)} diff IDs")
     return _Base(image, data, view, config, view.config.media_type)

@@ -30,7 +30,7 @@ from wavelet.kinds.conda.locks.read_pixi_lock import (
     read_flat_pixi_lock,
     read_pixi_lock,
 )
-from wavelet.kinds.conda.model.packages import subdir_of
+from wavelet.kinds.conda.model.packages import platform_of, subdir_of
 from wavelet.kinds.conda.model.specs import (
     NO_DEFAULTS,
     PIP_PREFIX,
@@ -41,6 +41,7 @@ from wavelet.kinds.conda.model.specs import (
     without_login,
     wrong,
 )
+from wavelet.kinds.other_architecture import remedy
 
 ENTRIES_LIMIT = 5000
 """Specs, requirements and packages of one environment."""
@@ -104,7 +105,9 @@ class Environment:
         found = [lock for lock in self.locks if lock.subdir in (subdir, "") and lock.packages + lock.wheels]
         if self.locks and not found:
             others = ", ".join(sorted(lock.subdir for lock in self.locks))
-            raise wrong(field, f"locks packages for {others[:200]}, none for {subdir}, which {platform} needs")
+            usable = [there for there in map(platform_of, sorted(lock.subdir for lock in self.locks)) if there]
+            todo = f"; {remedy(usable[0])}" if usable else ""
+            raise wrong(field, f"locks packages for {others[:200]}, none for {subdir}, which {platform} needs{todo}")
         return found[0] if found else Locked(subdir, ())
 
 

@@ -54,6 +54,11 @@ def subdir_of(platform: Platform) -> str:
         raise NotServed(message, field="containerPlatform") from None
 
 
+def platform_of(subdir: str) -> Platform | None:
+    """Return the platform of a channel's directory; None where images are not made of it, or it is for all."""
+    return next((platform for platform, own in _SUBDIRS.items() if own == subdir), None)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Package:
     """One conda package, a file of a channel.

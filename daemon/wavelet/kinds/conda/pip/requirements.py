@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -23,14 +24,15 @@ from packaging.utils import canonicalize_name
 from wavelet import directory_trees
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, InvalidRequest, Unsolvable, UpstreamBroken, WaveletError
-from wavelet.image.reference import Platform
+from wavelet.image.reference import DEFAULT_PLATFORM, Platform
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.kinds.conda.pip import pip_config, uv_command
 from wavelet.kinds.conda.pip.installed import Installed
 from wavelet.kinds.conda.pip.pip_config import PipConfig
 from wavelet.kinds.conda.pip.uv_command import LockedDistribution, Question, Reply
-from wavelet.kinds.conda.pip.wheel_choice import best, supported_tags, target_of
+from wavelet.kinds.conda.pip.wheel_choice import best, machine_of, supported_tags, target_of
 from wavelet.kinds.conda.pip.wheel_urls import ByUrl, Fetch, fetched, wheel_of
+from wavelet.kinds.other_architecture import remedy
 
 REQUIREMENT_LIMIT = 1000
 """Characters of one requirement."""
@@ -242,11 +244,11 @@ def _wheel(package: LockedDistribution, tags: tuple[Tag, ...], question: Questio
     files = {file.url.partition("#")[0].partition("?")[0]: file for file in package.wheels}
     chosen = best((url.rpartition("/")[2] for url in files), tags)
     if chosen is None:
-        raise Unsolvable(
+        message = (
             f"pip: {package.name} {package.version} has no wheel for {question.target}, "
-            f"Python {question.python}; packages are not built from source",
-            field=_FIELD,
+            f"Python {question.python}; packages are not built from source"
         )
+        raise Unsolvable(message + _elsewhere(" ".join(files), question), field=_FIELD)
     url, file = next((url, file) for url, file in files.items() if url.rpartition("/")[2] == chosen)
     sha256 = file.hashes.get("sha256")
     if not sha256:
@@ -254,6 +256,13 @@ def _wheel(package: LockedDistribution, tags: tuple[Tag, ...], question: Questio
     parts = urllib.parse.urlsplit(url)
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return Wheel(urllib.parse.urlunsplit(plain), sha256, file.size)
+
+
+def _elsewhere(text: str, question: Question) -> str:
+    """Return what to do where a text names wheels for the usual platform, and that is not the one asked for."""
+    usual = machine_of(DEFAULT_PLATFORM)
+    there = usual not in question.target and re.search(rf"manylinux\w*_{usual}", text)
+    return f"; {remedy(DEFAULT_PLATFORM)}" if there else ""
 
 
 def _unsolved(explanation: str, question: Question, installed: Installed) -> WaveletError:
@@ -264,7 +273,8 @@ def _unsolved(explanation: str, question: Question, installed: Installed) -> Wav
     notes = []
     if "no usable wheels" in explanation or "no wheels" in explanation:
         notes.append(
-            f"A package has no wheel for {question.target}, Python {question.python}, and none is built from source."
+            f"A package has no wheel for {question.target}, Python {question.python}, and none is built from source"
+            f"{_elsewhere(explanation, question)}."
         )
     if from_conda := installed.named_in(explanation):
         notes.append(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from rattler import Gateway, RepoDataRecord, Version
 from rattler.exceptions import InvalidVersionError
@@ -25,20 +25,32 @@ _LACKING = (
 _VERSION = re.compile(r"\d[\w.!+]*")
 
 
-async def there(explanation: str, gateway: Gateway, channels: Sequence[str], subdir: str, newest: float | None) -> str:
-    """Return a sentence on the packages that an explanation says there are no candidates for; empty if it says none.
+def lacking(explanation: str) -> dict[str, str]:
+    """Return the packages that an explanation says there are no candidates for: which condition, by name."""
+    found = {each["name"]: each["condition"] for pattern in _LACKING for each in pattern.finditer(explanation)}
+    return {name: condition for name, condition in found.items() if not name.startswith("__")}
+
+
+async def there(
+    wanted: Mapping[str, str],
+    gateway: Gateway,
+    channels: Sequence[str],
+    subdir: str,
+    newest: float | None,
+    elsewhere: Container[str] = (),
+) -> str:
+    """Return a sentence on packages that there are no candidates for; empty if there are none.
 
     Args:
-        explanation: the library's.
+        wanted: conditions by the packages' names; see `lacking`.
         gateway: with the channels' indexes.
         channels: URLs.
         subdir: of the platform; noarch is looked into as well.
         newest: only packages of before this time count, in unix seconds.
+        elsewhere: names that are known to be there for another platform.
     """
-    lacking = {found["name"]: found["condition"] for each in _LACKING for found in each.finditer(explanation)}
-    lacking = {name: condition for name, condition in lacking.items() if not name.startswith("__")}
     said = []
-    for name, condition in list(lacking.items())[:NAMES]:
+    for name, condition in list(wanted.items())[:NAMES]:
         answer = await gateway.query(
             list(channels),
             [subdir, "noarch"],  # type: ignore[list-item]
@@ -46,14 +58,16 @@ async def there(explanation: str, gateway: Gateway, channels: Sequence[str], sub
             recursive=False,
             channel_relations="disabled",
         )
-        said.append(_sentence(name, condition, [record for records in answer for record in records], newest))
+        records = [record for found in answer for record in found]
+        if records or name not in elsewhere:
+            said.append(_sentence(name, condition, records, newest))
     return "; ".join(said)
 
 
 def _sentence(name: str, condition: str, records: list[RepoDataRecord], newest: float | None) -> str:
     if not records:
         return f"no channel has a package {name}"
-    early = [record for record in records if newest is None or _time(record) <= newest]
+    early = [record for record in records if newest is None or time_of(record) <= newest]
     if not early:
         return f"there is no {name} that is as old as asked"
     versions = nearest({str(record.version) for record in early}, condition)
@@ -85,5 +99,6 @@ def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:SHOWN]) + (f" and {left} more" if left > 0 else "")
 
 
-def _time(record: RepoDataRecord) -> float:
+def time_of(record: RepoDataRecord) -> float:
+    """Return when a package was uploaded, in unix seconds; 0.0 where its channel does not say it."""
     return 0.0 if record.timestamp is None else record.timestamp.timestamp()

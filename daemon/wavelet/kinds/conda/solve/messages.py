@@ -17,6 +17,9 @@ from wavelet.kinds.conda.model.packages import Libc
 LENGTH_BYTES = 4
 """Size of a frame's length, big-endian."""
 
+USUAL_SUBDIR = "linux-64"
+"""The directory that all builders of packages fill; the others often lack what it has."""
+
 Virtual = tuple[str, str, str]
 """A virtual package: name, version, build string."""
 
@@ -107,6 +110,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
         subject: the spec or URL at fault, where that is known.
         text: what the library says.
         there: what channels have of packages that no candidates were found for, in a sentence; empty: not known.
+        elsewhere: what is asked for, or needed, that channels have in `USUAL_SUBDIR` and not in the one asked for.
     """
 
     number: int
@@ -114,6 +118,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     subject: str
     text: str
     there: str = ""
+    elsewhere: tuple[str, ...] = ()
 
 
 Answer = Found | Failed

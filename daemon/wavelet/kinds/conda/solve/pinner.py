@@ -24,12 +24,13 @@ from wavelet.kinds.conda.channels.relay import Relay
 from wavelet.kinds.conda.locks.fetch import Location, with_lock_file
 from wavelet.kinds.conda.locks.shared_locks import Locks
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
-from wavelet.kinds.conda.model.packages import Libc, Package, Wheel, subdir_of
+from wavelet.kinds.conda.model.packages import Libc, Package, Wheel, platform_of, subdir_of
 from wavelet.kinds.conda.model.specs import channel_of, directory_of, name_of
 from wavelet.kinds.conda.pip.requirements import PipRequest, PipResolver
 from wavelet.kinds.conda.solve.completion import Completion
 from wavelet.kinds.conda.solve.messages import CUDA_VERSION, Origin, Record, lack, virtual_packages, wants_cuda
 from wavelet.kinds.conda.solve.solver import SAYS, Question, Solver
+from wavelet.kinds.other_architecture import remedy
 from wavelet.plan.node import Node
 
 Report = Callable[[str], None]
@@ -243,7 +244,8 @@ def _directory(spec: str, platform: Platform) -> str:
     if wanted in ("", own, _NOARCH):
         return wanted
     message = f"packages.entries: {spec!r} is for {wanted}, and an image for {platform} takes {own} and {_NOARCH}"
-    raise InvalidRequest(message, field="packages.entries")
+    there = platform_of(wanted)
+    raise InvalidRequest(message if there is None else f"{message}; {remedy(there)}", field="packages.entries")
 
 
 def _is_python_package(depends: tuple[str, ...]) -> bool:

@@ -32,8 +32,10 @@ from wavelet.errors import (
     UpstreamUnreachable,
     WaveletError,
 )
+from wavelet.image.reference import DEFAULT_PLATFORM
 from wavelet.kinds.conda.solve.messages import (
     LENGTH_BYTES,
+    USUAL_SUBDIR,
     Answer,
     Failed,
     Lookup,
@@ -45,6 +47,7 @@ from wavelet.kinds.conda.solve.messages import (
     frame,
     read_answer,
 )
+from wavelet.kinds.other_architecture import remedy
 
 log = structlog.get_logger()
 
@@ -337,7 +340,8 @@ def _solve_error(failed: Failed, question: Question, limit: float) -> WaveletErr
             return InvalidRequest(message, field="packages.entries")
         case "unsolvable":
             there = f"; {failed.there}" if failed.there else ""
-            message = f"no set of packages for {where} satisfies {asked}{there}{SAYS}{failed.text}"
+            lack, todo = _only_usual(failed.elsewhere, question.subdir)
+            message = f"no set of packages for {where} satisfies {asked}{lack}{there}{todo}{SAYS}{failed.text}"
             return Unsolvable(message, field="packages.entries")
         case "limit":
             message = (
@@ -347,6 +351,15 @@ def _solve_error(failed: Failed, question: Question, limit: float) -> WaveletErr
             return Unsolvable(message, field="packages.entries")
         case _:
             return _channel_error(failed, question.channels)
+
+
+def _only_usual(specs: Sequence[str], subdir: str) -> tuple[str, str]:
+    """Return what is said of packages that are there for the usual platform alone, and what helps; or nothing."""
+    if not specs:
+        return "", ""
+    are = "is" if len(specs) == 1 else "are"
+    lack = f"; {', '.join(specs)} {are} built for {USUAL_SUBDIR}, and neither for {subdir} nor for noarch"
+    return lack, f"; {remedy(DEFAULT_PLATFORM)}"
 
 
 def _channel_error(failed: Failed, channels: Sequence[str]) -> WaveletError:

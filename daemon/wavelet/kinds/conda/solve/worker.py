@@ -30,7 +30,7 @@ from rattler import (
 from rattler.exceptions import SolverError
 from rattler.package.build_string import BuildString
 
-from wavelet.kinds.conda.solve.candidates import there
+from wavelet.kinds.conda.solve.candidates import lacking, there
 from wavelet.kinds.conda.solve.channel_index import Index, parse_spec, record_of
 from wavelet.kinds.conda.solve.filtered_channel import FilteredChannel, fits
 from wavelet.kinds.conda.solve.messages import (
@@ -45,6 +45,7 @@ from wavelet.kinds.conda.solve.messages import (
     frame,
     read_request,
 )
+from wavelet.kinds.conda.solve.other_subdir import only_usual
 
 MEMORY_LIMIT = 8 * 1000**3
 """Bytes of address space; the largest channels take half a gigabyte of memory."""
@@ -110,8 +111,7 @@ class Worker:
             failed = self._index.failure(request.number, error)
             if failed.kind != "unsolvable":
                 return failed
-            sentence = await there(failed.text, gateway, request.channels, request.subdir, request.newest)
-            return msgspec.structs.replace(failed, there=sentence)
+            return await _explained(failed, gateway, asked, request)
         added = (record_of(record) for record in solution if record.name.normalized not in names)
         return Found(request.number, tuple(added))
 
@@ -120,6 +120,24 @@ class Worker:
             return []
         known = {record.url: record for record in await self._index.packages(gateway, urls)}
         return [known.get(url) or _bare_record(url) for url in urls]
+
+
+async def _explained(failed: Failed, gateway: Gateway, asked: Sequence[MatchSpec], request: Solve) -> Failed:
+    """Return a failure with what channels have instead, and with all that they have for the usual platform alone."""
+    where = (gateway, request.channels, request.subdir, request.newest)
+    wanted = lacking(failed.text)
+    needed = [parse_spec(f"{name} {condition}") for name, condition in wanted.items()]
+    names = {spec.name.normalized for spec in asked}
+    others = [spec for spec in needed if isinstance(spec, MatchSpec) and spec.name.normalized not in names]
+    found = await only_usual([*asked, *others], *where)
+    sentence = await there(wanted, *where, elsewhere={spec.name.normalized for spec in found})
+    return msgspec.structs.replace(failed, there=sentence, elsewhere=tuple(map(_bare_spec, found)))
+
+
+def _bare_spec(spec: MatchSpec) -> str:
+    """Return a spec without its channel, as people write it."""
+    name, _, condition = str(spec).rpartition("::")[2].removesuffix(" *").partition(" ")
+    return f"{name}={condition.removesuffix('.*')}" if condition[:1].isdigit() else f"{name}{condition}"
 
 
 async def _solved(
