@@ -14,6 +14,7 @@ LEVELS = (
     {"cli", "app", "wiring", "node_schema", "upkeep", "reload"},
     {"front"},
     {"requests"},
+    {"push"},
     {"resolve"},
     {"kinds"},
     {"upstream", "store", "cluster", "host"},

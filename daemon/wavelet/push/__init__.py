@@ -1,0 +1,1 @@
+"""Copying whole images to registries: what this node makes, and what other registries have."""

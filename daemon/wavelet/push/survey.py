@@ -1,0 +1,187 @@
+"""The survey of an image: every document below its root and every referrer of those, and the blobs that they name.
+
+An index may name indexes. What refers to a document (signatures, attestations, bills of materials, locks) is listed by
+its registry, and by the tags that cosign gives it: `sha256-<hex>.sig`, `.att`, `.sbom`. Referrers have referrers too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wavelet.concurrency import gather_all
+from wavelet.errors import UpstreamBroken
+from wavelet.image.image import ACCEPTED_TYPES, Descriptor, Index, MalformedManifest, Manifest, parse_document
+from wavelet.image.reference import Digest
+
+DOCUMENTS_AT_ONCE = 8
+"""Documents that are read and looked up at one time; each may have 4 MiB."""
+
+DOCUMENTS_LIMIT = 10_000
+"""Documents of one image, with its referrers; more are taken for a source that never ends."""
+
+DEPTH_LIMIT = 16
+"""Steps from the root to a document: through indexes within indexes, and referrers of referrers."""
+
+COSIGN_SUFFIXES = ("sig", "att", "sbom")
+"""What cosign attaches to an image under a tag made of the image's digest."""
+
+
+class Documents(Protocol):
+    """What a survey asks the source of an image."""
+
+    async def document(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest or index whole, verified.
+
+        Raises:
+            WaveletError: it cannot be had.
+        """
+
+    async def referrers(self, subject: Descriptor) -> Sequence[Descriptor]:
+        """Return the manifests that refer to a document."""
+
+    async def tagged(self, tag: str) -> Descriptor | None:
+        """Return what a tag of the image's repository names, None where there is no such tag."""
+
+
+class Known(Protocol):
+    """What a survey asks the target."""
+
+    async def has_document(self, digest: Digest) -> bool:
+        """Tell whether the target has a document already, and with it what it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A document of an image.
+
+    Attributes:
+        children: the documents that it names, if it is an index.
+        blobs: what else it names; without those that are to be had at URLs of their own.
+        is_there: whether the target has it.
+    """
+
+    descriptor: Descriptor
+    children: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+    is_there: bool
+
+
+@dataclass
+class Survey:
+    """What was found.
+
+    Attributes:
+        root: the image's own document.
+        documents: all, by digest.
+        referring: the roots of what refers to any of them, in the order in which they were found.
+        tags: what cosign's tags name.
+    """
+
+    root: Descriptor
+    documents: dict[Digest, Surveyed] = field(default_factory=dict)
+    referring: list[Descriptor] = field(default_factory=list)
+    tags: dict[str, Descriptor] = field(default_factory=dict)
+
+    def missing_blobs(self) -> list[Descriptor]:
+        """Return each blob once that the target may not have, the largest first, so that none is left for the end."""
+        lacking = (document for document in self.documents.values() if not document.is_there)
+        unique = {blob.digest: blob for document in lacking for blob in document.blobs}
+        return sorted(unique.values(), key=lambda blob: (-blob.size, blob.digest))
+
+    def levels(self, root: Descriptor) -> list[list[Surveyed]]:
+        """Return the documents of `root`, itself included, in the order in which a registry takes them.
+
+        Those of one level name none of each other, and only such as are in earlier ones.
+        """
+        heights: dict[Digest, int] = {}
+        self._measure(root.digest, heights)
+        levels: list[list[Surveyed]] = [[] for _ in range(max(heights.values()) + 1)]
+        for digest, height in heights.items():
+            levels[height].append(self.documents[digest])
+        return levels
+
+    def _measure(self, digest: Digest, heights: dict[Digest, int]) -> int:
+        if digest not in heights:
+            children = self.documents[digest].children
+            heights[digest] = 1 + max((self._measure(each.digest, heights) for each in children), default=-1)
+        return heights[digest]
+
+
+async def survey(root: Descriptor, source: Documents, known: Known) -> Survey:
+    """Read all documents of an image, from its root on.
+
+    Raises:
+        UpstreamBroken: a document is none, or there is no end to them.
+        WaveletError: one cannot be had, or the target does not say what it has.
+    """
+    found = Survey(root)
+    slots = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+    looked_at = {root.digest}
+    wanted = [root]
+    for _ in range(DEPTH_LIMIT):
+        if not wanted:
+            return found
+        steps = await gather_all(_looked_at(each, source, known, slots) for each in wanted)
+        wanted = []
+        for step in steps:
+            found.documents[step.document.descriptor.digest] = step.document
+            found.tags.update(step.tags)
+            attached = [*step.referrers, *step.tags.values()]
+            found.referring += [each for each in attached if each.digest not in looked_at]
+            for each in (*step.document.children, *attached):
+                if each.digest not in looked_at:
+                    looked_at.add(each.digest)
+                    wanted.append(each)
+        if len(looked_at) > DOCUMENTS_LIMIT:
+            raise UpstreamBroken(f"{root.digest} has more than {DOCUMENTS_LIMIT} manifests, with what refers to them")
+    raise UpstreamBroken(f"{root.digest} has manifests more than {DEPTH_LIMIT} steps below it; that is no image")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    document: Surveyed
+    referrers: Sequence[Descriptor]
+    tags: Mapping[str, Descriptor]
+
+
+async def _looked_at(descriptor: Descriptor, source: Documents, known: Known, slots: asyncio.Semaphore) -> _Step:
+    digest = descriptor.digest
+    async with slots:
+        data = await source.document(descriptor)
+        view = _view(descriptor, data)
+        is_there = await known.has_document(digest)
+        referrers = await source.referrers(descriptor)
+        names = [cosign_tag(digest, suffix) for suffix in COSIGN_SUFFIXES]
+        tagged = await gather_all(source.tagged(name) for name in names)
+    children, blobs = _split(view)
+    own = Descriptor(view.media_type, digest, len(data))
+    tags = {name: each for name, each in zip(names, tagged, strict=True) if each is not None}
+    return _Step(Surveyed(own, children, blobs, is_there), referrers, tags)
+
+
+def _view(descriptor: Descriptor, data: bytes) -> Manifest | Index:
+    try:
+        return parse_document(data, descriptor.media_type)
+    except MalformedManifest as error:
+        raise UpstreamBroken(f"{descriptor.digest}: {error}") from None
+
+
+def _split(view: Manifest | Index) -> tuple[tuple[Descriptor, ...], tuple[Descriptor, ...]]:
+    """Return the documents and the blobs that a document names; an index may name what is no document."""
+    if isinstance(view, Manifest):
+        return (), _kept(view.descriptors)
+    children = tuple(each for each in view.descriptors if each.media_type in (*ACCEPTED_TYPES, ""))
+    return children, _kept(each for each in view.descriptors if each not in children)
+
+
+def _kept(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Leave out what has URLs of its own: registries do not look for it (image-spec layer.md, non-distributable)."""
+    return tuple(blob for blob in blobs if not blob.urls)
+
+
+def cosign_tag(digest: Digest, suffix: str) -> str:
+    """Return the tag under which cosign attaches something to what has `digest`."""
+    return f"{digest.algorithm}-{digest.hex}.{suffix}"
