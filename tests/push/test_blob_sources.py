@@ -16,7 +16,7 @@ from wavelet.errors import UpstreamBroken, UpstreamUnreachable
 from wavelet.image.image import OCI_LAYER, Descriptor
 from wavelet.image.reference import Digest
 from wavelet.push.blob_sources import from_store, verified
-from wavelet.store.content import SCHEMA, Blob, Committed, ContentStore
+from wavelet.store.content import SCHEMA, Blob, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.ingest import Incoming, Opener
 from wavelet.upstream.pusher import PushSource

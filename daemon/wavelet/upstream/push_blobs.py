@@ -39,7 +39,7 @@ class BlobPush:
         on_bytes: Callable[[int], None],
     ) -> bool:
         """See `Pusher.push_blob`."""
-        if await self._is_there(repository, blob.digest, identity):
+        if await self.is_there(repository, blob.digest, identity):
             return False
         mounts = [each.path for each in mount_from if each.host == repository.host and each != repository]
         query = {"mount": str(blob.digest), "from": mounts[0]} if mounts else {}
@@ -59,7 +59,8 @@ class BlobPush:
                 await raise_for(sent, UpstreamBroken(f"{repository.host} has lost the upload of {blob.digest}"))
         return True
 
-    async def _is_there(self, repository: Repository, digest: Digest, identity: Identity) -> bool:
+    async def is_there(self, repository: Repository, digest: Digest, identity: Identity) -> bool:
+        """See `Pusher.has_blob`."""
         head = Call("blob", "HEAD", f"blobs/{digest}", actions=PUSH)
         answer, _ = await self._fallback.ask_to_push(repository, identity, head)
         async with answer:

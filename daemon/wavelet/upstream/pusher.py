@@ -62,6 +62,14 @@ class Pusher:
             found = read_head(answer, reference, by.offered.granted)
         return None if found is None else found.descriptor
 
+    async def has_blob(self, repository: Repository, digest: Digest, identity: Identity) -> bool:
+        """Tell whether a repository has a blob already.
+
+        Raises:
+            AccessRefused, UpstreamError: as `has_manifest`.
+        """
+        return await self._blobs.is_there(repository, digest, identity)
+
     async def push_blob(
         self,
         repository: Repository,
