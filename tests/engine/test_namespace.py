@@ -14,12 +14,15 @@ import pytest
 
 from lab import images
 from lab.task_image import task_layer
+from wavelet.engine.architecture import own_platform
 from wavelet.engine.limits import Limits
 from wavelet.engine.namespace import NamespaceEngine
 from wavelet.engine.protocol import GivenFile, ImageLayers, SandboxTask
-from wavelet.image.reference import Digest
+from wavelet.image.reference import Digest, Platform
 
 pytestmark = pytest.mark.process
+
+OWN = own_platform()
 
 PROGRAM = """
 printf '%s ready\n' "$0"
@@ -37,6 +40,7 @@ class Here:
 
     directory: Path
     called: str = "the image of this test"
+    platform: Platform = OWN
 
     async def reference(self) -> str:
         raise AssertionError("nobody pulls it")

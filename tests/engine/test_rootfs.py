@@ -25,6 +25,7 @@ from lab.task_image import task_layer
 from lab.users import User
 from wavelet.directory_trees import remove
 from wavelet.engine import enter as engine_enter
+from wavelet.engine.architecture import own_platform
 from wavelet.engine.console import first_process
 from wavelet.engine.limits import Limits
 from wavelet.engine.namespace import NamespaceEngine
@@ -161,7 +162,7 @@ def test_a_prefix_behind_a_link_is_not_read(root: Path, tmp_path: Path) -> None:
 
 
 async def test_whether_there_are_namespaces() -> None:
-    assert await NamespaceEngine().absence() == ""
+    assert await NamespaceEngine().absence(own_platform().architecture) == ""
 
 
 @pytest.fixture

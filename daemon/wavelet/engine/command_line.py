@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from wavelet.archive.tar_format import END, TarEntries, padding
+from wavelet.engine.architecture import is_emulated, own_platform
 from wavelet.engine.console import Console, first_process, spawn
 from wavelet.engine.limits import Usage, taken_by
 from wavelet.engine.protocol import OWN, OWN_DIRECTORIES, GivenFile, RunImage, Sandbox, SandboxTask, Workspace
@@ -52,7 +54,8 @@ class CommandEngine:
         name: see `Engine`.
         remedy: see `Engine`.
         program: the command.
-        probe: arguments with which it fails where the engine does not work.
+        probe: arguments with which it says architecture and kernel of where its containers run, and fails where the
+            engine does not work.
         pull: arguments for a registry on this machine that speaks plain http.
         bounds: whether its containers can always be bounded in processes and memory; else what runs is looked at.
     """
@@ -64,15 +67,18 @@ class CommandEngine:
     pull: tuple[str, ...] = ()
     bounds: bool = True
 
-    async def absence(self) -> str:
-        """See `Engine`."""
+    async def absence(self, architecture: str) -> str:
+        """See `Engine`. What an engine on another machine emulates is not known: it is tried."""
         if shutil.which(self.program) is None:
             return f"no {self.program} in PATH"
         try:
-            await self._command(PROBE_SECONDS, *self.probe)
+            own, _, kernel = (await self._command(PROBE_SECONDS, *self.probe)).strip().partition(" ")
         except EngineFailed as error:
             return error.message
-        return ""
+        is_here = kernel == os.uname().release
+        if architecture == own or not is_here or await asyncio.to_thread(is_emulated, architecture):
+            return ""
+        return f"its engine runs programs of {own}, and this node emulates none of {architecture}"
 
     @contextlib.asynccontextmanager
     async def open(self, image: RunImage, task: SandboxTask, workspace: Workspace) -> AsyncIterator[Sandbox]:
@@ -80,9 +86,11 @@ class CommandEngine:
         reference = await image.reference()
         container = f"wavelet-{task.purpose}-{secrets.token_hex(6)}"
         mark, arguments = first_process(task.program)
+        # An engine takes its own platform for granted, and does not find an image of another one.
+        other = () if image.platform == own_platform() else (f"--platform={image.platform}",)
         try:
-            await self._command(PULL_SECONDS, "pull", "--quiet", *self.pull, reference)
-            console = await self._start(container, reference, arguments, mark, task)
+            await self._command(PULL_SECONDS, "pull", "--quiet", *self.pull, *other, reference)
+            console = await self._start(container, reference, arguments, mark, task, other)
             try:
                 yield _Container(self, container, console, mark, task.directory)
             finally:
@@ -91,13 +99,19 @@ class CommandEngine:
             await asyncio.shield(self._remove(container, reference))
 
     async def _start(
-        self, container: str, reference: str, arguments: Sequence[str], mark: str, task: SandboxTask
+        self,
+        container: str,
+        reference: str,
+        arguments: Sequence[str],
+        mark: str,
+        task: SandboxTask,
+        more: Sequence[str],
     ) -> Console:
-        """Start the container's first process, bounded by the engine if it can do that."""
+        """Start the container's first process with `more` options, bounded by the engine if it can do that."""
         hard = task.limits.hard
         bounds = (f"--memory={hard.memory}b", f"--memory-swap={hard.memory}b", f"--pids-limit={hard.processes}")
         for given in (bounds,) if self.bounds else (bounds, (f"--ulimit=nproc={hard.processes}",), ()):
-            options = [*_run_options(container, task), *given]
+            options = [*_run_options(container, task), *more, *given]
             console = Console(await spawn([self.program, "run", *options, reference, *arguments]), mark)
             try:
                 await console.wait_until_started()
@@ -252,13 +266,13 @@ DOCKER = CommandEngine(
     "docker",
     "docker, with its engine running and open to the daemon's user",
     "docker",
-    ("version", "--format", "{{.Server.Version}}"),
+    ("version", "--format", "{{.Server.Arch}} {{.Server.KernelVersion}}"),
 )
 PODMAN = CommandEngine(
     "podman",
     "podman",
     "podman",
-    ("info", "--format", "{{.Host.Arch}}"),
+    ("info", "--format", "{{.Host.Arch}} {{.Host.Kernel}}"),
     pull=("--tls-verify=false",),
     bounds=False,  # without cgroups that are delegated to the user, it refuses to
 )

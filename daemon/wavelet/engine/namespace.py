@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from wavelet import directory_trees
+from wavelet.engine.architecture import is_emulated, own_platform
 from wavelet.engine.console import Console, first_process, spawn
 from wavelet.engine.limits import Usage, taken_by, written_below
 from wavelet.engine.overlay import OverlayTree
@@ -49,8 +50,11 @@ class NamespaceEngine:
     name: str = "namespace"
     remedy: str = "user namespaces for unprivileged users (user.max_user_namespaces, and no rule against them)"
 
-    async def absence(self) -> str:
+    async def absence(self, architecture: str) -> str:
         """See `Engine`."""
+        own = own_platform().architecture
+        if architecture != own and not await asyncio.to_thread(is_emulated, architecture):
+            return f"this node runs programs of {own}, and emulates none of {architecture}"
         return await asyncio.to_thread(_probe)
 
     @contextlib.asynccontextmanager

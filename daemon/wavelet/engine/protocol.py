@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from wavelet.engine.console import Console
 from wavelet.engine.limits import Limits, Usage
 from wavelet.engine.tree import Tree
-from wavelet.image.reference import Digest
+from wavelet.image.reference import Digest, Platform
 
 T = TypeVar("T")
 
@@ -55,6 +55,10 @@ class RunImage(Protocol):
     @property
     def called(self) -> str:
         """What errors call it."""
+
+    @property
+    def platform(self) -> Platform:
+        """The platform of the programs in it."""
 
     async def reference(self) -> str:
         """Return a name under which engines on this node pull it."""
@@ -118,8 +122,8 @@ class Engine(Protocol):
     def remedy(self) -> str:
         """See above."""
 
-    async def absence(self) -> str:
-        """Return why it cannot be used on this node, or nothing."""
+    async def absence(self, architecture: str) -> str:
+        """Return why it cannot run programs of an architecture, e.g. `arm64`, on this node, or nothing."""
 
     def open(self, image: RunImage, task: SandboxTask, workspace: Workspace) -> AbstractAsyncContextManager[Sandbox]:
         """Give a sandbox of an image, without a network and without privileges; nothing is left of it at the end.

@@ -48,15 +48,15 @@ class Everything:
             **(makers or {}),
         }
 
-    def base(self, base: images.Image) -> RegistryImage:
-        """Make an image of the lab a base."""
+    def base(self, base: images.Image, platform: Platform = AMD64) -> RegistryImage:
+        """Make an image of the lab a base for a platform."""
         for blob in (base.document, *base.blobs.values()):
             (self.directory / Digest.of(blob).hex).write_bytes(blob)
         reference = Reference.parse("quay.io/lab/base").at(Digest.of(base.document))
         view = parse_document(base.document)
         assert isinstance(view, Manifest)
         own = Descriptor(view.media_type, Digest.of(base.document), len(base.document))
-        plan = RegistryImage(reference, AMD64)
+        plan = RegistryImage(reference, platform)
         self.images[key_of(plan)] = Image.of(own, from_upstream(reference.repository, (own, *view.descriptors)))
         return plan
 

@@ -22,7 +22,7 @@ from wavelet.engine.limits import Limits
 from wavelet.engine.protocol import Engine, GivenFile
 from wavelet.errors import NotFound
 from wavelet.image.image import Content, Descriptor, Image, MadeBy
-from wavelet.image.reference import Digest
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.kind import ScriptsLayers
 from wavelet.kinds.conda.model.node import LockedEnvironment, ScriptsLayer
 from wavelet.kinds.conda.model.packages import Package
@@ -104,12 +104,14 @@ class Node:
         """What was reported."""
         return self.everything.lines
 
-    def plan(self, *packages: Package | LabPackage, base: images.Image | None = None) -> ScriptsLayer:
+    def plan(
+        self, *packages: Package | LabPackage, base: images.Image | None = None, platform: Platform = AMD64
+    ) -> ScriptsLayer:
         """Return the plan for an environment of these packages, all those with a post-link script being run."""
         found = [p if isinstance(p, Package) else self.archive(p) for p in packages]
         which = [package for package, made in zip(found, packages, strict=True) if _has_script(made)]
         lock = LockedEnvironment(
-            tuple(sorted(found)), (), AMD64, self.everything.base(base or task_image()), scripts=False
+            tuple(sorted(found)), (), platform, self.everything.base(base or task_image(), platform), scripts=False
         )
         return ScriptsLayer(tuple(sorted(which)), lock)
 
@@ -157,6 +159,8 @@ def hang(engine: Engine, name: str, started: Path) -> None:
 
 
 class _Named:
+    platform = AMD64
+
     def __init__(self, name: str) -> None:
         self._name = name
 

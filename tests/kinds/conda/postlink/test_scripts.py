@@ -26,13 +26,16 @@ from lab.engines import Docker
 from lab.processes import wait_for
 from lab.registry import Registry
 from lab.task_image import task_layer
+from wavelet.engine import architecture, command_line
 from wavelet.engine import namespace as engine_namespace
+from wavelet.engine.architecture import own_platform
 from wavelet.engine.choice import engines_for
 from wavelet.engine.command_line import DOCKER, PODMAN
 from wavelet.engine.namespace import NamespaceEngine
 from wavelet.engine.protocol import Engine
 from wavelet.errors import EngineFailed, NotFound, NotServed, ScriptFailed
 from wavelet.image.image import Image
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.model.node import ScriptsLayer
 from wavelet.kinds.conda.postlink import run
@@ -162,6 +165,48 @@ async def test_every_engine_makes_the_same_layer(
         node = Node(tmp_path / engine.name, registry)
         digests.add(layer_of(node, await node.make(changing(node), engine))[0].digest)
     assert len(digests) == 1
+
+
+FOREIGN = Platform("linux", "arm64" if own_platform().architecture == "amd64" else "amd64")
+
+
+def foreign(node: Node) -> ScriptsLayer:
+    """Return a plan of scripts for another platform. Its programs are in truth this machine's, as if it emulated it."""
+    base = images.image([task_layer()], platform=str(FOREIGN), env=["PATH=/usr/local/bin:/usr/bin:/bin"])
+    return node.plan(scripted("tool", 'echo made > "$PREFIX/share/made"', "data"), DATA, base=base, platform=FOREIGN)
+
+
+DATA = LabPackage("data", files={"share/data": text("data\n")})
+
+
+async def test_scripts_of_another_architecture_run_where_it_is_emulated(
+    node: Node, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (engine_namespace, command_line):
+        monkeypatch.setattr(module, "is_emulated", lambda architecture: architecture == FOREIGN.architecture)
+    _, blob = layer_of(node, await node.make(foreign(node), engine))
+    assert contents(blob) == {"share/made": "made\n"}
+
+
+async def test_scripts_of_another_architecture_are_refused_until_a_node_has_run_them(
+    node: Node, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(architecture, "TABLE", tmp_path / "absent")
+    with pytest.raises(NotServed) as caught:
+        await node.make(foreign(node), engine)
+    said = caught.value.message
+    assert said.startswith(f"tool: installation runs post-link scripts of {FOREIGN}, and nothing on this node")
+    assert "records.directory" in said
+    assert f"process {{ withName: 'NAME' {{ arch = '{own_platform().architecture}' }} }}" in said
+    assert f"--install {FOREIGN.architecture}" in said
+    other = Node(tmp_path / "other", node.registry, node.shared)
+    with monkeypatch.context() as there:
+        for module in (engine_namespace, command_line):
+            there.setattr(module, "is_emulated", lambda architecture: True)
+        made, _ = layer_of(other, await other.make(foreign(other), engine))
+    taken, blob = layer_of(node, await node.make(foreign(node), engine))
+    assert taken == made
+    assert contents(blob) == {"share/made": "made\n"}
 
 
 async def test_an_image_is_copied_where_nothing_can_be_laid_over_it(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wavelet.engine.protocol import ImageLayers
 from wavelet.errors import UpstreamBroken
 from wavelet.image.image import MalformedManifest, Manifest, parse_config
+from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.kind import Work, read_document
 
@@ -18,6 +19,11 @@ class LockedImage:
     plan: LockedEnvironment
     work: Work
     called: str = "the image that post-link scripts run in"
+
+    @property
+    def platform(self) -> Platform:
+        """See `RunImage`."""
+        return self.plan.platform
 
     async def reference(self) -> str:
         """Return a name under which engines on this node pull it."""
