@@ -33,7 +33,7 @@ from wavelet.upstream.credentials import Logins
 from wavelet.upstream.endpoints import Endpoint, mirrors_of, settings_for
 from wavelet.upstream.retry import ATTEMPTS, ExpiringSet
 from wavelet.upstream.session import Call, RegistrySession
-from wavelet.upstream.streams import Answer
+from wavelet.upstream.streams import Answer, server_words
 
 MIRROR_REST = 30.0
 """Seconds for which a mirror that does not answer is left out."""
@@ -80,10 +80,17 @@ class PushLogin:
 
 @dataclass(slots=True)
 class _Refusals:
-    """What one server has said no to: by which logins, and whether the last no was that it is not granted to these."""
+    """What one server has said no to.
+
+    Attributes:
+        tried: the logins.
+        declined: whether the last no was that it is not granted to these.
+        words: what it said with the last no to a push, in parentheses, or nothing.
+    """
 
     tried: list[str] = field(default_factory=list)
     declined: bool = False
+    words: str = ""
 
     def add(self, offered: OfferedLogin, status: int) -> None:
         self.tried.append(offered.granted.by)
@@ -99,6 +106,7 @@ class CredentialFallback:
         self._session = session
         self._resting: ExpiringSet[URL] = ExpiringSet()
         self._refused: ExpiringSet[tuple[URL, str]] = ExpiringSet()
+        self._cannot_push: ExpiringSet[tuple[URL, str, OfferedLogin]] = ExpiringSet()
 
     async def ask(self, question: Question[_T]) -> _T:
         """Return what is made of the first answer that is no refusal. An answer whose reading raises is closed.
@@ -183,14 +191,18 @@ class CredentialFallback:
                     status = answer.status
                     if status not in (401, 403) or not answer.is_own:
                         return answer, offered, read
+                    if question.call.is_push:
+                        refusals.words = (await server_words(answer)).text
                     answer.close()
                 refusals.add(offered, status)
-                if offered is ANONYMOUS:
+                if question.call.is_push and not question.call.mounts:
+                    self._cannot_push.add((endpoint.base, question.repository.path, offered), REFUSAL_MEMORY)
+                elif offered is ANONYMOUS:
                     self._refused.add((endpoint.base, question.repository.path), REFUSAL_MEMORY)
         if busy is not None:
             raise busy
         problems = await self._logins.problems(question.repository, question.identity)
-        raise AccessRefused(_refusal(endpoint, question, refusals.tried, problems), declined=refusals.declined)
+        raise AccessRefused(_refusal(endpoint, question, refusals, problems), declined=refusals.declined)
 
     async def _ask_with(
         self, login: Login | None, endpoint: Endpoint, question: Question[_T], attempts: int
@@ -215,12 +227,17 @@ class CredentialFallback:
         mirror = endpoint.is_mirror
         where = Repository(endpoint.host, endpoint.path(repository.path)) if mirror else repository
         some = False
-        async with aclosing(
-            self._logins.offers(where, question.identity, personal=not mirror, own_first=pushes)
-        ) as offers:
+        unlikely: list[OfferedLogin] = []
+        offers = self._logins.offers(where, question.identity, personal=not mirror, own_first=pushes)
+        async with aclosing(offers):
             async for offered in offers:
                 some = True
-                yield offered
+                if (endpoint.base, repository.path, offered) in self._cannot_push and pushes:
+                    unlikely.append(offered)
+                else:
+                    yield offered
+        for offered in unlikely:
+            yield offered
         if not some and not anonymous_first:
             yield ANONYMOUS
 
@@ -265,16 +282,17 @@ def _is_definite(answer: Answer, login: Login | None) -> bool:
     return answer.status == 200 or (answer.status in (404, 410) and answer.is_own)
 
 
-def _refusal(endpoint: Endpoint, question: Question[_T], tried: list[str], problems: list[str]) -> str:
+def _refusal(endpoint: Endpoint, question: Question[_T], refusals: _Refusals, problems: list[str]) -> str:
     repository, identity = question.repository, question.identity
-    asked = ", ".join(tried)
+    asked = ", ".join(refusals.tried)
     is_user = identity.login is None and identity.uid is not None
     command = f"wavelet login {repository.host}" if is_user else f"docker login {repository.host}"
     unused = f". Logins that could not be used: {'; '.join(problems)}" if problems else ""
     if question.call.is_push:
         return (
-            f"{endpoint.host} refuses a push to {repository} (asked as: {asked}){unused}. It takes a login with the"
-            f" right to push to {repository}: log in with `{command}`, or let the site add one to upstream.credentials"
+            f"{endpoint.host} refuses a push to {repository} (asked as: {asked}){refusals.words}{unused}. It takes a"
+            f" login with the right to push to {repository}: log in with `{command}`, or let the site add one to"
+            " upstream.credentials"
         )
     return (
         f"{endpoint.host} refuses access to {repository} (asked as: {asked}); it is private or not there{unused}. "

@@ -1,25 +1,41 @@
-"""The push of one blob (distribution-spec, "Pushing blobs"): mounted from another repository, else sent."""
+"""The push of one blob: it is there already, is mounted from another repository of the registry, or is sent."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from yarl import URL
-
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import AccessRefused, UpstreamBroken
 from wavelet.image.image import Descriptor
 from wavelet.image.reference import Digest, Repository
 from wavelet.plan.tokens import Identity
-from wavelet.upstream.fallback import CredentialFallback
-from wavelet.upstream.request_body import Body
-from wavelet.upstream.retry import ATTEMPTS
+from wavelet.upstream.fallback import CredentialFallback, PushLogin
+from wavelet.upstream.push_target import PushTarget
+from wavelet.upstream.push_uploads import BEGIN, OpenAt, Upload
 from wavelet.upstream.session import Call, RegistrySession
-from wavelet.upstream.streams import Answer, raise_for
+from wavelet.upstream.streams import Answer
 from wavelet.upstream.token_scope import PUSH
 
-OpenAt = Callable[[int], AbstractAsyncContextManager[AsyncIterator[bytes]]]
-"""Gives a content's bytes from an offset on; it may be called again."""
+MOUNT_LIMIT = 3
+"""Repositories that are tried to mount one blob from."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobToPush:
+    """A blob, where it goes, and for whom. See `Pusher.push_blob`."""
+
+    repository: Repository
+    blob: Descriptor
+    open_at: OpenAt
+    identity: Identity
+    mount_from: Sequence[Repository]
+    on_bytes: Callable[[int], None]
+
+    @property
+    def mounts(self) -> list[str]:
+        """The paths of other repositories of the same registry that it may be mounted from."""
+        there = [each.path for each in self.mount_from if each.host == self.repository.host]
+        return [path for path in dict.fromkeys(there) if path != self.repository.path][:MOUNT_LIMIT]
 
 
 class BlobPush:
@@ -29,44 +45,69 @@ class BlobPush:
         self._fallback = fallback
         self._session = session
 
-    async def push(
-        self,
-        repository: Repository,
-        blob: Descriptor,
-        open_at: OpenAt,
-        identity: Identity,
-        mount_from: Sequence[Repository],
-        on_bytes: Callable[[int], None],
-    ) -> bool:
-        """See `Pusher.push_blob`."""
-        if await self.is_there(repository, blob.digest, identity):
+    async def push(self, wanted: BlobToPush) -> bool:
+        """Let a repository have a blob; tell whether bytes were sent for that. See `Pusher.push_blob`."""
+        if await self._seems_there(wanted):
             return False
-        mounts = [each.path for each in mount_from if each.host == repository.host and each != repository]
-        query = {"mount": str(blob.digest), "from": mounts[0]} if mounts else {}
-        call = Call("upload", "POST", "blobs/uploads/", query, actions=PUSH, mounts=mounts[0] if mounts else "")
-        answer, by = await self._fallback.ask_to_push(repository, identity, call)
-        async with answer:
-            if answer.status == 201:
-                return False
-            if answer.status != 202:
-                await raise_for(answer, UpstreamBroken(f"{repository.host} has no repository {repository}"))
-            where = _location(answer, blob.digest)
-        body = Body(str(blob.digest), blob.size, lambda: open_at(0), on_bytes)
-        put = Call("upload", "PUT", "", actions=PUSH, body=body, at=where)
-        sent = await self._session.send(by.endpoint, repository.path, put, by.offered.login, attempts=ATTEMPTS)
-        async with sent:
-            if sent.status != 201:
-                await raise_for(sent, UpstreamBroken(f"{repository.host} has lost the upload of {blob.digest}"))
+        upload = await self._mount_or_begin(wanted)
+        if upload is None:
+            return False
+        await upload.run()
         return True
 
     async def is_there(self, repository: Repository, digest: Digest, identity: Identity) -> bool:
         """See `Pusher.has_blob`."""
-        head = Call("blob", "HEAD", f"blobs/{digest}", actions=PUSH)
-        answer, _ = await self._fallback.ask_to_push(repository, identity, head)
+        call = Call("blob", "HEAD", f"blobs/{digest}", actions=PUSH)
+        answer, _ = await self._fallback.ask_to_push(repository, identity, call)
         async with answer:
-            return answer.status == 200
+            # What a registry sends elsewhere for is there, also where that was signed for GET alone.
+            return answer.status == 200 or (not answer.is_own and answer.status in (403, 405))
 
+    async def _seems_there(self, wanted: BlobToPush) -> bool:
+        """Ask whether it is there. A refusal is no answer: whether a login may push, the upload shows."""
+        try:
+            return await self.is_there(wanted.repository, wanted.blob.digest, wanted.identity)
+        except (AccessRefused, UpstreamBroken):
+            return False
 
-def _location(answer: Answer, digest: Digest) -> URL:
-    target = str(answer.response.url.join(URL(answer.headers.get("Location", ""), encoded=True)))
-    return URL(f"{target}{'&' if '?' in target else '?'}digest={digest}", encoded=True)
+    async def _mount_or_begin(self, wanted: BlobToPush) -> Upload | None:
+        """Return the upload that has begun, or None where the blob could be mounted (distribution-spec, "Mounting")."""
+        begun: Upload | None = None
+        for path in wanted.mounts:
+            asked = await self._ask_to_mount(wanted, path)
+            if asked is None:
+                continue
+            answer, login = asked
+            async with answer:
+                if begun is not None and answer.status in (201, 202):
+                    await begun.abandon()
+                    begun = None
+                if answer.status == 201:
+                    return None
+                if answer.status == 202:
+                    begun = self._upload(wanted, answer, login)
+        return begun or await self._begin(wanted)
+
+    async def _ask_to_mount(self, wanted: BlobToPush, path: str) -> tuple[Answer, PushLogin] | None:
+        """Ask; None where no login may read the other repository, or the registry knows no mounting."""
+        query = {"mount": str(wanted.blob.digest), "from": path}
+        try:
+            return await self._fallback.ask_to_push(
+                wanted.repository, wanted.identity, replace(BEGIN, query=query, mounts=path)
+            )
+        except (AccessRefused, UpstreamBroken):
+            return None
+
+    async def _begin(self, wanted: BlobToPush) -> Upload:
+        answer, login = await self._fallback.ask_to_push(wanted.repository, wanted.identity, BEGIN)
+        async with answer:
+            if answer.status != 202:
+                target = PushTarget(wanted.repository, self._session, login)
+                raise await target.error(answer, f"blob {wanted.blob.digest}", wanted.blob.size)
+            return self._upload(wanted, answer, login)
+
+    def _upload(self, wanted: BlobToPush, answer: Answer, login: PushLogin) -> Upload:
+        target = PushTarget(wanted.repository, self._session, login)
+        upload = Upload(target, wanted.blob, wanted.open_at, wanted.on_bytes)
+        upload.begin_at(answer)
+        return upload

@@ -15,8 +15,9 @@ from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
 from wavelet.upstream.fallback import CredentialFallback
 from wavelet.upstream.manifests import manifest_call, read_head
-from wavelet.upstream.push_blobs import BlobPush, OpenAt
+from wavelet.upstream.push_blobs import BlobPush, BlobToPush
 from wavelet.upstream.push_manifests import ManifestPush
+from wavelet.upstream.push_uploads import OpenAt
 from wavelet.upstream.session import RegistrySession
 from wavelet.upstream.token_scope import PUSH
 
@@ -39,7 +40,7 @@ class Pusher:
     def __init__(self, fallback: CredentialFallback, session: RegistrySession) -> None:
         self._fallback = fallback
         self._blobs = BlobPush(fallback, session)
-        self._manifests = ManifestPush(fallback)
+        self._manifests = ManifestPush(fallback, session)
         self._flights: SingleFlight[tuple[Repository, Digest], bool] = SingleFlight("push")
 
     async def close(self) -> None:
@@ -90,16 +91,16 @@ class Pusher:
             AccessRefused: refused with each login there is; the message has these, and the right that is missing.
             UpstreamError: no answer, or not the protocol.
         """
-        blob = source.descriptor
+        wanted = BlobToPush(repository, source.descriptor, source.open, identity, mount_from, on_bytes)
         while True:
             own: list[bool] = []
 
             async def work(begun: list[bool] = own) -> bool:
                 begun.append(True)
-                return await self._blobs.push(repository, blob, source.open, identity, mount_from, on_bytes)
+                return await self._blobs.push(wanted)
 
             try:
-                return await self._flights.run((repository, blob.digest), work) and bool(own)
+                return await self._flights.run((repository, source.descriptor.digest), work) and bool(own)
             except AccessRefused:
                 if own:
                     raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -76,7 +76,7 @@ class BodyPayload(aiohttp.Payload):
         raise TypeError("a body is not text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send all of it; `failure` has what the source raises."""
+        """Send all of it."""
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
@@ -84,17 +84,24 @@ class BodyPayload(aiohttp.Payload):
         if self._begun:
             raise ConnectionResetError("a body is sent once")
         self._begun = True
+        async with aclosing(self._pieces()) as pieces:
+            async for piece in pieces:
+                await self._send(writer, piece)
+                self._body.on_bytes(len(piece))
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield what there is to send; note what the source raises."""
         try:
             async with self._body.open() as pieces:
                 async for piece in pieces:
-                    self._count(len(piece))
-                    await self._send(writer, piece)
-                    self._body.on_bytes(len(piece))
+                    self._taken += len(piece)
+                    if self._taken > self._body.size:
+                        break
+                    yield piece
             if self._taken != self._body.size:
                 raise self._wrong_size()
         except Exception as error:
-            if not isinstance(error, OSError):
-                self.failure = error
+            self.failure = error
             raise
 
     async def _send(self, writer: AbstractStreamWriter, piece: bytes) -> None:
@@ -104,11 +111,6 @@ class BodyPayload(aiohttp.Payload):
         finally:
             watch.end()
             self.stalled = watch.stalled
-
-    def _count(self, more: int) -> None:
-        self._taken += more
-        if self._taken > self._body.size:
-            raise self._wrong_size()
 
     def _wrong_size(self) -> UpstreamBroken:
         body, than = self._body, "more" if self._taken > self._body.size else "less"

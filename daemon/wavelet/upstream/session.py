@@ -138,14 +138,15 @@ class RegistrySession:
             UpstreamBroken: not the protocol.
         """
         try:
-            return await repeated(lambda: self._send(endpoint, path, call, login), attempts)
+            return await repeated(lambda: self.send_once(endpoint, path, call, login), attempts)
         except ConnectionBroke:
             raise
         except UpstreamUnreachable:
             self._schemes.pop(endpoint.host, None)
             raise
 
-    async def _send(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
+    async def send_once(self, endpoint: Endpoint, path: str, call: Call, login: Login | None) -> Answer:
+        """Ask once; for what cannot simply be repeated. See `send`."""
         slot = await self._limiter.take(endpoint.host, call.traffic)
         try:
             answer = Answer(await self._authorized(endpoint, path, call, login), slot, endpoint)

@@ -76,36 +76,70 @@ class Answer:
 
 class _Error(msgspec.Struct):
     message: str = ""
+    code: str = ""
 
 
 class _Errors(msgspec.Struct):
     errors: list[object] = []
 
 
-async def words_of(answer: Answer) -> str:
-    """Return what the server says of its refusal, in parentheses, or nothing; it is cut and made printable."""
+@dataclass(frozen=True, slots=True)
+class ServerWords:
+    """What a server says of its refusal (distribution-spec, "Error Codes").
+
+    Attributes:
+        code: the first error's code, or nothing.
+        text: its message in parentheses, after a space, or nothing; it is cut and made printable.
+        is_full: whether it says that there is no room left.
+    """
+
+    code: str = ""
+    text: str = ""
+    is_full: bool = False
+
+
+_FULL = re.compile(
+    r'no space left|disk (is )?full|quota exceeded|exceeds? (the )?quota|"Err": ?(28|122)\b', re.IGNORECASE
+)
+"""How registries say that a disk is full: in words, or as distribution does by Linux' number of the error."""
+
+
+async def server_words(answer: Answer) -> ServerWords:
+    """Read what the server says of its refusal, and close the answer."""
     try:
         body = await read_small(answer.response, ERROR_BODY_LIMIT, cut=True)
-        errors = foreign_json.decode(body, _Errors).errors
-    except (UpstreamError, ForeignJsonError):
-        return ""
-    words = printable(next((error.message for error in foreign_json.each(errors, _Error) if error.message), ""))
-    return f" ({words})" if words else ""
+    except UpstreamError:
+        return ServerWords()
+    full = answer.status == 507 or (answer.status >= 500 and _FULL.search(body.decode("utf-8", "replace")) is not None)
+    try:
+        errors = foreign_json.each(foreign_json.decode(body, _Errors).errors, _Error)
+    except ForeignJsonError:
+        errors = []
+    words = printable(next((error.message for error in errors if error.message), ""))
+    code = next((error.code for error in errors if error.code), "")
+    return ServerWords(code, f" ({words})" if words else "", full)
 
 
 async def raise_for(answer: Answer, missing: WaveletError) -> NoReturn:
     """Raise what a status other than success means; `missing` for 404 and 410."""
     if answer.status in (404, 410):
         raise missing
-    words = await words_of(answer)
-    raise UpstreamBroken(f"{server_of(answer.response.url)} answers {answer.status}{words}")
+    words = await server_words(answer)
+    raise UpstreamBroken(f"{server_of(answer.response.url)} answers {answer.status}{words.text}")
 
 
-async def not_now(answer: Answer) -> UpstreamBusy:
-    """Return the error of an answer that says "not now"; `retry_after` is what the server has asked for."""
+async def not_now(answer: Answer) -> UpstreamError:
+    """Return the error of an answer that says "not now"; `retry_after` is what the server has asked for.
+
+    One that says that its disk is full is no such thing: that does not pass by itself.
+    """
     asked = retry_after(answer.headers.get("Retry-After"), time.time())
-    words = await words_of(answer)
-    return UpstreamBusy(f"{answer.endpoint.host} answers {answer.status}, not now{words}", retry_after=asked)
+    host, words = answer.endpoint.host, await server_words(answer)
+    if not words.is_full:
+        return UpstreamBusy(f"{host} answers {answer.status}, not now{words.text}", retry_after=asked)
+    full = UpstreamError(f"{host} has no room left: it answers {answer.status}{words.text}; make room there")
+    full.passing = False
+    return full
 
 
 async def get(
