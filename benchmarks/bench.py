@@ -10,6 +10,7 @@ Rounds of wavelet and its peers alternate, and a ratio is the median of adjacent
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,7 @@ import conda_solve  # noqa: E402
 import crowd  # noqa: E402
 import grpc_resolve  # noqa: E402
 import memory  # noqa: E402
+import mirror  # noqa: E402
 import post  # noqa: E402
 import private_daemon  # noqa: E402
 import ready  # noqa: E402
@@ -41,6 +43,7 @@ import who_asks  # noqa: E402
 from field import Field  # noqa: E402
 from report import Row, table  # noqa: E402
 
+import push  # noqa: E402
 from lab import zygote  # noqa: E402
 
 PARTS = {
@@ -76,12 +79,16 @@ PARTS = {
     "solving": {
         "conda-solve": conda_solve,
     },
+    "copies": {
+        "push": push,
+        "mirror": mirror,
+    },
 }
 """Measures by name, in the parts in which they are run and written down."""
 MEASURES = {name: module for part in PARTS.values() for name, module in part.items()}
-NEEDED = ("docker-registry", "nginx", "wrk", "skopeo", "curl", "buildah", "podman", "dockerd", "containerd")
+NEEDED = ("docker-registry", "nginx", "wrk", "skopeo", "curl", "buildah", "podman", "dockerd", "containerd", "crane")
 RESULTS = HERE / "RESULTS.md"
-_PACKAGES = "docker-registry nginx wrk skopeo curl buildah podman docker.io"
+_PACKAGES = "docker-registry nginx wrk skopeo curl buildah podman docker.io; go install …/cmd/crane@latest"
 
 
 def main() -> int:
@@ -90,9 +97,7 @@ def main() -> int:
     names = [*PARTS, *MEASURES]
     arguments.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     asked = arguments.parse_args().only or list(PARTS)
-    missing = [
-        name for name in NEEDED if shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin") is None
-    ]
+    missing = [name for name in NEEDED if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if missing:
         print(f"make bench needs {', '.join(missing)} (apt-get install {_PACKAGES})")
         return 1

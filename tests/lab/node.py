@@ -154,7 +154,7 @@ class Node:
         stack.push_async_callback(cluster.close)
         records = self.records = cluster.records
         logins = Logins(settings)
-        upstream = await stack.enter_async_context(Upstream(settings, logins))
+        upstream = self.upstream = await stack.enter_async_context(Upstream(settings, logins))
         channels = await stack.enter_async_context(Channels(settings))
         grants = Grants(database, upstream, settings)
         stack.push_async_callback(grants.close)
