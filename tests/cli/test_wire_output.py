@@ -27,6 +27,7 @@ CALLS: dict[str, Callable[[Site, str], list[str]]] = {
     "inspect": lambda site, _: ["inspect", site.image],
     "pull": lambda site, _: ["pull", site.image],
     "prefetch": lambda site, _: ["prefetch", site.image],
+    "arch-report": lambda site, _: ["arch-report", str(_inspected(site)), "--platform", "linux/amd64"],
     "conda solve": lambda *_: ["conda", "solve", "htslib=1.17"],
     "conda lock": lambda *_: ["conda", "lock", "htslib=1.17"],
     "conda image": lambda *_: ["conda", "image", "htslib=1.17"],
@@ -44,6 +45,13 @@ CALLS: dict[str, Callable[[Site, str], list[str]]] = {
     "doctor": lambda *_: ["doctor"],
     "config show": lambda *_: ["config", "show"],
 }
+
+
+def _inspected(site: Site) -> Path:
+    """Return a file with what `nextflow inspect` prints of one process."""
+    path = site.node.state.parent / "inspect.json"
+    path.write_text(json.dumps({"processes": [{"name": "A", "container": site.image}]}))
+    return path
 
 
 def _members(value: Any) -> Any:

@@ -15,6 +15,7 @@ _ELSEWHERE = ("/", "./", "../", "file:", "http:", "https:", "oras:", "library:",
 
 
 class _Process(Struct):
+    name: object = None
     container: object = None
 
 
@@ -32,8 +33,16 @@ def names_in(text: str, source: str) -> list[str]:
     Raises:
         InvalidRequest: it is JSON, and has no processes.
     """
-    found = _of_processes(text, source) if text.lstrip().startswith("{") else _of_lines(text)
-    return unique(name.removeprefix(_SCHEME) for name in found if not name.startswith(_ELSEWHERE))
+    if text.lstrip().startswith("{"):
+        found: Iterable[str] = (container for _, container in containers_in(text, f"--file: {source}"))
+    else:
+        found = _of_lines(text)
+    return unique(filter(None, map(image_of, found)))
+
+
+def image_of(container: str) -> str:
+    """Return the image that a container of a process is; nothing where it is a file, or of no registry of engines."""
+    return "" if container.startswith(_ELSEWHERE) else container.removeprefix(_SCHEME)
 
 
 def unique(names: Iterable[str]) -> list[str]:
@@ -48,11 +57,25 @@ def _of_lines(text: str) -> Iterator[str]:
             yield name
 
 
-def _of_processes(text: str, source: str) -> Iterator[str]:
+def containers_in(text: str, source: str) -> Iterator[tuple[str, str]]:
+    """Yield the processes that `nextflow inspect -format json` prints: name, and container; empty where it has none.
+
+    Args:
+        text: what it prints.
+        source: where that comes from, for errors.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
     try:
         processes = decode(text.encode(), _Inspection).processes
     except (ForeignJsonError, UnicodeEncodeError):
         message = "is not what `nextflow inspect -format json` prints: an object with a list `processes`"
-        raise InvalidRequest(f"--file: {source} {message}") from None
-    containers = [process.container for process in processes if process is not None]
-    yield from (name for name in containers if isinstance(name, str) and name)
+        raise InvalidRequest(f"{source} {message}") from None
+    for process in processes:
+        if process is not None:
+            yield _text(process.name), _text(process.container)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -13,6 +13,9 @@ NAME = "NAME"
 """What stands for the process."""
 
 
+_BEGIN = "to run the process as"
+
+
 def arch_of(platform: Platform) -> str:
     """Return a platform as the directive `arch` has it, e.g. `amd64`."""
     return str(platform).removeprefix("linux/")
@@ -31,7 +34,12 @@ def process_block(processes: Iterable[str], platform: Platform) -> list[str]:
 def remedy(there: Platform) -> str:
     """Return what to write to have a process on the platform that something is there for, and what that takes."""
     return (
-        f"to run the process as {there}, write into nextflow.config: process {{ {selector(NAME, there)} }} with its "
+        f"{_BEGIN} {there}, write into nextflow.config: process {{ {selector(NAME, there)} }} with its "
         f"name, or withLabel and its label; its tasks then need a node that is {there.architecture} or emulates it "
         "(binfmt_misc with qemu)"
     )
+
+
+def without_remedy(message: str) -> str:
+    """Return a message up to where `remedy` begins in it."""
+    return message.partition(f"; {_BEGIN}")[0]
