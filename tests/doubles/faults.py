@@ -43,6 +43,8 @@ class Fault:
     """Tell no length at all."""
     rate: float | None = None
     """Bytes a second of the body."""
+    reads: int | None = None
+    """Take so many bytes of what is sent, and no more, before anything of this happens."""
     redirect: str | None = None
     """Send to this URL; `loop`: to the very same path again."""
 
@@ -79,6 +81,8 @@ async def send(
     """Answer `request`, with `fault`."""
     await asyncio.sleep(fault.delay)
     if fault.reset == -1:
+        if fault.stall is not None:
+            await fault.held()
         return _break(request, web.StreamResponse())
     headers = dict(headers)
     if fault.redirect is not None:

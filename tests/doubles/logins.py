@@ -28,6 +28,8 @@ class Doors:
     issued: int = 0
     scopes: dict[str, str] = field(default_factory=dict)
     """What each token was asked for."""
+    read_only: set[str] = field(default_factory=set)
+    """Users that may push nothing."""
     with_nulls: bool = False
     """Whether a token is in `access_token`, as OAuth2 has it, and the other members are null."""
 
@@ -49,22 +51,31 @@ class Doors:
         """Return status and headers of the refusal of a request, or None if it is let through."""
         header = request.headers.get("Authorization", "")
         kind, _, value = header.partition(" ")
+        pushes = request.method not in ("GET", "HEAD")
         if self.scheme == "basic":
             challenge = 'Basic realm="the double"'
             user = self.user_of(value) if kind == "Basic" else None
             known = user is not None
         else:
-            pushes = request.method not in ("GET", "HEAD")
             actions = "pull,push" if pushes else "pull"
             scope = f',scope="repository:{repository}:{actions}"' if repository else ""
             challenge = f'Bearer realm="{self.realm}",service="double"{scope}'
             user, expires = self.tokens.get(value, (None, 0.0)) if kind == "Bearer" else (None, 0.0)
-            known = expires > time.monotonic() and (not pushes or self.scopes.get(value, "").endswith(",push"))
+            known = expires > time.monotonic() and (not pushes or self._may_push(value, user, request))
         if repository is None:
             return None if known else (401, {"WWW-Authenticate": challenge})
+        if pushes and known and user in self.read_only:
+            return 403, {}
         if (known or self.scheme == "basic") and self.readable(user if known else None, repository):
             return None
         return (403, {}) if known and self.scheme == "basic" else (401, {"WWW-Authenticate": challenge})
+
+    def _may_push(self, token: str, user: str | None, request: web.Request) -> bool:
+        """Tell whether a token is for a push, and for reading what a blob is mounted from."""
+        scopes = self.scopes.get(token, "").split()
+        source = request.query.get("from")
+        mounts = source is None or (f"repository:{source}:pull" in scopes and self.readable(user, source))
+        return mounts and any(scope.endswith(",push") for scope in scopes) and user not in self.read_only
 
     def user_of(self, encoded: str) -> str | None:
         """Return the user of Basic credentials that are right."""
@@ -77,7 +88,7 @@ class Doors:
     async def token(self, request: web.Request) -> web.Response:
         """Answer a request for a token: GET with Basic or nothing, POST with a refresh token (OAuth2)."""
         user: str | None = None
-        scope = request.query.get("scope", "")
+        scope = " ".join(request.query.getall("scope", []))
         if request.method == "POST":
             form = await request.post()
             scope = str(form.get("scope", ""))

@@ -31,6 +31,7 @@ from multidict import CIMultiDictProxy
 
 from doubles.faults import NONE, Fault, send
 from doubles.logins import Doors, doors
+from doubles.uploads import Reply, Uploads, read
 
 _TYPES = {
     "oci": {
@@ -47,7 +48,7 @@ _TYPES = {
     },
 }
 _ROUTE = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<what>[^/]+)")
-_UPLOADS = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/")
+_UPLOADS = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/(?P<upload>[^/]*)")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -71,12 +72,14 @@ class Registry:
         referrers_api: whether it has the referrers API.
         page: most tags of one page, None for all at once.
         doors: the rules about logins, None while everybody may read all.
+        uploads: the rules about what it takes.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.heads = self.digest_header = self.ranges = self.referrers_api = True
         self.page: int | None = None
         self.doors: Doors | None = None
+        self.uploads = Uploads(_error)
         self.requests: list[Seen] = []
         self.open_now = 0
         self.most_open = 0
@@ -266,10 +269,11 @@ class Registry:
         return await self.doors.token(request)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        status, headers, body = self._content(request)
-        return await send(request, status, headers, body, self._strike(request))
+        fault = self._strike(request)
+        status, headers, body = await self._content(request, fault)
+        return await send(request, status, headers, body, fault)
 
-    def _content(self, request: web.Request) -> tuple[int, dict[str, str], bytes]:
+    async def _content(self, request: web.Request, fault: Fault) -> Reply:
         found = _ROUTE.fullmatch(request.path) or _UPLOADS.fullmatch(request.path)
         if found is None and request.path != "/v2/":
             return _error(404, "NOT_FOUND")
@@ -280,7 +284,9 @@ class Registry:
         if found is None:
             return 200, {"Content-Type": "application/json"}, b"{}"
         if found.re is _UPLOADS:
-            return 202, {"Location": f"{request.path}1"}, b""
+            return await self._answer_upload(request, fault, found["repository"], found["upload"])
+        if request.method == "PUT":
+            return await self._take_manifest(request, found["repository"], found["what"])
         answer = {
             "manifests": self._answer_manifest,
             "blobs": self._answer_blob,
@@ -288,6 +294,26 @@ class Registry:
             "referrers": self._answer_referrers,
         }[found["kind"]]
         return answer(request, found["repository"], found["what"])
+
+    async def _answer_upload(self, request: web.Request, fault: Fault, repository: str, upload: str) -> Reply:
+        if upload:
+            return await self.uploads.take(
+                request, fault, lambda digest, data: self._blobs.update({(repository, digest): data})
+            )
+        digest, source = request.query.get("mount", ""), request.query.get("from", "")
+        data = self._blobs.get((source, digest)) if self.uploads.mounts else None
+        if data is None:
+            return self.uploads.begin(request.path)
+        self._blobs[repository, digest] = data
+        return 201, {"Location": f"/v2/{repository}/blobs/{digest}"}, b""
+
+    async def _take_manifest(self, request: web.Request, repository: str, what: str) -> Reply:
+        data = await read(request)
+        tag = None if ":" in what else what
+        digest = self.add_manifest(repository, data, request.headers["Content-Type"], tag)
+        subject = json.loads(data).get("subject")
+        says = {"OCI-Subject": subject["digest"]} if subject and self.uploads.subjects else {}
+        return 201, {"Location": f"/v2/{repository}/manifests/{digest}"} | self._says(digest) | says, b""
 
     def _answer_manifest(self, request: web.Request, repository: str, what: str) -> tuple[int, dict[str, str], bytes]:
         if request.method == "HEAD" and not self.heads:

@@ -104,8 +104,9 @@ class Upload:
             except UpstreamError as error:
                 wait = breaks.delay(error, self._offset) if _may_pass(error) else None
                 if wait is None:
+                    told = self._with_progress(error)
                     await self.abandon()
-                    raise self._with_progress(error) from None
+                    raise told from None
                 _log.info("an upload is taken up again", blob=self._blob.digest, because=error.message, seconds=wait)
             except WaveletError:
                 await self.abandon()
