@@ -57,6 +57,7 @@ from wavelet.requests.patience import Patience
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
+from wavelet.requests.site_repository import SiteRepository
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
@@ -282,8 +283,9 @@ def _build_requests(
         bindings,
         rules,
         conda.locks,
+        (repository := SiteRepository(settings),),
     )
-    upkeep.add_configurable(served, rules, patience, cache)
+    upkeep.add_configurable(served, rules, patience, cache, repository)
     upkeep.add_expiring(served, history)
     return RequestServices(requests, served, Inspection(resolver, upstream.client, state.audit), rules, patience)
 
@@ -302,7 +304,7 @@ def _build_registry_door(
     discovery = Discovery(named, resolver, pulls, served, upstream.client)
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
     return RegistryDoor(
-        ScopeOpener(pulls, requests.rules),
+        ScopeOpener(pulls, requests.rules, served),
         RegistryService(named, discovery, resolver, unnamed, conda.site),
         discovery,
         state.audit,

@@ -10,13 +10,16 @@ import pytest
 
 from doubles.registry import Registry
 from lab.node import ABOUT, Node, open_node, registry_plan
+from wavelet.config import ConfigError, Freeze, Settings
 from wavelet.errors import AccessRefused
 from wavelet.image.reference import Repository
+from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY
-from wavelet.requests.request import SITE_RULES, Options, Request, Rewrite, apply_rules
+from wavelet.requests.request import Options, Request, Rewrite, apply_rules
 from wavelet.requests.request_cache import Status
+from wavelet.requests.site_repository import SiteRepository
 from wavelet.requests.submissions import Submissions
 
 
@@ -53,8 +56,21 @@ def test_rules_are_applied_one_after_the_other() -> None:
     assert request.effective == registry_plan("localhost:5000", "lab/third")
 
 
-def test_there_is_none_yet() -> None:
-    assert SITE_RULES == ()
+def test_the_sites_repository_is_for_what_is_frozen_and_names_none() -> None:
+    image, own = registry_plan("localhost:5000", "lab/tool"), Repository("quay.io", "team/own")
+    rule = SiteRepository(Settings(freeze=Freeze(repository="registry.example/frozen")))
+    assert rule(image) == image
+    assert rule(FrozenImage(image)) == FrozenImage(image, Repository("registry.example", "frozen"))
+    assert rule(FrozenImage(image, own)) == FrozenImage(image, own)
+    assert rule(rule(FrozenImage(image))) == rule(FrozenImage(image))
+    rule.configure(Settings())()
+    assert rule(FrozenImage(image)) == FrozenImage(image)
+
+
+@pytest.mark.parametrize("text", ["registry.example/Frozen", "registry.example/frozen:1", "https://registry.example/a"])
+def test_a_repository_of_the_site_that_is_none_is_a_wrong_setting(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^freeze\.repository: "):
+        SiteRepository(Settings(freeze=Freeze(repository=text)))
 
 
 async def test_what_a_rule_makes_of_a_request_is_named_and_pulled(node: Node, registry: Registry) -> None:

@@ -30,7 +30,7 @@ class Push:
         self.error: EngineFailed | None = None
         self.plans: list[PlanNode] = []
 
-    async def run(self, plan: PlanNode, _: Identity) -> None:
+    async def run(self, _token: str, plan: PlanNode, _: Identity) -> None:
         self.plans.append(plan)
         await self.go_on.wait()
         if self.error is not None:
@@ -48,7 +48,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 async def pushing(tmp_path: Path) -> AsyncIterator[tuple[Node, Push]]:
     """Return a node with an effect."""
     push = Push()
-    async with open_node(tmp_path / "state", effects=[Effect("push", push.run)]) as built:
+    async with open_node(tmp_path / "state", effects=[Effect("push", lambda _: True, push.run)]) as built:
         yield built, push
 
 
@@ -164,7 +164,7 @@ async def test_an_effect_that_fails_fails_the_request(pushing: tuple[Node, Push]
 async def test_after_a_restart_an_effect_is_done_again_when_it_is_asked_for(tmp_path: Path, registry: Registry) -> None:
     push, plan = Push(), registry_plan(registry.host, "lab/tool")
     push.go_on.set()
-    effects = [Effect("push", push.run)]
+    effects = [Effect("push", lambda _: True, push.run)]
     async with open_node(tmp_path / "state", effects=effects) as node:
         token = (await node.submit(plan, wait=5.0)).token
         await until(node, token, *DONE)

@@ -7,7 +7,7 @@ below all others.
 
 from wavelet.config.configurable import Apply, Configurable
 from wavelet.config.keys import ENV_PREFIX
-from wavelet.config.settings import Alias, Conda, Credential, Grpc, GrpcTls, Registry, Settings, Tls
+from wavelet.config.settings import Alias, Conda, Credential, Freeze, Grpc, GrpcTls, Registry, Settings, Tls
 from wavelet.config.show import settings_yaml
 from wavelet.config.source import Source, load
 from wavelet.config.values import HIGHEST_UID, ConfigError, is_loopback, join_address, parse_size, split_address
@@ -21,6 +21,7 @@ __all__ = [
     "ConfigError",
     "Configurable",
     "Credential",
+    "Freeze",
     "Grpc",
     "GrpcTls",
     "Registry",

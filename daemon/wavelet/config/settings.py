@@ -75,6 +75,22 @@ class Records(Section, frozen=True):
     ] = True
 
 
+class Freeze(Section, frozen=True):
+    """Images with a name that lasts (`wave.freeze`)."""
+
+    repository: Annotated[
+        str,
+        Meta(
+            description="where frozen images are pushed to whose request names no repository, e.g."
+            " registry.example/frozen; empty: nowhere, this registry answers them as `frozen/…`"
+        ),
+        LIVE,
+    ] = ""
+    lifetime: Annotated[
+        float, Meta(description="seconds that the name of a frozen image lives after its last use", gt=0), LIVE
+    ] = 365 * 86400
+
+
 class Registry(Section, frozen=True):
     """One upstream registry."""
 
@@ -324,6 +340,7 @@ class Settings(Section, frozen=True):
     ] = True
     store: Annotated[Store, Meta(description="the content store")] = field(default_factory=Store)
     records: Annotated[Records, Meta(description="container requests")] = field(default_factory=Records)
+    freeze: Annotated[Freeze, Meta(description="frozen images")] = field(default_factory=Freeze)
     upstream: Annotated[Upstream, Meta(description="other servers")] = field(default_factory=Upstream)
     conda: Annotated[Conda, Meta(description="images of conda packages")] = field(default_factory=Conda)
 

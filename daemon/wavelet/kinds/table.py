@@ -29,9 +29,13 @@ from wavelet.kinds.conda.model.node import (
     WheelLayer,
 )
 from wavelet.kinds.conda.solve.pinner import CondaPinner
+from wavelet.kinds.frozen.kind import FrozenImages
+from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.index.kind import ImageIndexes
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.kind import Kind, Kinds
+from wavelet.kinds.mirrored.kind import MirroredImages
+from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.kind import Pinner, RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import Forms
@@ -61,6 +65,8 @@ KINDS: Table = (
     Row(RegistryImage, lambda services: RegistryImages(services.tags, services.settings)),
     Row(AugmentedImage, lambda _: AugmentedImages()),
     Row(ImageIndex, lambda _: ImageIndexes()),
+    Row(FrozenImage, lambda _: FrozenImages()),
+    Row(MirroredImage, lambda _: MirroredImages()),
     Row(CondaEnvironment, lambda services: CondaEnvironments(services.solves)),
     Row(LockedEnvironment, lambda services: LockedEnvironments(services.solves)),
     Row(PackageLayer, lambda services: PackageLayers(services.settings)),

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from wavelet.errors import InvalidRequest
 from wavelet.image.image import IndexEntry
 from wavelet.image.reference import Digest, Platform, Repository
+from wavelet.plan.delivery import Delivery
 
 INLINE = "inline:"
 """The location of a layer whose bytes came with the request and lie beside its record."""
@@ -128,6 +129,7 @@ class AskedPackages:
         environment: all of it as an environment file shows it.
         base: the image under the packages.
         as_of: only packages uploaded before this time, RFC 3339 in UTC; empty: no such time.
+        named: names and versions of what an image of them is called after; None: no version is asked for.
     """
 
     channels: tuple[str, ...]
@@ -135,6 +137,7 @@ class AskedPackages:
     environment: str
     base: str
     as_of: str = ""
+    named: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,15 @@ class Node:
     def digest(self) -> Digest | None:
         """The digest of what it stands for, where it says one."""
         return None
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """Where its image goes once it can be made; None: nowhere, it is pulled by its token."""
+        return None
+
+    def delivered_to(self, repository: Repository) -> Node:
+        """Return it with the site's repository for frozen images, where it is to be frozen and names none itself."""
+        return self
 
     @property
     def label(self) -> Label:

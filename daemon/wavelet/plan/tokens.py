@@ -18,8 +18,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-from wavelet.errors import InvalidName
+from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.plan.canonical import Pin, canonical
+from wavelet.plan.delivery import FROZEN
 from wavelet.plan.node import Node
 
 _ANONYMOUS = "anonymous"
@@ -148,22 +149,51 @@ def well_formed(token: str) -> bool:
     return _TOKEN.fullmatch(token) is not None
 
 
-def pull_name(authority: str, token: str, plan: Node) -> str:
+def target_name(authority: str, token: str, plan: Node) -> str:
     """Return the name under which engines pull what a container request asks for."""
+    delivery = plan.delivery
+    if delivery is not None:
+        return delivery.name(authority, token)
     return f"{authority}/wt/{token}/{plan.label.text}"
 
 
-def check_length(authority: str, plan: Node) -> None:
-    """Make sure that engines accept the name.
+def check_name(authority: str, plan: Node) -> None:
+    """Make sure that what is asked for can be called so, and that engines accept the name.
 
     Raises:
-        InvalidName: with the token in front of it the repository's name is too long for them.
+        InvalidName: with what stands in front of it the repository's name is too long for them.
+        InvalidRequest: it is to be pushed to this registry, which has the names of others.
     """
-    path = plan.label.path
-    room = _ENGINE_LIMIT - len(f"{authority}/wt/{'0' * _TOKEN_LENGTH}/")
-    if len(path) > room:
-        raise InvalidName(
-            f"containerImage: the repository path has {len(path)} characters; behind a token, container engines take "
-            f"{room} at most, so pull this image by its own name",
-            field="containerImage",
+    if (
+        plan.delivery is not None
+        and plan.delivery.repository is not None
+        and plan.delivery.repository.host == authority
+    ):
+        raise InvalidRequest(
+            f"buildRepository: {authority} is wavelet's own registry, to which nothing has to be pushed; leave it out, "
+            f"and frozen images are {FROZEN}/… there",
+            field="buildRepository",
         )
+    name = target_name(authority, "0" * _TOKEN_LENGTH, plan)
+    length, path = len(name) - len(_tag_of(name)), plan.label.path
+    if length <= _ENGINE_LIMIT:
+        return
+    if plan.delivery is not None and plan.delivery.repository is not None:
+        raise InvalidName(
+            f"buildRepository: the name {name[:80]}… has {length} characters without its tag; registries and container "
+            f"engines take {_ENGINE_LIMIT} at most",
+            field="buildRepository",
+        )
+    room = _ENGINE_LIMIT - (length - len(path))
+    raise InvalidName(
+        f"containerImage: the repository path has {len(path)} characters; behind a token, container engines take "
+        f"{room} at most, so pull this image by its own name",
+        field="containerImage",
+    )
+
+
+def _tag_of(name: str) -> str:
+    """Return the tag, or the digest, of a full name, with the sign before it."""
+    rest = name.rpartition("/")[2]
+    path = rest.partition("@")[0].partition(":")[0]
+    return rest[len(path) :]

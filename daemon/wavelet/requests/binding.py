@@ -3,7 +3,7 @@
 Nothing is answered under a name before that is written where all nodes read it. What it is bound to can be pulled and
 made again for as long as its record is there, whatever the tags and channels have become by then.
 
-Pushing, mirroring and scanning will be effects. A request is ready when all of its effects are done; equal requests
+Pushing and mirroring are effects. A request is ready when all of its effects are done; equal requests
 share them: each is done once for one image and one principal. After a restart one may be done once more, so it has to
 be something that may.
 """
@@ -32,9 +32,8 @@ from wavelet.errors import (
 from wavelet.image.image import Image
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.canonical import Pin, canonical, maker_of
-from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node, parts
-from wavelet.plan.tokens import ANONYMOUS, Identity, Principal
+from wavelet.plan.tokens import ANONYMOUS, Identity
 from wavelet.requests.request import ContainerRequest, answer_name
 from wavelet.requests.request_cache import CachedRequest
 from wavelet.requests.served import ServedImages
@@ -49,15 +48,18 @@ REMEMBERED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One thing to do, for every image.
+    """One thing to do.
 
     Attributes:
         key: tells it apart from others.
-        run: does it, for a plan of which nothing moves and whom it is for; raises a WaveletError if that fails.
+        concerns: tells whether there is anything to do for a plan.
+        run: does it, for the token of a request, its plan of which nothing moves, and whom it is for; raises a
+            WaveletError if that fails.
     """
 
     key: str
-    run: Callable[[Node, Identity], Awaitable[None]]
+    concerns: Callable[[Node], bool]
+    run: Callable[[str, Node, Identity], Awaitable[None]]
 
 
 class Effects:
@@ -66,26 +68,26 @@ class Effects:
     def __init__(self, effects: Sequence[Effect] = ()) -> None:
         self._effects = effects
         self._jobs = Jobs()
-        self._done: LRUCache[tuple[str, str, Principal], None] = LRUCache(REMEMBERED)
+        self._done: LRUCache[tuple[str, str], None] = LRUCache(REMEMBERED)
 
     async def close(self) -> None:
         """End what goes on."""
         await self._jobs.close()
 
-    def done(self, plan: Node, principal: Principal) -> bool:
-        """Tell whether nothing is left to do for a plan of which nothing moves."""
-        return not self._effects or all((each.key, key_of(plan), principal) in self._done for each in self._effects)
+    def done(self, token: str, plan: Node) -> bool:
+        """Tell whether nothing is left to do for a request and its plan."""
+        return all((each.key, token) in self._done for each in self._effects if each.concerns(plan))
 
-    async def run(self, plan: Node, identity: Identity) -> None:
-        """Do what is left to do.
+    async def run(self, token: str, fixed: Node, identity: Identity) -> None:
+        """Do what is left to do for a request; `fixed` is its plan of which nothing moves.
 
         Raises:
             WaveletError: one has failed; those behind it were not begun.
         """
         for effect in self._effects:
-            key = (effect.key, key_of(plan), identity.principal)
-            if key not in self._done:
-                job = self._jobs.join("after", key, partial(effect.run, plan, identity), MAKE_LIMIT)
+            key = (effect.key, token)
+            if effect.concerns(fixed) and key not in self._done:
+                job = self._jobs.join("after", key, partial(effect.run, token, fixed, identity), MAKE_LIMIT)
                 await job.result(MAKE_LIMIT)
                 self._done[key] = None
 
@@ -123,7 +125,7 @@ class Bindings:
     def acted_upon(self, request: ContainerRequest, fixed: Node | None = None) -> bool:
         """Tell whether no effect is left to do. `fixed` is what its name is bound to next, if it is not yet."""
         fixed = request.fixed or fixed
-        return fixed is not None and self._effects.done(fixed, request.principal)
+        return fixed is not None and self._effects.done(request.token, fixed)
 
     async def begin(self, cached: CachedRequest) -> None:
         """Start on all that is left to do for a request.
@@ -157,9 +159,10 @@ class Bindings:
         prepared = self._resolver.prepared(fixed, owner)
         if prepared is None:
             prepared = await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
-        if not self._effects.done(fixed, owner.principal):
+        token = cached.request.token
+        if not self._effects.done(token, fixed):
             cached.progress.enter("after")
-            await self._effects.run(fixed, owner)
+            await self._effects.run(token, fixed, owner)
         return prepared
 
     async def pinned_soon(self, plan: Node, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:

@@ -5,6 +5,7 @@ Each service here does one thing with them; doors call these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,7 +21,7 @@ from wavelet.requests.listing import Listing
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.pulls import RequestPulls
-from wavelet.requests.request import SITE_RULES
+from wavelet.requests.request import Rewrite
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
 from wavelet.requests.submissions import Submissions
@@ -72,13 +73,14 @@ class ContainerRequests:
         bindings: Bindings,
         rules: AccessRules,
         locks: PackageLocks,
+        site_rules: Sequence[Rewrite] = (),
     ) -> Self:
-        """Build the services of a node."""
+        """Build the services of a node. `site_rules` are for what is asked, in their order."""
         records, cache, history, served = kept.records, kept.cache, kept.history, kept.served
         decisions = Decisions(kept.audit, history)
         lookup = RequestLookup(cache, history, served, rules)
         return cls(
-            Submissions(SITE_RULES, resolver, keeper, bindings, decisions),
+            Submissions(site_rules, resolver, keeper, bindings, decisions),
             decisions,
             lookup,
             RequestTracker(lookup, bindings),

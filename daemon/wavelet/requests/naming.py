@@ -74,7 +74,9 @@ class Naming:
             for asked in (_asked(plan, identity.principal), _asked(plan, ANONYMOUS)):
                 if asked in self._undecided and not self._undecided[asked].anew:
                     del self._undecided[asked]
-        own = identity.uid is not None and (await self._is_own(plan, identity, pinned) or not self._is_proved(plan))
+        own = identity.uid is not None and (
+            _is_pushed(plan) or await self._is_own(plan, identity, pinned) or not self._is_proved(plan)
+        )
         record, kept = await self._named(plan, identity.principal if own else ANONYMOUS, pinned, anew)
         # Without a record the name is new.
         if own or kept is None or self._may_share(kept.record.plan, plan):
@@ -173,6 +175,11 @@ class Naming:
         # The bytes of inline layers came with the request and were compared with their digests.
         named = (layer for layer in layers(plan) if not layer.location.startswith(INLINE))
         return all(self._layers.known_size(layer) is not None for layer in named)
+
+
+def _is_pushed(plan: Node) -> bool:
+    """Tell whether an image is pushed somewhere, which is done with the logins of whoever asks for it."""
+    return plan.delivery is not None and plan.delivery.repository is not None
 
 
 def _asked(plan: Node, principal: Principal) -> tuple[bytes, Principal]:

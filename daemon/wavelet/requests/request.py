@@ -1,7 +1,7 @@
 """The request, from the door to the answer, and the site's rules for what is asked.
 
-No rule is defined yet: an internal mirror in place of a public registry will be one, or a pinned base image. A rule is
-a pure function, and idempotent: what it has made of a request may be asked for again.
+A rule is a pure function of what is asked and of the settings, and idempotent: what it has made of a request may be
+asked for again. `site_repository.py` is one; an internal mirror in place of a public registry would be another.
 """
 
 from __future__ import annotations
@@ -82,8 +82,18 @@ class ContainerRequest:
 
     @property
     def build_id(self) -> str | None:
-        """The id of its build in Wave's API, if it needs one: packages do, images of a registry do not."""
-        return f"bd-{self.token}_0" if self.plan.description.is_built else None
+        """The id of its build in Wave's API, if it needs one: what is made or pushed does, what is only pulled not."""
+        delivery = self.plan.delivery
+        if delivery is not None and delivery.mode == "mirror":
+            return None
+        is_pushed = delivery is not None and delivery.repository is not None
+        return f"bd-{self.token}_0" if is_pushed or self.plan.description.is_built else None
+
+    @property
+    def mirror_id(self) -> str | None:
+        """The id of its copying in Wave's API, if it is a mirror."""
+        delivery = self.plan.delivery
+        return f"mr-{self.token}_0" if delivery is not None and delivery.mode == "mirror" else None
 
 
 def notes_of(request: ContainerRequest) -> str:
@@ -157,9 +167,6 @@ def localised(plan: Node, token: str) -> Node:
 
 Rewrite = Callable[[Node], Node]
 """A rule. It raises a CallerError where the site does not allow what is asked for."""
-
-SITE_RULES: tuple[Rewrite, ...] = ()
-"""The rules in force, in their order."""
 
 
 def apply_rules(rules: Sequence[Rewrite], request: Request) -> Request:

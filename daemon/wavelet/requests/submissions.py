@@ -18,7 +18,7 @@ from wavelet.requests.history import Decisions
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.progress import Pending, Ready, State
 from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request, Rewrite, apply_rules
-from wavelet.requests.request_cache import Status
+from wavelet.requests.request_cache import CachedRequest, Status
 from wavelet.resolve.job import Job, asking
 from wavelet.resolve.resolver import Resolver
 
@@ -144,6 +144,19 @@ class Submissions:
             known = None if attempt.failed else pinned
             await self._bindings.go_on(cached, job, known, dry_run=options.dry_run)
             if due:
-                await self._bindings.begin(cached)
-        state: State = Ready() if attempt.ready and not due else Pending()
+                return cached.status(await self._acted_upon(attempt, cached))
+        state: State = Ready() if attempt.ready else Pending()
         return cached.status(state if attempt.failed is None else cached.progress.failure(attempt.failed))
+
+    async def _acted_upon(self, attempt: _Attempt, cached: CachedRequest) -> State:
+        """Begin on the effects of a request, and return how far they are in the time that its answer waits.
+
+        Raises:
+            CallerError: a definite no.
+        """
+        await self._bindings.begin(cached)
+        job = cached.progress.job
+        if job is not None:
+            with contextlib.suppress(UpstreamError, OurError):  # the status tells
+                await job.result(attempt.left(attempt.request.options.wait))
+        return cached.progress.seen

@@ -5,17 +5,22 @@ A node that has never seen a token (another one answered the POST, or this one h
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.tokens import Identity
 from wavelet.requests.binding import Bindings
 from wavelet.requests.lookup import RequestLookup
-from wavelet.requests.progress import Step
+from wavelet.requests.progress import Pending, Step
 from wavelet.requests.request_cache import CachedRequest, Status
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
+
+LOOK = 0.1
+"""Seconds between two looks at a request that is waited for."""
 
 
 class RequestTracker:
@@ -39,6 +44,15 @@ class RequestTracker:
         if keep and cached.progress.job is not None:
             cached.progress.job.keep()
         return cached.status(state)
+
+    async def settled(self, token: str, identity: Identity, wait: float) -> Status:
+        """Return how far a request is once it is ready or has failed, or after `wait` seconds. See `status`."""
+        until = time.monotonic() + wait
+        status = await self.status(token, identity)
+        while isinstance(status.state, Pending) and time.monotonic() < until:
+            await asyncio.sleep(LOOK)
+            status = await self.status(token, identity)
+        return status
 
     async def ask_again(self, token: str, identity: Identity) -> Status:
         """Ask anew for what a token stands for, if it is not ready. See `status` for the errors."""

@@ -15,7 +15,7 @@ from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.canonical import Pin
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Layer, Node
-from wavelet.plan.tokens import ANONYMOUS, Identity, Principal, pull_name
+from wavelet.plan.tokens import ANONYMOUS, Identity, Principal, target_name
 from wavelet.quantities import size as size_of
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.content_sources import ContentSources
@@ -88,7 +88,7 @@ class OwnNames:
     async def name(self, plan: Node, principal: Principal) -> str:
         """Return a name of a pinned plan that `principal` may pull."""
         token = await self._records.put(Record(plan, principal, Pin.of(plan)), {})
-        return pull_name(self._authority, token, plan)
+        return target_name(self._authority, token, plan)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def test_a_conda_file_beside_its_container_file() -> None:
         ({"packages": {"entries": ["samtools"]}, "platforms": ["linux/arm/v7"]}, "platforms"),
         ({"packages": {"entries": ["samtools"], "as_of": "yesterday"}}, "packages.asOf"),
         ({"packages": {"type": "CRAN", "entries": ["dplyr"]}}, "packages.type"),
-        ({"container_image": "busybox", "freeze": True}, "freeze"),
+        ({"container_image": "busybox", "freeze": True, "build_repository": "x.io"}, "buildRepository"),
         ({"container_image": "busybox", "conda_file": "x"}, "condaFile"),
         (
             {"container_image": "busybox", "container_config": {"layers": [{"data": b"x", "location": "http://x"}]}},

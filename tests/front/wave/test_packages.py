@@ -19,6 +19,7 @@ from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
@@ -227,7 +228,6 @@ def test_a_wrong_image_is_named(name: str) -> None:
         ({"type": "CRAN", "entries": ["dplyr"]}, "packages.type"),
         ({"type": "SPACK", "entries": ["samtools"]}, "packages.type"),
         ({"entries": ["a"], "condaOpts": {"commands": ["RUN x"]}}, "packages.condaOpts.commands"),
-        ({"entries": ["a"], "outer": {"freeze": True}}, "freeze"),
         ({"entries": ["a"], "outer": {"format": "sif"}}, "format"),
         ({"entries": ["a"], "outer": {"scanMode": "async"}}, "scanMode"),
     ],
@@ -257,8 +257,8 @@ RECORDED = {
     "singularity-conda": plan("salmon=1.10.3", PROCPS),
     "singularity-oci": plan("salmon=1.10.3", PROCPS),
     "conda-opts": "packages.condaOpts.commands",
-    "freeze-conda": "freeze",
-    "singularity-native": "freeze",
+    "freeze-conda": plan("salmon=1.10.3", PROCPS),
+    "singularity-native": plan("salmon=1.10.3", PROCPS),
 }
 
 
@@ -274,6 +274,7 @@ def test_what_nextflow_sends(recording: dict[str, Any], request: pytest.FixtureR
         assert caught.value.field == expected
         return
     found = translate(body, "v1alpha2", SITE).plan
+    found = found.image if isinstance(found, FrozenImage) else found
     found = found.base if isinstance(found, AugmentedImage) else found
     if expected is None:
         assert isinstance(found, CondaEnvironment)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from wavelet.errors import CallerError
-from wavelet.front.reading.container import has_tag
+from wavelet.front.reading.delivery import has_tag
 from wavelet.front.reading.options import OPTIONS, naming_option, option_of
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
@@ -104,8 +104,8 @@ def test_a_port_is_no_tag(repository: str) -> None:
 @pytest.mark.parametrize(
     ("members", "status", "begins"),
     [
-        ({"freeze": True}, 501, "wave.freeze (freeze): "),
-        ({"mirror": True, "buildRepository": "x.io/y"}, 501, "wave.mirror (mirror): "),
+        ({"freeze": True, "buildRepository": "x.io"}, 400, "wave.build.repository (buildRepository): "),
+        ({"mirror": True}, 400, "wave.build.repository (buildRepository): "),
         ({"scanMode": "required"}, 501, "wave.scan.mode (scanMode): "),
         ({"containerPlatform": "linux/riscv64"}, 400, "the arch directive (containerPlatform): "),
         ({"containerImage": "UPPER"}, 400, "the container directive (containerImage): "),

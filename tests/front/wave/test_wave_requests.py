@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 
-NOT_SERVED = ("freeze", "mirror")
-
 
 def expected_status(body: dict[str, Any]) -> int:
     file, packages = base64.b64decode(body.get("containerFile") or "").decode(), body.get("packages") or {}
     reasons = (
-        any(body.get(member) for member in NOT_SERVED),
         body.get("scanMode") not in (None, "none"),
         file and ("micromamba" not in file or "RUN echo" in file),
         packages and (packages["type"] != "CONDA" or packages["condaOpts"]["commands"]),
@@ -40,13 +37,32 @@ async def check(door: Any, request: dict[str, Any]) -> None:
         assert sent[field.partition(".")[0]]
         assert "this version of wavelet" in answer["message"]
         return
-    assert re.fullmatch(r"127\.0\.0\.1:9090/wt/[0-9a-f]{32}/[a-z0-9/._-]+[:@][A-Za-z0-9:._-]+", answer["targetImage"])
-    assert answer["requestId"] == answer["containerToken"] == answer["targetImage"].split("/")[2]
-    # Packages are a build to the clients of the second API; those of the first would then ask by https.
-    assert ("buildId" in answer) is ("cached" in answer) is bool(sent.get("packages"))
-    assert answer["expiration"].endswith("Z")
+    if sent.get("freeze") or sent.get("mirror"):
+        check_delivered(sent, answer)
+    else:
+        name = r"127\.0\.0\.1:9090/wt/[0-9a-f]{32}/[a-z0-9/._-]+[:@][A-Za-z0-9:._-]+"
+        assert re.fullmatch(name, answer["targetImage"])
+        assert answer["requestId"] == answer["containerToken"] == answer["targetImage"].split("/")[2]
+        # Packages are a build to the clients of the second API; those of the first would then ask by https.
+        assert ("buildId" in answer) is ("cached" in answer) is bool(sent.get("packages"))
+        assert answer["expiration"].endswith("Z")
     assert answer.get("succeeded") is (None if path == "/container-token" else True)
     assert door.requests.dry_run is bool(sent.get("dryRun"))
+
+
+def check_delivered(sent: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Wave's answer for what is frozen or mirrored: a name of its own, and no token."""
+    assert answer["targetImage"] == answer["containerImage"]
+    assert "containerToken" not in answer and "expiration" not in answer
+    token, repository = answer["requestId"], sent["buildRepository"]
+    if sent.get("mirror"):
+        assert answer["targetImage"] == f"{repository}/library/busybox:1.36"
+        assert answer["buildId"] == f"mr-{token}_0"
+    else:
+        assert answer["targetImage"].startswith(f"{repository}:")
+        assert answer["targetImage"].endswith(f"--{token}")
+        assert answer["buildId"] == f"bd-{token}_0"
+    assert answer.get("freeze", False) is bool(sent.get("freeze"))
 
 
 async def test_each_version_is_answered(door: Any, version: dict[str, Any]) -> None:
@@ -101,7 +117,7 @@ async def test_a_bundle_goes_on_as_inline_bytes(door: Any) -> None:
     [
         (b"{", 400, ""),
         ({"containerImage": "UPPER:1"}, 400, "UPPER:1"),
-        ({"containerImage": "busybox:1", "freeze": True}, 501, "busybox:1"),
+        ({"containerImage": "busybox:1", "scanMode": "async"}, 501, "busybox:1"),
         ({"packages": {"type": "CRAN", "entries": ["r-ggplot2"]}}, 501, "r-ggplot2"),
     ],
 )

@@ -23,7 +23,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
 from wavelet.plan.node import ContainerConfig
-from wavelet.plan.tokens import pull_name
+from wavelet.plan.tokens import target_name
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 BUSYBOX = Reference.parse("busybox:1.36")
@@ -105,7 +105,7 @@ def test_a_digest_pinned_image_is_kept_as_it_is() -> None:
     ],
 )
 def test_names(members: dict[str, Any], name: str) -> None:
-    target = pull_name("127.0.0.1:9090", "0" * 32, submission(**members).plan)
+    target = target_name("127.0.0.1:9090", "0" * 32, submission(**members).plan)
     assert target == f"127.0.0.1:9090/wt/{'0' * 32}/{name}"
     assert str(Reference.parse(target)) == target
 
@@ -179,8 +179,6 @@ def test_a_wrong_name_is_named(members: dict[str, Any], field: str) -> None:
 @pytest.mark.parametrize(
     ("api", "members", "field"),
     [
-        ("v1alpha2", {"mirror": True, "buildRepository": "x.io/y"}, "mirror"),
-        ("v1alpha2", {"freeze": True}, "freeze"),
         ("v1alpha2", {"containerImage": None, "containerFile": "RlJPTSB4"}, "containerFile"),
         ("v1", {"containerImage": None, "containerFile": "RlJPTSB4", "condaFile": "eA=="}, "containerFile"),
         ("v1alpha2", {"containerImage": None, "packages": {"type": "CRAN", "entries": ["x"]}}, "packages.type"),
@@ -248,7 +246,7 @@ def test_any_json_gives_a_plan_or_the_callers_error(body: Any, api: Any) -> None
         return
     assert canonical(asked.plan)
     assert decode(encode(asked.plan), FORMS) == asked.plan
-    pull_name("127.0.0.1:9090", "0" * 32, asked.plan)
+    target_name("127.0.0.1:9090", "0" * 32, asked.plan)
 
 
 ENV = st.lists(st.from_regex(r"[A-C](=[a-c]{0,2})?", fullmatch=True), max_size=6)

@@ -20,7 +20,7 @@ from wavelet.kinds.conda.model.near_cache_names import name_for
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import Pin, canonical, decode, encode, key
-from wavelet.plan.tokens import ANONYMOUS, Principal, asked_token, decided_token, pull_name, undecided_token
+from wavelet.plan.tokens import ANONYMOUS, Principal, asked_token, decided_token, target_name, undecided_token
 
 Values = dict[str, Any]
 
@@ -68,7 +68,7 @@ def of_plan(record: str, pinned: str, before: str | None) -> Values:
         "path": path,
         "served as": str(asked.label.served_as),
         "tag": asked.label.tag_at(path),
-        "name": pull_name(AUTHORITY, decided, asked),
+        "name": target_name(AUTHORITY, decided, asked),
     }
     if before is not None:
         values["before"] = {"path": before, "called": asked.label.is_path(before), "tag": asked.label.tag_at(before)}

@@ -12,7 +12,7 @@ from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
 from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer, title
-from wavelet.plan.tokens import pull_name
+from wavelet.plan.tokens import target_name
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState
 from wavelet.requests.request import ContainerRequest
@@ -65,7 +65,7 @@ def resolved(
     """
     return pb.ResolveResponse(
         token=request.token,
-        target_image=pull_name(authority, request.token, request.plan) if name is None else f"{authority}/{name}",
+        target_image=target_name(authority, request.token, request.plan) if name is None else f"{authority}/{name}",
         container_image=request.image,
         expiration=timestamp(request.expires_at),
         state=_state(state),

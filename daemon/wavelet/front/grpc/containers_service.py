@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
 from wavelet.errors import WaveletError
@@ -19,7 +18,7 @@ from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
 from wavelet.plan.node import title
-from wavelet.plan.tokens import check_length
+from wavelet.plan.tokens import check_name
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD
@@ -31,9 +30,6 @@ SMALL_REQUEST = 64 * 1024
 
 LARGE_REQUESTS = 4
 """Large requests that are read at one time: each takes several times its size."""
-
-LOOK = 0.1
-"""Seconds between two looks at a request that somebody else's work is for."""
 
 LISTED = 50
 """Requests that are listed where the caller does not say how many."""
@@ -60,7 +56,7 @@ class Containers(ContainerServiceServicer):
             if named is not None and asked is None:
                 return await self._known(request, named, peer, wait)
             assert asked is not None, "what is named has a plan, or was asked for already"
-            check_length(self._names.authority, asked.plan)
+            check_name(self._names.authority, asked.plan)
             if request.HasField("auth"):
                 await auth.keep(request.auth, asked.plan, peer, self._services.logins)
         except WaveletError as error:
@@ -106,15 +102,13 @@ class Containers(ContainerServiceServicer):
         assert isinstance(named.name, TokenName)
         token = named.name.token
         await self._names.request(named.name, peer.identity)
-        until = time.monotonic() + wait
         if request.refresh:
             plan, inline = await self._requests.details.asked(token, peer.identity)
             asked = Submission(plan, plan.label.text, inline, dry_run=False)
             return await self._submit(request, asked, peer, wait, None)
         status = await self._requests.tracker.ask_again(token, peer.identity)
-        while isinstance(status.state, Pending) and time.monotonic() < until:
-            await asyncio.sleep(LOOK)
-            status = await self._requests.tracker.status(token, peer.identity)
+        if isinstance(status.state, Pending):
+            status = await self._requests.tracker.settled(token, peer.identity, wait)
         found = await self._requests.lookup.find(token, peer.identity)
         return answers.resolved(found, status.state, self._names.authority, named.text, steps=status.steps)
 

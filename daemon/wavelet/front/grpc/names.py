@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wavelet.errors import InvalidName, InvalidRequest
+from wavelet.errors import InvalidRequest
 from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, CondaName, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named
 from wavelet.image.reference import Digest, Platform, Reference
@@ -14,12 +14,13 @@ from wavelet.kinds.conda.model.near_cache_names import path_for_platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.delivery import FROZEN
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.request import ContainerRequest
 
-_OWN = (TOKEN_PREFIX, CONDA_PREFIX, *RESERVED)
+_OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, *RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,10 @@ class Names:
         Raises:
             TokenNotFound: no such request.
             AccessRefused: it is another user's.
-            InvalidName: the path behind the token is not the request's.
+            InvalidName, ImageNotFound: it is not a name of the request.
         """
         request = await self.requests.lookup.find(token.token, identity)
-        if not request.plan.label.is_path(token.path):
-            raise InvalidName(f"the token is for {request.plan.label.path}, not for {token.path}")
+        token.check(request.plan)
         return request
 
     async def plan(

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
+from wavelet.front.reading import delivery
 from wavelet.front.reading.conda_container_file import recognised
+from wavelet.front.reading.delivery import Refusal
 from wavelet.front.reading.members import is_clients_tool, read_layers, read_packages, template_of
 from wavelet.front.reading.options import named
 from wavelet.front.reading.values import CompressionValues, ConfigValues, ContainerValues, LayerValues, PackagesValues
 from wavelet.image.image import merge_env
-from wavelet.image.reference import DEFAULT_PLATFORM, Digest, Platform, Reference, looks_like_host
+from wavelet.image.reference import DEFAULT_PLATFORM, Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.index.node import ImageIndex
@@ -33,10 +35,6 @@ _BUILT = "layers of packages are compressed by gzip, whose level is wavelet's"
 INCLUDES_LIMIT = 10
 """Images whose layers a request can add, as in Wave."""
 
-Refusal = tuple[str, str]
-"""A member, and why it is refused."""
-
-_NAME_STRATEGIES = ("none", "tagPrefix", "imageSuffix")
 _SCAN_MODES = ("none", "async", "required")
 _SCAN_LEVELS = ("LOW", "MEDIUM", "HIGH", "CRITICAL")
 _COMPRESSIONS = ("gzip", "estargz", "zstd")
@@ -62,7 +60,7 @@ def check(values: ContainerValues, refusals: Iterable[Refusal] = ()) -> None:
 def _choices(values: ContainerValues) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield each member that has to be one of some words: its name, its value, the words."""
     if values.name_strategy:
-        yield "nameStrategy", values.name_strategy, _NAME_STRATEGIES
+        yield "nameStrategy", values.name_strategy, delivery.STRATEGIES
     if values.scan_mode:
         yield "scanMode", values.scan_mode, _SCAN_MODES
     for index, level in enumerate(values.scan_levels):
@@ -76,14 +74,6 @@ def _contradictions(values: ContainerValues) -> Iterator[Refusal]:
     for field, layer in _layers(values):
         if layer.data and layer.location:
             yield f"{field}.data", "cannot be given together with location; leave out one of them"
-    for field, repository in (
-        ("buildRepository", values.build_repository),
-        ("cacheRepository", values.cache_repository),
-    ):
-        if "://" in repository:
-            yield field, "leave out the scheme, e.g. 'registry.example/team/containers'"
-        elif has_tag(repository):
-            yield field, f"{repository[:200]!r} has a tag or a digest; leave that out"
     bases = (
         ("containerImage", bool(values.image)),
         ("containerFile", values.container_file is not None),
@@ -94,8 +84,7 @@ def _contradictions(values: ContainerValues) -> Iterator[Refusal]:
         yield _nothing_given(values)
     if len(given) > 1:
         yield given[1], f"cannot be given together with {given[0]}; leave out one of them"
-    if values.mirror:
-        yield from _mirror_contradictions(values)
+    yield from delivery.contradictions(values)
     if len(values.includes) > INCLUDES_LIMIT:
         yield "containerIncludes", f"names {len(values.includes)} images; {INCLUDES_LIMIT} are accepted"
 
@@ -115,46 +104,15 @@ def _layers(values: ContainerValues) -> Iterator[tuple[str, LayerValues]]:
         yield "buildContext", values.build_context
 
 
-def has_tag(repository: str) -> bool:
-    """Tell whether a repository has a tag or a digest behind it; `host:5000` has a port."""
-    first, slash, _ = repository.partition("/")
-    last = repository.rpartition("/")[2]
-    if not slash and looks_like_host(first) and first.rpartition(":")[2].isdecimal():
-        return False
-    return ":" in last or "@" in last
-
-
-def _mirror_contradictions(values: ContainerValues) -> Iterator[Refusal]:
-    for field, present in (
-        ("freeze", values.freeze),
-        ("containerFile", values.container_file is not None),
-        ("packages", values.packages is not None),
-        ("containerIncludes", bool(values.includes)),
-        ("containerConfig", _changes(values.config)),
-    ):
-        if present:
-            yield field, "a mirror is an unchanged copy; leave this out, or leave out mirror"
-    if not values.build_repository:
-        yield "buildRepository", "is missing; a mirror needs the registry to copy to"
-
-
-def _changes(config: ConfigValues) -> bool:
-    return any((config.entrypoint, config.cmd, config.env, config.working_dir, config.layers))
-
-
 def _not_served(values: ContainerValues) -> Iterator[Refusal]:
     """Yield what is right to ask for, but not of this version: a member's name, and what to do."""
-    if values.mirror:
-        yield "mirror", "this version of wavelet copies no images to other registries; switch mirroring off"
-    if values.freeze:
-        yield "freeze", "this version of wavelet pushes no images to other registries; switch freezing off"
     if values.has_spack_file:
         yield "spackFile", "this version of wavelet makes no images from Spack packages; use the conda directive"
     if values.conda_file is not None and values.container_file is None:
         yield "condaFile", "this version of wavelet reads it beside the container file that installs it, and alone not"
     if values.build_context is not None:
         yield "buildContext", "this version of wavelet runs no container files, and without one a context has no use"
-    if values.format == "sif":
+    if values.format == "sif" and not values.freeze:
         yield "format", "this version of wavelet makes no SIF files; leave it out, Singularity and Apptainer convert"
     if values.scan_mode and values.scan_mode != "none":
         yield "scanMode", "this version of wavelet scans no images; leave it out or set it to none"
@@ -166,20 +124,19 @@ def notes_on(values: ContainerValues) -> tuple[str, ...]:
 
 
 def _notes(values: ContainerValues) -> Iterator[tuple[str, str]]:
-    if values.build_repository:
+    if values.build_repository and not (values.freeze or values.mirror):
         yield "buildRepository", f"{_shown(values.build_repository)} is not used: nothing is pushed without wave.freeze"
-    if values.cache_repository:
-        yield (
-            "cacheRepository",
-            f"{_shown(values.cache_repository)} is not used: layers are kept in the node's own store",
-        )
+    if values.cache_repository and not (values.freeze and _is_built(values)):
+        yield "cacheRepository", f"{_shown(values.cache_repository)} is not used: it is for frozen packages"
     if values.compression is not None:
         yield from _compression(values.compression, built=_is_built(values))
-    if values.name_strategy and values.name_strategy != "none":
+    if values.name_strategy not in ("", "none") and not values.freeze:
         yield "nameStrategy", f"{values.name_strategy} is not used: only frozen images are named by it"
     if values.scan_levels and values.scan_mode in ("", "none"):
         yield "scanLevels", "is not used: nothing is scanned"
-    if values.format and values.format not in ("docker", "oci"):
+    if values.format == "sif":
+        yield "format", "an OCI image is answered, which Singularity and Apptainer convert when they pull it"
+    elif values.format and values.format not in ("docker", "oci"):
         yield "format", f"{_shown(values.format)} is not known: the image is an OCI image"
     if values.build_template and values.packages is None:
         yield "buildTemplate", f"{_shown(values.build_template)} is not used: it is for packages"
@@ -243,6 +200,8 @@ class Submission:
         image: the source image, normalised, as it was asked for; of packages, what the plan is called.
         inline: the bytes of the plan's inline layers.
         dry_run: whether only the name is wanted.
+        is_pulled_at_once: whether it is pulled elsewhere as soon as it is named, before anybody asks for its status:
+            Singularity and Apptainer do that.
         notes: what is asked for and has no effect here, or another one than it says.
     """
 
@@ -251,6 +210,7 @@ class Submission:
     inline: Mapping[Digest, bytes]
     dry_run: bool
     notes: tuple[str, ...] = ()
+    is_pulled_at_once: bool = False
 
 
 def read_container(values: ContainerValues, site: CondaDefaults, refusals: Iterable[Refusal] = ()) -> Submission:
@@ -279,12 +239,19 @@ def read_container(values: ContainerValues, site: CondaDefaults, refusals: Itera
     notes = notes_on(values)
     if asked is None:
         assert reference is not None
-        plan = _of_image(_fixed(reference), platforms, config, includes)
-        return Submission(plan, str(reference), inline, values.dry_run, notes)
+        if values.mirror:
+            plan: Node = delivery.mirrored(RegistryImage(_fixed(reference)), reference, values)
+        else:
+            plan = _delivered(_of_image(_fixed(reference), platforms, config, includes), values)
+        return Submission(plan, str(reference), inline, values.dry_run, notes, values.format == "sif")
     notes += tuple(f"{named(asked.field)}: {note}" for note in asked.environment.notes)
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
-    plan = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
-    return Submission(plan, plan.label.text, inline, values.dry_run, notes)
+    plan = _delivered(_plan(lambda platform: asked.plan(platform, site), platforms, config, includes), values)
+    return Submission(plan, plan.label.text, inline, values.dry_run, notes, values.format == "sif")
+
+
+def _delivered(image: Node, values: ContainerValues) -> Node:
+    return delivery.frozen(image, values) if values.freeze else image
 
 
 def named_in(values: ContainerValues) -> str:

@@ -9,7 +9,7 @@ from cachetools import LRUCache
 
 from wavelet.errors import WaveletError
 from wavelet.front.registry.images import NamedImages
-from wavelet.front.registry.names import CondaName
+from wavelet.front.registry.names import CondaName, FrozenName
 from wavelet.front.registry.scope import Scope
 from wavelet.image.image import OCI_MANIFEST, FromUpstream, Image, MadeBy
 from wavelet.image.reference import Digest, Repository
@@ -49,18 +49,20 @@ class Discovery:
             await self._pulls.realise(scope.token, scope.identity)
         every = [scope.tag] if scope.tag is not None else []
         if isinstance(scope.named, CondaName):
-            every = await self._tags_answered(scope)
+            every = sorted({LATEST} | await self._tags_answered(scope))
+        elif isinstance(scope.named, FrozenName):
+            every = sorted(await self._tags_answered(scope))
         rest = [tag for tag in every if last is None or tag > last]
         return (rest[:n], len(rest) > n) if n is not None else (rest, False)
 
-    async def _tags_answered(self, scope: Scope) -> list[str]:
-        """Return `latest`, and the tags of packages that were answered, if the caller may read their images."""
-        found = {LATEST}
+    async def _tags_answered(self, scope: Scope) -> set[str]:
+        """Return the tags that were answered of a name which has many, if the caller may read their images."""
+        found = set()
         for tag, image in self._served.tags(scope.name):
             with contextlib.suppress(WaveletError):
                 await self._resolver.may_read(image, scope.identity)
                 found.add(tag)
-        return sorted(found)
+        return found
 
     async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
         """Return what refers to a manifest: the upstream's list, or what was made along with it here.

@@ -6,7 +6,7 @@ import time
 
 from wavelet.config import Apply, Settings
 from wavelet.errors import ImageNotFound
-from wavelet.front.registry.names import CondaName
+from wavelet.front.registry.names import CondaName, FrozenName
 from wavelet.front.registry.scope import Scope
 from wavelet.image.image import ACCEPTED_TYPES, Content, Image
 from wavelet.image.reference import Digest, Reference, Repository
@@ -59,7 +59,9 @@ class NamedImages:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
             key, image = await self._patience.ask(lambda: self._realised(scope, plan))
         self._served.put(scope.name, key, scope.pulled(tag or scope.tag, image))
-        if tag is not None and isinstance(scope.named, CondaName):
+        if isinstance(scope.named, FrozenName) and scope.tag is not None:
+            self._served.tag(scope.path, scope.tag, key)
+        elif tag is not None and isinstance(scope.named, CondaName):
             self._served.tag(scope.name, tag, key)
         self.touch(image)
         return image.closure[image.descriptor.digest]

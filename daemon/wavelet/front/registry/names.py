@@ -1,6 +1,7 @@
 """Repository names that the registry answers to (pure).
 
 wt/<token>/<path>      a container request
+frozen/<path>          frozen images; their tags end in the token of a container request
 conda/<spec>/…         packages: the name is the request (docs/conda-names.md)
 sif/…                  reserved
 <registry host>/<path> near-cache of a registry; `host_5000` or `host:5000` for one with a port
@@ -15,9 +16,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from wavelet.errors import InvalidName, NotFound, NotServed
+from wavelet.errors import ImageNotFound, InvalidName, NotFound, NotServed
 from wavelet.image.reference import DOCKER_HUB, Repository, looks_like_host, normalise, valid_host, valid_path
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
+from wavelet.plan.delivery import FROZEN, token_of
+from wavelet.plan.node import Node
+from wavelet.plan.tokens import well_formed
 
 TOKEN_PREFIX = "wt"  # noqa: S105 - the first component of names, no secret
 RESERVED = ("sif",)
@@ -37,10 +41,49 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class TokenName:
-    """`wt/<token>/<path>`."""
+    """`wt/<token>/<path>`, or, with a tag, `frozen/<path>:<tag>`, which ends in the token."""
 
     token: str
     path: str
+    frozen_tag: str = ""
+
+    def check(self, plan: Node) -> None:
+        """Return if this is a name of the request with this plan.
+
+        Raises:
+            InvalidName: the path behind the token is not the request's.
+            ImageNotFound: the request is not frozen under this name.
+        """
+        if not self.frozen_tag:
+            if not plan.label.is_path(self.path):
+                raise InvalidName(f"the token is for {plan.label.path}, not for {self.path}")
+            return
+        delivery, here = plan.delivery, (self.path, self.frozen_tag)
+        if delivery is None or delivery.repository is not None or (delivery.path, delivery.tag(self.token)) != here:
+            raise ImageNotFound(f"nothing is frozen as {FROZEN}/{self.path}:{self.frozen_tag}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenName:
+    """`frozen/<path>`, of which each tag is another request's."""
+
+    path: str
+
+    @property
+    def text(self) -> str:
+        """The repository as it is pulled."""
+        return f"{FROZEN}/{self.path}"
+
+    def at(self, tag: str) -> TokenName:
+        """Return the name with a tag.
+
+        Raises:
+            ImageNotFound: it does not end in a token.
+        """
+        token = token_of(tag)
+        if not well_formed(token):
+            raise ImageNotFound(f"nothing is frozen as {self.text}:{tag[:128]}; such a tag ends in -- and 32 digits")
+        return TokenName(token, self.path, tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +124,11 @@ def as_pulled(name: str) -> str:
     return f"{host}_{port}{slash}{rest}" if slash and colon and port.isdecimal() else name
 
 
+Name = TokenName | FrozenName | CondaName | UpstreamName
+
+
 @functools.lru_cache(maxsize=4096)
-def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName | CondaName | UpstreamName:
+def parse_name(name: str, namespace: str | None, *, reserved: bool) -> Name:
     """Say what a repository name means. `reserved` is whether the special first components are in force.
 
     Raises:
@@ -94,19 +140,8 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName
             raise InvalidName(f"ns: {namespace[:300]!r} is not a registry host")
         return _upstream(namespace, name)
     first, _, rest = name.partition("/")
-    if reserved and rest and first == TOKEN_PREFIX:
-        token, _, path = rest.partition("/")
-        if not path or not valid_path(path):
-            raise InvalidName(f"{name[:300]!r} is not wt/<token>/<path>")
-        return TokenName(token, path)
-    if reserved and rest and first == CONDA_PREFIX:
-        if not valid_path(name):
-            raise InvalidName(
-                f"{name[:300]!r} is not a repository path: lower-case letters, digits and . _ - between /"
-            )
-        return CondaName(rest)
-    if reserved and rest and first in RESERVED:
-        raise NotServed(f"names that begin with {first}/ are reserved, and not served by this version")
+    if reserved and rest and (own := _own(name, first, rest)) is not None:
+        return own
     if rest and looks_like_host(first):
         with_port = _PORT.fullmatch(first)
         return _upstream(first if with_port is None else f"{with_port['host']}:{with_port['port']}", rest)
@@ -114,6 +149,26 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> TokenName
     if with_port is not None:
         return _upstream(f"{with_port['host']}:{with_port['port']}", rest)
     return _upstream(DOCKER_HUB, name)
+
+
+def _own(name: str, first: str, rest: str) -> TokenName | FrozenName | CondaName | None:
+    """Return what a name with one of the special first components means; None where it has none of them.
+
+    Raises:
+        InvalidName, NotServed: as `parse_name` has them.
+    """
+    if first in RESERVED:
+        raise NotServed(f"names that begin with {first}/ are reserved, and not served by this version")
+    if first == TOKEN_PREFIX:
+        token, _, path = rest.partition("/")
+        if not path or not valid_path(path):
+            raise InvalidName(f"{name[:300]!r} is not wt/<token>/<path>")
+        return TokenName(token, path)
+    if first in (CONDA_PREFIX, FROZEN) and not valid_path(name):
+        raise InvalidName(f"{name[:300]!r} is not a repository path: lower-case letters, digits and . _ - between /")
+    if first == CONDA_PREFIX:
+        return CondaName(rest)
+    return FrozenName(rest) if first == FROZEN else None
 
 
 def _upstream(host: str, path: str) -> UpstreamName:

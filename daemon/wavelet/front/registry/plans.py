@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wavelet.errors import InvalidName
-from wavelet.front.registry.names import CondaName, TokenName, UpstreamName, as_pulled, parse_name
+from wavelet.front.registry.names import CondaName, FrozenName, TokenName, UpstreamName, as_pulled, parse_name
 from wavelet.image.reference import Digest, Platform, Reference, valid_tag
 from wavelet.kinds.conda.model.near_cache_names import LATEST, read_name
 from wavelet.kinds.conda.model.node import CondaEnvironment
@@ -39,6 +39,7 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
 
     Raises:
         InvalidName: it follows no grammar.
+        ImageNotFound: it is of a frozen image, and has no tag of one.
         NotServed: a reserved name that this version does not serve.
     """
     rest, at, digest = text.partition("@")
@@ -48,7 +49,12 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
     if not valid_tag(tag):
         raise InvalidName(f"{field}: {tag[:128]!r} is not a tag", field=field)
     try:
-        return Named(parse_name(path, None, reserved=reserved), Digest(digest) if at else tag, path)
+        name = parse_name(path, None, reserved=reserved)
+        return Named(
+            name.at(tag) if isinstance(name, FrozenName) else name,
+            Digest(digest) if at else tag,
+            path,
+        )
     except InvalidName as error:
         raise error.with_message(f"{field}: {error.message}", field=field) from None
 

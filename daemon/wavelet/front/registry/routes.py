@@ -92,7 +92,7 @@ class RegistryDoor:
             namespace = None
         extra = dict(_VERSION) if namespace is None else _VERSION | {"OCI-Namespace": namespace}
         name = parse_name(route.name, namespace, reserved=self._reserved)
-        scope = await self._scopes.open(name, request[CALLER])
+        scope = await self._scopes.open(name, route.reference, request[CALLER])
         match route.kind:
             case "manifests":
                 return await self._manifest(request, scope, route.reference, extra)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wavelet.errors import InvalidName
-from wavelet.front.registry.names import CondaName, TokenName, UpstreamName
+from wavelet.errors import AccessRefused, ImageNotFound, TokenNotFound
+from wavelet.front.registry.names import CondaName, FrozenName, Name, TokenName, UpstreamName
 from wavelet.image.image import Image
-from wavelet.image.reference import Repository
+from wavelet.image.reference import Digest, Repository
+from wavelet.plan.delivery import token_of
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules, Caller
 from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.request import answer_name
+from wavelet.requests.served import ServedImages
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,16 @@ class Scope:
         tag: the one tag that a token answers; None where any may be asked for.
         named: what a name without a token stands for.
         token: of the container request, where it is one's.
+        path: the repository as it is pulled, without the authority.
     """
 
     name: str
     identity: Identity
     plan: Node | None
     tag: str | None
-    named: CondaName | UpstreamName | None = None
+    named: FrozenName | CondaName | UpstreamName | None = None
     token: str | None = None
+    path: str = ""
 
     @property
     def repository(self) -> Repository | None:
@@ -42,32 +46,76 @@ class Scope:
 
     def pulled(self, tag: str | None, image: Image) -> str:
         """Return by which reference, without the authority, an image of the name is pulled: a tag, else its digest."""
-        path = self.name if self.plan is None else f"{self.name}/{self.plan.label.path}"
+        path = self.path or self.name
         return f"{path}@{image.descriptor.digest}" if tag is None else f"{path}:{tag}"
 
 
 class ScopeOpener:
     """Opens names."""
 
-    def __init__(self, pulls: RequestPulls, rules: AccessRules) -> None:
+    def __init__(self, pulls: RequestPulls, rules: AccessRules, served: ServedImages) -> None:
         self._pulls = pulls
         self._rules = rules
+        self._served = served
 
-    async def open(self, name: TokenName | CondaName | UpstreamName, caller: Caller) -> Scope:
-        """Return what `name` opens to `caller`.
+    async def open(self, name: Name, reference: str, caller: Caller) -> Scope:
+        """Return what `name` opens to `caller`, who asks for `reference` of it: a tag, a digest, or nothing in it.
 
         Raises:
             TokenNotFound: no such request.
             AccessRefused: it is another user's.
             InvalidName: the path behind the token is not the request's.
+            ImageNotFound: nothing is frozen by this name.
         """
-        if isinstance(name, UpstreamName):
-            return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name)
-        if isinstance(name, CondaName):
-            return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
+        match name:
+            case UpstreamName():
+                return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name)
+            case CondaName():
+                return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
+            case FrozenName() if not reference:
+                return Scope(name.text, self._rules.pull_identity(caller), None, None, name)
+            case FrozenName():
+                return await self._open_frozen(name, reference, caller)
+            case TokenName():
+                return await self._open_token(name, caller)
+
+    async def _open_token(self, name: TokenName, caller: Caller) -> Scope:
         request = await self._pulls.request(name.token)
-        if not request.plan.label.is_path(name.path):
-            raise InvalidName(f"the token is for {request.plan.label.path}, not for {name.path}")
+        name.check(request.plan)
         identity = self._rules.token_identity(caller, request.principal)
         tag = request.plan.label.tag_at(name.path)
-        return Scope(answer_name(name.token), identity, request.plan, tag, token=name.token)
+        path = f"{answer_name(name.token)}/{request.plan.label.path}"
+        return Scope(answer_name(name.token), identity, request.plan, tag, token=name.token, path=path)
+
+    async def _open_frozen(self, name: FrozenName, reference: str, caller: Caller) -> Scope:
+        if ":" in reference:
+            return await self._open_member(name, Digest.parse(reference), caller)
+        found = name.at(reference)
+        try:
+            request = await self._pulls.request(found.token)
+        except TokenNotFound as error:
+            raise error.with_message(
+                f"{name.text}:{reference[:128]} is not known here: it was asked for on another node, was removed, or "
+                "has not been used for too long. Nodes answer each other's names where they share records.directory; "
+                "elsewhere set freeze.repository, or wave.build.repository, and ask again"
+            ) from None
+        found.check(request.plan)
+        identity = self._rules.token_identity(caller, request.principal)
+        return Scope(answer_name(found.token), identity, request.plan, found.frozen_tag, name, found.token, name.text)
+
+    async def _open_member(self, name: FrozenName, digest: Digest, caller: Caller) -> Scope:
+        """Return the scope of the tag that has answered an image with `digest` in it, among those for this caller."""
+        refused: AccessRefused | None = None
+        for tag, _ in self._served.tags(name.text):
+            if self._served.find(answer_name(token_of(tag)), digest) is None:
+                continue
+            try:
+                return await self._open_frozen(name, tag, caller)
+            except AccessRefused as error:
+                refused = error
+            except TokenNotFound:
+                continue
+        raise refused or ImageNotFound(
+            f"{name.text} has answered no image with {digest} here lately; pull it by its tag, which ends in -- and 32 "
+            "digits"
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable
 from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
-from wavelet.front.registry.names import CondaName
+from wavelet.front.registry.names import CondaName, UpstreamName
 from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
 from wavelet.image.image import Content, FromUpstream
@@ -56,7 +56,7 @@ class RegistryService:
         if isinstance(scope.named, CondaName):
             return await self._packages(scope, scope.named, tag)
         if scope.plan is None:
-            assert scope.named is not None
+            assert isinstance(scope.named, UpstreamName)
             return await self._images.answer(scope, plan_of(scope.named, tag, self._site()), tag)
         if tag != scope.tag:
             raise ImageNotFound(f"this name has the tag {scope.tag or '(none, only a digest)'}, not {tag[:128]!r}")

@@ -21,9 +21,9 @@ from wavelet.front.metrics import REQUESTS
 from wavelet.front.reading.options import naming_option
 from wavelet.front.wave import models
 from wavelet.front.wave.models import MessageAnswer
-from wavelet.image.reference import Digest
+from wavelet.image.reference import Digest, Repository
 from wavelet.plan.node import INLINE, ContainerConfig, Layer, Node
-from wavelet.plan.tokens import pull_name
+from wavelet.plan.tokens import target_name
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import Status
@@ -105,13 +105,13 @@ def submitted(request: ContainerRequest, state: State, authority: str, *, dry_ru
     """
     answer = submitted_v1(request, authority)
     ready = isinstance(state, Ready)
-    build_id = request.build_id
+    build_id = request.build_id or request.mirror_id
     return msgspec.structs.replace(
         answer,
         build_id=build_id,
         cached=None if build_id is None else ready,
-        freeze=False,
-        mirror=False,
+        freeze=_mode(request) == "freeze",
+        mirror=_mode(request) == "mirror",
         succeeded=True if dry_run or ready else None,
     )
 
@@ -119,26 +119,37 @@ def submitted(request: ContainerRequest, state: State, authority: str, *, dry_ru
 def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnswer:
     """Return the answer to `POST /container-token`.
 
-    It never has a `buildId`: that makes Nextflow 23.10 ask for the manifest by https.
+    It never has a `buildId`: that makes Nextflow 23.10 ask for the manifest by https. What is frozen or mirrored has a
+    name of its own, to which no token and no expiration belongs, and which is also the container image.
     """
+    target = target_name(authority, request.token, request.plan)
+    if _mode(request) is not None:
+        return models.SubmitAnswer(request_id=request.token, target_image=target, container_image=target)
     return models.SubmitAnswer(
         request_id=request.token,
         container_token=request.token,
-        target_image=pull_name(authority, request.token, request.plan),
+        target_image=target,
         expiration=instant(request.expires_at),
         container_image=request.image,
     )
 
 
+def _mode(request: ContainerRequest) -> str | None:
+    """Return how the image goes elsewhere, `freeze` or `mirror`; None: it is pulled by its token."""
+    return None if request.plan.delivery is None else request.plan.delivery.mode
+
+
 def status(request: ContainerRequest, state: State, seconds: float, base_url: str) -> models.StatusAnswer:
     """Return how far a request is; `seconds` since its work began, `base_url` as the client calls this daemon."""
     done = not isinstance(state, Pending)
-    build_id = request.build_id
+    build_id, mirror_id = request.build_id, request.mirror_id
+    is_work = build_id is not None or mirror_id is not None
     return models.StatusAnswer(
         id=request.token,
-        status="DONE" if done else "PENDING" if build_id is None else "BUILDING",
+        status="DONE" if done else "BUILDING" if is_work else "PENDING",
         creation_time=instant(request.created_at),
         build_id=build_id,
+        mirror_id=mirror_id,
         succeeded=_succeeded(state),
         reason=reason(state),
         details_uri=f"{base_url}/view/{f'containers/{request.token}' if build_id is None else f'builds/{build_id}'}",
@@ -163,7 +174,7 @@ def build(request: ContainerRequest, state: State, seconds: float, build: str, a
     succeeded = _succeeded(state)
     return models.BuildAnswer(
         build_id=build,
-        target_image=pull_name(authority, request.token, request.plan),
+        target_image=target_name(authority, request.token, request.plan),
         start_time=instant(request.created_at),
         format="DOCKER",
         conda_file=conda_file(request.plan),
@@ -182,16 +193,17 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
         id=request.token,
         container_image=request.image,
         source_image=request.image,
-        wave_image=pull_name(authority, request.token, request.plan),
+        wave_image=target_name(authority, request.token, request.plan),
         expiration=instant(request.expires_at),
-        freeze=False,
-        mirror=False,
+        freeze=_mode(request) == "freeze",
+        mirror=_mode(request) == "mirror",
         container_config=_config(request.plan),
         platform=_platform(request.plan),
         fingerprint=about.fingerprint if about else None,
         timestamp=about.timestamp if about else None,
         ip_address=_address(request),
         build_id=request.build_id,
+        build_repository=_text(_repository(request)),
         source_digest=_text(request.source_digest),
         wave_digest=_text(request.made_digest),
     )
@@ -222,7 +234,7 @@ def page(status: Status, authority: str) -> str:
     lines = [
         f"container request {request.token}",
         f"image:   {request.image}",
-        f"name:    {pull_name(authority, request.token, request.plan)}",
+        f"name:    {target_name(authority, request.token, request.plan)}",
         f"created: {instant(request.created_at)}",
         f"expires: {instant(request.expires_at)}",
         f"status:  {'failed' if isinstance(state, Failed) else 'ready' if isinstance(state, Ready) else 'pending'}",
@@ -287,8 +299,12 @@ def _succeeded(state: State) -> bool | None:
     return None if isinstance(state, Pending) else isinstance(state, Ready)
 
 
-def _text(digest: Digest | None) -> str | None:
-    return None if digest is None else str(digest)
+def _text(value: Digest | Repository | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _repository(request: ContainerRequest) -> Repository | None:
+    return None if request.plan.delivery is None else request.plan.delivery.repository
 
 
 def _address(request: ContainerRequest) -> str | None:

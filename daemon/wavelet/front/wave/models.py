@@ -126,13 +126,13 @@ class MessageAnswer(_Answer, frozen=True):
     message: str
 
 
-class SubmitAnswer(_Answer, frozen=True):
+class SubmitAnswer(_Answer, frozen=True, kw_only=True):
     """Wave's `SubmitContainerTokenResponse`; `expiration` is an ISO-8601 instant in UTC."""
 
     request_id: str
-    container_token: str
+    container_token: str | None = None
     target_image: str
-    expiration: str
+    expiration: str | None = None
     container_image: str
     build_id: str | None = None
     cached: bool | None = None
@@ -148,6 +148,7 @@ class StatusAnswer(_Answer, frozen=True):
     status: str
     creation_time: str
     build_id: str | None = None
+    mirror_id: str | None = None
     succeeded: bool | None = None
     reason: str | None = None
     details_uri: str | None = None
@@ -214,6 +215,7 @@ class ContainerAnswer(_Answer, frozen=True):
     timestamp: str | None = None
     ip_address: str | None = None
     build_id: str | None = None
+    build_repository: str | None = None
     source_digest: str | None = None
     wave_digest: str | None = None
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
-from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, WaveletError
+from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, WaitExpired, WaveletError
 from wavelet.front.bodies import SMALL_BODY, Bodies
 from wavelet.front.keys import IDENTITY
 from wavelet.front.reading.container import Submission, about_of, named_in
@@ -23,17 +23,24 @@ from wavelet.front.wave.translate import WaveApi, translate, values_of
 from wavelet.image.reference import Platform, Reference, normalise, valid_host
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.tokens import Identity, Login, check_length, well_formed
+from wavelet.plan.tokens import Identity, Login, check_name, well_formed
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
+from wavelet.requests.progress import Failed, Ready, State
 from wavelet.requests.request import About, Options, Request
+
+PUSH_WAIT = 1800.0
+"""Seconds that a POST waits for its image to be pushed where its client does not ask for the status."""
+
+PUSH_RETRY = 10.0
+"""Seconds after which such a client may ask again."""
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""
 
 _TEXT_LIMIT = 64
-_BUILD = re.compile(r"bd-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
+_BUILD = re.compile(r"(?:bd|mr)-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
 _WHAT_IS_THIS = """\
 This is wavelet, the node agent of Wave: container images on demand.
 Nextflow: wave.enabled = true, wave.endpoint = 'http://<this address>'.
@@ -131,6 +138,10 @@ class _WaveDoor:
                     options=Options(dry_run=asked.dry_run, refresh=refresh),
                 )
             )
+            if (api == "v1" or asked.is_pulled_at_once) and _is_pushed(asked) and not isinstance(status.state, Ready):
+                status = await self._requests.tracker.settled(status.request.token, identity, PUSH_WAIT)
+                if not isinstance(status.state, Ready):
+                    raise _unpushed(status.state)
         except WaveletError as error:
             raise naming_option(error) from None
         if api == "v1":
@@ -148,7 +159,7 @@ class _WaveDoor:
                 about = about_of(values, api, named_in(values), request.remote or "")
                 try:
                     asked = translate(body, api, self._site())
-                    check_length(self._authority, asked.plan)
+                    check_name(self._authority, asked.plan)
                 except WaveletError as error:
                     return naming_option(error), about
                 _flag(request, "refresh")
@@ -264,6 +275,19 @@ def _decode(data: bytes, kind: type[_Body]) -> _Body:
         raise InvalidRequest(f"the body is not JSON in UTF-8: {error}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
+
+
+def _is_pushed(asked: Submission) -> bool:
+    """Tell whether an image is pushed elsewhere: whoever pulls it there has to find it."""
+    delivery = asked.plan.delivery
+    return delivery is not None and delivery.repository is not None and not asked.dry_run
+
+
+def _unpushed(state: State) -> WaveletError:
+    """Return why an image is not where it should be, as the answer to who does not ask for its status."""
+    if isinstance(state, Failed):
+        return state.error
+    return WaitExpired("buildRepository: the image is not there yet; it is still worked on", retry_after=PUSH_RETRY)
 
 
 def _flag(request: web.Request, name: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from wavelet.front.base64_text import Base64Text
-from wavelet.front.reading.container import Refusal, Submission, read_container
+from wavelet.front.reading.container import Submission, read_container
+from wavelet.front.reading.delivery import Refusal
 from wavelet.front.reading.values import (
     CompressionValues,
     CondaOptsValues,

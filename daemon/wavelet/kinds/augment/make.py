@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 from wavelet.concurrency import gather_all
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.augment import AddedLayer, Addition, augment_index, augment_manifest
 from wavelet.image.image import (
-    OCI_MANIFEST,
     Content,
     Descriptor,
     Image,
     Index,
-    MadeBy,
     MalformedManifest,
     Manifest,
     parse_config,
 )
 from wavelet.image.reference import Digest, Platform
+from wavelet.kinds.attached import attached_anew
 from wavelet.kinds.augment import linked_directories
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.kind import Work, added, read_document
@@ -82,22 +79,12 @@ class _Augmentation:
         new_config = await self._work.keep(made.config, made.config_media_type)
         replaced = {base.descriptor.digest, view.config.digest}
         kept = [
-            await self._attached(content, base.descriptor, new_manifest.descriptor)
+            await attached_anew(self._work, content, base.descriptor, new_manifest.descriptor)
             for content in base.contents
             if content.descriptor.digest not in replaced
         ]
         layers = [contents[layer.digest] for layer in made.layers]
         return Image.of(new_manifest.descriptor, [new_manifest, new_config, *kept, *layers])
-
-    async def _attached(self, content: Content, old: Descriptor, new: Descriptor) -> Content:
-        """Return a member of the closure; what was made here and attached to the base, is attached anew."""
-        if content.descriptor.media_type != OCI_MANIFEST or not isinstance(content.source, MadeBy):
-            return content
-        document = json.loads(await self._work.read(content))
-        if document.get("subject", {}).get("digest") != old.digest:
-            return content
-        data = json.dumps(document | {"subject": new.as_json()}, separators=(",", ":")).encode()
-        return await self._work.keep(data, OCI_MANIFEST)
 
     def _addition(self, layers: list[AddedLayer]) -> Addition:
         config = self._plan.config

@@ -214,6 +214,7 @@ def description(asked: CondaEnvironment) -> AskedPackages:
         _environment_file(asked),
         source(asked.base).description.title,
         asked.as_of or "",
+        tuple(_named(asked)),
     )
 
 

@@ -1,0 +1,1 @@
+"""Images that are copied to another registry as they are."""

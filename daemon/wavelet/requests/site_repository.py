@@ -1,0 +1,43 @@
+"""The site's repository for frozen images: the rule that sends there what names none itself."""
+
+from __future__ import annotations
+
+from wavelet.config import Apply, ConfigError, Settings
+from wavelet.errors import InvalidName
+from wavelet.image.reference import Reference, Repository
+from wavelet.plan.node import Node
+
+
+class SiteRepository:
+    """A rule of the site for what is asked (`wavelet.requests.request.Rewrite`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.configure(settings)()
+
+    def __call__(self, plan: Node) -> Node:
+        """Return the plan with the site's repository, where it is to be frozen and names none."""
+        return plan if self._repository is None else plan.delivered_to(self._repository)
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: where frozen images are pushed to.
+
+        Raises:
+            ConfigError: it is no repository.
+        """
+        repository = _repository(settings.freeze.repository)
+
+        def apply() -> None:
+            self._repository = repository
+
+        return apply
+
+
+def _repository(text: str) -> Repository | None:
+    if not text:
+        return None
+    try:
+        reference = Reference.parse(f"{text}:latest", "freeze.repository")
+    except InvalidName:
+        why = f"{text[:200]!r} is not a repository; it takes HOST/PATH without a tag"
+        raise ConfigError(f"freeze.repository: {why}", field="freeze.repository") from None
+    return reference.repository
