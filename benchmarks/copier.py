@@ -48,7 +48,7 @@ async def main(state: str, what: str, *names: str) -> None:
 
 
 def _mirroring(node: Node) -> Copy:
-    mirror = Mirror(node.upstream, node.access, node.store, node.upstream.pusher, PushedBlobs())
+    mirror = Mirror(node.upstream, node.access, node.store, node.upstream.pusher, PushedBlobs(node.database))
 
     async def copy(source: str, target: Reference, on_progress: OnProgress) -> None:
         await mirror.copy(Reference.parse(source), target, NOBODY, on_progress)
@@ -58,7 +58,7 @@ def _mirroring(node: Node) -> Copy:
 
 async def _pushing(node: Node, layouts: Sequence[str]) -> Copy:
     images = {layout: await _kept(node, Path(layout)) for layout in layouts}
-    pusher = ImagePusher(node.resolver, node.store, node.upstream.pusher, PushedBlobs())
+    pusher = ImagePusher(node.resolver, node.store, node.upstream.pusher, PushedBlobs(node.database))
 
     async def copy(source: str, target: Reference, on_progress: OnProgress) -> None:
         await pusher.push(images[source], target, NOBODY, on_progress)

@@ -6,6 +6,7 @@ from wavelet.host import liveness
 from wavelet.kinds.conda.channels import index_files
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.registry_image import kind
+from wavelet.push import pushed_blobs
 from wavelet.requests import history, request_cache, served
 from wavelet.resolve import archives, events, layer_verifier, memo
 from wavelet.store import content, scrub
@@ -26,5 +27,6 @@ _MODULES = (
     index_files,
     shared_locks,
     liveness,
+    pushed_blobs,
 )
 NODE_SCHEMA = "".join(module.SCHEMA for module in _MODULES)

@@ -34,12 +34,12 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 
 @pytest.fixture
 def mirror(node: Node) -> Mirror:
-    return Mirror(node.upstream, node.access, node.store, node.upstream.pusher, PushedBlobs())
+    return Mirror(node.upstream, node.access, node.store, node.upstream.pusher, PushedBlobs(node.database))
 
 
 @pytest.fixture
 def pusher(node: Node) -> ImagePusher:
-    return ImagePusher(node.resolver, node.store, node.upstream.pusher, PushedBlobs())
+    return ImagePusher(node.resolver, node.store, node.upstream.pusher, PushedBlobs(node.database))
 
 
 @pytest.fixture

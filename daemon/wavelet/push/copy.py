@@ -140,7 +140,7 @@ class _Copying:
 
         async def put(document: Surveyed) -> None:
             async with slots:
-                if not document.is_there:
+                if not document.is_there or self._tags_of(document):
                     await self._put(document, [])
 
         await gather_all(map(put, level))
@@ -152,6 +152,8 @@ class _Copying:
             return
         self.put.add(digest)
         data = await self.source.document(document.descriptor)
-        tags = [tag for tag, each in self.found.tags.items() if each.digest == digest]
-        for name in [*tags, *names] or [digest]:
+        for name in [*self._tags_of(document), *names] or [digest]:
             await self.target.put_document(name, document.descriptor, data)
+
+    def _tags_of(self, document: Surveyed) -> list[str]:
+        return [tag for tag, each in self.found.tags.items() if each.digest == document.descriptor.digest]

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-from cachetools import LRUCache
+import time
 
 from wavelet.image.reference import Digest, Repository
-from wavelet.plan.tokens import Identity, Principal
+from wavelet.plan.tokens import Identity
+from wavelet.quantities import is_within
+from wavelet.store.database import Database
 
-REMEMBERED = 100_000
-"""Blobs of which it is remembered where they are; of others the registry gets the bytes once more."""
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pushed (host TEXT, digest TEXT, holder TEXT, path TEXT, at REAL,
+    PRIMARY KEY (host, digest, holder)) WITHOUT ROWID;
+"""
+
+UNUSED_LIFETIME = 90 * 86400
+"""Seconds for which it is remembered where a blob is; then the registry gets the bytes once more."""
+
+USE_GRAIN = 86400.0
+"""Seconds in which a further use of the same repository is not written down."""
 
 
 class PushedBlobs:
     """Remembers for each registry where a blob was last seen, by whom: nobody hears of others' repositories."""
 
-    def __init__(self) -> None:
-        self._seen: LRUCache[tuple[str, Digest, Principal], Repository] = LRUCache(REMEMBERED)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def add(self, repository: Repository, digest: Digest, identity: Identity) -> None:
-        """Take note that a blob is in a repository."""
-        self._seen[repository.host, digest, identity.principal] = repository
+        """Take note that a blob is in a repository; a push does not fail where that cannot be written."""
+        now = time.time()
+        found = self._find(repository.host, digest, identity)
+        if found is None or found[0] != repository.path or not is_within(found[1], now, USE_GRAIN):
+            row = (repository.host, digest, str(identity.principal), repository.path, now)
+            self._database.write_later("INSERT OR REPLACE INTO pushed VALUES (?, ?, ?, ?, ?)", *row)
 
     def elsewhere(self, repository: Repository, digest: Digest, identity: Identity) -> list[Repository]:
         """Return another repository of the same registry that has a blob, if one is known."""
-        found = self._seen.get((repository.host, digest, identity.principal))
-        return [] if found in (None, repository) else [found]
+        found = self._find(repository.host, digest, identity)
+        return [] if found is None or found[0] == repository.path else [Repository(repository.host, found[0])]
+
+    def _find(self, host: str, digest: Digest, identity: Identity) -> tuple[str, float] | None:
+        sql = "SELECT path, at FROM pushed WHERE host = ? AND digest = ? AND holder = ?"
+        rows = self._database.read(sql, host, digest, str(identity.principal))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def expire(self) -> None:
+        """Forget what was not seen in `UNUSED_LIFETIME`."""
+        now = time.time()
+        self._database.write_later("DELETE FROM pushed WHERE at NOT BETWEEN ? AND ?", now - UNUSED_LIFETIME, now)

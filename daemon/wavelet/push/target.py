@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wavelet.errors import InvalidRequest
+from wavelet.errors import AccessRefused, InvalidRequest, UpstreamBroken
 from wavelet.image.image import Descriptor
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
@@ -40,12 +40,19 @@ class Target:
 
     async def answers(self, root: Descriptor) -> bool:
         """Tell whether the image is there already under its name."""
-        found = await self.pusher.has_manifest(self.repository, self.name_of(root), self.identity)
-        return found is not None and found.digest == root.digest
+        return await self._digest_of(self.name_of(root)) == root.digest
 
     async def has_document(self, digest: Digest) -> bool:
         """Tell whether there is a manifest or index with a digest."""
-        return await self.pusher.has_manifest(self.repository, digest, self.identity) is not None
+        return await self._digest_of(digest) is not None
+
+    async def _digest_of(self, name: str) -> Digest | None:
+        """Ask what is there. A refusal is no answer: whether a login may push, and if not, why, the pushes show."""
+        try:
+            found = await self.pusher.has_manifest(self.repository, name, self.identity)
+        except (AccessRefused, UpstreamBroken):
+            return None
+        return None if found is None else found.digest
 
     async def has_blob(self, blob: Descriptor) -> bool:
         """Tell whether there is a blob."""
