@@ -57,6 +57,8 @@ class BodyPayload(aiohttp.Payload):
 
     Attributes:
         failure: what its source has raised.
+        begun: whether there is a connection that it is written to.
+        sent: bytes that were handed to the connection.
         stalled: whether the connection was broken off here, for the server took no byte of it.
     """
 
@@ -64,10 +66,11 @@ class BodyPayload(aiohttp.Payload):
 
     def __init__(self, body: Body) -> None:
         super().__init__(body)
-        self._body = body
+        self.body = body
+        self.sent = 0
         self._size = body.size
         self._taken = 0
-        self._begun = False
+        self.begun = False
         self.failure: Exception | None = None
         self.stalled = False
 
@@ -81,24 +84,25 @@ class BodyPayload(aiohttp.Payload):
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """See `write`. The length is always the body's own."""
-        if self._begun:
+        if self.begun:
             raise ConnectionResetError("a body is sent once")
-        self._begun = True
+        self.begun = True
         async with aclosing(self._pieces()) as pieces:
             async for piece in pieces:
                 await self._send(writer, piece)
-                self._body.on_bytes(len(piece))
+                self.sent += len(piece)
+                self.body.on_bytes(len(piece))
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield what there is to send; note what the source raises."""
         try:
-            async with self._body.open() as pieces:
+            async with self.body.open() as pieces:
                 async for piece in pieces:
                     self._taken += len(piece)
-                    if self._taken > self._body.size:
+                    if self._taken > self.body.size:
                         break
                     yield piece
-            if self._taken != self._body.size:
+            if self._taken != self.body.size:
                 raise self._wrong_size()
         except Exception as error:
             self.failure = error
@@ -113,7 +117,7 @@ class BodyPayload(aiohttp.Payload):
             self.stalled = watch.stalled
 
     def _wrong_size(self) -> UpstreamBroken:
-        body, than = self._body, "more" if self._taken > self._body.size else "less"
+        body, than = self.body, "more" if self._taken > self.body.size else "less"
         return UpstreamBroken(f"where {body.name} is copied from there is {than} of it than {body.size} bytes")
 
 

@@ -202,7 +202,7 @@ class Transport:
             )  # fmt: skip
             outcome = outcome_of(response.status)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise (None if payload is None else _unsent(url, payload)) or explain(url, error) from None
+            raise (None if payload is None else _unsent(url, payload, error)) or explain(url, error) from None
         finally:
             count(server_of(url), request.kind, outcome)
             took = round(time.monotonic() - started, 4)
@@ -239,11 +239,18 @@ def _timeout(request: Request) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=first_byte)
 
 
-def _unsent(url: URL, payload: BodyPayload) -> Exception | None:
-    """Return why a body was not sent wholly, where that is known better than by the connection's end."""
+def _unsent(url: URL, payload: BodyPayload, error: Exception) -> Exception | None:
+    """Return why a body was not sent, or not answered, in better words than the connection's end has; None without."""
+    host, name = server_of(url), payload.body.name
+    if payload.failure is not None or not payload.begun or isinstance(error, aiohttp.ClientResponseError):
+        return payload.failure
     if payload.stalled:
-        return ConnectionBroke(f"{server_of(url)} took no byte for {STALL_TIMEOUT:g} s")
-    return payload.failure
+        return ConnectionBroke(f"{host} took no byte of {name} for {STALL_TIMEOUT:g} s")
+    if payload.sent < payload.body.size:
+        return ConnectionBroke(f"{host} broke the connection after {payload.sent} bytes of {name}")
+    if isinstance(error, TimeoutError):
+        return UpstreamUnreachable(f"{host} got {name}, and did not answer within {WHOLE_ANSWER_TIMEOUT:g} s")
+    return ConnectionBroke(f"{host} got {name}, and closed the connection without an answer")
 
 
 def _redirect_target(request: Request, url: URL, location: str) -> URL:
