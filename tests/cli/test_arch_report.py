@@ -132,7 +132,7 @@ def test_what_a_pipeline_lacks(site: Site, wavelet: Wavelet, tmp_path: Path) -> 
     reasons = {each["name"]: each["reason"] for each in report["processes"]}
     assert reasons["ONLY"].startswith(f"{host}/lab/amd64@sha256:")
     assert reasons["ONLY"].endswith(" has no linux/arm64; it has linux/amd64")
-    assert reasons["CONDA"].endswith("only-amd64 is built for linux-64, and neither for linux-aarch64 nor for noarch")
+    assert reasons["CONDA"] == "only-amd64 is built for linux-64, and neither for linux-aarch64 nor for noarch"
     assert "no container request has the token" in reasons["OTHERS"]
     lines = [f"    withName: '{name}' {{ arch = 'amd64' }}" for name, state in states.items() if state == "missing"]
     assert report["config"].splitlines() == ["process {", *lines, "}"]

@@ -118,4 +118,9 @@ def _title(request: ResolveRequest) -> str:
 def _sentence(error: WaveletRpcError) -> str:
     """Return an error without its explanation, and without what to do: the report ends with that, for all."""
     first = without_remedy(error.message.partition("\n")[0].partition("; the solver says:")[0])
-    return first.partition(". ")[0] if error.reason == "IMAGE_NOT_FOUND" else first
+    match error.reason:
+        case "IMAGE_NOT_FOUND":
+            return first.partition(". ")[0]
+        case "UNSOLVABLE":  # channels and specs are no news; what is behind them is
+            return first.partition(" satisfies ")[2].partition("; ")[2] or first
+    return first

@@ -275,6 +275,7 @@ def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("behind=1.1",), "behind=1.1 is built for linux-64, and neither for linux-aarch64 nor"),
         (("pure",), "; unbuilt>=1 is built for linux-64, and neither"),
         ((f"{OFFICIAL}/lab::unbuilt=1.0",), "; unbuilt=1.0 is built for linux-64"),
+        ((f"{OFFICIAL}/lab/::unbuilt=1.0=h0*",), "; unbuilt==1.0=h0* is built for linux-64"),
     ],
 )  # fmt: skip
 async def test_all_that_is_built_for_amd64_alone_is_named_with_what_helps(

@@ -135,9 +135,11 @@ async def _explained(failed: Failed, gateway: Gateway, asked: Sequence[MatchSpec
 
 
 def _bare_spec(spec: MatchSpec) -> str:
-    """Return a spec without its channel, as people write it."""
-    name, _, condition = str(spec).rpartition("::")[2].removesuffix(" *").partition(" ")
-    return f"{name}={condition.removesuffix('.*')}" if condition[:1].isdigit() else f"{name}{condition}"
+    """Return a spec without its channel, as people write it: `samtools=1.17`, `bwa>=0.7`."""
+    version = "" if spec.version is None else str(spec.version)
+    build = "" if spec.build is None else f"={spec.build}"
+    named = f"={version.removesuffix('.*')}" if version[:1].isdigit() else version.replace("*", "")
+    return f"{spec.name.normalized}{named or ('=*' if build else '')}{build}"
 
 
 async def _solved(
