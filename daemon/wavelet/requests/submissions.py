@@ -17,6 +17,7 @@ from wavelet.requests.binding import NAME_WAIT, Bindings
 from wavelet.requests.history import Decisions
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.progress import Pending, Ready, State
+from wavelet.requests.reach import noting_reach
 from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request, Rewrite, apply_rules
 from wavelet.requests.request_cache import CachedRequest, Status
 from wavelet.resolve.job import Job, asking
@@ -81,7 +82,7 @@ class Submissions:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
         try:
-            request = apply_rules(self._rules, request)
+            request = noting_reach(apply_rules(self._rules, request))
             with contextlib.ExitStack() as waits:
                 status = await self._submit(request, waits)
         except WaveletError as error:
