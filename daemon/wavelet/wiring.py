@@ -44,12 +44,16 @@ from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_o
 from wavelet.logs import LogSettings
 from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.canonical import Forms
+from wavelet.push.image_push import ImagePusher
+from wavelet.push.mirror import Mirror
+from wavelet.push.pushed_blobs import PushedBlobs
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings, Effects
 from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests, Kept
+from wavelet.requests.deliveries import Deliveries
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.naming import Naming, RequestKeeper
@@ -121,10 +125,11 @@ class CondaServices:
 
 @dataclass(frozen=True, slots=True)
 class ImageServices:
-    """What pins and makes images, and remembers them."""
+    """What pins and makes images, and remembers them, and how that went."""
 
     resolver: Resolver
     memo: Memo
+    journals: Journals
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,7 @@ class RequestServices:
     inspection: Inspection
     rules: AccessRules
     patience: Patience
+    bindings: Bindings
 
 
 async def open_state(settings: Settings, stack: AsyncExitStack, kinds: Table = KINDS) -> NodeState:
@@ -169,7 +175,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     requests = _build_requests(state, upstream, conda, images, upkeep)
     registry_door = _build_registry_door(state, upstream, conda, images, requests, upkeep)
     resolver = images.resolver
-    activity = Activity(lambda: state.store.fetching or resolver.running > 0)
+    activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)
     status = _status_of(state, resolver)
     _add_middlewares(app, state, requests.rules, activity, upkeep)
     _add_operations(app, state, status)
@@ -260,7 +266,7 @@ def _build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServ
     upkeep.stack.push_async_callback(resolver.close)
     upkeep.add_configurable(resolver)
     upkeep.add_expiring(memo, journals)
-    return ImageServices(resolver, memo)
+    return ImageServices(resolver, memo, journals)
 
 
 def _build_requests(
@@ -274,20 +280,43 @@ def _build_requests(
     patience = Patience.of(settings)
     cache = RequestCache(records, history, database, patience, settings)
     naming = Naming(records, upstream.logins, upstream.layers, state.cluster.key)
-    bindings = Bindings(resolver, records, memo, served, Effects())
+    repository = SiteRepository(settings)
+    deliveries = _build_deliveries(state, upstream, images, served, repository, upkeep)
+    bindings = Bindings(resolver, records, memo, served, Effects(deliveries.effects()))
     upkeep.stack.push_async_callback(bindings.close)
     requests = ContainerRequests.build(
         resolver,
-        Kept(records, cache, history, served, state.audit),
+        Kept(records, cache, history, served, images.journals, state.audit),
         RequestKeeper(naming, cache, upstream.layers),
         bindings,
         rules,
         conda.locks,
-        (repository := SiteRepository(settings),),
+        (repository,),
     )
     upkeep.add_configurable(served, rules, patience, cache, repository)
     upkeep.add_expiring(served, history)
-    return RequestServices(requests, served, Inspection(resolver, upstream.client, state.audit), rules, patience)
+    inspection = Inspection(resolver, upstream.client, state.audit)
+    return RequestServices(requests, served, inspection, rules, patience, bindings)
+
+
+def _build_deliveries(
+    state: NodeState,
+    upstream: UpstreamServices,
+    images: ImageServices,
+    served: ServedImages,
+    repository: SiteRepository,
+    upkeep: Upkeep,
+) -> Deliveries:
+    pusher, pushed = upstream.client.pusher, PushedBlobs(state.database)
+    upkeep.add_expiring(pushed)
+    return Deliveries(
+        images.resolver,
+        served,
+        images.journals,
+        repository,
+        ImagePusher(images.resolver, state.store, pusher, pushed),
+        Mirror(upstream.client, upstream.grants, state.store, pusher, pushed),
+    )
 
 
 def _build_registry_door(

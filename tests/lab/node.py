@@ -188,7 +188,7 @@ class Node:
         self.cache = RequestCache(records, self.history, database, Patience(), settings)
         self.naming = Naming(records, logins, named, KEY)
         self.keeper = RequestKeeper(self.naming, self.cache, named)
-        kept = Kept(records, self.cache, self.history, self.served, Audit(None))
+        kept = Kept(records, self.cache, self.history, self.served, journals, Audit(None))
         self.requests = ContainerRequests.build(
             self.resolver, kept, self.keeper, self.bindings, rules, PackageLocks(conda)
         )

@@ -17,6 +17,7 @@ from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.requests.binding import Effect
 from wavelet.requests.progress import Failed, Pending, Ready, Step, Steps
+from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import Status
 
 DONE = ("done", "done", "done")
@@ -30,7 +31,7 @@ class Push:
         self.error: EngineFailed | None = None
         self.plans: list[PlanNode] = []
 
-    async def run(self, _token: str, plan: PlanNode, _: Identity) -> None:
+    async def run(self, _request: ContainerRequest, plan: PlanNode, _: Identity) -> None:
         self.plans.append(plan)
         await self.go_on.wait()
         if self.error is not None:

@@ -23,7 +23,7 @@ from wavelet.image.image import (
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
 from wavelet.push.blob_sources import from_store
-from wavelet.push.copy import copy
+from wavelet.push.copy import CopyResult, copy
 from wavelet.push.progress import OnProgress, unwatched
 from wavelet.push.pushed_blobs import PushedBlobs
 from wavelet.push.target import Target
@@ -43,7 +43,7 @@ class ImagePusher:
 
     async def push(
         self, image: Image, target: Reference, identity: Identity, on_progress: OnProgress = unwatched
-    ) -> None:
+    ) -> CopyResult:
         """Push an image that `identity` is known to be entitled to; if it is there already, one question answers.
 
         Raises:
@@ -51,7 +51,7 @@ class ImagePusher:
             WaveletError: some of it cannot be had, or the target does not take it.
         """
         source = _ImageSource(self._resolver, self._store, image, identity, target.repository.host)
-        await copy(image.descriptor, source, Target(self._pusher, self._pushed, target, identity), on_progress)
+        return await copy(image.descriptor, source, Target(self._pusher, self._pushed, target, identity), on_progress)
 
 
 class _Subject(msgspec.Struct):

@@ -52,14 +52,14 @@ class Effect:
 
     Attributes:
         key: tells it apart from others.
-        concerns: tells whether there is anything to do for a plan.
-        run: does it, for the token of a request, its plan of which nothing moves, and whom it is for; raises a
-            WaveletError if that fails.
+        concerns: tells whether there is anything to do for a plan, as it was asked.
+        run: does it, for a request, its plan of which nothing moves, and whom it is for; raises a WaveletError if that
+            fails.
     """
 
     key: str
     concerns: Callable[[Node], bool]
-    run: Callable[[str, Node, Identity], Awaitable[None]]
+    run: Callable[[ContainerRequest, Node, Identity], Awaitable[None]]
 
 
 class Effects:
@@ -74,20 +74,20 @@ class Effects:
         """End what goes on."""
         await self._jobs.close()
 
-    def done(self, token: str, plan: Node) -> bool:
-        """Tell whether nothing is left to do for a request and its plan."""
-        return all((each.key, token) in self._done for each in self._effects if each.concerns(plan))
+    def done(self, request: ContainerRequest) -> bool:
+        """Tell whether nothing is left to do for a request."""
+        return all((each.key, request.token) in self._done for each in self._effects if each.concerns(request.plan))
 
-    async def run(self, token: str, fixed: Node, identity: Identity) -> None:
+    async def run(self, request: ContainerRequest, fixed: Node, identity: Identity) -> None:
         """Do what is left to do for a request; `fixed` is its plan of which nothing moves.
 
         Raises:
             WaveletError: one has failed; those behind it were not begun.
         """
         for effect in self._effects:
-            key = (effect.key, token)
-            if effect.concerns(fixed) and key not in self._done:
-                job = self._jobs.join("after", key, partial(effect.run, token, fixed, identity), MAKE_LIMIT)
+            key = (effect.key, request.token)
+            if effect.concerns(request.plan) and key not in self._done:
+                job = self._jobs.join("after", key, partial(effect.run, request, fixed, identity), MAKE_LIMIT)
                 await job.result(MAKE_LIMIT)
                 self._done[key] = None
 
@@ -116,16 +116,20 @@ class Bindings:
         await self._jobs.close()
         await self._effects.close()
 
+    @property
+    def running(self) -> int:
+        """How many requests are prepared or acted upon now."""
+        return len(self._jobs)
+
     def prepared(self, request: ContainerRequest) -> bool:
         """Tell whether it is known what the name answers, and nothing is left to do for that."""
         owner = Identity.of(request.principal)
         fixed = request.fixed
         return fixed is not None and self._resolver.prepared(fixed, owner) is not None and self.acted_upon(request)
 
-    def acted_upon(self, request: ContainerRequest, fixed: Node | None = None) -> bool:
-        """Tell whether no effect is left to do. `fixed` is what its name is bound to next, if it is not yet."""
-        fixed = request.fixed or fixed
-        return fixed is not None and self._effects.done(request.token, fixed)
+    def acted_upon(self, request: ContainerRequest) -> bool:
+        """Tell whether no effect is left to do."""
+        return self._effects.done(request)
 
     async def begin(self, cached: CachedRequest) -> None:
         """Start on all that is left to do for a request.
@@ -159,10 +163,9 @@ class Bindings:
         prepared = self._resolver.prepared(fixed, owner)
         if prepared is None:
             prepared = await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
-        token = cached.request.token
-        if not self._effects.done(token, fixed):
+        if not self._effects.done(cached.request):
             cached.progress.enter("after")
-            await self._effects.run(token, fixed, owner)
+            await self._effects.run(cached.request, fixed, owner)
         return prepared
 
     async def pinned_soon(self, plan: Node, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:

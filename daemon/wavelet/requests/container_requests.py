@@ -26,17 +26,19 @@ from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
 from wavelet.requests.submissions import Submissions
 from wavelet.requests.tracking import RequestTracker
+from wavelet.resolve.events import Journals
 from wavelet.resolve.resolver import Resolver
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a node keeps of requests and of its decisions about them."""
+    """What a node keeps of requests, of the work for them, and of its decisions about them."""
 
     records: Records
     cache: RequestCache
     history: History
     served: ServedImages
+    journals: Journals
     audit: Audit
 
 
@@ -84,7 +86,7 @@ class ContainerRequests:
             decisions,
             lookup,
             RequestTracker(lookup, bindings),
-            RequestDetails(lookup, records, resolver, locks),
+            RequestDetails(lookup, records, resolver, locks, kept.journals),
             RequestPulls(cache, records, bindings, resolver),
             Evictions(cache, records, history, served, rules, kept.audit),
             Listing(cache, history),

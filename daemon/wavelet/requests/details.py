@@ -9,19 +9,24 @@ from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.kinds.conda.service import PackageLocks
 from wavelet.plan.node import INLINE, Node, layers
 from wavelet.plan.tokens import Identity
+from wavelet.requests.deliveries import journal_key
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.request import localised, notes_of
+from wavelet.resolve.events import Journals
 from wavelet.resolve.resolver import Resolver
 
 
 class RequestDetails:
     """Tells of requests. Errors of all methods are those of `RequestLookup.visible`, and what they name."""
 
-    def __init__(self, lookup: RequestLookup, records: Records, resolver: Resolver, locks: PackageLocks) -> None:
+    def __init__(
+        self, lookup: RequestLookup, records: Records, resolver: Resolver, locks: PackageLocks, journals: Journals
+    ) -> None:
         self._lookup = lookup
         self._records = records
         self._resolver = resolver
         self._locks = locks
+        self._journals = journals
 
     async def asked(self, token: str, identity: Identity) -> tuple[Node, dict[Digest, bytes]]:
         """Return what a request asked for, with the bytes of its inline layers, so that it can be asked for again.
@@ -44,7 +49,8 @@ class RequestDetails:
     async def log(self, token: str, identity: Identity) -> str:
         """Return the notes on a request, and the log of what is, or was, made for it; empty if there is neither."""
         request = (await self._lookup.visible(token, identity)).request
-        return notes_of(request) + self._resolver.log(request.plan, request.fixed)
+        delivered = self._journals.read(journal_key(token)) or ""
+        return notes_of(request) + self._resolver.log(request.plan, request.fixed) + delivered
 
     async def lock(self, token: str, identity: Identity, form: LockForm, platform: Platform | None) -> str:
         """Return the exact packages of a request as a lock file.

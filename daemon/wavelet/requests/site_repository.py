@@ -18,6 +18,11 @@ class SiteRepository:
         """Return the plan with the site's repository, where it is to be frozen and names none."""
         return plan if self._repository is None else plan.delivered_to(self._repository)
 
+    def is_for(self, repository: Repository | None) -> bool:
+        """Tell whether a repository is the site's, or below it."""
+        own = self._repository
+        return own is not None and repository is not None and f"{repository}/".startswith(f"{own}/")
+
     def configure(self, settings: Settings) -> Apply:
         """See `Configurable`: where frozen images are pushed to.
 

@@ -134,8 +134,7 @@ class Submissions:
             about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
         anew = options.refresh and attempt.is_solved
         cached = await self._keeper.keep(request, pinned, about, anew=anew)
-        fixed = None if pinned is None else pinned.plan
-        due = attempt.ready and not options.dry_run and not self._bindings.acted_upon(cached.request, fixed)
+        due = attempt.ready and not options.dry_run and not self._bindings.acted_upon(cached.request)
         if options.refresh or (due and cached.progress.took is not None):
             cached.progress.forget()
         done = attempt.ready and not options.dry_run and not due
