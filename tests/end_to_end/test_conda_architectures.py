@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lab import conda_asks, images, nextflow
 from lab.conda_asks import CondaSite, blob, config, done, files, lock, manifest
+from lab.conda_channel import make_channel
+from lab.conda_packages import Package, script
 from lab.daemon import Daemon
 from lab.engines import Docker
 from lab.task_image import task_layer
+from wavelet.engine.architecture import is_emulated, own_platform
+from wavelet.image.reference import Platform
 
 pytestmark = pytest.mark.registry
 
@@ -103,7 +109,8 @@ def test_a_package_that_one_does_not_have(conda_node: Daemon, base: str) -> None
     answer = nextflow.post(conda_node, packages=packages, containerPlatform=BOTH)
     assert answer.status == 400
     assert "gdal-lab" in answer.json()["message"]
-    assert "aarch64" in answer.json()["message"] or "arm64" in answer.json()["message"]
+    assert "gdal-lab is built for linux-64, and neither for linux-aarch64 nor for noarch" in answer.json()["message"]
+    assert "process { withName: 'NAME' { arch = 'amd64' } }" in answer.json()["message"]
 
 
 def test_a_base_that_is_for_one_only(conda_node: Daemon, conda_site: CondaSite) -> None:
@@ -111,3 +118,18 @@ def test_a_base_that_is_for_one_only(conda_node: Daemon, conda_site: CondaSite) 
     answer = nextflow.post(conda_node, packages=packages, containerPlatform="linux/arm64")
     assert answer.status in (400, 404)
     assert "arm64" in answer.json()["message"]
+
+
+@pytest.mark.skipif(own_platform() != Platform("linux", "amd64") or is_emulated("arm64"), reason="scripts run here")
+def test_scripts_that_nothing_here_runs(
+    own_site: CondaSite, base: str, start_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    tool = {"bin/.tool-post-link.sh": script("#!/bin/bash\necho made > $PREFIX/made\n")}
+    package = Package("tool", subdir="linux-aarch64", files=tool)
+    own_site.server.channels |= {"mine": make_channel(tmp_path / "mine", [package])}
+    node = start_daemon(settings=own_site.settings(engine="namespace"))
+    packages = conda_asks.packages("tool", channels=("mine",)) | {"condaOpts": {"baseImage": base}}
+    why = conda_asks.why_not(node, nextflow.post(node, packages=packages, containerPlatform="linux/arm64"))
+    assert "tool: installation runs post-link scripts of linux/arm64, and nothing on this node" in why
+    assert "this node runs programs of amd64, and emulates none of arm64" in why
+    assert "process { withName: 'NAME' { arch = 'amd64' } }" in why
