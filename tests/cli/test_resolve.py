@@ -122,6 +122,18 @@ def test_a_name_by_itself(wavelet: Wavelet, site: Site) -> None:
     assert wavelet("resolve", "--name", "conda/htslib:1.17").out.strip() == f"{site.node.authority}/conda/htslib:1.17"
 
 
+def test_a_name_that_lasts(wavelet: Wavelet, site: Site) -> None:
+    said = wavelet("resolve", "-i", site.image, "--freeze", "--singularity", "-o", "json")
+    found = said.json()
+    assert found["targetImage"] == f"{site.node.authority}/frozen/lab/busybox:1--{found['token']}"
+    assert found["remote"] is False
+    assert said.err == f"wavelet: note: {found['notes'][0]}\n" and "OCI image" in said.err
+    asked = wavelet("token", "describe", found["targetImage"], "-o", "json").json()["request"]
+    assert asked["freeze"] is True
+    again = wavelet("resolve", "-i", site.image, "-F", "--name-strategy", "tagPrefix").out
+    assert again.startswith(f"{site.node.authority}/frozen/build:busybox-1--")
+
+
 def test_a_token_is_forgotten(wavelet: Wavelet, site: Site) -> None:
     token = wavelet("resolve", "-i", site.image, "--config-env", "FOR=getting", "-o", "json").json()["token"]
     assert wavelet("token", "evict", token).code == 0
@@ -134,7 +146,11 @@ def test_a_token_is_forgotten(wavelet: Wavelet, site: Site) -> None:
     ("arguments", "code", "words"),
     [
         (["-i", "UPPER/Case"], 4, "refused (--image): containerImage"),
-        (["-i", "busybox", "--freeze"], 4, "refused (--freeze)"),
+        (["-i", "busybox", "--freeze", "--build-repo", "reg.io/lab:1"], 4, "refused (--build-repo): buildRepository"),
+        (["-i", "busybox", "--freeze", "--name-strategy", "suffix"], 2, "none of none, tagPrefix, imageSuffix"),
+        (["-i", "busybox", "--mirror"], 4, "refused (--build-repo): buildRepository: is missing"),
+        (["-i", "busybox", "--mirror", "--freeze", "--build-repo", "reg.io/lab"], 4, "refused (--freeze)"),
+        (["-i", "busybox", "--singularity"], 4, "refused (--singularity)"),
         (["--conda-package", "no-such-package"], 4, "no-such-package"),
         (["-i", "busybox", "--name", "x"], 2, "give one of --image"),
         ([], 2, "give one of --image"),

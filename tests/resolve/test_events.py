@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from wavelet.image.reference import Digest
-from wavelet.resolve.events import Account, BytesDone, Download, LogLine, PackagesDone, PhaseBegan, View
+from wavelet.resolve.events import (
+    Account,
+    BytesDone,
+    BytesSent,
+    Download,
+    LogLine,
+    PackagesDone,
+    PhaseBegan,
+    Upload,
+    View,
+)
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
 
@@ -65,3 +75,15 @@ def test_bytes_are_what_is_known_of_them() -> None:
     assert [*View(account).news()][-1] == BytesDone(52, 172)
     account.ready(B.hex)  # its layer was there: nothing of it has to come
     assert [*View(account).news()][-1] == BytesDone(52, 112)
+
+
+def test_what_is_sent_counts_apart_from_what_comes() -> None:
+    account, part = Account(), Account()
+    account.join(part)
+    view = View(account)
+    sending = Upload()
+    part.send(sending)
+    assert list(view.news()) == []
+    sending.size, sending.sent = 100, 40
+    assert list(view.news()) == [BytesSent(40, 100)]
+    assert list(view.news()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import get_args
 
 from google.protobuf.json_format import ParseDict, ParseError
 
@@ -12,7 +13,10 @@ from wavelet.cli import package_options
 from wavelet.cli.input_files import text_of
 from wavelet.cli.layer_files import pack_all
 from wavelet.errors import InvalidRequest
+from wavelet.plan.delivery import Strategy
 from wavelet.v1.containers_pb2 import ContainerConfig, ResolveRequest
+
+STRATEGIES = tuple(filter(None, get_args(Strategy)))
 
 FLAGS = package_options.FLAGS | {
     "containerImage": "--image",
@@ -29,6 +33,8 @@ FLAGS = package_options.FLAGS | {
     "containerConfig.entrypoint": "--config-entrypoint",
     "containerConfig.workingDir": "--config-working-dir",
     "buildRepository": "--build-repo",
+    "cacheRepository": "--cache-repo",
+    "nameStrategy": "--name-strategy",
     "freeze": "--freeze",
     "mirror": "--mirror",
     "format": "--singularity",
@@ -68,10 +74,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--refresh", action="store_true", help="solve for packages anew, whatever was settled before")
     how.add_argument("--dry-run", action="store_true", help="only say the name, and keep the request; no image is made")
-    how.add_argument("--build-repo", metavar="NAME", help="where to push the image; not served by this version")
-    how.add_argument("--freeze", action="store_true", help="push the image; not served by this version")
-    how.add_argument("--mirror", action="store_true", help="copy the image unchanged; not served by this version")
-    how.add_argument("-s", "--singularity", action="store_true", help="make a SIF file; not served by this version")
+    _add_delivery(parser)
+
+
+def _add_delivery(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_argument_group("where it goes")
+    where.add_argument("-F", "--freeze", action="store_true", help="give it a name that lasts")
+    where.add_argument("-m", "--mirror", action="store_true", help="copy the image unchanged to --build-repo")
+    where.add_argument(
+        "--build-repo", "--build-repository", metavar="NAME", default="",
+        help="the repository to push a frozen image to (the site's, else none); the registry to mirror to",
+    )  # fmt: skip
+    where.add_argument(
+        "--cache-repo", "--cache-repository", metavar="NAME", default="",
+        help="where layers of frozen packages are looked for before they are made",
+    )  # fmt: skip
+    where.add_argument("--name-strategy", choices=STRATEGIES, default="", help="how a frozen image is named")
+    where.add_argument(
+        "-s", "--singularity", action="store_true",
+        help="for Singularity or Apptainer, with --freeze: an OCI image, which they convert when they pull it",
+    )  # fmt: skip
 
 
 def request_of(options: argparse.Namespace) -> ResolveRequest:
@@ -86,7 +108,9 @@ def request_of(options: argparse.Namespace) -> ResolveRequest:
         container_includes=options.include,
         dry_run=options.dry_run,
         refresh=options.refresh,
-        build_repository=options.build_repo or "",
+        build_repository=options.build_repo,
+        cache_repository=options.cache_repo,
+        name_strategy=options.name_strategy,
         freeze=options.freeze,
         mirror=options.mirror,
         format="sif" if options.singularity else "",

@@ -51,6 +51,8 @@ def _show(event: pb.WatchResponse, shown: Progress) -> None:
             shown.update("packages", event.packages.done, event.packages.total, in_bytes=False)
         case "bytes":
             shown.update("taken in", event.bytes.done, event.bytes.total, in_bytes=True)
+        case "sent":
+            shown.update("sent", event.sent.done, event.sent.total, in_bytes=True)
 
 
 def _say_why_again(client: Client, token: str, shown: Progress) -> None:

@@ -48,6 +48,8 @@ class Delivery:
         path: of the repository in the node's own registry, behind `frozen/`.
         served_as: the tag or digest; of a frozen image what stands in the tag before the token, which may be nothing.
         cache: a repository for layers of packages, which are looked for there before they are made.
+        asked: the repository, or registry, as it was asked for: `path` may be put behind it; empty: none.
+        strategy: how it was asked to be named.
     """
 
     mode: Literal["freeze", "mirror"]
@@ -55,6 +57,8 @@ class Delivery:
     path: str
     served_as: str | Digest
     cache: Repository | None = None
+    asked: str = ""
+    strategy: Strategy = ""
 
     def tag(self, token: str) -> str:
         """Return the tag of a frozen image."""
@@ -94,9 +98,10 @@ def frozen(
     else:
         path = "" if repository is not None else BUILD
         tag = "" if chosen == "none" else _readable("_".join(_shown([_with_version(*each) for each in named])))
+    asked = "" if repository is None else str(repository)
     if repository is not None and path:
         repository = Repository(repository.host, f"{repository.path}/{path}")
-    return Delivery("freeze", repository, path, tag, cache)
+    return Delivery("freeze", repository, path, tag, cache, asked, strategy)
 
 
 def token_of(tag: str) -> str:

@@ -52,13 +52,21 @@ class BytesDone:
 
 
 @dataclass(frozen=True, slots=True)
+class BytesSent:
+    """So many bytes were sent to the registry that an image goes to, of so many, as far as is known."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """A line of a log, without its end."""
 
     text: str
 
 
-Event = PhaseBegan | PackagesDone | BytesDone | LogLine
+Event = PhaseBegan | PackagesDone | BytesDone | BytesSent | LogLine
 
 
 class Arriving(Protocol):
@@ -91,14 +99,23 @@ class Download:
     failed: bool = False
 
 
+@dataclass(slots=True)
+class Upload:
+    """Bytes that are counted by whoever sends them; `size` is that of all, as far as is known."""
+
+    size: int = 0
+    sent: int = 0
+
+
 class Account:
     """What one piece of work has done so far, and the accounts of the work that it has joined."""
 
-    __slots__ = ("_arriving", "_began", "_lines", "_log_began", "_parts", "_ready", "_wanted")
+    __slots__ = ("_arriving", "_began", "_leaving", "_lines", "_log_began", "_parts", "_ready", "_wanted")
 
     def __init__(self) -> None:
         self._began: dict[Phase, float] = {}
         self._arriving: list[Arriving] = []
+        self._leaving: list[Upload] = []
         self._wanted: dict[str, int] = {}
         self._ready: set[str] = set()
         self._lines: Sequence[str] = ()
@@ -116,6 +133,10 @@ class Account:
     def take_in(self, arriving: Arriving) -> None:
         """Note bytes on their way, which count from now on without being noted again."""
         self._arriving.append(arriving)
+
+    def send(self, leaving: Upload) -> None:
+        """Note bytes that are being sent, which count from now on without being noted again."""
+        self._leaving.append(leaving)
 
     def want(self, packages: Mapping[str, int]) -> None:
         """Note the packages of an image: bytes of their archives (0 if unknown) by sha256 in hexadecimal."""
@@ -154,9 +175,10 @@ class View:
         self._read: dict[Account, int] = {}
         self._packages = PackagesDone(0, 0)
         self._bytes = BytesDone(0, 0)
+        self._sent = BytesSent(0, 0)
 
     def news(self) -> Iterator[Event]:
-        """Yield what is new since the last time: phases, lines of logs, packages, bytes."""
+        """Yield what is new since the last time: phases, lines of logs, packages, bytes in and out."""
         accounts = self._account.whole()
         yield from self._new_phases(accounts)
         yield from self._new_lines(accounts)
@@ -167,6 +189,11 @@ class View:
         if size != self._bytes:
             self._bytes = size
             yield size
+        leaving = [each for account in accounts for each in account._leaving]
+        sent = BytesSent(sum(each.sent for each in leaving), sum(each.size for each in leaving))
+        if sent != self._sent:
+            self._sent = sent
+            yield sent
 
     def _new_phases(self, accounts: Iterable[Account]) -> Iterator[Event]:
         began = [(at, phase) for account in accounts for phase, at in account._began.items()]

@@ -84,4 +84,6 @@ def _work(work: pb.RunningWork) -> str:
         parts.append(f"{work.packages.done} of {work.packages.total} packages")
     if work.bytes.done:
         parts.append(f"{size(work.bytes.done)} taken in")
+    if work.sent.total:
+        parts.append(f"{size(work.sent.done)} of {size(work.sent.total)} sent")
     return "; ".join(parts)

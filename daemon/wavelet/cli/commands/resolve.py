@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     container_options.add_options(parser)
     parser.add_argument(
         "--await", metavar="TIME", type=duration, nargs="?", const=duration(AWAIT_LIMIT), dest="limit",
-        help=f"wait until it is ready, at most TIME ({AWAIT_LIMIT}), and show how that goes",
+        help=f"wait until it is ready, at most TIME ({AWAIT_LIMIT}), and show how that goes; what goes to another "
+        "registry is waited for in any case",
     )  # fmt: skip
     daemon_call.add_options(parser)
 
@@ -39,8 +40,10 @@ def run(options: argparse.Namespace) -> int:
     request = container_options.request_of(options)
 
     def act(client: Client) -> int:
-        made = _awaited(client, request, options) if options.limit else client.resolve(request)
+        made = _resolved(client, request, options)
         emit(plain(made), options.output, [made.target_image])
+        for note in made.notes:
+            sys.stderr.write(f"wavelet: note: {visible(note)}\n")
         if made.state == CONTAINER_STATE_PENDING and not options.dry_run:
             note = f"not ready yet; a pull waits, and `wavelet show {made.token}` says how far it is"
             sys.stderr.write(f"wavelet: {note}\n")
@@ -52,7 +55,12 @@ def run(options: argparse.Namespace) -> int:
     return daemon_call.call(options, act, container_options.FLAGS)
 
 
-def _awaited(client: Client, request: ResolveRequest, options: argparse.Namespace) -> ResolveResponse:
+def _resolved(client: Client, request: ResolveRequest, options: argparse.Namespace) -> ResolveResponse:
+    """Return what is named; if that is asked for, once it is ready, and so if no pull of it waits."""
+    made = client.resolve(request, wait=0.0 if options.limit else None)
+    is_on_its_way = made.remote and made.state == CONTAINER_STATE_PENDING and not options.dry_run
+    if not (options.limit or is_on_its_way):
+        return made
     with progress() as shown:
-        token = client.resolve(request, wait=0.0).token
-        return wait_until_ready(client.within(options.timeout or options.limit), token, shown)
+        limit = options.timeout or options.limit or duration(AWAIT_LIMIT)
+        return wait_until_ready(client.within(limit), made.token, shown)

@@ -11,13 +11,14 @@ from wavelet.front.grpc.errors import text_of
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
+from wavelet.plan.delivery import Delivery
 from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer, title
 from wavelet.plan.tokens import target_name
 from wavelet.requests.listing import Listed, Running
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import Status
-from wavelet.resolve.events import BytesDone, Event, LogLine, PackagesDone, Phase, PhaseBegan
+from wavelet.resolve.events import BytesDone, BytesSent, Event, LogLine, PackagesDone, Phase, PhaseBegan
 from wavelet.v1 import conda_pb2
 from wavelet.v1 import containers_pb2 as pb
 
@@ -74,6 +75,8 @@ def resolved(
         target_digest=_digest(request.made_digest),
         build_id=request.build_id or "",
         steps=map(_step, steps),
+        notes=request.about.notes if request.about else (),
+        remote=request.plan.delivery is not None and request.plan.delivery.repository is not None,
     )
 
 
@@ -98,6 +101,8 @@ def event_of(event: Event | Step) -> pb.WatchResponse:
             return pb.WatchResponse(packages=pb.Progress(done=done, total=total))
         case BytesDone(done, total):
             return pb.WatchResponse(bytes=pb.Progress(done=done, total=total))
+        case BytesSent(done, total):
+            return pb.WatchResponse(sent=pb.Progress(done=done, total=total))
         case LogLine(text):
             return pb.WatchResponse(log_line=text)
 
@@ -129,6 +134,8 @@ def _running(running: Running) -> pb.RunningWork:
                 work.packages.CopyFrom(pb.Progress(done=done, total=total))
             case BytesDone(done, total):
                 work.bytes.CopyFrom(pb.Progress(done=done, total=total))
+            case BytesSent(done, total):
+                work.sent.CopyFrom(pb.Progress(done=done, total=total))
     return work
 
 
@@ -205,7 +212,20 @@ def _asked(request: ContainerRequest) -> pb.ResolveRequest:
         asked.packages.CopyFrom(_packages(said.packages))
     if said.config is not None:
         asked.container_config.CopyFrom(_config(said.config))
+    if request.plan.delivery is not None:
+        asked.MergeFrom(_delivered(request.plan.delivery))
     return asked
+
+
+def _delivered(delivery: Delivery) -> pb.ResolveRequest:
+    """Return what is asked for of where an image goes."""
+    return pb.ResolveRequest(
+        freeze=delivery.mode == "freeze",
+        mirror=delivery.mode == "mirror",
+        build_repository=delivery.asked,
+        cache_repository="" if delivery.cache is None else str(delivery.cache),
+        name_strategy=delivery.strategy,
+    )
 
 
 def _packages(asked: AskedPackages) -> pb.Packages:

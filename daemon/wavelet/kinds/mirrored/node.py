@@ -43,7 +43,9 @@ class MirroredImage(Node):
     @property
     def delivery(self) -> Delivery:
         """See `Node`."""
-        return Delivery("mirror", self.repository, "", self.label.served_as)
+        label = self.label
+        asked = str(self.repository).removesuffix(f"/{label.path}")
+        return Delivery("mirror", self.repository, "", label.served_as, asked=asked)
 
     @property
     def label(self) -> Label:
