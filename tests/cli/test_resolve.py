@@ -15,6 +15,7 @@ import yaml
 from lab import conda_asks
 from lab.command import Wavelet
 from lab.grpc_site import Site
+from lab.http import get
 
 pytestmark = [pytest.mark.registry, pytest.mark.conda]
 
@@ -132,6 +133,23 @@ def test_a_name_that_lasts(wavelet: Wavelet, site: Site) -> None:
     assert asked["freeze"] is True
     again = wavelet("resolve", "-i", site.image, "-F", "--name-strategy", "tagPrefix").out
     assert again.startswith(f"{site.node.authority}/frozen/build:busybox-1--")
+
+
+def test_what_goes_to_a_registry_is_waited_for(wavelet: Wavelet, site: Site) -> None:
+    to = f"{site.registry.host}/kept"
+    said = wavelet("resolve", "--conda-package", "htslib=1.17", "--freeze", "--build-repo", to)
+    assert said.code == 0, said.err
+    name = said.out.strip()
+    assert name.startswith(f"{to}:htslib-1.17--")
+    url = f"{site.registry.url}/v2/kept/manifests/{name.removeprefix(f'{to}:')}"
+    assert get(url, accept="application/vnd.oci.image.manifest.v1+json").status == 200
+
+
+def test_a_registry_that_refuses_what_goes_there(wavelet: Wavelet, site: Site) -> None:
+    said = wavelet("resolve", "-i", site.image, "--mirror", "--build-repo", site.private.host)
+    assert (said.code, said.out) == (4, "")
+    assert f"refused (--build-repo): buildRepository: {site.private.host}/lab/busybox: " in said.err
+    assert "asked as: anonymous" in said.err and "right to push" in said.err
 
 
 def test_a_token_is_forgotten(wavelet: Wavelet, site: Site) -> None:

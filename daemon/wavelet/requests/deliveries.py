@@ -23,7 +23,7 @@ from wavelet.requests.binding import Effect
 from wavelet.requests.request import ContainerRequest, answer_name
 from wavelet.requests.served import ServedImages
 from wavelet.requests.site_repository import SiteRepository
-from wavelet.resolve.events import Download, Journals
+from wavelet.resolve.events import Journals, Upload
 from wavelet.resolve.job import account
 from wavelet.resolve.resolver import Resolver
 
@@ -103,10 +103,10 @@ def _target(request: ContainerRequest) -> Reference:
 
 def _progress() -> Callable[[CopyProgress], None]:
     """Return what takes the progress of a copy into the account of the work that this is called in."""
-    sending = Download(0)
-    account().take_in(sending)
+    sending = Upload()
+    account().send(sending)
 
     def tell(progress: CopyProgress) -> None:
-        sending.size, sending.received = progress.bytes_needed, progress.bytes_done
+        sending.size, sending.sent = progress.bytes_needed, progress.bytes_done
 
     return tell
