@@ -33,7 +33,8 @@ from wavelet.lazy_module import LazyModule
 from wavelet.reload.reloader import Reloader
 from wavelet.store.database import Database
 from wavelet.store.state_directory import explain_os_errors, lock_state_directory
-from wavelet.wiring import build_services, open_state
+from wavelet.wiring.services import build_services
+from wavelet.wiring.state import open_state
 
 if TYPE_CHECKING:
     from wavelet.front.grpc import server as grpc_server

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from wavelet.config import Apply, Settings
 from wavelet.reload.reloader import Reloader
-from wavelet.wiring import build_services, open_state
+from wavelet.wiring.services import build_services
+from wavelet.wiring.state import open_state
 
 PACKAGE = Path(__file__).parents[2] / "daemon" / "wavelet"
 

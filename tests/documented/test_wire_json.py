@@ -33,6 +33,7 @@ DOCUMENTS: dict[str, Any] = {
     "wave: container": models.ContainerAnswer,
     "wave: token": models.TokenAnswer,
     "wave: build": models.BuildAnswer,
+    "wave: mirror": models.MirrorAnswer,
     "wave: build status": models.BuildStatusAnswer,
     "wave: service-info": models.ServiceInfoAnswer,
     "statusz": DaemonStatus,

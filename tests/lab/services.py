@@ -13,7 +13,8 @@ from wavelet.config import Settings
 from wavelet.front.grpc.services import Services
 from wavelet.kinds.table import KINDS, Table
 from wavelet.reload.reloader import Reloader
-from wavelet.wiring import build_services, open_state
+from wavelet.wiring.services import build_services
+from wavelet.wiring.state import open_state
 
 Client = TestClient[web.Request, web.Application]
 

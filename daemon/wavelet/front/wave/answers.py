@@ -144,6 +144,7 @@ def status(request: ContainerRequest, state: State, seconds: float, base_url: st
     done = not isinstance(state, Pending)
     build_id, mirror_id = request.build_id, request.mirror_id
     is_work = build_id is not None or mirror_id is not None
+    page = f"builds/{build_id}" if build_id else f"mirrors/{mirror_id}" if mirror_id else f"containers/{request.token}"
     return models.StatusAnswer(
         id=request.token,
         status="DONE" if done else "BUILDING" if is_work else "PENDING",
@@ -152,7 +153,7 @@ def status(request: ContainerRequest, state: State, seconds: float, base_url: st
         mirror_id=mirror_id,
         succeeded=_succeeded(state),
         reason=reason(state),
-        details_uri=f"{base_url}/view/{f'containers/{request.token}' if build_id is None else f'builds/{build_id}'}",
+        details_uri=f"{base_url}/view/{page}",
         duration=decimal(seconds) if done else None,
     )
 
@@ -183,6 +184,24 @@ def build(request: ContainerRequest, state: State, seconds: float, build: str, a
         platform=_platform(request.plan),
         request_ip=_address(request),
         digest=_text(request.made_digest),
+    )
+
+
+def mirror(request: ContainerRequest, state: State, seconds: float, log: str, authority: str) -> models.MirrorAnswer:
+    """Return the record of a copy; `log` is what is noted of it."""
+    succeeded = _succeeded(state)
+    assert request.mirror_id is not None, "only a mirror has such a record"
+    return models.MirrorAnswer(
+        mirror_id=request.mirror_id,
+        source_image=request.image,
+        target_image=target_name(authority, request.token, request.plan),
+        creation_time=instant(request.created_at),
+        status="PENDING" if succeeded is None else "COMPLETED",
+        digest=_text(request.source_digest),
+        platform=_platform(request.plan),
+        duration=None if succeeded is None else decimal(seconds),
+        exit_code=None if succeeded is None else int(not succeeded),
+        logs=log or None,
     )
 
 
@@ -241,11 +260,19 @@ def page(status: Status, authority: str) -> str:
     ]
     build_id = request.build_id
     lines += [] if build_id is None else [f"build:   {build_id}, see /view/builds/{build_id}"]
+    mirror_id = request.mirror_id
+    lines += [] if mirror_id is None else [f"mirror:  {mirror_id}, see /view/mirrors/{mirror_id}"]
     lines += [f"{step.name + ':':8} {step.state}{_began(step)}" for step in status.steps]
     why = reason(state)
     lines += [] if why is None else ["reason:  " + why.replace("\n", "\n         ")]
     lines += [f"note:    {note}" for note in (request.about.notes if request.about else ())]
     return "\n".join(lines) + "\n"
+
+
+def mirror_page(status: Status, authority: str, log: str) -> str:
+    """Return what a person wants to know of a copy, as plain text: how it went, and its log."""
+    sections = [page(status, authority), *([f"log\n\n{log}"] if log else [])]
+    return f"\n{'-' * 80}\n".join(sections)
 
 
 def build_page(status: Status, authority: str, build: str, log: str) -> str:

@@ -180,6 +180,21 @@ class BuildAnswer(_Answer, frozen=True):
     digest: str | None = None
 
 
+class MirrorAnswer(_Answer, frozen=True):
+    """Wave's `WaveMirrorRecord`."""
+
+    mirror_id: str
+    source_image: str
+    target_image: str
+    creation_time: str
+    status: str
+    digest: str | None = None
+    platform: str | None = None
+    duration: msgspec.Raw | None = None
+    exit_code: int | None = None
+    logs: str | None = None
+
+
 class LayerAnswer(_Answer, frozen=True):
     """A layer of a request."""
 

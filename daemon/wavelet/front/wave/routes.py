@@ -40,7 +40,8 @@ LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""
 
 _TEXT_LIMIT = 64
-_BUILD = re.compile(r"(?:bd|mr)-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
+_BUILD = re.compile(r"bd-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
+_MIRROR = re.compile(r"mr-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
 _WHAT_IS_THIS = """\
 This is wavelet, the node agent of Wave: container images on demand.
 Nextflow: wave.enabled = true, wave.endpoint = 'http://<this address>'.
@@ -82,12 +83,15 @@ def add_routes(
         (web.get, "/v1alpha1/builds/{build}/status", "build_status", door.build_status),
         (web.get, "/v1alpha1/builds/{build}/logs", "build_log", door.build_log),
         (web.get, "/v1alpha1/builds/{build}/condalock", "build_lock", door.build_lock),
+        (web.get, "/v1alpha1/mirrors/{mirror}", "describe_mirror", door.describe_mirror),
+        (web.get, "/v1alpha1/mirrors/{mirror}/logs", "mirror_log", door.mirror_log),
         (web.post, "/v1alpha1/inspect", "inspect", door.inspect),
         (web.post, "/v1alpha2/inspect", "inspect", door.inspect),
         (web.post, "/v1alpha2/validate-creds", "validate_credentials", door.validate_credentials),
         (web.post, "/validate-creds", "validate_credentials", door.validate_credentials),
         (web.get, "/view/containers/{token}", "view_container", door.view_container),
         (web.get, "/view/builds/{build}", "view_build", door.view_build),
+        (web.get, "/view/mirrors/{mirror}", "view_mirror", door.view_mirror),
         (web.get, "/service-info", "_service_info", _service_info),
         (web.get, "/", "_front_page", _front_page),
         (web.get, "/robots.txt", "_robots", _robots),
@@ -222,6 +226,28 @@ class _WaveDoor:
         platform = _single_platform(request.query.get("platform"))
         return _text(await self._requests.details.lock(token, _identity(request), form, platform))
 
+    async def describe_mirror(self, request: web.Request) -> web.Response:
+        token, identity = _mirror(request), _identity(request)
+        status = await self._requests.tracker.status(token, identity)
+        found = await self._requests.lookup.find(token, identity)
+        if found.mirror_id is None:
+            raise _unknown("mirror", request.match_info["mirror"])
+        log = await self._requests.details.log(token, identity)
+        return _json(answers.mirror(found, status.state, status.seconds, log, self._authority))
+
+    async def mirror_log(self, request: web.Request) -> web.Response:
+        token = _mirror(request)
+        log = await self._requests.details.log(token, _identity(request))
+        response = _text(log)
+        response.headers["Content-Disposition"] = f'attachment; filename="mr-{token}.log"'
+        return response
+
+    async def view_mirror(self, request: web.Request) -> web.Response:
+        token = _mirror(request)
+        status = await self._requests.tracker.status(token, _identity(request))
+        log = await self._requests.details.log(token, _identity(request))
+        return _text(answers.mirror_page(status, self._authority, log))
+
     async def view_container(self, request: web.Request) -> web.Response:
         status = await self._requests.tracker.status(_token(request), _identity(request))
         return _text(answers.page(status, self._authority))
@@ -318,7 +344,16 @@ def _build(request: web.Request) -> tuple[str, str]:
     return build, found["token"]
 
 
-def _unknown(kind: Literal["container request", "build"], name: str) -> TokenNotFound:
+def _mirror(request: web.Request) -> str:
+    """Return the token in the id of a copy."""
+    mirror = request.match_info["mirror"]
+    found = _MIRROR.fullmatch(mirror)
+    if found is None:
+        raise _unknown("mirror", mirror)
+    return found["token"]
+
+
+def _unknown(kind: Literal["container request", "build", "mirror"], name: str) -> TokenNotFound:
     return TokenNotFound(f"no {kind} is known as {name[:_TEXT_LIMIT]!r}; ask for the container again")
 
 

@@ -1,0 +1,88 @@
+"""The services of container requests, built."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from wavelet.push.image_push import ImagePusher
+from wavelet.push.mirror import Mirror
+from wavelet.push.pushed_blobs import PushedBlobs
+from wavelet.requests.access import AccessRules
+from wavelet.requests.binding import Bindings, Effects
+from wavelet.requests.container_requests import ContainerRequests, Kept
+from wavelet.requests.deliveries import Deliveries
+from wavelet.requests.history import History
+from wavelet.requests.inspection import Inspection
+from wavelet.requests.naming import Naming, RequestKeeper
+from wavelet.requests.patience import Patience
+from wavelet.requests.request_cache import RequestCache
+from wavelet.requests.served import ServedImages
+from wavelet.requests.site_repository import SiteRepository
+from wavelet.upkeep import Upkeep
+from wavelet.wiring.images import CondaServices, ImageServices
+from wavelet.wiring.state import NodeState
+from wavelet.wiring.upstream import UpstreamServices
+
+
+@dataclass(frozen=True, slots=True)
+class RequestServices:
+    """Container requests, and what their doors have in common."""
+
+    requests: ContainerRequests
+    served: ServedImages
+    inspection: Inspection
+    rules: AccessRules
+    patience: Patience
+    bindings: Bindings
+
+
+def build_requests(
+    state: NodeState, upstream: UpstreamServices, conda: CondaServices, images: ImageServices, upkeep: Upkeep
+) -> RequestServices:
+    """Build what takes requests and answers for them."""
+    settings, database, records = state.settings, state.database, state.cluster.records
+    resolver, memo = images.resolver, images.memo
+    served = ServedImages(database, memo, settings)
+    rules = AccessRules.of(os.geteuid(), settings)
+    history = History(database)
+    patience = Patience.of(settings)
+    cache = RequestCache(records, history, database, patience, settings)
+    naming = Naming(records, upstream.logins, upstream.layers, state.cluster.key)
+    repository = SiteRepository(settings)
+    deliveries = _build_deliveries(state, upstream, images, served, repository, upkeep)
+    bindings = Bindings(resolver, records, memo, served, Effects(deliveries.effects()))
+    upkeep.stack.push_async_callback(bindings.close)
+    requests = ContainerRequests.build(
+        resolver,
+        Kept(records, cache, history, served, images.journals, state.audit),
+        RequestKeeper(naming, cache, upstream.layers),
+        bindings,
+        rules,
+        conda.locks,
+        (repository,),
+    )
+    upkeep.add_configurable(served, rules, patience, cache, repository)
+    upkeep.add_expiring(served, history)
+    inspection = Inspection(resolver, upstream.client, state.audit)
+    return RequestServices(requests, served, inspection, rules, patience, bindings)
+
+
+def _build_deliveries(
+    state: NodeState,
+    upstream: UpstreamServices,
+    images: ImageServices,
+    served: ServedImages,
+    repository: SiteRepository,
+    upkeep: Upkeep,
+) -> Deliveries:
+    pusher, pushed = upstream.client.pusher, PushedBlobs(state.database)
+    upkeep.add_expiring(pushed)
+    return Deliveries(
+        images.resolver,
+        served,
+        images.journals,
+        repository,
+        ImagePusher(images.resolver, state.store, pusher, pushed),
+        Mirror(upstream.client, upstream.grants, state.store, pusher, pushed),
+    )

@@ -1,0 +1,149 @@
+"""The wiring: a daemon's services, built and joined from its state up to its doors, which `app` opens.
+
+Each builder takes what lies below it and returns a small value with what others need of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from wavelet import __version__
+from wavelet.daemon_status import DaemonStatus
+from wavelet.front import operations
+from wavelet.front.connections import Activity, counting
+from wavelet.front.grpc.services import Services
+from wavelet.front.middlewares import Guard, caller_middleware, error_middleware
+from wavelet.front.registry.discovery import Discovery
+from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.routes import RegistryDoor
+from wavelet.front.registry.scope import ScopeOpener
+from wavelet.front.registry.service import RegistryService
+from wavelet.front.wave.routes import add_routes as add_wave_routes
+from wavelet.logs import LogSettings
+from wavelet.reload.reloader import Reloader
+from wavelet.requests.access import AccessRules
+from wavelet.requests.cache import Cache
+from wavelet.requests.prefetch import Prefetcher
+from wavelet.resolve.resolver import Resolver
+from wavelet.resolve.unnamed_blobs import UnnamedBlobs
+from wavelet.store.scrub import Scrub
+from wavelet.upkeep import Upkeep
+from wavelet.wiring.images import CondaServices, ImageServices, build_conda, build_images
+from wavelet.wiring.requests import RequestServices, build_requests
+from wavelet.wiring.state import NodeState
+from wavelet.wiring.upstream import UpstreamServices, build_upstream
+
+
+async def build_services(app: web.Application, state: NodeState, reloader: Reloader, stack: AsyncExitStack) -> Services:
+    """Build the services over the state, put the HTTP doors into `app`, and return what the gRPC door calls.
+
+    Raises:
+        ConfigError: one cannot be built with these settings, and why.
+    """
+    upkeep = Upkeep(stack)
+    upstream = await build_upstream(state, upkeep)
+    conda = await build_conda(state, upstream, upkeep)
+    images = build_images(state, upstream, conda, upkeep)
+    requests = build_requests(state, upstream, conda, images, upkeep)
+    registry_door = _build_registry_door(state, upstream, conda, images, requests, upkeep)
+    resolver = images.resolver
+    activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)
+    status = _status_of(state, resolver)
+    _add_middlewares(app, state, requests.rules, activity, upkeep)
+    _add_operations(app, state, status)
+    registry_door.add_routes(app)
+    add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
+    _keep_up(state, upkeep, reloader)
+    return Services(
+        requests=requests.requests,
+        inspection=requests.inspection,
+        resolver=resolver,
+        locks=conda.locks,
+        cache=Cache(state.store, requests.served),
+        prefetcher=Prefetcher(resolver, state.store, requests.served),
+        logins=upstream.logins,
+        rules=requests.rules,
+        activity=activity,
+        site=conda.site,
+        state=status,
+        reloads=reloader,
+        audit=state.audit,
+    )
+
+
+def _build_registry_door(
+    state: NodeState,
+    upstream: UpstreamServices,
+    conda: CondaServices,
+    images: ImageServices,
+    requests: RequestServices,
+    upkeep: Upkeep,
+) -> RegistryDoor:
+    settings, resolver, pulls, served = state.settings, images.resolver, requests.requests.pulls, requests.served
+    named = NamedImages(resolver, pulls, served, state.store, requests.patience, settings)
+    upkeep.add_configurable(named)
+    discovery = Discovery(named, resolver, pulls, served, upstream.client)
+    unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
+    return RegistryDoor(
+        ScopeOpener(pulls, requests.rules, served),
+        RegistryService(named, discovery, resolver, unnamed, conda.site),
+        discovery,
+        state.audit,
+        reserved=settings.reserved_names,
+        own_hosts=frozenset({settings.name_authority, settings.listen}),
+    )
+
+
+def _add_middlewares(
+    app: web.Application, state: NodeState, rules: AccessRules, activity: Activity, upkeep: Upkeep
+) -> None:
+    guard = Guard(state.settings)
+    upkeep.add_configurable(guard)
+    app.middlewares.extend(
+        [error_middleware, guard.refuse_foreign, caller_middleware(rules, state.cluster.key), counting(activity)]
+    )
+
+
+def _add_operations(app: web.Application, state: NodeState, status: Callable[[], DaemonStatus]) -> None:
+    app[operations.READY] = {}
+    app[operations.CHECKS] = (state.cluster.check, state.store.check)
+    operations.add_routes(app)
+    operations.add_status(app, status)
+
+
+def _keep_up(state: NodeState, upkeep: Upkeep, reloader: Reloader) -> None:
+    """Start what goes on by itself, and hand all services to the reload."""
+    scrub = Scrub(state.store.integrity, state.database, state.settings)
+    upkeep.stack.callback(scrub.stopped)
+    for task in (upkeep.run(state.cluster), scrub.run()):
+        upkeep.stack.callback(asyncio.create_task(task).cancel)
+    upkeep.add_configurable(state.cluster, state.store, scrub, LogSettings(state.settings))
+    reloader.add(*upkeep.configurable)
+    reloader.on_event = lambda decision, reason: state.audit.note(decision, reason=reason)
+
+
+def _status_of(state: NodeState, resolver: Resolver) -> Callable[[], DaemonStatus]:
+    """Return what tells the state of the daemon as of now."""
+    settings, store, started = state.settings, state.store, time.time()
+
+    def tell() -> DaemonStatus:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uid": os.geteuid(),
+            "started": started,
+            "address": settings.listen,
+            "authority": settings.name_authority,
+            "state": str(settings.state_directory),
+            "records": settings.records.directory,
+            "jobs": resolver.running,
+            "store": {"size": store.size, "limit": store.limit},
+        }
+
+    return tell
