@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from cluster import no_links
-from cluster.suite import KEY, LIFETIME, pin_of, undecided_record
+from cluster.suite import KEY, LIFETIMES, pin_of, undecided_record
 from wavelet.kinds.table import FORMS
 
 
@@ -18,7 +18,7 @@ async def main() -> None:
     module, name, path, mine, links = sys.argv[1:]
     if links == "no-links":
         os.link = no_links.link
-    keeper = getattr(importlib.import_module(module), name)(Path(path), KEY, FORMS, LIFETIME)
+    keeper = getattr(importlib.import_module(module), name)(Path(path), KEY, FORMS, LIFETIMES)
     print("ready", flush=True)
     while nonce := (await asyncio.to_thread(sys.stdin.readline)).strip():
         record = undecided_record(nonce=nonce)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from cluster.keepers import Keeper
-from cluster.suite import KEY, LIFETIME, layer_record
+from cluster.suite import KEY, LIFETIMES, layer_record
 from wavelet.kinds.table import FORMS
 
 TESTS = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ async def kill_in_a_loop(keeper: type[Keeper], path: Path, *, writers: int, roun
         # Two writers have half of their requests in common.
         processes = [await start_writer(keeper, path, turn * 100_000 + each * 40) for each in range(writers)]
         said = await asyncio.gather(*(read_then_kill(process, random.randint(1, 120)) for process in processes))
-        records = keeper(path, KEY, FORMS, LIFETIME)
+        records = keeper(path, KEY, FORMS, LIFETIMES)
         for token, number in {pair for pairs in said for pair in pairs}:
             record, digest = layer_record(b"%d" % number * 1000)
             stored = await records.get(token)

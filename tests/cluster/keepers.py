@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from wavelet.cluster.records import Records
+from wavelet.cluster.records import Lifetimes, Records
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.cluster.single_node.records import SqliteRecords
 from wavelet.plan.canonical import Forms
@@ -25,10 +25,10 @@ class OpenedSqliteRecords(SqliteRecords):
     """The records of a single node, with the database that they are in."""
 
     def __init__(
-        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+        self, path: Path, key: bytes, forms: Forms, lifetimes: Lifetimes, clock: Callable[[], float] = time.time
     ) -> None:
-        backend = NodeBackend(path, key, forms, lifetime, clock)
-        super().__init__(backend._database, key, forms, lifetime, clock)
+        backend = NodeBackend(path, key, forms, lifetimes, clock)
+        super().__init__(backend._database, key, forms, lifetimes, clock)
         self._backend = backend
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from cluster import golden
-from cluster.suite import KEY, LIFETIME, Clock
+from cluster.suite import KEY, LIFETIMES, Clock
 from wavelet.cluster.records import Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.image.reference import Digest
@@ -50,7 +50,7 @@ def pin_of(record: Record, content: str) -> Pin:
 async def fill(root: Path) -> golden.Golden:
     tokens: dict[str, str] = {}
     pins: dict[str, str] = {}
-    records = DirectoryRecords(root, KEY, FORMS, LIFETIME, Clock())
+    records = DirectoryRecords(root, KEY, FORMS, LIFETIMES, Clock())
 
     async def keep(name: str, record: Record, asked: str, bound: Pin | None = None) -> str:
         inline = {} if record.first else VERSION_1.inline(asked)

@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from cluster.keepers import Keeper
-from wavelet.cluster.records import Record, Stored
+from wavelet.cluster.records import Lifetimes, Record, Stored
 from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
@@ -23,6 +23,7 @@ from wavelet.plan.tokens import ANONYMOUS, Principal
 
 KEY = bytes(range(32))
 LIFETIME = 30 * 86400.0
+LIFETIMES = Lifetimes(LIFETIME, frozen=10 * LIFETIME)
 UNKNOWN = "0" * 32
 
 
@@ -62,7 +63,7 @@ def layer_record(content: bytes, location: str = INLINE) -> tuple[Record, Digest
 class Make(Protocol):
     """Opens the place below `path`; opening it again gives the same records."""
 
-    def __call__(self, path: Path, key: bytes, lifetime: float, clock: Clock) -> Keeper: ...
+    def __call__(self, path: Path, key: bytes, lifetimes: Lifetimes, clock: Clock) -> Keeper: ...
 
 
 class KeeperSuite:
@@ -76,13 +77,13 @@ class KeeperSuite:
 
     @pytest.fixture
     async def records(self, tmp_path: Path, clock: Clock):
-        records = self.make(tmp_path, KEY, LIFETIME, clock)
+        records = self.make(tmp_path, KEY, LIFETIMES, clock)
         yield records
         await records.close()
 
     async def reopened(self, records: Keeper, path: Path, clock: Clock, key: bytes = KEY) -> Keeper:
         await records.close()
-        return self.make(path, key, LIFETIME, clock)
+        return self.make(path, key, LIFETIMES, clock)
 
 
 class RecordsSuite(KeeperSuite):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cluster.suite import KEY, LIFETIME, Clock, decided_record
+from cluster.suite import KEY, LIFETIMES, Clock, decided_record
 from wavelet.cluster.backend import ClusterBackend, open_backend
 from wavelet.cluster.secrets import ExpiringLogin
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
@@ -96,8 +96,8 @@ async def test_logins_are_shared_where_the_site_says_so(tmp_path: Path, share: b
 async def test_all_that_has_expired_goes_at_once(tmp_path: Path) -> None:
     clock = Clock()
     both = (
-        NodeBackend(tmp_path / "records.db", KEY, FORMS, LIFETIME, clock),
-        DirectoryBackend(tmp_path / "shared", KEY, FORMS, LIFETIME, share_logins=True, clock=clock),
+        NodeBackend(tmp_path / "records.db", KEY, FORMS, LIFETIMES, clock),
+        DirectoryBackend(tmp_path / "shared", KEY, FORMS, LIFETIMES, share_logins=True, clock=clock),
     )
     for backend in both:
         await backend.records.put(decided_record(), {})
@@ -112,7 +112,7 @@ async def test_all_that_has_expired_goes_at_once(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_removed_keeps_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    backend = DirectoryBackend(tmp_path, KEY, FORMS, LIFETIME, share_logins=False, clock=clock)
+    backend = DirectoryBackend(tmp_path, KEY, FORMS, LIFETIMES, share_logins=False, clock=clock)
 
     async def fail() -> int:
         raise DirectoryUnavailable("a record cannot be removed")

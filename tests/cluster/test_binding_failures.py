@@ -16,7 +16,7 @@ import pytest
 
 from cluster import no_links
 from cluster.keepers import Keeper, OpenedSqliteRecords
-from cluster.suite import KEY, LIFETIME, Clock, decided_record, pin_of, undecided_record
+from cluster.suite import KEY, LIFETIME, LIFETIMES, Clock, decided_record, pin_of, undecided_record
 from lab.disks import mounted
 from wavelet.cluster.records import seal_binding
 from wavelet.cluster.shared_directory import bindings, directory_io, record_files
@@ -44,7 +44,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def opened(keeper: Any, place: Path) -> Keeper:
-    records: Keeper = keeper(place / "records.sqlite" if keeper is OpenedSqliteRecords else place, KEY, FORMS, LIFETIME)
+    path = place / "records.sqlite" if keeper is OpenedSqliteRecords else place
+    records: Keeper = keeper(path, KEY, FORMS, LIFETIMES)
     return records
 
 
@@ -89,12 +90,12 @@ async def test_a_directory_that_is_read_only(small: Path, links: bool, monkeypat
     """What is bound is answered as before, what is not is not; the same once it can be written again."""
     if not links:
         monkeypatch.setattr(os, "link", no_links.link)
-    records = DirectoryRecords(small, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(small, KEY, FORMS, LIFETIMES)
     bound, free = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
     decided = await records.put(decided_record(), {})
     await records.bind(bound, PIN)
     subprocess.run(["mount", "-o", "remount,ro", small], check=True)
-    again = DirectoryRecords(small, KEY, FORMS, LIFETIME)
+    again = DirectoryRecords(small, KEY, FORMS, LIFETIMES)
     assert await again.bind(bound, OTHER) == PIN
     assert await again.bind(decided, OTHER) == PIN
     stored = await again.get(bound)
@@ -118,7 +119,7 @@ async def test_a_directory_that_refuses(
     def fail(*_: object) -> NoReturn:
         raise OSError(failure, os.strerror(failure))
 
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await records.put(RECORD, {})
     before = files(tmp_path)
     if not links:
@@ -134,7 +135,7 @@ async def test_a_directory_that_refuses(
 
 
 async def test_a_directory_that_is_away(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path / "shared", KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path / "shared", KEY, FORMS, LIFETIMES)
     token = await records.put(RECORD, {})
     await records.bind(token, PIN)
     (tmp_path / "shared").rename(tmp_path / "away")
@@ -149,7 +150,7 @@ async def test_a_directory_that_is_away(tmp_path: Path) -> None:
 
 async def test_a_directory_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said in time; what was begun goes on, and what it does stands."""
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await records.put(RECORD, {})
     publish = bindings.first.publish_first
 
@@ -207,7 +208,7 @@ async def test_bindings_go_with_their_records_and_what_crashes_leave_goes(
     if not links:
         monkeypatch.setattr(os, "link", no_links.link)
     clock = Clock()
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock)
     evicted, expired, left = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb", "cc")]
     for token in (evicted, expired, left):
         await records.bind(token, PIN)
@@ -237,12 +238,12 @@ async def test_a_binding_whose_record_is_made_again_is_nobodys_leftover(
     if not links:
         monkeypatch.setattr(os, "link", no_links.link)
     clock = Clock()
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock)
     token = await records.put(RECORD, {})
     await records.bind(token, PIN)
     (tmp_path / token[:2] / token).unlink()
     clock.now += 2 * record_files.LEFTOVER_AGE
-    again = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
+    again = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock)
     assert await again.put(RECORD, {}) == token
     # A node that does not see the new record yet looks only for what is old.
     (tmp_path / token[:2] / token).rename(tmp_path / "unseen")
@@ -257,7 +258,7 @@ async def test_a_binding_that_another_node_caches_the_absence_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An NFS client may not see the file that keeps it from making one, until it looks at the directory afresh."""
-    one, two = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME) for _ in range(2))
+    one, two = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES) for _ in range(2))
     token = await one.put(RECORD, {})
     await one.bind(token, PIN)
     seen, afresh = bindings.first.read, []
@@ -281,7 +282,7 @@ async def test_a_binding_that_another_node_caches_the_absence_of(
 async def test_a_name_without_a_binding_costs_one_look_and_one_with_its_pin_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     decided, free = await records.put(decided_record(), {}), await records.put(RECORD, {})
     looked: list[Path] = []
     read = bindings.first.read
@@ -306,7 +307,7 @@ async def test_a_name_without_a_binding_costs_one_look_and_one_with_its_pin_none
 
 
 async def test_a_damaged_binding_disturbs_no_other_use_of_its_record(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await records.put(RECORD, {})
     binding = tmp_path / token[:2] / f"{token}.pin"
     binding.write_bytes(seal_binding(token, PIN, RECORD.plan, bytes(32), FORMS))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cluster import no_links
 from cluster.keepers import Keeper
-from cluster.suite import KEY, LIFETIME, Clock, pin_of, undecided_record
+from cluster.suite import KEY, LIFETIMES, Clock, pin_of, undecided_record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.kinds.table import FORMS
 
@@ -32,7 +32,7 @@ class Nodes:
         self._bound: dict[str, str] = {}
 
     def _opened(self) -> Keeper:
-        return DirectoryRecords(self._root, KEY, FORMS, LIFETIME, self._clock)
+        return DirectoryRecords(self._root, KEY, FORMS, LIFETIMES, self._clock)
 
     async def close(self) -> None:
         for node in self._nodes:

@@ -15,7 +15,7 @@ import pytest
 
 from cluster.crash import TESTS
 from cluster.keepers import Keeper, OpenedSqliteRecords
-from cluster.suite import KEY, LIFETIME, pin_of, undecided_record
+from cluster.suite import KEY, LIFETIME, LIFETIMES, pin_of, undecided_record
 from lab.disks import without_hard_links
 from wavelet.cluster.shared_directory import record_files
 from wavelet.cluster.shared_directory.records import DirectoryRecords
@@ -86,7 +86,7 @@ async def binders(keeper: type[Keeper], path: Path, nodes: Sequence[str]) -> Asy
 
 
 async def keep(keeper: type[Keeper], path: Path, names: Sequence[str]) -> None:
-    records = keeper(path, KEY, FORMS, LIFETIME)
+    records = keeper(path, KEY, FORMS, LIFETIMES)
     await asyncio.gather(*(records.put(undecided_record(nonce=nonce), {}) for nonce in names))
     await records.close()
 
@@ -126,7 +126,7 @@ async def kill_in_a_loop(keeper: type[Keeper], path: Path, nodes: Sequence[str],
         for line in (line for each in lines for line in each):
             nonce, _, bound = line.partition(" ")
             assert said.setdefault(nonce, bound) == bound, nonce
-        records = keeper(path, KEY, FORMS, LIFETIME)
+        records = keeper(path, KEY, FORMS, LIFETIMES)
         for nonce in asked:
             record = undecided_record(nonce=nonce)
             stored = await records.get(record.token(KEY), patient=False)
@@ -145,12 +145,12 @@ async def test_kill_9_of_nodes_that_bind(tmp_path: Path, nodes: Sequence[str]) -
 
 async def expire_all(path: Path) -> None:
     """Remove what kills have left, then all."""
-    records = DirectoryRecords(path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * record_files.LEFTOVER_AGE)
+    records = DirectoryRecords(path, KEY, FORMS, LIFETIMES, lambda: time.time() + 2 * record_files.LEFTOVER_AGE)
     await records.expire()
     await records.close()
     assert [each for each in path.rglob("*") if each.name.endswith(".tmp")] == []
     assert len(list(path.glob("*/*.pin"))) == 60
-    records = DirectoryRecords(path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * LIFETIME)
+    records = DirectoryRecords(path, KEY, FORMS, LIFETIMES, lambda: time.time() + 2 * LIFETIME)
     assert await records.expire() == 60
     await records.close()
     assert list(path.glob("*/*")) == []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cluster.suite import LIFETIME, Clock, decided_record, image_record, pin_of
-from wavelet.cluster import records
-from wavelet.cluster.records import FRESH, RecentRecords, Stored
+from cluster.suite import LIFETIMES, Clock, decided_record, image_record, pin_of
+from wavelet.cluster import recent_records
+from wavelet.cluster.recent_records import FRESH, RecentRecords
+from wavelet.cluster.records import Stored
 
 NOW = Clock().now
 RECORD = decided_record()
@@ -20,7 +21,7 @@ def names(memory: RecentRecords, count: int) -> list[int]:
 
 
 def test_long_records_are_kept_as_short_ones_are() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIMES, Clock())
     for number in range(200):
         memory.add(str(number), STORED, LOCK, memory.forgotten)
     assert names(memory, 200) == list(range(200))
@@ -28,36 +29,36 @@ def test_long_records_are_kept_as_short_ones_are() -> None:
 
 
 def test_the_longest_unused_go_when_there_are_too_many_bytes() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
-    count = 2 * records.KEPT_BYTES // LOCK
+    memory = RecentRecords(LIFETIMES, Clock())
+    count = 2 * recent_records.KEPT_BYTES // LOCK
     for number in range(count):
         memory.add(str(number), STORED, LOCK, memory.forgotten)
         assert memory.get("0") is not None
     kept = names(memory, count)
     assert kept[0] == 0
     assert kept[1:] == list(range(count - len(kept) + 1, count))
-    assert records.KEPT_BYTES * 0.9 < len(kept) * LOCK < records.KEPT_BYTES
+    assert recent_records.KEPT_BYTES * 0.9 < len(kept) * LOCK < recent_records.KEPT_BYTES
 
 
 def test_small_ones_are_bounded_too() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIMES, Clock())
     for number in range(40_000):
         memory.add(str(number), STORED, 10, memory.forgotten)
     assert 5_000 < len(names(memory, 40_000)) < 20_000
 
 
 def test_one_that_would_drive_out_all_others_is_not_kept() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIMES, Clock())
     memory.add("long", STORED, LOCK, memory.forgotten)
-    memory.add("huge", STORED, records.LARGEST + 1, memory.forgotten)
+    memory.add("huge", STORED, recent_records.LARGEST + 1, memory.forgotten)
     assert memory.get("huge") is None
     assert memory.get("long") == STORED
-    memory.add("long", STORED, records.LARGEST + 1, memory.forgotten)
+    memory.add("long", STORED, recent_records.LARGEST + 1, memory.forgotten)
     assert memory.get("long") is None
 
 
 def test_what_is_added_again_or_forgotten_counts_once() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIMES, Clock())
     for _ in range(1000):
         memory.add("same", STORED, LOCK, memory.forgotten)
         memory.add("forgotten", STORED, LOCK, memory.forgotten)
@@ -70,7 +71,7 @@ def test_what_is_added_again_or_forgotten_counts_once() -> None:
 
 
 def test_a_name_that_is_not_bound_is_read_each_time() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIMES, Clock())
     memory.add("name", UNBOUND, 10, memory.forgotten)
     assert memory.get("name") is None
     memory.add("name", BOUND, 10, memory.forgotten)
@@ -79,7 +80,7 @@ def test_a_name_that_is_not_bound_is_read_each_time() -> None:
 
 def test_what_was_read_too_long_ago_is_read_again() -> None:
     clock = Clock()
-    memory = RecentRecords(LIFETIME, clock)
+    memory = RecentRecords(LIFETIMES, clock)
     memory.add("name", STORED, 10, memory.forgotten)
     clock.now += FRESH - 1
     assert memory.get("name") == STORED
@@ -88,7 +89,7 @@ def test_what_was_read_too_long_ago_is_read_again() -> None:
 
 
 def test_what_was_forgotten_while_it_was_read_is_not_remembered() -> None:
-    memory = RecentRecords(LIFETIME, Clock())
+    memory = RecentRecords(LIFETIMES, Clock())
     since = memory.forgotten
     memory.forget("name")
     memory.add("name", STORED, 10, since)

@@ -14,7 +14,7 @@ import pytest
 from cluster import golden, version_1
 from cluster.keepers import OpenedSqliteRecords
 from cluster.make_version_2 import pin_of
-from cluster.suite import KEY, LIFETIME, Clock
+from cluster.suite import KEY, LIFETIME, LIFETIMES, Clock
 from wavelet.cluster.records import Record, authenticate
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.cluster.shared_directory.records import DirectoryRecords
@@ -40,7 +40,7 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def records(shared: Path) -> AsyncIterator[DirectoryRecords]:
-    opened = DirectoryRecords(shared, KEY, FORMS, LIFETIME, Clock())
+    opened = DirectoryRecords(shared, KEY, FORMS, LIFETIMES, Clock())
     yield opened
     await opened.close()
 
@@ -76,7 +76,7 @@ async def test_it_is_there_under_its_name_with_its_pin(records: DirectoryRecords
 
 async def test_it_is_written_as_it_was_then(tmp_path: Path) -> None:
     """Older nodes of a cluster read what newer ones keep: another form needs another number."""
-    opened = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, Clock())
+    opened = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, Clock())
     for name in NAMES:
         record = GOLDEN.record(name)
         token = await opened.put(record, GOLDEN.inline(name))
@@ -127,7 +127,7 @@ async def test_version_1_evicts_and_expires_what_it_does_not_know(records: Direc
 
 async def test_version_1_reads_its_own_in_a_database_that_this_version_has_used(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
-    opened = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
+    opened = OpenedSqliteRecords(path, KEY, FORMS, LIFETIMES, Clock())
     for name in NAMES:
         record = GOLDEN.record(name)
         token = await opened.put(record, GOLDEN.inline(name))
@@ -154,7 +154,7 @@ async def test_a_database_of_version_1_is_opened_and_its_names_are_bound(tmp_pat
             row = (token, BEFORE.record(name).encode(), Clock().now, Clock().now)
             connection.execute("INSERT INTO records VALUES (?, ?, ?, ?)", row)
         connection.commit()
-    opened = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME, Clock())
+    opened = OpenedSqliteRecords(path, KEY, FORMS, LIFETIMES, Clock())
     for name, token in BEFORE.tokens.items():
         record = BEFORE.record(name)
         stored = await opened.get(token)

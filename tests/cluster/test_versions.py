@@ -11,7 +11,7 @@ import pytest
 
 from cluster import golden, version_1
 from cluster.keepers import OpenedSqliteRecords
-from cluster.suite import KEY, LIFETIME, Clock, image_record
+from cluster.suite import KEY, LIFETIMES, Clock, image_record
 from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.config import Settings
@@ -38,7 +38,7 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def records(shared: Path) -> AsyncIterator[DirectoryRecords]:
-    opened = DirectoryRecords(shared, KEY, FORMS, LIFETIME, Clock())
+    opened = DirectoryRecords(shared, KEY, FORMS, LIFETIMES, Clock())
     yield opened
     await opened.close()
 
@@ -72,7 +72,7 @@ async def test_what_version_1_has_kept_is_there_under_its_names(
 @pytest.mark.parametrize("name", NAMES)
 async def test_version_1_reads_what_this_version_keeps(tmp_path: Path, name: str) -> None:
     record, token = GOLDEN.record(name), GOLDEN.tokens[name]
-    opened = DirectoryRecords(tmp_path / "new", KEY, FORMS, LIFETIME, Clock())
+    opened = DirectoryRecords(tmp_path / "new", KEY, FORMS, LIFETIMES, Clock())
     assert await opened.put(record, GOLDEN.inline(name)) == token
     await opened.close()
     assert version_1.record(tmp_path / "new", token, KEY) == str(record.principal)
@@ -152,14 +152,14 @@ async def test_a_lock_of_a_newer_version_stays_and_this_node_has_its_own(
 
 
 async def test_a_database_that_a_newer_version_has_used(tmp_path: Path) -> None:
-    opened = OpenedSqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
+    opened = OpenedSqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIMES)
     token = await opened.put(image_record(), {})
     await opened.close()
     database = Database(tmp_path / "records.db", "", synchronous="FULL")
     body = newer(image_record().encode())
     await database.write([("UPDATE records SET record = ?, used = ?", (body, time.time()))])
     database.close()
-    opened = OpenedSqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIME)
+    opened = OpenedSqliteRecords(tmp_path / "records.db", KEY, FORMS, LIFETIMES)
     with pytest.raises(NewerForm):
         await opened.get(token)
     assert await opened.get(token, patient=False) is None

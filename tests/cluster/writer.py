@@ -6,13 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-from cluster.suite import KEY, LIFETIME, layer_record
+from cluster.suite import KEY, LIFETIMES, layer_record
 from wavelet.kinds.table import FORMS
 
 
 async def main() -> None:
     module, name, path, start = sys.argv[1:]
-    keeper = getattr(importlib.import_module(module), name)(Path(path), KEY, FORMS, LIFETIME)
+    keeper = getattr(importlib.import_module(module), name)(Path(path), KEY, FORMS, LIFETIMES)
 
     async def put(number: int) -> None:
         content = b"%d" % number * 1000

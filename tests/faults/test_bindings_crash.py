@@ -18,6 +18,7 @@ from doubles.registry import Registry, small_layer
 from lab import nextflow
 from lab.daemon import Daemon
 from wavelet.cluster.publish import TEMPORARY_SUFFIX
+from wavelet.cluster.records import Lifetimes
 from wavelet.cluster.shared_directory.bindings import SUFFIX
 from wavelet.cluster.shared_directory.record_files import LEFTOVER_AGE
 from wavelet.cluster.shared_directory.records import DirectoryRecords
@@ -33,7 +34,7 @@ SLOW = PIN_WAIT + 0.4
 """Seconds that the registry takes to say what a tag is: the names are given before."""
 
 ANSWERED_WITHIN = 30.0
-LIFETIME = 86400.0
+LIFETIMES = Lifetimes(86400.0, 86400.0)
 
 
 class Site:
@@ -181,7 +182,7 @@ async def _check_leftovers(site: Site) -> None:
     """Check that nothing is beside records and bindings once what was begun is old, and that those all stay."""
     site.seen["unfinished files"] = sum(path.name.endswith(TEMPORARY_SUFFIX) for path in site.files())
     key = bytes(32)  # expiry reads no record that is within its lifetime
-    records = DirectoryRecords(site.shared, key, FORMS, LIFETIME, lambda: time.time() + 2 * LEFTOVER_AGE)
+    records = DirectoryRecords(site.shared, key, FORMS, LIFETIMES, lambda: time.time() + 2 * LEFTOVER_AGE)
     try:
         await records.expire()
     finally:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from wavelet.cluster.backend import ClusterBackend
+from wavelet.cluster.records import Lifetimes
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Settings
@@ -147,9 +148,9 @@ class Node:
         forms = forms_of(table)
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
         cluster: ClusterBackend = (
-            NodeBackend(self.state / "records.db", KEY, forms, 3600)
+            NodeBackend(self.state / "records.db", KEY, forms, Lifetimes.of(settings))
             if self._shared is None
-            else DirectoryBackend(self._shared, KEY, forms, 3600, share_logins=False)
+            else DirectoryBackend(self._shared, KEY, forms, Lifetimes.of(settings), share_logins=False)
         )
         stack.push_async_callback(cluster.close)
         records = self.records = cluster.records

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from wavelet.cluster.claims import Claims
 from wavelet.cluster.key import key_path, load_key
-from wavelet.cluster.records import Records
+from wavelet.cluster.records import Lifetimes, Records
 from wavelet.cluster.secrets import Secrets
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
@@ -74,7 +74,7 @@ def open_backend(settings: Settings, forms: Forms) -> ClusterBackend:
             Path(settings.records.directory),
             key,
             forms,
-            settings.records.lifetime,
+            Lifetimes.of(settings),
             share_logins=settings.records.share_logins,
         )
-    return NodeBackend(settings.state_directory / "records.db", key, forms, settings.records.lifetime)
+    return NodeBackend(settings.state_directory / "records.db", key, forms, Lifetimes.of(settings))

@@ -13,13 +13,13 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
-from cachetools import LRUCache
 
+from wavelet.config import Settings
 from wavelet.errors import DamagedBinding, DigestMismatch, InvalidRequest, TokenNotFound
 from wavelet.image.reference import Digest
 from wavelet.plan import canonical
@@ -87,6 +87,12 @@ class Record:
             if _NONCE.fullmatch(nonce) is None:
                 raise ValueError(nonce)
             return cls(plan, principal, nonce=nonce)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its name is one of a frozen image in the nodes' own registry, and so lasts (`Lifetimes`)."""
+        delivery = self.plan.delivery
+        return delivery is not None and delivery.is_own
 
     def token(self, key: bytes) -> str:
         """Return its name under the cluster's key."""
@@ -177,6 +183,28 @@ class Stored:
     created_at: float
     used_at: float
     pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """For how many seconds records are kept after their last use: the usual ones, and those of frozen images."""
+
+    usual: float
+    frozen: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings say."""
+        return cls(settings.records.lifetime, settings.freeze.lifetime)
+
+    @property
+    def longest(self) -> float:
+        """The longer of both."""
+        return max(self.usual, self.frozen)
+
+    def after(self, used_at: float, *, frozen: bool) -> float:
+        """Return when a record is past its lifetime that was last used at a time, in unix seconds."""
+        return used_at + (self.frozen if frozen else self.usual)
 
 
 class Records(Protocol):
@@ -270,79 +298,3 @@ def check_bytes(inline: Mapping[Digest, bytes]) -> None:
 def holds(digest: Digest, content: bytes) -> bool:
     """Tell whether `content` has the digest."""
     return Digest.of(content, digest.algorithm) == digest
-
-
-FRESH = 30.0
-"""Seconds for which a record is not read again; as long may another node's eviction stay unseen."""
-
-USE_INTERVAL = 3600.0
-"""Seconds within which a further use of a record is not written down again (less where lifetimes are short)."""
-
-KEPT_BYTES = 16 * 1024 * 1024
-"""Bytes of all records that are kept, as they are kept; a lock of hundreds of packages has 60,000."""
-
-LARGEST = KEPT_BYTES // 8
-"""Bytes of a record above which it is not kept: it would drive out all others."""
-
-_ENTRY_BYTES = 1024
-"""What a record costs however small it is."""
-
-_USES_KEPT = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    read_at: float
-    stored: Stored
-    size: int
-
-
-class RecentRecords:
-    """A bounded memory of records (the longest unused leaves first), for the event loop's thread.
-
-    A record whose name is not bound is not kept: another node, or this one, may bind it at any moment.
-
-    Attributes:
-        lifetime: seconds that a record is kept after its last use; may be set at any time.
-        forgotten: how often records were forgotten. What began to be read before is not remembered.
-    """
-
-    def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
-        self.lifetime = lifetime
-        self.forgotten = 0
-        self._clock = clock
-        self._records: LRUCache[str, _Entry] = LRUCache(KEPT_BYTES, getsizeof=lambda entry: entry.size)
-        self._uses: LRUCache[str, float] = LRUCache(_USES_KEPT)
-
-    def get(self, token: str) -> Stored | None:
-        """Return a record that is fresh and within its lifetime."""
-        entry = self._records.get(token)
-        now = self._clock()
-        if entry is None or not 0 <= now - entry.read_at < FRESH or entry.stored.used_at + self.lifetime <= now:
-            return None
-        return entry.stored
-
-    def add(self, token: str, stored: Stored, size: int, since: int) -> None:
-        """Remember a record that was just read, of `size` bytes, if it is known what its name answers.
-
-        `since` is what `forgotten` was before it was read: it may have been evicted meanwhile.
-        """
-        if stored.pin is None or size > LARGEST or since != self.forgotten:
-            self._records.pop(token, None)
-        else:
-            self._records[token] = _Entry(self._clock(), stored, size + _ENTRY_BYTES)
-
-    def forget(self, token: str) -> None:
-        """Drop all that is known of a token."""
-        self.forgotten += 1
-        self._records.pop(token, None)
-        self._uses.pop(token, None)
-
-    def use_is_due(self, token: str) -> bool:
-        """Tell whether a use now is to be written down."""
-        interval = min(USE_INTERVAL, self.lifetime / 24)
-        return not 0 <= self._clock() - self._uses.get(token, -interval) < interval
-
-    def used(self, token: str) -> None:
-        """Remember that a use is written down."""
-        self._uses[token] = self._clock()

@@ -60,6 +60,11 @@ class Delivery:
     asked: str = ""
     strategy: Strategy = ""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a name of a frozen image in the node's own registry."""
+        return self.mode == "freeze" and self.repository is None
+
     def tag(self, token: str) -> str:
         """Return the tag of a frozen image."""
         return f"{self.served_as}{TOKEN_MARK}{token}" if self.served_as else token

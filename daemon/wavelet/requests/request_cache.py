@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from cachetools import LRUCache
 
-from wavelet.cluster.records import Records, Stored
+from wavelet.cluster.records import Lifetimes, Records, Stored
 from wavelet.config import Apply, Settings
 from wavelet.errors import TokenNotFound
 from wavelet.plan.tokens import well_formed
@@ -78,7 +78,7 @@ class RequestCache:
         """See `Configurable`: how long a token lives after its last use."""
 
         def apply() -> None:
-            self._lifetime = settings.records.lifetime
+            self._lifetimes = Lifetimes.of(settings)
 
         return apply
 
@@ -104,7 +104,7 @@ class RequestCache:
             known = CachedRequest(self._from_record(token, stored), 0.0, len(stored.record.encode()), progress)
             self._known[token] = known
         else:
-            pin, expires_at = known.request.pin or stored.pin, stored.used_at + self._lifetime
+            pin, expires_at = known.request.pin or stored.pin, self._expiry(stored)
             known.request = replace(known.request, pin=pin, expires_at=expires_at)
         known.until = time.monotonic() + TTL
         return known
@@ -130,6 +130,9 @@ class RequestCache:
         """Take a request out of memory."""
         self._known.pop(token, None)
 
+    def _expiry(self, stored: Stored) -> float:
+        return self._lifetimes.after(stored.used_at, frozen=stored.record.is_frozen)
+
     def _from_record(self, token: str, stored: Stored) -> ContainerRequest:
         record = stored.record
         rows = self._database.read("SELECT about FROM requests WHERE token = ?", token)
@@ -139,7 +142,7 @@ class RequestCache:
             localised(record.plan, token),
             record.principal,
             stored.created_at,
-            stored.used_at + self._lifetime,
+            self._expiry(stored),
             about,
             pin=stored.pin,
         )

@@ -13,7 +13,7 @@ import pytest
 
 from cluster import intruders
 from cluster.intruders import INTRUDERS
-from cluster.suite import KEY, LIFETIME, layer_record, pin_of, undecided_record
+from cluster.suite import KEY, LIFETIMES, layer_record, pin_of, undecided_record
 from wavelet import plain_files
 from wavelet.cluster.key import load_key
 from wavelet.cluster.secrets import ExpiringLogin
@@ -43,12 +43,12 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_record_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
     """Fault G8: a FIFO in a record's place hung the daemon, a file of 3 GB was read whole."""
     record, digest = layer_record(b"bytes")
-    first = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    first = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await first.put(record, {digest: b"bytes"})
     await first.close()
     for path in list((tmp_path / token[:2]).iterdir()):
         intruders.replace(path, intruder)
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with asyncio.timeout(QUICKLY):
         assert await records.get(token) is None
@@ -92,7 +92,7 @@ async def test_a_claim_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
 @each_intruder
 async def test_a_binding_that_is_none(tmp_path: Path, intruder: Intruder) -> None:
     """It is not known what the name has answered, so nothing takes the binding's place; the name can be evicted."""
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token, other = [await records.put(undecided_record(nonce=nonce), {}) for nonce in ("aa", "bb")]
     pin = pin_of(undecided_record())
     await records.bind(token, pin)

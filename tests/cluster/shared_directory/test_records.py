@@ -8,10 +8,23 @@ from typing import NoReturn
 
 import pytest
 
+from cluster import version_1
 from cluster.bindings_suite import TODAY, TOMORROW, BindingsSuite, undecided_record
 from cluster.crash import kill_in_a_loop
-from cluster.suite import KEY, LIFETIME, UNKNOWN, Clock, RecordsSuite, decided_record, image_record, layer_record
-from wavelet.cluster.records import FRESH
+from cluster.frozen_suite import FrozenSuite, decided
+from cluster.suite import (
+    KEY,
+    LIFETIME,
+    LIFETIMES,
+    UNKNOWN,
+    Clock,
+    RecordsSuite,
+    decided_record,
+    image_record,
+    layer_record,
+)
+from wavelet.cluster.recent_records import FRESH
+from wavelet.cluster.records import Lifetimes
 from wavelet.cluster.shared_directory import directory_io, record_files
 from wavelet.cluster.shared_directory import records as directory
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
@@ -28,8 +41,12 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestDirectoryRecords(RecordsSuite):
     @staticmethod
-    def make(path: Path, key: bytes, lifetime: float, clock: Clock) -> DirectoryRecords:
-        return DirectoryRecords(path / "shared", key, FORMS, lifetime, clock)
+    def make(path: Path, key: bytes, lifetimes: Lifetimes, clock: Clock) -> DirectoryRecords:
+        return DirectoryRecords(path / "shared", key, FORMS, lifetimes, clock)
+
+
+class TestFrozenInDirectory(FrozenSuite):
+    make = staticmethod(TestDirectoryRecords.make)
 
 
 class TestDirectoryBindings(BindingsSuite):
@@ -49,11 +66,11 @@ def files(path: Path) -> list[Path]:
 async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
     record, digest = layer_record(b"bytes")
     for damage in (b"", b"1\nanonymous", b"\xff\xfe", b"x\nanonymous\n{", b"1\nanonymous\n" + b"[" * 5000):
-        records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+        records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
         token = await records.put(record, {digest: b"bytes"})
         for path in files(tmp_path):
             path.write_bytes(damage)
-        other = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+        other = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
         assert await other.get(token) is None
         assert await other.inline(token, digest) is None
         assert await other.put(record, {digest: b"bytes"}) == token
@@ -64,7 +81,7 @@ async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
 
 
 async def test_a_forged_record_is_refused(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await records.put(image_record(), {})
     (tmp_path / token[:2] / token).write_bytes(b"1\n" + image_record("evil:1").encode())
     assert await records.get(token) is None
@@ -73,7 +90,7 @@ async def test_a_forged_record_is_refused(tmp_path: Path) -> None:
 
 async def test_another_nodes_record_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "LOOK_AGAIN", (0.1, 0.2, 0.4))
-    here, there = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME) for _ in range(2))
+    here, there = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES) for _ in range(2))
     looking = asyncio.create_task(here.get(image_record().token(KEY)))
     await asyncio.sleep(0.15)
     assert not looking.done()
@@ -88,7 +105,7 @@ async def test_another_nodes_record_is_waited_for(tmp_path: Path, monkeypatch: p
 
 async def test_anothers_eviction_is_seen_and_so_is_its_renewal(tmp_path: Path) -> None:
     clock = Clock()
-    here, there = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock) for _ in range(2))
+    here, there = (DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock) for _ in range(2))
     token = await here.put(image_record(), {})
     assert await there.get(token) is not None
     clock.now += LIFETIME - 10
@@ -104,7 +121,7 @@ async def test_anothers_eviction_is_seen_and_so_is_its_renewal(tmp_path: Path) -
 
 
 async def test_a_hot_get_reads_nothing(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await records.put(decided_record(), {})
     stored = await records.get(token)
     for path in files(tmp_path):
@@ -114,7 +131,7 @@ async def test_a_hot_get_reads_nothing(tmp_path: Path) -> None:
 
 
 async def test_put_again_changes_no_file(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     record, digest = layer_record(b"bytes")
     await records.put(record, {digest: b"bytes"})
     before = {path: path.stat().st_ino for path in files(tmp_path)}
@@ -128,7 +145,7 @@ async def test_put_again_changes_no_file(tmp_path: Path) -> None:
 @pytest.mark.process
 async def test_kill_9_of_two_writers_loses_nothing(tmp_path: Path) -> None:
     assert await kill_in_a_loop(DirectoryRecords, tmp_path, writers=2) > 8
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, lambda: time.time() + 2 * record_files.LEFTOVER_AGE)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, lambda: time.time() + 2 * record_files.LEFTOVER_AGE)
     await records.expire()
     assert [path for path in files(tmp_path) if path.name.endswith(".tmp")] == []
     layers = [path for path in files(tmp_path) if "." in path.name]
@@ -138,7 +155,7 @@ async def test_kill_9_of_two_writers_loses_nothing(tmp_path: Path) -> None:
 
 async def test_leftovers_go_and_strangers_stay(tmp_path: Path) -> None:
     clock = Clock()
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME, clock)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock)
     token = await records.put(image_record(), {})
     shard = tmp_path / token[:2]
     left = [shard / ".abc.tmp", shard / f"{token[:2]}{'0' * 30}.sha256-00"]
@@ -160,7 +177,7 @@ async def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     token = await records.put(image_record(), {})
     assert await records.get(token) is not None
     assert len(files(tmp_path)) == 1
@@ -168,7 +185,7 @@ async def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_a_full_disk_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     failure = errno.ENOSPC
 
     def fsync(_: int) -> NoReturn:
@@ -187,7 +204,7 @@ async def test_a_full_disk_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     monkeypatch.setattr(directory_io, "IO_WAIT", 0.1)
     monkeypatch.setattr(record_files, "_read_once", lambda _: time.sleep(0.5))
     with pytest.raises(WaitExpired, match="has not answered"):
@@ -198,11 +215,11 @@ async def test_a_directory_that_hangs_is_an_error_in_time(tmp_path: Path, monkey
 async def test_a_place_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"records\.directory.*file/sub cannot be used"):
-        DirectoryBackend(tmp_path / "file" / "sub", KEY, FORMS, LIFETIME, share_logins=False)
+        DirectoryBackend(tmp_path / "file" / "sub", KEY, FORMS, LIFETIMES, share_logins=False)
 
 
 async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Path) -> None:
-    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIME)
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES)
     async with asyncio.timeout(sum(directory.LOOK_AGAIN) / 2):
         assert await records.get("0" * 32, patient=False) is None
     await records.close()
@@ -210,7 +227,7 @@ async def test_an_impatient_look_for_an_unknown_token_takes_no_time(tmp_path: Pa
 
 async def test_a_bound_name_that_another_node_has_evicted_and_this_one_keeps_again(tmp_path: Path) -> None:
     """This node may remember for a while what it was bound to: it is bound to nothing else."""
-    one, two = (DirectoryRecords(tmp_path / "shared", KEY, FORMS, LIFETIME) for _ in range(2))
+    one, two = (DirectoryRecords(tmp_path / "shared", KEY, FORMS, LIFETIMES) for _ in range(2))
     token = await one.put(undecided_record(), {})
     await one.bind(token, TODAY)
     assert (await two.get(token)) is not None
@@ -219,3 +236,26 @@ async def test_a_bound_name_that_another_node_has_evicted_and_this_one_keeps_aga
     assert await one.bind(token, TOMORROW) == TODAY
     await one.close()
     await two.close()
+
+
+async def test_versions_that_know_no_frozen_images_leave_their_records_alone(tmp_path: Path) -> None:
+    clock = Clock()
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock)
+    token = await records.put(decided("a:1"), {})
+    usual = await records.put(image_record("a:1"), {})
+    clock.now += LIFETIME + 1
+    assert version_1.expire(tmp_path, clock.now, LIFETIME) == 1
+    assert await records.get(usual, patient=False) is None
+    assert await records.get(token) is not None
+    await records.close()
+
+
+async def test_nothing_is_read_to_tell_which_records_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    records = DirectoryRecords(tmp_path, KEY, FORMS, LIFETIMES, clock)
+    await records.put(decided("a:1"), {})
+    await records.put(image_record("a:1"), {})
+    clock.now += LIFETIME + 1
+    monkeypatch.setattr(record_files.RecordFiles, "read", None)
+    assert await records.expire() == 1
+    await records.close()

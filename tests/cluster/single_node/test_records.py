@@ -7,8 +7,10 @@ import pytest
 
 from cluster.bindings_suite import BindingsSuite
 from cluster.crash import kill_in_a_loop
+from cluster.frozen_suite import FrozenSuite
 from cluster.keepers import OpenedSqliteRecords
-from cluster.suite import KEY, LIFETIME, Clock, RecordsSuite, image_record, layer_record
+from cluster.suite import KEY, LIFETIMES, Clock, RecordsSuite, image_record, layer_record
+from wavelet.cluster.records import Lifetimes
 from wavelet.config import ConfigError
 from wavelet.errors import OurError
 from wavelet.kinds.table import FORMS
@@ -17,8 +19,12 @@ from wavelet.store import filesystem
 
 class TestSqliteRecords(RecordsSuite):
     @staticmethod
-    def make(path: Path, key: bytes, lifetime: float, clock: Clock) -> OpenedSqliteRecords:
-        return OpenedSqliteRecords(path / "state" / "records.sqlite", key, FORMS, lifetime, clock)
+    def make(path: Path, key: bytes, lifetimes: Lifetimes, clock: Clock) -> OpenedSqliteRecords:
+        return OpenedSqliteRecords(path / "state" / "records.sqlite", key, FORMS, lifetimes, clock)
+
+
+class TestFrozenInSqlite(FrozenSuite):
+    make = staticmethod(TestSqliteRecords.make)
 
 
 class TestSqliteBindings(BindingsSuite):
@@ -41,7 +47,7 @@ def change(path: Path, statement: str, *arguments: object) -> None:
 
 async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
-    records = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME)
+    records = OpenedSqliteRecords(path, KEY, FORMS, LIFETIMES)
     record, digest = layer_record(b"bytes")
     token = await records.put(record, {digest: b"bytes"})
     for damage in (b"", b"anonymous", b"\xff\xfe", b"anonymous\n{", b"anonymous\n" + b"[" * 5000, b"uid:0\n[]"):
@@ -51,7 +57,7 @@ async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
         assert await records.inline(token, digest) is None
         assert await records.put(record, {digest: b"bytes"}) == token
         await records.close()
-        records = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME)
+        records = OpenedSqliteRecords(path, KEY, FORMS, LIFETIMES)
         change(path, "UPDATE records SET used = used")
         assert await records.inline(token, digest) == b"bytes"
     assert (await records.get(token)) is not None
@@ -60,7 +66,7 @@ async def test_a_damaged_record_is_refused_and_mended(tmp_path: Path) -> None:
 
 async def test_a_forged_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
-    records = OpenedSqliteRecords(path, KEY, FORMS, LIFETIME)
+    records = OpenedSqliteRecords(path, KEY, FORMS, LIFETIMES)
     token = await records.put(image_record(), {})
     change(path, "UPDATE records SET record = ?", image_record("evil:1").encode())
     assert await records.get(token) is None
@@ -68,7 +74,7 @@ async def test_a_forged_record_is_refused(tmp_path: Path) -> None:
 
 
 async def test_its_files_are_the_owners_alone(tmp_path: Path) -> None:
-    records = OpenedSqliteRecords(tmp_path / "state" / "records.sqlite", KEY, FORMS, LIFETIME)
+    records = OpenedSqliteRecords(tmp_path / "state" / "records.sqlite", KEY, FORMS, LIFETIMES)
     await records.put(image_record(), {})
     for path in (tmp_path / "state").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
@@ -84,11 +90,11 @@ async def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n")
     monkeypatch.setattr(filesystem, "_MOUNTS", tmp_path / "mounts")
     with pytest.raises(ConfigError, match="local disk"):
-        OpenedSqliteRecords(tmp_path / "records.sqlite", KEY, FORMS, LIFETIME)
+        OpenedSqliteRecords(tmp_path / "records.sqlite", KEY, FORMS, LIFETIMES)
 
 
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "records.sqlite"
     path.write_bytes(b"something else entirely, and long enough to have a header of its own" * 100)
     with pytest.raises(OurError, match=r"records\.sqlite cannot be used as a database.*move it away"):
-        OpenedSqliteRecords(path, KEY, FORMS, LIFETIME)
+        OpenedSqliteRecords(path, KEY, FORMS, LIFETIMES)

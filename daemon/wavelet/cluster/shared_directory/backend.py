@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wavelet.cluster.publish import make_directory
+from wavelet.cluster.records import Lifetimes
 from wavelet.cluster.shared_directory.claims import DirectoryClaims
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.cluster.shared_directory.secrets import DirectorySecrets
@@ -34,7 +35,7 @@ class DirectoryBackend:
         path: Path,
         key: bytes,
         forms: Forms,
-        lifetime: float,
+        lifetimes: Lifetimes,
         *,
         share_logins: bool,
         clock: Callable[[], float] = time.time,
@@ -45,7 +46,7 @@ class DirectoryBackend:
             path: the shared directory.
             key: the cluster's.
             forms: those in which plans are kept.
-            lifetime: seconds that a record is kept after its last use.
+            lifetimes: of records after their last use.
             share_logins: whether logins that users hand over are for all nodes.
             clock: gives unix seconds.
 
@@ -54,14 +55,14 @@ class DirectoryBackend:
         """
         _make(path)
         self.key = key
-        self.records = DirectoryRecords(path, key, forms, lifetime, clock)
+        self.records = DirectoryRecords(path, key, forms, lifetimes, clock)
         self.claims = DirectoryClaims(path, key, clock)
         self.secrets = DirectorySecrets(path, key, clock) if share_logins else None
         self._places: tuple[_Place, ...] = (self.records, self.claims, *((self.secrets,) if self.secrets else ()))
 
     def configure(self, settings: Settings) -> Apply:
         """See `ClusterBackend.configure`."""
-        return lambda: self.records.keep_for(settings.records.lifetime)
+        return lambda: self.records.keep_for(Lifetimes.of(settings))
 
     async def expire(self) -> int:
         """See `ClusterBackend.expire`."""

@@ -1,4 +1,4 @@
-"""Records in a directory that all nodes share: what is remembered of them here, and `record_files` in threads."""
+"""Records in a directory that all nodes share: what is remembered of them here, and `record_places` in threads."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from wavelet.cluster.records import RecentRecords, Record, Stored, check_named, not_found
+from wavelet.cluster.recent_records import RecentRecords
+from wavelet.cluster.records import Lifetimes, Record, Stored, check_named, not_found
 from wavelet.cluster.shared_directory.directory_io import DirectoryIo
-from wavelet.cluster.shared_directory.record_files import RecordFile, RecordFiles
+from wavelet.cluster.shared_directory.record_files import RecordFile
+from wavelet.cluster.shared_directory.record_places import RecordPlaces
 from wavelet.errors import DirectoryUnavailable, NoSpace
 from wavelet.image.reference import Digest
 from wavelet.plan.canonical import Forms, Pin
@@ -23,7 +25,7 @@ class DirectoryRecords:
     """See `wavelet.cluster.records.Records`. If the directory hangs, only records wait."""
 
     def __init__(
-        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+        self, path: Path, key: bytes, forms: Forms, lifetimes: Lifetimes, clock: Callable[[], float] = time.time
     ) -> None:
         """Use the directory; whoever writes first makes it.
 
@@ -31,12 +33,12 @@ class DirectoryRecords:
             path: the shared directory.
             key: the cluster's.
             forms: those in which plans are kept.
-            lifetime: seconds that a record is kept after its last use.
+            lifetimes: of records after their last use.
             clock: gives unix seconds.
         """
         self._key = key
-        self._recent = RecentRecords(lifetime, clock)
-        self._files = RecordFiles(path, key, forms, lifetime, clock)
+        self._recent = RecentRecords(lifetimes, clock)
+        self._files = RecordPlaces(path, key, forms, lifetimes, clock)
         self._io = DirectoryIo(path)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
@@ -113,15 +115,16 @@ class DirectoryRecords:
     async def expire(self) -> int:
         """Forget what is past its lifetime, and what crashes have left; return how many records."""
         shards = await self._io.run(self._files.shards)
-        return sum([await self._io.run(self._files.expire, shard) for shard in shards])
+        return sum([await self._io.run(files.expire, shard) for files, shard in shards])
 
     async def check(self) -> None:
         """Return if the directory can be read and written; errors: see `DirectoryIo.check`."""
         await self._io.check()
 
-    def keep_for(self, lifetime: float) -> None:
-        """Count another lifetime, in seconds, from now on."""
-        self._recent.lifetime = self._files.lifetime = lifetime
+    def keep_for(self, lifetimes: Lifetimes) -> None:
+        """Count other lifetimes from now on."""
+        self._recent.lifetimes = lifetimes
+        self._files.keep_for(lifetimes)
 
     async def close(self) -> None:
         """Begin no more."""

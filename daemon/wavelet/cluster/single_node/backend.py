@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wavelet.cluster.publish import make_directory
+from wavelet.cluster.records import Lifetimes
 from wavelet.cluster.single_node import records
 from wavelet.cluster.single_node.records import SqliteClaims, SqliteRecords
 from wavelet.config import Apply, Settings
@@ -24,7 +25,7 @@ class NodeBackend:
     secrets = None
 
     def __init__(
-        self, path: Path, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+        self, path: Path, key: bytes, forms: Forms, lifetimes: Lifetimes, clock: Callable[[], float] = time.time
     ) -> None:
         """Open or make the file. Blocking: for the start.
 
@@ -32,7 +33,7 @@ class NodeBackend:
             path: the file, readable by its owner alone.
             key: the cluster's.
             forms: those in which plans are kept.
-            lifetime: seconds that a record is kept after its last use.
+            lifetimes: of records after their last use.
             clock: gives unix seconds.
 
         Raises:
@@ -43,12 +44,12 @@ class NodeBackend:
         make_directory(path.parent)
         self.key = key
         self._database = open_kept(path, records.SCHEMA + records.CLAIMS_SCHEMA, CONTENT)
-        self.records = SqliteRecords(self._database, key, forms, lifetime, clock)
+        self.records = SqliteRecords(self._database, key, forms, lifetimes, clock)
         self.claims = SqliteClaims(self._database, key, clock)
 
     def configure(self, settings: Settings) -> Apply:
         """See `ClusterBackend.configure`."""
-        return lambda: self.records.keep_for(settings.records.lifetime)
+        return lambda: self.records.keep_for(Lifetimes.of(settings))
 
     async def expire(self) -> int:
         """See `ClusterBackend.expire`."""

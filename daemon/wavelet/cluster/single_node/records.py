@@ -14,8 +14,9 @@ from typing import TypeVar
 import structlog
 
 from wavelet.cluster.claims import BLOB_LIMIT, UNUSED_LIFETIME, USE_GRAIN, name_of, seal, unseal
+from wavelet.cluster.recent_records import RecentRecords
 from wavelet.cluster.records import (
-    RecentRecords,
+    Lifetimes,
     Record,
     Stored,
     authenticate,
@@ -42,13 +43,26 @@ CREATE TABLE IF NOT EXISTS records (token TEXT PRIMARY KEY, record BLOB, created
 CREATE INDEX IF NOT EXISTS records_used ON records (used);
 CREATE TABLE IF NOT EXISTS inline_layers (token TEXT, digest TEXT, content BLOB, PRIMARY KEY (token, digest));
 CREATE TABLE IF NOT EXISTS bindings (token TEXT PRIMARY KEY, binding BLOB);
+CREATE TABLE IF NOT EXISTS frozen (token TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+"""`frozen` has the tokens of those records that live as long as the names of frozen images do."""
 
 _LEFT_BEHIND = (
     "DELETE FROM inline_layers WHERE token NOT IN (SELECT token FROM records)",
     "DELETE FROM bindings WHERE token NOT IN (SELECT token FROM records)",
+    "DELETE FROM frozen WHERE token NOT IN (SELECT token FROM records)",
 )
 """What goes with records that have gone."""
+
+_USE = (
+    "UPDATE records SET used = ?3 WHERE token = ?4 "
+    "AND used > CASE WHEN token IN (SELECT token FROM frozen) THEN ?1 ELSE ?2 END"
+)
+_EXPIRE = (
+    "DELETE FROM records WHERE used > ?3 "
+    "OR (used <= max(?1, ?2) AND used <= CASE WHEN token IN (SELECT token FROM frozen) THEN ?1 ELSE ?2 END)"
+)
+"""First come the times, in unix seconds, since when a record has to have been used that lives: see `_oldest`."""
 
 IN_LOOP_BYTES = 16 * 1024
 """Bytes of a record up to which it is looked at in the event loop: about a millisecond."""
@@ -62,7 +76,7 @@ class SqliteRecords:
     """See `wavelet.cluster.records.Records`. A put that returned survives power loss (WAL, synchronous FULL)."""
 
     def __init__(
-        self, database: Database, key: bytes, forms: Forms, lifetime: float, clock: Callable[[], float] = time.time
+        self, database: Database, key: bytes, forms: Forms, lifetimes: Lifetimes, clock: Callable[[], float] = time.time
     ) -> None:
         """Use a database with `SCHEMA`.
 
@@ -70,14 +84,14 @@ class SqliteRecords:
             database: its owner closes it.
             key: the cluster's.
             forms: those in which plans are kept.
-            lifetime: seconds that a record is kept after its last use.
+            lifetimes: of records after their last use.
             clock: gives unix seconds.
         """
         self._database = database
         self._key = key
         self._forms = forms
         self._clock = clock
-        self._recent = RecentRecords(lifetime, clock)
+        self._recent = RecentRecords(lifetimes, clock)
 
     async def get(self, token: str, *, patient: bool = True) -> Stored | None:
         """See `Records.get`. A point read, in the loop; a long record is looked at in a thread."""
@@ -105,12 +119,14 @@ class SqliteRecords:
             return None, 0
         data, created, _ = row
         used = used_last(created, row[2], self._clock())
-        if used is None or used + self._recent.lifetime <= self._clock():
+        if used is None or used + self._recent.lifetimes.longest <= self._clock():
             return None, 0
         try:
             record = await _run(authenticate, data, token, data, self._key, self._forms)
         except InvalidRequest as error:
             log.warning("a record is not authentic", token=token, reason=error.message)
+            return None, 0
+        if self._recent.lifetimes.after(used, frozen=record.is_frozen) <= self._clock():
             return None, 0
         return Stored(record, created, used, record.pin), len(data)
 
@@ -187,6 +203,8 @@ class SqliteRecords:
             "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used",
             (token, record.encode(), now, now),
         )
+        if record.is_frozen:
+            yield "INSERT OR IGNORE INTO frozen VALUES (?)", (token,)
         for digest, content in inline.items():
             yield "INSERT OR REPLACE INTO inline_layers VALUES (?, ?, ?)", (token, str(digest), content)
 
@@ -219,8 +237,7 @@ class SqliteRecords:
         """See `Records.touch`. Written soon, without waiting."""
         if self._recent.use_is_due(token):
             now = self._clock()
-            living = now - self._recent.lifetime
-            self._database.write_later("UPDATE records SET used = ? WHERE token = ? AND used > ?", now, token, living)
+            self._database.write_later(_USE, *self._oldest(now), now, token)
             self._recent.used(token)
 
     async def evict(self, token: str) -> bool:
@@ -231,6 +248,7 @@ class SqliteRecords:
                 ("DELETE FROM records WHERE token = ?", (token,)),
                 ("DELETE FROM inline_layers WHERE token = ?", (token,)),
                 ("DELETE FROM bindings WHERE token = ?", (token,)),
+                ("DELETE FROM frozen WHERE token = ?", (token,)),
             ]
         )
         self._recent.forget(token)
@@ -241,8 +259,7 @@ class SqliteRecords:
         now = self._clock()
         # See `records.used_last`.
         await self._write([("UPDATE records SET used = created WHERE used > ?", (now + SKEW,))])
-        past = "DELETE FROM records WHERE used <= ? OR used > ?"
-        gone = await self._write([(past, (now - self._recent.lifetime, now + SKEW))])
+        gone = await self._write([(_EXPIRE, (*self._oldest(now), now + SKEW))])
         if gone:
             await self._write([(statement, ()) for statement in _LEFT_BEHIND])
         return gone
@@ -255,9 +272,13 @@ class SqliteRecords:
         """
         self._row("")
 
-    def keep_for(self, lifetime: float) -> None:
-        """Count another lifetime, in seconds, from now on."""
-        self._recent.lifetime = lifetime
+    def keep_for(self, lifetimes: Lifetimes) -> None:
+        """Count other lifetimes from now on."""
+        self._recent.lifetimes = lifetimes
+
+    def _oldest(self, now: float) -> tuple[float, float]:
+        """Return since when a record has to have been used that still lives: a frozen image's, and any other."""
+        return now - self._recent.lifetimes.frozen, now - self._recent.lifetimes.usual
 
     def _unreadable(self, error: sqlite3.Error) -> OurError:
         return OurError(f"the records in {self._database.path} cannot be read: {error}")
