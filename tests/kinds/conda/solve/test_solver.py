@@ -314,6 +314,15 @@ async def test_what_another_architecture_does_not_mend_is_no_matter_of_it(
     assert "arch = " not in caught.value.message
 
 
+async def test_an_index_that_nobody_asked_for_may_be_away(
+    solver: Solver, channel_server: ChannelServer, unbuilt: Path
+) -> None:
+    channel_server.channels = {"lab": unbuilt}
+    channel_server.fault("/linux-64/", status=500, times=100)
+    with pytest.raises(Unsolvable, match="no set of packages for linux-aarch64"):
+        await solver.solve(asking("unbuilt", platform=ARM64, subdir="linux-aarch64"))
+
+
 async def test_a_directory_is_a_channel(solver: Solver, channel: Path) -> None:
     records = await solver.solve(replace(asking("bwa=0.7.17"), channels=(channel.as_uri(),)))
     assert any(record.url.startswith(f"{channel.as_uri()}/linux-64/bwa-0.7.17-") for record in records)

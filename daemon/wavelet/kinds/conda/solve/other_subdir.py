@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rattler import Gateway, MatchSpec, RepoDataRecord
+from rattler.exceptions import GatewayError
 
 from wavelet.kinds.conda.solve.candidates import time_of
 from wavelet.kinds.conda.solve.messages import USUAL_SUBDIR
@@ -29,13 +30,16 @@ async def only_usual(
     """
     if subdir == USUAL_SUBDIR or not specs:
         return []
-    answer = await gateway.query(
-        list(channels),
-        [subdir, _NOARCH, USUAL_SUBDIR],  # type: ignore[list-item]
-        sorted({spec.name.normalized for spec in specs}),
-        recursive=False,
-        channel_relations="disabled",
-    )
+    try:
+        answer = await gateway.query(
+            list(channels),
+            [subdir, _NOARCH, USUAL_SUBDIR],  # type: ignore[list-item]
+            sorted({spec.name.normalized for spec in specs}),
+            recursive=False,
+            channel_relations="disabled",
+        )
+    except GatewayError:  # it was not asked for: what is said of the platform that was stands without it
+        return []
     early = [record for found in answer for record in found if newest is None or time_of(record) <= newest]
     return [spec for spec in specs if _subdirs(spec, early) == {USUAL_SUBDIR}]
 
