@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from wavelet.image.image import OCI_LAYER, Descriptor
 from wavelet.image.reference import Digest
+from wavelet.upstream.file_ranges import FileRange, Piece
 from wavelet.upstream.pusher import PushSource
 
 PIECE = 1024 * 1024
@@ -20,8 +23,11 @@ class Pushed:
     Attributes:
         opened: the offsets at which it was opened.
         open_now: how many readers there are.
+        in_file: whether pieces are parts of a file.
         on_piece: called with the offset of each piece before it is given.
     """
+
+    in_file: ClassVar[bool] = False
 
     data: bytes
     piece: int = PIECE
@@ -45,15 +51,18 @@ class Pushed:
         self.sent += count
 
     @asynccontextmanager
-    async def _open(self, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _open(self, offset: int) -> AsyncIterator[AsyncIterator[Piece]]:
         self.opened.append(offset)
         self.open_now += 1
         try:
-            yield self._pieces(offset)
+            with tempfile.TemporaryFile(buffering=0) as file:
+                file.write(self.data)
+                yield self._pieces(offset, file.fileno())
         finally:
             self.open_now -= 1
 
-    async def _pieces(self, offset: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, offset: int, fd: int) -> AsyncIterator[Piece]:
         for start in range(offset, len(self.data), self.piece):
             self.on_piece(start)
-            yield self.data[start : start + self.piece]
+            piece = self.data[start : start + self.piece]
+            yield FileRange(fd, start, len(piece)) if self.in_file else piece

@@ -41,7 +41,7 @@ async def read(source: PushSource, offset: int = 0, upto: int = 10**9) -> bytes:
     taken = b""
     async with source.open(offset) as pieces:
         async for piece in pieces:
-            taken += piece
+            taken += piece if isinstance(piece, bytes) else b"".join([each async for each in piece.read()])
             if len(taken) >= upto:
                 break
     return taken
@@ -145,7 +145,7 @@ async def test_a_growing_file_is_followed_to_its_verified_end(store: ContentStor
     taken = b""
     async with of_store(store).open(0) as pieces:
         async for piece in pieces:
-            taken += piece
+            taken += piece if isinstance(piece, bytes) else b"".join([each async for each in piece.read()])
             if len(taken) >= 1_000_000:
                 go_on.set()
     assert taken == DATA

@@ -16,12 +16,18 @@ from lab.push_sources import Pushed
 from wavelet.errors import TooLarge, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
 from wavelet.image.reference import Repository
 from wavelet.plan.tokens import NOBODY, Identity, Login
-from wavelet.upstream import push_plan, push_uploads, request_body
+from wavelet.upstream import file_ranges, push_plan, push_uploads
 from wavelet.upstream.client import Upstream
 
 ALICE = Identity(uid=1, login=Login("alice", "wonder"), login_key="a")
 KIB = 1024
 UPLOADS = "/blobs/uploads/"
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["memory", "file"])
+def in_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send everything from memory, and from files."""
+    monkeypatch.setattr(Pushed, "in_file", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -248,7 +254,7 @@ async def test_an_upload_that_is_lost_begins_anew(
 async def test_a_registry_that_takes_no_byte_is_given_up(
     registry: Registry, upstream: Upstream, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_body, "STALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(file_ranges, "STALL_TIMEOUT", 0.2)
     monkeypatch.setattr(push_plan, "WHOLE_LIMIT", 10**9)
     fault = registry.fault(UPLOADS, method="PUT", reads=0, reset=-1, stall=0)
     pushed = Pushed(bytes(40_000 * KIB))
@@ -263,7 +269,7 @@ async def test_a_registry_that_takes_no_byte_is_given_up(
 async def test_a_slow_registry_is_waited_for(
     registry: Registry, upstream: Upstream, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_body, "STALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(file_ranges, "STALL_TIMEOUT", 0.2)
     registry.fault(UPLOADS, method="PUT", delay=0.6)
     pushed = blob()
     assert await push(upstream, repository, pushed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import BinaryIO
 
@@ -12,10 +11,8 @@ from wavelet.errors import UpstreamBroken, WaitExpired
 from wavelet.image.image import Descriptor
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.ingest import Opener, PartialBlob
+from wavelet.upstream.file_ranges import FileRange, Piece
 from wavelet.upstream.pusher import PushSource
-
-PIECE = 1024 * 1024
-"""Bytes that are read of a file at a time."""
 
 HASHED_AT_ONCE = 512 * 1024
 """Bytes of a stream that are handed to a thread to be hashed at a time."""
@@ -32,7 +29,7 @@ def from_store(descriptor: Descriptor, store: ContentStore, find: Callable[[], A
 @contextlib.asynccontextmanager
 async def follow(
     descriptor: Descriptor, store: ContentStore, find: Callable[[], Awaitable[Blob]], offset: int
-) -> AsyncIterator[AsyncIterator[bytes]]:
+) -> AsyncIterator[AsyncIterator[Piece]]:
     """Open content that `find` gives, at an offset; it is held in the store meanwhile, and followed while it grows.
 
     Raises:
@@ -59,21 +56,17 @@ async def _open(find: Callable[[], Awaitable[Blob]]) -> tuple[Blob, BinaryIO]:
         attempt += 1
 
 
-async def _whole(file: BinaryIO, offset: int, size: int) -> AsyncGenerator[bytes, None]:
-    while offset < size:
-        piece = await asyncio.to_thread(os.pread, file.fileno(), min(PIECE, size - offset), offset)
-        if not piece:
-            return  # whoever sends it counts its bytes
-        offset += len(piece)
-        yield piece
+async def _whole(file: BinaryIO, offset: int, size: int) -> AsyncGenerator[Piece, None]:
+    if offset < size:
+        yield FileRange(file.fileno(), offset, size - offset)
 
 
-async def _growing(file: BinaryIO, blob: PartialBlob, offset: int) -> AsyncGenerator[bytes, None]:
+async def _growing(file: BinaryIO, blob: PartialBlob, offset: int) -> AsyncGenerator[Piece, None]:
     while not (blob.verified and offset >= blob.readable):
         readable = await blob.wait_for_offset(offset)
-        async for piece in _whole(file, offset, readable):
-            offset += len(piece)
-            yield piece
+        if offset < readable:
+            yield FileRange(file.fileno(), offset, readable - offset)
+            offset = readable
 
 
 def verified(descriptor: Descriptor, opener: Opener, where: str) -> PushSource:

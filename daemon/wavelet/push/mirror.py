@@ -20,6 +20,7 @@ from wavelet.push.target import Target
 from wavelet.resolve.archives import resuming
 from wavelet.store.content import Blob, ContentStore, evicted
 from wavelet.upstream.client import Upstream
+from wavelet.upstream.file_ranges import Piece
 from wavelet.upstream.grants import Grants
 from wavelet.upstream.pusher import Pusher, PushSource
 
@@ -153,7 +154,7 @@ class _RegistrySource:
         streamed = verified(descriptor, opener, str(self._repository))
 
         @contextlib.asynccontextmanager
-        async def open_at(offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def open_at(offset: int) -> AsyncIterator[AsyncIterator[Piece]]:
             held = await self._store.open(digest, self._origin)
             opened = streamed.open(offset) if held is None else follow(descriptor, self._store, find, offset)
             async with opened as chunks:

@@ -12,6 +12,7 @@ from yarl import URL
 
 from wavelet.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.image import Descriptor
+from wavelet.upstream.file_ranges import Piece
 from wavelet.upstream.push_answers import Refusal, least_chunk, next_location, received, with_digest
 from wavelet.upstream.push_plan import Cut
 from wavelet.upstream.push_target import PushTarget
@@ -30,7 +31,7 @@ BREAKS_LIMIT = 100
 ABANDON_TIMEOUT = 5.0
 """Seconds for telling a registry that an upload is given up."""
 
-OpenAt = Callable[[int], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+OpenAt = Callable[[int], AbstractAsyncContextManager[AsyncIterator[Piece]]]
 """Gives a content's bytes from an offset on; it may be called again."""
 
 BEGIN = Call("upload", "POST", "blobs/uploads/", actions=PUSH)
@@ -225,7 +226,7 @@ class Upload:
         position = start
 
         @asynccontextmanager
-        async def opened() -> AsyncIterator[AsyncIterator[bytes]]:
+        async def opened() -> AsyncIterator[AsyncIterator[Piece]]:
             nonlocal position
             position = start
             async with self._open_at(start) as pieces:
@@ -245,10 +246,10 @@ class Upload:
         return Body(self._what, end - start, opened, on_bytes)
 
 
-async def _first(pieces: AsyncIterator[bytes], length: int) -> AsyncGenerator[bytes, None]:
+async def _first(pieces: AsyncIterator[Piece], length: int) -> AsyncGenerator[Piece, None]:
     """Yield the first `length` bytes of what there is."""
     async for piece in pieces:
-        yield piece[:length]
+        yield piece[:length] if isinstance(piece, bytes) else piece.first(length)
         length -= len(piece)
         if length <= 0:
             return

@@ -13,9 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
 from wavelet.errors import UpstreamBroken
-
-STALL_TIMEOUT = 30.0
-"""Seconds in which the server takes no byte of a body, after which it is given up."""
+from wavelet.upstream.file_ranges import FileRange, Piece, Stalled, Watch, send_file, sends_files
 
 WHOLE_ANSWER_TIMEOUT = 300.0
 """Seconds until an answer begins once a body is sent: a registry then compares and moves gigabytes."""
@@ -34,7 +32,7 @@ class Body:
 
     name: str
     size: int
-    open: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    open: Callable[[], AbstractAsyncContextManager[AsyncIterator[Piece]]]
     on_bytes: Callable[[int], None] = lambda _: None
 
     @classmethod
@@ -42,7 +40,7 @@ class Body:
         """Return the body that is `data`."""
 
         @asynccontextmanager
-        async def opened() -> AsyncIterator[AsyncIterator[bytes]]:
+        async def opened() -> AsyncIterator[AsyncIterator[Piece]]:
             yield _one(data)
 
         return cls(name, len(data), opened)
@@ -69,7 +67,6 @@ class BodyPayload(aiohttp.Payload):
         self.body = body
         self.sent = 0
         self._size = body.size
-        self._taken = 0
         self.begun = False
         self.failure: Exception | None = None
         self.stalled = False
@@ -90,60 +87,71 @@ class BodyPayload(aiohttp.Payload):
         async with aclosing(self._pieces()) as pieces:
             async for piece in pieces:
                 await self._send(writer, piece)
-                self.sent += len(piece)
-                self.body.on_bytes(len(piece))
 
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+    async def _pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield what there is to send; note what the source raises."""
+        taken = 0
         try:
             async with self.body.open() as pieces:
                 async for piece in pieces:
-                    self._taken += len(piece)
-                    if self._taken > self.body.size:
+                    taken += len(piece)
+                    if taken > self.body.size:
                         break
                     yield piece
-            if self._taken != self.body.size:
-                raise self._wrong_size()
+            if taken != self.body.size:
+                raise self._wrong_size("more" if taken > self.body.size else "less")
         except Exception as error:
             self.failure = error
             raise
 
-    async def _send(self, writer: AbstractStreamWriter, piece: bytes) -> None:
-        watch = _Watch(writer.transport if isinstance(writer, StreamWriter) else None)
+    async def _send(self, writer: AbstractStreamWriter, piece: Piece) -> None:
+        if isinstance(piece, bytes):
+            await self._write(writer, piece)
+            return
         try:
+            await self._send_file(writer, piece)
+        except Stalled:
+            self._note_stall()
+            raise
+
+    async def _write(self, writer: AbstractStreamWriter, piece: bytes) -> None:
+        with Watch(writer.transport if isinstance(writer, StreamWriter) else None, self._note_stall):
             await writer.write(piece)
+        self._count(len(piece))
+
+    async def _send_file(self, writer: AbstractStreamWriter, part: FileRange) -> None:
+        before = self.sent
+        transport = writer.transport if isinstance(writer, StreamWriter) else None
+        if transport is None or not sends_files(transport):
+            async with aclosing(part.read()) as pieces:
+                async for piece in pieces:
+                    await self._write(writer, piece)
+        else:
+            await self._flush(writer, transport)
+            async with aclosing(send_file(transport, part)) as counts:
+                async for count in counts:
+                    self._count(count)
+        if self.sent - before != part.size:
+            self.failure = self._wrong_size("less")
+            raise self.failure
+
+    async def _flush(self, writer: AbstractStreamWriter, transport: asyncio.Transport) -> None:
+        """Wait until all that was written is in the kernel."""
+        writer.send_headers()
+        transport.set_write_buffer_limits(high=0)
+        try:
+            with Watch(transport, self._note_stall):
+                await writer.drain()
         finally:
-            watch.end()
-            self.stalled = watch.stalled
+            transport.set_write_buffer_limits()
 
-    def _wrong_size(self) -> UpstreamBroken:
-        body, than = self.body, "more" if self._taken > self.body.size else "less"
+    def _note_stall(self) -> None:
+        self.stalled = True
+
+    def _count(self, more: int) -> None:
+        self.sent += more
+        self.body.on_bytes(more)
+
+    def _wrong_size(self, than: str) -> UpstreamBroken:
+        body = self.body
         return UpstreamBroken(f"where {body.name} is copied from there is {than} of it than {body.size} bytes")
-
-
-class _Watch:
-    """A timer that breaks a connection off where nothing is taken of what waits to be sent."""
-
-    def __init__(self, transport: asyncio.Transport | None) -> None:
-        self.stalled = False
-        self._transport = transport
-        self._left: int | None = None
-        self._wait()
-
-    def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(STALL_TIMEOUT / 2, self._look)
-
-    def _look(self) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        left = self._transport.get_write_buffer_size()
-        if left == self._left:
-            self.stalled = True
-            self._transport.abort()
-            return
-        self._left = left
-        self._wait()
-
-    def end(self) -> None:
-        """Look no more."""
-        self._timer.cancel()

@@ -23,7 +23,8 @@ from wavelet import __version__
 from wavelet.errors import InvalidRequest, Stopping, UpstreamBroken, UpstreamError, UpstreamUnreachable
 from wavelet.upstream import endpoints
 from wavelet.upstream.addresses import AddressError, AddressPolicy
-from wavelet.upstream.request_body import STALL_TIMEOUT, WHOLE_ANSWER_TIMEOUT, Body, BodyPayload
+from wavelet.upstream.file_ranges import STALL_TIMEOUT
+from wavelet.upstream.request_body import WHOLE_ANSWER_TIMEOUT, Body, BodyPayload
 from wavelet.upstream.retry import ConnectionBroke, is_passing
 
 HOST_LIMIT = 64
