@@ -14,6 +14,7 @@ from wavelet.config import ConfigError, Freeze, Settings
 from wavelet.errors import AccessRefused
 from wavelet.image.reference import Repository
 from wavelet.kinds.frozen.node import FrozenImage
+from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY
@@ -65,6 +66,15 @@ def test_the_sites_repository_is_for_what_is_frozen_and_names_none() -> None:
     assert rule(rule(FrozenImage(image))) == rule(FrozenImage(image))
     rule.configure(Settings())()
     assert rule(FrozenImage(image)) == FrozenImage(image)
+
+
+def test_nothing_is_mirrored_over_what_the_site_has_frozen() -> None:
+    image = registry_plan("localhost:5000", "lab/tool")
+    rule = SiteRepository(Settings(freeze=Freeze(repository="registry.example/frozen")))
+    with pytest.raises(AccessRefused, match=r"^buildRepository: .*freeze\.repository"):
+        rule(MirroredImage(image, Repository("registry.example", "frozen/lab/tool")))
+    other = MirroredImage(image, Repository("registry.example", "frozen-not/lab/tool"))
+    assert rule(other) == other
 
 
 @pytest.mark.parametrize("text", ["registry.example/Frozen", "registry.example/frozen:1", "https://registry.example/a"])

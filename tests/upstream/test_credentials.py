@@ -525,3 +525,30 @@ async def test_daemon_of_a_user_reads_nobody_elses(home: Path, monkeypatch: pyte
     own = logins()
     identity = Identity(uid=USER.pw_uid)
     assert (await own.own(QUAY, identity), await own.version(identity)) == ([], "")
+
+
+async def test_the_sites_login_for_all_writes_nothing_that_the_site_does_not_mean(tmp_path: Path) -> None:
+    """A mirror could put any image under any tag that it can write."""
+    password = tmp_path / "password"
+    password.write_text("s")
+    site = Login("robot", "s")
+    somebody, frozen = Identity(uid=60_001), Repository("quay.io", "frozen/samtools")
+
+    def with_push(push: bool) -> Logins:
+        entry = {"registry": "quay.io", "username": "robot", "password_file": str(password), "push": push}
+        sections = {"upstream": {"credentials": [entry]}, "freeze": {"repository": "quay.io/frozen"}}
+        return Logins(msgspec.convert(sections, Settings))
+
+    async def pushing(own: Logins, repository: Repository, identity: Identity) -> list[Login | None]:
+        return [each.login async for each in own.offers(repository, identity, for_push=True)]
+
+    own = with_push(False)
+    assert await offered(own, QUAY, somebody) == [(site, True)]
+    assert await pushing(own, QUAY, somebody) == await pushing(own, QUAY, NOBODY) == []
+    [problem] = await own.problems(QUAY, somebody, for_push=True)
+    assert "upstream.credentials says `push: true`" in problem
+    assert await own.problems(QUAY, somebody) == []
+    for repository, identity in ((frozen, NOBODY), (QUAY, ME), (QUAY, Identity(uid=0))):
+        assert site in await pushing(own, repository, identity)
+    assert await pushing(own, Repository("quay.io", "frozen-not/x"), somebody) == []
+    assert await pushing(with_push(True), QUAY, somebody) == [site]

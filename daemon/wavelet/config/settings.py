@@ -125,6 +125,13 @@ class Credential(Section, frozen=True):
     users: Annotated[
         tuple[int, ...], Meta(description="uids it is for; empty: what it opens, all may read whom the listener admits")
     ] = ()
+    push: Annotated[
+        bool,
+        Meta(
+            description="whether it also pushes where users want (`wave.build.repository`, mirrors), if it is for all;"
+            " else it pushes to `freeze.repository`, and for root and the daemon's own user"
+        ),
+    ] = False
 
 
 class Upstream(Section, frozen=True):

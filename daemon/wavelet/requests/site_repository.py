@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wavelet.config import Apply, ConfigError, Settings
-from wavelet.errors import InvalidName
+from wavelet.errors import AccessRefused, InvalidName
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.node import Node
 
@@ -15,7 +15,18 @@ class SiteRepository:
         self.configure(settings)()
 
     def __call__(self, plan: Node) -> Node:
-        """Return the plan with the site's repository, where it is to be frozen and names none."""
+        """Return the plan with the site's repository, where it is to be frozen and names none.
+
+        Raises:
+            AccessRefused: it is to be mirrored into the site's repository, where names of frozen images must not change.
+        """
+        delivery = plan.delivery
+        if delivery is not None and delivery.mode == "mirror" and self.is_for(delivery.repository):
+            raise AccessRefused(
+                f"buildRepository: {self._repository} is the site's for frozen images (freeze.repository), whose names "
+                "must stay what they are; mirror to another repository",
+                field="buildRepository",
+            )
         return plan if self._repository is None else plan.delivered_to(self._repository)
 
     def is_for(self, repository: Repository | None) -> bool:

@@ -104,6 +104,7 @@ class SiteCredentials:
         self._helpers = helpers
         self._listed = listed
         self._credentials: Sequence[Credential] = ()
+        self._frozen = ""
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -111,6 +112,7 @@ class SiteCredentials:
 
         def apply() -> None:
             self._credentials = settings.upstream.credentials
+            self._frozen = settings.freeze.repository
 
         return apply
 
@@ -139,6 +141,23 @@ class SiteCredentials:
 
     def _is_for(self, credential: Credential, identity: Identity) -> bool:
         return identity.uid in credential.users if self._listed else not credential.users
+
+    def push_problem(self, repository: Repository, identity: Identity) -> str | None:
+        """Return why nothing is pushed to a repository by one of these logins; None where that is all right.
+
+        A site gives a login for all to read with. What it may write is not everybody's: a mirror could put any image
+        under any tag of the registry. It is the site's own where `freeze.repository` is, and may be used by root and by
+        the daemon's own user, who can read it anyway.
+        """
+        chosen = _longest((each for each in self._credentials if self._is_for(each, identity)), repository)
+        if chosen is None or chosen.push or identity.uid in (0, os.geteuid()):
+            return None
+        if self._frozen and f"{repository}/".startswith(f"{self._frozen}/"):
+            return None
+        return (
+            f"the site's login for {chosen.registry} is for reading; it pushes to freeze.repository, and elsewhere if "
+            "its entry in upstream.credentials says `push: true`"
+        )
 
     async def _login(self, credential: Credential, repository: Repository) -> Login | None:
         if credential.helper:

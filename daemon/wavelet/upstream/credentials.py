@@ -69,7 +69,7 @@ class Logins:
         self._helpers = helpers = Helpers()
         self._session = SessionCredentials(secrets)
         self._files = AuthFileCredentials(helpers)
-        for_all = SiteCredentials(settings, helpers, listed=False)
+        self._for_all = for_all = SiteCredentials(settings, helpers, listed=False)
         for_listed = SiteCredentials(settings, helpers, listed=True)
         self._site = (for_all, for_listed)
         self._sources: tuple[CredentialSource, ...] = (
@@ -117,16 +117,19 @@ class Logins:
     # -- what there is for a repository -------------------------------------------------------------------------------
 
     async def offers(
-        self, repository: Repository, identity: Identity, *, personal: bool = True, own_first: bool = False
+        self, repository: Repository, identity: Identity, *, personal: bool = True, for_push: bool = False
     ) -> AsyncGenerator[OfferedLogin, None]:
         """Yield the logins for `repository` in their order, each once; without `personal`, the site's only.
 
-        With `own_first` the identity's own go before the site's for all, as is right for what changes a repository.
-        A source is asked when its turn has come. What cannot be used is left out, with a warning in the log.
+        `for_push` is for what changes a repository: the identity's own go before the site's for all, and those only
+        where the site means them for that (`SiteCredentials.push_problem`). A source is asked when its turn has come.
+        What cannot be used is left out, with a warning in the log.
         """
         seen: set[OfferedLogin] = set()
-        sources = sorted(self._sources, key=lambda source: own_first and not source.personal)
+        sources = sorted(self._sources, key=lambda source: for_push and not source.personal)
         for source in sources:
+            if for_push and source is self._for_all and self._for_all.push_problem(repository, identity) is not None:
+                continue
             if personal or not source.personal:
                 for offered in await self._of(source, repository, identity):
                     if offered not in seen:
@@ -149,10 +152,12 @@ class Logins:
                 _log.warning("a login cannot be used", because=problem)
         return offer.logins
 
-    async def problems(self, repository: Repository, identity: Identity) -> list[str]:
+    async def problems(self, repository: Repository, identity: Identity, *, for_push: bool = False) -> list[str]:
         """Return which logins there may be for a repository and cannot be used, each with the reason."""
         offers = [await source.logins(repository, identity) for source in self._sources]
-        return list(dict.fromkeys(problem for offer in offers for problem in offer.problems))
+        unmeant = self._for_all.push_problem(repository, identity) if for_push else None
+        found = [problem for offer in offers for problem in offer.problems]
+        return list(dict.fromkeys(found if unmeant is None else [*found, unmeant]))
 
     async def knows(self, repository: Repository, identity: Identity) -> bool:
         """Tell whether the identity may have a login of its own for `repository`; a slow helper may have one."""

@@ -201,7 +201,7 @@ class CredentialFallback:
                     self._refused.add((endpoint.base, question.repository.path), REFUSAL_MEMORY)
         if busy is not None:
             raise busy
-        problems = await self._logins.problems(question.repository, question.identity)
+        problems = await self._logins.problems(question.repository, question.identity, for_push=question.call.is_push)
         raise AccessRefused(_refusal(endpoint, question, refusals, problems), declined=refusals.declined)
 
     async def _ask_with(
@@ -228,7 +228,7 @@ class CredentialFallback:
         where = Repository(endpoint.host, endpoint.path(repository.path)) if mirror else repository
         some = False
         unlikely: list[OfferedLogin] = []
-        offers = self._logins.offers(where, question.identity, personal=not mirror, own_first=pushes)
+        offers = self._logins.offers(where, question.identity, personal=not mirror, for_push=pushes)
         async with aclosing(offers):
             async for offered in offers:
                 some = True
