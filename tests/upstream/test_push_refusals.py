@@ -85,7 +85,7 @@ async def test_the_callers_login_goes_before_the_sites(
     doors = registry.require_login("basic", USERS)
     password = tmp_path / "password"
     password.write_text("wonder")
-    site = {"registry": registry.host, "username": "alice", "password_file": str(password)}
+    site = {"registry": registry.host, "username": "alice", "password_file": str(password), "push": True}
     upstream = await client(credentials=[site])
 
     def users() -> list[str | None]:
@@ -113,7 +113,7 @@ async def test_a_login_that_may_push_is_asked_first_from_then_on(
     doors.read_only.add("bob")
     password = tmp_path / "password"
     password.write_text("wonder")
-    site = {"registry": registry.host, "username": "alice", "password_file": str(password)}
+    site = {"registry": registry.host, "username": "alice", "password_file": str(password), "push": True}
     upstream = await client(credentials=[site])
     for number in range(3):
         pushed = Pushed(b"%d" % number)

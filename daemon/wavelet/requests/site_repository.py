@@ -18,7 +18,7 @@ class SiteRepository:
         """Return the plan with the site's repository, where it is to be frozen and names none.
 
         Raises:
-            AccessRefused: it is to be mirrored into the site's repository, where names of frozen images must not change.
+            AccessRefused: it is to be mirrored over what the site has frozen, whose names must not change.
         """
         delivery = plan.delivery
         if delivery is not None and delivery.mode == "mirror" and self.is_for(delivery.repository):
