@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from doubles.registry import Registry
+from lab.token_front import TokenFront, token_front
 from wavelet.config import Settings
 from wavelet.image.reference import Reference, Repository
 from wavelet.upstream import fallback, retry
@@ -88,6 +89,13 @@ async def client() -> AsyncIterator[Callable[..., Any]]:
 async def upstream(client: Callable[..., Any]) -> Upstream:
     made: Upstream = await client()
     return made
+
+
+@pytest.fixture
+async def front(tmp_path: Path, certificate: tuple[Path, Path]) -> AsyncIterator[tuple[str, TokenFront]]:
+    """Return the host of a real registry that wants tokens, and what stands before it."""
+    async with token_front(tmp_path / "registry", *certificate) as running:
+        yield running
 
 
 @pytest.fixture

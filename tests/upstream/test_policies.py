@@ -149,6 +149,9 @@ def test_challenges() -> None:
     mounting = TokenScope("x/y", PUSH, "x/z").asked(bearer)
     assert mounting == ("repository:a/b:pull,push", "repository:x/z:pull")
     assert TokenScope("x/y").asked(Challenge("bearer", scope="aws")) == ("aws",)
+    assert TokenScope("x/y").asked(Challenge("bearer", scope="repository:")) == ("repository:",)
+    several = Challenge("bearer", scope="repository:x/z:pull,push repository:x/y:pull,push")
+    assert TokenScope("x/y", PUSH, "x/z").asked(several) == ("repository:x/y:pull,push", "repository:x/z:pull")
     assert [c.scheme for c in parse_challenges(["Negotiate", "BASIC realm=x, foo=1"])] == ["negotiate", "basic"]
 
 

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
-import yaml
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from doubles.registry import Registry
 from lab import images
 from lab import registry as lab_registry
+from lab.token_front import TokenFront
 from wavelet.config import Settings
 from wavelet.errors import UpstreamBroken
 from wavelet.plan.tokens import Login
 from wavelet.upstream.addresses import FOR_REGISTRIES
-from wavelet.upstream.auth import basic
 from wavelet.upstream.retry import ATTEMPTS, HostLimiter
 from wavelet.upstream.session import Call, RegistrySession
 from wavelet.upstream.streams import Answer
@@ -134,74 +124,6 @@ async def test_a_real_registry_begins_an_upload_with_a_login_only(
     assert await status(session, real.host, BEGIN_UPLOAD, None) == 401
     assert await status(session, real.host, BEGIN_UPLOAD, ann) == 202
     assert await status(session, real.host, PULL_TAG, ann) == 200
-
-
-class TokenFront:
-    """A real registry that wants tokens, and its token server, which signs whatever scope is asked for, on one port."""
-
-    def __init__(self, registry: lab_registry.Registry, key: Path, certificate: Path) -> None:
-        self.scopes: list[str] = []
-        self._registry = registry
-        private = serialization.load_pem_private_key(key.read_bytes(), None)
-        assert isinstance(private, ec.EllipticCurvePrivateKey)
-        self._key = private
-        leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
-        self._leaf = base64.b64encode(leaf.public_bytes(serialization.Encoding.DER)).decode()
-
-    def application(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/token", self._token)
-        app.router.add_route("*", "/v2/{rest:.*}", self._forward)
-        return app
-
-    async def _token(self, request: web.Request) -> web.Response:
-        assert request.headers["Authorization"] == basic(ALICE)
-        self.scopes.append(scope := request.query["scope"])
-        kind, name, actions = scope.split(":")
-        now = int(time.time())
-        access = [{"type": kind, "name": name, "actions": actions.split(",")}]
-        times = {"exp": now + 300, "nbf": now - 10, "iat": now}
-        claims = {"iss": "lab", "sub": "alice", "aud": request.query["service"], "jti": "1", "access": access, **times}
-        parts = [{"typ": "JWT", "alg": "ES256", "x5c": [self._leaf]}, claims]
-        signed = ".".join(_base64url(json.dumps(part).encode()) for part in parts)
-        numbers = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
-        signature = b"".join(number.to_bytes(32, "big") for number in numbers)
-        return web.json_response({"token": f"{signed}.{_base64url(signature)}"})
-
-    async def _forward(self, request: web.Request) -> web.Response:
-        url = f"{self._registry.url}{request.path_qs}"
-        async with (
-            ClientSession(auto_decompress=False) as session,
-            session.request(request.method, url, headers=request.headers) as answer,
-        ):
-            headers = {name: value for name, value in answer.headers.items() if name != "Transfer-Encoding"}
-            return web.Response(status=answer.status, headers=headers, body=await answer.read())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-@pytest.fixture
-async def front(tmp_path: Path, certificate: tuple[Path, Path]) -> AsyncIterator[tuple[str, TokenFront]]:
-    """Return the host of a real registry that wants tokens, and what stands before it."""
-    registry = lab_registry.Registry(tmp_path / "registry")
-    made = TokenFront(registry, *certificate)
-    server = TestServer(made.application())
-    registry.start()
-    try:
-        registry.push("lab/tool", "1", images.busybox())
-        registry.stop()
-        await server.start_server()
-        config = registry.directory / "config.yml"
-        token = {"realm": str(server.make_url("/token")), "service": "lab", "issuer": "lab"}
-        auth = {"auth": {"token": {**token, "rootcertbundle": str(certificate[1])}}}
-        config.write_text(json.dumps(yaml.safe_load(config.read_text()) | auth))
-        registry.start()
-        yield f"{server.host}:{server.port}", made
-    finally:
-        await server.close()
-        registry.stop()
 
 
 @pytest.mark.registry

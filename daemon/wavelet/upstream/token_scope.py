@@ -51,18 +51,28 @@ class TokenScope:
     def asked(self, challenge: Challenge) -> tuple[str, ...]:
         """Return the `scope`s to ask a token server for; none where a login is only to be tried.
 
-        The resource is the one that the registry names, else the repository. The actions are those of this scope,
-        whatever the registry offers. A scope that is none of a repository is asked for as it is.
+        The resource is the one that the registry names, else the repository; of several, in any order, as for a mount,
+        it is the repository if that is among them. The actions are those of this scope, whatever the registry offers.
+        A scope that is none of a repository is asked for as it is.
         """
         if not self.path:
             return ()
-        kind, _, rest = challenge.scope.partition(":")
         actions = ",".join(self.actions)
-        if kind == "repository" and rest:
-            first = f"repository:{rest.rpartition(':')[0] or rest}:{actions}"
+        own = f"repository:{self.path}:{actions}"
+        named = [_resource(scope) for scope in challenge.scope.split()]
+        if not named or self.path in named:
+            first = own
+        elif named[0]:
+            first = f"repository:{named[0]}:{actions}"
         else:
-            first = challenge.scope or f"repository:{self.path}:{actions}"
+            first = challenge.scope
         return (first, f"repository:{self.mounts}:pull") if self.mounts else (first,)
+
+
+def _resource(scope: str) -> str:
+    """Return the repository of a scope; empty where it is of something else."""
+    kind, _, rest = scope.partition(":")
+    return (rest.rpartition(":")[0] or rest) if kind == "repository" else ""
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
