@@ -37,7 +37,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import Pin
 from wavelet.plan.node import ContainerConfig, Node
-from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES, pull_name
+from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES, target_name
 
 ROUNDS, NAMES, PULLS = 5, 40, 60
 ROUND_TRIP = 0.0005
@@ -251,7 +251,7 @@ def _pulls(asked: _Asked, daemon: Daemon, where: str) -> list[Row]:
             plan, pin = asked.new()
             record = undecided(plan) if kind == "undecided" else Record(plan, ANONYMOUS, pin)
             token = asyncio.run(_kept(asked, record))
-            path = nextflow.manifest_path(pull_name(daemon.authority, token, plan))
+            path = nextflow.manifest_path(target_name(daemon.authority, token, plan))
             times[kind].append(_seconds(lambda path=path: _get(connection, path)))
     connection.close()
     # The first ones fetch the manifest, and ask what the tag is.
