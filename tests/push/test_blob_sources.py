@@ -15,6 +15,7 @@ from wavelet.config.settings import Store
 from wavelet.errors import UpstreamBroken, UpstreamUnreachable
 from wavelet.image.image import OCI_LAYER, Descriptor
 from wavelet.image.reference import Digest
+from wavelet.push import blob_sources
 from wavelet.push.blob_sources import from_store, verified
 from wavelet.store.content import SCHEMA, Blob, ContentStore
 from wavelet.store.database import Database
@@ -53,23 +54,30 @@ async def test_right_bytes_pass() -> None:
     assert await read(verified(nothing, serving(b""), "somewhere")) == b""
 
 
-@pytest.mark.parametrize("break_at", [1, 700_000, 1_600_000])
-async def test_what_is_opened_again_is_verified_as_a_whole(break_at: int) -> None:
-    for second in (DATA, DATA[:-1] + b"?"):
-        served = [DATA, second]
+@pytest.mark.parametrize("break_at", [1, 700_000, 1_600_000, 3_000_000])
+@pytest.mark.parametrize("back", [0, 1, 400_000, 10**9])
+async def test_what_is_opened_again_is_verified_from_there_on(
+    break_at: int, back: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_sources, "STATE_EVERY", 600_000)
+    served = DATA
+    asked: list[int] = []
 
-        @contextlib.asynccontextmanager
-        async def opener(offset: int, served: list[bytes] = served) -> AsyncIterator[Incoming]:
-            async with serving(served.pop(0))(offset) as incoming:
-                yield incoming
+    @contextlib.asynccontextmanager
+    async def opener(offset: int) -> AsyncIterator[Incoming]:
+        asked.append(offset)
+        async with serving(served)(offset) as incoming:
+            yield incoming
 
-        source = verified(LAYER, opener, "somewhere")
-        begun = await read(source, upto=break_at)
-        again = min(len(begun), 200_000) // 2
-        if second is DATA:
-            assert begun[:again] + await read(source, again) == DATA
-        else:
-            with pytest.raises(UpstreamBroken, match="has the digest"):
+    source = verified(LAYER, opener, "somewhere")
+    begun = await read(source, upto=break_at)
+    again = max(0, len(begun) - back)
+    assert begun[:again] + await read(source, again) == DATA
+    assert again - asked[-1] <= 600_000, "what was hashed before is not read again"
+    for changed in (again, LAYER.size - 1):
+        served = DATA[:changed] + b"???" + DATA[changed + 3 :]
+        if again < LAYER.size:
+            with pytest.raises(UpstreamBroken, match=r"has (the digest|more)"):
                 await read(source, again)
 
 
@@ -96,8 +104,10 @@ async def test_another_size_is_refused_at_once() -> None:
         await read(verified(LAYER, serving(b"other", size=5), "somewhere"))
 
 
-async def test_what_was_begun_behind_the_start_is_for_the_registry_to_verify() -> None:
+async def test_what_is_begun_in_the_middle_is_verified_from_the_start() -> None:
     assert await read(verified(LAYER, serving(DATA), "somewhere"), 1_000_000) == DATA[1_000_000:]
+    with pytest.raises(UpstreamBroken, match="has the digest"):
+        await read(verified(LAYER, serving(b"?" + DATA[1:]), "somewhere"), 1_000_000)
 
 
 @pytest.fixture

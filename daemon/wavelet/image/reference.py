@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 from wavelet.errors import InvalidDigest, InvalidName, InvalidRequest
 
@@ -22,6 +22,9 @@ class Hasher(Protocol):
 
     def hexdigest(self) -> str:
         """Return the hash of all bytes so far, in lower-case hexadecimal."""
+
+    def copy(self) -> Self:
+        """Return another one that has taken in the same."""
 
 
 class Digest(str):

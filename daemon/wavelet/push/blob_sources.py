@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from wavelet.errors import UpstreamBroken, WaitExpired
 from wavelet.image.image import Descriptor
+from wavelet.image.reference import Hasher
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.ingest import Opener, PartialBlob
 from wavelet.upstream.file_ranges import FileRange, Piece
@@ -16,6 +17,9 @@ from wavelet.upstream.pusher import PushSource
 
 HASHED_AT_ONCE = 512 * 1024
 """Bytes of a stream that are handed to a thread to be hashed at a time."""
+
+STATE_EVERY = 8 * 1024 * 1024
+"""Bytes after which the state of a hash is kept, so that a reading can go on from there."""
 
 OPENINGS = 3
 """Times that a blob is asked for that has just ended to grow; then it is in its place."""
@@ -72,21 +76,20 @@ async def _growing(file: BinaryIO, blob: PartialBlob, offset: int) -> AsyncGener
 def verified(descriptor: Descriptor, opener: Opener, where: str) -> PushSource:
     """Return content that `opener` streams, from `where`, with its size and digest verified on the way.
 
-    Its last bytes are given only if all of them are what they should be, so that what is wrong is never whole. Of what
-    is read twice, since the target has lost it, the first reading is compared; the target compares what it got.
+    Its last bytes are given only if all of them are what they should be, so that what is wrong is never whole. That
+    holds for each reading: one from the middle on begins a little earlier, where the hash of what is before is known.
     """
     return PushSource(descriptor, _Verified(descriptor, opener, where).open_at)
 
 
 class _Verified:
-    """Hashes the bytes of a blob in their order, each once, however often it is opened again."""
+    """Hashes the bytes of a blob in their order. Opened again, it goes on with the hash as it was before that place."""
 
     def __init__(self, descriptor: Descriptor, opener: Opener, where: str) -> None:
         self._descriptor = descriptor
         self._opener = opener
         self._where = where
-        self._hasher = descriptor.digest.hasher()
-        self._hashed = 0
+        self._states = {0: descriptor.digest.hasher()}
 
     @contextlib.asynccontextmanager
     async def open_at(self, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -96,46 +99,52 @@ class _Verified:
             UpstreamBroken: it has another size.
             WaveletError: it cannot be had.
         """
-        async with self._opener(offset) as incoming:
+        start = max(position for position in self._states if position <= offset)
+        async with self._opener(start) as incoming:
             if incoming.size not in (None, self._descriptor.size):
                 raise self._broken(f"has {incoming.size} bytes there instead of {self._descriptor.size}")
-            async with contextlib.aclosing(self._checked(incoming.chunks, offset)) as pieces:
+            async with contextlib.aclosing(self._checked(incoming.chunks, start, offset - start)) as pieces:
                 yield pieces
 
-    async def _checked(self, chunks: AsyncIterator[bytes], position: int) -> AsyncGenerator[bytes, None]:
-        """Yield pieces; each is hashed by a thread while it is sent and the next one comes."""
-        size = self._descriptor.size
+    async def _checked(self, chunks: AsyncIterator[bytes], start: int, skip: int) -> AsyncGenerator[bytes, None]:
+        """Yield pieces, without the first `skip` bytes; each is hashed by a thread while it is sent."""
+        size, position = self._descriptor.size, start
         hashing: asyncio.Future[None] | None = None
+        hasher = self._states[start].copy()
         try:
             async for piece in _pieces(chunks):
                 if hashing is not None:
                     await hashing
                 if position + len(piece) > size:
                     raise self._broken(f"has more than the {size} bytes that it should have")
-                hashing = asyncio.ensure_future(asyncio.to_thread(self._hash, piece, position))
+                hashing = asyncio.ensure_future(asyncio.to_thread(self._hash, hasher, piece, position))
                 position += len(piece)
                 if position == size:
                     await hashing
-                    self._compare()
-                yield piece
+                    self._compare(hasher)
+                if skip < len(piece):
+                    yield piece[skip:] if skip else piece
+                skip = max(0, skip - len(piece))
         finally:
             if hashing is not None:
-                await asyncio.wait({hashing})  # the next opening goes on with the same hash
+                await asyncio.wait({hashing})
         if position < size:
             raise self._broken(f"ended after {position} of {size} bytes")
         if not size:
-            self._compare()
+            self._compare(hasher)
 
-    def _hash(self, piece: bytes, position: int) -> None:
-        # Where it was begun behind the bytes that are hashed, the registry alone can tell: it has the ones before.
-        known = self._hashed - position
-        if 0 <= known < len(piece):
-            self._hasher.update(memoryview(piece)[known:])
-            self._hashed = position + len(piece)
+    def _hash(self, hasher: Hasher, piece: bytes, position: int) -> None:
+        view = memoryview(piece)
+        while view:
+            part = view[: STATE_EVERY - position % STATE_EVERY]
+            hasher.update(part)
+            position, view = position + len(part), view[len(part) :]
+            if position % STATE_EVERY == 0:
+                self._states[position] = hasher.copy()
 
-    def _compare(self) -> None:
-        if self._hashed == self._descriptor.size and not self._descriptor.digest.matches(self._hasher):
-            raise self._broken(f"has the digest {self._descriptor.digest.algorithm}:{self._hasher.hexdigest()} there")
+    def _compare(self, hasher: Hasher) -> None:
+        if not self._descriptor.digest.matches(hasher):
+            raise self._broken(f"has the digest {self._descriptor.digest.algorithm}:{hasher.hexdigest()} there")
 
     def _broken(self, what: str) -> UpstreamBroken:
         return UpstreamBroken(f"{self._where}: {self._descriptor.digest} {what}")
