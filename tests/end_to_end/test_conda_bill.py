@@ -1,4 +1,4 @@
-"""The bill of materials: attached to the image as a referrer, and found by clients that know how."""
+"""The bill of materials and the lock: attached to the image as referrers, and found by clients that know how."""
 
 from __future__ import annotations
 
@@ -14,21 +14,37 @@ from lab.processes import run
 pytestmark = pytest.mark.registry
 
 
+LOCK = "application/vnd.wavelet.conda.explicit.v1"
+
+
 def bill(node: Daemon, name: str) -> dict[str, object]:
     """Return the bill of materials of a pullable name's image."""
+    return dict(json.loads(attached(node, name, "application/vnd.cyclonedx+json")))
+
+
+def attached(node: Daemon, name: str, kind: str) -> bytes:
+    """Return the document of a type that is attached to a pullable name's image."""
     of = digest(node, name)
     repository = nextflow.manifest_path(name).partition("/manifests/")[0]
     answer = node.get(f"{repository}/referrers/{of}")
     assert answer.status == 200, answer.body
     assert answer.headers["content-type"] == "application/vnd.oci.image.index.v1+json"
-    (entry,) = answer.json()["manifests"]
-    assert "cyclonedx" in entry["artifactType"]
+    entries = {entry["artifactType"]: entry for entry in answer.json()["manifests"]}
+    assert entries.keys() == {"application/vnd.cyclonedx+json", LOCK}
+    entry = entries[kind]
     filtered = node.get(f"{repository}/referrers/{of}?artifactType={entry['artifactType'].replace('+', '%2B')}")
     assert filtered.json()["manifests"] == [entry]
     assert node.get(f"{repository}/referrers/{of}?artifactType=none").json()["manifests"] == []
     artifact = manifest(node, f"{name.partition('/')[0]}/{repository.removeprefix('/v2/')}@{entry['digest']}")
     assert artifact["subject"]["digest"] == of
-    return dict(json.loads(blob(node, name, artifact["layers"][0]["digest"])))
+    return blob(node, name, artifact["layers"][0]["digest"])
+
+
+def test_the_lock_asks_for_the_same_image(conda_node: Daemon) -> None:
+    name = made(conda_node, "samtools=1.17", "lab-report")
+    lock = attached(conda_node, name, LOCK).decode()
+    assert "@EXPLICIT" in lock
+    assert digest(conda_node, made(conda_node, environment=lock)) == digest(conda_node, name)
 
 
 def test_what_is_in_the_image(conda_node: Daemon) -> None:
@@ -65,6 +81,7 @@ def test_a_client_finds_it(conda_node: Daemon) -> None:
     assert of == digest(conda_node, name)
     listed = conda_node.get(f"/v2/conda/bwa/referrers/{of}", Accept=conda_asks.ACCEPT).json()["manifests"]
     bare = name.rpartition(":")[0]
-    artifact = json.loads(run(["crane", "manifest", "--insecure", f"{bare}@{listed[0]['digest']}"]).stdout)
+    entry = next(each for each in listed if "cyclonedx" in each["artifactType"])
+    artifact = json.loads(run(["crane", "manifest", "--insecure", f"{bare}@{entry['digest']}"]).stdout)
     text = run(["crane", "blob", "--insecure", f"{bare}@{artifact['layers'][0]['digest']}"]).stdout
     assert "pkg:conda/bwa@0.7.17" in text

@@ -10,9 +10,11 @@ import pytest
 
 from doubles.registry import Registry
 from lab.node import AMD64, Node, open_node, registry_plan
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.frozen.kind import BASE_DIGEST, BASE_NAME, PLAN, annotated
+from wavelet.kinds.conda.model.node import LockedEnvironment
+from wavelet.kinds.conda.model.packages import Package
+from wavelet.kinds.frozen.kind import BASE_DIGEST, BASE_NAME, LOCK, PLAN, annotated, provenance
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.mirrored.node import MirroredImage
@@ -23,6 +25,7 @@ from wavelet.plan.node import ContainerConfig
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY
 
+ARM64 = Platform.parse("arm64")
 BUSYBOX = RegistryImage(Reference.parse("busybox:1.36"), AMD64)
 TARGET = Repository("registry.example", "team/frozen")
 CACHE = Repository("registry.example", "team/cache")
@@ -72,6 +75,16 @@ def test_what_takes_part_in_names_and_in_bytes() -> None:
 def test_annotations_that_are_there_stay() -> None:
     noted = json.loads(annotated(b'{"layers":[],"annotations":{"a":"1","b":"2"}}', {"b": "3", PLAN: "p"}))
     assert noted == {"layers": [], "annotations": {"a": "1", "b": "2", PLAN: "p"}}
+
+
+def test_the_locks_of_packages_are_noted() -> None:
+    package = Package.of("https://conda.test/c/linux-64/tool-1-0.conda", "ab" * 32, None, None, "packages")
+    lock = LockedEnvironment((package,), (), AMD64, BUSYBOX)
+    listed = f"# platform: linux-64\n@EXPLICIT\n{package.url}#sha256:{package.sha256}\n"
+    digest = str(Digest.of(listed.encode()))
+    assert provenance(AugmentedImage(lock, CONFIG))[LOCK] == digest
+    other = LockedEnvironment((package,), (), ARM64, lock)
+    assert provenance(other)[LOCK] == f"{other.lock_digest},{digest}"
 
 
 async def test_an_image_with_nothing_to_add_keeps_its_digest(node: Node, registry: Registry) -> None:

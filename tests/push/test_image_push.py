@@ -18,7 +18,8 @@ from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.image.image import OCI_INDEX, OCI_MANIFEST, Content, Descriptor, Image, MadeBy
 from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.kinds.conda.compose.sbom import EMPTY, EMPTY_DESCRIPTOR, referrer_of
+from wavelet.kinds.conda.compose import sbom
+from wavelet.kinds.conda.compose.attachments import EMPTY, EMPTY_DESCRIPTOR, Attachment, referrer_of
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import ContainerConfig
@@ -59,8 +60,9 @@ async def made(node: Node, layers: Sequence[bytes]) -> Image:
         "layers": [each.descriptor.as_json() for each in kept],
     }
     own = await keep(json.dumps(manifest).encode(), OCI_MANIFEST)
-    bill = await keep(b'{"bomFormat":"CycloneDX"}', "application/vnd.cyclonedx+json")
-    referrer = await keep(referrer_of(own.descriptor, b'{"bomFormat":"CycloneDX"}'), OCI_MANIFEST)
+    materials = Attachment(sbom.MEDIA_TYPE, sbom.MEDIA_TYPE, b'{"bomFormat":"CycloneDX"}')
+    bill = await keep(materials.document, materials.media_type)
+    referrer = await keep(referrer_of(own.descriptor, materials), OCI_MANIFEST)
     empty = await keep(EMPTY, EMPTY_DESCRIPTOR.media_type)
     return Image.of(own.descriptor, [own, config, *kept, referrer, bill, empty])
 

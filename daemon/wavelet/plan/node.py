@@ -223,6 +223,11 @@ class Node:
         return None
 
     @property
+    def lock_digest(self) -> Digest | None:
+        """The digest of the document that names exactly what its image is made of, and is attached to that image."""
+        return None
+
+    @property
     def delivery(self) -> Delivery | None:
         """Where its image goes once it can be made; None: nowhere, it is pulled by its token."""
         return None

@@ -15,10 +15,14 @@ from wavelet.kinds.attached import attached_anew
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.kind import Kind, Work, read_document
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.node import Node, source
+from wavelet.plan.node import Node, source, walk
 
 PLAN = "wavelet.plan"
 """The annotation with the key of the pinned plan: a SHA-256 over all on which the image's bytes depend."""
+
+LOCK = "wavelet.lock"
+"""The annotation with the digest of the lock that is attached to the image; of several, as an index of images for two
+platforms has, with a comma between them."""
 
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
@@ -46,7 +50,8 @@ def provenance(pinned: Node) -> dict[str, str]:
     """Return what is noted of the plan that an image is made of."""
     base = source(pinned)
     named = {} if base.repository is None else {BASE_NAME: str(base.repository), BASE_DIGEST: str(base.digest)}
-    return named | {PLAN: f"sha256:{key_of(pinned)}"}
+    locks = dict.fromkeys(str(node.lock_digest) for node in walk(pinned) if node.lock_digest is not None)
+    return named | ({LOCK: ",".join(locks)} if locks else {}) | {PLAN: f"sha256:{key_of(pinned)}"}
 
 
 def annotated(document: bytes, annotations: Mapping[str, str]) -> bytes:

@@ -23,8 +23,10 @@ from wavelet.errors import ImageNotFound, InvalidRequest, UpstreamBroken
 from wavelet.image.image import Image, MadeBy
 from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.compose import layering, sbom
+from wavelet.kinds.conda.compose.image import LOCK_TYPE
 from wavelet.kinds.conda.link.layer_info import MEDIA_TYPE, LayerInfo
 from wavelet.kinds.conda.link.prefix_layer import prefix_layer
+from wavelet.kinds.conda.locks.read_explicit import read_explicit
 from wavelet.kinds.conda.model.node import LockedEnvironment, ScriptsLayer, WheelLayer
 from wavelet.kinds.conda.model.packages import Wheel
 from wavelet.plan.canonical import key as key_of
@@ -214,17 +216,24 @@ async def test_scripts_of_packages_make_an_entry_point(everything: Everything, l
     assert "BASH_ENV=/opt/conda/etc/wavelet/activate.sh" in config["config"]["Env"]
 
 
-async def test_the_bill_of_materials_is_a_referrer(everything: Everything, locking: Locking) -> None:
-    image = await everything.realise(locking(*TOOLS))
+async def test_bill_of_materials_and_lock_are_referrers(everything: Everything, locking: Locking) -> None:
+    plan = locking(*TOOLS)
+    image = await everything.realise(plan)
     attached = [c for c in image.contents if c.descriptor.media_type == "application/vnd.oci.image.manifest.v1+json"]
-    referrer = next(
-        m for m in (read(everything, image, c.descriptor.digest) for c in attached) if m.get("artifactType")
-    )
-    assert referrer["artifactType"] == sbom.MEDIA_TYPE
-    assert referrer["subject"] == image.descriptor.as_json()
-    bom = read(everything, image, referrer["layers"][0]["digest"])
+    manifests = [m for m in (read(everything, image, c.descriptor.digest) for c in attached) if m.get("artifactType")]
+    referrers = {each["artifactType"]: each for each in manifests}
+    assert referrers.keys() == {sbom.MEDIA_TYPE, LOCK_TYPE}
+    for each in referrers.values():
+        assert each["subject"] == image.descriptor.as_json()
+        assert read(everything, image, each["config"]["digest"]) == {}
+    bom = read(everything, image, referrers[sbom.MEDIA_TYPE]["layers"][0]["digest"])
     assert {c["name"] for c in bom["components"]} == {name.removesuffix("-1.17") for name in TOOLS}
-    assert read(everything, image, referrer["config"]["digest"]) == {}
+    (lock,) = referrers[LOCK_TYPE]["layers"]
+    assert lock["digest"] == plan.lock_digest
+    text = everything.file(image.closure[Digest(lock["digest"])]).read_text()
+    (read_back,) = read_explicit(text, "packages")
+    assert (read_back.subdir, len(read_back.packages)) == ("linux-64", len(plan.packages))
+    assert [each.sha256 for each in read_back.packages] == [each.sha256 for each in plan.packages]
 
 
 async def test_the_same_lock_is_the_same_image(tmp_path: Path, channel: Path) -> None:

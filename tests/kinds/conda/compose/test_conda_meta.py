@@ -18,6 +18,7 @@ from locked import entry, locks
 from wavelet.archive.gzip_members import Fragment
 from wavelet.kinds.conda.compose import environment_files
 from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.model.explicit_list import explicit
 from wavelet.kinds.conda.model.packages import Package
 
 PACKAGE = Package.of("https://c.test/lab/linux-64/tool-1.0-h0_0.conda", "ab" * 32, "cd" * 16, 12)
@@ -73,7 +74,7 @@ def test_the_history() -> None:
 
 
 def test_the_lock_is_an_explicit_list() -> None:
-    assert environment_files.explicit([PACKAGE], "linux-64") == (
+    assert explicit([PACKAGE], "linux-64") == (
         f"# platform: linux-64\n@EXPLICIT\n{PACKAGE.url}#sha256:{PACKAGE.sha256}\n"
     )
 

@@ -6,8 +6,6 @@ import json
 
 from locked import entry, locks, part
 
-from wavelet.image.image import OCI_MANIFEST, Descriptor, Manifest, parse_document
-from wavelet.image.reference import Digest
 from wavelet.kinds.conda.compose import sbom
 from wavelet.kinds.conda.model.packages import Package, Wheel
 
@@ -56,17 +54,6 @@ def test_the_same_packages_give_the_same_document() -> None:
     numbers = {json.loads(sbom.document(each))["serialNumber"] for each in (components, components[:1])}
     assert len(numbers) == 2
     assert all(number.startswith("urn:uuid:") for number in numbers)
-
-
-def test_the_manifest_that_attaches_it() -> None:
-    subject = Descriptor(OCI_MANIFEST, Digest.of(b"image"), 5)
-    data = sbom.referrer_of(subject, b"document")
-    view = parse_document(data)
-    assert isinstance(view, Manifest)
-    assert view.config == sbom.EMPTY_DESCRIPTOR
-    assert view.layers == (Descriptor(sbom.MEDIA_TYPE, Digest.of(b"document"), 8),)
-    found = json.loads(data)
-    assert (found["artifactType"], found["subject"]) == (sbom.MEDIA_TYPE, subject.as_json())
 
 
 def test_a_real_environment() -> None:

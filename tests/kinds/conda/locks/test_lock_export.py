@@ -13,7 +13,6 @@ import pytest
 import yaml
 from locked import AMD64, CHANNELS, entry, lock_of, locks, part
 
-from wavelet.kinds.conda.compose import environment_files
 from wavelet.kinds.conda.locks.write import conda_lock, pixi_lock
 from wavelet.kinds.conda.model.environment_text import read_environment
 from wavelet.kinds.conda.model.node import LockedEnvironment
@@ -56,7 +55,7 @@ FILE_WHEEL = Wheel("file:///srv/wheels/own_tool-1.0%2Blocal-1-cp312-cp312-manyli
 
 
 def explicit(plan: LockedEnvironment, _: Any) -> str:
-    return environment_files.explicit(plan.packages, "linux-64", plan.wheels)
+    return plan.explicit
 
 
 @pytest.mark.parametrize("write", [pixi_lock, conda_lock, explicit])

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -30,7 +29,7 @@ from wavelet.image.image import merge_env
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.link.layer_info import LayerInfo
 from wavelet.kinds.conda.link.prefix_layer import ENTRIES
-from wavelet.kinds.conda.model.packages import PREFIX, Package, Wheel
+from wavelet.kinds.conda.model.packages import PREFIX, Package
 
 DIRECTORY = "conda-meta"
 EXPLICIT = f"{DIRECTORY}/explicit.txt"
@@ -75,24 +74,6 @@ def history(packages: Iterable[Package]) -> bytes:
     """Return the history of an environment that was made at once."""
     lines = (f"+{package.channel}/{package.subdir}::{package.stem}\n" for package in packages)
     return (_HISTORY_START + "".join(lines)).encode()
-
-
-def explicit(packages: Iterable[Package], subdir: str, wheels: Iterable[Wheel] = ()) -> str:
-    """Return an explicit list; packages come in the order in which they are installed.
-
-    Hashes are written `#sha256:<hex>`, which conda, micromamba and rattler read (text spec input files, the CEP on
-    them: "The prefix `sha256:` MAY be present"); without the prefix micromamba takes any hash for an MD5. The form has
-    no lines for wheels: they are comments, `# pip <name> @ <URL>#sha256=<hex>` as conda-lock writes them.
-    """
-    lines = [f"{p.url}#sha256:{p.sha256}\n" for p in packages]
-    lines += [f"# pip {distribution(wheel)[0]} @ {wheel.url}#sha256={wheel.sha256}\n" for wheel in wheels]
-    return f"# platform: {subdir}\n@EXPLICIT\n" + "".join(lines)
-
-
-def distribution(wheel: Wheel) -> tuple[str, str]:
-    """Return name and version of a wheel's distribution, the name in the form that pip shows."""
-    name, version = (urllib.parse.unquote(text) for text in (wheel.name, wheel.version))
-    return name.lower().replace("_", "-"), version
 
 
 def layer(documents: Mapping[str, bytes], programs: Mapping[str, bytes]) -> Layer:

@@ -14,14 +14,22 @@ from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.image import Content, Descriptor, Family, Image, MalformedManifest, Manifest, parse_config
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.compose import environment_files, layering, made_parts, sbom, shared_layer
+from wavelet.kinds.conda.compose.attachments import Attachment, attach
 from wavelet.kinds.conda.compose.common_packages import layer_positions
 from wavelet.kinds.conda.compose.layering import heaviest_first
 from wavelet.kinds.conda.compose.made_parts import Part
+from wavelet.kinds.conda.model.explicit_list import explicit as explicit_list
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, subdir_of
 from wavelet.kinds.kind import Work, read_document
 from wavelet.kinds.registry_image.make import absent
 from wavelet.quantities import size as size_of
+
+LOCK_TYPE = "application/vnd.wavelet.conda.explicit.v1"
+"""The artifact type of the lock that is attached to an image. What it has is a text file, `@EXPLICIT`."""
+
+LOCK_FILE = "explicit.txt"
+"""What that file is called by those who fetch it by `oras pull`."""
 
 _EPOCH = "1970-01-01T00:00:00Z"
 
@@ -217,9 +225,7 @@ async def _own(plan: LockedEnvironment, parts: Parts, work: Work) -> Layer:
 
 def _own_layer(plan: LockedEnvironment, parts: Parts) -> environment_files.Layer:
     having = [(part.of, part.info) for part in parts.packages if isinstance(part.of, Package)]
-    explicit = environment_files.explicit(
-        (package for package, _ in having), subdir_of(plan.platform), plan.wheels
-    ).encode()
+    explicit = explicit_list((package for package, _ in having), subdir_of(plan.platform), plan.wheels).encode()
     history = environment_files.history(package for package, _ in having)
     scripts = parts.environment.scripts
     own = {
@@ -298,5 +304,7 @@ async def _finish(plan: LockedEnvironment, work: Work, base: _Base, every: Parts
     data = image_manifest(base.data, base.view, config.descriptor, placed, plan)
     manifest = await work.keep(data, base.view.media_type)
     materials = sbom.document(sbom.components(every.packages, every.wheels))
-    bom = await sbom.attach(work, manifest.descriptor, materials)
-    return Image.of(manifest.descriptor, [manifest, config, *base.layers, *(layer.content for layer in layers), *bom])
+    lock = Attachment(LOCK_TYPE, "text/plain", plan.explicit.encode(), title=LOCK_FILE)
+    attached = await attach(work, manifest.descriptor, [Attachment(sbom.MEDIA_TYPE, sbom.MEDIA_TYPE, materials), lock])
+    own = [manifest, config, *base.layers, *(layer.content for layer in layers), *attached]
+    return Image.of(manifest.descriptor, own)

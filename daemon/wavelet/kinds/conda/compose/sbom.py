@@ -1,4 +1,4 @@
-"""The software bill of materials of an image of packages, and the manifest that attaches it to that image.
+"""The software bill of materials of an image of packages.
 
 CycloneDX 1.6 in JSON: package URLs, hashes, licences and the graph of dependencies are members of their own, which
 scanners read; and it needs neither a time nor a namespace, as SPDX 2.3 does, so that the same packages give the same
@@ -15,19 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from wavelet.image.image import OCI_MANIFEST, Content, Descriptor
-from wavelet.image.reference import Digest
 from wavelet.kinds.conda.compose.layering import name_of
 from wavelet.kinds.conda.compose.made_parts import Part
 from wavelet.kinds.conda.model.packages import Package, Wheel
-from wavelet.kinds.kind import Work
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 """The document's media type, and the artifact type of the manifest that attaches it."""
-
-EMPTY = b"{}"
-"""The configuration of a manifest that has none (image-spec manifest.md, "Guidance for an Empty Descriptor")."""
-EMPTY_DESCRIPTOR = Descriptor("application/vnd.oci.empty.v1+json", Digest.of(EMPTY), len(EMPTY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +75,6 @@ def document(components: Iterable[Component]) -> bytes:
         "version": 1,
     }
     return _write(head | body)
-
-
-def referrer_of(subject: Descriptor, document: bytes) -> bytes:
-    """Return the manifest that attaches a bill of materials to an image (image-spec, "artifact usage").
-
-    It names `EMPTY_DESCRIPTOR` and the document, which have to be served with it.
-    """
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": MEDIA_TYPE,
-        "config": EMPTY_DESCRIPTOR.as_json(),
-        "layers": [Descriptor(MEDIA_TYPE, Digest.of(document), len(document)).as_json()],
-        "subject": subject.as_json(),
-    }
-    return _write(manifest)
 
 
 def _component(component: Component) -> dict[str, object]:
@@ -170,12 +147,3 @@ def _required(part: Part) -> Iterable[str]:
 def _normal(name: str) -> str:
     """Return a distribution's name in its normal form (PEP 503)."""
     return name.lower().replace("_", "-").replace(".", "-")
-
-
-async def attach(work: Work, subject: Descriptor, document: bytes) -> list[Content]:
-    """Return what an image's closure needs in addition: the manifest with `subject`, and the two that it names."""
-    return [
-        await work.keep(referrer_of(subject, document), OCI_MANIFEST),
-        await work.keep(document, MEDIA_TYPE),
-        await work.keep(EMPTY, EMPTY_DESCRIPTOR.media_type),
-    ]

@@ -14,8 +14,8 @@ from typing import Literal, get_args
 import yaml
 
 from wavelet.kinds.conda.compose import made_parts
-from wavelet.kinds.conda.compose.environment_files import distribution, explicit
 from wavelet.kinds.conda.link.layer_info import LayerInfo
+from wavelet.kinds.conda.model.explicit_list import distribution
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import Package, Wheel, subdir_of
 from wavelet.kinds.kind import Work
@@ -36,7 +36,7 @@ async def write_lock(plan: LockedEnvironment, form: LockForm, work: Work) -> str
         WaveletError: a layer cannot be made.
     """
     if form == "explicit":
-        return explicit(plan.packages, subdir_of(plan.platform), plan.wheels)
+        return plan.explicit
     every = [*await made_parts.packages(plan, work), *await made_parts.wheels(plan, work)]
     locked = [(part.of, part.info) for part in every if part.of is not None]
     return pixi_lock(plan, locked) if form == "pixi" else conda_lock(plan, locked)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from wavelet.image.reference import Platform
+from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.model import packages
-from wavelet.kinds.conda.model.packages import Package, Wheel, filled
+from wavelet.kinds.conda.model.explicit_list import explicit
+from wavelet.kinds.conda.model.packages import Package, Wheel, filled, subdir_of
 from wavelet.plan.node import Description, Label, Node, View, written
 
 LINKER = 1
@@ -164,6 +165,16 @@ class LockedEnvironment(Node):
         """See `Node`."""
         (base,) = children
         return replace(self, base=base)
+
+    @property
+    def explicit(self) -> str:
+        """The packages and wheels as a file that conda, micromamba and this daemon install from."""
+        return explicit(self.packages, subdir_of(self.platform), self.wheels)
+
+    @property
+    def lock_digest(self) -> Digest:
+        """See `Node`: of the list that is attached to the image."""
+        return Digest.of(self.explicit.encode())
 
     @property
     def label(self) -> Label:
