@@ -13,7 +13,7 @@ import pytest
 
 from doubles.registry import Registry
 from lab.push_sources import Pushed
-from wavelet.errors import TooLarge, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
+from wavelet.errors import InvalidRequest, TooLarge, UpstreamBroken, UpstreamBusy, UpstreamError, UpstreamUnreachable
 from wavelet.image.reference import Repository
 from wavelet.plan.tokens import NOBODY, Identity, Login
 from wavelet.upstream import file_ranges, push_plan, push_uploads
@@ -476,6 +476,37 @@ class TestRedirects:
         with pytest.raises(UpstreamBroken, match=f"redirects a PUT with {status}, by which what is sent is lost"):
             await push(upstream, repository, blob())
         assert registry.count(None, "/elsewhere") == 0
+
+
+class TestOtherHosts:
+    """Where a registry of somebody's choice sends an upload: it writes what that somebody likes."""
+
+    @pytest.fixture
+    async def careful(self, client: Callable[..., Any]) -> Any:
+        return await client(private_networks="never")
+
+    async def test_private_addresses_are_not_written_to(
+        self, registry: Registry, second: Registry, careful: Upstream, repository: Repository
+    ) -> None:
+        registry.uploads.location = lambda path: f"{second.url}{path}"
+        with pytest.raises(InvalidRequest, match=f"{second.host} is not asked: a private or loopback address"):
+            await push(careful, repository, blob())
+        assert second.count() == 0
+
+    async def test_nor_by_a_redirect(
+        self, registry: Registry, second: Registry, careful: Upstream, repository: Repository
+    ) -> None:
+        registry.fault(UPLOADS, method="PUT", reads=0, redirect=f"{second.url}/elsewhere")
+        with pytest.raises(InvalidRequest, match=f"{second.host} is not asked: a private or loopback address"):
+            await push(careful, repository, blob())
+        assert second.count() == 0
+
+    async def test_the_registry_itself_may_be_anywhere(
+        self, registry: Registry, careful: Upstream, repository: Repository
+    ) -> None:
+        pushed = blob()
+        assert await push(careful, repository, pushed)
+        assert held(registry, pushed)
 
 
 class TestTls:

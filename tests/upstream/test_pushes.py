@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,7 +206,7 @@ async def test_tokens_of_a_real_registry(
         await push(upstream, onto, some(1), NOBODY)
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="no skopeo here")
+@pytest.mark.skopeo
 async def test_skopeo_reads_what_was_pushed(plain: Registry, upstream: Upstream, tmp_path: Path) -> None:
     image = images.busybox(images.layer({"etc/lab": "x" * 100}), family=images.OCI)
     repository = Repository(plain.host, "lab/pushed")

@@ -29,7 +29,7 @@ from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
 from wavelet.upstream.auth import LoginError
 from wavelet.upstream.credential_sources import Granted
 from wavelet.upstream.credentials import Logins
-from wavelet.upstream.endpoints import check_mirrors
+from wavelet.upstream.endpoints import check_mirrors, private_allowed
 from wavelet.upstream.fallback import CredentialFallback, Decider, Question
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
@@ -242,12 +242,6 @@ class Upstream:
                 return True
         except LoginError:
             return False
-
-
-def private_allowed(settings: Settings) -> bool:
-    """Tell whether URLs in requests may lead to private addresses."""
-    chosen = settings.upstream.private_networks
-    return chosen == "always" or (chosen == "when-local" and settings.listens_on_loopback())
 
 
 def _no_blob(answer: Answer, repository: Repository, digest: Digest) -> BlobNotFound:

@@ -62,6 +62,12 @@ def settings_for(settings: Settings, host: str) -> Registry:
     return next((registry for name, registry in registries.items() if normalise(name, "a/b")[0] == host), _DEFAULT)
 
 
+def private_allowed(settings: Settings) -> bool:
+    """Tell whether URLs in requests may lead to private addresses."""
+    chosen = settings.upstream.private_networks
+    return chosen == "always" or (chosen == "when-local" and settings.listens_on_loopback())
+
+
 def address_of(host: str, scheme: str) -> Endpoint:
     """Return the registry's own address. Docker Hub's registry lives under another name than its images."""
     return Endpoint(host, URL(f"{scheme}://{_HUB_ADDRESS if host == DOCKER_HUB else host}"))

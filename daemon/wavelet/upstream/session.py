@@ -18,7 +18,7 @@ from wavelet.errors import UpstreamBroken, UpstreamError, UpstreamUnreachable
 from wavelet.plan.tokens import Login
 from wavelet.upstream.addresses import AddressPolicy
 from wavelet.upstream.auth import ResourceServer, Tokens, basic
-from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, settings_for
+from wavelet.upstream.endpoints import Endpoint, address_of, fixed_scheme, private_allowed, settings_for
 from wavelet.upstream.request_body import Body
 from wavelet.upstream.retry import ConnectionBroke, HostLimiter, Traffic, is_passing, repeated
 from wavelet.upstream.streams import Answer, not_now
@@ -201,10 +201,14 @@ class RegistrySession:
         url = call.at or (endpoint.url(path, call.rest, call.query) if call.rest else endpoint.base.with_path("/v2/"))
         if url.origin() != endpoint.base:
             authorization = None
+        # A registry of somebody's choice sends bytes of his choice where its uploads go on.
+        elsewhere = AddressPolicy(private=private_allowed(self._settings)) if call.is_push else None
+        policy = self._policy if elsewhere is None or url.host == endpoint.base.host else elsewhere
         # Blobs are compared with their digests; what a tag is may be said by nobody but the registry.
         may = call.kind == "blob"
         return Request(
-            call.kind, call.method, url, self._policy, call.headers, authorization, self._tls(endpoint),
+            call.kind, call.method, url, policy, call.headers, authorization, self._tls(endpoint),
             body=call.body, plain_redirects=may and settings_for(self._settings, endpoint.host).plain_redirects,
             setting=f"upstream.registries.{endpoint.host}.plain_redirects" if may else "",
+            elsewhere=elsewhere,
         )  # fmt: skip

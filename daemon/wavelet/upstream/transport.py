@@ -124,6 +124,7 @@ class Request:
         redirects: whether redirects to another origin are followed; those of a form never are.
         plain_redirects: whether a redirect from https to plain http is followed, without the login.
         setting: the key of the settings that would allow that, for the message; empty if there is none.
+        elsewhere: the policy at other hosts than this URL's, where redirects lead, if it is another one.
     """
 
     kind: str
@@ -138,6 +139,11 @@ class Request:
     redirects: bool = True
     plain_redirects: bool = False
     setting: str = ""
+    elsewhere: AddressPolicy | None = None
+
+    def policy_at(self, url: URL) -> AddressPolicy:
+        """Return the policy for an address that it is sent to."""
+        return self.policy if self.elsewhere is None or url.host == self.url.host else self.elsewhere
 
 
 class Transport:
@@ -193,9 +199,10 @@ class Transport:
         payload = None if request.body is None else BodyPayload(request.body)
         try:
             proxy = endpoints.chosen().proxy_for(url)
+            policy = request.policy_at(url)
             if proxy is not None:
-                request.policy.check_host(url.host or "")
-            session = self._session(request.policy if proxy is None else None)
+                policy.check_host(url.host or "")
+            session = self._session(policy if proxy is None else None)
             headers = {**request.headers, **({} if authorization is None else {"Authorization": authorization})}
             response = await session.request(
                 request.method, url, headers=headers, allow_redirects=False, proxy=proxy, ssl=request.tls,

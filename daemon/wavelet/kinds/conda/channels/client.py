@@ -33,8 +33,8 @@ from wavelet.kinds.conda.channels.directory_channel import FileStream, open_file
 from wavelet.kinds.conda.channels.names import Chosen
 from wavelet.upstream import streams
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
-from wavelet.upstream.client import private_allowed
 from wavelet.upstream.credential_sources import Granted
+from wavelet.upstream.endpoints import private_allowed
 from wavelet.upstream.fallback import MIRROR_REST, verdict
 from wavelet.upstream.retry import ATTEMPTS, ExpiringSet, HostLimiter
 from wavelet.upstream.streams import Answer, Stream, open_stream, wanted
