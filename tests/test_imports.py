@@ -15,7 +15,7 @@ LEVELS = (
     {"front"},
     {"requests"},
     {"push"},
-    {"resolve"},
+    {"resolve", "hosted"},
     {"kinds"},
     {"upstream", "store", "cluster", "host"},
     {"plan"},

@@ -8,12 +8,15 @@
     │   ├── DigestMismatch     400  bytes that the request names are not what it says they are
     │   ├── Unsolvable         400  no set of packages satisfies the request; the solver says why
     │   ├── ScriptFailed       400  a package's post-link script does not do its part
+    │   ├── ManifestInvalid    400  what is pushed is no manifest
     │   ├── MethodRefused      405
     │   ├── TooLarge           413
     │   ├── RangeInvalid       416
+    │   ├── ChunkMisplaced     416  a piece of an upload does not begin where the last one ended
     │   ├── NotFound           404
     │   │   ├── ImageNotFound       the upstream registry has no such image
     │   │   ├── BlobNotFound        the name does not contain such a blob
+    │   │   ├── UploadNotFound      no upload has this id, or it has ended
     │   │   └── TokenNotFound       no container request has this token
     │   ├── AccessRefused      403  this caller may not read it
     │   ├── ForeignRequest     421  a Host that is not ours, or a browser's Origin
@@ -144,8 +147,15 @@ class ScriptFailed(CallerError):
     code = "MANIFEST_UNKNOWN"
 
 
+class ManifestInvalid(CallerError):
+    """What is pushed as a manifest is none, or not of the type that is said."""
+
+    reason = "MANIFEST_INVALID"
+    code = "MANIFEST_INVALID"
+
+
 class MethodRefused(CallerError):
-    """A route that is there does not take this method; nothing is ever pushed here, or deleted."""
+    """A route that is there does not take this method."""
 
     reason = "METHOD_REFUSED"
     status = 405
@@ -171,6 +181,14 @@ class RangeInvalid(CallerError):
         self.size = size
 
 
+class ChunkMisplaced(CallerError):
+    """A piece of an upload does not begin where the last one ended (distribution-spec, "Pushing a blob in chunks")."""
+
+    reason = "CHUNK_MISPLACED"
+    status = 416
+    code = "BLOB_UPLOAD_INVALID"
+
+
 class NotFound(CallerError):
     """What is named does not exist."""
 
@@ -191,6 +209,13 @@ class BlobNotFound(NotFound):
 
     reason = "BLOB_NOT_FOUND"
     code = "BLOB_UNKNOWN"
+
+
+class UploadNotFound(NotFound):
+    """No upload has this id: it has ended, was cancelled or left alone, or the daemon was started again."""
+
+    reason = "UPLOAD_NOT_FOUND"
+    code = "BLOB_UPLOAD_UNKNOWN"
 
 
 class TokenNotFound(NotFound):

@@ -38,6 +38,7 @@ ELSEWHERE = {
     r"pip install": "packaging",
     r"tar -xzf|ln -s /opt": "packaging",
     r"docker (load|run -d)": "packaging",
+    r"docker (tag|push) |wavelet cache gc local/": "end_to_end/test_hosted.py",
     r"wavelet login (?!--)|pass ": "cli/test_login.py",
     r"systemctl|systemd-analyze": "host",
     r"wavelet arch-report": "cli/test_arch_report.py",

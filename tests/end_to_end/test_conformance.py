@@ -63,6 +63,24 @@ def conformance(host: str, repository: str, tag: str, manifests: list[str], blob
     return done.stdout + done.stderr
 
 
+def pushing_conformance(host: str, results: Path) -> str:
+    """Run all of the suite on two repositories, which it pushes to, and return its printed summary."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(results.parent),
+        "OCI_REGISTRY": host,
+        "OCI_TLS": "disabled",
+        "OCI_REPO1": "local/conformance/one",
+        "OCI_REPO2": "local/conformance/two",
+        "OCI_RESULTS_DIR": str(results),
+        "OCI_VERSION": "dev",
+    }
+    suite = program("conformance")
+    assert suite is not None
+    done = run([suite], environment=environment, seconds=SUITE_SECONDS, check=False)
+    return done.stdout + done.stderr
+
+
 def expect_conformance(printed: str, manifests: list[str], blobs: list[str]) -> None:
     """Judge the suite by what it prints: its exit status says nothing in this mode."""
     counted = dict(re.findall(r"^  (Pass|FAIL|Error)\.+:\s+(\d+)$", printed, re.MULTILINE))
@@ -108,6 +126,25 @@ def test_the_suite_finds_no_failure_in_a_name_of_packages(conda_node: Daemon, tm
     tag, manifests, blobs = contents(conda_node, f"{conda_node.authority}/conda/samtools:1.17")
     printed = conformance(conda_node.authority, "conda/samtools", tag, manifests, blobs, tmp_path / "results")
     expect_conformance(printed, manifests, blobs)
+
+
+@pytest.mark.conformance
+def test_the_suite_pushes_and_deletes_without_a_failure(state_dir: Path, tmp_path: Path) -> None:
+    """All APIs and all data, of the coming version of the specification too; nothing is left in the end."""
+    host = Daemon(state_dir, settings={"hosted": {"pushes": "on"}})
+    try:
+        printed = pushing_conformance(host.start().authority, tmp_path / "results")
+    finally:
+        host.stop()
+    counted = dict(re.findall(r"^  (Pass|FAIL|Error|Disabled)\.+:\s+(\d+)$", printed, re.MULTILINE))
+    failed = "\n".join(line for line in printed.splitlines() if "FAIL" in line or "Error" in line)
+    assert (counted["FAIL"], counted["Error"], counted["Disabled"]) == ("0", "0", "0"), failed
+    apis, _, rest = printed.partition("API conformance:")[2].partition("Data conformance:")
+    for line in [*apis.splitlines(), *rest.splitlines()]:
+        name, _, said = line.partition("..")
+        # An index whose images are elsewhere is refused: nobody could pull it.
+        assert not said or said.endswith("Pass") or "Sparse" in name, line
+    assert not list((state_dir / "blobs").glob("*/*/*"))
 
 
 @pytest.mark.crane

@@ -101,6 +101,20 @@ class Docker:
         assert done.returncode != 0, done.stdout
         return str(done.stderr)
 
+    def tag(self, name: str, other: str) -> None:
+        """Give an image another name."""
+        self._client("tag", name, other)
+
+    def push(self, name: str) -> None:
+        """Push an image."""
+        self._client("push", "--quiet", name)
+
+    def push_error(self, name: str) -> str:
+        """Push an image that cannot be pushed and return what the user is told."""
+        done = self._client("push", name, check=False)
+        assert done.returncode != 0, done.stdout
+        return str(done.stderr)
+
     def run(self, name: str, *command: str) -> str:
         """Run a container without network."""
         return str(self._client("run", "--rm", "--pull=never", "--network=none", name, *command).stdout)
@@ -158,6 +172,10 @@ class Podman:
     def pull(self, name: str) -> None:
         """Pull an image over plain http."""
         self._podman("pull", "--quiet", "--tls-verify=false", name)
+
+    def push(self, name: str, target: str) -> None:
+        """Push an image under a name, over plain http."""
+        self._podman("push", "--quiet", "--tls-verify=false", name, f"docker://{target}")
 
     def run(self, name: str, *command: str) -> str:
         """Run a container in the host's network namespace, without cgroups.

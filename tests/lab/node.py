@@ -17,6 +17,9 @@ from wavelet.cluster.shared_directory.backend import DirectoryBackend
 from wavelet.cluster.single_node.backend import NodeBackend
 from wavelet.config import Settings
 from wavelet.errors import WaveletError
+from wavelet.hosted import tables
+from wavelet.hosted.own_registry import OwnHostedRegistry, own_authorities
+from wavelet.hosted.service import HostedServices, kept_in
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.channels.client import Channels
@@ -140,7 +143,9 @@ class Node:
         self.settings = msgspec.convert(document, Settings)
         self.database = Database(state / "node.db", NODE_SCHEMA, synchronous="NORMAL")
         stack.callback(self.database.close)
-        self.store = ContentStore(state, self.database, self.settings)
+        self.pushed = Database(state / tables.FILE, tables.SCHEMA, synchronous="NORMAL")
+        stack.callback(self.pushed.close)
+        self.store = ContentStore(state, self.database, self.settings, kept_in(self.pushed))
         stack.push_async_callback(self.store.close)
         self.conda = Conda(())
 
@@ -154,8 +159,11 @@ class Node:
         )
         stack.push_async_callback(cluster.close)
         records = self.records = cluster.records
+        self.hosted = HostedServices.of(self.pushed, store, cluster.claims, settings)
+        stack.push_async_callback(self.hosted.close)
+        own = OwnHostedRegistry(self.hosted.images, own_authorities(settings))
         logins = Logins(settings)
-        upstream = self.upstream = await stack.enter_async_context(Upstream(settings, logins))
+        upstream = self.upstream = await stack.enter_async_context(Upstream(settings, logins, own))
         channels = await stack.enter_async_context(Channels(settings))
         grants = Grants(database, upstream, settings)
         stack.push_async_callback(grants.close)
@@ -177,7 +185,7 @@ class Node:
             OwnNames(records, "127.0.0.1:9090"),
         )
         conda = cast(Any, self.conda)
-        kinds = build_kinds(table, KindServices(settings, pinner, conda))
+        kinds = build_kinds(table, KindServices(settings, pinner, conda, own))
         self.makers = Makers(kinds)
         self.resolver = Resolver(kinds, memo, journals, tools, logins, grants)
         stack.push_async_callback(self.resolver.close)

@@ -108,6 +108,8 @@ def _sizes(settings: Settings) -> None:
     parse_size(settings.conda.scripts.disk, "conda.scripts.disk")
     if settings.store.limit:
         parse_size(settings.store.limit, "store.limit")
+    if settings.hosted.limit:
+        parse_size(settings.hosted.limit, "hosted.limit")
     if inflated < compressed:
         message = "upstream.inflated_limit: is less than upstream.layer_limit, and layers grow when they are inflated"
         raise ConfigError(message, field="upstream.inflated_limit")

@@ -56,6 +56,24 @@ class Store(Section, frozen=True):
     ] = 30 * 86400
 
 
+class Hosted(Section, frozen=True):
+    """Images that are pushed to this node, under `local/`."""
+
+    pushes: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(
+            description="whether images can be pushed under `local/`; `auto`: to a user's own daemon, by that user, and"
+            " not to one that runs as root and so serves several users"
+        ),
+        LIVE,
+    ] = "auto"
+    limit: Annotated[
+        str | int,
+        Meta(description="most bytes of what was pushed, e.g. 50GB, within `store.limit`; empty: half of that"),
+        LIVE,
+    ] = ""
+
+
 class Records(Section, frozen=True):
     """Where container requests are kept, so that a name means the same tomorrow and on another node."""
 
@@ -314,7 +332,11 @@ class Settings(Section, frozen=True):
     tls: Annotated[Tls | None, Meta(description="a second listener with TLS")] = None
     grpc: Annotated[Grpc, Meta(description="the gRPC door")] = field(default_factory=Grpc)
     reserved_names: Annotated[
-        bool, Meta(description="whether `wt/`, `conda/` and `sif/` are special; false for a mirror of Docker Hub only")
+        bool,
+        Meta(
+            description="whether `wt/`, `frozen/`, `conda/`, `local/` and `sif/` are special; false for a mirror of"
+            " Docker Hub only"
+        ),
     ] = True
     engine_uids: Annotated[
         tuple[int, ...], Meta(description="uids, besides 0, under which container engines pull for their users"), LIVE
@@ -346,6 +368,7 @@ class Settings(Section, frozen=True):
         bool, Meta(description="whether changed settings and certificates are read again without being told to")
     ] = True
     store: Annotated[Store, Meta(description="the content store")] = field(default_factory=Store)
+    hosted: Annotated[Hosted, Meta(description="images pushed to this node")] = field(default_factory=Hosted)
     records: Annotated[Records, Meta(description="container requests")] = field(default_factory=Records)
     freeze: Annotated[Freeze, Meta(description="frozen images")] = field(default_factory=Freeze)
     upstream: Annotated[Upstream, Meta(description="other servers")] = field(default_factory=Upstream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ BODY_WAIT = 60.0
 
 BODY_PAUSE = 15.0
 """Seconds that may pass between two of its parts."""
+
+SLOW_PART = 1024 * 1024
+"""Bytes that have to come in `BODY_WAIT` of a body that has no bound of its own."""
 
 SMALL_BODY = 64 * 1024
 """Bytes of a body that need no room: as many connections as there are may have them."""
@@ -115,6 +119,29 @@ async def _whole(request: web.Request, room: _Room) -> bytes:
             raise too_large
         room.grow(len(body))
     return bytes(body)
+
+
+async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield a body of any size as it comes, which whoever takes it bounds; of time it has as much as it needs.
+
+    Raises:
+        InvalidRequest: it breaks off, stops for `BODY_PAUSE`, or brings less than `SLOW_PART` in `BODY_WAIT`.
+    """
+    waited, come = 0.0, 0
+    while True:
+        began = time.monotonic()
+        try:
+            chunk = await _next(request)
+        except TimeoutError:
+            raise InvalidRequest(f"the body has not arrived on: nothing of it came for {BODY_PAUSE:.0f} s") from None
+        if not chunk:
+            return
+        waited, come = waited + time.monotonic() - began, come + len(chunk)
+        yield chunk
+        if come >= SLOW_PART:
+            waited, come = 0.0, 0
+        elif waited > BODY_WAIT:
+            raise InvalidRequest(f"the body comes too slowly: less than {size_of(SLOW_PART)} in {BODY_WAIT:.0f} s")
 
 
 async def _next(request: web.Request) -> bytes:

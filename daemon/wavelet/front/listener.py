@@ -331,7 +331,7 @@ def _refuse_early(handler: _Handler) -> _Handler:
         return await decide(request)
 
     async def decide(request: web.BaseRequest) -> web.StreamResponse:
-        if (request.content_length or 0) > BODY_LIMIT:
+        if (request.content_length or 0) > BODY_LIMIT and not _is_streamed(request):
             return _answer(
                 TooLarge(f"a request's body has at most {BODY_LIMIT} bytes, this has {request.content_length}")
             )
@@ -341,6 +341,11 @@ def _refuse_early(handler: _Handler) -> _Handler:
         return await handler(request)
 
     return handle
+
+
+def _is_streamed(request: web.BaseRequest) -> bool:
+    """Tell whether a body is taken as it comes, whatever its size: that of an upload to the registry."""
+    return request.path.startswith("/v2/") and "/blobs/uploads" in request.path
 
 
 def _answer(error: WaveletError) -> web.Response:

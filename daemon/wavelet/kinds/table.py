@@ -36,7 +36,7 @@ from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.kind import Kind, Kinds
 from wavelet.kinds.mirrored.kind import MirroredImages
 from wavelet.kinds.mirrored.node import MirroredImage
-from wavelet.kinds.registry_image.kind import Pinner, RegistryImages
+from wavelet.kinds.registry_image.kind import OwnImages, Pinner, RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
@@ -44,11 +44,12 @@ from wavelet.plan.node import Node
 
 @dataclass(frozen=True, slots=True)
 class KindServices:
-    """What kinds are built with: the settings, and what knows tags and locks."""
+    """What kinds are built with: the settings, what knows tags and locks, and the images that the daemon hosts."""
 
     settings: Settings
     tags: Pinner
     solves: CondaPinner
+    own: OwnImages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Row:
 Table = Sequence[Row]
 
 KINDS: Table = (
-    Row(RegistryImage, lambda services: RegistryImages(services.tags, services.settings)),
+    Row(RegistryImage, lambda services: RegistryImages(services.tags, services.settings, services.own)),
     Row(AugmentedImage, lambda _: AugmentedImages()),
     Row(ImageIndex, lambda _: ImageIndexes()),
     Row(FrozenImage, lambda _: FrozenImages()),

@@ -56,7 +56,9 @@ LINES = Counter("wavelet_audit_lines_total", "Lines of the audit log: `written`,
 
 _QUERY = re.compile(r"(https?://[^\s?#'\"`]*)[?#][^\s'\"`]*")
 
-Decision = Literal["granted", "pending", "refused", "failed", "evicted", "login", "logout", "reload"]
+Decision = Literal[
+    "granted", "pending", "refused", "failed", "pushed", "deleted", "evicted", "login", "logout", "reload"
+]
 """`pending`: a request is kept, and its upstream has not answered yet; `failed`: it is not the caller's fault."""
 
 _REPEATING = frozenset[Decision]({"granted", "pending", "refused", "failed"})

@@ -9,11 +9,14 @@ answers later, when a tag has moved, is another image. A blob may be pinned by i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wavelet.errors import CallerError, InvalidDigest, NotFound
+from wavelet.hosted.catalogue import HostedCatalogue
+from wavelet.hosted.service import HostedServices
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest, Reference
+from wavelet.plan.tokens import Principal
 from wavelet.requests.served import ServedImage, ServedImages
 from wavelet.store.content import ContentStore
 from wavelet.store.pins import Pinned
@@ -32,6 +35,7 @@ class Kept:
         last_used: in unix seconds.
         pinned: whether all of it is kept from eviction until it is unpinned.
         leased_until: until when all of it that is here is kept from eviction, in unix seconds, if it is.
+        pushed_by: who has pushed it to this node, if somebody has: then it is kept until it is removed.
     """
 
     name: str
@@ -41,11 +45,12 @@ class Kept:
     last_used: float
     pinned: bool
     leased_until: float | None
+    pushed_by: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How full the store is; all but `blobs` in bytes."""
+    """How full the store is; all but `blobs` in bytes. What was pushed to this node has a limit of its own."""
 
     size: int
     reserved: int
@@ -54,19 +59,26 @@ class Stats:
     blobs: int
     pinned: int
     leased: int
+    pushed: int
+    pushed_limit: int
 
 
 class Cache:
     """See the module. All methods are called in the loop's thread."""
 
-    def __init__(self, store: ContentStore, served: ServedImages) -> None:
+    def __init__(self, store: ContentStore, served: ServedImages, hosted: HostedServices) -> None:
         self._store = store
         self._served = served
+        self._hosted = hosted
+        self._catalogue = HostedCatalogue(hosted.tables, hosted.pushes)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def images(self) -> Iterator[Kept]:
-        """Yield the images of which something is in the store, and those that are pinned; the last used first."""
+        """Yield the images of which something is in the store, and those that are pinned; the last used first.
+
+        Those that were pushed to this node come last.
+        """
         seen: set[tuple[str, Digest]] = set()
         for answered in self._served.all():
             digest = answered.image.descriptor.digest
@@ -79,6 +91,9 @@ class Cache:
             # What has answered nothing for a long time is not known by its name any more, but for its pin.
             if digest not in shown and name:
                 yield self._kept(name, digest, sizes, self._last_use(digest))
+        for each in self._catalogue.images():
+            kept = self._kept(each.name, each.digest, each.sizes, self._last_use(each.digest))
+            yield replace(kept, pushed_by=each.repository.owner)
 
     def blobs(self) -> Iterator[Kept]:
         """Yield all blobs, the last used first."""
@@ -91,7 +106,9 @@ class Cache:
         store, blobs = self._store, self._store.listing()
         pinned = sum(size for digest, size, _ in blobs if digest in store.retention.pins)
         leased = sum(size for digest, size, _ in blobs if store.retention.leased_until(digest) is not None)
-        return Stats(store.size, store.reserved, store.limit, await store.free(), len(blobs), pinned, leased)
+        pushed, limit = self._hosted.holdings.size, self._hosted.limit
+        free = await store.free()
+        return Stats(store.size, store.reserved, store.limit, free, len(blobs), pinned, leased, pushed, limit)
 
     def _kept(self, name: str, digest: Digest, sizes: Mapping[Digest, int], used: float) -> Kept:
         here = [each for each in sizes if self._store.size_of(each)]
@@ -137,15 +154,20 @@ class Cache:
     async def collect(self, names: Collection[str] = (), keep: int = 0) -> Counted:
         """Remove what is named, leased or not; of no names, the least recently used until `keep` bytes are left.
 
-        What is pinned stays, and what something is being made of. Without names what is leased stays too.
+        What is pinned stays, and what something is being made of. Without names what is leased stays too, and so does
+        what was pushed to this node; by its name it is removed, and cannot be had again.
 
         Raises:
             NotFound: there is nothing of one of these names; then nothing is removed.
         """
         if not names:
             return await self._store.room.shrink(keep)
-        named = [sizes for name in names for _, sizes in self._named(name)]
-        return await self._store.room.evict(digest for sizes in named for digest in sizes)
+        pushed = {name: await self._catalogue.remove(name) for name in names}
+        left = [name for name in names if pushed[name] is None]
+        named = [sizes for name in left for _, sizes in self._named(name)]
+        gone = [each for each in pushed.values() if each is not None]
+        gone.append(await self._store.room.evict(digest for sizes in named for digest in sizes))
+        return Counted(sum(each.blobs for each in gone), sum(each.size for each in gone))
 
     def _named(self, name: str) -> list[tuple[Pinned, Mapping[Digest, int]]]:
         """Return the images that a name or digest means, with their members' sizes; or the blob."""

@@ -18,13 +18,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from wavelet.config import Apply, Settings
 from wavelet.errors import NoSpace, OurError, UpstreamBroken, WaveletError
 from wavelet.image.reference import Digest
 from wavelet.store import entries, pins, room
 from wavelet.store.database import Database
-from wavelet.store.entries import Entries, HotBytes
+from wavelet.store.entries import Entries, HotBytes, Origins
 from wavelet.store.files import (
     BlobDirectory,
     Trash,
@@ -37,6 +38,7 @@ from wavelet.store.files import (
 from wavelet.store.ingest import PUBLIC, Incoming, Ingest, Opener, PartialBlob
 from wavelet.store.integrity import SMALL, Integrity, needs_comparison
 from wavelet.store.limit import limit_of
+from wavelet.store.owned import OwnedContent
 from wavelet.store.room import Retention, Room, Space
 from wavelet.store.trees import Trees
 
@@ -63,10 +65,16 @@ class ContentStore:
         retention: what may not be evicted.
         trees: directories that are made of blobs.
         integrity: whether the bytes on disk are what they should be.
+        owned: what somebody has put here.
     """
 
-    def __init__(self, directory: Path, database: Database, settings: Settings) -> None:
-        """Take over `directory`; forget partial files, and files that the database does not know."""
+    def __init__(
+        self, directory: Path, database: Database, settings: Settings, kept: Origins = MappingProxyType({})
+    ) -> None:
+        """Take over `directory`; forget partial files, and files that nothing says anything of.
+
+        `kept` are blobs that are known from elsewhere, each with its origins: their files stay whatever it knows.
+        """
         self._limit_setting: str | int | None = None
         self._directory = BlobDirectory(directory)
         self._path = self._directory.path_of
@@ -78,16 +86,12 @@ class ContentStore:
         self._hot = HotBytes()
         self.retention = Retention(database)
         self.room = Room(
-            Space(0),
-            self._entries,
-            self.retention,
-            self._directory,
-            self._trash,
-            give_way=self._drop_trees,
+            Space(0), self._entries, self.retention, self._directory, self._trash, give_way=self._drop_trees
         )
         self.integrity = Integrity(self._entries, self._path, self.room.remove)
         self.trees = Trees(directory / "trees", self._trash, self.room.reserve, self.room.release)
-        self._load()
+        self.owned = OwnedContent(self._entries, self._hot, self.room, self._directory, self.open)
+        self._load(kept)
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -106,11 +110,13 @@ class ContentStore:
     def _drop_trees(self) -> None:
         self.trees.drop()
 
-    def _load(self) -> None:
+    def _load(self, kept: Origins) -> None:
         for path in list(self._directory.strays()):
             self._trash.discard(path)
         on_disk = self._directory.found()
         self._entries.load(on_disk.keys())
+        for digest in kept.keys() & on_disk.keys():
+            self._entries.restore(digest, on_disk[digest].lstat().st_size, kept[digest])
         self.room.count_all()
         for orphan in on_disk.keys() - self._entries.keys():
             self._trash.discard(on_disk[orphan])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from cachetools import LRUCache
@@ -34,6 +34,13 @@ class HotBytes:
         if len(data) <= HOT_DOCUMENT:
             self._documents[digest, origin] = data
 
+    def drop(self, digest: Digest, origin: str) -> None:
+        """Keep a document no longer."""
+        self._documents.pop((digest, origin), None)
+
+
+Origins = Mapping[Digest, Set[str]]
+"""Blobs, and where the bytes of each are known to be from."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, size INTEGER, used REAL) WITHOUT ROWID;
@@ -97,6 +104,16 @@ class Entries(OrderedDict[Digest, Entry]):
             else:
                 self.forget_rows(digest)
 
+    def restore(self, digest: Digest, size: int, origins: Set[str]) -> None:
+        """Count a blob on disk that is known from elsewhere, whether or not its rows are there."""
+        entry = self.get(digest)
+        if entry is None:
+            entry = self[digest] = Entry(size, time.time())
+        new = origins - entry.origins
+        entry.origins |= new
+        for sql, arguments in _rows(digest, entry, new) if new else ():
+            self._database.write_later(sql, *arguments)
+
     def eviction_order(self) -> list[tuple[Digest, int]]:
         """Return the blobs with their bytes, in the order in which they are evicted.
 
@@ -127,6 +144,11 @@ class Entries(OrderedDict[Digest, Entry]):
         """Write down when the bytes were last seen to have the digest."""
         row = (digest, entry.changed, entry.checked)
         self._database.write_later("INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", *row)
+
+    def forget_origin(self, digest: Digest, origin: str) -> None:
+        """Forget that a blob is from `origin`."""
+        self[digest].origins.discard(origin)
+        self._database.write_later("DELETE FROM origins WHERE digest = ? AND origin = ?", digest, origin)
 
     def forget_rows(self, digest: Digest) -> None:
         """Remove the rows of a blob."""

@@ -16,6 +16,7 @@ from wavelet.defects import defect
 from wavelet.errors import NoSpace, OurError, Stopping, WaitExpired, WaveletError, fresh_copy
 from wavelet.image.reference import Digest
 from wavelet.quantities import size as size_of
+from wavelet.store.draining import drain, hash_and_write
 from wavelet.store.room import Room
 
 HOLD_BACK = 64 * 1024
@@ -122,9 +123,6 @@ _DEFECT = "a fetch failed by a defect"
 PUBLIC = "public"
 """The origin of bytes that were readable anonymously, or by a site login that is for all."""
 
-WRITE_SIZE = 1024 * 1024
-"""Bytes handed to a thread at a time, to be hashed and written."""
-
 RESERVE_STEP = 64 * 1024 * 1024
 """Bytes reserved at a time for content of unknown size."""
 
@@ -207,28 +205,8 @@ class Ingest:
             if self._partial.size is None and incoming.size is not None:
                 await self._reserve(incoming.size)
                 self._partial.size = incoming.size
-            await self._drain(incoming.chunks)
+            await drain(incoming.chunks, self._write)
             return incoming.public
-
-    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
-        waiting: list[bytes] = []
-        size = 0
-        writing: asyncio.Future[None] | None = None
-        try:
-            async for chunk in chunks:
-                waiting.append(chunk)
-                size += len(chunk)
-                # The next bytes arrive while a thread hashes and writes these; a slow source's are not held up.
-                if writing is not None and (writing.done() or size >= WRITE_SIZE):
-                    await writing
-                    writing = None
-                if writing is None:
-                    writing, waiting, size = asyncio.ensure_future(self._write(waiting, size)), [], 0
-        finally:
-            if writing is not None:
-                await writing
-        if waiting:
-            await self._write(waiting, size)
 
     async def _write(self, chunks: list[bytes], size: int) -> None:
         total = self._written + size
@@ -237,24 +215,10 @@ class Ingest:
             raise self._blame(f"{self._partial.digest}: more bytes than the {limit} that it has")
         if total > self._reserved:
             await self._reserve(RESERVE_STEP)
-        writing = asyncio.ensure_future(asyncio.to_thread(self._hash_and_write, chunks))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait({writing})  # the file is closed next, and its number may be another file's then
-            raise
+        await hash_and_write(self._fd, self._written, chunks, self._hasher)
         self._written = total
         self._room.arrive(size)
         self._partial.grow(total)
-
-    def _hash_and_write(self, chunks: list[bytes]) -> None:
-        position = self._written
-        for chunk in chunks:
-            self._hasher.update(chunk)
-            view = memoryview(chunk)
-            while view:
-                count = os.pwrite(self._fd, view, position)
-                view, position = view[count:], position + count
 
     async def _reserve(self, size: int) -> None:
         await self._room.reserve(size, f"{self._partial.digest} ({size_of(size)})")

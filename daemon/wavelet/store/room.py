@@ -279,6 +279,16 @@ class Room:
             self.space.committed += size
             STORE_BYTES.set(self.space.committed)
 
+    def renew(self, digest: Digest, size: int) -> None:
+        """Count a blob whose file has just been put into its place, perhaps over another one."""
+        before = self._entries.pop(digest, None)
+        if before is not None:
+            # Another entry, so that nobody who has looked at the file before it judges this one.
+            self.space.committed -= before.size
+        self.count(digest, size)
+        if before is not None:
+            self._entries[digest].origins |= before.origins
+
     def drop(self, digest: Digest) -> None:
         """Count a blob no longer, for its file has gone."""
         self.space.committed -= self._entries.pop(digest).size

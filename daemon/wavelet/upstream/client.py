@@ -34,6 +34,7 @@ from wavelet.upstream.fallback import CredentialFallback, Decider, Question
 from wavelet.upstream.lists import Lists
 from wavelet.upstream.locations import Locations
 from wavelet.upstream.manifests import FetchedManifest, Found, manifest_call, read_head, read_manifest, stated_length
+from wavelet.upstream.own import OwnRegistry
 from wavelet.upstream.pusher import Pusher
 from wavelet.upstream.retry import ATTEMPTS, HostLimiter
 from wavelet.upstream.session import Call, RegistrySession
@@ -51,8 +52,10 @@ class Upstream:
         pusher: what is pushed to registries.
     """
 
-    def __init__(self, settings: Settings, logins: Logins) -> None:
+    def __init__(self, settings: Settings, logins: Logins, own: OwnRegistry | None = None) -> None:
+        """`own` is asked for what this daemon has itself."""
         check_mirrors(settings)
+        self._own = own
         self._settings = settings
         self._logins = logins
         self._transport = Transport()
@@ -112,6 +115,9 @@ class Upstream:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def _own_of(self, repository: Repository) -> OwnRegistry | None:
+        return self._own if self._own is not None and self._own.has(repository) else None
+
     async def head(self, reference: Reference, identity: Identity) -> Found:
         """Return what `reference` names, by HEAD, or by GET where a registry answers too little to HEAD.
 
@@ -119,6 +125,8 @@ class Upstream:
             ImageNotFound, AccessRefused: definite answers.
             UpstreamError: no answer, or one that cannot be right.
         """
+        if (own := self._own_of(reference.repository)) is not None:
+            return await own.head(reference, identity)
 
         async def read(answer: Answer, granted: Granted) -> Found | None:
             async with answer:
@@ -138,6 +146,8 @@ class Upstream:
         Raises:
             ImageNotFound, AccessRefused, UpstreamError: as `head`.
         """
+        if (own := self._own_of(reference.repository)) is not None:
+            return await own.manifest(reference, identity)
 
         async def read(answer: Answer, granted: Granted) -> FetchedManifest:
             return await read_manifest(answer, granted, reference)
@@ -154,6 +164,10 @@ class Upstream:
         Raises:
             BlobNotFound, AccessRefused, UpstreamError: as `head`.
         """
+        if (own := self._own_of(repository)) is not None:
+            async with own.blob(repository, digest, identity, offset) as here:
+                yield here
+            return
 
         async def read(answer: Answer, granted: Granted) -> Stream | None:
             if answer.status == 416 and offset:
@@ -180,6 +194,8 @@ class Upstream:
         Raises:
             BlobNotFound, AccessRefused, UpstreamError: as `head`.
         """
+        if (own := self._own_of(repository)) is not None:
+            return await own.blob_size(repository, digest, identity)
 
         async def read(answer: Answer, granted: Granted) -> tuple[int | None, Granted]:
             async with answer:
@@ -202,6 +218,8 @@ class Upstream:
         Raises:
             ImageNotFound, AccessRefused, UpstreamError: as `head`.
         """
+        if (own := self._own_of(repository)) is not None:
+            return await own.tags(repository, identity, n, last)
         return await self._lists.tags(repository, identity, n, last)
 
     async def referrers(self, repository: Repository, digest: Digest, identity: Identity) -> listing.Referrers:
@@ -210,6 +228,8 @@ class Upstream:
         Raises:
             AccessRefused, UpstreamError: as `head`; not where a mirror has answered that is all that can be asked.
         """
+        if (own := self._own_of(repository)) is not None:
+            return await own.referrers(repository, digest, identity)
         return await self._lists.referrers(repository, digest, identity)
 
     def location(self, url: str, offset: int = 0) -> AbstractAsyncContextManager[Stream]:

@@ -21,6 +21,7 @@ from wavelet.concurrency import SingleFlight
 from wavelet.config import Apply, Settings
 from wavelet.errors import AccessRefused, NotFound, UpstreamError, UpstreamUnreachable, WaveletError
 from wavelet.image.reference import Digest, Reference, Repository
+from wavelet.plan.hosted import owner_of
 from wavelet.plan.tokens import ANONYMOUS, Identity, Principal
 from wavelet.quantities import is_within
 from wavelet.store.database import Database
@@ -128,6 +129,9 @@ class Grants:
         return [holder for holder in holders if holder == ANONYMOUS and stays]
 
     def _holders(self, repository: Repository, identity: Identity, age: float) -> list[Principal]:
+        owner = owner_of(repository)
+        if owner is not None:  # what this node hosts itself says whose it is
+            return [owner] if owner in (ANONYMOUS, identity.principal) else []
         now = time.time()
         grants = {holder: self._known.get((repository, holder)) for holder in (ANONYMOUS, identity.principal)}
         return [holder for holder, grant in grants.items() if grant is not None and is_within(grant.at, now, age)]

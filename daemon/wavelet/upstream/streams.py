@@ -183,17 +183,18 @@ class Stream:
         size: of the whole content in bytes, where the server says it.
         chunks: the bytes; raises UpstreamUnreachable if they break off, stall or end early.
         granted: to whom they were granted.
+        release: gives back what it takes: a connection.
     """
 
     offset: int
     size: int | None
     chunks: AsyncIterator[bytes]
     granted: Granted
-    _answer: Answer = field(repr=False)
+    release: Callable[[], None] = field(repr=False)
 
     async def close(self) -> None:
         """Give the connection back."""
-        self._answer.close()
+        self.release()
 
 
 def wanted(offset: int) -> dict[str, str]:
@@ -210,13 +211,13 @@ def open_stream(answer: Answer, offset: int, granted: Granted, failed: Callable[
     length = answer.headers.get("Content-Length", "")
     rest = int(length) if _LENGTH.fullmatch(length) else None
     if answer.status == 200:
-        return Stream(0, rest, read_stream(answer.response, rest, failed), granted, answer)
+        return Stream(0, rest, read_stream(answer.response, rest, failed), granted, answer.close)
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if found is None or int(found[1]) != offset or int(found[2]) < offset:
         raise UpstreamBroken(f"{server_of(answer.response.url)} answers a range that was not asked for")
     size = None if found[3] == "*" else int(found[3])
     rest = size - offset if size is not None else int(found[2]) + 1 - offset
-    return Stream(offset, size, read_stream(answer.response, rest, failed), granted, answer)
+    return Stream(offset, size, read_stream(answer.response, rest, failed), granted, answer.close)
 
 
 async def open_encoded(answer: Answer, digest: Digest, granted: Granted, failed: Callable[[], None]) -> Stream:
@@ -239,7 +240,7 @@ async def open_encoded(answer: Answer, digest: Digest, granted: Granted, failed:
         with contextlib.suppress(encodings.EncodingError):
             plain = encodings.undone(data, answer.headers["Content-Encoding"], MANIFEST_LIMIT)
             data = plain if Digest.of(plain, digest.algorithm) == digest else data
-    return Stream(0, len(data), _joined([data]), granted, answer)
+    return Stream(0, len(data), _joined([data]), granted, answer.close)
 
 
 async def _joined(begun: Sequence[bytes], rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:

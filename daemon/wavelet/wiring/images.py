@@ -97,7 +97,7 @@ def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServi
         workers,
         OwnNames(cluster.records, settings.name_authority),
     )
-    kinds = build_kinds(state.kinds, KindServices(settings, upstream.tags, conda.pinner))
+    kinds = build_kinds(state.kinds, KindServices(settings, upstream.tags, conda.pinner, upstream.own))
     resolver = Resolver(kinds, memo, journals, tools, upstream.logins, upstream.grants)
     upkeep.stack.push_async_callback(resolver.close)
     upkeep.add_configurable(resolver)

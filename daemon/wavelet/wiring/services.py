@@ -21,6 +21,8 @@ from wavelet.front.grpc.services import Services
 from wavelet.front.middlewares import Guard, caller_middleware, error_middleware
 from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.local_names import LocalNames
+from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import ScopeOpener
 from wavelet.front.registry.service import RegistryService
@@ -65,7 +67,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         inspection=requests.inspection,
         resolver=resolver,
         locks=conda.locks,
-        cache=Cache(state.store, requests.served),
+        cache=Cache(state.store, requests.served, state.hosted),
         prefetcher=Prefetcher(resolver, state.store, requests.served),
         logins=upstream.logins,
         rules=requests.rules,
@@ -90,12 +92,16 @@ def _build_registry_door(
     upkeep.add_configurable(named)
     discovery = Discovery(named, resolver, pulls, served, upstream.client)
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
+    reserved, rules = settings.reserved_names, requests.rules
+    scopes = ScopeOpener(pulls, rules, served)
+    content = RegistryService(named, discovery, resolver, unnamed, conda.site)
     return RegistryDoor(
-        ScopeOpener(pulls, requests.rules, served),
-        RegistryService(named, discovery, resolver, unnamed, conda.site),
-        discovery,
+        scopes,
+        content,
+        LocalNames(state.hosted.images),
+        PushDoor(state.hosted, rules, scopes, content, state.audit, reserved=reserved),
         state.audit,
-        reserved=settings.reserved_names,
+        reserved=reserved,
         own_hosts=frozenset({settings.name_authority, settings.listen}),
     )
 
@@ -123,7 +129,8 @@ def _keep_up(state: NodeState, upkeep: Upkeep, reloader: Reloader) -> None:
     upkeep.stack.callback(scrub.stopped)
     for task in (upkeep.run(state.cluster), scrub.run()):
         upkeep.stack.callback(asyncio.create_task(task).cancel)
-    upkeep.add_configurable(state.cluster, state.store, scrub, LogSettings(state.settings))
+    upkeep.add_expiring(state.hosted)
+    upkeep.add_configurable(state.cluster, state.store, state.hosted, scrub, LogSettings(state.settings))
     reloader.add(*upkeep.configurable)
     reloader.on_event = lambda decision, reason: state.audit.note(decision, reason=reason)
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from wavelet.cluster.backend import ClusterBackend, open_backend
 from wavelet.config import Settings
+from wavelet.hosted import tables
+from wavelet.hosted.service import HostedServices, kept_in
 from wavelet.kinds.table import KINDS, Table, forms_of
 from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.canonical import Forms
 from wavelet.requests.audit import Audit
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
-from wavelet.store.opening import open_cache
+from wavelet.store.opening import open_cache, open_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class NodeState:
     database: Database
     cluster: ClusterBackend
     store: ContentStore
+    hosted: HostedServices
     audit: Audit
 
 
@@ -47,6 +50,10 @@ async def open_state(settings: Settings, stack: AsyncExitStack, kinds: Table = K
     stack.callback(database.close)
     cluster = await asyncio.to_thread(open_backend, settings, forms)
     stack.push_async_callback(cluster.close)
-    store = ContentStore(state, database, settings)
+    pushed = await asyncio.to_thread(open_kept, state / tables.FILE, tables.SCHEMA, tables.CONTENT)
+    stack.callback(pushed.close)
+    store = ContentStore(state, database, settings, kept_in(pushed))
     stack.push_async_callback(store.close)
-    return NodeState(settings, kinds, forms, database, cluster, store, audit)
+    hosted = HostedServices.of(pushed, store, cluster.claims, settings)
+    stack.push_async_callback(hosted.close)
+    return NodeState(settings, kinds, forms, database, cluster, store, hosted, audit)

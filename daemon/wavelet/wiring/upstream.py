@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wavelet.hosted.own_registry import OwnHostedRegistry, own_authorities
 from wavelet.kinds.registry_image.kind import Pinner
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
@@ -17,11 +18,12 @@ from wavelet.wiring.state import NodeState
 
 @dataclass(frozen=True, slots=True)
 class UpstreamServices:
-    """The way to other servers, and to content wherever it is."""
+    """The way to other servers, and to content wherever it is; `own` is this daemon as a registry."""
 
     logins: Logins
     client: Upstream
     grants: Grants
+    own: OwnHostedRegistry
     tags: Pinner
     fetcher: BlobFetcher
     contents: ContentSources
@@ -40,7 +42,8 @@ async def build_upstream(state: NodeState, upkeep: Upkeep) -> UpstreamServices:
         decision, door="grpc", uid=uid, upstreams=(registry,) if registry else ()
     )
     upkeep.stack.callback(logins.close)
-    client = await upkeep.stack.enter_async_context(Upstream(settings, logins))
+    own = OwnHostedRegistry(state.hosted.images, own_authorities(settings))
+    client = await upkeep.stack.enter_async_context(Upstream(settings, logins, own))
     grants = Grants(database, client, settings)
     upkeep.stack.push_async_callback(grants.close)
     pinner = Pinner(database, grants, settings)
@@ -50,4 +53,4 @@ async def build_upstream(state: NodeState, upkeep: Upkeep) -> UpstreamServices:
     upkeep.stack.callback(layers.close)
     upkeep.add_configurable(client, logins, grants, pinner, fetcher, layers)
     upkeep.add_expiring(logins, grants, pinner)
-    return UpstreamServices(logins, client, grants, pinner, fetcher, contents, layers)
+    return UpstreamServices(logins, client, grants, own, pinner, fetcher, contents, layers)

@@ -16,6 +16,7 @@ from wavelet.v1.cache_pb2 import ListResponse, PinResponse, UnpinResponse
 
 FLAGS = {"names": "NAME", "keep": "--keep"}
 
+_EVERYBODY = "anonymous"
 _KEPT = "a lease ends `store.lease` after the last pull, and `cache gc NAME` removes an image in spite of it"
 
 
@@ -60,6 +61,8 @@ def _row(each: ListResponse) -> tuple[str, ...]:
     whole = each.size == each.full_size
     amount = size(each.size) if whole else f"{size(each.size)} of {size(each.full_size)}"
     kept = "pinned" if each.pinned else f"to {_time(each.leased_until)}" if each.HasField("leased_until") else ""
+    if each.pushed_by:
+        kept = "pushed" if each.pushed_by == _EVERYBODY else f"pushed by {each.pushed_by}"
     rest = (amount, _time(each.last_used), kept)
     return (each.name, *rest, each.digest) if each.name else (each.digest, *rest)
 
@@ -70,6 +73,7 @@ def _stats(client: Client, options: argparse.Namespace) -> int:
         f"store     {size(found.size)} of {size(found.limit)}, in {found.blobs} blobs",
         f"pinned    {size(found.pinned)}",
         f"leased    {size(found.leased)}",
+        f"pushed    {size(found.pushed)} of {size(found.pushed_limit)}",
         f"arriving  {size(found.reserved)}",
         f"free      {size(found.free)} on the disk",
     ]

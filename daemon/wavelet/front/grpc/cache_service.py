@@ -37,6 +37,8 @@ class Caches(CacheServiceServicer):
             blobs=stats.blobs,
             pinned=stats.pinned,
             leased=stats.leased,
+            pushed=stats.pushed,
+            pushed_limit=stats.pushed_limit,
         )
 
     async def Pin(self, request: pb.PinRequest, _context: Context) -> pb.PinResponse:
@@ -74,4 +76,5 @@ def _message(kept: Kept) -> pb.ListResponse:
         last_used=timestamp(kept.last_used),
         pinned=kept.pinned,
         leased_until=leased,
+        pushed_by="" if kept.pushed_by is None else str(kept.pushed_by),
     )

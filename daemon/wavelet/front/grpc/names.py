@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wavelet.errors import InvalidRequest
-from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, CondaName, TokenName
-from wavelet.front.registry.plans import Named, plan_of, read_named
+from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, CondaName, LocalName, TokenName
+from wavelet.front.registry.plans import Named, plan_of, read_named, reference_of
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.kinds.conda.model.near_cache_names import path_for_platform
@@ -15,12 +15,13 @@ from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.delivery import FROZEN
+from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.request import ContainerRequest
 
-_OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, *RESERVED)
+_OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, LOCAL_PREFIX, *RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class Names:
         if isinstance(named.name, TokenName):
             await self.request(named.name, identity)
             return _chosen(await self.requests.pulls.plan(named.name.token), asked, usual), named.text
+        if isinstance(named.name, LocalName):
+            return _of_registry(reference_of(named.name, named.reference), platforms), named.text
         plan = plan_of(named.name, named.reference, self.site())
         if isinstance(named.name, CondaName):
             _check_platforms(named.name.path, named.reference, plan.platform, asked)

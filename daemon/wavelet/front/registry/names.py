@@ -3,6 +3,7 @@
 wt/<token>/<path>      a container request
 frozen/<path>          frozen images; their tags end in the token of a container request
 conda/<spec>/…         packages: the name is the request (docs/conda-names.md)
+local/<path>           what was pushed to this node (docs/hosted.md)
 sif/…                  reserved
 <registry host>/<path> near-cache of a registry; `host_5000` or `host:5000` for one with a port
 <path>                 docker.io
@@ -20,6 +21,7 @@ from wavelet.errors import ImageNotFound, InvalidName, NotFound, NotServed
 from wavelet.image.reference import DOCKER_HUB, Repository, looks_like_host, normalise, valid_host, valid_path
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.plan.delivery import FROZEN, token_of
+from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import well_formed
 
@@ -27,7 +29,7 @@ TOKEN_PREFIX = "wt"  # noqa: S105 - the first component of names, no secret
 RESERVED = ("sif",)
 _PORT = re.compile(r"(?P<host>[A-Za-z0-9.-]+)_(?P<port>[0-9]{1,5})")
 
-Kind = Literal["manifests", "blobs", "tags", "referrers"]
+Kind = Literal["manifests", "blobs", "tags", "referrers", "uploads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,13 @@ class CondaName:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalName:
+    """`local/<path>`: whatever the caller, or an engine for everybody, has pushed there."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamName:
     """Any other name: a repository of a registry."""
 
@@ -117,6 +126,15 @@ def parse_route(path: str) -> Route:
     raise NotFound(f"no such route: /v2/{path[:300]}")
 
 
+def parse_upload_route(path: str) -> Route | None:
+    """Take apart what follows `/v2/` in the address of an upload (`<name>/blobs/uploads/[<id>]`); None: it is none."""
+    name, slash, reference = path.rpartition("/")
+    if path.endswith("/blobs/uploads"):  # clients that leave the last slash out
+        name, reference = path, ""
+    repository = name.removesuffix("/blobs/uploads")
+    return Route(repository, "uploads", reference) if slash and repository and repository != name else None
+
+
 def as_pulled(name: str) -> str:
     """Return a name in the form that engines take behind an authority: `host_5000/path:tag`, not `host:5000/…`."""
     first, slash, rest = name.partition("/")
@@ -124,7 +142,7 @@ def as_pulled(name: str) -> str:
     return f"{host}_{port}{slash}{rest}" if slash and colon and port.isdecimal() else name
 
 
-Name = TokenName | FrozenName | CondaName | UpstreamName
+Name = TokenName | FrozenName | CondaName | LocalName | UpstreamName
 
 
 @functools.lru_cache(maxsize=4096)
@@ -151,7 +169,7 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> Name:
     return _upstream(DOCKER_HUB, name)
 
 
-def _own(name: str, first: str, rest: str) -> TokenName | FrozenName | CondaName | None:
+def _own(name: str, first: str, rest: str) -> Name | None:
     """Return what a name with one of the special first components means; None where it has none of them.
 
     Raises:
@@ -164,11 +182,11 @@ def _own(name: str, first: str, rest: str) -> TokenName | FrozenName | CondaName
         if not path or not valid_path(path):
             raise InvalidName(f"{name[:300]!r} is not wt/<token>/<path>")
         return TokenName(token, path)
-    if first in (CONDA_PREFIX, FROZEN) and not valid_path(name):
+    if first in (CONDA_PREFIX, FROZEN, LOCAL_PREFIX) and not valid_path(name):
         raise InvalidName(f"{name[:300]!r} is not a repository path: lower-case letters, digits and . _ - between /")
-    if first == CONDA_PREFIX:
-        return CondaName(rest)
-    return FrozenName(rest) if first == FROZEN else None
+    kinds: dict[str, type[FrozenName | CondaName | LocalName]]
+    kinds = {CONDA_PREFIX: CondaName, FROZEN: FrozenName, LOCAL_PREFIX: LocalName}
+    return kinds[first](rest) if first in kinds else None
 
 
 def _upstream(host: str, path: str) -> UpstreamName:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wavelet.errors import InvalidName
-from wavelet.front.registry.names import CondaName, FrozenName, TokenName, UpstreamName, as_pulled, parse_name
+from wavelet.front.registry.names import (
+    CondaName,
+    FrozenName,
+    LocalName,
+    TokenName,
+    UpstreamName,
+    as_pulled,
+    parse_name,
+)
 from wavelet.image.reference import Digest, Platform, Reference, valid_tag
 from wavelet.kinds.conda.model.near_cache_names import LATEST, read_name
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.hosted import unowned
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class Named:
         path: the repository as it was written.
     """
 
-    name: TokenName | CondaName | UpstreamName
+    name: TokenName | CondaName | LocalName | UpstreamName
     reference: str | Digest
     path: str
 
@@ -59,18 +68,27 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
         raise error.with_message(f"{field}: {error.message}", field=field) from None
 
 
+def reference_of(name: LocalName | UpstreamName, reference: str | Digest) -> Reference:
+    """Return what a name and a tag, or a digest, are as plans name them."""
+    repository = name.repository if isinstance(name, UpstreamName) else unowned(name.path)
+    if isinstance(reference, Digest):
+        return Reference(repository, digest=reference)
+    return Reference(repository, reference)
+
+
 def plan_of(
-    name: CondaName | UpstreamName, reference: str | Digest, site: CondaDefaults, platform: Platform | None = None
+    name: CondaName | LocalName | UpstreamName,
+    reference: str | Digest,
+    site: CondaDefaults,
+    platform: Platform | None = None,
 ) -> RegistryImage | CondaEnvironment:
     """Return the plan of a name. `platform` chooses from an index; packages are chosen for one by their name.
 
     Raises:
         InvalidName: packages are named in no form that is known, or by a digest.
     """
-    if isinstance(name, UpstreamName):
-        if isinstance(reference, Digest):
-            return RegistryImage(Reference(name.repository, digest=reference), platform)
-        return RegistryImage(Reference(name.repository, reference), platform)
+    if not isinstance(name, CondaName):
+        return RegistryImage(reference_of(name, reference), platform)
     if isinstance(reference, Digest):
         raise InvalidName(f"conda/{name.path[:200]}: packages are named by a tag, not by a digest")
     return read_name(name.path, reference, site)

@@ -11,16 +11,19 @@ from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
-from wavelet.front.registry.discovery import Discovery
-from wavelet.front.registry.names import Route, parse_name, parse_route
+from wavelet.front.registry.local_names import LocalNames
+from wavelet.front.registry.names import LocalName, Route, parse_name, parse_route, parse_upload_route
+from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.scope import Scope, ScopeOpener
 from wavelet.front.registry.service import RegistryService
 from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.image import INDEX_TYPES, OCI_INDEX, Content, Index, parse_document
 from wavelet.image.reference import DEFAULT_PLATFORM, Digest, valid_tag
+from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.requests.audit import Audit, decision_of
 
 _VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
+_READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 
 
 class RegistryDoor:
@@ -30,15 +33,17 @@ class RegistryDoor:
         self,
         scopes: ScopeOpener,
         content: RegistryService,
-        discovery: Discovery,
+        local: LocalNames,
+        pushes: PushDoor,
         audit: Audit,
         *,
         reserved: bool,
         own_hosts: frozenset[str],
     ) -> None:
         self._scopes = scopes
-        self._content = content
-        self._discovery = discovery
+        self._upstream = content
+        self._local = local
+        self._pushes = pushes
         self._audit = audit
         self._reserved = reserved
         self._own_hosts = own_hosts
@@ -53,14 +58,10 @@ class RegistryDoor:
         kind = "ping"
         route: Route | None = None
         try:
-            if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-                raise MethodRefused(
-                    "this registry is read by container engines; nothing can be pushed to it or deleted"
-                )
             path = request.match_info.get("path", "")
             if not path:
-                return web.json_response({}, headers=_VERSION)
-            route = parse_route(path)
+                return _ping(request)
+            route = _route_of(request, path)
             kind = route.kind
             response = await self._dispatch(request, route)
         except WaveletError as error:
@@ -75,7 +76,9 @@ class RegistryDoor:
 
     def _refused(self, request: web.Request, route: Route | None, error: WaveletError) -> None:
         """Write down that something was not given; of a blob, if the caller may not have it: clients look for those."""
-        if route is None or (route.kind == "blobs" and not isinstance(error, AccessRefused)):
+        if route is None:
+            return
+        if route.kind in ("blobs", "uploads") and not isinstance(error, AccessRefused | MethodRefused):
             return
         asked = f"{'@' if ':' in route.reference else ':'}{route.reference}" if route.reference else ""
         self._audit.note(
@@ -87,6 +90,10 @@ class RegistryDoor:
         )
 
     async def _dispatch(self, request: web.Request, route: Route) -> web.StreamResponse:
+        if route.kind == "uploads" or request.method not in _READING:
+            pushed = await self._pushes.handle(request, route)
+            pushed.headers.update(_VERSION)
+            return pushed
         namespace = request.query.get("ns")
         if namespace in self._own_hosts:
             namespace = None
@@ -102,17 +109,21 @@ class RegistryDoor:
                 return await self._tags(request, scope, route, extra)
             case "referrers":
                 return await self._referrers(request, scope, Digest.parse(route.reference), extra)
+        raise AssertionError("uploads are answered elsewhere")
+
+    def _content(self, scope: Scope) -> RegistryService | LocalNames:
+        return self._local if isinstance(scope.named, LocalName) else self._upstream
 
     async def _manifest(
         self, request: web.Request, scope: Scope, reference: str, extra: dict[str, str]
     ) -> web.StreamResponse:
         accept = request.headers.getall(hdrs.ACCEPT, [])
         if ":" in reference:
-            content = await self._content.manifest(scope, Digest.parse(reference))
+            content = await self._content(scope).manifest(scope, Digest.parse(reference))
         else:
             if not valid_tag(reference):
                 raise ImageNotFound(f"{reference[:150]!r} is not a tag")
-            content = await self._content.get_tag(scope, reference)
+            content = await self._content(scope).get_tag(scope, reference)
             content = await self._negotiated(scope, content, accept)
         descriptor = content.descriptor
         answer = {
@@ -121,7 +132,7 @@ class RegistryDoor:
             hdrs.CONTENT_TYPE: descriptor.media_type,
         } | extra
         is_known = headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest)
-        data = None if is_known else await self._content.document(scope, content)
+        data = None if is_known else await self._content(scope).document(scope, content)
         self._granted(request, scope, descriptor.digest)
         if data is None:
             return web.Response(status=304, headers=answer)
@@ -142,7 +153,7 @@ class RegistryDoor:
     async def _blob(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        located = await self._content.locate(scope, digest)
+        located = await self._content(scope).locate(scope, digest)
         answer = blob_headers(digest) | extra
         if headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), digest):
             return web.Response(status=304, headers=answer)
@@ -150,24 +161,24 @@ class RegistryDoor:
             # A client that only looks does not make the store fetch.
             size = {} if located.size is None else {hdrs.CONTENT_LENGTH: str(located.size)}
             return web.Response(headers=answer | size)
-        return await send_blob(request, await self._content.blob(scope, located), digest, extra)
+        return await send_blob(request, await self._content(scope).blob(scope, located), digest, extra)
 
     async def _negotiated(self, scope: Scope, content: Content, accept: list[str]) -> Content:
         """Give a client that reads no indexes the manifest of the default platform, as registries do."""
         media_type = content.descriptor.media_type
         if media_type not in INDEX_TYPES or any(headers.accepts(accept, each) for each in INDEX_TYPES):
             return content
-        view = parse_document(await self._content.document(scope, content), media_type)
+        view = parse_document(await self._content(scope).document(scope, content), media_type)
         entry = view.select(DEFAULT_PLATFORM) if isinstance(view, Index) else None
         if entry is not None and entry.descriptor.media_type not in INDEX_TYPES:
-            return await self._content.manifest(scope, entry.descriptor.digest)
-        return await self._content.looked_into(scope, content, DEFAULT_PLATFORM)
+            return await self._content(scope).manifest(scope, entry.descriptor.digest)
+        return await self._content(scope).looked_into(scope, content, DEFAULT_PLATFORM)
 
     async def _tags(
         self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str]
     ) -> web.StreamResponse:
         n = headers.parse_page_size(request.query.get("n"))
-        tags, more = await self._discovery.tags(scope, n, request.query.get("last"))
+        tags, more = await self._content(scope).tags(scope, n, request.query.get("last"))
         if more and n and tags:
             namespace = extra.get("OCI-Namespace")
             extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)
@@ -177,7 +188,7 @@ class RegistryDoor:
     async def _referrers(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]
     ) -> web.StreamResponse:
-        referrers = await self._discovery.referrers(scope, digest)
+        referrers = await self._content(scope).referrers(scope, digest)
         found = referrers.descriptors
         if referrers.missing:
             extra["Warning"] = headers.warning(referrers.missing)
@@ -187,6 +198,29 @@ class RegistryDoor:
             extra["OCI-Filters-Applied"] = "artifactType"
         index: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
         return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=extra)
+
+
+def _ping(request: web.Request) -> web.Response:
+    """Answer whether this is a registry (distribution-spec, "Determining Support").
+
+    Raises:
+        MethodRefused: it is not asked.
+    """
+    if request.method not in _READING:
+        raise MethodRefused(f"/v2/: this route does not take {request.method}")
+    return web.json_response({}, headers=_VERSION)
+
+
+def _route_of(request: web.Request, path: str) -> Route:
+    """Take a path apart; that of an upload is one where something can be pushed, or something is.
+
+    Raises:
+        NotFound: no such route.
+    """
+    upload = parse_upload_route(path)
+    if upload is not None and (request.method not in _READING or upload.name.startswith(f"{LOCAL_PREFIX}/")):
+        return upload
+    return parse_route(path)
 
 
 def error_response(error: WaveletError) -> web.Response:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wavelet.errors import AccessRefused, ImageNotFound, TokenNotFound
-from wavelet.front.registry.names import CondaName, FrozenName, Name, TokenName, UpstreamName
+from wavelet.front.registry.names import CondaName, FrozenName, LocalName, Name, TokenName, UpstreamName
+from wavelet.hosted.model import HostedRepository, readers_view
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest, Repository
 from wavelet.plan.delivery import token_of
+from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules, Caller
@@ -35,7 +37,7 @@ class Scope:
     identity: Identity
     plan: Node | None
     tag: str | None
-    named: FrozenName | CondaName | UpstreamName | None = None
+    named: FrozenName | CondaName | LocalName | UpstreamName | None = None
     token: str | None = None
     path: str = ""
 
@@ -43,6 +45,12 @@ class Scope:
     def repository(self) -> Repository | None:
         """The upstream's repository of a near-cache name; None for all other names."""
         return self.named.repository if isinstance(self.named, UpstreamName) else None
+
+    @property
+    def hosted(self) -> list[HostedRepository]:
+        """The repositories that a `local/` name means to the caller."""
+        assert isinstance(self.named, LocalName), "no other name is of a hosted repository"
+        return readers_view(self.identity, self.named.path)
 
     def pulled(self, tag: str | None, image: Image) -> str:
         """Return by which reference, without the authority, an image of the name is pulled: a tag, else its digest."""
@@ -72,6 +80,8 @@ class ScopeOpener:
                 return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name)
             case CondaName():
                 return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
+            case LocalName():
+                return Scope(f"{LOCAL_PREFIX}/{name.path}", self._rules.pull_identity(caller), None, None, name)
             case FrozenName() if not reference:
                 return Scope(name.text, self._rules.pull_identity(caller), None, None, name)
             case FrozenName():

@@ -19,6 +19,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.store.content import Blob
+from wavelet.upstream.listing import Referrers
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,14 @@ class RegistryService:
             return await self._images.answer(scope, RegistryImage(reference, platform))
         except ImageNotFound:
             return index
+
+    async def tags(self, scope: Scope, n: int | None, last: str | None) -> tuple[list[str], bool]:
+        """See `Discovery.tags`."""
+        return await self._discovery.tags(scope, n, last)
+
+    async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
+        """See `Discovery.referrers`."""
+        return await self._discovery.referrers(scope, digest)
 
     async def document(self, scope: Scope, content: Content) -> bytes:
         """Return a manifest's bytes.

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 from cachetools import LRUCache
@@ -225,14 +226,32 @@ def _pinned(image: RegistryImage, pin: _Pin) -> Pinned:
     return Pinned(replace(image, reference=pin.reference), pin.public)
 
 
+class OwnImages(Protocol):
+    """Images that this daemon hosts itself: their tags are looked up each time, for nobody has to be asked."""
+
+    def has(self, repository: Repository) -> bool:
+        """Tell whether a repository is one of its own."""
+
+    def find(self, reference: Reference, identity: Identity) -> tuple[Reference, bool] | None:
+        """Return a reference as it is pinned for an identity, and whether all may read that; None: it is not here."""
+
+    async def pin(self, reference: Reference, identity: Identity) -> tuple[Reference, bool]:
+        """Return the same.
+
+        Raises:
+            ImageNotFound: it is not here.
+        """
+
+
 class RegistryImages(Kind[RegistryImage]):
     """See the module."""
 
     node = RegistryImage
     preparation = Preparation.LOOKED_AT
 
-    def __init__(self, tags: Pinner, settings: Settings) -> None:
+    def __init__(self, tags: Pinner, settings: Settings, own: OwnImages | None = None) -> None:
         self._tags = tags
+        self._own = own
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -245,10 +264,16 @@ class RegistryImages(Kind[RegistryImage]):
 
     def fresh(self, asked: RegistryImage, fixed: RegistryImage, identity: Identity) -> Pinned | None:
         """See `Kind`."""
+        if self._own is not None and self._own.has(asked.reference.repository):
+            found = self._own.find(asked.reference, identity)
+            return None if found is None else Pinned(replace(asked, reference=found[0]), public=found[1])
         return self._tags.fresh(asked, identity)
 
     async def pin(self, asked: RegistryImage, fixed: RegistryImage, work: PinWork) -> Pinned:
         """See `Kind`."""
+        if self._own is not None and self._own.has(asked.reference.repository):
+            reference, public = await self._own.pin(asked.reference, work.identity)
+            return Pinned(replace(asked, reference=reference), public)
         return await self._tags.pin(asked, work.identity)
 
     def is_doubted(self, asked: RegistryImage) -> bool:

@@ -25,7 +25,7 @@ from wavelet.store.content import Committed, ContentStore
 from wavelet.store.database import Database
 from wavelet.store.integrity import SMALL
 from wavelet.upstream.credential_sources import Granted
-from wavelet.upstream.streams import Answer, Stream
+from wavelet.upstream.streams import Stream
 
 DATA = {f"https://c.example/linux-64/shards/{number}": bytes([number + 1]) * 1000 for number in range(40)}
 
@@ -51,7 +51,7 @@ class Server:
                 yield data[start : start + 65536]
 
         size = len(data) if self.says_size else None
-        yield Stream(offset, size, chunks(), Granted(public=True, by="the test"), cast("Answer", None))
+        yield Stream(offset, size, chunks(), Granted(public=True, by="the test"), lambda: None)
 
 
 class Node:
