@@ -27,6 +27,7 @@ CALLS: dict[str, Callable[[Site, str], list[str]]] = {
     "inspect": lambda site, _: ["inspect", site.image],
     "pull": lambda site, _: ["pull", site.image],
     "prefetch": lambda site, _: ["prefetch", site.image],
+    "mirror": lambda site, _: ["mirror", site.image, "--to", f"{site.registry.host}/copies", "--dry-run"],
     "arch-report": lambda site, _: ["arch-report", str(_inspected(site)), "--platform", "linux/amd64"],
     "conda solve": lambda *_: ["conda", "solve", "htslib=1.17"],
     "conda lock": lambda *_: ["conda", "lock", "htslib=1.17"],

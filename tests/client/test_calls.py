@@ -95,7 +95,7 @@ def test_errors_say_whose_fault_it_is(site: Site, run: Run) -> None:
     error = refused(run, lambda c: c.resolve(container_image="UPPER/Case"), site.user)
     assert (error.code, error.fault) == (grpc.StatusCode.INVALID_ARGUMENT, "caller")
     assert error.field == "containerImage"
-    error = refused(run, lambda c: c.resolve(ResolveRequest(container_image=site.image, freeze=True)), site.user)
+    error = refused(run, lambda c: c.resolve(ResolveRequest(container_image=site.image, format="sif")), site.user)
     assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
     error = refused(run, lambda c: c.inspect(f"{site.registry.host}/lab/absent:1"), site.user)
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "IMAGE_NOT_FOUND")
@@ -111,6 +111,21 @@ def test_inspecting(site: Site, run: Run) -> None:
     assert found.digest == site.busybox.digest == images.sha256(found.manifest)
     assert json.loads(found.config)["os"] == "linux"
     assert found.size >= sum(layer["size"] for layer in site.busybox.json()["layers"])
+
+
+def test_mirroring_says_what_would_be_sent_and_sends_it(site: Site, run: Run) -> None:
+    to = f"{site.registry.host}/{run.__name__}"
+    absent = f"{site.registry.host}/lab/absent:1"
+    planned = run(lambda c: c.mirror([site.image], target=to, dry_run=True), site.user)[-1]
+    assert (planned.done, planned.bytes.done, planned.manifests) == (True, 0, 1)
+    events = run(lambda c: c.mirror([absent, site.image], target=to), site.user)
+    ended = {event.index: event for event in events if event.done or event.HasField("error")}
+    assert (ended[0].error.fault, ended[0].error.field) == ("caller", "")
+    assert ended[1].target_image == f"{to}/lab/busybox:1"
+    assert ended[1].digest == site.busybox.digest
+    assert ended[1].bytes.done == ended[1].bytes.total
+    error = refused(run, lambda c: c.mirror([site.image], target=f"{to}:1"), site.user)
+    assert (error.code, error.field) == (grpc.StatusCode.INVALID_ARGUMENT, "target")
 
 
 def test_prefetching_goes_on_after_an_image_that_fails(site: Site, run: Run) -> None:

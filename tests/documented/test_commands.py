@@ -42,6 +42,7 @@ ELSEWHERE = {
     r"wavelet login (?!--)|pass ": "cli/test_login.py",
     r"systemctl|systemd-analyze": "host",
     r"wavelet arch-report": "cli/test_arch_report.py",
+    r"wavelet mirror|nextflow inspect .* wavelet mirror": "cli/test_mirror_command.py",
     r"wavelet resolve .*registry\.example": "cli/test_resolve.py",
     r"wavelet install-service": "cli/test_install_service.py",
     r"kubectl": "nextflow_config",

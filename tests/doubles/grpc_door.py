@@ -114,6 +114,7 @@ async def open_door(
         rooms.cache,
         SimpleNamespace(),
         SimpleNamespace(),
+        SimpleNamespace(),
         rules,
         Activity(lambda: False),
         lambda: SITE,

@@ -20,7 +20,7 @@ from wavelet.image.reference import Digest
 from wavelet.requests.engine_address import Engine as Kind
 from wavelet.requests.engine_address import chosen_address
 from wavelet.requests.engine_pull import address_of, into_engine
-from wavelet.requests.prefetch_tasks import PrefetchStatus
+from wavelet.requests.transfer_tasks import TransferStatus
 
 DIGEST = Digest.of(b"a manifest")
 
@@ -90,8 +90,8 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 
 async def pulled(
     engine: Engine, *names: str, kind: Kind = "docker", address: str = "", **more: Any
-) -> dict[int, list[PrefetchStatus]]:
-    told: dict[int, list[PrefetchStatus]] = defaultdict(list)
+) -> dict[int, list[TransferStatus]]:
+    told: dict[int, list[TransferStatus]] = defaultdict(list)
     async with aclosing(
         into_engine(names, kind, address or f"unix://{engine.socket}", concurrency=2, **more)
     ) as taking:
@@ -122,9 +122,9 @@ async def test_progress_digest_and_errors(engine: Engine) -> None:
     }
     names = [*engine.says, "127.0.0.1:9090/lab/absent:2"]
     told = await pulled(engine, *names, platform="linux/arm64")
-    assert all(each[0] == PrefetchStatus(index) for index, each in told.items())
-    assert told[0][-1] == PrefetchStatus(0, 1050, 1050, DIGEST, done=True)
-    assert told[1][-1] == PrefetchStatus(1, 0, 0, DIGEST, done=True)
+    assert all(each[0] == TransferStatus(index) for index, each in told.items())
+    assert told[0][-1] == TransferStatus(0, 1050, 1050, DIGEST, done=True)
+    assert told[1][-1] == TransferStatus(1, 0, 0, DIGEST, done=True)
     for index, words in ((2, "no space left on device"), (3, "manifest for .*absent:2 not found")):
         with pytest.raises(EngineFailed, match=f"docker does not pull .*: {words}"):
             raise told[index][-1].error or AssertionError
@@ -138,7 +138,7 @@ async def test_podman_pulls_by_its_own_api(engine: Engine) -> None:
         far: [{"error": "manifest unknown"}],
     }
     told = await pulled(engine, local, far, "localhost:9090/lab/absent:1", kind="podman", platform="linux/arm64")
-    assert told[0][-1] == PrefetchStatus(0, 0, 0, DIGEST, done=True)
+    assert told[0][-1] == TransferStatus(0, 0, 0, DIGEST, done=True)
     for index, words in ((1, "manifest unknown"), (2, "manifest for .*absent:1 not found")):
         with pytest.raises(EngineFailed, match=f"podman does not pull .*: {words}"):
             raise told[index][-1].error or AssertionError
@@ -153,7 +153,7 @@ async def test_an_engine_at_a_port_of_this_machine(engine: Engine, kind: Kind, m
     name = "127.0.0.1:9090/lab/tool:1"
     engine.says = {name: [{"status": f"Digest: {DIGEST}"}]}
     told = await pulled(engine, name, kind=kind, address=f"tcp://127.0.0.1:{engine.port}")
-    assert told[0][-1] == PrefetchStatus(0, 0, 0, DIGEST, done=True)
+    assert told[0][-1] == TransferStatus(0, 0, 0, DIGEST, done=True)
 
 
 @pytest.mark.parametrize("kind", ["docker", "podman"])

@@ -20,7 +20,7 @@ from wavelet.plan.node import ContainerConfig
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY
 from wavelet.requests.prefetch import Prefetcher
-from wavelet.requests.prefetch_tasks import PrefetchStatus
+from wavelet.requests.transfer_tasks import TransferStatus
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def add(registry: Registry, name: str) -> list[Digest]:
     return [Digest(image["manifest"]), Digest(image["config"]), *map(Digest, image["layers"])]
 
 
-async def take(node: Node, *plans: PlanNode, names: Sequence[str] = ()) -> dict[int, list[PrefetchStatus]]:
-    told: dict[int, list[PrefetchStatus]] = defaultdict(list)
+async def take(node: Node, *plans: PlanNode, names: Sequence[str] = ()) -> dict[int, list[TransferStatus]]:
+    told: dict[int, list[TransferStatus]] = defaultdict(list)
     taking = Prefetcher(node.resolver, node.store, node.served).take(
         plans, NOBODY, concurrency=2, lease=600.0, names=names
     )
@@ -60,7 +60,7 @@ async def test_images_and_one_that_fails(node: Node, registry: Registry) -> None
     names = ["lab/one", "lab/absent", "lab/broken"]
     plans: list[PlanNode] = [*(registry_plan(registry.host, name) for name in names), augmented]
     told = await take(node, *plans, names=["", "", "", "wt/0123/lab/two:1"])
-    assert all(each[0] == PrefetchStatus(index) for index, each in told.items())
+    assert all(each[0] == TransferStatus(index) for index, each in told.items())
     assert [each[-1].done for each in told.values()] == [True, False, False, True]
     assert isinstance(told[1][-1].error, ImageNotFound)
     assert isinstance(told[2][-1].error, UpstreamBroken)

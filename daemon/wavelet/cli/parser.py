@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": ("inspect", "show an image's documents"),
     "pull": ("pull", "take images into the store, or on into an engine of this node"),
     "prefetch": ("pull", "the same as pull"),
+    "mirror": ("mirror", "copy images to another registry as they are"),
     "arch-report": ("arch_report", "say which processes of a pipeline cannot run on arm64"),
     "conda": ("conda", "solve for packages, write lock files, make images"),
     "cache": ("cache", "list, pin and remove what the store has"),

@@ -23,6 +23,7 @@ class Methods:
 
     inspect = One(requests.inspect, "ImageService/Inspect", images_pb2.InspectResponse)
     prefetch = Many(requests.prefetch, "ImageService/Prefetch", images_pb2.PrefetchResponse)
+    mirror = Many(requests.mirror, "ImageService/Mirror", images_pb2.MirrorResponse)
 
     solve = One(requests.solve, "CondaService/Solve", conda_pb2.SolveResponse)
     lock = One(requests.lock, "CondaService/Lock", conda_pb2.LockResponse)

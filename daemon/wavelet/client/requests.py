@@ -145,6 +145,30 @@ def prefetch(
     )
 
 
+def mirror(
+    images: Iterable[str],
+    *,
+    target: str,
+    dry_run: bool = False,
+    concurrency: int = 0,
+    auth: containers_pb2.AuthConfig | None = None,
+) -> images_pb2.MirrorRequest:
+    """Copy images to a registry as they are, and yield how far each one is; what is there already is not sent.
+
+    An image that fails has an `error` in its last event, and does not stop the others.
+
+    Args:
+        images: references, or names that the daemon serves.
+        target: the registry, and what their paths there begin with.
+        dry_run: nothing is sent; what would be is said.
+        concurrency: images at one time; 0: 3.
+        auth: a login for the registry that it names, else for that of the images.
+    """
+    return images_pb2.MirrorRequest(
+        images=_list(images), target=target, dry_run=dry_run, concurrency=concurrency, auth=auth
+    )
+
+
 def solve(
     packages: containers_pb2.Packages | Iterable[str], *, platform: str = "", refresh: bool = False
 ) -> conda_pb2.SolveRequest:

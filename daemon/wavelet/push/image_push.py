@@ -23,7 +23,7 @@ from wavelet.image.image import (
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
 from wavelet.push.blob_sources import from_store
-from wavelet.push.copy import CopyResult, copy
+from wavelet.push.copy import CopyResult, copy, plan
 from wavelet.push.progress import OnProgress, unwatched
 from wavelet.push.pushed_blobs import PushedBlobs
 from wavelet.push.target import Target
@@ -52,6 +52,15 @@ class ImagePusher:
         """
         source = _ImageSource(self._resolver, self._store, image, identity, target.repository.host)
         return await copy(image.descriptor, source, Target(self._pusher, self._pushed, target, identity), on_progress)
+
+    async def plan(self, image: Image, target: Reference, identity: Identity) -> CopyResult:
+        """Return what `push` would send.
+
+        Raises:
+            WaveletError: as `push`.
+        """
+        source = _ImageSource(self._resolver, self._store, image, identity, target.repository.host)
+        return await plan(image.descriptor, source, Target(self._pusher, self._pushed, target, identity))
 
 
 class _Subject(msgspec.Struct):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wavelet.errors import EngineFailed, InvalidDigest, NotServed, WaveletError
 from wavelet.image.reference import Digest
 from wavelet.requests.engine_address import TCP, UNIX, Engine, chosen_address, parse_address
-from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
+from wavelet.requests.transfer_tasks import TransferStatus, run_all
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -69,7 +69,7 @@ def _usual(engine: Engine) -> list[Path]:
 
 def into_engine(
     names: Sequence[str], engine: Engine, address: str, *, concurrency: int, platform: str = ""
-) -> AsyncGenerator[PrefetchStatus, None]:
+) -> AsyncGenerator[TransferStatus, None]:
     """Have an engine pull images, and yield how far they are: each at its start, as it goes, and at its end.
 
     One that fails stops no other: its error is `EngineFailed`, with the engine's own words. Close it at the end.
@@ -99,14 +99,14 @@ class _Image:
     done: bool = False
     error: WaveletError | None = None
 
-    def now(self) -> PrefetchStatus:
-        """See `PrefetchTask`."""
+    def now(self) -> TransferStatus:
+        """See `TransferTask`."""
         parts = list(self.parts.values())
         sizes = sum(done for done, _ in parts), sum(total for _, total in parts)
-        return PrefetchStatus(self.index, *sizes, self.digest, self.done, self.error)
+        return TransferStatus(self.index, *sizes, self.digest, self.done, self.error)
 
-    async def take(self) -> None:
-        """See `PrefetchTask`."""
+    async def transfer(self) -> None:
+        """See `TransferTask`."""
         stopping = threading.Event()
         try:
             async with asyncio.timeout(PULL_LIMIT):

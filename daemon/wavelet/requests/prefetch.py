@@ -12,8 +12,8 @@ from wavelet.image.image import Content, Image
 from wavelet.image.reference import Digest
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
-from wavelet.requests.prefetch_tasks import PrefetchStatus, run_all
 from wavelet.requests.served import ServedImages
+from wavelet.requests.transfer_tasks import TransferStatus, run_all
 from wavelet.resolve.job import asking
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore, evicted
@@ -39,7 +39,7 @@ class Prefetcher:
         concurrency: int,
         lease: float,
         names: Sequence[str] = (),
-    ) -> AsyncGenerator[PrefetchStatus, None]:
+    ) -> AsyncGenerator[TransferStatus, None]:
         """Take images in, and yield how far they are: each at its start, as it goes, and at its end.
 
         One that fails stops no other. Close it at the end; what nobody else waits for ends then, but for fetches of
@@ -75,16 +75,16 @@ class _Image:
     done: bool = False
     error: WaveletError | None = None
 
-    def now(self) -> PrefetchStatus:
-        """See `PrefetchTask`."""
+    def now(self) -> TransferStatus:
+        """See `TransferTask`."""
         if self.image is None:
-            return PrefetchStatus(self.index, error=self.error)
+            return TransferStatus(self.index, error=self.error)
         total = sum(content.descriptor.size for content in self.image.contents)
         done = sum(each.received if isinstance(each, PartialBlob) else each for each in self.blobs.values())
-        return PrefetchStatus(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
+        return TransferStatus(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
 
-    async def take(self) -> None:
-        """See `PrefetchTask`."""
+    async def transfer(self) -> None:
+        """See `TransferTask`."""
         with asking(keep=False):
             key, image = await self.resolver.realise(self.plan, self.identity)
             await self.resolver.may_read(image, self.identity)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from wavelet.push.image_push import ImagePusher
-from wavelet.push.mirror import Mirror
-from wavelet.push.pushed_blobs import PushedBlobs
 from wavelet.requests.access import AccessRules
 from wavelet.requests.binding import Bindings, Effects
 from wavelet.requests.container_requests import ContainerRequests, Kept
@@ -21,6 +18,7 @@ from wavelet.requests.served import ServedImages
 from wavelet.requests.site_repository import SiteRepository
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import CondaServices, ImageServices
+from wavelet.wiring.push import PushServices
 from wavelet.wiring.state import NodeState
 from wavelet.wiring.upstream import UpstreamServices
 
@@ -38,7 +36,12 @@ class RequestServices:
 
 
 def build_requests(
-    state: NodeState, upstream: UpstreamServices, conda: CondaServices, images: ImageServices, upkeep: Upkeep
+    state: NodeState,
+    upstream: UpstreamServices,
+    conda: CondaServices,
+    images: ImageServices,
+    push: PushServices,
+    upkeep: Upkeep,
 ) -> RequestServices:
     """Build what takes requests and answers for them."""
     settings, database, records = state.settings, state.database, state.cluster.records
@@ -50,7 +53,7 @@ def build_requests(
     cache = RequestCache(records, history, database, patience, settings)
     naming = Naming(records, upstream.logins, upstream.layers, state.cluster.key)
     repository = SiteRepository(settings)
-    deliveries = _build_deliveries(state, upstream, images, served, repository, upkeep)
+    deliveries = Deliveries(resolver, served, images.journals, repository, push.images, push.mirror)
     bindings = Bindings(resolver, records, memo, served, Effects(deliveries.effects()))
     upkeep.stack.push_async_callback(bindings.close)
     requests = ContainerRequests.build(
@@ -66,23 +69,3 @@ def build_requests(
     upkeep.add_expiring(served, history)
     inspection = Inspection(resolver, upstream.client, state.audit)
     return RequestServices(requests, served, inspection, rules, patience, bindings)
-
-
-def _build_deliveries(
-    state: NodeState,
-    upstream: UpstreamServices,
-    images: ImageServices,
-    served: ServedImages,
-    repository: SiteRepository,
-    upkeep: Upkeep,
-) -> Deliveries:
-    pusher, pushed = upstream.client.pusher, PushedBlobs(state.database)
-    upkeep.add_expiring(pushed)
-    return Deliveries(
-        images.resolver,
-        served,
-        images.journals,
-        repository,
-        ImagePusher(images.resolver, state.store, pusher, pushed),
-        Mirror(upstream.client, upstream.grants, state.store, pusher, pushed),
-    )

@@ -31,12 +31,14 @@ from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.cache import Cache
+from wavelet.requests.mirroring import Mirroring
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.store.scrub import Scrub
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import CondaServices, ImageServices, build_conda, build_images
+from wavelet.wiring.push import build_push
 from wavelet.wiring.requests import RequestServices, build_requests
 from wavelet.wiring.state import NodeState
 from wavelet.wiring.upstream import UpstreamServices, build_upstream
@@ -52,7 +54,8 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     upstream = await build_upstream(state, upkeep)
     conda = await build_conda(state, upstream, upkeep)
     images = build_images(state, upstream, conda, upkeep)
-    requests = build_requests(state, upstream, conda, images, upkeep)
+    push = build_push(state, upstream, images, upkeep)
+    requests = build_requests(state, upstream, conda, images, push, upkeep)
     registry_door = _build_registry_door(state, upstream, conda, images, requests, upkeep)
     resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)
@@ -69,6 +72,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         locks=conda.locks,
         cache=Cache(state.store, requests.served, state.hosted),
         prefetcher=Prefetcher(resolver, state.store, requests.served),
+        mirroring=Mirroring(resolver, push.mirror, push.images),
         logins=upstream.logins,
         rules=requests.rules,
         activity=activity,

@@ -1,4 +1,4 @@
-"""The servicer of `ImageService`: documents of images, and images taken in ahead."""
+"""The servicer of `ImageService`: documents of images, and images taken in ahead, or copied on."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from wavelet.errors import InvalidRequest, TooLarge, WaveletError
-from wavelet.front.grpc import auth
+from wavelet.front.grpc import auth, mirror_targets
 from wavelet.front.grpc.errors import code_of, text_of
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.front.registry.names import as_pulled
 from wavelet.image.image import Manifest, parse_document
-from wavelet.image.reference import DEFAULT_PLATFORM, Platform
+from wavelet.image.reference import DEFAULT_PLATFORM, Platform, Reference
 from wavelet.plan.node import Node
 from wavelet.requests.documents import Documents
 from wavelet.requests.engine_address import Engine
 from wavelet.requests.engine_pull import address_of, into_engine
-from wavelet.requests.prefetch_tasks import PrefetchStatus
+from wavelet.requests.mirroring import ImageCopy
+from wavelet.requests.transfer_tasks import TransferStatus
 from wavelet.v1 import images_pb2 as pb
 from wavelet.v1.containers_pb2 import Progress
 from wavelet.v1.images_pb2_grpc import ImageServiceServicer
@@ -37,7 +38,7 @@ _ENGINES: dict[int, Engine] = {pb.PREFETCH_TARGET_DOCKER: "docker", pb.PREFETCH_
 
 
 class Images(ImageServiceServicer):
-    """Shows images, and takes them in before they are pulled."""
+    """Shows images, takes them in before they are pulled, and copies them to registries."""
 
     def __init__(self, services: Services, names: Names, peers: Peers) -> None:
         self._services = services
@@ -69,29 +70,57 @@ class Images(ImageServiceServicer):
         self._check(request, peer)
         texts = [f"platforms[{index}]" for index in range(len(request.platforms))]
         platforms = tuple(map(Platform.parse, request.platforms, texts))
-        plans: dict[int, tuple[Node, str]] = {}
-        for index, image in enumerate(request.images):
-            try:
-                field = f"images[{index}]"
-                plans[index] = await self._names.plan(image, field, platforms, peer.identity, (DEFAULT_PLATFORM,))
-                if request.HasField("auth"):
-                    await auth.keep(request.auth, plans[index][0], peer, self._services.logins)
-            except WaveletError as error:
-                yield pb.PrefetchResponse(index=index, image=image)
-                yield pb.PrefetchResponse(index=index, image=image, error=_error(error))
+        plans, errors = await self._read(request, platforms, (DEFAULT_PLATFORM,), peer)
+        for index, error in errors.items():
+            yield pb.PrefetchResponse(index=index, image=request.images[index])
+            yield pb.PrefetchResponse(index=index, image=request.images[index], error=_error(error))
         places = list(plans)
         taken_in = await self._take(request, list(plans.values()), peer)
         async with contextlib.aclosing(taken_in) as taking:
             async for taken in taking:
                 yield _message(taken, places[taken.index], request)
 
+    async def Mirror(self, request: pb.MirrorRequest, context: Context) -> AsyncIterator[pb.MirrorResponse]:
+        """Copy images to a registry, and tell how that goes."""
+        peer = self._peers.of(context)
+        _check_list(request)
+        mirror_targets.check(request.target)
+        plans, errors = await self._read(request, (), (), peer)
+        targets, refused = mirror_targets.targets_of(request.target, plans)
+        for index, error in (errors | refused).items():
+            yield pb.MirrorResponse(index=index, image=request.images[index])
+            yield pb.MirrorResponse(index=index, image=request.images[index], error=_error(error))
+        places = list(targets)
+        copies = [ImageCopy(plans[index][0], target) for index, target in targets.items()]
+        copying = self._services.mirroring.copy(
+            copies, peer.identity, concurrency=request.concurrency or CONCURRENCY, dry_run=request.dry_run
+        )
+        async with contextlib.aclosing(copying) as copied:
+            async for each in copied:
+                yield _copied(each, places[each.index], copies[each.index].target, request)
+
+    async def _read(
+        self,
+        request: pb.PrefetchRequest | pb.MirrorRequest,
+        platforms: tuple[Platform, ...],
+        usual: tuple[Platform, ...],
+        peer: Peer,
+    ) -> tuple[dict[int, tuple[Node, str]], dict[int, WaveletError]]:
+        """Return the images' plans and names by their places in the request, and why some have none."""
+        plans: dict[int, tuple[Node, str]] = {}
+        errors: dict[int, WaveletError] = {}
+        for index, image in enumerate(request.images):
+            try:
+                read = await self._names.plan(image, f"images[{index}]", platforms, peer.identity, usual)
+                if request.HasField("auth"):
+                    await auth.keep(request.auth, read[0], peer, self._services.logins)
+                plans[index] = read
+            except WaveletError as error:
+                errors[index] = error
+        return plans, errors
+
     def _check(self, request: pb.PrefetchRequest, peer: Peer) -> None:
-        if not request.images:
-            raise InvalidRequest("images: is missing; it names the images to take in", field="images")
-        if len(request.images) > IMAGES_LIMIT:
-            raise TooLarge(f"images: more than {IMAGES_LIMIT} images; ask for them in parts", field="images")
-        if request.concurrency > CONCURRENCY_LIMIT:
-            raise InvalidRequest(f"concurrency: {CONCURRENCY_LIMIT} are the most", field="concurrency")
+        _check_list(request)
         if request.target in _STORE:
             if request.engine_address:
                 message = "engineAddress: counts only where target is an engine; give a target, or leave it out"
@@ -106,7 +135,7 @@ class Images(ImageServiceServicer):
 
     async def _take(
         self, request: pb.PrefetchRequest, plans: list[tuple[Node, str]], peer: Peer
-    ) -> AsyncGenerator[PrefetchStatus, None]:
+    ) -> AsyncGenerator[TransferStatus, None]:
         concurrency = request.concurrency or CONCURRENCY
         names = [name for _, name in plans]
         engine = _ENGINES.get(request.target)
@@ -122,6 +151,15 @@ class Images(ImageServiceServicer):
         )
 
 
+def _check_list(request: pb.PrefetchRequest | pb.MirrorRequest) -> None:
+    if not request.images:
+        raise InvalidRequest("images: is missing; it names the images that are meant", field="images")
+    if len(request.images) > IMAGES_LIMIT:
+        raise TooLarge(f"images: more than {IMAGES_LIMIT} images; ask for them in parts", field="images")
+    if request.concurrency > CONCURRENCY_LIMIT:
+        raise InvalidRequest(f"concurrency: {CONCURRENCY_LIMIT} are the most", field="concurrency")
+
+
 def _size(found: Documents) -> int:
     view = parse_document(found.manifest, found.descriptor.media_type)
     if not isinstance(view, Manifest):
@@ -129,7 +167,7 @@ def _size(found: Documents) -> int:
     return found.descriptor.size + sum(descriptor.size for descriptor in view.descriptors)
 
 
-def _message(taken: PrefetchStatus, place: int, request: pb.PrefetchRequest) -> pb.PrefetchResponse:
+def _message(taken: TransferStatus, place: int, request: pb.PrefetchRequest) -> pb.PrefetchResponse:
     return pb.PrefetchResponse(
         index=place,
         image=request.images[place],
@@ -140,6 +178,21 @@ def _message(taken: PrefetchStatus, place: int, request: pb.PrefetchRequest) -> 
     )
 
 
+def _copied(status: TransferStatus, place: int, target: Reference, request: pb.MirrorRequest) -> pb.MirrorResponse:
+    is_known = status.total_bytes > 0 or status.done
+    return pb.MirrorResponse(
+        index=place,
+        image=request.images[place],
+        target_image=str(target),
+        bytes=Progress(done=status.done_bytes, total=status.total_bytes) if is_known else None,
+        blobs=status.blobs,
+        manifests=status.manifests,
+        done=status.done,
+        digest="" if status.digest is None else str(status.digest),
+        error=None if status.error is None else _error(status.error),
+    )
+
+
 def _error(error: WaveletError) -> pb.PrefetchError:
     number: int = code_of(error).value[0]
-    return pb.PrefetchError(message=text_of(error), fault=error.fault.value, code=number)
+    return pb.PrefetchError(message=text_of(error), fault=error.fault.value, code=number, field=error.field or "")

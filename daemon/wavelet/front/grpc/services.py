@@ -16,6 +16,7 @@ from wavelet.requests.audit import Audit
 from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
+from wavelet.requests.mirroring import Mirroring
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.resolve.resolver import Resolver
 from wavelet.upstream.credentials import Logins
@@ -41,7 +42,8 @@ class Services:
     """See the module.
 
     Attributes:
-        requests, inspection, resolver, locks, cache, prefetcher, logins, rules, activity: services by these names.
+        requests, inspection, resolver, locks, cache, prefetcher, mirroring, logins, rules, activity: services by these
+            names.
         site: the site's defaults of now.
         state: what `GET /statusz` tells.
         reloads: the settings.
@@ -54,6 +56,7 @@ class Services:
     locks: PackageLocks
     cache: Cache
     prefetcher: Prefetcher
+    mirroring: Mirroring
     logins: Logins
     rules: AccessRules
     activity: Activity

@@ -22,10 +22,9 @@ STRATEGIES = tuple(filter(None, get_args(Strategy)))
 def contradictions(values: ContainerValues) -> Iterator[Refusal]:
     """Yield what cannot be asked for together, or not so: a member's name, and why not."""
     for field, repository in _repositories(values):
-        if "://" in repository:
-            yield field, "leave out the scheme, e.g. 'registry.example/team/containers'"
-        elif has_tag(repository):
-            yield field, f"{repository[:200]!r} has a tag or a digest; leave that out"
+        fault = form_fault(repository)
+        if fault:
+            yield field, fault
         elif values.freeze and "/" not in repository and looks_like_host(repository):
             yield (
                 field,
@@ -38,6 +37,13 @@ def contradictions(values: ContainerValues) -> Iterator[Refusal]:
 def _repositories(values: ContainerValues) -> Iterator[tuple[str, str]]:
     yield "buildRepository", values.build_repository
     yield "cacheRepository", values.cache_repository
+
+
+def form_fault(repository: str) -> str:
+    """Return what is wrong with how a repository, or registry, is written, beside its grammar; empty: nothing."""
+    if "://" in repository:
+        return "leave out the scheme, e.g. 'registry.example/team/containers'"
+    return f"{repository[:200]!r} has a tag or a digest; leave that out" if has_tag(repository) else ""
 
 
 def has_tag(repository: str) -> bool:
@@ -89,9 +95,7 @@ def mirrored(image: Node, reference: Reference, values: ContainerValues) -> Mirr
         InvalidName: the target breaks the grammar.
         InvalidRequest: the target is at the registry that the image is at.
     """
-    target = values.build_repository
-    host, slash, _ = target.partition("/")
-    text = f"{target}/{reference.repository.path}" if slash or looks_like_host(host) else f"docker.io/{target}"
+    text = f"{values.build_repository.rstrip('/')}/{reference.repository.path}"
     repository = Reference.parse(text, "buildRepository").repository
     if repository.host == reference.repository.host:
         raise InvalidRequest(

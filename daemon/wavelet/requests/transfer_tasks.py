@@ -16,7 +16,7 @@ LOOK = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class PrefetchStatus:
+class TransferStatus:
     """How far one image is.
 
     Attributes:
@@ -24,6 +24,7 @@ class PrefetchStatus:
         done_bytes, total_bytes: bytes in place, of how many; of 0 while that is not known.
         digest: of its manifest, once that is known.
         done: it is complete.
+        blobs, manifests: how many were sent, or would be; 0 while that is not known, and where nobody counts them.
         error: why it is not, and will not be.
     """
 
@@ -33,6 +34,8 @@ class PrefetchStatus:
     digest: Digest | None = None
     done: bool = False
     error: WaveletError | None = None
+    blobs: int = 0
+    manifests: int = 0
 
     @property
     def ended(self) -> bool:
@@ -40,31 +43,31 @@ class PrefetchStatus:
         return self.done or self.error is not None
 
 
-class PrefetchTask(Protocol):
+class TransferTask(Protocol):
     """One image on its way."""
 
     done: bool
     error: WaveletError | None
 
-    def now(self) -> PrefetchStatus:
+    def now(self) -> TransferStatus:
         """Return how far it is."""
 
-    async def take(self) -> None:
-        """Take it in.
+    async def transfer(self) -> None:
+        """Have it where it shall be.
 
         Raises:
-            WaveletError: why it cannot be had.
+            WaveletError: why it cannot be there.
         """
 
 
-async def run_all(images: Sequence[PrefetchTask], concurrency: int) -> AsyncGenerator[PrefetchStatus, None]:
-    """Take images in, at most `concurrency` at one time; yield each at its start, as it goes, and at its end.
+async def run_all(images: Sequence[TransferTask], concurrency: int) -> AsyncGenerator[TransferStatus, None]:
+    """Transfer images, at most `concurrency` at one time; yield each at its start, as it goes, and at its end.
 
     One that fails stops no other. When this is closed, all that has not ended is cancelled.
     """
     places = asyncio.Semaphore(concurrency)
-    tasks = [asyncio.create_task(_attempt(each, places), name="prefetch") for each in images]
-    said = [PrefetchStatus(index) for index in range(len(images))]
+    tasks = [asyncio.create_task(_attempt(each, places), name="transfer") for each in images]
+    said = [TransferStatus(index) for index in range(len(images))]
     try:
         for first in said[:]:
             yield first
@@ -81,12 +84,12 @@ async def run_all(images: Sequence[PrefetchTask], concurrency: int) -> AsyncGene
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _attempt(image: PrefetchTask, places: asyncio.Semaphore) -> None:
+async def _attempt(image: TransferTask, places: asyncio.Semaphore) -> None:
     try:
         async with places:
-            await image.take()
+            await image.transfer()
         image.done = True
     except WaveletError as error:
         image.error = error
     except Exception:  # noqa: BLE001 - whoever asked for the image is told
-        image.error = defect("prefetching failed by a defect")
+        image.error = defect("the transfer of an image failed by a defect")
