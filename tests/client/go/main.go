@@ -121,6 +121,9 @@ func main() {
 	many[*v1.PrefetchRequest, v1.PrefetchResponse]("Prefetch", images.Prefetch, ctx, &v1.PrefetchRequest{
 		Images: []string{g.Image},
 	})
+	many[*v1.MirrorRequest, v1.MirrorResponse]("Mirror", images.Mirror, ctx, &v1.MirrorRequest{
+		Images: []string{g.Image}, Target: g.Registry + "/copies", DryRun: true,
+	})
 	one("Solve", conda.Solve, ctx, &v1.SolveRequest{Packages: packages})
 	one("Lock", conda.Lock, ctx, &v1.LockRequest{
 		Of: &v1.LockRequest_Token{Token: made.GetToken()}, Format: v1.LockFormat_LOCK_FORMAT_PIXI,
