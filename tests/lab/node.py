@@ -174,6 +174,7 @@ class Node:
         named = RequestLayerVerifier(store, fetcher, database, settings)
         stack.callback(named.close)
         memo, journals = Memo(database, forms), Journals(database)
+        self.memo = memo
         self.workers = Workers(1)
         stack.push_async_callback(self.workers.close)
         archives = Archives(store, channels.open, database)

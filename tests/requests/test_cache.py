@@ -34,7 +34,7 @@ class Held:
     def __init__(self, node: Node, host: str) -> None:
         self.node = node
         self.host = host
-        self.cache = Cache(node.store, node.served, node.hosted)
+        self.cache = Cache(node.store, node.served, node.hosted, node.records)
         self.digests: dict[str, list[Digest]] = {}
 
     async def add(self, registry: Registry, name: str) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -251,6 +251,9 @@ class Records(Protocol):
 
     async def evict(self, token: str) -> bool:
         """Forget a record and its layers; tell whether it was there."""
+
+    async def frozen(self) -> Sequence[str]:
+        """Return the tokens of all records of frozen images whose names last, in any order. It may take a while."""
 
 
 def not_found(token: str) -> TokenNotFound:

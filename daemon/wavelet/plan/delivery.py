@@ -82,7 +82,11 @@ class Delivery:
     def name(self, authority: str, token: str) -> str:
         """Return the name under which engines pull it; `authority` is that of the node's own registry."""
         target = self.target(token)
-        return str(target) if target is not None else f"{authority}/{FROZEN}/{self.path}:{self.tag(token)}"
+        return str(target) if target is not None else f"{authority}/{self.own_name(token)}"
+
+    def own_name(self, token: str) -> str:
+        """Return the name of a frozen image in the node's own registry, without the authority."""
+        return f"{FROZEN}/{self.path}:{self.tag(token)}"
 
 
 def frozen(

@@ -293,10 +293,17 @@ class Bindings:
     def made_before(self, request: ContainerRequest) -> tuple[str, Image] | None:
         """Return what this node has answered a name with that only another version of wavelet makes, and its key."""
         if made_otherwise(request):
-            for key in self._served.keys_by_tag(answer_name(request.token)):
+            for key in self._keys(request):
                 if (image := self._memo.get(key)) is not None:
                     return key, image
         return None
+
+    def _keys(self, request: ContainerRequest) -> list[str]:
+        """Return the keys of what this node has answered a name with; of a frozen one as long as it lives."""
+        keys, delivery = self._served.keys_by_tag(answer_name(request.token)), request.plan.delivery
+        if delivery is not None and delivery.is_own:
+            keys += filter(None, [self._served.frozen.key(delivery.path, delivery.tag(request.token))])
+        return keys
 
 
 def is_pin_of(pinned: Node, asked: Node) -> bool:

@@ -8,14 +8,16 @@ answers later, when a tag has moved, is another image. A blob may be pinned by i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from wavelet.cluster.records import Records
 from wavelet.errors import CallerError, InvalidDigest, NotFound
 from wavelet.hosted.catalogue import HostedCatalogue
 from wavelet.hosted.service import HostedServices
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest, Reference
+from wavelet.plan.delivery import FROZEN
 from wavelet.plan.tokens import Principal
 from wavelet.requests.served import ServedImage, ServedImages
 from wavelet.store.content import ContentStore
@@ -29,23 +31,25 @@ class Kept:
 
     Attributes:
         name: by which engines pull an image, without the authority; empty for a blob.
-        digest: of the image's manifest, or of the blob.
+        digest: of the image's manifest, or of the blob; None: of a frozen name that has answered nothing here.
         size: bytes of it in the store.
         full_size: bytes of it in all; of an image, its closure.
         last_used: in unix seconds.
         pinned: whether all of it is kept from eviction until it is unpinned.
         leased_until: until when all of it that is here is kept from eviction, in unix seconds, if it is.
         pushed_by: who has pushed it to this node, if somebody has: then it is kept until it is removed.
+        frozen: whether its name lasts, whether anything of it is here or not.
     """
 
     name: str
-    digest: Digest
+    digest: Digest | None
     size: int
     full_size: int
     last_used: float
     pinned: bool
     leased_until: float | None
     pushed_by: Principal | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,9 @@ class Stats:
 class Cache:
     """See the module. All methods are called in the loop's thread."""
 
-    def __init__(self, store: ContentStore, served: ServedImages, hosted: HostedServices) -> None:
+    def __init__(self, store: ContentStore, served: ServedImages, hosted: HostedServices, records: Records) -> None:
         self._store = store
+        self._records = records
         self._served = served
         self._hosted = hosted
         self._catalogue = HostedCatalogue(hosted.tables, hosted.pushes)
@@ -95,6 +100,20 @@ class Cache:
             kept = self._kept(each.name, each.digest, each.sizes, self._last_use(each.digest))
             yield replace(kept, pushed_by=each.repository.owner)
 
+    async def absent(self) -> AsyncIterator[Kept]:
+        """Yield the frozen names that `images` does not: of which nothing is here, on whatever node they were given."""
+        seen = {kept.name for kept in self.images()}
+        for token in await self._records.frozen():
+            stored = await self._records.get(token, patient=False)
+            delivery = None if stored is None or stored.record.first else stored.record.plan.delivery
+            if stored is None or delivery is None or (name := delivery.own_name(token)) in seen:
+                continue
+            image = self._served.frozen.image(delivery.path, delivery.tag(token))
+            if image is None:
+                yield Kept(name, None, 0, 0, stored.used_at, pinned=False, leased_until=None, frozen=True)
+            else:
+                yield self._kept(name, image.descriptor.digest, _sizes(image), stored.used_at)
+
     def blobs(self) -> Iterator[Kept]:
         """Yield all blobs, the last used first."""
         kept = self._store.retention
@@ -115,7 +134,8 @@ class Cache:
         leases = [self._store.retention.leased_until(each) for each in here]
         until = min(filter(None, leases), default=None) if None not in leases else None
         pinned = all(each in self._store.retention.pins for each in sizes)
-        return Kept(name, digest, sum(map(self._store.size_of, here)), sum(sizes.values()), used, pinned, until)
+        size, frozen = sum(map(self._store.size_of, here)), name.startswith(f"{FROZEN}/")
+        return Kept(name, digest, size, sum(sizes.values()), used, pinned, until, frozen)
 
     def _last_use(self, digest: Digest) -> float:
         return next((used for each, _, used in self._store.listing() if each == digest), 0.0)
@@ -182,7 +202,10 @@ class Cache:
         if not images and digest is not None and self._store.size_of(digest):
             images = {("", digest): {digest: self._store.size_of(digest)}}
         if not images:
-            raise NotFound(f"there is nothing here that is called {name[:300]!r}; `wavelet cache ls` says what is")
+            raise NotFound(
+                f"there is nothing here that is called {name[:300]!r}; `wavelet cache ls` says what is, and "
+                "`wavelet pull` brings what is not"
+            )
         return list(images.items())
 
     def _count(self, digests: Collection[Digest]) -> Counted:

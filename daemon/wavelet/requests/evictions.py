@@ -48,4 +48,6 @@ class Evictions:
         self._cache.forget(token)
         self._history.forget(token)
         self._served.forget(name)
+        if (delivery := cached.request.plan.delivery) is not None and delivery.is_own:
+            self._served.frozen.forget(delivery.path, delivery.tag(token))
         self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=cached.request.plan)

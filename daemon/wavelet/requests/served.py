@@ -11,7 +11,11 @@ from cachetools import FIFOCache, LRUCache
 from wavelet.config import Apply, Settings
 from wavelet.image.image import Content, Image
 from wavelet.image.reference import Digest
+from wavelet.plan.delivery import token_of
 from wavelet.quantities import is_within
+from wavelet.requests import frozen_names
+from wavelet.requests.frozen_names import FrozenNames
+from wavelet.requests.request import answer_name
 from wavelet.resolve.memo import Memo
 from wavelet.store.database import Database
 
@@ -20,6 +24,7 @@ CREATE TABLE IF NOT EXISTS answers (name TEXT, key TEXT, at REAL, PRIMARY KEY (n
 CREATE TABLE IF NOT EXISTS pulled (name TEXT, key TEXT, reference TEXT, PRIMARY KEY (name, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tags (name TEXT, tag TEXT, key TEXT, at REAL, PRIMARY KEY (name, tag)) WITHOUT ROWID;
 """
+SCHEMA += frozen_names.SCHEMA
 
 NAMES_IN_MEMORY = 4096
 LATEST_ANSWERS = 1024
@@ -40,11 +45,16 @@ class ServedImage:
 
 
 class ServedImages:
-    """Which images each name has answered within the retention time: together they are what it may hand out."""
+    """Which images each name has answered within the retention time: together they are what it may hand out.
+
+    Attributes:
+        frozen: the frozen names, which are remembered for longer.
+    """
 
     def __init__(self, database: Database, memo: Memo, settings: Settings) -> None:
         self._database = database
         self._memo = memo
+        self.frozen = FrozenNames(database, memo, settings)
         self.configure(settings)()
         self._hot: LRUCache[str, dict[str, float]] = LRUCache(NAMES_IN_MEMORY)
         self._latest: FIFOCache[tuple[str, str], tuple[float, str]] = FIFOCache(LATEST_ANSWERS)
@@ -52,9 +62,11 @@ class ServedImages:
 
     def configure(self, settings: Settings) -> Apply:
         """See `Configurable`: for how many seconds an answer is remembered."""
+        frozen = self.frozen.configure(settings)
 
         def apply() -> None:
             self._retention = settings.store.retention
+            frozen()
 
         return apply
 
@@ -98,7 +110,7 @@ class ServedImages:
                 yield image
 
     def all(self) -> Iterator[ServedImage]:
-        """Yield every answer, the latest first."""
+        """Yield every answer, the latest first; then those of frozen names that were pulled longer ago."""
         now = time.time()
         rows = self._database.read(
             "SELECT name, key, at, reference FROM answers LEFT JOIN pulled USING (name, key) WHERE at BETWEEN ? AND ?",
@@ -110,6 +122,11 @@ class ServedImages:
             image = self._memo.peek(key) if at <= now else None
             if image is not None:
                 yield ServedImage(name, reference or f"{name}@{image.descriptor.digest}", image, at)
+        for answer in self.frozen.all():
+            name = answer_name(token_of(answer.tag))
+            image = None if (name, answer.key) in known else self._memo.peek(answer.key)
+            if image is not None:
+                yield ServedImage(name, answer.name, image, answer.at)
 
     def keys_by_tag(self, name: str) -> list[str]:
         """Return the keys of what a name has answered to a tag, latest first; what is a moment old may be missing."""
@@ -119,6 +136,12 @@ class ServedImages:
         )
         now = time.time()
         return [key for (key,) in self._database.read(sql, name, now - self._retention, now)]
+
+    def frozen_tags(self, path: str, digest: Digest) -> Iterator[str]:
+        """Yield the tags of `frozen/<path>` that have answered an image with `digest` in it, the latest first."""
+        for tag, image in self.frozen.images(path):
+            if digest in image.closure or self.find(answer_name(token_of(tag)), digest) is not None:
+                yield tag
 
     def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
         """Return what `digest` is in the closure of `name`, and the image that it belongs to."""
@@ -139,7 +162,8 @@ class ServedImages:
         self._database.write_later("DELETE FROM tags WHERE name = ?", name)
 
     def expire(self) -> None:
-        """Forget answers that are past the retention time."""
+        """Forget answers that are past the retention time, and frozen names that are past their lifetime."""
+        self.frozen.expire()
         now = time.time()
         self._database.write_later("DELETE FROM answers WHERE at NOT BETWEEN ? AND ?", now - self._retention, now)
         self._database.write_later("DELETE FROM tags WHERE at NOT BETWEEN ? AND ?", now - self._retention, now)

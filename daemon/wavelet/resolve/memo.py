@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 
 import msgspec
 import structlog
@@ -31,6 +32,9 @@ UNUSED_LIFETIME = 90 * 86400
 IMAGES_IN_MEMORY = 1024
 
 USE_GRAIN = 3600.0
+
+RENEWED_WITHIN = UNUSED_LIFETIME / 9
+"""Seconds within which what is renewed is not written down again."""
 
 
 class Memo:
@@ -79,6 +83,12 @@ class Memo:
         self._hot[key] = image
         row = (key, encode(plan), encode_image(image), time.time())
         await self._database.write([("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", row)])
+
+    def renew(self, keys: Collection[str]) -> None:
+        """Count the images with these keys as used, where that was not counted lately."""
+        now = time.time()
+        sql = "UPDATE images SET used = ? WHERE used < ? AND key IN (SELECT value FROM json_each(?))"
+        self._database.write_later(sql, now, now - RENEWED_WITHIN, json.dumps(list(keys)))
 
     def expire(self) -> None:
         """Forget images that nobody has asked for in `UNUSED_LIFETIME`."""

@@ -137,10 +137,12 @@ class Retention:
         """Tell whether a blob is held, pinned or a last copy, so that it stays even when it is named."""
         return digest in self._holds or digest in self.pins or digest in self._last_copies
 
-    async def keep_last_copy(self, digest: Digest) -> None:
-        """Keep a blob that cannot be made again as it is; it counts from now on."""
-        self._last_copies[digest] = now = time.time()
-        await self._database.write([("INSERT OR REPLACE INTO last_copies VALUES (?, ?)", (digest, now))])
+    async def keep_last_copy(self, *digests: Digest) -> None:
+        """Keep blobs that cannot be made again as they are; it counts from now on."""
+        now = time.time()
+        self._last_copies.update(dict.fromkeys(digests, now))
+        sql = "INSERT OR REPLACE INTO last_copies VALUES (?, ?)"
+        await self._database.write([(sql, (digest, now)) for digest in digests])
 
     def lease(self, digests: Iterable[Digest], until: float) -> None:
         """Keep blobs from eviction until a time (seconds since the epoch)."""

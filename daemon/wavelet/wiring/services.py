@@ -31,6 +31,7 @@ from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.cache import Cache
+from wavelet.requests.frozen_content import FrozenContent
 from wavelet.requests.mirroring import Mirroring
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.resolve.resolver import Resolver
@@ -64,13 +65,13 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     _add_operations(app, state, status)
     registry_door.add_routes(app)
     add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
-    _keep_up(state, upkeep, reloader)
+    _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store), upkeep, reloader)
     return Services(
         requests=requests.requests,
         inspection=requests.inspection,
         resolver=resolver,
         locks=conda.locks,
-        cache=Cache(state.store, requests.served, state.hosted),
+        cache=Cache(state.store, requests.served, state.hosted, state.cluster.records),
         prefetcher=Prefetcher(resolver, state.store, requests.served),
         mirroring=Mirroring(resolver, push.mirror, push.images),
         logins=upstream.logins,
@@ -127,11 +128,11 @@ def _add_operations(app: web.Application, state: NodeState, status: Callable[[],
     operations.add_status(app, status)
 
 
-def _keep_up(state: NodeState, upkeep: Upkeep, reloader: Reloader) -> None:
+def _keep_up(state: NodeState, frozen: FrozenContent, upkeep: Upkeep, reloader: Reloader) -> None:
     """Start what goes on by itself, and hand all services to the reload."""
     scrub = Scrub(state.store.integrity, state.database, state.settings)
     upkeep.stack.callback(scrub.stopped)
-    for task in (upkeep.run(state.cluster), scrub.run()):
+    for task in (upkeep.run(state.cluster), scrub.run(), frozen.keep()):
         upkeep.stack.callback(asyncio.create_task(task).cancel)
     upkeep.add_expiring(state.hosted)
     upkeep.add_configurable(state.cluster, state.store, state.hosted, scrub, LogSettings(state.settings))

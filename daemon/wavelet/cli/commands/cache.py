@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.cli import daemon_call
 from wavelet.cli.argument_types import byte_count
+from wavelet.cli.input_files import token_in
 from wavelet.cli.output import emit, plain, table
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
@@ -28,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = commands.add_parser("stats", help="say how full the store is")
     pin = commands.add_parser("pin", help="keep images or blobs from eviction")
     unpin = commands.add_parser("unpin", help="let them be evicted again")
+    rm = commands.add_parser("rm", help="forget the names of frozen images, on all nodes that share the records")
+    rm.add_argument("names", metavar="NAME", nargs="+", help="a frozen name, as `cache ls` or a pipeline has it")
     gc = commands.add_parser("gc", help="remove what is neither pinned nor leased, the least recently used first")
     gc.add_argument("--keep", metavar="SIZE", type=byte_count, help="bytes that may stay, e.g. 50GB; 0: nothing")
     for each, count in ((pin, "+"), (unpin, "+"), (gc, "*")):
         each.add_argument("names", metavar="NAME", nargs=count, help="an image as `cache ls` names it, or a digest")
-    for each, act in ((ls, _ls), (stats, _stats), (pin, _pin), (unpin, _unpin), (gc, _gc)):
-        daemon_call.add_options(each, admin=each is not stats)
+    for each, act in ((ls, _ls), (stats, _stats), (pin, _pin), (unpin, _unpin), (rm, _rm), (gc, _gc)):
+        daemon_call.add_options(each, admin=each not in (stats, rm))
         each.set_defaults(act=act)
 
 
@@ -60,6 +63,8 @@ def _ls(client: Client, options: argparse.Namespace) -> int:
 def _row(each: ListResponse) -> tuple[str, ...]:
     whole = each.size == each.full_size
     amount = size(each.size) if whole else f"{size(each.size)} of {size(each.full_size)}"
+    if each.frozen and not each.size:
+        amount = "nothing here"
     kept = "pinned" if each.pinned else f"to {_time(each.leased_until)}" if each.HasField("leased_until") else ""
     if each.pushed_by:
         kept = "pushed" if each.pushed_by == _EVERYBODY else f"pushed by {each.pushed_by}"
@@ -87,6 +92,13 @@ def _pin(client: Client, options: argparse.Namespace) -> int:
 
 def _unpin(client: Client, options: argparse.Namespace) -> int:
     return _counted(client.unpin(options.names), "unpinned", options)
+
+
+def _rm(client: Client, options: argparse.Namespace) -> int:
+    for name in options.names:
+        client.evict_token(token_in(name))
+    emit({"names": options.names}, options.output, [f"{name} is forgotten" for name in options.names])
+    return daemon_call.DONE
 
 
 def _gc(client: Client, options: argparse.Namespace) -> int:

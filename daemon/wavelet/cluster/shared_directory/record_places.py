@@ -17,6 +17,7 @@ from wavelet.cluster.shared_directory.record_files import RecordFile, RecordFile
 from wavelet.errors import TokenNotFound
 from wavelet.image.reference import Digest
 from wavelet.plan.canonical import Forms, Pin
+from wavelet.plan.tokens import well_formed
 
 FROZEN = "frozen"
 
@@ -74,6 +75,10 @@ class RecordPlaces:
     def evict(self, token: str) -> bool:
         """See `RecordFiles`."""
         return self._usual.evict(token) or self._frozen.evict(token)
+
+    def frozen(self) -> list[str]:
+        """Return the tokens of all records of frozen images."""
+        return [path.name for shard in self._frozen.shards() for path in shard.iterdir() if well_formed(path.name)]
 
     def shards(self) -> list[tuple[RecordFiles, Path]]:
         """Return the directories that records are in, each with its place."""

@@ -112,6 +112,10 @@ class DirectoryRecords:
         self._recent.forget(token)
         return evicted
 
+    async def frozen(self) -> list[str]:
+        """See `Records.frozen`."""
+        return await self._io.run(self._files.frozen)
+
     async def expire(self) -> int:
         """Forget what is past its lifetime, and what crashes have left; return how many records."""
         shards = await self._io.run(self._files.shards)

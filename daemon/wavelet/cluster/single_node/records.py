@@ -254,6 +254,13 @@ class SqliteRecords:
         self._recent.forget(token)
         return evicted > 0
 
+    async def frozen(self) -> list[str]:
+        """See `Records.frozen`."""
+        try:
+            return [token for (token,) in self._database.read("SELECT token FROM frozen")]
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
     async def expire(self) -> int:
         """Forget what is past its lifetime; return how many records."""
         now = self._clock()

@@ -25,6 +25,9 @@ class Caches(CacheServiceServicer):
         """Tell what is in the store."""
         for kept in self._cache.blobs() if request.blobs else self._cache.images():
             yield _message(kept)
+        if not request.blobs:
+            async for kept in self._cache.absent():
+                yield _message(kept)
 
     async def Stats(self, _request: pb.StatsRequest, _context: Context) -> pb.StatsResponse:
         """Return how full the store is."""
@@ -70,11 +73,12 @@ def _message(kept: Kept) -> pb.ListResponse:
     leased = None if kept.leased_until is None else timestamp(kept.leased_until)
     return pb.ListResponse(
         name=kept.name,
-        digest=str(kept.digest),
+        digest=str(kept.digest or ""),
         size=kept.size,
         full_size=kept.full_size,
         last_used=timestamp(kept.last_used),
         pinned=kept.pinned,
         leased_until=leased,
         pushed_by="" if kept.pushed_by is None else str(kept.pushed_by),
+        frozen=kept.frozen,
     )

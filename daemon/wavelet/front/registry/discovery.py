@@ -58,7 +58,9 @@ class Discovery:
     async def _tags_answered(self, scope: Scope) -> set[str]:
         """Return the tags that were answered of a name which has many, if the caller may read their images."""
         found = set()
-        for tag, image in self._served.tags(scope.name):
+        frozen = scope.named.path if isinstance(scope.named, FrozenName) else None
+        answered = self._served.tags(scope.name) if frozen is None else self._served.frozen.images(frozen)
+        for tag, image in answered:
             with contextlib.suppress(WaveletError):
                 await self._resolver.may_read(image, scope.identity)
                 found.add(tag)

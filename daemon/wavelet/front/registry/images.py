@@ -60,7 +60,7 @@ class NamedImages:
             key, image = await self._patience.ask(lambda: self._realised(scope, plan))
         self._served.put(scope.name, key, scope.pulled(tag or scope.tag, image))
         if isinstance(scope.named, FrozenName) and scope.tag is not None:
-            self._served.tag(scope.path, scope.tag, key)
+            self._served.frozen.put(scope.named.path, scope.tag, key)
         elif tag is not None and isinstance(scope.named, CondaName):
             self._served.tag(scope.name, tag, key)
         self.touch(image)

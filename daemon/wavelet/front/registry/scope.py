@@ -9,7 +9,6 @@ from wavelet.front.registry.names import CondaName, FrozenName, LocalName, Name,
 from wavelet.hosted.model import HostedRepository, readers_view
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest, Repository
-from wavelet.plan.delivery import token_of
 from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
@@ -116,9 +115,7 @@ class ScopeOpener:
     async def _open_member(self, name: FrozenName, digest: Digest, caller: Caller) -> Scope:
         """Return the scope of the tag that has answered an image with `digest` in it, among those for this caller."""
         refused: AccessRefused | None = None
-        for tag, _ in self._served.tags(name.text):
-            if self._served.find(answer_name(token_of(tag)), digest) is None:
-                continue
+        for tag in self._served.frozen_tags(name.path, digest):
             try:
                 return await self._open_frozen(name, tag, caller)
             except AccessRefused as error:
@@ -126,6 +123,6 @@ class ScopeOpener:
             except TokenNotFound:
                 continue
         raise refused or ImageNotFound(
-            f"{name.text} has answered no image with {digest} here lately; pull it by its tag, which ends in -- and 32 "
-            "digits"
+            f"{name.text} has answered no image with {digest} on this node; pull it by its tag first, which ends in -- "
+            "and 32 digits"
         )

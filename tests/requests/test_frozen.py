@@ -1,0 +1,193 @@
+"""Frozen names: what they answer is known for as long as they live, and is kept where it cannot be made again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from doubles.registry import Registry
+from lab.memo_node import MemoNode, restarting
+from lab.node import Node, open_node, registry_plan
+from wavelet.config import Settings
+from wavelet.config.settings import Freeze, Store
+from wavelet.errors import AccessRefused, NotFound, TokenNotFound
+from wavelet.image.reference import Digest
+from wavelet.kinds.augment.node import AugmentedImage
+from wavelet.kinds.frozen.node import FrozenImage
+from wavelet.plan import canonical
+from wavelet.plan.node import ContainerConfig
+from wavelet.plan.tokens import NOBODY, Identity
+from wavelet.requests import served as module
+from wavelet.requests.cache import Cache, Kept
+from wavelet.requests.frozen_content import FrozenContent
+from wavelet.requests.request import ContainerRequest, answer_name
+from wavelet.requests.served import ServedImages
+from wavelet.resolve import memo
+
+LIFETIME = 200 * 86400.0
+DAY = 86400.0
+TOKEN = "ab" * 16
+
+
+class Names(MemoNode):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, memo.SCHEMA + module.SCHEMA)
+        settings = Settings(store=Store(retention=DAY), freeze=Freeze(lifetime=LIFETIME))
+        self.served = ServedImages(self.database, self.memo, settings)
+
+    def tags(self, content: str, path: str = "tool") -> list[str]:
+        return list(self.served.frozen_tags(path, Digest.of(content.encode())))
+
+    async def expire(self) -> None:
+        self.served.expire()
+        self.memo.expire()
+        await self.database.write([])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Names]]:
+    """Return a function that starts a node on the test's database, after the last one was stopped."""
+    with restarting(lambda: Names(tmp_path)) as started:
+        yield started
+
+
+async def test_digests_are_known_for_as_long_as_the_name_lives(
+    start: Callable[[], Names], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, now = start(), time.time()
+    node.served.frozen.put("tool", f"1--{TOKEN}", await node.make("one", "layer"))
+    node.served.frozen.put("other", f"1--{TOKEN}", await node.make("two", "layer"))
+    for day in range(0, 200, 40):
+        monkeypatch.setattr(time, "time", lambda days=day: now + days * DAY)
+        await node.expire()
+        node = start()
+        assert node.tags("layer") == [f"1--{TOKEN}"]
+        assert node.tags("one") == [f"1--{TOKEN}"]
+        assert node.tags("two") == []
+    monkeypatch.setattr(time, "time", lambda: now + LIFETIME + 1)
+    assert node.tags("layer") == []
+    await node.expire()
+    assert start().served.frozen.all() == []
+
+
+async def test_the_latest_name_is_the_first_and_a_forgotten_one_is_none(start: Callable[[], Names]) -> None:
+    node = start()
+    one, two = await node.make("one", "layer"), await node.make("two", "layer")
+    for tag, key in (("a", one), ("b", two), ("a", one)):
+        node.served.frozen.put("tool", tag, key)
+    assert node.tags("layer") == ["a", "b"]
+    node.served.frozen.forget("tool", "a")
+    assert node.tags("layer") == ["b"]
+    await node.database.write([])
+    assert start().tags("layer") == ["b"]
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node(tmp_path) as made:
+        yield made
+
+
+def frozen(registry: Registry) -> FrozenImage:
+    return FrozenImage(AugmentedImage(registry_plan(registry.host, "lab/tool"), ContainerConfig(env=("A=1",))))
+
+
+def name_of(request: ContainerRequest) -> str:
+    assert request.plan.delivery is not None
+    return request.plan.delivery.own_name(request.token)
+
+
+async def answer(node: Node, request: ContainerRequest) -> Digest:
+    """Pull a name as the registry's door does."""
+    delivery = request.plan.delivery
+    assert delivery is not None
+    key, image = await node.requests.pulls.realise(request.token, NOBODY)
+    node.served.put(answer_name(request.token), key, name_of(request))
+    node.served.frozen.put(delivery.path, delivery.tag(request.token), key)
+    await node.database.write([])
+    return image.descriptor.digest
+
+
+async def listed(node: Node) -> list[Kept]:
+    cache = Cache(node.store, node.served, node.records)
+    return [*cache.images(), *[each async for each in cache.absent()]]
+
+
+async def test_it_is_listed_whether_anything_of_it_is_here(registry: Registry, node: Node) -> None:
+    request = await node.submit(frozen(registry))
+    await node.submit(registry_plan(registry.host, "lab/tool"))
+    (kept,) = await listed(node)
+    assert (kept.name, kept.digest, kept.size, kept.frozen) == (name_of(request), None, 0, True)
+    digest = await answer(node, request)
+    (kept,) = await listed(node)
+    assert (kept.name, kept.digest, kept.frozen) == (name_of(request), digest, True)
+    assert kept.size > 0
+    cache = Cache(node.store, node.served, node.records)
+    await cache.collect([name_of(request)])
+    (kept,) = await listed(node)
+    assert (kept.name, kept.digest, kept.size, kept.frozen) == (name_of(request), digest, 0, True)
+
+
+async def test_it_is_pinned_by_its_name_long_after_it_was_pulled(
+    registry: Registry, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = await node.submit(frozen(registry))
+    await answer(node, request)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 100 * DAY)
+    cache = Cache(node.store, node.served, node.records)
+    assert (await cache.pin([name_of(request)])).blobs > 0
+    assert [(kept.name, kept.pinned) for kept in await listed(node)] == [(name_of(request), True)]
+
+
+async def test_who_may_remove_it_and_that_nothing_is_left(registry: Registry, node: Node) -> None:
+    request = await node.submit(frozen(registry))
+    await answer(node, request)
+    with pytest.raises(AccessRefused):
+        await node.requests.evictions.evict(request.token, Identity(1000), door="grpc")
+    assert len(await listed(node)) == 1
+    await node.requests.evictions.evict(request.token, Identity(0), door="grpc")
+    await node.database.write([])
+    assert await listed(node) == []
+    assert node.served.frozen.all() == []
+    with pytest.raises(TokenNotFound):
+        await node.requests.pulls.realise(request.token, NOBODY)
+
+
+@pytest.fixture
+def upgrade(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Return a function that has frozen images be made by another version of their maker, as after an upgrade."""
+
+    def act() -> None:
+        monkeypatch.setattr(FrozenImage, "version", 2)
+        canonical._tree_key.cache_clear()
+
+    yield act
+    monkeypatch.undo()
+    canonical._tree_key.cache_clear()
+
+
+async def test_what_only_another_version_makes_stays_and_is_answered(
+    registry: Registry, node: Node, upgrade: Callable[[], None]
+) -> None:
+    request = await node.submit(frozen(registry))
+    digest = await answer(node, request)
+    other = await node.submit(registry_plan(registry.host, "lab/tool"))
+    await node.requests.pulls.realise(other.token, NOBODY)
+    content = FrozenContent(node.served.frozen, node.memo, node.store)
+    await content.keep()
+    assert not node.store.retention.stays(digest)  # this version makes it
+    upgrade()
+    await content.keep()
+    assert node.store.retention.stays(digest)
+    await node.store.room.shrink(0)
+    assert node.store.size_of(digest)
+    node.served.forget(answer_name(request.token))
+    node.cache.forget(request.token)
+    assert (await node.requests.pulls.realise(request.token, NOBODY))[1].descriptor.digest == digest
+    await node.requests.evictions.evict(request.token, Identity(0), door="grpc")
+    with pytest.raises(NotFound):
+        await node.requests.pulls.realise(request.token, NOBODY)
