@@ -112,7 +112,7 @@ async def answer(node: Node, request: ContainerRequest) -> Digest:
 
 
 async def listed(node: Node) -> list[Kept]:
-    cache = Cache(node.store, node.served, node.records)
+    cache = Cache(node.store, node.served, node.hosted, node.records)
     return [*cache.images(), *[each async for each in cache.absent()]]
 
 
@@ -125,7 +125,7 @@ async def test_it_is_listed_whether_anything_of_it_is_here(registry: Registry, n
     (kept,) = await listed(node)
     assert (kept.name, kept.digest, kept.frozen) == (name_of(request), digest, True)
     assert kept.size > 0
-    cache = Cache(node.store, node.served, node.records)
+    cache = Cache(node.store, node.served, node.hosted, node.records)
     await cache.collect([name_of(request)])
     (kept,) = await listed(node)
     assert (kept.name, kept.digest, kept.size, kept.frozen) == (name_of(request), digest, 0, True)
@@ -138,7 +138,7 @@ async def test_it_is_pinned_by_its_name_long_after_it_was_pulled(
     await answer(node, request)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 100 * DAY)
-    cache = Cache(node.store, node.served, node.records)
+    cache = Cache(node.store, node.served, node.hosted, node.records)
     assert (await cache.pin([name_of(request)])).blobs > 0
     assert [(kept.name, kept.pinned) for kept in await listed(node)] == [(name_of(request), True)]
 

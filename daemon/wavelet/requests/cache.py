@@ -135,7 +135,7 @@ class Cache:
         until = min(filter(None, leases), default=None) if None not in leases else None
         pinned = all(each in self._store.retention.pins for each in sizes)
         size, frozen = sum(map(self._store.size_of, here)), name.startswith(f"{FROZEN}/")
-        return Kept(name, digest, size, sum(sizes.values()), used, pinned, until, frozen)
+        return Kept(name, digest, size, sum(sizes.values()), used, pinned, until, frozen=frozen)
 
     def _last_use(self, digest: Digest) -> float:
         return next((used for each, _, used in self._store.listing() if each == digest), 0.0)
