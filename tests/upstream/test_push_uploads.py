@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from wavelet.image.reference import Repository
 from wavelet.plan.tokens import NOBODY, Identity, Login
 from wavelet.upstream import file_ranges, push_plan, push_uploads
 from wavelet.upstream.client import Upstream
+from wavelet.upstream.file_ranges import FileRange, Piece
+from wavelet.upstream.pusher import PushSource
 
 ALICE = Identity(uid=1, login=Login("alice", "wonder"), login_key="a")
 KIB = 1024
@@ -208,7 +212,6 @@ async def test_an_upload_that_breaks_for_ever_ends(
     registry: Registry, upstream: Upstream, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_uploads, "BREAKS_LIMIT", 7)
-    registry.fault(UPLOADS, method="P(UT|ATCH)", reads=1, reset=-1)
     registry.fault(UPLOADS, method="PATCH", reads=1, reset=-1)
     registry.fault(UPLOADS, method="PUT", reads=1, reset=-1)
     with pytest.raises(UpstreamUnreachable):
@@ -365,6 +368,40 @@ async def test_a_source_that_breaks_is_opened_again(
     pushed.on_piece = on_piece
     assert await push(upstream, repository, pushed)
     assert held(registry, pushed) and len(pushed.opened) > 1
+
+
+async def test_an_answer_that_comes_early_ends_the_sending(
+    registry: Registry, upstream: Upstream, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_plan, "WHOLE_LIMIT", 10**9)
+    registry.fault(UPLOADS, method="PUT", reads=1, status=418)
+    pushed = Pushed(bytes(60_000 * KIB))
+    async with asyncio.timeout(10):
+        with pytest.raises(UpstreamBroken, match="it answers 418"):
+            await push(upstream, repository, pushed)
+        while pushed.open_now:
+            await asyncio.sleep(0.01)
+    assert pushed.sent < len(pushed.data)
+
+
+async def test_a_file_that_loses_bytes_is_not_sent_for_whole(
+    registry: Registry, upstream: Upstream, repository: Repository
+) -> None:
+    whole, cut = blob(), blob(200)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(cut.data)
+
+        @asynccontextmanager
+        async def opened(offset: int) -> AsyncIterator[AsyncIterator[Piece]]:
+            async def pieces() -> AsyncIterator[Piece]:
+                yield FileRange(file.fileno(), offset, len(whole.data) - offset)
+
+            yield pieces()
+
+        source = PushSource(whole.source.descriptor, opened)
+        with pytest.raises(UpstreamBroken, match="there is less of it than"):
+            await upstream.pusher.push_blob(repository, source, ALICE)
+    assert registry._blobs == {} and registry.uploads.begun == {}
 
 
 async def test_a_source_that_fails_says_so(registry: Registry, upstream: Upstream, repository: Repository) -> None:

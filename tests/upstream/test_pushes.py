@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,6 +205,13 @@ async def test_tokens_of_a_real_registry(
     }
     with pytest.raises(AccessRefused, match="refuses a push"):
         await push(upstream, onto, some(1), NOBODY)
+
+
+async def test_two_nodes_push_the_same(plain: Registry, client: Any) -> None:
+    nodes: list[Upstream] = [await client(), await client()]
+    repository, pushed = Repository(plain.host, "lab/pushed"), some(10)
+    await asyncio.gather(*(push(node, repository, pushed, NOBODY) for node in nodes))
+    assert await pulled(nodes[0], repository, pushed.digest) == pushed.data
 
 
 @pytest.mark.skopeo
