@@ -141,9 +141,22 @@ async def test_a_request_is_ready_when_its_effects_are_done(pushing: tuple[Node,
     assert equal.request.token == token
     push.go_on.set()
     assert (await until(node, token, *DONE)).state == Ready()
-    again = await node.ask(plan)
-    assert (again.state, states(again)) == (Ready(), DONE)
     assert [each.reference.digest is not None for each in push.plans] == [True], "once, of what is pinned"
+
+
+async def test_who_asks_again_has_effects_run_again(pushing: tuple[Node, Push], registry: Registry) -> None:
+    node, push = pushing
+    plan = registry_plan(registry.host, "lab/tool")
+    push.go_on.set()
+    token = (await node.ask(plan, wait=5.0)).request.token
+    await until(node, token, *DONE)
+    push.go_on.clear()
+    again = await node.ask(plan, wait=0.0)
+    assert (again.request.token, again.state) == (token, Pending()), "what was pushed may have been deleted"
+    push.go_on.set()
+    await until(node, token, *DONE)
+    again = await node.ask(plan, wait=5.0)
+    assert (again.state, states(again), len(push.plans)) == (Ready(), DONE, 3)
 
 
 async def test_an_effect_that_fails_fails_the_request(pushing: tuple[Node, Push], registry: Registry) -> None:

@@ -4,8 +4,8 @@ Nothing is answered under a name before that is written where all nodes read it.
 made again for as long as its record is there, whatever the tags and channels have become by then.
 
 Pushing and mirroring are effects. A request is ready when all of its effects are done; equal requests
-share them: each is done once for one image and one principal. After a restart one may be done once more, so it has to
-be something that may.
+of one moment share them. Who asks again has them run again, as they are after a restart: an image may have been deleted
+where it was pushed to, or its tag been given to another one. So an effect is something that may be done once more.
 """
 
 from __future__ import annotations
@@ -78,6 +78,11 @@ class Effects:
         """Tell whether nothing is left to do for a request."""
         return all((each.key, request.token) in self._done for each in self._effects if each.concerns(request.plan))
 
+    def doubt(self, request: ContainerRequest) -> None:
+        """Have all be done again for a request: what was done may have been undone since, by whoever may do that."""
+        for each in self._effects:
+            self._done.pop((each.key, request.token), None)
+
     async def run(self, request: ContainerRequest, fixed: Node, identity: Identity) -> None:
         """Do what is left to do for a request; `fixed` is its plan of which nothing moves.
 
@@ -130,6 +135,10 @@ class Bindings:
     def acted_upon(self, request: ContainerRequest) -> bool:
         """Tell whether no effect is left to do."""
         return self._effects.done(request)
+
+    def doubt(self, request: ContainerRequest) -> None:
+        """Have the effects of a request be run again: see `Effects.doubt`."""
+        self._effects.doubt(request)
 
     async def begin(self, cached: CachedRequest) -> None:
         """Start on all that is left to do for a request.

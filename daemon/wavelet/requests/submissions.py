@@ -134,9 +134,12 @@ class Submissions:
             about = about.noting(SOLVING_ANEW if unsolved else SOLVED_ANEW)
         anew = options.refresh and attempt.is_solved
         cached = await self._keeper.keep(request, pinned, about, anew=anew)
-        due = attempt.ready and not options.dry_run and not self._bindings.acted_upon(cached.request)
-        if options.refresh or (due and cached.progress.took is not None):
+        if not options.dry_run:
+            self._bindings.doubt(cached.request)
+        has_effects = not options.dry_run and not self._bindings.acted_upon(cached.request)
+        if options.refresh or (has_effects and cached.progress.took is not None):
             cached.progress.forget()
+        due = attempt.ready and has_effects
         done = attempt.ready and not options.dry_run and not due
         cached.progress.submitted(time.monotonic() - attempt.began if done else None, attempt.failed)
         job = attempt.renewing if unsolved else attempt.job
