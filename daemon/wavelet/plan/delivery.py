@@ -30,7 +30,8 @@ NAMES_SHOWN = 4
 NAMES_MOST = 5
 
 READABLE_LIMIT = 80
-"""Characters of a tag before the token; a tag has 128 at the most (distribution-spec, "Pulling manifests")."""
+"""Characters of what people read: of a tag before the token, which has 128 at the most (distribution-spec, "Pulling
+manifests"), and of a path of several packages, which has to leave room for the registry and the repository."""
 
 TOKEN_MARK = "--"  # noqa: S105 - what stands before a token
 
@@ -134,13 +135,16 @@ def _common_version(named: Named) -> str:
 
 def _readable(text: str) -> str:
     """Return a text as it may stand in a tag: what does not fit is cut between names, as Wave does."""
-    text = re.sub(r"[^A-Za-z0-9_.-]", "", text).strip("._-")
-    if len(text) > READABLE_LIMIT:
-        text = text[:READABLE_LIMIT].rpartition("_")[0] or text[:READABLE_LIMIT]
-    return text.strip("._-")
+    return _cut(re.sub(r"[^A-Za-z0-9_.-]", "", text).strip("._-")).strip("._-")
+
+
+def _cut(text: str) -> str:
+    if len(text) <= READABLE_LIMIT:
+        return text
+    return text[:READABLE_LIMIT].rpartition("_")[0] or text[:READABLE_LIMIT]
 
 
 def _component(text: str) -> str:
     """Return a text as a component of a repository's path (distribution-spec, "Pulling manifests")."""
     parts = (re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in text.lower().split("_"))
-    return "_".join(filter(None, parts)) or BUILD
+    return _cut("_".join(filter(None, parts))).strip("-") or BUILD
