@@ -63,6 +63,9 @@ class Images:
     def mounts(self, descriptor: Descriptor) -> Sequence[Repository]:
         return ()
 
+    async def was_damaged(self, descriptor: Descriptor) -> bool:
+        return False
+
     def blob(self, descriptor: Descriptor) -> PushSource:
         @contextlib.asynccontextmanager
         async def open_at(offset: int) -> AsyncIterator[AsyncIterator[bytes]]:

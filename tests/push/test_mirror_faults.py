@@ -169,6 +169,30 @@ async def test_two_nodes_that_copy_the_same_both_succeed(
     assert double.count("GET", image["layers"][0]) <= 2, "each node fetches it once"
 
 
+async def test_what_is_damaged_in_the_store_comes_from_the_source(
+    node: Node, mirror: Mirror, double: Double, image: dict[str, Any], target: Registry
+) -> None:
+    """It is not read before it is sent; the target finds out, and what was damaged is removed."""
+    digest, origin = Digest(image["layers"][0]), f"{double.host}/lab/tool"
+    await node.store.add(LAYERS[0], digest, origin)
+    rot(node, digest)
+    await mirror.copy(source_of(double, image), target_of(target), NOBODY)
+    assert await blobs_of(target, image) == LAYERS
+    assert node.store.find(digest, origin) is None and double.count("GET", digest) == 1
+
+
+def rot(node: Node, digest: Digest) -> None:
+    """Change a byte as a disk does: nothing tells that the file was changed, and it was read long ago."""
+    path = node.store._path(digest)
+    with path.open("r+b") as file:
+        file.seek(1_000_000)
+        byte = file.read(1)
+        file.seek(1_000_000)
+        file.write(bytes([byte[0] ^ 1]))
+    entry = node.store._entries[digest]
+    entry.changed, entry.lately = path.stat().st_ctime_ns, -1e9
+
+
 _COPY = """
 import asyncio, sys
 from pathlib import Path

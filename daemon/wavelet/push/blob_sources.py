@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from wavelet.errors import UpstreamBroken, WaitExpired
 from wavelet.image.image import Descriptor
-from wavelet.image.reference import Hasher
+from wavelet.image.reference import Digest, Hasher
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.ingest import Opener, PartialBlob
 from wavelet.upstream.file_ranges import FileRange, Piece
@@ -71,6 +71,17 @@ async def _growing(file: BinaryIO, blob: PartialBlob, offset: int) -> AsyncGener
         if offset < readable:
             yield FileRange(file.fileno(), offset, readable - offset)
             offset = readable
+
+
+async def was_damaged(store: ContentStore, digest: Digest, origin: str) -> bool:
+    """Compare what the store has of some origin; tell whether it was damaged, and so is not there any more.
+
+    Large files are not read before they are sent, as whoever gets them compares them (`wavelet.store.integrity`).
+    """
+    if not isinstance(store.find(digest, origin), Committed):
+        return False
+    await store.integrity.compare(digest)
+    return store.find(digest, origin) is None
 
 
 def verified(descriptor: Descriptor, opener: Opener, where: str) -> PushSource:

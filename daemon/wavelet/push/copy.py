@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wavelet.concurrency import gather_all
+from wavelet.errors import UpstreamBroken
 from wavelet.image.image import Descriptor
 from wavelet.image.reference import Digest, Repository
 from wavelet.push.progress import OnProgress, Tally, unwatched
@@ -35,6 +36,9 @@ class Source(Documents, Protocol):
 
     def mounts(self, descriptor: Descriptor) -> Sequence[Repository]:
         """Return repositories of the target's registry that may have a blob already."""
+
+    async def was_damaged(self, descriptor: Descriptor) -> bool:
+        """Tell whether a blob that the target disputes was damaged here; then its bytes come from elsewhere now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +119,21 @@ class _Copying:
         await gather_all(map(send, missing))
 
     async def _send(self, blob: Descriptor) -> None:
-        was_sent = await self.target.put_blob(
-            self.source.blob(blob), self.source.mounts(blob), lambda count: self.tally.sent(blob, count)
-        )
+        try:
+            was_sent = await self._put_blob(blob)
+        except UpstreamBroken:
+            if not await self.source.was_damaged(blob):
+                raise
+            was_sent = await self._put_blob(blob)
         self.tally.done(blob, was_sent=was_sent)
         if was_sent:
             self.blobs += 1
             self.bytes += blob.size
+
+    async def _put_blob(self, blob: Descriptor) -> bool:
+        return await self.target.put_blob(
+            self.source.blob(blob), self.source.mounts(blob), lambda count: self.tally.sent(blob, count)
+        )
 
     async def put_documents(self) -> None:
         root = self.found.root

@@ -22,7 +22,7 @@ from wavelet.image.image import (
 )
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
-from wavelet.push.blob_sources import from_store
+from wavelet.push.blob_sources import from_store, was_damaged
 from wavelet.push.copy import CopyResult, copy, plan
 from wavelet.push.progress import OnProgress, unwatched
 from wavelet.push.pushed_blobs import PushedBlobs
@@ -130,6 +130,11 @@ class _ImageSource:
         if isinstance(source, FromUpstream) and source.repository.host == self._host:
             return [source.repository]
         return []
+
+    async def was_damaged(self, descriptor: Descriptor) -> bool:
+        """See `wavelet.push.copy.Source`."""
+        origin = self._content(descriptor.digest).source.origin
+        return await was_damaged(self._store, descriptor.digest, origin)
 
     def blob(self, descriptor: Descriptor) -> PushSource:
         """See `wavelet.push.copy.Source`."""

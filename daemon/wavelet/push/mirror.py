@@ -12,7 +12,7 @@ from wavelet.errors import ImageNotFound, Internal, InvalidRequest, WaveletError
 from wavelet.image.image import Descriptor, FromUpstream, read_entries
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
-from wavelet.push.blob_sources import follow, verified
+from wavelet.push.blob_sources import follow, verified, was_damaged
 from wavelet.push.copy import CopyResult, copy, plan
 from wavelet.push.progress import OnProgress, unwatched
 from wavelet.push.pushed_blobs import PushedBlobs
@@ -144,6 +144,10 @@ class _RegistrySource:
     def mounts(self, descriptor: Descriptor) -> Sequence[Repository]:
         """See `wavelet.push.copy.Source`."""
         return self._mounts
+
+    async def was_damaged(self, descriptor: Descriptor) -> bool:
+        """See `wavelet.push.copy.Source`."""
+        return await was_damaged(self._store, descriptor.digest, self._origin)
 
     def blob(self, descriptor: Descriptor) -> PushSource:
         """See `wavelet.push.copy.Source`."""
