@@ -20,6 +20,7 @@ from lab.engines import Docker, Podman, skopeo
 from lab.hosted import index_of, small_image
 from lab.http import Answer, request
 from lab.processes import run, wait_for
+from lab.registry import Registry
 from lab.users import User
 
 ON = {"hosted": {"pushes": "on"}}
@@ -381,3 +382,36 @@ def test_another_node_says_where_it_was_pushed(start: Callable[..., Daemon], tmp
         assert f"was pushed on node {os.uname().nodename}" in answer.json()["errors"][0]["message"]
     assert request("DELETE", f"{first.url}/v2/local/there/manifests/1").status == 202
     assert "was not pushed to this node" in manifest(second, "local/there", "1").json()["errors"][0]["message"]
+
+
+def test_the_command_names_what_was_pushed(host: Daemon) -> None:
+    index = index_of("x", "y")
+    images.push(host.url, "local/named", "1", index)
+    assert wavelet(host, "resolve", "--name", "local/named:1").strip() == f"{host.authority}/local/named:1"
+    for name in ("local/named:1", f"{host.authority}/local/named:1"):
+        assert index.digest in wavelet(host, "inspect", name)
+    assert "local/named:1  sha256:" in wavelet(host, "pull", "local/named:1")
+    assert "local.invalid" not in wavelet(host, "cache", "ls") + wavelet(host, "requests")
+
+
+def test_a_pushed_image_is_mirrored_by_its_owner(host: Daemon, registry: Registry, ann: User) -> None:
+    image = small_image("mirrored")
+    push_as(ann, host, "local/mirrored", "1", image)
+    asked = {
+        "containerImage": f"{host.authority}/local/mirrored:1",
+        "mirror": True,
+        "buildRepository": f"{registry.host}/to",
+    }
+    headers = {"Content-Type": "application/json"}
+    path = f"{host.url}/v1alpha2/container"
+    answer = ann.request("POST", path, headers=headers, body=json.dumps(nextflow.body(**asked)).encode())
+    assert answer.status == 200, answer.body
+    target = answer.json()["targetImage"]
+    wait_for(
+        lambda: (
+            request("GET", f"http://{registry.host}{nextflow.manifest_path(target)}", headers=ACCEPT).body
+            == image.document
+        ),
+        target,
+        20,
+    )

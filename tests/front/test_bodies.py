@@ -44,8 +44,15 @@ async def serving() -> AsyncIterator[Listening]:
         except WaveletError as error:
             return message_response(error)
 
+    async def streamed(request: web.Request) -> web.Response:
+        try:
+            return web.json_response({"size": sum([len(chunk) async for chunk in bodies.stream_body(request)])})
+        except WaveletError as error:
+            return message_response(error)
+
     app = web.Application(middlewares=[as_caller], client_max_size=0)
     app.router.add_post("/echo", echo)
+    app.router.add_post("/v2/local/x/blobs/uploads/", streamed)
     listening = await listen(app, Settings(listen="127.0.0.1:0"))
     try:
         yield listening
@@ -58,11 +65,11 @@ async def serving() -> AsyncIterator[Listening]:
 
 @contextlib.asynccontextmanager
 async def begun(
-    listening: Listening, sent: bytes, *, announced: int = BODY_LIMIT, user: int = 1
+    listening: Listening, sent: bytes, *, announced: int = BODY_LIMIT, user: int = 1, path: str = "/echo"
 ) -> AsyncIterator[asyncio.StreamReader]:
     """Begin a request, which announces a body and sends some of it."""
     reader, writer = await asyncio.open_connection(*listening.address)
-    head = f"POST /echo HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\nContent-Length: {announced}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\nContent-Length: {announced}\r\n\r\n"
     writer.write(head.encode() + sent)
     await writer.drain()
     try:
@@ -150,3 +157,40 @@ async def test_a_body_that_breaks_off_gives_its_room_back() -> None:
         async with begun(listening, bytes(300_000)):
             pass
         assert await post(listening, b"{}", user=1) == (200, {"size": 2})
+
+
+UPLOAD = "/v2/local/x/blobs/uploads/"
+
+
+async def test_an_upload_may_be_larger_than_any_other_body() -> None:
+    async with serving() as listening:
+        url = "http://{}:{}".format(*listening.address)
+        async with aiohttp.ClientSession() as session:
+            data = io.BytesIO(bytes(BODY_LIMIT + 1))
+            async with session.post(url + UPLOAD, data=data) as answer:
+                assert (answer.status, await answer.json()) == (200, {"size": BODY_LIMIT + 1})
+
+
+async def test_an_upload_that_stops_coming_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_PAUSE", 0.2)
+    async with serving() as listening, begun(listening, b"x", path=UPLOAD) as reader:
+        line, answer = await answer_of(reader)
+        assert (line.split()[1], "nothing of it came for" in str(answer["message"])) == (b"400", True)
+
+
+async def test_an_upload_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_WAIT", 0.3)
+    async with serving() as listening:
+        reader, writer = await asyncio.open_connection(*listening.address)
+        writer.write(f"POST {UPLOAD} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode())
+
+        async def trickle() -> None:
+            while not reader.at_eof():
+                writer.write(b"x")
+                await asyncio.sleep(0.05)
+
+        trickling = asyncio.create_task(trickle())
+        line, answer = await answer_of(reader)
+        trickling.cancel()
+        writer.transport.abort()
+    assert (line.split()[1], "comes too slowly" in str(answer["message"])) == (b"400", True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+from cachetools import TTLCache
+
 from wavelet.errors import BlobNotFound, ImageNotFound
 from wavelet.hosted.model import HostedBlob, HostedManifest, HostedRepository
 from wavelet.hosted.notes import PushNotes
@@ -19,6 +21,8 @@ from wavelet.store.content import Blob, ContentStore
 USE_GRAIN = 86400.0
 """Seconds within which a further use of a manifest is not noted."""
 
+USES_HELD = 4096
+
 View = Sequence[HostedRepository]
 
 
@@ -29,6 +33,7 @@ class HostedImages:
         self._tables = tables
         self._store = store
         self._notes = notes
+        self._used: TTLCache[tuple[HostedRepository, Digest], None] = TTLCache(USES_HELD, USE_GRAIN)
 
     def find(self, view: View, reference: str | Digest) -> HostedManifest | None:
         """Return what a tag or a digest names, if it is there."""
@@ -48,8 +53,16 @@ class HostedImages:
         found = self.find(view, reference)
         if found is None:
             raise await self._notes.missing(view, reference)
-        self._tables.use(found.repository, found.descriptor.digest, time.time(), USE_GRAIN)
+        if isinstance(reference, Digest):
+            self._use(found)
         return found
+
+    def _use(self, found: HostedManifest) -> None:
+        """Note that a manifest is asked for by its digest: without a tag it is kept for that."""
+        key = found.repository, found.descriptor.digest
+        if key not in self._used:
+            self._used[key] = None
+            self._tables.use(*key, time.time(), USE_GRAIN)
 
     async def document(self, manifest: Content) -> bytes:
         """Return a manifest's bytes.

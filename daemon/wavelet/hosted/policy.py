@@ -81,6 +81,10 @@ class Kept:
 
 def leads_to(manifests: Mapping[Digest, Kept], roots: Collection[Digest]) -> set[Digest]:
     """Return those of a repository's manifests that `roots` lead to: themselves, members, and what refers to them."""
+    referrers: dict[Digest, list[Digest]] = {}
+    for digest, kept in manifests.items():
+        if kept.subject is not None:
+            referrers.setdefault(kept.subject, []).append(digest)
     found: set[Digest] = set()
     waiting = [digest for digest in roots if digest in manifests]
     while waiting:
@@ -88,14 +92,14 @@ def leads_to(manifests: Mapping[Digest, Kept], roots: Collection[Digest]) -> set
         if digest not in found:
             found.add(digest)
             waiting += [each for each in manifests[digest].members if each in manifests]
-            waiting += [each for each, kept in manifests.items() if kept.subject == digest]
+            waiting += referrers.get(digest, ())
     return found
 
 
 def without(manifests: Mapping[Digest, Kept], tagged: Collection[Digest], gone: Digest) -> set[Digest]:
     """Return what goes with a manifest whose tag is removed: what it leads to and nothing else of the repository."""
-    others = [digest for digest in manifests if digest not in leads_to(manifests, [gone])]
-    return leads_to(manifests, [gone]) - leads_to(manifests, [*tagged, *others])
+    below = leads_to(manifests, [gone])
+    return below - leads_to(manifests, [*tagged, *(manifests.keys() - below)])
 
 
 def expired(manifests: Mapping[Digest, Kept], tagged: Collection[Digest], now: float) -> set[Digest]:

@@ -130,7 +130,8 @@ class HostedPushes:
     def _check_members(self, repository: HostedRepository, pushed: Pushed) -> None:
         for descriptor in (*pushed.blobs, *pushed.manifests):
             digest = descriptor.digest
-            manifest = self._rows.manifest(repository, digest) if descriptor in pushed.manifests else None
+            # An index may name what was pushed as a blob (image-spec, image-index.md).
+            manifest = self._rows.manifest(repository, digest) if pushed.manifests else None
             size = self._rows.blob_size(repository, digest) if manifest is None else manifest.descriptor.size
             if size is None or self._store.find(digest, repository.source.origin) is None:
                 raise BlobNotFound(
@@ -166,15 +167,15 @@ class HostedPushes:
                 return self._store.find(digest, target.source.origin) is not None
             self._holdings.check(digest, size)
             self._holdings.add(digest, size)
-            lent = False
+            kept = False
             try:
-                lent = await self._store.owned.lend(digest, origin, target.source.origin)
-                if lent:
+                if await self._store.owned.lend(digest, origin, target.source.origin):
                     await self._database.write(tables.put_blob(target, digest, size, time.time()))
+                    kept = True
             finally:
-                if not lent:
+                if not kept:
                     self._holdings.remove(digest, size)
-            return lent
+            return kept
 
         mounted = await self._to_its_end(change)
         if mounted:

@@ -177,6 +177,11 @@ class Uploads:
         finally:
             self._drop(session, outcome)
 
+    def drop(self, session: Session) -> None:
+        """Drop an upload that has not ended, if no request is at work on it."""
+        if not session.busy:
+            self._drop(session, "refused")
+
     def cancel(self, session: Session) -> None:
         """Drop an upload.
 

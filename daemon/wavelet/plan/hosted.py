@@ -10,8 +10,9 @@ one owner's, though several have pushed to one name.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from wavelet.image.reference import Repository
+from wavelet.image.reference import Reference, Repository
 from wavelet.plan.tokens import ANONYMOUS, Principal
 
 HOST = "local.invalid"
@@ -45,6 +46,13 @@ def owner_of(repository: Repository) -> Principal | None:
     if found is None:
         return None
     return Principal(uid=int(found[1])) if found[1] else Principal(login_key=found[2])
+
+
+def shown(reference: Reference) -> str:
+    """Return a reference as people name it: of a hosted repository without the host that is nowhere."""
+    if reference.repository.host != HOST:
+        return str(reference)
+    return str(replace(reference, repository=Repository(FIRST, path_of(reference.repository))))
 
 
 def path_of(repository: Repository) -> str:

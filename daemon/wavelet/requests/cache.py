@@ -145,10 +145,13 @@ class Cache:
     async def pin(self, names: Collection[str]) -> Counted:
         """Keep what is named until it is unpinned; return the blobs of it that are here.
 
+        What was pushed to this node is kept without that.
+
         Raises:
             NotFound: there is nothing of one of these names; then nothing is pinned.
         """
-        named = [each for name in names for each in self._named(name)]
+        kept = {name for each in self._catalogue.images() for name in (each.name, each.digest)}
+        named = [each for name in names if name not in kept for each in self._named(name)]
         for each, sizes in named:
             await self._store.retention.pins.add(each, sizes)
         return self._count({digest for _, sizes in named for digest in sizes})

@@ -75,8 +75,8 @@ def victims(
     gone, missing = chosen(eviction_order, shortage, is_kept)
     if missing > 0:
         raise NoSpace(
-            f"no room for {what}: {size_of(missing)} short, and all other content is leased or pinned; "
-            "raise store.limit, free the disk, or ask again when running pulls have ended"
+            f"no room for {what}: {size_of(missing)} short, and all other content is leased or pinned, or was pushed"
+            " here; raise store.limit, free the disk, or ask again when running pulls have ended"
         )
     return gone
 

@@ -98,16 +98,17 @@ def _build_registry_door(
     discovery = Discovery(named, resolver, pulls, served, upstream.client)
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
     reserved, rules = settings.reserved_names, requests.rules
+    own_hosts = frozenset({settings.name_authority, settings.listen})
     scopes = ScopeOpener(pulls, rules, served)
     content = RegistryService(named, discovery, resolver, unnamed, conda.site)
     return RegistryDoor(
         scopes,
         content,
         LocalNames(state.hosted.images),
-        PushDoor(state.hosted, rules, scopes, content, state.audit, reserved=reserved),
+        PushDoor(state.hosted, rules, scopes, content, state.audit, reserved=reserved, own_hosts=own_hosts),
         state.audit,
         reserved=reserved,
-        own_hosts=frozenset({settings.name_authority, settings.listen}),
+        own_hosts=own_hosts,
     )
 
 

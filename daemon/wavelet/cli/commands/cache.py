@@ -106,7 +106,8 @@ def _gc(client: Client, options: argparse.Namespace) -> int:
     left = client.cache_stats()
     text = [f"removed {answer.blobs} blobs, {size(answer.size)}"]
     if options.keep is not None and left.size > options.keep:
-        text.append(f"kept    {size(left.size)}: {size(left.leased)} leased, {size(left.pinned)} pinned; {_KEPT}")
+        kept = f"{size(left.leased)} leased, {size(left.pinned)} pinned, {size(left.pushed)} pushed"
+        text.append(f"kept    {size(left.size)}: {kept}; {_KEPT}")
     stays = {"left": left.size, "leased": left.leased, "pinned": left.pinned}
     emit(plain(answer) | stays, options.output, text)
     return daemon_call.DONE

@@ -53,6 +53,7 @@ class PushDoor:
         audit: Audit,
         *,
         reserved: bool,
+        own_hosts: frozenset[str],
     ) -> None:
         self._hosted = hosted
         self._rules = rules
@@ -60,6 +61,7 @@ class PushDoor:
         self._content = content
         self._audit = audit
         self._reserved = reserved
+        self._own_hosts = own_hosts
         self._bodies = Bodies()
 
     async def handle(self, request: web.Request, route: Route) -> web.Response:
@@ -82,7 +84,8 @@ class PushDoor:
         raise _refused(push)
 
     def _target(self, route: Route, request: web.Request, caller: Caller) -> HostedRepository:
-        name = parse_name(route.name, None, reserved=self._reserved) if "ns" not in request.query else None
+        is_ours = request.query.get("ns") in (None, *self._own_hosts)
+        name = parse_name(route.name, None, reserved=self._reserved) if is_ours else None
         if not isinstance(name, LocalName):
             raise MethodRefused(f"nothing can be pushed to {route.name[:300]}, or deleted from it: {WHERE}")
         self._hosted.check_pusher(caller.uid)
@@ -116,7 +119,11 @@ class PushDoor:
         session = self._hosted.uploads.begin(push.repository)
         if mounted is not None or push.digest is None:
             return _in_progress(push, session, 202)
-        return await self._end(push, session)
+        try:
+            return await self._end(push, session)
+        finally:
+            # Its client does not know how to go on with it.
+            self._hosted.uploads.drop(session)
 
     async def _mount(self, push: _Push, digest: Digest, caller: Caller) -> bool:
         """Give the repository a blob of another one that the caller may read; tell whether it has it."""

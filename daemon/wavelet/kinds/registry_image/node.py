@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from wavelet.image.image import MANIFEST_TYPES, IndexEntry
 from wavelet.image.reference import Digest, Platform, Reference, Repository
+from wavelet.plan.hosted import shown
 from wavelet.plan.node import Description, Label, Node, View, tag_of_digest
 
 
@@ -47,7 +48,7 @@ class RegistryImage(Node):
     def description(self) -> Description:
         """See `Node`."""
         platforms = () if self.platform is None else (self.platform,)
-        name = str(self.reference)
+        name = shown(self.reference)
         return Description(title=name, image=name, platforms=platforms, is_built=False)
 
     def for_platform(self, platform: Platform | None) -> RegistryImage:
