@@ -20,7 +20,7 @@ def test_what_was_asked_and_why_it_is_not_there(site: Site, wavelet: Wavelet) ->
     image = site.image
     made = post(site, containerImage=image, buildRepository="registry.example/team")
     assert made["status"] == "200", made
-    assert post(site, containerImage=image, freeze=True)["status"] == "501"
+    assert post(site, containerImage=image, scanMode="required")["status"] == "501"
     said = wavelet("requests")
     assert said.code == 0, said.err
     lines = said.out.splitlines()
@@ -29,7 +29,7 @@ def test_what_was_asked_and_why_it_is_not_there(site: Site, wavelet: Wavelet) ->
     assert "root" in lines[mine]
     assert "wave.build.repository (buildRepository): registry.example/team is not used" in lines[mine + 1]
     refused = next(number for number, line in enumerate(lines) if " refused " in line)
-    assert "wave.freeze (freeze): " in lines[refused + 1]
+    assert "(scanMode): " in lines[refused + 1]
     entries = json.loads(wavelet("requests", "--output", "json", "--limit", "2").out)
     assert [each["state"] for each in entries] == ["failed", "ready"]
     assert [each["refused"] for each in entries] == [True, False]

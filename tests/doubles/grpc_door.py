@@ -58,6 +58,9 @@ class DoubleRequests:
     async def status(self, token: str, identity: Identity) -> Status:
         return Status(await self.find(token, identity), self.state, 1.0)
 
+    async def running(self, token: str, identity: Identity) -> None:
+        return None
+
     async def ask_again(self, token: str, identity: Identity) -> Status:
         return await self.status(token, identity)
 

@@ -1,4 +1,4 @@
-"""The progress of a container, shown until it is ready."""
+"""The progress of a container: a line of it, or shown until it is ready."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import grpc
 
 from wavelet.cli.progress import Progress
 from wavelet.client import Client, WaveletRpcError
+from wavelet.quantities import size
 from wavelet.v1 import containers_pb2 as pb
 
 _PHASES = {
@@ -14,6 +15,26 @@ _PHASES = {
     pb.PHASE_MAKING: "making layers",
     pb.PHASE_VERIFYING: "verifying layers",
 }
+
+_WORK = {
+    pb.PHASE_PINNING: "looking up",
+    pb.PHASE_SOLVING: "solving",
+    pb.PHASE_MAKING: "making",
+    pb.PHASE_VERIFYING: "verifying",
+}
+
+
+def work_line(work: pb.RunningWork) -> str:
+    """Return what is being done for a container, as a line."""
+    doing = "sending" if work.sent.total else _WORK.get(work.phase, "working")
+    parts = [f"{doing}, for {work.seconds:.0f} s"]
+    if work.packages.total:
+        parts.append(f"{work.packages.done} of {work.packages.total} packages")
+    if work.bytes.done:
+        parts.append(f"{size(work.bytes.done)} taken in")
+    if work.sent.total:
+        parts.append(f"{size(work.sent.done)} of {size(work.sent.total)} sent")
+    return "; ".join(parts)
 
 
 def wait_until_ready(client: Client, token: str, shown: Progress) -> pb.ResolveResponse:

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 
 from wavelet.plan.tokens import Identity
 from wavelet.requests.history import Entry, History
-from wavelet.requests.progress import Failed, Progress, State
+from wavelet.requests.progress import Failed, Running, State
 from wavelet.requests.request_cache import RequestCache
-from wavelet.resolve.events import Event, View
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Work that goes on: for how many seconds, and what it has done so far."""
-
-    seconds: float
-    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +34,4 @@ class Listing:
                 yield Listed(told.entry, Failed(told.entry.refused.error), None)
                 continue
             progress = self._cache.progress(told.entry.token, told.outcome)
-            yield Listed(told.entry, progress.seen, _running(progress))
-
-
-def _running(progress: Progress) -> Running | None:
-    job = progress.job
-    return None if job is None or job.done else Running(progress.seconds, tuple(View(job.account).news()))
+            yield Listed(told.entry, progress.seen, progress.running)

@@ -15,7 +15,7 @@ from wavelet.errors import Fault, Stopping, WaveletError, fresh_copy
 from wavelet.kinds.kind import Pinned
 from wavelet.requests.history import Outcome, Why
 from wavelet.requests.patience import AGAIN, Patience
-from wavelet.resolve.events import Account, Event
+from wavelet.resolve.events import Account, Event, View
 from wavelet.resolve.job import Job
 
 StepName = Literal["pin", "make", "after"]
@@ -45,6 +45,14 @@ class Step:
     state: StepState = "pending"
     since: float | None = None
     error: WaveletError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Work that goes on: for how many seconds, and what it has done so far."""
+
+    seconds: float
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,12 @@ class Progress:
     def is_unknown(self) -> bool:
         """True when nothing was done for it here, as far as is known."""
         return self.took is None and self.job is None and self.failed is None
+
+    @property
+    def running(self) -> Running | None:
+        """What is being done for it now, where something is."""
+        job = self.job
+        return None if job is None or job.done else Running(self.seconds, tuple(View(job.account).news()))
 
     @property
     def seen(self) -> State:

@@ -14,7 +14,7 @@ from wavelet.kinds.kind import Pinned
 from wavelet.plan.tokens import Identity
 from wavelet.requests.binding import Bindings
 from wavelet.requests.lookup import RequestLookup
-from wavelet.requests.progress import Pending, Step
+from wavelet.requests.progress import Pending, Running, Step
 from wavelet.requests.request_cache import CachedRequest, Status
 from wavelet.resolve.events import Event
 from wavelet.resolve.job import Job, asking
@@ -44,6 +44,10 @@ class RequestTracker:
         if keep and cached.progress.job is not None:
             cached.progress.job.keep()
         return cached.status(state)
+
+    async def running(self, token: str, identity: Identity) -> Running | None:
+        """Return what is being done for a request now, where something is. See `status` for the errors."""
+        return (await self._lookup.visible(token, identity)).progress.running
 
     async def settled(self, token: str, identity: Identity, wait: float) -> Status:
         """Return how far a request is once it is ready or has failed, or after `wait` seconds. See `status`."""

@@ -8,9 +8,10 @@ from doubles.grpc_door import AUTHORITY, CREATED, SITE
 from wavelet.front.grpc import answers
 from wavelet.front.grpc.values import submission
 from wavelet.plan.tokens import ANONYMOUS
-from wavelet.requests.progress import Pending
+from wavelet.requests.progress import Pending, Running
 from wavelet.requests.request import About, ContainerRequest
 from wavelet.requests.request_cache import Status
+from wavelet.resolve.events import BytesSent, PhaseBegan
 from wavelet.v1 import containers_pb2 as pb
 
 TOKEN = "0123456789abcdef" * 2
@@ -41,8 +42,17 @@ def test_a_delivery_is_told_so_that_it_can_be_asked_for_again(request_: pb.Resol
     asked = submission(request_, SITE)
     about = About(api="grpc", image=asked.image, notes=("cacheRepository: has no effect",))
     request = ContainerRequest(TOKEN, asked.plan, ANONYMOUS, CREATED, CREATED, about)
-    told = answers.described(request, Status(request, Pending(), 1.0), AUTHORITY)
+    told = answers.described(request, Status(request, Pending(), 1.0), None, AUTHORITY)
     assert submission(told.request, SITE).plan == asked.plan
     assert told.request.name_strategy == request_.name_strategy
     assert told.container.remote is remote
     assert list(told.container.notes) == ["cacheRepository: has no effect"]
+
+
+def test_what_is_sent_is_told_of_work_that_goes_on() -> None:
+    asked = submission(pb.ResolveRequest(container_image="busybox:1", freeze=True), SITE)
+    request = ContainerRequest(TOKEN, asked.plan, ANONYMOUS, CREATED, CREATED)
+    running = Running(2.0, (PhaseBegan("making"), BytesSent(3, 4)))
+    told = answers.described(request, Status(request, Pending(), 2.0), running, AUTHORITY).running
+    assert (told.seconds, told.phase, told.sent.done, told.sent.total) == (2.0, pb.PHASE_MAKING, 3, 4)
+    assert answers.event_of(BytesSent(3, 4)).sent == told.sent

@@ -8,20 +8,14 @@ from collections.abc import Iterator
 
 from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain, table
+from wavelet.cli.request_progress import work_line
 from wavelet.client import Client
-from wavelet.quantities import size
 from wavelet.v1 import containers_pb2 as pb
 
 _STATES = {
     pb.CONTAINER_STATE_PENDING: "pending",
     pb.CONTAINER_STATE_READY: "ready",
     pb.CONTAINER_STATE_FAILED: "failed",
-}
-_PHASES = {
-    pb.PHASE_PINNING: "looking up",
-    pb.PHASE_SOLVING: "solving",
-    pb.PHASE_MAKING: "making",
-    pb.PHASE_VERIFYING: "verifying",
 }
 
 
@@ -60,7 +54,7 @@ def _lines(found: pb.ListRequestsResponse) -> Iterator[str]:
         yield from (f"    {line}" for line in each.reason.splitlines())
         yield from (f"    note: {note}" for note in each.notes)
         if each.HasField("running"):
-            yield f"    {_work(each.running)}"
+            yield f"    {work_line(each.running)}"
 
 
 def _row(each: pb.RequestEntry) -> tuple[str, ...]:
@@ -76,14 +70,3 @@ def _user(each: pb.RequestEntry) -> str:
         return pwd.getpwuid(each.uid).pw_name
     except (KeyError, OverflowError):
         return str(each.uid)
-
-
-def _work(work: pb.RunningWork) -> str:
-    parts = [f"{_PHASES.get(work.phase, 'working')}, for {work.seconds:.0f} s"]
-    if work.packages.total:
-        parts.append(f"{work.packages.done} of {work.packages.total} packages")
-    if work.bytes.done:
-        parts.append(f"{size(work.bytes.done)} taken in")
-    if work.sent.total:
-        parts.append(f"{size(work.sent.done)} of {size(work.sent.total)} sent")
-    return "; ".join(parts)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from wavelet.cli import daemon_call
 from wavelet.cli.input_files import token_in
 from wavelet.cli.output import emit, lines, plain
+from wavelet.cli.request_progress import work_line
 from wavelet.client import Client
 from wavelet.v1.containers_pb2 import DescribeResponse
 
@@ -36,6 +37,8 @@ def _lines(described: DescribeResponse, log: str) -> Iterator[str]:
     container, asked = described.container, plain(described.request, whole=False)
     when = described.creation_time.ToJsonString() if described.HasField("creation_time") else ""
     yield from lines(plain(container, whole=False) | {"requested": when, "for": described.principal})
+    if described.HasField("running"):
+        yield work_line(described.running)
     yield from ("", "request", *(f"  {line}" for line in lines(asked)))
     if log:
         yield from ("", "log", *(f"  {line}" for line in log.splitlines()))

@@ -14,8 +14,8 @@ from wavelet.kinds.conda.model.packages import subdir_of
 from wavelet.plan.delivery import Delivery
 from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer, title
 from wavelet.plan.tokens import target_name
-from wavelet.requests.listing import Listed, Running
-from wavelet.requests.progress import Failed, Pending, Ready, State, Step, StepName, StepState
+from wavelet.requests.listing import Listed
+from wavelet.requests.progress import Failed, Pending, Ready, Running, State, Step, StepName, StepState
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import Status
 from wavelet.resolve.events import BytesDone, BytesSent, Event, LogLine, PackagesDone, Phase, PhaseBegan
@@ -80,13 +80,16 @@ def resolved(
     )
 
 
-def described(request: ContainerRequest, status: Status, authority: str) -> pb.DescribeResponse:
+def described(
+    request: ContainerRequest, status: Status, running: Running | None, authority: str
+) -> pb.DescribeResponse:
     """Return what a token stands for; `request` has its digests, as far as they are known."""
     return pb.DescribeResponse(
         container=resolved(request, status.state, authority, steps=status.steps),
         creation_time=timestamp(request.created_at),
         request=_asked(request),
         principal=str(request.principal),
+        running=None if running is None else _running(running),
     )
 
 

@@ -135,7 +135,9 @@ class Tokens(TokenServiceServicer):
         """Return what a token stands for."""
         identity = self._peers.of(context).identity
         status = await self._requests.tracker.status(request.token, identity)
-        return answers.described(await self._requests.lookup.find(request.token, identity), status, self._authority)
+        running = await self._requests.tracker.running(request.token, identity)
+        found = await self._requests.lookup.find(request.token, identity)
+        return answers.described(found, status, running, self._authority)
 
     async def Evict(self, request: pb.EvictRequest, context: Context) -> pb.EvictResponse:
         """Forget a token."""
