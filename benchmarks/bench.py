@@ -29,6 +29,7 @@ import conda_scripts  # noqa: E402
 import conda_shared  # noqa: E402
 import conda_solve  # noqa: E402
 import crowd  # noqa: E402
+import freeze  # noqa: E402
 import grpc_resolve  # noqa: E402
 import memory  # noqa: E402
 import mirror  # noqa: E402
@@ -78,6 +79,9 @@ PARTS = {
     },
     "solving": {
         "conda-solve": conda_solve,
+    },
+    "frozen": {
+        "freeze": freeze,
     },
     "copies": {
         "push": push,

@@ -29,7 +29,7 @@ from lab import images, nextflow
 from lab.daemon import Daemon
 from lab.processes import Background, LabError
 from wavelet.cluster.key import KEY_NAME, load_key
-from wavelet.cluster.records import Record
+from wavelet.cluster.records import Lifetimes, Record
 from wavelet.cluster.shared_directory.records import DirectoryRecords
 from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
@@ -41,7 +41,7 @@ from wavelet.plan.tokens import ANONYMOUS, NONCE_BYTES, target_name
 
 ROUNDS, NAMES, PULLS = 5, 40, 60
 ROUND_TRIP = 0.0005
-LIFETIME = 86400.0
+LIFETIMES = Lifetimes(86400.0, 86400.0)
 READY_SECONDS = 10.0
 CALLS = "user.calls"
 PYTHON = "/usr/bin/python3"
@@ -105,7 +105,7 @@ class _Asked:
 
     def records(self) -> DirectoryRecords:
         """Return the records as a node sees them that has just started."""
-        return DirectoryRecords(self.shared, self.key, FORMS, LIFETIME)
+        return DirectoryRecords(self.shared, self.key, FORMS, LIFETIMES)
 
     def new(self) -> tuple[Node, Pin]:
         amd64 = Platform("linux", "amd64")

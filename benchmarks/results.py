@@ -23,6 +23,7 @@ TITLES = {
     "conda": "Images of conda packages",
     "layers": "Images of many layers and of few",
     "solving": "Solving for conda packages",
+    "frozen": "Frozen images",
     "copies": "Images copied to registries",
     "house": "The house by kind",  # by hand, of what walks.py and sizes.py print
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self, get_args
 
 from wavelet.image.image import IndexEntry
@@ -12,7 +13,7 @@ from wavelet.plan.delivery import Delivery, Named, Strategy, frozen
 from wavelet.plan.node import Description, Label, Node, View, written
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FrozenImage(Node):
     """`image` under a name that lasts.
 
@@ -53,9 +54,9 @@ class FrozenImage(Node):
         """See `Node`."""
         return self if self.repository is not None else replace(self, repository=repository)
 
-    @property
+    @cached_property
     def delivery(self) -> Delivery:
-        """See `Node`."""
+        """See `Node`. Whoever has a request asks for it many times, and it takes a while to find out for packages."""
         named, own_path = _named(self.image)
         return frozen(named, own_path, self.repository, self.strategy, self.cache)
 
