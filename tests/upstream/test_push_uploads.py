@@ -414,6 +414,7 @@ async def test_a_source_that_fails_says_so(registry: Registry, upstream: Upstrea
     pushed.on_piece = on_piece
     with pytest.raises(FileNotFoundError, match="evicted"):
         await push(upstream, repository, pushed)
+    assert registry.uploads.begun == {}
 
 
 class TestMounts:
@@ -436,6 +437,18 @@ class TestMounts:
         assert await push(upstream, repository, pushed, *others)
         assert methods(registry) == ["HEAD", "POST", "POST", "DELETE", "PUT"]
         assert held(registry, pushed) and registry.uploads.begun == {}
+
+    async def test_one_request_at_a_time_is_enough(
+        self, registry: Registry, client: Callable[..., Any], repository: Repository
+    ) -> None:
+        upstream = await client(registries={registry.host: {"concurrency": 1}})
+        registry.require_login("bearer")
+        registry.fault(UPLOADS, method="PUT", times=1, reads=100 * KIB, reset=-1)
+        others = [Repository(registry.host, path) for path in ("lab/one", "lab/two")]
+        many = [blob(1001), blob(), blob()]
+        async with asyncio.timeout(5):
+            assert all(await asyncio.gather(*(push(upstream, repository, each, *others) for each in many)))
+        assert all(held(registry, each) for each in many)
 
     @pytest.mark.parametrize("status", [400, 403, 404, 405])
     async def test_a_registry_that_mounts_nothing(

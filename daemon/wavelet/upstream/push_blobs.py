@@ -78,14 +78,14 @@ class BlobPush:
             if asked is None:
                 continue
             answer, login = asked
-            async with answer:
-                if begun is not None and answer.status in (201, 202):
-                    await begun.abandon()
-                    begun = None
-                if answer.status == 201:
-                    return None
-                if answer.status == 202:
-                    begun = self._upload(wanted, answer, login)
+            answer.close()
+            if begun is not None and answer.status in (201, 202):
+                await begun.abandon()
+                begun = None
+            if answer.status == 201:
+                return None
+            if answer.status == 202:
+                begun = self._upload(wanted, answer, login)
         return begun or await self._begin(wanted)
 
     async def _ask_to_mount(self, wanted: BlobToPush, path: str) -> tuple[Answer, PushLogin] | None:

@@ -38,6 +38,7 @@ BEGIN = Call("upload", "POST", "blobs/uploads/", actions=PUSH)
 """Begins an upload."""
 
 _TAKEN = frozenset({200, 201, 202, 204})
+_MADE = frozenset({200, 201, 204})
 _NO_CHUNKS = frozenset({400, 405, 411, 415, 501})
 
 _log = structlog.get_logger(__name__)
@@ -96,6 +97,7 @@ class Upload:
 
         Raises:
             AccessRefused, TooLarge, NotFound: definite answers.
+            Exception: what the source raises.
             UpstreamError: it broke off too often, or the registry disputes what it got.
         """
         breaks = _Breaks()
@@ -109,7 +111,7 @@ class Upload:
                     await self.abandon()
                     raise told from None
                 _log.info("an upload is taken up again", blob=self._blob.digest, because=error.message, seconds=wait)
-            except WaveletError:
+            except Exception:
                 await self.abandon()
                 raise
             self._broke = True
@@ -170,7 +172,7 @@ class Upload:
     async def _finish(self, begun: Begun, body: Body) -> None:
         call = self._call("PUT", with_digest(begun.at, self._blob.digest), body)
         async with await self._target.send(call) as answer:
-            if answer.status not in _TAKEN:
+            if answer.status not in _MADE:
                 raise await self._refused(answer)
 
     async def _refused(self, answer: Answer) -> WaveletError:
