@@ -210,6 +210,26 @@ def test_who_may_push_is_a_setting(node: Daemon, ann: User, tmp_path: Path) -> N
     assert node.get("/v2/local/tool/manifests/1").status == 404
 
 
+@pytest.mark.users
+@pytest.mark.docker
+def test_a_users_own_daemon_takes_that_users_pushes(
+    start_daemon: Callable[..., Daemon], ann: User, bob: User, docker: Docker
+) -> None:
+    """Without a setting: also those of the node's engines, which push and pull for the user there."""
+    node = start_daemon(ann.home.parent / "own", before=ann.prefix(), HOME=ann.home)
+    push_as(ann, node, "local/own", "1", images.busybox(images.layer({"greeting": b"hello\n"})))
+    name, other = f"{node.authority}/local/own:1", f"{node.authority}/local/own:2"
+    docker.pull(name)
+    docker.tag(name, other)
+    docker.push(other)
+    assert ann.get(f"{node.url}/v2/local/own/tags/list").json()["tags"] == ["1", "2"]
+    assert bob.request("POST", f"{node.url}/v2/local/own/blobs/uploads/").status == 403
+    nobody = {"Via": "1.1 wavelet"}
+    refused = request("POST", f"{node.url}/v2/local/own/blobs/uploads/", headers=nobody)
+    assert (refused.status, "hosted.pushes" in refused.json()["errors"][0]["message"]) == (403, True)
+    assert request("GET", f"{node.url}/v2/local/own/manifests/1", headers=nobody | ACCEPT).status == 404
+
+
 @pytest.mark.parametrize(
     "name", ["library/busybox", "quay.io/a/b", "wt/" + "0" * 32 + "/x", "conda/samtools", "locally/x", "local"]
 )

@@ -48,6 +48,7 @@ IN_STATE = (
     "pip",
     "node.db*",
     "records.db*",
+    "hosted.db*",
     "audit.log*",
     "lock",
     KEY_NAME,
