@@ -20,6 +20,8 @@ from wavelet.v1.containers_pb2 import (
     CONTAINER_STATE_READY,
     PHASE_MAKING,
     PHASE_SOLVING,
+    STEP_AFTER,
+    STEP_STATE_RUNNING,
     AuthConfig,
     ContainerConfig,
     Packages,
@@ -111,6 +113,19 @@ def test_inspecting(site: Site, run: Run) -> None:
     assert found.digest == site.busybox.digest == images.sha256(found.manifest)
     assert json.loads(found.config)["os"] == "linux"
     assert found.size >= sum(layer["size"] for layer in site.busybox.json()["layers"])
+
+
+def test_watching_what_goes_to_a_registry(site: Site, run: Run) -> None:
+    config = ContainerConfig(env=[f"A={run.__name__}"])
+    asked = ResolveRequest(freeze=True, build_repository=f"{site.registry.host}/kept", container_config=config)
+    made = run(lambda c: c.resolve(asked, packages=["samtools=1.17"], wait=0.0), site.user)
+    assert made.remote and made.target_image.startswith(f"{site.registry.host}/kept:")
+    events = run(lambda c: c.watch(made.token), site.user)
+    after = [event.step.state for event in events if event.step.step == STEP_AFTER]
+    assert STEP_STATE_RUNNING in after
+    sent = [event.sent for event in events if event.HasField("sent")]
+    assert sent[-1].done == sent[-1].total > 0
+    assert events[-1].ready.remote
 
 
 def test_mirroring_says_what_would_be_sent_and_sends_it(site: Site, run: Run) -> None:

@@ -39,7 +39,8 @@ def test_the_guide_shows_what_is_tested() -> None:
 @pytest.mark.parametrize("number", range(len(SOCKET_BLOCKS)))
 def test_the_guides_code_runs(site: Site, number: int) -> None:
     socket = environment({"WAVELET_SOCKET": site.user.removeprefix("unix:")})
-    printed = run([sys.executable, "-c", SOCKET_BLOCKS[number]], environment=socket).stdout
+    code = SOCKET_BLOCKS[number].replace("registry.example", site.registry.host)
+    printed = run([sys.executable, "-c", code], environment=socket).stdout
     assert printed
     assert "not" not in printed, "an image or package of the guide is not there"
 
