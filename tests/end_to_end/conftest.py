@@ -13,6 +13,7 @@ from lab.conda_asks import CHANNEL, CondaSite
 from lab.conda_channel import ChannelServer, standard_channel
 from lab.daemon import Daemon
 from lab.engines import Containerd, Docker, Engine, Podman
+from lab.push_site import PushSite
 from lab.registry import Registry
 from lab.task_image import task_image
 from lab.users import User
@@ -106,6 +107,13 @@ def conda_site(registry: Registry, channel: Path) -> Iterator[CondaSite]:
     base = registry.push("lab/conda-base", "1", task_image())
     with ChannelServer({CHANNEL: channel, "bioconda": channel}) as server:
         yield CondaSite(registry, server, base)
+
+
+@pytest.fixture(scope="session")
+def push_site(conda_site: CondaSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PushSite]:
+    """Return a node that freezes, and registries that take what it pushes."""
+    with PushSite.running(tmp_path_factory.mktemp("push-site"), conda_site) as site:
+        yield site
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from lab import images
+from lab.certificates import Issued
 from lab.http import answers
 from lab.ports import free_port
 from lab.processes import Background
@@ -27,21 +28,37 @@ _BCRYPT = {
 class Registry:
     """One registry process. It can be stopped and started again at the same port with the same content."""
 
-    def __init__(self, directory: Path, accounts: tuple[str, ...] | None = None, listen: str = "127.0.0.1") -> None:
-        """Prepare a registry; with `accounts` it refuses everybody who does not log in as one of them."""
+    def __init__(
+        self,
+        directory: Path,
+        accounts: tuple[str, ...] | None = None,
+        listen: str = "127.0.0.1",
+        tls: Issued | None = None,
+    ) -> None:
+        """Prepare a registry.
+
+        Args:
+            directory: where its content, settings and log are.
+            accounts: it refuses everybody who does not log in as one of them.
+            listen: the address at which it listens.
+            tls: its certificate, with which it speaks https alone.
+        """
         self.directory = directory
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
-        self.url = f"http://{self.host}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._passwords = directory / "htpasswd"
         self._owner = accounts[0] if accounts else None
         self._process: Background | None = None
         directory.mkdir(parents=True, exist_ok=True)
+        http: dict[str, object] = {"addr": f"{listen}:{self.port}", "secret": "lab"}
+        if tls:
+            http["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
         settings: dict[str, object] = {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": False}},
             "storage": {"filesystem": {"rootdirectory": str(directory / "content")}, "delete": {"enabled": True}},
-            "http": {"addr": f"{listen}:{self.port}", "secret": "lab"},
+            "http": http,
         }
         if accounts:
             settings["auth"] = {"htpasswd": {"realm": "lab", "path": str(self._passwords)}}
@@ -61,7 +78,8 @@ class Registry:
         """Start it and wait until it answers."""
         command = ["docker-registry", "serve", str(self.directory / "config.yml")]
         self._process = Background(command, self.directory / "registry.log", {"PATH": "/usr/bin:/bin"})
-        self._process.wait_until(lambda: answers(f"{self.url}/v2/"), READY_SECONDS)
+        # A server of TLS answers what comes without, too: that this is not so.
+        self._process.wait_until(lambda: answers(f"http://{self.host}/v2/"), READY_SECONDS)
 
     def stop(self) -> None:
         """Stop it; what it holds stays on disk."""

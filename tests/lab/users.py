@@ -71,12 +71,13 @@ class User:
         run(["userdel", "--force", self.name], check=False)
         shutil.rmtree(self.home.parent, ignore_errors=True)
 
-    def log_in(self, host: str, account: str, password: str) -> None:
-        """Write the user's docker configuration as `docker login` does."""
+    def log_in(self, host: str, account: str, password: str, *, also: bool = False) -> None:
+        """Write the user's docker configuration as `docker login` does; `also`: beside what is there."""
         auth = base64.b64encode(f"{account}:{password}".encode()).decode()
         path = self.home / ".docker" / "config.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+        before = json.loads(path.read_text())["auths"] if also else {}
+        path.write_text(json.dumps({"auths": before | {host: {"auth": auth}}}))
         for made in (path.parent, path):
             os.chown(made, self.uid, self.gid)
             made.chmod(0o700 if made.is_dir() else 0o600)

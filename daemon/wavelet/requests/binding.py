@@ -83,8 +83,14 @@ class Effects:
         for each in self._effects:
             self._done.pop((each.key, request.token), None)
 
-    async def run(self, request: ContainerRequest, fixed: Node, identity: Identity) -> None:
-        """Do what is left to do for a request; `fixed` is its plan of which nothing moves.
+    async def run(self, request: ContainerRequest, fixed: Node, identity: Identity, logins: str) -> None:
+        """Do what is left to do for a request.
+
+        Args:
+            request: the request.
+            fixed: its plan of which nothing moves.
+            identity: whom it is for.
+            logins: the version of its logins: a refusal stands until there is a new one.
 
         Raises:
             WaveletError: one has failed; those behind it were not begun.
@@ -92,7 +98,8 @@ class Effects:
         for effect in self._effects:
             key = (effect.key, request.token)
             if effect.concerns(request.plan) and key not in self._done:
-                job = self._jobs.join("after", key, partial(effect.run, request, fixed, identity), MAKE_LIMIT)
+                work = partial(effect.run, request, fixed, identity)
+                job = self._jobs.join("after", (*key, logins), work, MAKE_LIMIT)
                 await job.result(MAKE_LIMIT)
                 self._done[key] = None
 
@@ -158,9 +165,9 @@ class Bindings:
             WaveletError: it has just failed.
         """
         owner, key = await self._owner_and_key(cached)
-        return self._jobs.join("prepare", key, lambda: self._prepare(cached, owner, begun), MAKE_LIMIT)
+        return self._jobs.join("prepare", key, lambda: self._prepare(cached, owner, key[1], begun), MAKE_LIMIT)
 
-    async def _prepare(self, cached: CachedRequest, owner: Identity, begun: Job[Pinned] | None) -> Pinned:
+    async def _prepare(self, cached: CachedRequest, owner: Identity, logins: str, begun: Job[Pinned] | None) -> Pinned:
         if cached.request.pin is not None:
             cached.progress.enter("make")
         if begun is not None and cached.request.pin is not None:
@@ -174,7 +181,7 @@ class Bindings:
             prepared = await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
         if not self._effects.done(cached.request):
             cached.progress.enter("after")
-            await self._effects.run(cached.request, fixed, owner)
+            await self._effects.run(cached.request, fixed, owner, logins)
         return prepared
 
     async def pinned_soon(self, plan: Node, identity: Identity, job: Job[Pinned] | None, began: float) -> Pinned | None:
