@@ -99,6 +99,33 @@ def test_the_store(wavelet: Wavelet, site: Site) -> None:
     assert "blobs" in wavelet("cache", "stats").out
 
 
+def test_frozen_names(wavelet: Wavelet, site: Site) -> None:
+    asked = wavelet("resolve", "-i", site.image, "--freeze", "--config-env", "A=1", "-o", "json").json()
+    name = asked["targetImage"]
+    bare = name.partition("/")[2]
+    assert bare.startswith("frozen/lab/busybox:1--")
+
+    def row() -> str:
+        return next(line for line in wavelet("cache", "ls").out.splitlines() if bare in line)
+
+    assert "nothing here" in row()
+    assert wavelet("cache", "pin", bare).code == 4
+    digest = wavelet("pull", name, "-o", "json").json()[0]["digest"]
+    assert digest in row()
+    assert "nothing here" not in row()
+    assert wavelet("inspect", name, "-o", "json").json()["digest"] == digest
+    assert bare in wavelet("show", name).out
+    assert wavelet("cache", "pin", bare).code == 0
+    assert "pinned" in row()
+    assert wavelet("cache", "unpin", bare).code == 0
+    assert wavelet("cache", "gc", bare).code == 0
+    assert "nothing here" in row()
+    assert wavelet("cache", "rm", name).out == f"{name} is forgotten\n"
+    assert bare not in wavelet("cache", "ls").out
+    assert wavelet("pull", name).code == 1
+    assert wavelet("cache", "rm", name).code == 4
+
+
 def _listed(wavelet: Wavelet) -> int:
     return len(wavelet("cache", "ls", "--blobs", "-o", "json").json())
 

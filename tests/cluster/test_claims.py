@@ -223,3 +223,21 @@ async def test_what_a_crash_has_left_is_removed(tmp_path: Path) -> None:
     assert await kept.expire() == 2
     assert [*(tmp_path / "blobs").iterdir(), *(tmp_path / "claims" / "aa").iterdir()] == []
     await kept.close()
+
+
+async def test_what_is_renewed_lives_on_with_its_blobs(keeper: Open, tmp_path: Path) -> None:
+    clock = Clock()
+    kept = keeper(clock=clock)
+    file, digest = tmp_path / "file", Digest.of(b"made")
+    file.write_bytes(b"made")
+    await kept.share(file, digest)
+    await kept.claim("made first", b"first")
+    for _ in range(3):
+        clock.now += YEAR
+        await kept.renew("made first", [digest, Digest.of(b"absent")])
+        await kept.renew("never made", [digest])
+        await kept.expire()
+    assert await kept.claimed("made first") == b"first"
+    assert await kept.claimed("never made") is None
+    if kept.shares:
+        assert await kept.fetch(digest, tmp_path / "copy") == len(b"made")

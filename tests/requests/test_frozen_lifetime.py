@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from doubles.registry import Registry
+from doubles.registry import Registry, small_layer
 from lab.memo_node import MemoNode, restarting
 from lab.node import Node, open_node, registry_plan
 from wavelet.config import Settings
@@ -43,7 +43,6 @@ class Names(MemoNode):
 
     async def expire(self) -> None:
         self.served.expire()
-        self.memo.expire()
         await self.database.write([])
 
 
@@ -157,6 +156,32 @@ async def test_who_may_remove_it_and_that_nothing_is_left(registry: Registry, no
         await node.requests.pulls.realise(request.token, NOBODY)
 
 
+async def test_what_it_was_made_of_is_remembered_for_as_long_as_it_lives(
+    registry: Registry, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = await node.submit(frozen(registry))
+    other = await node.submit(FrozenImage(registry_plan(registry.host, "lab/base")))
+    digest, forgotten = await answer(node, request), await answer(node, other)
+    assert other.plan.delivery is not None
+    node.served.frozen.forget("lab/base", other.plan.delivery.tag(other.token))
+    content = FrozenContent(node.served.frozen, node.memo, node.store, node.resolver)
+    now = time.time()
+    for days in range(60, 360, 60):
+        monkeypatch.setattr(time, "time", lambda days=days: now + days * DAY)
+        await content.renew()
+        node.memo.expire()
+        node.served.expire()
+        await node.database.write([])
+    node.memo._hot.clear()
+    path, tag = name_of(request).removeprefix("frozen/").split(":")
+    assert list(node.served.frozen_tags(path, digest)) == [tag]
+    kept = {each for (each,) in node.database.read("SELECT key FROM images")}
+    image = node.served.frozen.image(path, tag)
+    assert image is not None
+    assert image.makers <= kept
+    assert forgotten not in [image.descriptor.digest for key in kept if (image := node.memo.peek(key))]
+
+
 @pytest.fixture
 def upgrade(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Return a function that has frozen images be made by another version of their maker, as after an upgrade."""
@@ -177,7 +202,7 @@ async def test_what_only_another_version_makes_stays_and_is_answered(
     digest = await answer(node, request)
     other = await node.submit(registry_plan(registry.host, "lab/tool"))
     await node.requests.pulls.realise(other.token, NOBODY)
-    content = FrozenContent(node.served.frozen, node.memo, node.store)
+    content = FrozenContent(node.served.frozen, node.memo, node.store, node.resolver)
     await content.keep()
     assert not node.store.retention.stays(digest)  # this version makes it
     upgrade()
@@ -191,3 +216,26 @@ async def test_what_only_another_version_makes_stays_and_is_answered(
     await node.requests.evictions.evict(request.token, Identity(0), door="grpc")
     with pytest.raises(NotFound):
         await node.requests.pulls.realise(request.token, NOBODY)
+
+
+async def test_a_name_that_is_given_before_its_pin_is_known_answers_one_digest_on_all_nodes(
+    registry: Registry, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    async with (
+        open_node(tmp_path / "one", shared=shared, tag_ttl=0) as one,
+        open_node(tmp_path / "two", shared=shared, tag_ttl=0) as two,
+    ):
+        registry.fault("/manifests/", delay=0.5)
+        request = (await one.ask(frozen(registry), wait=0.0)).request
+        assert request.pin is None
+        assert name_of(request).startswith("frozen/lab/tool:1--")
+        answered = await answer(two, request)  # it waits for whoever pins it first
+        registry.clear_faults()
+        registry.add_image("lab/tool", "1", [small_layer({"moved": b"1"})])
+        assert await answer(one, request) == answered
+        assert await answer(two, request) == answered
+        again = (await one.ask(frozen(registry))).request
+        assert again.token != request.token
+        assert await answer(one, again) != answered
+        assert {kept.name for kept in await listed(two)} == {name_of(request), name_of(again)}

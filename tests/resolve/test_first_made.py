@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,3 +122,16 @@ async def lose(node: Node, content: Content) -> None:
     path.chmod(0o600)
     path.write_bytes(bytes(SIZE))
     os.utime(path, (1, 1))
+
+
+async def test_the_last_copy_of_what_is_renewed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    async with open_node(tmp_path, LIMIT, kinds=TABLE) as node:
+        content = await throw(node)
+        image = await node.resolver.make(DIE, key_of(DIE), NOBODY)
+        for years in (1.5, 3):
+            monkeypatch.setattr(time, "time", lambda years=years: now + years * 365 * 86400)
+            await node.resolver.renew(image)
+            node.store.retention.expire()
+        await fill(node)
+        assert node.store.size_of(content.descriptor.digest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +58,13 @@ class Claims(Protocol):
 
         Raises:
             WaveletError: the place cannot be read.
+        """
+
+    async def renew(self, key: str, digests: Collection[Digest]) -> None:
+        """Count a claim and shared blobs that it speaks of as used, where they are there.
+
+        Raises:
+            WaveletError: the place cannot be read or written.
         """
 
     async def share(self, file: Path, digest: Digest) -> None:

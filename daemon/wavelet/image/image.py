@@ -337,6 +337,11 @@ class Image:
         return {content.descriptor.digest: content for content in self.contents}
 
     @cached_property
+    def makers(self) -> frozenset[str]:
+        """The keys of the plans that made those of its contents that were made here."""
+        return frozenset(content.source.key for content in self.contents if isinstance(content.source, MadeBy))
+
+    @cached_property
     def upstreams(self) -> frozenset[Repository]:
         """The repositories that must be readable for an identity to read this image."""
         return frozenset(c.source.repository for c in self.contents if isinstance(c.source, FromUpstream))

@@ -1,21 +1,28 @@
-"""The content of frozen names that this version of wavelet would make otherwise: it is kept from eviction.
+"""The content of frozen names: what it takes to have it again as it was is kept for as long as the names live.
 
-A name goes on answering its digest after an upgrade, and what it answers cannot be made again as it was. So what is
-here of it stays from the start of the new version on, as the last copies of other content do; of all of it together no
-more than a part of the store, for what is kept for names of long ago shall not keep out what is asked for today.
+The memo has what content was made of, and forgets that in less time than such a name lives. What stands as it was made
+first (`wavelet.resolve.first_made`) is forgotten, too, when nobody has asked for it for long: while names are pulled
+that have it, it is used.
+
+What this version of wavelet makes otherwise than the one before goes on being answered after an upgrade. So what is
+here of it stays from the start of the new version on, as last copies do; of all of it together no more than a part of
+the store, for what is kept for names of long ago shall not keep out what is asked for today.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 
+from wavelet.errors import WaveletError
 from wavelet.image.image import Image, MadeBy
 from wavelet.image.reference import Digest
 from wavelet.quantities import size as size_of
-from wavelet.requests.frozen_names import FrozenNames
+from wavelet.requests.frozen_names import USE_GRAIN, FrozenAnswer, FrozenNames
 from wavelet.resolve.memo import Memo
+from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 
 log = structlog.get_logger()
@@ -27,10 +34,36 @@ SHARE = 0.5
 class FrozenContent:
     """See the module."""
 
-    def __init__(self, names: FrozenNames, memo: Memo, store: ContentStore) -> None:
+    def __init__(self, names: FrozenNames, memo: Memo, store: ContentStore, resolver: Resolver) -> None:
         self._names = names
         self._memo = memo
         self._store = store
+        self._resolver = resolver
+
+    async def run(self) -> None:
+        """Keep what has to be kept, until this is cancelled."""
+        await self.keep()
+        while True:
+            await self.renew()
+            await asyncio.sleep(USE_GRAIN)
+
+    async def renew(self) -> None:
+        """Keep what the memo knows of names that live, and count what they have answered lately as used."""
+        lately = time.time() - 2 * USE_GRAIN
+        for answer in self._names.all():
+            await asyncio.sleep(0)  # an image of many layers takes a millisecond to read
+            image = self._memo.peek(answer.key)
+            if image is None:
+                continue
+            self._memo.renew({answer.key, *image.makers})
+            if answer.at >= lately:
+                await self._count_use(answer, image)
+
+    async def _count_use(self, answer: FrozenAnswer, image: Image) -> None:
+        try:
+            await self._resolver.renew(image)
+        except WaveletError as error:
+            log.warning("the use of a frozen image could not be noted", name=answer.name, because=error.message)
 
     async def keep(self) -> None:
         """Keep what is here of names whose images are made otherwise, the last used first. It is for the start."""
@@ -48,7 +81,7 @@ class FrozenContent:
                     "frozen images that only another version of wavelet makes are not all kept from eviction",
                     kept=size_of(size - sum(sizes.values())),
                     limit=size_of(int(limit)),
-                    first=f"{answer.path}:{answer.tag}",
+                    first=answer.name,
                 )
                 break
             kept.update(sizes)

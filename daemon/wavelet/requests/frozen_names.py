@@ -102,9 +102,10 @@ class FrozenNames:
         return None if key is None else self._memo.peek(key)
 
     def all(self) -> list[FrozenAnswer]:
-        """Return all that is written down, the latest first."""
+        """Return all that is written down and lives, the latest first."""
+        now = time.time()
         rows = self._database.read("SELECT path, tag, key, at FROM frozen_names ORDER BY at DESC")
-        return [FrozenAnswer(*row) for row in rows]
+        return [answer for answer in (FrozenAnswer(*row) for row in rows) if self._lives(answer, now)]
 
     def forget(self, path: str, tag: str) -> None:
         """Forget what a name has answered."""
@@ -112,11 +113,10 @@ class FrozenNames:
         self._database.write_later("DELETE FROM frozen_names WHERE path = ? AND tag = ?", path, tag)
 
     def expire(self) -> None:
-        """Forget what is past its lifetime; what is not keeps its image in the memo."""
+        """Forget what is past its lifetime."""
         now = time.time()
         self._database.write_later("DELETE FROM frozen_names WHERE at <= ?", now - self._lifetime)
         self._database.write_later("UPDATE frozen_names SET at = ? WHERE at > ?", now, now)
-        self._memo.renew({answer.key for answer in self.all() if self._lives(answer, now)})
 
     def _lives(self, answer: FrozenAnswer, now: float) -> bool:
         return answer.at + self._lifetime > now

@@ -6,6 +6,7 @@ nodes; where nothing is shared, this node's store has the last copy, which is no
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +37,9 @@ class Sharing(Protocol):
     async def keep_last_copy(self, content: Content) -> None:
         """Keep a blob from eviction for good if no other place has it."""
 
+    async def renew(self, key: str, contents: Collection[Content]) -> None:
+        """Count the claim of `key` as used, and blobs that it speaks of, wherever they are kept."""
+
 
 class ClusterSharing:
     """`Sharing` by what the nodes of a cluster have in common; where that keeps no blobs, this node's store does."""
@@ -65,6 +69,13 @@ class ClusterSharing:
         """See `Sharing`."""
         if not self._claims.shares:
             await self._store.retention.keep_last_copy(content.descriptor.digest)
+
+    async def renew(self, key: str, contents: Collection[Content]) -> None:
+        """See `Sharing`."""
+        await self._claims.renew(key, [content.descriptor.digest for content in contents])
+        for content in contents:
+            if self._store.size_of(content.descriptor.digest):
+                await self.keep_last_copy(content)
 
 
 async def make_first(kind: Kind[Any], node: Node, work: Work, sharing: Sharing) -> Image:

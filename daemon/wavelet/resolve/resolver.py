@@ -233,6 +233,10 @@ class Resolver:
         """Return the image of a pinned plan that `identity` may read: see `Making.make`."""
         return await self._making.make(plan, key, identity, public, wait=wait)
 
+    async def renew(self, image: Image) -> None:
+        """Count what cannot be made again of an image as used: see `Making.renew`."""
+        await self._making.renew(image)
+
     def work_for(self, plan: Node, identity: Identity) -> AbstractContextManager[Work]:
         """Give what it takes to look into a pinned plan on behalf of an identity, without making it."""
         return self._making.work_for(plan, identity)

@@ -11,7 +11,7 @@ import structlog
 
 from wavelet.concurrency import gather_all
 from wavelet.errors import BlobNotFound, WaveletError
-from wavelet.image.image import Content, Image
+from wavelet.image.image import Content, Image, MadeBy
 from wavelet.kinds.kind import Kinds, Pinned, Stands, Work
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node, parts, repositories, walk
@@ -267,6 +267,21 @@ class Making:
             yield work
         finally:
             work.close()
+
+    async def renew(self, image: Image) -> None:
+        """Count what is in an image as used, where it stands as it was made first.
+
+        Raises:
+            WaveletError: that cannot be noted.
+        """
+        made: dict[str, list[Content]] = {}
+        for content in image.contents:
+            if isinstance(content.source, MadeBy):
+                made.setdefault(content.source.key, []).append(content)
+        for key, contents in made.items():
+            plan = self._memo.plan(key)
+            if plan is not None and self._kinds.of(plan).stands is Stands.FIRST_MADE:
+                await self._tools.sharing.renew(key, contents)
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """Return a small member of a closure whole: see `ContentSources.read`."""

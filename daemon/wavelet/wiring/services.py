@@ -65,7 +65,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     _add_operations(app, state, status)
     registry_door.add_routes(app)
     add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
-    _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store), upkeep, reloader)
+    _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store, resolver), upkeep, reloader)
     return Services(
         requests=requests.requests,
         inspection=requests.inspection,
@@ -133,7 +133,7 @@ def _keep_up(state: NodeState, frozen: FrozenContent, upkeep: Upkeep, reloader: 
     """Start what goes on by itself, and hand all services to the reload."""
     scrub = Scrub(state.store.integrity, state.database, state.settings)
     upkeep.stack.callback(scrub.stopped)
-    for task in (upkeep.run(state.cluster), scrub.run(), frozen.keep()):
+    for task in (upkeep.run(state.cluster), scrub.run(), frozen.run()):
         upkeep.stack.callback(asyncio.create_task(task).cancel)
     upkeep.add_expiring(state.hosted)
     upkeep.add_configurable(state.cluster, state.store, state.hosted, scrub, LogSettings(state.settings))

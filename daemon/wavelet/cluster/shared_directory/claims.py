@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import structlog
@@ -101,6 +101,15 @@ class DirectoryClaims:
 
     def _blob_path(self, digest: Digest) -> Path:
         return self._root / "blobs" / f"{digest.algorithm}-{digest.hex}"
+
+    async def renew(self, key: str, digests: Collection[Digest]) -> None:
+        """See `Claims.renew`."""
+        await self._io.run(self._renew, key, digests)
+
+    def _renew(self, key: str, digests: Collection[Digest]) -> None:
+        if self._read(key) is not None:
+            for digest in digests:
+                first.set_time(self._blob_path(digest), self._clock())
 
     async def share(self, file: Path, digest: Digest) -> None:
         """See `Claims.share`."""
