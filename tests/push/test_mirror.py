@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from lab import images
 from lab.engines import skopeo
 from lab.http import Answer, get
-from lab.images import Image
 from lab.node import Node
 from lab.processes import run
 from lab.registry import Registry
+from lab.release import push_release
 from wavelet.errors import InvalidRequest
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import NOBODY
@@ -30,42 +27,15 @@ def reference(registry: Registry, repository: str, tag: str | None = "1", digest
     return Reference(Repository(registry.host, repository), tag, Digest(digest) if digest else None)
 
 
-def artifact(subject: Image, kind: str) -> Image:
-    """A manifest that refers to another one, as `oras attach` and cosign make them."""
-    made = images.image([images.layer({kind: kind.encode()})], family=images.OCI)
-    members = made.json() | {
-        "artifactType": f"application/x-{kind}",
-        "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": len(subject.document)},
-    }
-    return replace(made, document=json.dumps(members).encode())
-
-
-def describe(image: Image, **more: Any) -> dict[str, Any]:
-    return {"mediaType": image.media_type, "digest": image.digest, "size": len(image.document)} | more
-
-
 async def document(registry: Registry, repository: str, name: str) -> Answer:
     url = f"{registry.url}/v2/{repository}/manifests/{name}"
     return await asyncio.to_thread(get, url, accept=", ".join(images.MANIFEST_TYPES))
 
 
-def push_release(registry: Registry) -> Image:
-    """Push an index of two platforms with cosign's signature, and a bill of materials under the fall-back tag."""
-    release = images.two_architectures(images.OCI)
-    registry.push("lab/tool", "1", release)
-    registry.push("lab/tool", f"sha256-{release.digest[7:]}.sig", images.image([images.layer({"s": b"s"})]))
-    bill = artifact(release.members[0], "bill")
-    images.push(registry.url, "lab/tool", bill.digest, bill)
-    listing = {"schemaVersion": 2, "manifests": [describe(bill, artifactType="application/x-bill")]}
-    listed = Image(json.dumps(listing).encode(), "application/vnd.oci.image.index.v1+json")
-    registry.push("lab/tool", f"sha256-{release.members[0].digest[7:]}", listed)
-    return release
-
-
 async def test_platforms_signatures_and_referrers_arrive_as_they_are(
     mirror: Mirror, origin: Registry, target: Registry
 ) -> None:
-    release = await asyncio.to_thread(push_release, origin)
+    release = await asyncio.to_thread(push_release, origin, "lab/tool")
     seen: list[CopyProgress] = []
     source, there = reference(origin, "lab/tool", digest=release.digest), reference(target, "mirrored/lab/tool", "1")
     planned = await mirror.plan(source, there, NOBODY)
@@ -101,7 +71,7 @@ async def test_skopeo_and_crane_find_what_they_would_have_copied(
 
 
 async def test_asked_again_the_target_is_asked_once(mirror: Mirror, origin: Registry, target: Registry) -> None:
-    release = await asyncio.to_thread(push_release, origin)
+    release = await asyncio.to_thread(push_release, origin, "lab/tool")
     source, there = reference(origin, "lab/tool", digest=release.digest), reference(target, "lab/tool")
     await mirror.copy(source, there, NOBODY)
     before = [target.count("/v2/", method) for method in ("HEAD", "GET", "PUT", "POST", "PATCH")]
