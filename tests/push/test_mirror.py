@@ -112,3 +112,19 @@ async def test_an_image_is_not_copied_to_itself(mirror: Mirror, origin: Registry
     source = reference(origin, "lab/tool", digest="sha256:" + "0" * 64)
     with pytest.raises(InvalidRequest, match=r"wave.build.repository"):
         await mirror.copy(source, reference(origin, "lab/tool", "2"), NOBODY)
+
+
+async def test_what_images_have_in_common_is_sent_once_though_they_are_copied_at_one_time(
+    mirror: Mirror, origin: Registry, target: Registry
+) -> None:
+    common = images.random_layer(2, seed=9)
+    copies = []
+    for name in ("one", "two", "three"):
+        made = images.image([common, images.layer({name: name.encode()})], family=images.OCI)
+        await asyncio.to_thread(origin.push, f"lab/{name}", "1", made)
+        source = reference(origin, f"lab/{name}", digest=made.digest)
+        copies.append(mirror.copy(source, reference(target, f"copies/{name}"), NOBODY))
+    sent = await asyncio.gather(*copies)
+    assert sum(each.bytes for each in sent) < 1.1 * 2 * 1024 * 1024
+    for name in ("one", "two", "three"):
+        assert (await document(target, f"copies/{name}", "1")).status == 200

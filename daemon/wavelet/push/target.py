@@ -67,10 +67,11 @@ class Target:
     ) -> bool:
         """Have a blob there; tell whether its bytes had to be sent."""
         digest = source.descriptor.digest
-        places = dict.fromkeys([*mount_from, *self.pushed.elsewhere(self.repository, digest, self.identity)])
-        places.pop(self.repository, None)
-        was_sent = await self.pusher.push_blob(
-            self.repository, source, self.identity, mount_from=[*places], on_bytes=on_bytes
-        )
-        self.pushed.add(self.repository, digest, self.identity)
+        async with self.pushed.turn(self.repository, digest, self.identity) as elsewhere:
+            places = dict.fromkeys([*mount_from, *elsewhere])
+            places.pop(self.repository, None)
+            was_sent = await self.pusher.push_blob(
+                self.repository, source, self.identity, mount_from=[*places], on_bytes=on_bytes
+            )
+            self.pushed.add(self.repository, digest, self.identity)
         return was_sent
