@@ -38,8 +38,8 @@ class Names(MemoNode):
         settings = Settings(store=Store(retention=DAY), freeze=Freeze(lifetime=LIFETIME))
         self.served = ServedImages(self.database, self.memo, settings)
 
-    def tags(self, content: str, path: str = "tool") -> list[str]:
-        return list(self.served.frozen_tags(path, Digest.of(content.encode())))
+    async def tags(self, content: str, path: str = "tool") -> list[str]:
+        return [tag async for tag in self.served.frozen_tags(path, Digest.of(content.encode()))]
 
     async def expire(self) -> None:
         self.served.expire()
@@ -63,11 +63,11 @@ async def test_digests_are_known_for_as_long_as_the_name_lives(
         monkeypatch.setattr(time, "time", lambda days=day: now + days * DAY)
         await node.expire()
         node = start()
-        assert node.tags("layer") == [f"1--{TOKEN}"]
-        assert node.tags("one") == [f"1--{TOKEN}"]
-        assert node.tags("two") == []
+        assert await node.tags("layer") == [f"1--{TOKEN}"]
+        assert await node.tags("one") == [f"1--{TOKEN}"]
+        assert await node.tags("two") == []
     monkeypatch.setattr(time, "time", lambda: now + LIFETIME + 1)
-    assert node.tags("layer") == []
+    assert await node.tags("layer") == []
     await node.expire()
     assert start().served.frozen.all() == []
 
@@ -77,11 +77,11 @@ async def test_the_latest_name_is_the_first_and_a_forgotten_one_is_none(start: C
     one, two = await node.make("one", "layer"), await node.make("two", "layer")
     for tag, key in (("a", one), ("b", two), ("a", one)):
         node.served.frozen.put("tool", tag, key)
-    assert node.tags("layer") == ["a", "b"]
+    assert await node.tags("layer") == ["a", "b"]
     node.served.frozen.forget("tool", "a")
-    assert node.tags("layer") == ["b"]
+    assert await node.tags("layer") == ["b"]
     await node.database.write([])
-    assert start().tags("layer") == ["b"]
+    assert await start().tags("layer") == ["b"]
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ async def test_what_it_was_made_of_is_remembered_for_as_long_as_it_lives(
         await node.database.write([])
     node.memo._hot.clear()
     path, tag = name_of(request).removeprefix("frozen/").split(":")
-    assert list(node.served.frozen_tags(path, digest)) == [tag]
+    assert [each async for each in node.served.frozen_tags(path, digest)] == [tag]
     kept = {each for (each,) in node.database.read("SELECT key FROM images")}
     image = node.served.frozen.image(path, tag)
     assert image is not None

@@ -76,7 +76,7 @@ class FrozenNames:
     def images(self, path: str) -> Iterator[tuple[str, Image]]:
         """Yield the tags that a path has answered, each with its image, the latest first."""
         for answer in self._answers(path):
-            if (image := self._memo.get(answer.key)) is not None:
+            if (image := self._memo.peek(answer.key)) is not None:
                 yield answer.tag, image
 
     def _answers(self, path: str) -> Iterator[FrozenAnswer]:

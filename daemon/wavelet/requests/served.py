@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from cachetools import FIFOCache, LRUCache
@@ -137,11 +138,12 @@ class ServedImages:
         now = time.time()
         return [key for (key,) in self._database.read(sql, name, now - self._retention, now)]
 
-    def frozen_tags(self, path: str, digest: Digest) -> Iterator[str]:
+    async def frozen_tags(self, path: str, digest: Digest) -> AsyncIterator[str]:
         """Yield the tags of `frozen/<path>` that have answered an image with `digest` in it, the latest first."""
         for tag, image in self.frozen.images(path):
             if digest in image.closure or self.find(answer_name(token_of(tag)), digest) is not None:
                 yield tag
+            await asyncio.sleep(0)  # a path may have thousands of tags, and each takes a look at its image
 
     def find(self, name: str, digest: Digest) -> tuple[Image, Content] | None:
         """Return what `digest` is in the closure of `name`, and the image that it belongs to."""

@@ -115,7 +115,7 @@ class ScopeOpener:
     async def _open_member(self, name: FrozenName, digest: Digest, caller: Caller) -> Scope:
         """Return the scope of the tag that has answered an image with `digest` in it, among those for this caller."""
         refused: AccessRefused | None = None
-        for tag in self._served.frozen_tags(name.path, digest):
+        async for tag in self._served.frozen_tags(name.path, digest):
             try:
                 return await self._open_frozen(name, tag, caller)
             except AccessRefused as error:
