@@ -19,8 +19,6 @@ UNTAGGED_LIFETIME = 30 * 86400.0
 UNNAMED_LIFETIME = 86400.0
 """Seconds for which a blob is kept that no manifest names: a push sends the manifest last."""
 
-WHERE = f"images are pushed to {FIRST}/NAME alone, as in `docker push 127.0.0.1:9090/{FIRST}/tool:1`"
-
 
 def check_pusher(pushes: Pushes, daemon_uid: int, uid: int | None) -> None:
     """Return if a caller may push, and delete what was pushed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 
@@ -14,14 +15,17 @@ from wavelet.front.registry.names import LocalName, Route, parse_name
 from wavelet.front.registry.scope import ScopeOpener
 from wavelet.front.registry.service import RegistryService
 from wavelet.hosted.model import HostedRepository, readers_view
-from wavelet.hosted.policy import WHERE
 from wavelet.hosted.service import HostedServices
 from wavelet.hosted.uploads import Piece, Session
 from wavelet.image.image import MANIFEST_LIMIT
 from wavelet.image.reference import Digest, valid_tag
+from wavelet.plan.hosted import FIRST
 from wavelet.requests.access import AccessRules, Caller
 from wavelet.requests.audit import Audit, Decision
 from wavelet.store.content import Committed
+
+MOUNT_WAIT = 5.0
+"""Seconds that a push waits for whether a blob can be taken from what another name has answered."""
 
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?")
 
@@ -87,9 +91,16 @@ class PushDoor:
         is_ours = request.query.get("ns") in (None, *self._own_hosts)
         name = parse_name(route.name, None, reserved=self._reserved) if is_ours else None
         if not isinstance(name, LocalName):
-            raise MethodRefused(f"nothing can be pushed to {route.name[:300]}, or deleted from it: {WHERE}")
+            raise MethodRefused(
+                f"nothing can be pushed to {route.name[:300]}, or deleted from it: {self._where(request.host)}"
+            )
         self._hosted.check_pusher(caller.uid)
         return HostedRepository(self._rules.pull_identity(caller).principal, name.path)
+
+    def _where(self, host: str) -> str:
+        if not self._reserved:
+            return "`reserved_names` is false, so that all names are Docker Hub's"
+        return f"images are pushed to {FIRST}/NAME alone, as in `docker push {host}/{FIRST}/tool:1`"
 
     # -- uploads ------------------------------------------------------------------------------------------------------
 
@@ -146,9 +157,10 @@ class PushDoor:
     async def _mount_cached(self, push: _Push, digest: Digest, source: str, caller: Caller) -> bool:
         """Do so with a blob of an image that another name of this daemon has answered, if the store has it."""
         try:
-            scope = await self._scopes.open(parse_name(source, None, reserved=self._reserved), str(digest), caller)
-            content = (await self._content.locate(scope, digest)).content
-        except WaveletError:
+            async with asyncio.timeout(MOUNT_WAIT):
+                scope = await self._scopes.open(parse_name(source, None, reserved=self._reserved), str(digest), caller)
+                content = (await self._content.locate(scope, digest)).content
+        except (WaveletError, TimeoutError):
             return False  # the client sends the bytes then
         blob = None if content is None else self._hosted.store.find(digest, content.source.origin)
         if content is None or not isinstance(blob, Committed):
