@@ -57,7 +57,7 @@ LINES = Counter("wavelet_audit_lines_total", "Lines of the audit log: `written`,
 _QUERY = re.compile(r"(https?://[^\s?#'\"`]*)[?#][^\s'\"`]*")
 
 Decision = Literal[
-    "granted", "pending", "refused", "failed", "pushed", "deleted", "evicted", "login", "logout", "reload"
+    "granted", "pending", "refused", "failed", "mirrored", "pushed", "deleted", "evicted", "login", "logout", "reload"
 ]
 """`pending`: a request is kept, and its upstream has not answered yet; `failed`: it is not the caller's fault."""
 
@@ -79,7 +79,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         name: the name that was asked for or given, without the authority.
         plan: the key of the plan.
         digest: what was answered.
-        upstreams: hosts that the content comes from, or that a login is for.
+        upstreams: hosts that the content comes from or goes to, or that a login is for.
         reason: why it was refused; for `reload`, what has changed.
     """
 

@@ -16,6 +16,7 @@ from wavelet.front.registry.names import as_pulled
 from wavelet.image.image import Manifest, parse_document
 from wavelet.image.reference import DEFAULT_PLATFORM, Platform, Reference
 from wavelet.plan.node import Node
+from wavelet.requests.audit import decision_of
 from wavelet.requests.documents import Documents
 from wavelet.requests.engine_address import Engine
 from wavelet.requests.engine_pull import address_of, into_engine
@@ -97,7 +98,23 @@ class Images(ImageServiceServicer):
         )
         async with contextlib.aclosing(copying) as copied:
             async for each in copied:
+                if each.ended and not request.dry_run:
+                    self._note(each, copies[each.index], peer)
                 yield _copied(each, places[each.index], copies[each.index].target, request)
+
+    def _note(self, status: TransferStatus, copied: ImageCopy, peer: Peer) -> None:
+        """Write down what was copied, or why it was not."""
+        error = status.error
+        self._services.audit.note(
+            "mirrored" if error is None else decision_of(error),
+            door="grpc",
+            uid=peer.uid,
+            name=str(copied.target),
+            plan=copied.plan,
+            digest="" if status.digest is None else str(status.digest),
+            upstreams=(copied.target.repository.host,),
+            reason="" if error is None else error.message,
+        )
 
     async def _read(
         self,
