@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab import images, nextflow
+from lab import conda_asks, images, nextflow
+from lab.conda_asks import CondaSite
 from lab.daemon import Daemon
 from lab.engines import Docker, Podman
 from lab.http import Answer, request
 from lab.registry import PASSWORDS, Registry
 from lab.users import User
+from wavelet.client import Client
 
 pytestmark = pytest.mark.registry
 
@@ -135,6 +138,39 @@ def test_a_damaged_record_answers_nothing_else(
     assert node.get(nextflow.manifest_path(name), Accept=ACCEPT).status == 404
     assert nextflow.target(node, f"{registry.host}/lab/busybox:1", **CONFIG) == name
     assert pulled(node, name)
+
+
+def collected(node: Daemon) -> list[int]:
+    """Remove all that may go, and return the sizes of what has stayed."""
+    with Client(f"unix:{node.state}/admin.sock") as client:
+        client.collect(keep=0)
+        return [kept.size for kept in client.cache_list(blobs=True)]
+
+
+def test_packages_with_scripts_are_the_same_when_all_that_may_go_was_evicted(
+    start_daemon: Callable[..., Daemon], conda_site: CondaSite, tmp_path: Path
+) -> None:
+    def start(name: str, **more: object) -> Daemon:
+        settings = conda_site.settings(engine="namespace")
+        return start_daemon(tmp_path / name, settings=settings, WAVELET_STORE_LEASE=0.1, **more)
+
+    alone = start("alone")
+    one, two = (start(name, WAVELET_RECORDS_DIRECTORY=tmp_path / "records") for name in ("one", "two"))
+    for node in (alone, one):
+        answer = conda_asks.ask(node, "post-link-tool", "which", freeze=True)
+        assert conda_asks.done(node, answer["requestId"])["succeeded"] is True
+        name = answer["targetImage"]
+        assert name.partition("/")[2].startswith("frozen/post-link-tool")
+        digest, layers = pulled(node, name), conda_asks.layers(node, name)
+        time.sleep(0.2)
+        stayed = collected(node)
+        assert bool(stayed) == (node is alone), "what scripts made stays where no other place has it"
+        node.kill()
+        node.start()
+        assert pulled(node, name) == digest
+        assert conda_asks.layers(node, name) == layers
+    assert pulled(two, name) == digest
+    assert conda_asks.layers(two, name) == layers
 
 
 @pytest.mark.users
