@@ -74,9 +74,9 @@ async def run(mirroring: Mirroring, *copies: ImageCopy, dry_run: bool = False) -
 
 
 async def test_one_that_fails_stops_no_other(mirroring: Mirroring, source: Registry, target: Registry) -> None:
-    digest = add(source, "lab/one")
+    digest, other = add(source, "lab/one"), add(source, "lab/two")
     changed = AugmentedImage(
-        RegistryImage(Reference(Repository(source.host, "lab/one"), "1")), ContainerConfig(env=("A=1",))
+        RegistryImage(Reference(Repository(source.host, "lab/two"), "1")), ContainerConfig(env=("A=1",))
     )
     copies = [
         ImageCopy(image(source, "lab/absent"), to(target, "absent")),
@@ -91,7 +91,7 @@ async def test_one_that_fails_stops_no_other(mirroring: Mirroring, source: Regis
     assert isinstance(ended[0].error, ImageNotFound) and ended[0].error.field is None
     assert str(ended[1].digest) == digest
     assert (ended[1].done_bytes, ended[1].blobs) == (planned[1].total_bytes, 2)
-    assert ended[2].done and str(ended[2].digest) != digest
+    assert ended[2].done and str(ended[2].digest) != other
     again = await run(mirroring, copies[1])
     assert (again[0].done, again[0].total_bytes, again[0].manifests) == (True, 0, 0)
 
