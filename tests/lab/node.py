@@ -33,6 +33,8 @@ from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_o
 from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY, Identity
+from wavelet.push.layer_cache import LayerCache
+from wavelet.push.pushed_blobs import PushedBlobs
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings, Effect, Effects
@@ -127,8 +129,15 @@ class Node:
     """All services of a node. `conda` and `makers` are the test's to set; nodes may share a directory."""
 
     def __init__(
-        self, state: Path, stack: contextlib.AsyncExitStack, limit: int, shared: Path | None, tag_ttl: float
+        self,
+        state: Path,
+        stack: contextlib.AsyncExitStack,
+        limit: int,
+        shared: Path | None,
+        tag_ttl: float,
+        key: bytes = KEY,
     ) -> None:
+        self._key = key
         self._stack = stack
         self._shared = shared
         self.state = state
@@ -153,7 +162,7 @@ class Node:
         forms = forms_of(table)
         stack, settings, database, store = self._stack, self.settings, self.database, self.store
         cluster: ClusterBackend = (
-            NodeBackend(self.state / "records.db", KEY, forms, Lifetimes.of(settings))
+            NodeBackend(self.state / "records.db", self._key, forms, Lifetimes.of(settings))
             if self._shared is None
             else DirectoryBackend(self._shared, KEY, forms, Lifetimes.of(settings), share_logins=False)
         )
@@ -184,9 +193,10 @@ class Node:
             ClusterSharing(cluster.claims, store),
             self.workers,
             OwnNames(records, "127.0.0.1:9090"),
+            LayerCache(upstream, store, PushedBlobs(database), self._key),
         )
         conda = cast(Any, self.conda)
-        kinds = build_kinds(table, KindServices(settings, pinner, conda, own))
+        kinds = build_kinds(table, KindServices(settings, pinner, conda, channels.is_open, own))
         self.makers = Makers(kinds)
         self.resolver = Resolver(kinds, memo, journals, tools, logins, grants)
         stack.push_async_callback(self.resolver.close)
@@ -244,10 +254,11 @@ async def open_node(
     tag_ttl: float = 300,
     effects: Sequence[Effect] = (),
     kinds: Table = KINDS,
+    key: bytes = KEY,
 ) -> AsyncIterator[Node]:
     """Build the services of a node, and close them at the end; `shared` is where its records are, if not in itself."""
     async with contextlib.AsyncExitStack() as stack:
-        yield await Node(state, stack, limit, shared, tag_ttl).build(effects, kinds)
+        yield await Node(state, stack, limit, shared, tag_ttl, key).build(effects, kinds)
 
 
 def registry_plan(host: str, repository: str, tag: str = "1") -> RegistryImage:

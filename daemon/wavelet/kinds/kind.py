@@ -258,6 +258,13 @@ class Kind(Generic[N]):
         """
         raise NotImplementedError
 
+    def cached_as(self, node: N) -> str:
+        """Return what the log calls a node whose image may be had from a repository that others can read too.
+
+        That is a function of the node, and everybody may have what it is made of. Empty: it is made here alone.
+        """
+        return ""
+
     def items(self, node: N) -> Mapping[str, int]:
         """Return what its making is counted in, each item with its size in bytes (0 if unknown)."""
         return {}

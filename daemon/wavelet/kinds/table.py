@@ -44,11 +44,16 @@ from wavelet.plan.node import Node
 
 @dataclass(frozen=True, slots=True)
 class KindServices:
-    """What kinds are built with: the settings, what knows tags and locks, and the images that the daemon hosts."""
+    """What kinds are built with: the settings, what knows tags, locks and channels, and the images hosted here.
+
+    Attributes:
+        is_open: tells whether everybody may have what is at a channel's or an index's URL.
+    """
 
     settings: Settings
     tags: Pinner
     solves: CondaPinner
+    is_open: Callable[[str], bool]
     own: OwnImages | None = None
 
 
@@ -70,8 +75,8 @@ KINDS: Table = (
     Row(MirroredImage, lambda _: MirroredImages()),
     Row(CondaEnvironment, lambda services: CondaEnvironments(services.solves)),
     Row(LockedEnvironment, lambda services: LockedEnvironments(services.solves)),
-    Row(PackageLayer, lambda services: PackageLayers(services.settings)),
-    Row(WheelLayer, lambda services: WheelLayers(services.settings)),
+    Row(PackageLayer, lambda services: PackageLayers(services.settings, services.is_open)),
+    Row(WheelLayer, lambda services: WheelLayers(services.settings, services.is_open)),
     Row(ScriptsLayer, lambda services: ScriptsLayers(services.settings)),
     Row(LibcOf, lambda _: LibcsOf()),
 )

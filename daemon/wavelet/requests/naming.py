@@ -178,8 +178,9 @@ class Naming:
 
 
 def _is_pushed(plan: Node) -> bool:
-    """Tell whether an image is pushed somewhere, which is done with the logins of whoever asks for it."""
-    return plan.delivery is not None and plan.delivery.repository is not None
+    """Tell whether an image, or layers of it, are pushed somewhere, with the logins of whoever asks for it."""
+    delivery = plan.delivery
+    return delivery is not None and (delivery.repository or delivery.cache) is not None
 
 
 def _asked(plan: Node, principal: Principal) -> tuple[bytes, Principal]:

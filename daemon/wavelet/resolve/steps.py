@@ -12,10 +12,12 @@ import structlog
 from wavelet.concurrency import gather_all
 from wavelet.errors import BlobNotFound, WaveletError
 from wavelet.image.image import Content, Image, MadeBy
+from wavelet.image.reference import Repository
 from wavelet.kinds.kind import Kinds, Pinned, Stands, Work
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node, parts, repositories, walk
 from wavelet.plan.tokens import ANONYMOUS, Identity
+from wavelet.resolve.cached_layers import CachedLayer
 from wavelet.resolve.content_sources import MakingSource
 from wavelet.resolve.events import Journals, make_key, solve_key
 from wavelet.resolve.first_made import make_first
@@ -191,39 +193,63 @@ class Making:
         *,
         wait: float = HELD,
         report: Callable[[str], None] | None = None,
+        cache: Repository | None = None,
     ) -> Image:
         """Return the image of a pinned plan that `identity` may read, waiting for at most `wait` seconds.
 
-        `report` takes the lines of the log that this making is a part of.
+        `report` takes the lines of the log that this making is a part of. `cache` is the repository for layers that the
+        plan which this one is a part of names; it takes no part in what is made.
 
         Raises:
             WaveletError: why there is none.
         """
         image = self._memo.get(key)
         if image is None:
-            image = await self._make(plan, key, identity, public, report).result(wait)
+            image = await self._make(plan, key, identity, public, report, cache).result(wait)
         item = self._kinds.of(plan).item(plan)
         if item is not None:
             account().ready(item)
         return image
 
     def _make(
-        self, plan: Node, key: str, identity: Identity, public: bool, report: Callable[[str], None] | None = None
+        self,
+        plan: Node,
+        key: str,
+        identity: Identity,
+        public: bool,
+        report: Callable[[str], None] | None = None,
+        cache: Repository | None = None,
     ) -> Job[Image]:
         # What one identity failed to fetch is no answer for another one.
         holder = ANONYMOUS if public or not any(repositories(plan)) else identity.principal
+        cache = cache if plan.delivery is None else plan.delivery.cache
 
         async def make() -> Image:
             with self._journal(plan, key, report or _unread) as line:
-                work = ResolverWork(self, self._tools, key, identity, public, line)
+                work = ResolverWork(self, self._tools, key, identity, public, line, cache)
+                title = "" if cache is None else self._kinds.of(plan).cached_as(plan)
                 try:
-                    image = await self._made(plan, work)
+                    if cache is None or not title:
+                        image = await self._made(plan, work)
+                    else:
+                        image = await self._cached(plan, work, CachedLayer(cache, key, title, identity, line))
                 finally:
                     work.close()
                 await self._memo.put(key, plan, image)
             return image
 
         return self._jobs.join("make", (key, holder), make, MAKE_LIMIT)
+
+    async def _cached(self, plan: Node, work: Work, layer: CachedLayer) -> Image:
+        """Return a layer from the repository that is asked for it first; what is made instead is put there."""
+        found = await self._tools.cached.find(layer)
+        if found is not None:
+            return found
+        image = await self._made(plan, work)
+        job = (layer.repository, layer.identity.principal, layer.key)
+        with contextlib.suppress(WaveletError):  # whoever waits for the image does not wait for this
+            self._jobs.join("put", job, lambda: self._tools.cached.put(layer, image), MAKE_LIMIT).keep()
+        return image
 
     async def _made(self, plan: Node, work: Work) -> Image:
         kind = self._kinds.of(plan)

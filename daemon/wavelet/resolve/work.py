@@ -18,6 +18,7 @@ from wavelet.plan.node import Layer, Node
 from wavelet.plan.tokens import ANONYMOUS, Identity, Principal, target_name
 from wavelet.quantities import size as size_of
 from wavelet.resolve.archives import Archives
+from wavelet.resolve.cached_layers import LayerCache
 from wavelet.resolve.content_sources import ContentSources
 from wavelet.resolve.events import Download
 from wavelet.resolve.first_made import Sharing
@@ -45,6 +46,7 @@ class Makes(Protocol):
         *,
         wait: float,
         report: Callable[[str], None] | None = None,
+        cache: Repository | None = None,
     ) -> Image:
         """See `wavelet.resolve.steps.Making.make`."""
 
@@ -110,10 +112,14 @@ class Tools:
     sharing: Sharing
     workers: Workers
     names: OwnNames
+    cached: LayerCache
 
 
 class ResolverWork:
-    """`wavelet.kinds.kind.Work`, for the plan with `key`; `public` is whether everybody may read what it is made of."""
+    """`wavelet.kinds.kind.Work`, for the plan with `key`.
+
+    `public` is whether everybody may read what it is made of; `cache` has layers of what it is made of.
+    """
 
     def __init__(
         self,
@@ -123,8 +129,10 @@ class ResolverWork:
         identity: Identity,
         public: bool,
         report: Callable[[str], None],
+        cache: Repository | None = None,
     ) -> None:
         self.key = key
+        self._cache = cache
         self.report = report
         self._making = making
         self._tools = tools
@@ -144,7 +152,13 @@ class ResolverWork:
     async def realise(self, plan: Node) -> Image:
         """See `Work`."""
         return await self._making.make(
-            plan, key_of(plan), self._identity, self._public, wait=WORK_LIMIT, report=self.report
+            plan,
+            key_of(plan),
+            self._identity,
+            self._public,
+            wait=WORK_LIMIT,
+            report=self.report,
+            cache=self._cache,
         )
 
     def known(self, plan: Node) -> bool:

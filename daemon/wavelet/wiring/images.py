@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wavelet.kinds.conda.channels.client import Channels
@@ -18,6 +19,8 @@ from wavelet.kinds.conda.solve.completion import Completion
 from wavelet.kinds.conda.solve.pinner import CondaPinner, EnvironmentSolver
 from wavelet.kinds.conda.solve.solver import Solver
 from wavelet.kinds.table import KindServices, build_kinds
+from wavelet.push.layer_cache import LayerCache
+from wavelet.push.pushed_blobs import PushedBlobs
 from wavelet.resolve.archives import Archives
 from wavelet.resolve.events import Journals
 from wavelet.resolve.first_made import ClusterSharing
@@ -32,21 +35,26 @@ from wavelet.wiring.upstream import UpstreamServices
 
 @dataclass(frozen=True, slots=True)
 class CondaServices:
-    """What solves for packages and fetches them; `site` returns the site's defaults of now."""
+    """What solves for packages and fetches them.
+
+    `site` returns the site's defaults of now; `is_open` tells whether everybody may have what is at a URL.
+    """
 
     pinner: CondaPinner
     locks: PackageLocks
     archives: Archives
     site: SiteDefaults
+    is_open: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageServices:
-    """What pins and makes images, and remembers them, and how that went."""
+    """What pins and makes images, and remembers them, how that went, and what was pushed where."""
 
     resolver: Resolver
     memo: Memo
     journals: Journals
+    pushed: PushedBlobs
 
 
 async def build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upkeep) -> CondaServices:
@@ -79,7 +87,7 @@ async def build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upke
     site = SiteDefaults(settings)
     upkeep.add_configurable(channels, relay, solver, locks, pip, site)
     upkeep.add_expiring(pinner)
-    return CondaServices(pinner, PackageLocks(pinner), archives, site)
+    return CondaServices(pinner, PackageLocks(pinner), archives, site, channels.is_open)
 
 
 def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServices, upkeep: Upkeep) -> ImageServices:
@@ -88,7 +96,7 @@ def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServi
     workers = Workers(settings.conda.workers)
     upkeep.stack.push_async_callback(workers.close)
     memo, journals = Memo(state.database, state.forms), Journals(state.database)
-    store, client = state.store, upstream.client
+    store, client, pushed = state.store, upstream.client, PushedBlobs(state.database)
     manifests = RegistryManifests(store, client, gone=upstream.tags.doubt)
     tools = Tools(
         Inputs(upstream.contents, manifests, upstream.layers, conda.archives),
@@ -96,10 +104,12 @@ def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServi
         ClusterSharing(cluster.claims, store),
         workers,
         OwnNames(cluster.records, settings.name_authority),
+        LayerCache(client, store, pushed, cluster.key),
     )
-    kinds = build_kinds(state.kinds, KindServices(settings, upstream.tags, conda.pinner, upstream.own))
+    services = KindServices(settings, upstream.tags, conda.pinner, conda.is_open, upstream.own)
+    kinds = build_kinds(state.kinds, services)
     resolver = Resolver(kinds, memo, journals, tools, upstream.logins, upstream.grants)
     upkeep.stack.push_async_callback(resolver.close)
     upkeep.add_configurable(resolver)
-    upkeep.add_expiring(memo, journals)
-    return ImageServices(resolver, memo, journals)
+    upkeep.add_expiring(memo, journals, pushed)
+    return ImageServices(resolver, memo, journals, pushed)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from wavelet.push.image_push import ImagePusher
 from wavelet.push.mirror import Mirror
-from wavelet.push.pushed_blobs import PushedBlobs
-from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import ImageServices
 from wavelet.wiring.state import NodeState
 from wavelet.wiring.upstream import UpstreamServices
@@ -21,10 +19,9 @@ class PushServices:
     mirror: Mirror
 
 
-def build_push(state: NodeState, upstream: UpstreamServices, images: ImageServices, upkeep: Upkeep) -> PushServices:
+def build_push(state: NodeState, upstream: UpstreamServices, images: ImageServices) -> PushServices:
     """Build what copies images."""
-    client, pushed = upstream.client, PushedBlobs(state.database)
-    upkeep.add_expiring(pushed)
+    client, pushed = upstream.client, images.pushed
     return PushServices(
         ImagePusher(images.resolver, state.store, client.pusher, pushed),
         Mirror(client, upstream.grants, state.store, client.pusher, pushed),

@@ -55,7 +55,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     upstream = await build_upstream(state, upkeep)
     conda = await build_conda(state, upstream, upkeep)
     images = build_images(state, upstream, conda, upkeep)
-    push = build_push(state, upstream, images, upkeep)
+    push = build_push(state, upstream, images)
     requests = build_requests(state, upstream, conda, images, push, upkeep)
     registry_door = _build_registry_door(state, upstream, conda, images, requests, upkeep)
     resolver = images.resolver

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import structlog
 from cachetools import TTLCache
 
+from wavelet.archive import gzip_members
 from wavelet.config import Apply, Settings, parse_size
 from wavelet.engine.choice import engines_for
 from wavelet.engine.limits import Limits
@@ -26,7 +27,7 @@ from wavelet.kinds.conda.model.node import (
     ScriptsLayer,
     WheelLayer,
 )
-from wavelet.kinds.conda.model.packages import Libc
+from wavelet.kinds.conda.model.packages import Libc, Package, Wheel
 from wavelet.kinds.conda.pip import wheel
 from wavelet.kinds.conda.postlink import scripts
 from wavelet.kinds.conda.solve import base_libc
@@ -37,9 +38,13 @@ from wavelet.plan.tokens import Identity
 
 
 class _ArchiveLayers(Kind[N]):
-    """What the kinds of layers of one archive have in common: how large that may be."""
+    """What the kinds of layers of one archive have in common: how large that may be, and who may have it.
 
-    def __init__(self, settings: Settings) -> None:
+    `is_open` tells whether everybody may have what is at a URL.
+    """
+
+    def __init__(self, settings: Settings, is_open: Callable[[str], bool]) -> None:
+        self._is_open = is_open
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -51,6 +56,10 @@ class _ArchiveLayers(Kind[N]):
 
         return apply
 
+    def _cached_as(self, of: Package | Wheel) -> str:
+        # Bytes of a codec that other machines do not have would make another image of the same lock there.
+        return of.file_name if self._is_open(of.url) and gzip_members.codec() is gzip_members.ISAL else ""
+
 
 class PackageLayers(_ArchiveLayers[PackageLayer]):
     """See the module."""
@@ -60,6 +69,10 @@ class PackageLayers(_ArchiveLayers[PackageLayer]):
     async def make(self, node: PackageLayer, work: Work) -> Image:
         """See `Kind`."""
         return await package.make(node, work, limit=self._limit)
+
+    def cached_as(self, node: PackageLayer) -> str:
+        """See `Kind`."""
+        return self._cached_as(node.package)
 
     def item(self, node: PackageLayer) -> str:
         """See `Kind`."""
@@ -74,6 +87,10 @@ class WheelLayers(_ArchiveLayers[WheelLayer]):
     async def make(self, node: WheelLayer, work: Work) -> Image:
         """See `Kind`."""
         return await wheel.make(node, work, limit=self._limit)
+
+    def cached_as(self, node: WheelLayer) -> str:
+        """See `Kind`."""
+        return self._cached_as(node.wheel)
 
     def item(self, node: WheelLayer) -> str:
         """See `Kind`."""

@@ -30,6 +30,7 @@ from wavelet.errors import (
 )
 from wavelet.kinds.conda.channels import site_files as channel_site
 from wavelet.kinds.conda.channels.directory_channel import FileStream, open_file
+from wavelet.kinds.conda.channels.logins import ChannelLogin
 from wavelet.kinds.conda.channels.names import Chosen
 from wavelet.upstream import streams
 from wavelet.upstream.addresses import FOR_REGISTRIES, AddressPolicy
@@ -155,6 +156,13 @@ class Channels:
         self._admitted = (*self._admitted, *urls)
         self._site = channel_site.load(self._settings.conda, os.environ, self._admitted, alone=self._alone)
 
+    def is_open(self, url: str) -> bool:
+        """Tell whether everybody may have what is at a URL: it is a server's, which gets no login for it."""
+        return url.startswith(("http://", "https://")) and self._login_for(_http_url(url)) is None
+
+    def _login_for(self, url: URL) -> ChannelLogin | None:
+        return self._site.logins.find(url, site=self._site.names.is_site(url))
+
     # -- files --------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -261,7 +269,7 @@ class Channels:
 
     def _request(self, url: URL, headers: dict[str, str]) -> Request:
         site = self._site.names.is_site(url)
-        login = self._site.logins.find(url, site=site)
+        login = self._login_for(url)
         return Request(
             "channel",
             "GET",
