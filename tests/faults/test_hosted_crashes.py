@@ -49,6 +49,7 @@ def expect_whole(node: Daemon, number: int) -> int:
 
 def test_what_a_tag_leads_to_is_whole_after_every_crash(start_daemon: Callable[..., Daemon], state_dir: Path) -> None:
     node = start_daemon(state_dir, settings={"hosted": {"pushes": "on"}})
+    images.push(node.url, "local/crash/0", "first", images.image([images.layer({"n": "first"})], family=images.OCI))
     for round_number in range(ROUNDS):
         ended = threading.Event()
         pushing = [
