@@ -79,9 +79,18 @@ async def test_the_latest_name_is_the_first_and_a_forgotten_one_is_none(start: C
         node.served.frozen.put("tool", tag, key)
     assert await node.tags("layer") == ["a", "b"]
     node.served.frozen.forget("tool", "a")
-    assert await node.tags("layer") == ["b"]
     await node.database.write([])
+    assert await node.tags("layer") == ["b"]
     assert await start().tags("layer") == ["b"]
+
+
+async def test_looking_for_a_digest_puts_no_image_out_of_memory(start: Callable[[], Names]) -> None:
+    node = start()
+    node.served.frozen.put("tool", f"1--{TOKEN}", await node.make("one", "layer"))
+    await node.database.write([])
+    node = start()
+    assert await node.tags("other") == []
+    assert not node.memo._hot, "a path may have more names than images are kept in memory"
 
 
 @pytest.fixture
