@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,18 @@ def test_what_is_told_of_a_copy(push_site: PushSite, registry: Registry) -> None
     again = granted(push_site.node, **fields)
     assert (again["targetImage"], again["cached"]) == (answer["targetImage"], True)
     assert requests_of(push_site.target) == before | {"HEAD": before["HEAD"] + 1}
+
+
+def test_a_tag_that_moves_there_and_back_is_mirrored_each_time(
+    push_site: PushSite, registry: Registry, start_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    node = start_daemon(tmp_path / "state", settings={"upstream": {"tag_ttl": 0}})
+    path = "mirrored/there-and-back"
+    for text in (b"there", b"away", b"there"):
+        made = images.busybox(images.layer({"f": text}))
+        source = registry.push(path, "1", made)
+        granted(node, containerImage=source, mirror=True, buildRepository=f"{push_site.target.host}/copies")
+        assert document(push_site.target, f"copies/{path}", "1").headers["docker-content-digest"] == made.digest
 
 
 @pytest.mark.docker

@@ -44,6 +44,8 @@ def test_asked_again_one_question_is_asked(push_site: PushSite) -> None:
     again = push_site.freeze(**fields)
     assert (again["targetImage"], again["cached"], again["succeeded"]) == (name, True, True)
     assert requests_of(push_site.target) == before | {"HEAD": before["HEAD"] + 1}
+    log = push_site.node.get(f"/v1alpha1/builds/{again['buildId']}/logs").body.decode()
+    assert "blobs sent" in log, "what it took to have it there stays in its log"
 
 
 @pytest.mark.crane

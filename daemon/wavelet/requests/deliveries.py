@@ -70,23 +70,36 @@ class Deliveries:
     async def _noted(self, token: str, target: Reference, what: str) -> AsyncIterator[Callable[[CopyResult], None]]:
         """Keep a journal of a delivery, and say in its error what the user, or the site, has set for it."""
         key = journal_key(token)
+        is_told = _DONE in (self.journals.read(key) or "")
         write = self.journals.begin(key)
         account().log(self.journals.lines(key))
         write(what)
         field = "freeze.repository" if self.site.is_for(target.repository) else "buildRepository"
+        end = self.journals.end
+
+        def note(result: CopyResult) -> None:
+            nonlocal end
+            write(_said(result))
+            if is_told and not result.manifests:
+                end = self.journals.drop  # that of the attempt which sent it tells more
+
         try:
-            yield lambda result: write(_said(result))
+            yield note
         except WaveletError as error:
             write(f"failed: {error.message}")
             raise error.with_message(f"{field}: {target.repository}: {error.message}", field=field) from None
         finally:
-            self.journals.end(key)
+            end(key)
+
+
+_DONE = "done: "
+"""What the line of a journal begins with that says what was sent."""
 
 
 def _said(result: CopyResult) -> str:
     if not result.manifests:
         return f"{result.digest} was there already"
-    return f"done: {result.digest}, {result.blobs} blobs sent ({size(result.bytes)}), {result.manifests} manifests"
+    return f"{_DONE}{result.digest}, {result.blobs} blobs sent ({size(result.bytes)}), {result.manifests} manifests"
 
 
 def _mode(plan: Node) -> str | None:

@@ -294,6 +294,10 @@ class Journals:
             row = (key, "".join(journal.lines), time.time())
             self._database.write_later("INSERT OR REPLACE INTO journals VALUES (?, ?, ?)", *row)
 
+    def drop(self, key: str) -> None:
+        """Forget a journal that has begun: what was written down of the attempt before it stands."""
+        self._held.pop(key, None)
+
     def read(self, key: str) -> str | None:
         """Return what there is so far."""
         journal = self._held.get(key)

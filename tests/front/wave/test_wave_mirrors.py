@@ -52,4 +52,5 @@ async def test_what_is_frozen_is_no_mirror(door: Any) -> None:
     answer = await door.post({"containerImage": "busybox:1.36", "freeze": True})
     assert answer["targetImage"] == f"127.0.0.1:9090/frozen/library/busybox:1.36--{answer['requestId']}"
     assert "buildId" not in answer
-    await door.get(f"/v1alpha1/mirrors/mr-{answer['requestId']}", status=404)
+    for path in ("/v1alpha1/mirrors/{}", "/v1alpha1/mirrors/{}/logs", "/view/mirrors/{}"):
+        await door.get(path.format(f"mr-{answer['requestId']}"), status=404)

@@ -28,7 +28,7 @@ from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.progress import Failed, Ready, State
-from wavelet.requests.request import About, Options, Request
+from wavelet.requests.request import About, ContainerRequest, Options, Request
 
 PUSH_WAIT = 1800.0
 """Seconds that a POST waits for its image to be pushed where its client does not ask for the status."""
@@ -229,21 +229,26 @@ class _WaveDoor:
     async def describe_mirror(self, request: web.Request) -> web.Response:
         token, identity = _mirror(request), _identity(request)
         status = await self._requests.tracker.status(token, identity)
-        found = await self._requests.lookup.find(token, identity)
-        if found.mirror_id is None:
-            raise _unknown("mirror", request.match_info["mirror"])
+        found = await self._mirrored(request)
         log = await self._requests.details.log(token, identity)
         return _json(answers.mirror(found, status.state, status.seconds, log, self._authority))
 
+    async def _mirrored(self, request: web.Request) -> ContainerRequest:
+        """Return the request that is known by the id of a copy; a request for something else has none."""
+        found = await self._requests.lookup.find(_mirror(request), _identity(request))
+        if found.mirror_id is None:
+            raise _unknown("mirror", request.match_info["mirror"])
+        return found
+
     async def mirror_log(self, request: web.Request) -> web.Response:
-        token = _mirror(request)
+        token = (await self._mirrored(request)).token
         log = await self._requests.details.log(token, _identity(request))
         response = _text(log)
         response.headers["Content-Disposition"] = f'attachment; filename="mr-{token}.log"'
         return response
 
     async def view_mirror(self, request: web.Request) -> web.Response:
-        token = _mirror(request)
+        token = (await self._mirrored(request)).token
         status = await self._requests.tracker.status(token, _identity(request))
         log = await self._requests.details.log(token, _identity(request))
         return _text(answers.mirror_page(status, self._authority, log))
