@@ -26,7 +26,7 @@ PATIENCE = 1.0
 
 @dataclass(frozen=True)
 class PushSite:
-    """See the module. `base` is the name of an image of two platforms; the site's own login may push below `site/`."""
+    """See the module. `base` is an image of two platforms elsewhere; the site's own login may push below `site/`."""
 
     node: Daemon
     settings: dict[str, Any]
@@ -50,7 +50,7 @@ class PushSite:
             for registry in (target, locked):
                 stack.callback(registry.stop)
                 registry.start()
-            base = target.push("bases/two", "1.0", images.two_architectures(images.OCI))
+            base = conda.registry.push("bases/two", "1.0", images.two_architectures(images.OCI))
             stack.callback(node.stop)
             yield cls(node.start(), settings, records, target, locked, base)
 

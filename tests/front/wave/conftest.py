@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from doubles.requests import in_place_of_all
+from lab.recordings import recorded
 from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import BODY_LIMIT
@@ -152,16 +152,6 @@ async def door() -> AsyncIterator[Door]:
 def bodies() -> list[Any]:
     """Return the requests kept beside the tests: of each Nextflow version, recorded or made by its field list."""
     return [pytest.param(json.loads(path.read_text()), id=path.stem) for path in sorted(BODIES.glob("*-post.json"))]
-
-
-def recorded() -> list[Any]:
-    """Return all recorded requests to the door, where the project's shared data is at hand."""
-    shared = Path(os.environ.get("WAVELET_SHARED", Path(__file__).parents[4] / "shared")) / "data" / "nextflow"
-    found = sorted(shared.glob("*/*.json"))
-    if not found:
-        absent = pytest.mark.skip(reason=f"no recorded requests at {shared} (or in WAVELET_SHARED)")
-        return [pytest.param(None, id="absent", marks=absent)]
-    return [pytest.param(json.loads(path.read_text()), id=f"{path.parent.name}-{path.stem}") for path in found]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
