@@ -124,7 +124,8 @@ class HostedPushes:
 
         await self._to_its_end(change)
         RECEIVED_BYTES.inc(len(data))
-        await self._notes.pushed(repository, [digest, *named])
+        if named:  # members of an index come by their digests, and are asked for behind it
+            await self._notes.pushed(repository, [digest, *named])
         return PutManifest(digest, pushed.subject)
 
     def _check_members(self, repository: HostedRepository, pushed: Pushed) -> None:
