@@ -215,3 +215,18 @@ def test_whose_it_is(
     assert bob.request("DELETE", f"{node.url}/container-token/{token}").status in (403, 404)
     assert ann.request("DELETE", f"{node.url}/container-token/{token}").status == 200
     assert request("GET", node.url + nextflow.manifest_path(name)).status == 404
+
+
+@pytest.mark.users
+def test_who_is_told_of_the_tags_of_a_repository(
+    start_daemon: Callable[..., Daemon], registry: Registry, ann: User, bob: User, tmp_path: Path
+) -> None:
+    """A name for everybody opens what came with its request to all who have it, so nobody else is told of it."""
+    node = start_daemon(tmp_path / "state")
+    body = json.dumps(nextflow.body(containerImage=f"{registry.host}/lab/busybox:1", **CONFIG)).encode()
+    headers = {"Content-Type": "application/json"}
+    name = str(ann.request("POST", f"{node.url}/v1alpha2/container", headers=headers, body=body).json()["targetImage"])
+    assert pulled(node, name)
+    assert ann.get(node.url + nextflow.tags_path(name)).json()["tags"] == [name.rpartition(":")[2]]
+    assert bob.get(node.url + nextflow.tags_path(name)).json()["tags"] == []
+    assert node.get(nextflow.tags_path(name)).json()["tags"] == []

@@ -151,6 +151,12 @@ async def test_it_is_pinned_by_its_name_long_after_it_was_pulled(
     assert [(kept.name, kept.pinned) for kept in await listed(node)] == [(name_of(request), True)]
 
 
+async def test_its_lifetime_is_what_is_told(registry: Registry, node: Node) -> None:
+    for lifetime, plan in ((365 * DAY, frozen(registry)), (3600.0, registry_plan(registry.host, "lab/tool"))):
+        request = await node.submit(plan)
+        assert abs(request.expires_at - time.time() - lifetime) < 60
+
+
 async def test_who_may_remove_it_and_that_nothing_is_left(registry: Registry, node: Node) -> None:
     request = await node.submit(frozen(registry))
     await answer(node, request)

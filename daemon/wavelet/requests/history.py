@@ -164,6 +164,10 @@ class History:
             if entry is not None:
                 yield Told(entry, None if outcome is None else _decoded(outcome, Outcome))
 
+    def has_asked(self, token: str, uid: int) -> bool:
+        """Tell whether a user has asked for a request."""
+        return bool(self._database.read("SELECT 1 FROM entries WHERE id = ? AND uid = ?", token, uid))
+
     def refusal(self, token: str, uid: int | None) -> Why | None:
         """Return why the request of a user that would have this token was refused, if it was."""
         mine = _NOBODY if uid is None else uid

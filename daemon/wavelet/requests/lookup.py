@@ -41,6 +41,10 @@ class RequestLookup:
             raise AccessRefused("this container request belongs to another user")
         return cached
 
+    def has_asked(self, token: str, identity: Identity) -> bool:
+        """Tell whether a request is one that this very user has made on this node."""
+        return identity.uid is not None and self._history.has_asked(token, identity.uid)
+
     async def find(self, token: str, identity: Identity) -> ContainerRequest:
         """Return a request, with what is known of its digests. See `visible` for the errors."""
         request = (await self.visible(token, identity)).request

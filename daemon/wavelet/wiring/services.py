@@ -95,7 +95,7 @@ def _build_registry_door(
     settings, resolver, pulls, served = state.settings, images.resolver, requests.requests.pulls, requests.served
     named = NamedImages(resolver, pulls, served, state.store, requests.patience, settings)
     upkeep.add_configurable(named)
-    discovery = Discovery(named, resolver, pulls, served, upstream.client)
+    discovery = Discovery(named, resolver, requests.requests, served, upstream.client)
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
     reserved, rules = settings.reserved_names, requests.rules
     own_hosts = frozenset({settings.name_authority, settings.listen})

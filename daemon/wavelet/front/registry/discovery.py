@@ -14,8 +14,9 @@ from wavelet.front.registry.scope import Scope
 from wavelet.image.image import OCI_MANIFEST, FromUpstream, Image, MadeBy
 from wavelet.image.reference import Digest, Repository
 from wavelet.kinds.conda.model.near_cache_names import LATEST
+from wavelet.plan.delivery import token_of
 from wavelet.plan.tokens import Identity
-from wavelet.requests.pulls import RequestPulls
+from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver
 from wavelet.upstream.client import Upstream
@@ -28,17 +29,24 @@ class Discovery:
     """Tells what there is."""
 
     def __init__(
-        self, images: NamedImages, resolver: Resolver, pulls: RequestPulls, served: ServedImages, upstream: Upstream
+        self,
+        images: NamedImages,
+        resolver: Resolver,
+        requests: ContainerRequests,
+        served: ServedImages,
+        upstream: Upstream,
     ) -> None:
         self._images = images
         self._resolver = resolver
-        self._pulls = pulls
+        self._pulls = requests.pulls
         self._served = served
         self._upstream = upstream
+        self._has_asked = requests.lookup.has_asked
         self._referrers: LRUCache[tuple[str, Digest], Repository] = LRUCache(REFERRERS_REMEMBERED)
 
     async def tags(self, scope: Scope, n: int | None, last: str | None) -> tuple[list[str], bool]:
-        """Return a page of tags, and whether there are more: of a token its own, of packages what was answered here.
+        """Return a page of tags, and whether there are more: of a token its own, of packages what was answered here,
+        and of frozen images those that the caller has asked for here.
 
         Raises:
             WaveletError: why there is none.
@@ -51,20 +59,27 @@ class Discovery:
         if isinstance(scope.named, CondaName):
             every = sorted({LATEST} | await self._tags_answered(scope))
         elif isinstance(scope.named, FrozenName):
-            every = sorted(await self._tags_answered(scope))
+            every = sorted(await self._tags_asked_for(scope, scope.named.path))
         rest = [tag for tag in every if last is None or tag > last]
         return (rest[:n], len(rest) > n) if n is not None else (rest, False)
 
     async def _tags_answered(self, scope: Scope) -> set[str]:
         """Return the tags that were answered of a name which has many, if the caller may read their images."""
-        found = set()
-        frozen = scope.named.path if isinstance(scope.named, FrozenName) else None
-        answered = self._served.tags(scope.name) if frozen is None else self._served.frozen.images(frozen)
-        for tag, image in answered:
-            with contextlib.suppress(WaveletError):
-                await self._resolver.may_read(image, scope.identity)
-                found.add(tag)
-        return found
+        return {tag for tag, image in self._served.tags(scope.name) if await self._may_read(image, scope)}
+
+    async def _tags_asked_for(self, scope: Scope, path: str) -> set[str]:
+        """Return the tags of frozen images that the caller has asked for: who has a tag has what is in its image."""
+        return {
+            tag
+            for tag, image in self._served.frozen.images(path)
+            if self._has_asked(token_of(tag), scope.identity) and await self._may_read(image, scope)
+        }
+
+    async def _may_read(self, image: Image, scope: Scope) -> bool:
+        with contextlib.suppress(WaveletError):
+            await self._resolver.may_read(image, scope.identity)
+            return True
+        return False
 
     async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
         """Return what refers to a manifest: the upstream's list, or what was made along with it here.
