@@ -19,6 +19,7 @@ from wavelet.image.reference import (
     valid_host,
     valid_path,
     valid_tag,
+    without_login,
 )
 
 HEX = "a" * 64
@@ -210,3 +211,20 @@ def test_what_the_grammar_calls_a_tag(tag: str) -> None:
     assert valid_tag(tag)
     assert not valid_tag(f"-{tag}")
     assert not valid_tag(f"{tag}/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("user:password@host:5000/x", "…@host:5000/x"),
+        ("https://user:password@host/x:1", "https://…@host/x:1"),
+        ("token@host/x@sha256:0", "…@host/x@sha256:0"),
+        ("host:5000/x:1@sha256:0", "host:5000/x:1@sha256:0"),
+        ("x:1@md5:0", "x:1@md5:0"),
+    ],
+)
+def test_a_login_before_a_host_is_not_shown(text: str, shown: str) -> None:
+    assert without_login(text) == shown
+    with pytest.raises(InvalidName) as caught:
+        Reference.parse(text)
+    assert "password" not in caught.value.message

@@ -137,6 +137,14 @@ def _variant_exists(architecture: str, variant: str) -> bool:
     return variant == ""
 
 
+_USER_INFO = re.compile(r"(^|//)[^/@]*@(?=[^@]*/)")
+
+
+def without_login(text: str) -> str:
+    """Return a text for messages and logs: a login that stands before a host, as in URLs, is left out."""
+    return _USER_INFO.sub(r"\1…@", text)
+
+
 DOCKER_HUB = "docker.io"
 _HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 _NAME_LIMIT = 255
@@ -212,7 +220,7 @@ class Reference:
         """
 
         def refuse(why: str) -> InvalidName:
-            shown = text if len(text) < 300 else text[:290] + "…"
+            shown = without_login(text if len(text) < 300 else text[:290] + "…")
             message = f"{shown!r} is not an image name: {why}"
             return InvalidName(message if field is None else f"{field}: {message}", field=field)
 

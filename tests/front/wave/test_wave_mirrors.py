@@ -54,3 +54,13 @@ async def test_what_is_frozen_is_no_mirror(door: Any) -> None:
     assert "buildId" not in answer
     for path in ("/v1alpha1/mirrors/{}", "/v1alpha1/mirrors/{}/logs", "/view/mirrors/{}"):
         await door.get(path.format(f"mr-{answer['requestId']}"), status=404)
+
+
+@pytest.mark.parametrize(
+    "body", [BODY | {"buildRepository": "u:password@reg/x"}, BODY | {"containerImage": "u:password@reg/x"}]
+)
+async def test_a_login_in_a_name_is_neither_shown_nor_kept(door: Any, body: dict[str, Any]) -> None:
+    answer = await door.post(body, status=400)
+    assert "password" not in answer["message"]
+    [(_, about)] = door.requests.refusals
+    assert "password" not in str(about)

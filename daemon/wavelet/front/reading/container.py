@@ -19,7 +19,7 @@ from wavelet.front.reading.members import is_clients_tool, read_layers, read_pac
 from wavelet.front.reading.options import named
 from wavelet.front.reading.values import CompressionValues, ConfigValues, ContainerValues, LayerValues, PackagesValues
 from wavelet.image.image import merge_env
-from wavelet.image.reference import DEFAULT_PLATFORM, Digest, Platform, Reference
+from wavelet.image.reference import DEFAULT_PLATFORM, Digest, Platform, Reference, without_login
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.index.node import ImageIndex
@@ -178,7 +178,7 @@ def _of_packages(packages: PackagesValues, template: str) -> Iterator[tuple[str,
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]}…"
+    return without_login(text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]}…")
 
 
 Api = Literal["v1", "v1alpha2", "grpc"]
@@ -265,7 +265,7 @@ def about_of(values: ContainerValues, api: Api, image: str, address: str, notes:
     """Return what is kept of a request to be shown again; `address` is the client's."""
     return About(
         api=api,
-        image=image,
+        image=without_login(image),
         fingerprint=values.fingerprint[:SHOWN_LIMIT] or None,
         timestamp=values.timestamp[:SHOWN_LIMIT] or None,
         address=address,

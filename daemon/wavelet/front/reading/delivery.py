@@ -7,7 +7,7 @@ from typing import get_args
 
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.front.reading.values import ConfigValues, ContainerValues
-from wavelet.image.reference import Reference, Repository, looks_like_host
+from wavelet.image.reference import Reference, Repository, looks_like_host, without_login
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.plan.delivery import Strategy
@@ -112,7 +112,7 @@ def _repository(text: str, field: str) -> Repository | None:
         return Reference.parse(text).repository
     except InvalidName:
         raise InvalidName(
-            f"{field}: {text[:200]!r} is not a repository; it takes [HOST[:PORT]/]PATH, and the path is "
+            f"{field}: {without_login(text[:200])!r} is not a repository; it takes [HOST[:PORT]/]PATH, and the path is "
             "lower-case letters, digits and . _ - between slashes",
             field=field,
         ) from None
