@@ -126,6 +126,16 @@ def test_frozen_names(wavelet: Wavelet, site: Site) -> None:
     assert wavelet("cache", "rm", name).code == 4
 
 
+@pytest.mark.parametrize("freeze", [[], ["--freeze"]])
+def test_a_digest_behind_a_requests_name_is_held_to(wavelet: Wavelet, site: Site, freeze: list[str]) -> None:
+    name = wavelet("resolve", "-i", site.image, "--config-env", "B=1", *freeze, "-o", "json").json()["targetImage"]
+    digest = wavelet("pull", name, "-o", "json").json()[0]["digest"]
+    assert wavelet("pull", f"{name}@{digest}", "-o", "json").json()[0]["digest"] == digest
+    for other in (site.busybox.digest, "sha256:0"):
+        for command in (["pull"], ["inspect"], ["resolve", "--name"]):
+            assert wavelet(*command, f"{name}@{other}").code != 0, command
+
+
 def _listed(wavelet: Wavelet) -> int:
     return len(wavelet("cache", "ls", "--blobs", "-o", "json").json())
 

@@ -101,7 +101,7 @@ class Containers(ContainerServiceServicer):
         """Answer for a name that has been a request already: it is asked for again."""
         assert isinstance(named.name, TokenName)
         token = named.name.token
-        await self._names.request(named.name, peer.identity)
+        await self._names.check(named.name, named.reference, peer.identity)
         if request.refresh:
             plan, inline = await self._requests.details.asked(token, peer.identity)
             asked = Submission(plan, plan.label.text, inline, dry_run=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wavelet.errors import InvalidRequest
+from wavelet.errors import ImageNotFound, InvalidRequest
 from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, CondaName, LocalName, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named, reference_of
 from wavelet.image.reference import Digest, Platform, Reference
@@ -19,7 +19,6 @@ from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.container_requests import ContainerRequests
-from wavelet.requests.request import ContainerRequest
 
 _OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, LOCAL_PREFIX, *RESERVED)
 
@@ -49,17 +48,21 @@ class Names:
         """
         return read_named(text.removeprefix(f"{self.authority}/"), field, reserved=self.reserved)
 
-    async def request(self, token: TokenName, identity: Identity) -> ContainerRequest:
-        """Return the container request that a name is of.
+    async def check(self, token: TokenName, reference: str | Digest, identity: Identity) -> None:
+        """Return if a name is one of a container request; with a digest, if that is what the name answers.
 
         Raises:
             TokenNotFound: no such request.
             AccessRefused: it is another user's.
             InvalidName, ImageNotFound: it is not a name of the request.
+            WaveletError: what it answers cannot be told.
         """
         request = await self.requests.lookup.find(token.token, identity)
         token.check(request.plan)
-        return request
+        if isinstance(reference, Digest):
+            _, image = await self.requests.pulls.realise(token.token, identity)
+            if image.descriptor.digest != reference:
+                raise ImageNotFound(f"this name answers {image.descriptor.digest}, not {reference}")
 
     async def plan(
         self,
@@ -84,7 +87,7 @@ class Names:
             return _of_registry(reference, platforms), str(reference)
         named = self.read(bare, field)
         if isinstance(named.name, TokenName):
-            await self.request(named.name, identity)
+            await self.check(named.name, named.reference, identity)
             return _chosen(await self.requests.pulls.plan(named.name.token), asked, usual), named.text
         if isinstance(named.name, LocalName):
             return _of_registry(reference_of(named.name, named.reference), platforms), named.text

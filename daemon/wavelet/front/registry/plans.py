@@ -47,7 +47,7 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
     """Take a name apart, `<path>[:<tag>]` or `<path>[:<tag>]@<digest>`; without either, the tag is `latest`.
 
     Raises:
-        InvalidName: it follows no grammar.
+        InvalidName, InvalidDigest: it follows no grammar.
         ImageNotFound: it is of a frozen image, and has no tag of one.
         NotServed: a reserved name that this version does not serve.
     """
@@ -61,7 +61,7 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
         name = parse_name(path, None, reserved=reserved)
         return Named(
             name.at(tag) if isinstance(name, FrozenName) else name,
-            Digest(digest) if at else tag,
+            Digest.parse(digest, field) if at else tag,
             path,
         )
     except InvalidName as error:
