@@ -10,6 +10,7 @@ import pytest
 
 from lab import images, versions
 from lab.certificates import Authority
+from lab.conda_asks import status
 from lab.daemon import Daemon
 from lab.disks import mounted
 from lab.http import request
@@ -70,11 +71,15 @@ def test_a_node_that_dies_in_the_middle(
         tag = answer["targetImage"].rpartition(":")[2]
         assert relay.stalled.wait(STALLED_SECONDS)
         assert "succeeded" not in answer and answer["cached"] is False
+        assert status(node, answer["requestId"])["status"] == "BUILDING"
+        build = f"/v1alpha1/builds/{answer['buildId']}/status"
+        assert node.get(build).json()["status"] == "PENDING", "24.04 asks this"
         node.kill()
         relay.go_on()
         assert document(other, "team/x", tag).status == 404
         node.start()
         assert granted(node, **fields)["targetImage"] == answer["targetImage"]
+        assert node.get(build).json()["status"] == "COMPLETED"
     crane("validate", "--remote", f"{other.host}/team/x:{tag}")
 
 

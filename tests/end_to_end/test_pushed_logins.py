@@ -93,3 +93,20 @@ def test_what_one_may_read_goes_where_one_may_write(
     assert status_as(ann, push_site, answer)["succeeded"] is True
     assert digest(answer.json()["targetImage"], "ann").startswith("sha256:")
     assert post_as(bob, push_site.node, **fields).status in (401, 403, 404)
+
+
+@pytest.mark.users
+@pytest.mark.skopeo
+def test_two_users_have_a_name_each_and_send_what_they_share_once(push_site: PushSite, ann: User, bob: User) -> None:
+    site, host = push_site, push_site.locked.host
+    base = site.target.push("bases/shared", "1", images.busybox(images.layer({"f": b"of both"})))
+    fields = {"containerImage": base, "config": {"env": ["A=b"]}, "freeze": True}
+    names, sent = [], []
+    for user, account in ((ann, "ann"), (bob, "bob")):
+        user.log_in(host, account, PASSWORDS[account])
+        answer = post_as(user, site.node, buildRepository=f"{host}/team/both", **fields)
+        assert status_as(user, site, answer)["succeeded"] is True
+        names.append(answer.json()["targetImage"])
+        sent.append(site.locked.count("/v2/team/both/blobs/uploads/", "PUT"))
+    assert names[0] != names[1] and sent[0] == sent[1] > 0
+    assert digest(names[0], "bob") == digest(names[1], "ann")
