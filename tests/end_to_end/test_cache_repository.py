@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from lab.conda_asks import CondaSite, ask, digest, done
 from lab.daemon import Daemon
 from lab.processes import wait_for
+from lab.push_site import PushSite
 
 pytestmark = pytest.mark.registry
 
@@ -27,11 +29,11 @@ def cached_layers(node: Daemon, outcome: str) -> int:
 
 
 def made(node: Daemon, cache: str) -> tuple[str, str]:
-    """Have an image frozen; return its digest, and the log of its making."""
+    """Have an image frozen; return its name, and the log of its making."""
     answer = ask(node, *ENTRIES, freeze=True, cacheRepository=cache)
     assert done(node, answer["requestId"])["succeeded"] is True
     log = node.get(f"/v1alpha1/builds/{answer['buildId']}/logs").body.decode()
-    return digest(node, answer["targetImage"]), log
+    return str(answer["targetImage"]), log
 
 
 def test_the_second_daemon_links_no_package(
@@ -49,10 +51,25 @@ def test_the_second_daemon_links_no_package(
     wait_for(lambda: cached_layers(one, "put") == missing, "all layers in the repository", PUT_SECONDS)
     two = start_daemon(tmp_path / "two", **settings)
     second, log = made(two, cache)
-    assert second == first
+    assert digest(two, second) == digest(one, first)
     assert (cached_layers(two, "found"), cached_layers(two, "missing")) == (missing, 0)
     assert log.count(f"fetched from {cache}") == missing
     assert "made in" not in log
     stranger = start_daemon(tmp_path / "stranger", settings=conda_site.settings())
-    assert made(stranger, cache)[0] == first
+    assert digest(stranger, made(stranger, cache)[0]) == digest(one, first)
     assert cached_layers(stranger, "found") == 0
+
+
+def test_with_the_callers_login(start_daemon: Callable[..., Daemon], push_site: PushSite, tmp_path: Path) -> None:
+    """Without one the image is made all the same, and the log says what is missing."""
+    cache = f"{push_site.locked.host}/team/layers"
+    stranger = start_daemon(tmp_path / "stranger", settings=push_site.settings)
+    _, log = made(stranger, cache)
+    assert log.count(f"cacheRepository: layers are not looked for in {cache}") == 1
+    assert cached_layers(stranger, "found") == cached_layers(stranger, "put") == 0
+    one = start_daemon(tmp_path / "one", settings=push_site.settings)
+    with replace(push_site, node=one).logged_in("ann"):
+        _, log = made(one, cache)
+        assert "cacheRepository" not in log
+        missing = cached_layers(one, "missing")
+        wait_for(lambda: cached_layers(one, "put") == missing > 2, "all layers in the repository", PUT_SECONDS)
