@@ -230,3 +230,10 @@ def test_who_is_told_of_the_tags_of_a_repository(
     assert ann.get(node.url + nextflow.tags_path(name)).json()["tags"] == [name.rpartition(":")[2]]
     assert bob.get(node.url + nextflow.tags_path(name)).json()["tags"] == []
     assert node.get(nextflow.tags_path(name)).json()["tags"] == []
+    node.stop()
+    node.start()
+    layer = node.url + nextflow.blob_path(name, LAYER.digest)
+    assert bob.get(layer).status == 404, "a digest opens nothing"
+    assert ann.get(layer).body == LAYER.blob
+    assert bob.get(node.url + nextflow.manifest_path(name), Accept=ACCEPT).status == 200
+    assert bob.get(layer).body == LAYER.blob

@@ -133,5 +133,9 @@ class AccessRules:
         owners = principal, Principal(0), Principal(self.daemon_uid)
         return identity.uid is not None and identity.principal in owners
 
+    def pulls_for_others(self, caller: Caller) -> bool:
+        """Tell whether a caller is a container engine, or the user whose own daemon this is."""
+        return self._is_engine(caller) or (caller.uid is not None and caller.uid == self.daemon_uid)
+
     def _is_engine(self, caller: Caller) -> bool:
         return caller.uid == 0 or (caller.uid is not None and caller.uid in self.engine_uids)

@@ -26,6 +26,7 @@ from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import ScopeOpener
 from wavelet.front.registry.service import RegistryService
+from wavelet.front.registry.tag_holders import TagHolders
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
@@ -99,7 +100,7 @@ def _build_registry_door(
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
     reserved, rules = settings.reserved_names, requests.rules
     own_hosts = frozenset({settings.name_authority, settings.listen})
-    scopes = ScopeOpener(pulls, rules, served)
+    scopes = ScopeOpener(pulls, rules, served, TagHolders(rules, requests.requests.lookup))
     content = RegistryService(named, discovery, resolver, unnamed, conda.site)
     return RegistryDoor(
         scopes,

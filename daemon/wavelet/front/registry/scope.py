@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from wavelet.errors import AccessRefused, ImageNotFound, TokenNotFound
 from wavelet.front.registry.names import CondaName, FrozenName, LocalName, Name, TokenName, UpstreamName
+from wavelet.front.registry.tag_holders import TagHolders
 from wavelet.hosted.model import HostedRepository, readers_view
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest, Repository
+from wavelet.plan.delivery import token_of
 from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
@@ -60,8 +62,9 @@ class Scope:
 class ScopeOpener:
     """Opens names."""
 
-    def __init__(self, pulls: RequestPulls, rules: AccessRules, served: ServedImages) -> None:
+    def __init__(self, pulls: RequestPulls, rules: AccessRules, served: ServedImages, holders: TagHolders) -> None:
         self._pulls = pulls
+        self._holders = holders
         self._rules = rules
         self._served = served
 
@@ -110,12 +113,15 @@ class ScopeOpener:
             ) from None
         found.check(request.plan)
         identity = self._rules.token_identity(caller, request.principal)
+        self._holders.note(caller, found.token)
         return Scope(answer_name(found.token), identity, request.plan, found.frozen_tag, name, found.token, name.text)
 
     async def _open_member(self, name: FrozenName, digest: Digest, caller: Caller) -> Scope:
-        """Return the scope of the tag that has answered an image with `digest` in it, among those for this caller."""
+        """Return the scope of a tag that has answered an image with `digest` in it, among those that the caller has."""
         refused: AccessRefused | None = None
         async for tag in self._served.frozen_tags(name.path, digest):
+            if not self._holders.has(caller, token_of(tag)):
+                continue
             try:
                 return await self._open_frozen(name, tag, caller)
             except AccessRefused as error:
@@ -123,6 +129,6 @@ class ScopeOpener:
             except TokenNotFound:
                 continue
         raise refused or ImageNotFound(
-            f"{name.text} has answered no image with {digest} on this node; pull it by its tag first, which ends in -- "
-            "and 32 digits"
+            f"{name.text} has answered you no image with {digest} on this node; pull it by its tag first, which ends "
+            "in -- and 32 digits"
         )
