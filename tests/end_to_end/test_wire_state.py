@@ -63,7 +63,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         yield Seen(site.node.state, metrics, lines)
 
 
-@pytest.mark.parametrize("database", ["node.db", "records.db"])
+@pytest.mark.parametrize("database", ["node.db", "records.db", "hosted.db"])
 def test_tables(seen: Seen, database: str) -> None:
     with closing(sqlite3.connect(seen.state / database)) as opened:
         rows = opened.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
