@@ -159,6 +159,23 @@ async def test_who_asks_again_has_effects_run_again(pushing: tuple[Node, Push], 
     assert (again.state, states(again), len(push.plans)) == (Ready(), DONE, 3)
 
 
+async def test_who_asks_is_told_of_the_effect_that_was_waited_for_though_others_ask_meanwhile(
+    pushing: tuple[Node, Push], registry: Registry
+) -> None:
+    node, push = pushing
+    plan = registry_plan(registry.host, "lab/tool")
+    push.go_on.set()
+
+    async def ask_again(later: int) -> list[Status]:
+        for _ in range(later):
+            await asyncio.sleep(0)
+        return [await node.ask(plan, wait=5.0) for _ in range(20)]
+
+    await node.ask(plan, wait=5.0)
+    asked = await asyncio.gather(*map(ask_again, range(20)))
+    assert {type(status.state) for each in asked for status in each} == {Ready}
+
+
 async def test_an_effect_that_fails_fails_the_request(pushing: tuple[Node, Push], registry: Registry) -> None:
     node, push = pushing
     push.error = EngineFailed("the registry does not take it")

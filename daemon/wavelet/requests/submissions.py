@@ -162,4 +162,5 @@ class Submissions:
         if job is not None:
             with contextlib.suppress(UpstreamError, OurError):  # the status tells
                 await job.result(attempt.left(attempt.request.options.wait))
+                return Ready()  # where another one has asked meanwhile, the status is of what that has begun
         return cached.progress.seen
