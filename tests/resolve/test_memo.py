@@ -99,3 +99,22 @@ async def test_what_is_in_memory_is_bounded(start: Callable[[], MemoNode], monke
     keys = [await node.make(f"image {n}") for n in range(5)]
     assert len(node.memo._hot) == 2
     assert all(node.memo.get(key) == image(f"image {n}") for n, key in enumerate(keys))
+
+
+async def test_what_an_image_in_use_was_made_of_is_remembered(
+    start: Callable[[], MemoNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts are made again by their own plans, when they were evicted: nobody asks for these before."""
+    node, now = start(), time.time()
+    layer, unused = await node.make("layer"), await node.make("unused")
+    content = Content(Descriptor("x", Digest.of(b"layer"), 1), MadeBy(layer))
+    plan = RegistryImage(Reference.parse("quay.io/a/b").at(Digest.of(b"whole")))
+    await node.memo.put(key_of(plan), plan, Image.of(content.descriptor, [content]))
+    for days in (60, 120):
+        monkeypatch.setattr(time, "time", lambda days=days: now + days * 86400)
+        node = start()
+        assert node.memo.get(key_of(plan)) is not None
+        node.memo.expire()
+        await node.database.write([])
+    assert node.memo.plan(layer) is not None
+    assert node.memo.plan(unused) is None

@@ -55,6 +55,7 @@ class Memo:
             self._hot[key] = image
             if not is_within(used, time.time(), USE_GRAIN):
                 self._database.write_later("UPDATE images SET used = ? WHERE key = ?", time.time(), key)
+                self.renew(image.makers)  # what is evicted of it is made again by these
         return image
 
     def peek(self, key: str) -> Image | None:
