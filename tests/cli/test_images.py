@@ -136,6 +136,12 @@ def test_a_digest_behind_a_requests_name_is_held_to(wavelet: Wavelet, site: Site
             assert wavelet(*command, f"{name}@{other}").code != 0, command
 
 
+def test_a_frozen_image_is_named_by_its_tag(wavelet: Wavelet, site: Site) -> None:
+    said = wavelet("pull", f"frozen/lab/busybox@{site.busybox.digest}")
+    assert said.code == 1
+    assert "say its tag too" in said.err
+
+
 def _listed(wavelet: Wavelet) -> int:
     return len(wavelet("cache", "ls", "--blobs", "-o", "json").json())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wavelet.errors import InvalidName
+from wavelet.errors import ImageNotFound, InvalidName
 from wavelet.front.registry.names import (
     CondaName,
     FrozenName,
@@ -59,6 +59,8 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
         raise InvalidName(f"{field}: {tag[:128]!r} is not a tag", field=field)
     try:
         name = parse_name(path, None, reserved=reserved)
+        if isinstance(name, FrozenName) and at and path == rest:
+            raise ImageNotFound(f"{field}: {text[:300]}: engines pull it so; here, say its tag too")
         return Named(
             name.at(tag) if isinstance(name, FrozenName) else name,
             Digest.parse(digest, field) if at else tag,
