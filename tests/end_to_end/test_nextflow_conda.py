@@ -68,6 +68,26 @@ def test_tasks_run_in_images_of_their_packages_and_resume(
     assert second.printed.count("Cached process") == 3, second
 
 
+@of_each_version
+def test_profiles_of_nf_core_that_freeze(conda_node: Daemon, docker: Docker, tmp_path: Path, version: str) -> None:
+    """`-profile docker,wave`: what has packages is frozen here, for no repository is named. It came with 23.10."""
+    nextflow = Nextflow(version, tmp_path, {"PATH": os.environ["PATH"], **docker.variables})
+    config = (
+        f"wave.enabled = true\nwave.endpoint = '{conda_node.url}'\nwave.strategy = 'conda,container'\n"
+        "wave.freeze = true\nwave.build.conda.basePackages = 'procps-ng'\n"
+        "docker.enabled = true\ndocker.runOptions = '--network none'\n"
+        "trace.enabled = true\ntrace.overwrite = true\ntrace.file = 'trace.txt'\ntrace.fields = 'container'\n"
+    )
+    first = nextflow("run", PIPELINE, config=config, seconds=120)
+    assert first.status == 0, (first, conda_node.log()[-3000:])
+    assert sorted(line for line in first.printed.splitlines() if line.startswith("said")) == SAID, first
+    names = (tmp_path / "trace.txt").read_text().splitlines()[1:]
+    place = "wt" if version < "23.10" else "frozen"
+    assert len(names) == 3 and all(name.startswith(f"{conda_node.authority}/{place}/") for name in names), names
+    second = nextflow("run", PIPELINE, "-resume", config=config)
+    assert second.printed.count("Cached process") == 3, second
+
+
 @of_the_newest
 def test_the_user_reads_why_packages_cannot_be_had_together(
     conda_node: Daemon, docker: Docker, tmp_path: Path, version: str

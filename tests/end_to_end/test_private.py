@@ -67,6 +67,9 @@ def expect_nothing(user: User, node: Daemon, name: str, image: images.Image) -> 
     """Check that the user gets nothing of what lies under `name`."""
     for method, path in doors(name, image):
         answer = user.request(method, node.url + path, headers={"Accept": ACCEPT})
+        if "/frozen/" in path and path.endswith("/tags/list"):
+            assert (answer.status, answer.json()["tags"]) == (200, []), "as where nothing is frozen by that name"
+            continue
         assert answer.status in REFUSED, (method, path, answer)
         assert "docker-content-digest" not in answer.headers
         assert SECRET.digest.encode() not in answer.body or path.endswith(SECRET.digest)
@@ -90,9 +93,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, node: Daemon, ann: User) -> I
 
 @pytest.mark.docker
 def test_the_owner_of_the_login_asks_and_the_engine_pulls(site: Site, ann: User, docker: Docker) -> None:
-    name = target_as(ann, site.node, site.source, config={"layers": [ADDED.in_request()]})
-    docker.pull(name)
-    assert docker.run(name, "cat", "/secret", "/added") == "nobody else may read this\na layer of the request\n"
+    for freeze in (False, True):
+        name = target_as(ann, site.node, site.source, config={"layers": [ADDED.in_request()]}, freeze=freeze)
+        docker.pull(name)
+        assert docker.run(name, "cat", "/secret", "/added") == "nobody else may read this\na layer of the request\n"
 
 
 @pytest.mark.skopeo
@@ -103,9 +107,10 @@ def test_the_owner_of_the_login_pulls(site: Site, ann: User) -> None:
     assert blob.startswith(SECRET.digest.removeprefix("sha256:"))
 
 
+@pytest.mark.parametrize("freeze", [False, True], ids=["for-a-while", "frozen"])
 @pytest.mark.parametrize("config", [{}, {"layers": [ADDED.in_request()]}], ids=["as-is", "augmented"])
-def test_another_user_with_the_name(site: Site, ann: User, bob: User, config: dict[str, Any]) -> None:
-    name = target_as(ann, site.node, site.source, config=config)
+def test_another_user_with_the_name(site: Site, ann: User, bob: User, config: dict[str, Any], freeze: bool) -> None:
+    name = target_as(ann, site.node, site.source, config=config, freeze=freeze)
     assert ann.get(site.node.url + nextflow.manifest_path(name), Accept=ACCEPT).status == 200
     assert ann.get(site.node.url + nextflow.blob_path(name, SECRET.digest)).body == SECRET.blob
     expect_nothing(bob, site.node, name, site.image)

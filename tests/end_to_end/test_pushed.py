@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
@@ -117,6 +118,21 @@ def test_the_sites_repository_with_the_sites_login(push_site: PushSite) -> None:
     shown = skopeo("inspect", "--tls-verify=false", "--no-tags", f"docker://{name}", login=("bob", PASSWORDS["bob"]))
     build = push_site.node.get(f"/v1alpha1/builds/{answer['buildId']}").json()
     assert shown["Digest"] == build["digest"]
+
+
+def test_what_many_share_is_sent_once(push_site: PushSite) -> None:
+    repository = f"{push_site.target.host}/team/many"
+
+    def ask(number: int) -> str:
+        changes = {"env": [f"NUMBER={number}"]}
+        return str(push_site.freeze(entries=[SAMTOOLS], config=changes, buildRepository=repository)["targetImage"])
+
+    with ThreadPoolExecutor(8) as pool:
+        names = [*pool.map(ask, range(8))]
+    assert len(set(names)) == 8
+    log = (push_site.target.directory / "registry.log").read_text("utf-8", "replace")
+    sent = re.findall(r'"PUT /v2/team/many/blobs/uploads/[^" ]*digest=([^&" ]*)', log)
+    assert len(sent) == len(set(sent)) >= 8, "their configurations; layers may be mounted"
 
 
 def test_nothing_is_pushed_in_a_dry_run(push_site: PushSite) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lab import images, versions
 from lab.certificates import Authority
-from lab.conda_asks import status
+from lab.conda_asks import done, status
 from lab.daemon import Daemon
 from lab.disks import mounted
 from lab.http import request
@@ -81,6 +81,22 @@ def test_a_node_that_dies_in_the_middle(
         assert granted(node, **fields)["targetImage"] == answer["targetImage"]
         assert node.get(build).json()["status"] == "COMPLETED"
     crane("validate", "--remote", f"{other.host}/team/x:{tag}")
+
+
+@pytest.mark.crane
+def test_a_registry_that_restarts_in_the_middle(push_site: PushSite, start_registry: Callable[..., Registry]) -> None:
+    base = push_site.target.push("bases/large", "3", images.busybox(*(images.random_layer(2, seed) for seed in (4, 5))))
+    other = start_registry()
+    with Relay(other.port, 3_000_000) as relay:
+        fields = {"containerImage": base, "freeze": True, "buildRepository": f"{relay.host}/team/x"}
+        answer = versions.ask(push_site.node, "25.10", **fields)
+        assert relay.stalled.wait(STALLED_SECONDS)
+        other.stop()
+        other.start()
+        relay.go_on()
+        state = done(push_site.node, answer["requestId"])
+    assert state["succeeded"] is True, state
+    crane("validate", "--remote", f"{other.host}/{answer['targetImage'].partition('/')[2]}")
 
 
 @pytest.mark.crane
