@@ -15,7 +15,7 @@ from wavelet.store.ingest import Opener, PartialBlob
 from wavelet.upstream.file_ranges import FileRange, Piece
 from wavelet.upstream.pusher import PushSource
 
-HASHED_AT_ONCE = 512 * 1024
+HASHED_AT_ONCE = 1024 * 1024
 """Bytes of a stream that are handed to a thread to be hashed at a time."""
 
 STATE_EVERY = 8 * 1024 * 1024
