@@ -27,6 +27,14 @@ class Images:
         self.tags: dict[str, Descriptor] = {}
         self.listed: dict[Digest, list[Descriptor]] = {}
 
+    def of(self, root: Descriptor) -> Images:
+        """Have it copied from this document on."""
+        self.own, self.digest = root, root.digest
+        return self
+
+    async def root(self) -> Descriptor:
+        return self.own
+
     def add(self, data: bytes, media_type: str = OCI_LAYER, **more: Any) -> Descriptor:
         self.contents[Digest.of(data)] = data
         return Descriptor(media_type, Digest.of(data), len(data), **more)
@@ -89,17 +97,17 @@ class Place:
         self.sending = self.most_sending = 0
         self.fails_after = 10**9
 
-    def name_of(self, root: Descriptor) -> str:
-        return self.tag or root.digest
+    def name_of(self, root: Digest) -> str:
+        return self.tag or root
 
     def _step(self) -> None:
         self.asked += 1
         if self.asked > self.fails_after:
             raise UpstreamUnreachable("the target has gone")
 
-    async def answers(self, root: Descriptor) -> bool:
+    async def answers(self, root: Digest) -> bool:
         self._step()
-        return self.names.get(self.name_of(root)) == root.digest
+        return self.names.get(self.name_of(root)) == root
 
     async def has_document(self, digest: Digest) -> bool:
         self._step()
@@ -157,7 +165,7 @@ async def test_everything_is_copied_and_the_name_is_last() -> None:
     images, place = Images(), Place()
     root = a_release(images)
     seen: list[CopyProgress] = []
-    result = await copy(root, images, place, seen.append)
+    result = await copy(images.of(root), place, seen.append)
     assert place.contents == images.contents
     assert place.order[-1] == "1" and place.names["1"] == root.digest
     assert {name: place.names[name] for name in images.tags} == {n: d.digest for n, d in images.tags.items()}
@@ -172,9 +180,9 @@ async def test_everything_is_copied_and_the_name_is_last() -> None:
 async def test_asked_again_one_question_answers() -> None:
     images, place = Images(), Place()
     root = a_release(images)
-    await copy(root, images, place)
+    await copy(images.of(root), place)
     place.asked = 0
-    assert await copy(root, images, place) == CopyResult(root.digest)
+    assert await copy(images.of(root), place) == CopyResult(root.digest)
     assert place.asked == 1
 
 
@@ -182,17 +190,17 @@ async def test_wherever_it_is_broken_off_there_is_no_half_image_under_the_name()
     images = Images()
     root = a_release(images)
     whole = Place()
-    await copy(root, images, whole)
+    await copy(images.of(root), whole)
     for step in range(whole.asked):
         place = Place()
         place.fails_after = step
         with pytest.raises(UpstreamUnreachable):
-            await copy(root, images, place)
+            await copy(images.of(root), place)
         assert "1" not in place.names
         there = set(place.contents)
         place.fails_after = 10**9
         place.order.clear()
-        await copy(root, images, place)
+        await copy(images.of(root), place)
         assert place.contents == images.contents and place.names == whole.names
         assert not there & {name for name in place.order if name not in place.names}, "no blob is sent twice"
 
@@ -200,20 +208,20 @@ async def test_wherever_it_is_broken_off_there_is_no_half_image_under_the_name()
 async def test_a_plan_says_what_would_be_sent() -> None:
     images, place = Images(), Place()
     root = a_release(images)
-    before = await plan(root, images, place)
+    before = await plan(images.of(root), place)
     assert not place.contents
     await place.put_blob(images.blob(images.add(b"base" * 100)), (), lambda _: None)
-    planned = await plan(root, images, place)
+    planned = await plan(images.of(root), place)
     assert (planned.blobs, planned.bytes) == (before.blobs - 1, before.bytes - 400)
-    assert await copy(root, images, place) == planned
-    assert await plan(root, images, place) == CopyResult(root.digest)
+    assert await copy(images.of(root), place) == planned
+    assert await plan(images.of(root), place) == CopyResult(root.digest)
 
 
 async def test_what_is_there_is_not_counted_as_needed() -> None:
     images, place, seen = Images(), Place(), list[CopyProgress]()
     there, missing = images.add(b"there" * 10), images.add(b"missing")
     await place.put_blob(images.blob(there), (), lambda _: None)
-    await copy(images.manifest(there, missing), images, place, seen.append)
+    await copy(images.of(images.manifest(there, missing)), place, seen.append)
     assert (seen[0].bytes_needed, seen[-1].bytes_needed) == (59, 9)
     assert seen[-1].bytes_done == 9 and seen[-1].blobs_done == 3
 
@@ -221,16 +229,16 @@ async def test_what_is_there_is_not_counted_as_needed() -> None:
 async def test_an_image_under_another_tag_sends_no_blob() -> None:
     images, place = Images(), Place()
     root = images.manifest(images.add(b"layer"))
-    await copy(root, images, place)
+    await copy(images.of(root), place)
     place.tag = "2"
-    assert await copy(root, images, place) == CopyResult(root.digest, 0, 0, 1)
+    assert await copy(images.of(root), place) == CopyResult(root.digest, 0, 0, 1)
     assert place.names["2"] == root.digest
 
 
 async def test_without_a_tag_the_digest_is_the_name() -> None:
     images, place = Images(), Place(tag="")
     root = a_release(images)
-    await copy(root, images, place)
+    await copy(images.of(root), place)
     assert place.order[-1] == root.digest
 
 
@@ -244,14 +252,14 @@ async def test_layers_with_urls_are_left_where_they_are() -> None:
         ("https://elsewhere.example/layer",),
     )
     root = images.manifest(foreign, images.add(b"own"), media_type=DOCKER_MANIFEST)
-    result = await copy(images.index(root, media_type=DOCKER_LIST), images, place)
+    result = await copy(images.of(images.index(root, media_type=DOCKER_LIST)), place)
     assert result.blobs == 2 and foreign.digest not in place.contents
 
 
 async def test_an_index_may_name_what_is_no_document() -> None:
     images, place = Images(), Place()
     odd = images.add(b"a blob", "application/x-something")
-    result = await copy(images.index(images.manifest(), odd), images, place)
+    result = await copy(images.of(images.index(images.manifest(), odd)), place)
     assert odd.digest in place.contents and result.blobs == 2
 
 
@@ -260,7 +268,7 @@ async def test_cosigns_tags_may_lead_back_to_the_image() -> None:
     root = images.manifest(images.add(b"layer"))
     images.tags[survey.cosign_tag(root.digest, "sig")] = root
     images.listed[root.digest] = [root]
-    await copy(root, images, place)
+    await copy(images.of(root), place)
     assert place.names[survey.cosign_tag(root.digest, "sig")] == root.digest == place.names["1"]
 
 
@@ -270,11 +278,11 @@ async def test_a_source_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(survey.DEPTH_LIMIT + 1):
         root = images.index(root)
     with pytest.raises(UpstreamBroken, match="no image"):
-        await copy(root, images, place)
+        await copy(images.of(root), place)
     monkeypatch.setattr(survey, "DOCUMENTS_LIMIT", 20)
     wide = images.index(*(images.manifest(images.add(bytes([n]))) for n in range(30)))
     with pytest.raises(UpstreamBroken, match="more than 20 manifests"):
-        await copy(wide, images, place)
+        await copy(images.of(wide), place)
     assert not place.contents
 
 
@@ -284,5 +292,5 @@ async def test_what_the_source_lacks_fails_before_a_byte_is_sent() -> None:
     root = images.index(images.manifest(), child)
     del images.contents[child.digest]
     with pytest.raises(BlobNotFound):
-        await copy(root, images, place)
+        await copy(images.of(root), place)
     assert not place.contents

@@ -71,9 +71,11 @@ async def test_skopeo_and_crane_find_what_they_would_have_copied(
 
 
 async def test_asked_again_the_target_is_asked_once(mirror: Mirror, origin: Registry, target: Registry) -> None:
+    """The source is not asked at all, and may be away."""
     release = await asyncio.to_thread(push_release, origin, "lab/tool")
     source, there = reference(origin, "lab/tool", digest=release.digest), reference(target, "lab/tool")
     await mirror.copy(source, there, NOBODY)
+    await asyncio.to_thread(origin.stop)
     before = [target.count("/v2/", method) for method in ("HEAD", "GET", "PUT", "POST", "PATCH")]
     assert await mirror.copy(source, there, NOBODY) == CopyResult(Digest(release.digest))
     after = [target.count("/v2/", method) for method in ("HEAD", "GET", "PUT", "POST", "PATCH")]

@@ -31,6 +31,18 @@ DOCUMENTS_AT_ONCE = 8
 class Source(Documents, Protocol):
     """Where an image is copied from."""
 
+    @property
+    def digest(self) -> Digest:
+        """The digest of the image's own document."""
+
+    async def root(self) -> Descriptor:
+        """Return the descriptor of that.
+
+        Raises:
+            AccessRefused, NotFound: whoever asks may not read the image, or there is none.
+            UpstreamError: its registry does not say.
+        """
+
     def blob(self, descriptor: Descriptor) -> PushSource:
         """Return a blob, to be opened when it is needed."""
 
@@ -57,31 +69,31 @@ class CopyResult:
     manifests: int = 0
 
 
-async def copy(root: Descriptor, source: Source, target: Target, on_progress: OnProgress = unwatched) -> CopyResult:
-    """Copy an image, with all that refers to it.
+async def copy(source: Source, target: Target, on_progress: OnProgress = unwatched) -> CopyResult:
+    """Copy an image, with all that refers to it; where the target has it, the source is not asked.
 
     Raises:
         InvalidRequest: the target names another digest.
         WaveletError: it cannot be had from its source, or the target does not take it.
     """
-    if await target.answers(root):
-        return CopyResult(root.digest)
-    found = await survey(root, source, target)
+    if await target.answers(source.digest):
+        return CopyResult(source.digest)
+    found = await survey(await source.root(), source, target)
     copying = _Copying(found, source, target, Tally(on_progress))
     await copying.send_blobs()
     await copying.put_documents()
-    return CopyResult(root.digest, copying.blobs, copying.bytes, len(copying.put))
+    return CopyResult(source.digest, copying.blobs, copying.bytes, len(copying.put))
 
 
-async def plan(root: Descriptor, source: Source, target: Target) -> CopyResult:
+async def plan(source: Source, target: Target) -> CopyResult:
     """Return what `copy` would send, as far as is known: a blob may be had from another repository of the registry.
 
     Raises:
         WaveletError: as `copy`.
     """
-    if await target.answers(root):
-        return CopyResult(root.digest)
-    found = await survey(root, source, target)
+    if await target.answers(source.digest):
+        return CopyResult(source.digest)
+    found = await survey(await source.root(), source, target)
     slots = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
 
     async def lacks(blob: Descriptor) -> bool:
@@ -92,7 +104,7 @@ async def plan(root: Descriptor, source: Source, target: Target) -> CopyResult:
     lacking = await gather_all(map(lacks, blobs))
     sent = [blob for blob, is_lacking in zip(blobs, lacking, strict=True) if is_lacking]
     documents = [each for each in found.documents.values() if not each.is_there or each.descriptor == found.root]
-    return CopyResult(root.digest, len(sent), sum(blob.size for blob in sent), len(documents))
+    return CopyResult(source.digest, len(sent), sum(blob.size for blob in sent), len(documents))
 
 
 @dataclass
@@ -145,7 +157,7 @@ class _Copying:
             for level in self.found.levels(referrer):
                 for document in level:
                     await self._put(document, [])
-        await self._put(self.found.documents[root.digest], [self.target.name_of(root)])
+        await self._put(self.found.documents[root.digest], [self.target.name_of(root.digest)])
 
     async def _put_level(self, level: Sequence[Surveyed]) -> None:
         slots = asyncio.Semaphore(DOCUMENTS_AT_ONCE)

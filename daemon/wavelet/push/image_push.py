@@ -51,7 +51,7 @@ class ImagePusher:
             WaveletError: some of it cannot be had, or the target does not take it.
         """
         source = _ImageSource(self._resolver, self._store, image, identity, target.repository.host)
-        return await copy(image.descriptor, source, Target(self._pusher, self._pushed, target, identity), on_progress)
+        return await copy(source, Target(self._pusher, self._pushed, target, identity), on_progress)
 
     async def plan(self, image: Image, target: Reference, identity: Identity) -> CopyResult:
         """Return what `push` would send.
@@ -60,7 +60,7 @@ class ImagePusher:
             WaveletError: as `push`.
         """
         source = _ImageSource(self._resolver, self._store, image, identity, target.repository.host)
-        return await plan(image.descriptor, source, Target(self._pusher, self._pushed, target, identity))
+        return await plan(source, Target(self._pusher, self._pushed, target, identity))
 
 
 class _Subject(msgspec.Struct):
@@ -82,6 +82,15 @@ class _ImageSource:
         self._host = host
         self._known = dict(image.closure)
         self._referrers: dict[str, list[Descriptor]] | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """See `wavelet.push.copy.Source`."""
+        return self._image.descriptor.digest
+
+    async def root(self) -> Descriptor:
+        """See `wavelet.push.copy.Source`."""
+        return self._image.descriptor
 
     def _content(self, digest: Digest) -> Content:
         content = self._known.get(digest)

@@ -53,8 +53,7 @@ class Mirror:
             AccessRefused, NotFound: a registry refuses, or has no such image.
             UpstreamError: a registry does not do its part.
         """
-        root = await self._root(source, target, identity)
-        return await copy(root, self._source(source, target, identity), self._target(target, identity), on_progress)
+        return await copy(self._source(source, target, identity), self._target(target, identity), on_progress)
 
     async def plan(self, source: Reference, target: Reference, identity: Identity) -> CopyResult:
         """Return what `copy` would send.
@@ -62,10 +61,9 @@ class Mirror:
         Raises:
             WaveletError: as `copy`.
         """
-        root = await self._root(source, target, identity)
-        return await plan(root, self._source(source, target, identity), self._target(target, identity))
+        return await plan(self._source(source, target, identity), self._target(target, identity))
 
-    async def _root(self, source: Reference, target: Reference, identity: Identity) -> Descriptor:
+    def _source(self, source: Reference, target: Reference, identity: Identity) -> _RegistrySource:
         if source.digest is None:
             raise Internal(f"{source} was not pinned before it is mirrored")
         if source.repository == target.repository:
@@ -73,29 +71,31 @@ class Mirror:
                 f"{source.repository} cannot be mirrored to itself; let wave.build.repository name another registry",
                 field="buildRepository",
             )
-        found, _ = await self._grants.ask(Reference(source.repository, digest=source.digest), identity)
-        return found.descriptor
-
-    def _source(self, source: Reference, target: Reference, identity: Identity) -> _RegistrySource:
         mounts = [source.repository] if source.repository.host == target.repository.host else []
-        return _RegistrySource(self._upstream, self._store, source.repository, identity, mounts)
+        return _RegistrySource(
+            self._upstream, self._grants, self._store, source.repository, source.digest, identity, mounts
+        )
 
     def _target(self, target: Reference, identity: Identity) -> Target:
         return Target(self._pusher, self._pushed, target, identity)
 
 
 class _RegistrySource:
-    """`wavelet.push.copy.Source`: a repository that an identity is known to be entitled to."""
+    """`wavelet.push.copy.Source`: an image of a repository, for an identity that has to be entitled to it."""
 
     def __init__(
         self,
         upstream: Upstream,
+        grants: Grants,
         store: ContentStore,
         repository: Repository,
+        digest: Digest,
         identity: Identity,
         mounts: Sequence[Repository],
     ) -> None:
+        self.digest = digest
         self._upstream = upstream
+        self._grants = grants
         self._store = store
         self._repository = repository
         self._origin = FromUpstream(repository).origin
@@ -105,6 +105,11 @@ class _RegistrySource:
         self._listing: SingleFlight[str, None] = SingleFlight("list the tags of")
         self._is_listed = False
         self._tags: frozenset[str] | None = None
+
+    async def root(self) -> Descriptor:
+        """See `wavelet.push.copy.Source`. Nothing is handed out of the store before the registry has granted this."""
+        found, _ = await self._grants.ask(Reference(self._repository, digest=self.digest), self._identity)
+        return found.descriptor
 
     async def document(self, descriptor: Descriptor) -> bytes:
         """See `Documents`."""

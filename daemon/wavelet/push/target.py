@@ -27,20 +27,20 @@ class Target:
         """The repository that is pushed to."""
         return self.reference.repository
 
-    def name_of(self, root: Descriptor) -> str:
+    def name_of(self, root: Digest) -> str:
         """Return the tag or digest that an image gets.
 
         Raises:
             InvalidRequest: the target names another digest.
         """
         digest = self.reference.digest
-        if digest not in (None, root.digest):
-            raise InvalidRequest(f"{self.reference} cannot be the name of an image with the digest {root.digest}")
-        return self.reference.tag or root.digest
+        if digest not in (None, root):
+            raise InvalidRequest(f"{self.reference} cannot be the name of an image with the digest {root}")
+        return self.reference.tag or root
 
-    async def answers(self, root: Descriptor) -> bool:
+    async def answers(self, root: Digest) -> bool:
         """Tell whether the image is there already under its name."""
-        return await self._digest_of(self.name_of(root)) == root.digest
+        return await self._digest_of(self.name_of(root)) == root
 
     async def has_document(self, digest: Digest) -> bool:
         """Tell whether there is a manifest or index with a digest."""
