@@ -14,13 +14,15 @@ from wavelet.errors import BlobNotFound, UpstreamBroken, UpstreamUnreachable
 from wavelet.image.image import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
 from wavelet.image.reference import Digest, Repository
 from wavelet.push import survey
-from wavelet.push.copy import BLOBS_AT_ONCE, CopyResult, copy, plan
+from wavelet.push.copy import CopyResult, copy, plan
 from wavelet.push.progress import CopyProgress
 from wavelet.upstream.pusher import PushSource
 
 
 class Images:
     """A source in memory."""
+
+    at_once = 3
 
     def __init__(self) -> None:
         self.contents: dict[Digest, bytes] = {}
@@ -174,7 +176,7 @@ async def test_everything_is_copied_and_the_name_is_last() -> None:
     assert seen[0].bytes_needed == result.bytes and seen[0].blobs == len(blobs), "all is known before the first byte"
     assert seen[-1] == CopyProgress(len(blobs), len(blobs), result.bytes, result.bytes)
     assert len(place.order) == len(set(place.order)), "each once"
-    assert 1 < place.most_sending <= BLOBS_AT_ONCE
+    assert 1 < place.most_sending <= images.at_once
 
 
 async def test_asked_again_one_question_answers() -> None:

@@ -21,9 +21,6 @@ from wavelet.push.survey import Documents, Survey, Surveyed, survey
 from wavelet.push.target import Target
 from wavelet.upstream.pusher import PushSource
 
-BLOBS_AT_ONCE = 4
-"""Blobs of one image that are sent at one time."""
-
 DOCUMENTS_AT_ONCE = 8
 """Documents of one image that are put at one time."""
 
@@ -34,6 +31,10 @@ class Source(Documents, Protocol):
     @property
     def digest(self) -> Digest:
         """The digest of the image's own document."""
+
+    @property
+    def at_once(self) -> int:
+        """How many of its blobs are sent at one time."""
 
     async def root(self) -> Descriptor:
         """Return the descriptor of that.
@@ -122,7 +123,7 @@ class _Copying:
     async def send_blobs(self) -> None:
         missing = self.found.missing_blobs()
         self.tally.needs(missing)
-        slots = asyncio.Semaphore(BLOBS_AT_ONCE)
+        slots = asyncio.Semaphore(self.source.at_once)
 
         async def send(blob: Descriptor) -> None:
             async with slots:

@@ -32,6 +32,10 @@ from wavelet.store.content import ContentStore
 from wavelet.upstream.pusher import Pusher, PushSource
 
 
+FILES_AT_ONCE = 8
+"""Blobs of one image that are sent at one time. The kernel sends files; a registry has pauses while it writes one down."""
+
+
 class ImagePusher:
     """Pushes images with all of their closure: bills of materials and locks go along as referrers."""
 
@@ -75,6 +79,7 @@ class _ImageSource:
     """`wavelet.push.copy.Source`: the closure of an image. `host` is the registry that it goes to."""
 
     def __init__(self, resolver: Resolver, store: ContentStore, image: Image, identity: Identity, host: str) -> None:
+        self.at_once = FILES_AT_ONCE
         self._resolver = resolver
         self._store = store
         self._image = image

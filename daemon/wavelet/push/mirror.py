@@ -24,6 +24,9 @@ from wavelet.upstream.file_ranges import Piece
 from wavelet.upstream.grants import Grants
 from wavelet.upstream.pusher import Pusher, PushSource
 
+STREAMS_AT_ONCE = 4
+"""Blobs of one image that are copied at one time; each takes some 8 MB of memory, and more of them are not faster."""
+
 DOCUMENTS_BYTES = 16 * 1024 * 1024
 """Bytes of manifests and indexes that are kept from when they are read until they are put; others are read again."""
 
@@ -94,6 +97,7 @@ class _RegistrySource:
         mounts: Sequence[Repository],
     ) -> None:
         self.digest = digest
+        self.at_once = STREAMS_AT_ONCE
         self._upstream = upstream
         self._grants = grants
         self._store = store
