@@ -31,9 +31,8 @@ from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import ContentStore
 from wavelet.upstream.pusher import Pusher, PushSource
 
-
 FILES_AT_ONCE = 8
-"""Blobs of one image that are sent at one time. The kernel sends files; a registry has pauses while it writes one down."""
+"""Blobs of one image that are sent at one time; a registry waits for its disk at the end of each."""
 
 
 class ImagePusher:
