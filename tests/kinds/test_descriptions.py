@@ -22,4 +22,4 @@ async def test_what_a_kind_leaves_undescribed_is_called_by_its_label(tmp_path: P
         with pytest.raises(ImageNotFound, match=r"^file/motd:latest "):
             await services.resolver.realise(ImageIndex(((Platform.parse("arm64"), FILE),)), NOBODY)
         status = await services.requests.submissions.submit(Request.of(AUGMENTED, NOBODY, About(api="test", image="")))
-        assert described(status.request, status, "127.0.0.1:9090").request.container_image == "file/motd:latest"
+        assert described(status.request, status, None, "127.0.0.1:9090").request.container_image == "file/motd:latest"

@@ -91,6 +91,9 @@ def test_a_name_that_is_too_long_is_refused_by_what_the_user_has_set() -> None:
         check_name(AUTHORITY, FrozenImage(long, REPOSITORY, "imageSuffix"))
 
 
-def test_nothing_is_pushed_to_the_nodes_own_registry() -> None:
+@pytest.mark.parametrize("host", [AUTHORITY, "localhost:9090", "[::1]:9090", "127.0.0.2:9090"])
+def test_nothing_is_pushed_to_the_nodes_own_registry(host: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^buildRepository: .* leave it out"):
-        check_name(AUTHORITY, FrozenImage(BUSYBOX, Repository(AUTHORITY, "frozen")))
+        check_name(AUTHORITY, FrozenImage(BUSYBOX, Repository(host, "frozen")))
+    check_name("node.example:9090", FrozenImage(BUSYBOX, Repository("localhost:9090", "frozen")))
+    check_name(AUTHORITY, FrozenImage(BUSYBOX, Repository("localhost:9091", "frozen")))

@@ -11,13 +11,13 @@ import pytest
 from doubles.registry import Registry
 from lab.node import ABOUT, Node, open_node, registry_plan
 from wavelet.config import ConfigError, Freeze, Settings
-from wavelet.errors import AccessRefused
+from wavelet.errors import AccessRefused, InvalidRequest
 from wavelet.image.reference import Repository
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Node as PlanNode
-from wavelet.plan.tokens import NOBODY
+from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.requests.request import Options, Request, Rewrite, apply_rules
 from wavelet.requests.request_cache import Status
 from wavelet.requests.site_repository import SiteRepository
@@ -75,6 +75,26 @@ def test_nothing_is_mirrored_over_what_the_site_has_frozen() -> None:
         rule(MirroredImage(image, Repository("registry.example", "frozen/lab/tool")))
     other = MirroredImage(image, Repository("registry.example", "frozen-not/lab/tool"))
     assert rule(other) == other
+
+
+def test_a_daemon_without_names_of_its_own_freezes_into_repositories() -> None:
+    image, target = registry_plan("localhost:5000", "lab/tool"), Repository("registry.example", "frozen")
+    rule = SiteRepository(Settings(reserved_names=False))
+    with pytest.raises(InvalidRequest, match=r"^freeze: .*reserved_names"):
+        rule(FrozenImage(image))
+    assert rule(FrozenImage(image, target)) == FrozenImage(image, target)
+    assert rule(image) == image
+
+
+def test_for_who_cannot_be_told_only_the_sites_repository_is_pushed_to() -> None:
+    site = Settings(listen="0.0.0.0:9090", allow_remote=True, freeze=Freeze(repository="registry.example/frozen"))
+    other, frozen = Repository("localhost:5000", "x"), Repository("registry.example", "frozen/samtools")
+    rule = SiteRepository(site)
+    with pytest.raises(AccessRefused, match=r"freeze\.repository alone"):
+        rule.admit(other, NOBODY)
+    rule.admit(frozen, NOBODY)
+    rule.admit(other, Identity(1000))
+    SiteRepository(Settings()).admit(other, NOBODY)
 
 
 @pytest.mark.parametrize("text", ["registry.example/Frozen", "registry.example/frozen:1", "https://registry.example/a"])

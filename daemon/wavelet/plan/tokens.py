@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Self
@@ -164,11 +165,8 @@ def check_name(authority: str, plan: Node) -> None:
         InvalidName: with what stands in front of it the repository's name is too long for them.
         InvalidRequest: it is to be pushed to this registry, which has the names of others.
     """
-    if (
-        plan.delivery is not None
-        and plan.delivery.repository is not None
-        and plan.delivery.repository.host == authority
-    ):
+    repository = None if plan.delivery is None else plan.delivery.repository
+    if repository is not None and _is_same(repository.host, authority):
         raise InvalidRequest(
             f"buildRepository: {authority} is wavelet's own registry, to which nothing has to be pushed; leave it out, "
             f"and frozen images are {FROZEN}/… there",
@@ -178,7 +176,7 @@ def check_name(authority: str, plan: Node) -> None:
     length, path = len(name) - len(_tag_of(name)), plan.label.path
     if length <= _ENGINE_LIMIT:
         return
-    if plan.delivery is not None and plan.delivery.repository is not None:
+    if repository is not None:
         raise InvalidName(
             f"buildRepository: the name {name[:80]}… has {length} characters without its tag; registries and container "
             f"engines take {_ENGINE_LIMIT} at most",
@@ -190,6 +188,21 @@ def check_name(authority: str, plan: Node) -> None:
         f"{room} at most, so pull this image by its own name",
         field="containerImage",
     )
+
+
+def _is_same(host: str, authority: str) -> bool:
+    """Tell whether two addresses are the same, also where each names this machine's loopback in another way."""
+    one, other = host.rpartition(":"), authority.rpartition(":")
+    return host == authority or (one[2] == other[2] and _is_loopback(one[0]) and _is_loopback(other[0]))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _tag_of(name: str) -> str:

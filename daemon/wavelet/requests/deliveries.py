@@ -54,6 +54,7 @@ class Deliveries:
     async def _push(self, request: ContainerRequest, fixed: Node, identity: Identity) -> None:
         target = _target(request)
         async with self._noted(request.token, target, f"pushing {title(request.plan)} to {target}") as note:
+            self.site.admit(target.repository, identity)
             key, image = await self.resolver.realise(fixed, identity)
             note(await self.pusher.push(image, target, identity, _progress()))
         self.served.put(answer_name(request.token), key, str(target))
@@ -64,6 +65,7 @@ class Deliveries:
         assert image.digest is not None, "nothing moves in a pinned plan"
         copied = Reference(image.repository, digest=image.digest)
         async with self._noted(request.token, target, f"copying {title(request.plan)} to {target}") as note:
+            self.site.admit(target.repository, identity)
             note(await self.mirror.copy(copied, target, identity, _progress()))
 
     @asynccontextmanager

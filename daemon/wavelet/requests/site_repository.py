@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from wavelet.config import Apply, ConfigError, Settings
-from wavelet.errors import AccessRefused, InvalidName
+from wavelet.errors import AccessRefused, InvalidName, InvalidRequest
 from wavelet.image.reference import Reference, Repository
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import Identity
 
 
 class SiteRepository:
@@ -19,6 +20,7 @@ class SiteRepository:
 
         Raises:
             AccessRefused: it is to be mirrored over what the site has frozen, whose names must not change.
+            InvalidRequest: it would have a name of this registry's own, which has none.
         """
         delivery = plan.delivery
         if delivery is not None and delivery.mode == "mirror" and self.is_for(delivery.repository):
@@ -27,7 +29,26 @@ class SiteRepository:
                 "must stay what they are; mirror to another repository",
                 field="buildRepository",
             )
-        return plan if self._repository is None else plan.delivered_to(self._repository)
+        plan = plan if self._repository is None else plan.delivered_to(self._repository)
+        if self._has_no_names and plan.delivery is not None and plan.delivery.repository is None:
+            raise InvalidRequest(
+                "freeze: this daemon answers no names of its own (its setting reserved_names is false); say where to"
+                " push to, by wave.build.repository (buildRepository), or let the site set freeze.repository",
+                field="freeze",
+            )
+        return plan
+
+    def admit(self, repository: Repository, identity: Identity) -> None:
+        """Return if an image may be pushed to a repository for somebody.
+
+        Raises:
+            AccessRefused: nobody in particular asks, from wherever, and wants it elsewhere than where the site has it.
+        """
+        if self._is_reached_by_others and identity.uid is None and not self.is_for(repository):
+            raise AccessRefused(
+                "this daemon listens for other machines and cannot tell who asks, so that it pushes to"
+                " freeze.repository alone; ask it from its own machine, or let the site set that"
+            )
 
     def is_for(self, repository: Repository | None) -> bool:
         """Tell whether a repository is the site's, or below it."""
@@ -35,7 +56,7 @@ class SiteRepository:
         return own is not None and repository is not None and f"{repository}/".startswith(f"{own}/")
 
     def configure(self, settings: Settings) -> Apply:
-        """See `Configurable`: where frozen images are pushed to.
+        """See `Configurable`: where frozen images are pushed to, whether there are names of its own, who may ask.
 
         Raises:
             ConfigError: it is no repository.
@@ -44,6 +65,8 @@ class SiteRepository:
 
         def apply() -> None:
             self._repository = repository
+            self._has_no_names = not settings.reserved_names
+            self._is_reached_by_others = not settings.listens_on_loopback()
 
         return apply
 

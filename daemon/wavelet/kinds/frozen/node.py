@@ -2,63 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self, get_args
 
-from wavelet.image.image import IndexEntry
-from wavelet.image.reference import Platform, Reference, Repository
+from wavelet.image.reference import Reference, Repository
+from wavelet.kinds.delivered import DeliveredImage
 from wavelet.plan.delivery import Delivery, Named, Strategy, frozen
-from wavelet.plan.node import Description, Label, Node, View, written
+from wavelet.plan.node import Label, Node, View, written
 
 
 @dataclass(frozen=True)
-class FrozenImage(Node):
+class FrozenImage(DeliveredImage):
     """`image` under a name that lasts.
 
     Attributes:
         image: what is frozen.
-        repository: where it is pushed to; None: nowhere, the node's own registry has it.
+        target: where it is pushed to; None: nowhere, the node's own registry has it.
         strategy: how it is named.
         cache: a repository for layers of packages. It takes no part in names: whatever is found there is the same.
     """
 
     tag = "frozen"
-    is_composite = True
 
-    image: Node
-    repository: Repository | None = None
+    target: Repository | None = None
     strategy: Strategy = ""
     cache: Repository | None = None
 
-    @property
-    def children(self) -> tuple[Node, ...]:
-        """See `Node`."""
-        return (self.image,)
-
-    def with_children(self, children: Sequence[Node]) -> FrozenImage:
-        """See `Node`."""
-        (image,) = children
-        return replace(self, image=image)
-
-    def for_platform(self, platform: Platform | None) -> FrozenImage:
-        """See `Node`."""
-        return replace(self, image=self.image.for_platform(platform))
-
-    def entry(self, entry: IndexEntry) -> Node:
-        """See `Node`. Only the index itself is frozen: its entries are as they were."""
-        return self.image.entry(entry)
-
     def delivered_to(self, repository: Repository) -> FrozenImage:
         """See `Node`."""
-        return self if self.repository is not None else replace(self, repository=repository)
+        return self if self.target is not None else replace(self, target=repository)
 
     @cached_property
     def delivery(self) -> Delivery:
         """See `Node`. Whoever has a request asks for it many times, and it takes a while to find out for packages."""
         named, own_path = _named(self.image)
-        return frozen(named, own_path, self.repository, self.strategy, self.cache)
+        return frozen(named, own_path, self.target, self.strategy, self.cache)
 
     @property
     def is_unchanged(self) -> bool:
@@ -70,17 +50,12 @@ class FrozenImage(Node):
         """See `Node`."""
         return self.image.label if self.is_unchanged else self.image.label.of_changed()
 
-    @property
-    def description(self) -> Description:
-        """See `Node`."""
-        return self.image.description
-
     def write(self, view: View) -> dict[str, Any]:
         """See `Node`. Where it goes is no part of its bytes."""
         value: dict[str, Any] = {"frozen": written(self.image, view)}
         if view is View.KEY:
             return value
-        value |= {} if self.repository is None else {"repository": str(self.repository)}
+        value |= {} if self.target is None else {"repository": str(self.target)}
         value |= {"nameStrategy": self.strategy} if self.strategy else {}
         return value | ({} if self.cache is None or view is View.NAME else {"cacheRepository": str(self.cache)})
 
