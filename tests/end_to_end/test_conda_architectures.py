@@ -15,7 +15,7 @@ from lab.conda_channel import make_channel
 from lab.conda_packages import Package, script
 from lab.daemon import Daemon
 from lab.engines import Docker
-from lab.task_image import task_layer
+from lab.task_image import task_image_for_both
 from wavelet.engine.architecture import is_emulated, own_platform
 from wavelet.image.reference import Platform
 
@@ -31,15 +31,7 @@ SUBDIRS = {"amd64": "linux-64", "arm64": "linux-aarch64"}
 @pytest.fixture(scope="module")
 def base(conda_site: CondaSite) -> str:
     """Return the name of a base image for both (the files in it are this machine's)."""
-    members = [
-        images.image(
-            [task_layer(), images.layer({"etc/architecture": each.encode()})],
-            platform=f"linux/{each}",
-            env=["PATH=/usr/local/bin:/usr/bin:/bin"],
-        )
-        for each in SUBDIRS
-    ]
-    return conda_site.registry.push("lab/both", "1", images.index(members))
+    return conda_site.registry.push("lab/both", "1", task_image_for_both())
 
 
 def asked(node: Daemon, base: str, *entries: str, platform: str = BOTH, **more: object) -> dict[str, str]:

@@ -20,6 +20,7 @@ from lab.daemon import Daemon
 from lab.engines import Docker, Engine, Podman
 from lab.processes import wait_for
 from lab.registry import Registry
+from lab.task_image import task_image_for_both
 
 pytestmark = pytest.mark.registry
 
@@ -48,7 +49,9 @@ class Pair:
 def pair(conda_site: CondaSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     root = tmp_path_factory.mktemp("frozen")
     records = {"WAVELET_RECORDS_DIRECTORY": root / "records"}
-    one, two = (Daemon(root / name, settings=conda_site.settings(), **records) for name in ("one", "two"))
+    base = conda_site.registry.push("frozen/base", "1", task_image_for_both())
+    settings = conda_site.settings(base_image=base)
+    one, two = (Daemon(root / name, settings=settings, **records) for name in ("one", "two"))
     conda_site.registry.push("frozen/tool", "1.17--h50ea8bc_0", images.two_architectures(images.OCI))
     try:
         yield Pair(one.start(), two.start(), f"{conda_site.registry.host}/frozen/tool:1.17--h50ea8bc_0")
@@ -103,6 +106,7 @@ def test_what_profiles_send(pair: Pair, version: str) -> None:
         {"containerImage": pair.image},
         {"containerImage": pair.image, "format": "sif"},
         {"containerImage": pair.image, "containerPlatform": "linux/arm64"},
+        {"entries": [SAMTOOLS], "containerPlatform": "linux/arm64"},
     ]
     names = [frozen(pair.one, version, **fields) for fields in asked]
     assert (names[0], names[2]) == (names[1], names[3])
@@ -110,8 +114,8 @@ def test_what_profiles_send(pair: Pair, version: str) -> None:
     assert names[2].startswith(f"{pair.one.authority}/frozen/frozen/tool:1.17--h50ea8bc_0--")
     for name in names:
         assert digest(pair.two, pair.on_two(name)) == digest(pair.one, name)
-    found = [config(pair.one, name)["architecture"] for name in (names[2], names[4])]
-    assert found == ["amd64", "arm64"]
+    found = [config(pair.one, name)["architecture"] for name in (names[0], *names[2:])]
+    assert found == ["amd64", "amd64", "amd64", "arm64", "arm64"]
 
 
 @pytest.fixture(scope="module")

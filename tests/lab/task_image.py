@@ -53,3 +53,16 @@ def task_layer() -> images.Layer:
 def task_image() -> images.Image:
     """Return the image."""
     return images.image([task_layer()], env=["PATH=/usr/local/bin:/usr/bin:/bin"], cmd=["/bin/bash"])
+
+
+def task_image_for_both() -> images.Image:
+    """Return it for linux/amd64 and linux/arm64; each has a file `etc/architecture`, and this machine's programs."""
+    members = [
+        images.image(
+            [task_layer(), images.layer({"etc/architecture": each.encode()})],
+            platform=f"linux/{each}",
+            env=["PATH=/usr/local/bin:/usr/bin:/bin"],
+        )
+        for each in ("amd64", "arm64")
+    ]
+    return images.index(members)
