@@ -258,6 +258,24 @@ def test_a_wavelet_does_not_push_as_whoever_runs_it(host: Daemon) -> None:
     assert answer.status == 404
 
 
+def test_nobody_changes_what_is_everybodys_by_saying_that_a_wavelet_asks(host: Daemon, bob: User) -> None:
+    images.push(host.url, "local/everybodys", "1", small_image("everybodys"))
+    via = {"Via": "1.1 wavelet"}
+    for method, path in (("POST", "blobs/uploads/"), ("PUT", "manifests/1"), ("DELETE", "manifests/1")):
+        refused = bob.request(method, f"{host.url}/v2/local/everybodys/{path}", headers=via)
+        assert (refused.status, "for whom" in refused.json()["errors"][0]["message"]) == (403, True)
+    push_as(bob, host, "local/bobs", "1", small_image("bobs"))
+    body = {
+        "containerImage": f"{host.authority}/local/bobs:1",
+        "mirror": True,
+        "buildRepository": f"localhost:{host.authority.rpartition(':')[2]}/local/everybodys",
+    }
+    headers = {"Content-Type": "application/json"}
+    asked = bob.request("POST", f"{host.url}/v1alpha2/container", headers=headers, body=json.dumps(body).encode())
+    assert "for whom" in asked.json()["message"]
+    assert manifest(host, "local/everybodys", "1").body == small_image("everybodys").document
+
+
 # -- what survives ----------------------------------------------------------------------------------------------------
 
 

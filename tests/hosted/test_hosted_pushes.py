@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,11 +30,13 @@ from wavelet.errors import (
 from wavelet.hosted import uploads as uploads_module
 from wavelet.hosted.model import HostedRepository, readers_view
 from wavelet.hosted.policy import UNNAMED_LIFETIME, UNTAGGED_LIFETIME
+from wavelet.hosted.pushes import CHECKED_AT_ONCE
 from wavelet.hosted.service import HostedServices
+from wavelet.hosted.tables import Tables
 from wavelet.hosted.uploads import Piece
 from wavelet.image.image import OCI_MANIFEST
 from wavelet.image.reference import Digest
-from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity
+from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, Principal
 from wavelet.store.content import Committed
 
 TOOL = HostedRepository(ANN, "tool")
@@ -64,6 +67,31 @@ async def test_an_image_is_read_as_it_came(node: Node, hosted: HostedServices) -
         opened = await hosted.images.open(content.content)
         assert isinstance(opened, Committed)
         assert opened.path.read_bytes() == blob
+
+
+async def test_a_manifest_with_many_members_lets_others_have_their_turn(
+    hosted: HostedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = [await push_blob(hosted, TOOL, str(number).encode()) for number in range(200)]
+    layers = [{"mediaType": "x/y", "digest": each, "size": len(str(at))} for at, each in enumerate(blobs)]
+    document = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": layers[0], "layers": layers * 2})
+    turn, looked, size_of = 0, Counter[int](), Tables.blob_size
+
+    def counted(tables: Tables, repository: HostedRepository, digest: Digest) -> int | None:
+        looked[turn] += 1
+        return size_of(tables, repository, digest)
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    monkeypatch.setattr(Tables, "blob_size", counted)
+    other = asyncio.create_task(others())
+    await hosted.pushes.put_manifest(TOOL, "1", document.encode(), OCI_MANIFEST, [])
+    other.cancel()
+    assert (looked.total(), max(looked.values()) <= CHECKED_AT_ONCE) == (200, True)
 
 
 async def test_a_name_is_its_owners(hosted: HostedServices) -> None:
@@ -136,7 +164,7 @@ async def test_a_blob_that_was_damaged_can_be_pushed_again(node: Node, hosted: H
 
 
 async def test_pieces_have_to_follow_each_other(node: Node, hosted: HostedServices) -> None:
-    session = hosted.uploads.begin(TOOL)
+    session = hosted.uploads.begin(TOOL, 1001)
     await hosted.uploads.receive(session, chunks(b"01234"), Piece(0, 4))
     for piece in (Piece(0, 4), Piece(6, 9), Piece(4, 9)):
         with pytest.raises(ChunkMisplaced):
@@ -156,7 +184,7 @@ async def test_pieces_have_to_follow_each_other(node: Node, hosted: HostedServic
 
 
 async def test_what_is_not_what_it_says_is_not_kept(node: Node, hosted: HostedServices) -> None:
-    session = hosted.uploads.begin(TOOL)
+    session = hosted.uploads.begin(TOOL, 1001)
     await hosted.uploads.receive(session, chunks(b"one thing"))
     with pytest.raises(DigestMismatch, match="nothing is kept"):
         await hosted.uploads.finish(session, Digest.of(b"another"))
@@ -165,7 +193,7 @@ async def test_what_is_not_what_it_says_is_not_kept(node: Node, hosted: HostedSe
 
 
 async def test_an_upload_is_its_repositorys(hosted: HostedServices) -> None:
-    session = hosted.uploads.begin(TOOL)
+    session = hosted.uploads.begin(TOOL, 1001)
     for other in (OTHER, HostedRepository(BOB, "tool"), HostedRepository(ANONYMOUS, "tool")):
         with pytest.raises(UploadNotFound):
             hosted.uploads.get(other, session.id)
@@ -181,7 +209,7 @@ async def test_two_requests_do_not_write_one_upload(hosted: HostedServices) -> N
         yield b"first"
         await go_on.wait()
 
-    session = hosted.uploads.begin(TOOL)
+    session = hosted.uploads.begin(TOOL, 1001)
     first = asyncio.create_task(hosted.uploads.receive(session, slow()))
     await asyncio.sleep(0)
     with pytest.raises(WaitExpired):
@@ -199,7 +227,7 @@ async def test_uploads_that_are_left_alone_are_dropped(
     node: Node, hosted: HostedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads_module, "IDLE_LIMIT", 0.0)
-    session = hosted.uploads.begin(TOOL)
+    session = hosted.uploads.begin(TOOL, 1001)
     await hosted.uploads.receive(session, chunks(b"something"))
     await asyncio.sleep(0.01)
     hosted.expire()
@@ -209,13 +237,15 @@ async def test_uploads_that_are_left_alone_are_dropped(
 
 
 async def test_an_owner_has_so_many_uploads(hosted: HostedServices, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads_module, "OWNER_LIMIT", 2)
-    first, _ = hosted.uploads.begin(TOOL), hosted.uploads.begin(OTHER)
+    monkeypatch.setattr(uploads_module, "CALLER_LIMIT", 2)
+    first, _ = hosted.uploads.begin(TOOL, 1001), hosted.uploads.begin(OTHER, 1001)
     with pytest.raises(WaitExpired):
-        hosted.uploads.begin(TOOL)
-    hosted.uploads.begin(HostedRepository(BOB, "tool"))
+        hosted.uploads.begin(TOOL, 1001)
+    with pytest.raises(WaitExpired):  # a login that is made up gives no further ones
+        hosted.uploads.begin(HostedRepository(Principal(login_key="a" * 32), "tool"), 1001)
+    hosted.uploads.begin(HostedRepository(BOB, "tool"), 1002)
     hosted.uploads.cancel(first)
-    hosted.uploads.begin(TOOL)
+    hosted.uploads.begin(TOOL, 1001)
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------
@@ -224,7 +254,7 @@ async def test_an_owner_has_so_many_uploads(hosted: HostedServices, monkeypatch:
 async def test_the_limit_counts_while_bytes_arrive(node: Node, hosted: HostedServices) -> None:
     hosted.configure(msgspec.convert({"hosted": {"limit": 1000}}, Settings))()
     await push_blob(hosted, TOOL, b"a" * 600)
-    session = hosted.uploads.begin(TOOL)
+    session = hosted.uploads.begin(TOOL, 1001)
     await hosted.uploads.receive(session, chunks(b"b" * 400))
     with pytest.raises(NoSpace, match=r"hosted\.limit"):
         await hosted.uploads.receive(session, chunks(b"b"))

@@ -22,7 +22,7 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
 
 async def push_blob(hosted: HostedServices, repository: HostedRepository, *parts: bytes) -> Digest:
     """Push a blob in parts; return its digest."""
-    session = hosted.uploads.begin(repository)
+    session = hosted.uploads.begin(repository, repository.owner.uid)
     await hosted.uploads.receive(session, chunks(*parts))
     digest = Digest.of(b"".join(parts))
     await hosted.uploads.finish(session, digest)

@@ -96,12 +96,12 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        uid = rules.over_http(_owner(request))
-        if comes_from_wavelet(request.headers.getall(hdrs.VIA, [])):
-            # Whoever makes a daemon ask itself, or another one, must not thereby speak as the daemon's uid.
-            uid = None
+        owner = _owner(request)
+        through_wavelet = owner is not None and comes_from_wavelet(request.headers.getall(hdrs.VIA, []))
+        # Whoever makes a daemon ask itself, or another one, must not thereby speak as the daemon's uid.
+        uid = None if through_wavelet else rules.over_http(owner)
         login = parse_basic(request.headers.get(hdrs.AUTHORIZATION))
-        caller = Caller(uid, login, "" if login is None else _login_key(key, login))
+        caller = Caller(uid, login, "" if login is None else _login_key(key, login), through_wavelet)
         rules.admit(caller)
         request[CALLER] = caller
         request[IDENTITY] = rules.request_identity(caller)

@@ -153,10 +153,8 @@ def put_manifest(
             (*row, json.dumps(dict(pushed.annotations)), now),
         )
     ]
-    for member in (*pushed.blobs, *pushed.manifests):
-        statements.append(
-            ("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?)", (*key, digest, member.digest, member.size))
-        )
+    for member, length in {each.digest: each.size for each in (*pushed.blobs, *pushed.manifests)}.items():
+        statements.append(("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?)", (*key, digest, member, length)))
     return statements + [
         ("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", (*key, tag, digest, now)) for tag in tags
     ]

@@ -27,7 +27,6 @@ from wavelet.hosted.metrics import RECEIVED_BYTES, UPLOADS
 from wavelet.hosted.model import HostedRepository
 from wavelet.hosted.pushes import HostedPushes
 from wavelet.image.reference import Digest
-from wavelet.plan.tokens import Principal
 from wavelet.store.content import ContentStore
 from wavelet.store.draining import drain
 from wavelet.store.upload import Upload
@@ -35,8 +34,8 @@ from wavelet.store.upload import Upload
 IDLE_LIMIT = 3600.0
 """Seconds after the last request for which a session is kept."""
 
-OWNER_LIMIT = 256
-"""Sessions of one owner; docker has five at a time."""
+CALLER_LIMIT = 256
+"""Sessions of one caller, whatever logins it shows; docker has five at a time."""
 
 RETRY_AFTER = 1.0
 
@@ -56,6 +55,7 @@ class Session:
     Attributes:
         id: by which its repository's owner names it.
         repository: where it goes.
+        uid: of who has begun it; None: the daemon cannot tell.
         upload: what has come.
         arrived: the bytes that are counted as arriving because of it.
         used: when it was last asked for, by the monotonic clock.
@@ -64,6 +64,7 @@ class Session:
 
     id: str
     repository: HostedRepository
+    uid: int | None
     upload: Upload
     arrived: int = 0
     used: float = field(default_factory=time.monotonic)
@@ -79,27 +80,27 @@ class Uploads:
         self._pushes = pushes
         self._sessions: dict[str, Session] = {}
 
-    def begin(self, repository: HostedRepository) -> Session:
-        """Begin an upload.
+    def begin(self, repository: HostedRepository, uid: int | None) -> Session:
+        """Begin an upload for a caller.
 
         Raises:
-            WaitExpired: its owner has too many.
+            WaitExpired: it has too many.
             NoSpace, OurError: nothing can be written.
         """
-        if self._count(repository.owner) >= OWNER_LIMIT:
+        if self._count(uid) >= CALLER_LIMIT:
             self.expire()
-        if self._count(repository.owner) >= OWNER_LIMIT:
-            raise WaitExpired(f"{OWNER_LIMIT} uploads of yours are open; end or cancel some", retry_after=RETRY_AFTER)
+        if self._count(uid) >= CALLER_LIMIT:
+            raise WaitExpired(f"{CALLER_LIMIT} uploads of yours are open; end or cancel some", retry_after=RETRY_AFTER)
         try:
             upload = self._store.owned.begin()
         except OSError as error:
             raise _of_disk(error) from error
-        session = Session(uuid.uuid4().hex, repository, upload)
+        session = Session(uuid.uuid4().hex, repository, uid, upload)
         self._sessions[session.id] = session
         return session
 
-    def _count(self, owner: Principal) -> int:
-        return sum(session.repository.owner == owner for session in self._sessions.values())
+    def _count(self, uid: int | None) -> int:
+        return sum(session.uid == uid for session in self._sessions.values())
 
     def get(self, repository: HostedRepository, session_id: str) -> Session:
         """Return an upload of a repository.

@@ -17,11 +17,17 @@ from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, Login, Principal
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is at the other end: the owner of the loopback connection if there is one, and a login that was sent."""
+    """Who is at the other end: the owner of the loopback connection if there is one, and a login that was sent.
+
+    Attributes:
+        through_wavelet: whether the owner is known, and taken for nobody in particular since a wavelet on this node has
+            sent the request, or somebody who says so.
+    """
 
     uid: int | None
     login: Login | None = None
     login_key: str = ""
+    through_wavelet: bool = False
 
     def with_login(self, otherwise: Identity) -> Identity:
         """Return the identity of the login that the client sent, or `otherwise`."""

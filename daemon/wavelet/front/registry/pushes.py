@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
-from wavelet.errors import ChunkMisplaced, InvalidName, InvalidRequest, MethodRefused, TooLarge, WaveletError
+from wavelet.errors import (
+    AccessRefused,
+    ChunkMisplaced,
+    InvalidName,
+    InvalidRequest,
+    MethodRefused,
+    TooLarge,
+    WaveletError,
+)
 from wavelet.front.bodies import Bodies, stream_body
 from wavelet.front.keys import CALLER
 from wavelet.front.registry.names import LocalName, Route, parse_name
@@ -95,6 +103,12 @@ class PushDoor:
                 f"nothing can be pushed to {route.name[:300]}, or deleted from it: {self._where(request.host)}"
             )
         self._hosted.check_pusher(caller.uid)
+        if caller.through_wavelet:
+            # Else any user could, by that header or by a mirror to this very daemon, change what belongs to everybody.
+            raise AccessRefused(
+                "this node takes no pushes of a wavelet that is on it: nothing says for whom they are. Push by docker, "
+                "podman, skopeo or crane, or to a registry"
+            )
         return HostedRepository(self._rules.pull_identity(caller).principal, name.path)
 
     def _where(self, host: str) -> str:
@@ -127,7 +141,7 @@ class PushDoor:
         mounted = push.request.query.get("mount")
         if mounted is not None and await self._mount(push, Digest.parse(mounted, "mount"), caller):
             return _kept(push, Digest(mounted))
-        session = self._hosted.uploads.begin(push.repository)
+        session = self._hosted.uploads.begin(push.repository, caller.uid)
         if mounted is not None or push.digest is None:
             return _in_progress(push, session, 202)
         try:
