@@ -38,6 +38,8 @@ from wavelet.image.image import OCI_MANIFEST
 from wavelet.image.reference import Digest
 from wavelet.plan.tokens import ANONYMOUS, NOBODY, Identity, Principal
 from wavelet.store.content import Committed
+from wavelet.store.owned import OwnedContent
+from wavelet.store.upload import Upload
 
 TOOL = HostedRepository(ANN, "tool")
 OTHER = HostedRepository(ANN, "team/other")
@@ -265,6 +267,21 @@ async def test_the_limit_counts_while_bytes_arrive(node: Node, hosted: HostedSer
     assert await hosted.pushes.mount(OTHER, Digest.of(b"a" * 600), 600, TOOL.source.origin)
     with pytest.raises(NoSpace):
         await push_image(hosted, TOOL, "1", small_image("small"))
+
+
+async def test_bytes_count_once_while_they_are_put_into_place(
+    hosted: HostedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted.configure(msgspec.convert({"hosted": {"limit": 1000}}, Settings))()
+    take_over, others = OwnedContent.take, hosted.uploads.begin(TOOL, 1001)
+
+    async def take(owned: OwnedContent, upload: Upload, digest: Digest, origin: str) -> None:
+        await hosted.uploads.receive(others, chunks(b"b" * 400))
+        await take_over(owned, upload, digest, origin)
+
+    monkeypatch.setattr(OwnedContent, "take", take)
+    await push_blob(hosted, TOOL, b"a" * 600)
+    assert (hosted.holdings.size, others.upload.size) == (600, 400)
 
 
 async def test_without_a_limit_it_is_half_of_the_stores(hosted: HostedServices) -> None:

@@ -79,8 +79,12 @@ class HostedPushes:
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
-    async def keep_blob(self, repository: HostedRepository, upload: Upload, digest: Digest) -> None:
+    async def keep_blob(
+        self, repository: HostedRepository, upload: Upload, digest: Digest, on_held: Callable[[], None]
+    ) -> None:
         """Keep what was uploaded, which has this digest, as a blob of a repository.
+
+        `on_held` is called once its bytes are counted as held, so that they are not as arriving any more.
 
         Raises:
             NoSpace: the limit is reached.
@@ -90,7 +94,7 @@ class HostedPushes:
         async def change() -> None:
             known = self._rows.blob_size(repository, digest) is not None
             written = tables.put_blob(repository, digest, size, time.time())
-            await self._keep(repository, upload, digest, written, known=known)
+            await self._keep(repository, upload, digest, written, on_held, known=known)
 
         await self._to_its_end(change)
         UPLOADS.labels("kept").inc()
@@ -121,7 +125,7 @@ class HostedPushes:
             upload = self._store.owned.begin()
             try:
                 await upload.append([data], len(data))
-                await self._keep(repository, upload, digest, written, known=known)
+                await self._keep(repository, upload, digest, written, _nothing, known=known)
             finally:
                 upload.drop()
 
@@ -147,12 +151,20 @@ class HostedPushes:
                 raise ManifestInvalid(f"{digest} has {size} bytes, and not {said} as the manifest says")
 
     async def _keep(
-        self, repository: HostedRepository, upload: Upload, digest: Digest, written: list[Statement], *, known: bool
+        self,
+        repository: HostedRepository,
+        upload: Upload,
+        digest: Digest,
+        written: list[Statement],
+        on_held: Callable[[], None],
+        *,
+        known: bool,
     ) -> None:
         """Put bytes into their place, and note that; `known` is whether the repository has them by its rows."""
         size = upload.size
         if not known:
             self._holdings.add(digest, size)
+        on_held()
         try:
             await self._store.owned.take(upload, digest, repository.source.origin)
             await self._database.write(written)
@@ -309,3 +321,7 @@ class HostedPushes:
         return (
             self._rows.blob_size(repository, digest) is not None or self._rows.manifest(repository, digest) is not None
         )
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -171,7 +171,7 @@ class Uploads:
             found = await session.upload.digest(digest.algorithm)
             if found != digest:
                 raise DigestMismatch(f"what was pushed has the digest {found} instead of {digest}; nothing is kept")
-            await self._pushes.keep_blob(session.repository, session.upload, digest)
+            await self._pushes.keep_blob(session.repository, session.upload, digest, lambda: self._leave(session))
             outcome = ""
         except OSError as error:
             raise _of_disk(error) from error
@@ -205,10 +205,14 @@ class Uploads:
         for session in list(self._sessions.values()):
             self._drop(session, "cancelled")
 
+    def _leave(self, session: Session) -> None:
+        self._holdings.leave(session.arrived)
+        session.arrived = 0
+
     def _drop(self, session: Session, outcome: str) -> None:
         if self._sessions.pop(session.id, None) is None:
             return
-        self._holdings.leave(session.arrived)
+        self._leave(session)
         session.upload.drop()
         if outcome:
             UPLOADS.labels(outcome).inc()
