@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -268,12 +269,29 @@ def test_nobody_changes_what_is_everybodys_by_saying_that_a_wavelet_asks(host: D
     body = {
         "containerImage": f"{host.authority}/local/bobs:1",
         "mirror": True,
-        "buildRepository": f"localhost:{host.authority.rpartition(':')[2]}/local/everybodys",
+        "buildRepository": f"[::ffff:127.0.0.1]:{host.authority.rpartition(':')[2]}/local/everybodys",
     }
     headers = {"Content-Type": "application/json"}
     asked = bob.request("POST", f"{host.url}/v1alpha2/container", headers=headers, body=json.dumps(body).encode())
     assert "for whom" in asked.json()["message"]
     assert manifest(host, "local/everybodys", "1").body == small_image("everybodys").document
+
+
+def test_nobody_changes_what_is_everybodys_by_hanging_up(start: Callable[..., Daemon]) -> None:
+    """The kernel does not say who has opened a connection that was closed before it was looked at."""
+    node = start()
+    images.push(node.url, "local/everybodys", "1", small_image("everybodys"))
+    document = json.dumps({"schemaVersion": 2, "mediaType": images.MANIFEST_TYPES[0], "manifests": []}).encode()
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        connection = http.client.HTTPConnection(*node.authority.split(":"))
+        headers = {"Content-Type": images.MANIFEST_TYPES[0]}
+        connection.request("PUT", "/v2/local/everybodys/manifests/1", body=document, headers=headers)
+        connection.close()
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
+    wait_for(lambda: "nothing says for whom" in (node.state / "audit.log").read_text(), "the refusal", 10)
+    assert manifest(node, "local/everybodys", "1").body == small_image("everybodys").document
 
 
 # -- what survives ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from lab.daemon import Daemon
 from lab.push_sources import PIECE, Pushed
 from wavelet.image.reference import Repository
 from wavelet.plan.tokens import NOBODY
-from wavelet.upstream import push_plan
+from wavelet.upstream import push_plan, transport
 from wavelet.upstream.client import Upstream
 
 
@@ -23,6 +23,7 @@ async def test_an_upload_goes_on_at_the_byte_where_it_broke(
 ) -> None:
     monkeypatch.setattr(push_plan, "CHUNK_SIZE", 8 * PIECE)
     monkeypatch.setattr(Pushed, "in_file", True)
+    monkeypatch.setattr(transport, "PSEUDONYM", "elsewhere")  # it would be refused as a wavelet of the same node
     node, pushed = Daemon(tmp_path / "state", settings={"hosted": {"pushes": "on"}}), Pushed(os.urandom(30 * PIECE + 3))
     await asyncio.to_thread(node.start)
     try:

@@ -26,6 +26,7 @@ from wavelet.front.registry.routes import error_response
 from wavelet.front.wave.answers import message_response
 from wavelet.plan.tokens import Login
 from wavelet.requests.access import AccessRules, Caller
+from wavelet.upstream.addresses import is_loopback
 from wavelet.upstream.transport import PSEUDONYM
 
 _AUTHORITY = re.compile(r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(?::\d{1,5})?")
@@ -97,11 +98,12 @@ def caller_middleware(rules: AccessRules, key: bytes) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         owner = _owner(request)
-        through_wavelet = owner is not None and comes_from_wavelet(request.headers.getall(hdrs.VIA, []))
+        through_wavelet = comes_from_wavelet(request.headers.getall(hdrs.VIA, []))
         # Whoever makes a daemon ask itself, or another one, must not thereby speak as the daemon's uid.
         uid = None if through_wavelet else rules.over_http(owner)
+        hidden = (through_wavelet or owner is None) and _is_of_this_node(request)
         login = parse_basic(request.headers.get(hdrs.AUTHORIZATION))
-        caller = Caller(uid, login, "" if login is None else _login_key(key, login), through_wavelet)
+        caller = Caller(uid, login, "" if login is None else _login_key(key, login), hidden)
         rules.admit(caller)
         request[CALLER] = caller
         request[IDENTITY] = rules.request_identity(caller)
@@ -129,6 +131,10 @@ def comes_from_wavelet(via: list[str]) -> bool:
     """Tell whether `Via` headers say that a request has passed through a wavelet (RFC 9110, 7.6.3)."""
     entries = [entry.split() for header in via for entry in header.split(",")]
     return any(PSEUDONYM in entry for entry in entries)
+
+
+def _is_of_this_node(request: web.Request) -> bool:
+    return request.remote is not None and is_loopback(request.remote)
 
 
 def parse_basic(header: str | None) -> Login | None:

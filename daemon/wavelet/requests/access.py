@@ -20,14 +20,14 @@ class Caller:
     """Who is at the other end: the owner of the loopback connection if there is one, and a login that was sent.
 
     Attributes:
-        through_wavelet: whether the owner is known, and taken for nobody in particular since a wavelet on this node has
-            sent the request, or somebody who says so.
+        hidden: whether it is on this node and cannot be told from others there: a wavelet has sent the request, or
+            somebody who says so, or has hung up already. It may read what everybody may, and change nothing.
     """
 
     uid: int | None
     login: Login | None = None
     login_key: str = ""
-    through_wavelet: bool = False
+    hidden: bool = False
 
     def with_login(self, otherwise: Identity) -> Identity:
         """Return the identity of the login that the client sent, or `otherwise`."""

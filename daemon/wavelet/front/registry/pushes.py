@@ -103,11 +103,11 @@ class PushDoor:
                 f"nothing can be pushed to {route.name[:300]}, or deleted from it: {self._where(request.host)}"
             )
         self._hosted.check_pusher(caller.uid)
-        if caller.through_wavelet:
-            # Else any user could, by that header or by a mirror to this very daemon, change what belongs to everybody.
+        if caller.hidden:
+            # Else any user could, by a header or by a mirror to this very daemon, change what belongs to everybody.
             raise AccessRefused(
-                "this node takes no pushes of a wavelet that is on it: nothing says for whom they are. Push by docker, "
-                "podman, skopeo or crane, or to a registry"
+                "this node takes no pushes of a wavelet that is on it, nor of whom it cannot tell: nothing says for "
+                "whom they are. Push by docker, podman, skopeo or crane, or to a registry"
             )
         return HostedRepository(self._rules.pull_identity(caller).principal, name.path)
 
