@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -285,7 +286,21 @@ async def test_a_source_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) 
     wide = images.index(*(images.manifest(images.add(bytes([n]))) for n in range(30)))
     with pytest.raises(UpstreamBroken, match="more than 20 manifests"):
         await copy(images.of(wide), place)
+    monkeypatch.setattr(survey, "NAMED_LIMIT", 20)
+    full = images.index(*(images.manifest(*(images.add(bytes([n, m])) for m in range(5))) for n in range(4)))
+    with pytest.raises(UpstreamBroken, match="more than 20 blobs"):
+        await copy(images.of(full), place)
     assert not place.contents
+
+
+async def test_an_index_of_many_members_holds_nobody_up() -> None:
+    """One of 5,000 took 6 s, in which nothing else went on, and one of 4 MiB names 30,000."""
+    images, place = Images(), Place()
+    ends = [Descriptor(OCI_MANIFEST, Digest.of(str(number).encode()), 1) for number in range(5000)]
+    began = time.monotonic()
+    with pytest.raises(BlobNotFound):
+        await copy(images.of(images.index(*ends)), place)
+    assert time.monotonic() - began < 3.0
 
 
 async def test_what_the_source_lacks_fails_before_a_byte_is_sent() -> None:

@@ -81,9 +81,15 @@ def _of_another_type(entry: dict[str, Any]) -> None:
     entry["layers"][0]["mediaType"] = "layer/y"
 
 
+def _two_as_one(entry: dict[str, Any]) -> None:
+    document, layer = entry["config"], entry["layers"].pop()
+    first = f"{document['mediaType']} {document['digest']} {document['size']}"
+    entry["config"] = layer | {"mediaType": f"{first}\0{layer['mediaType']}"}
+
+
 @pytest.mark.parametrize(
     "change",
-    [_other_layer, _other_document, _swapped, _one_more, _unsealed, _odd_seal, _no_text, _of_another_type],
+    [_other_layer, _other_document, _swapped, _one_more, _unsealed, _odd_seal, _no_text, _of_another_type, _two_as_one],
 )
 def test_what_was_changed_is_no_entry(change: Callable[[dict[str, Any]], None]) -> None:
     entry = json.loads(entry_of(SECRET, KEY, IMAGE))

@@ -65,6 +65,8 @@ def read_entry(secret: bytes, key: str, data: bytes) -> Image | None:
     if not isinstance(view, Manifest) or view.config is None:
         return None
     contents = [Descriptor(each.media_type, each.digest, each.size) for each in view.descriptors]
+    if any("\0" in each.media_type for each in contents):
+        return None  # it could stand for several of what is sealed
     if not hmac.compare_digest(seal.encode(), _seal(secret, key, contents).encode()):
         return None
     return Image.of(contents[0], [Content(each, MadeBy(key)) for each in contents])

@@ -22,6 +22,9 @@ DOCUMENTS_AT_ONCE = 8
 DOCUMENTS_LIMIT = 10_000
 """Documents of one image, with its referrers; more are taken for a source that never ends."""
 
+NAMED_LIMIT = 200_000
+"""Blobs that the documents of one image name in all; each takes 300 bytes, and a document of 4 MiB names 30,000."""
+
 DEPTH_LIMIT = 16
 """Steps from the root to a document: through indexes within indexes, and referrers of referrers."""
 
@@ -118,13 +121,13 @@ async def survey(root: Descriptor, source: Documents, known: Known) -> Survey:
         WaveletError: one cannot be had, or the target does not say what it has.
     """
     found = Survey(root)
-    slots = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+    slots, named = asyncio.Semaphore(DOCUMENTS_AT_ONCE), _Named(root)
     looked_at = {root.digest}
     wanted = [root]
     for _ in range(DEPTH_LIMIT):
         if not wanted:
             return found
-        steps = await gather_all(_looked_at(each, source, known, slots) for each in wanted)
+        steps = await gather_all(_looked_at(each, source, known, slots, named) for each in wanted)
         wanted = []
         for step in steps:
             found.documents[step.document.descriptor.digest] = step.document
@@ -140,6 +143,24 @@ async def survey(root: Descriptor, source: Documents, known: Known) -> Survey:
     raise UpstreamBroken(f"{root.digest} has manifests more than {DEPTH_LIMIT} steps below it; that is no image")
 
 
+@dataclass(slots=True)
+class _Named:
+    """How many blobs the documents below a root have named so far."""
+
+    root: Descriptor
+    count: int = 0
+
+    def add(self, blobs: Sequence[Descriptor]) -> None:
+        """Count some.
+
+        Raises:
+            UpstreamBroken: they are too many.
+        """
+        self.count += len(blobs)
+        if self.count > NAMED_LIMIT:
+            raise UpstreamBroken(f"{self.root.digest} has manifests that name more than {NAMED_LIMIT} blobs")
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     document: Surveyed
@@ -147,16 +168,19 @@ class _Step:
     tags: Mapping[str, Descriptor]
 
 
-async def _looked_at(descriptor: Descriptor, source: Documents, known: Known, slots: asyncio.Semaphore) -> _Step:
+async def _looked_at(
+    descriptor: Descriptor, source: Documents, known: Known, slots: asyncio.Semaphore, named: _Named
+) -> _Step:
     digest = descriptor.digest
     async with slots:
         data = await source.document(descriptor)
         view = _view(descriptor, data)
+        children, blobs = _split(view)
+        named.add(blobs)
         is_there = await known.has_document(digest)
         referrers = await source.referrers(descriptor)
         names = [cosign_tag(digest, suffix) for suffix in COSIGN_SUFFIXES]
         tagged = await gather_all(source.tagged(name) for name in names)
-    children, blobs = _split(view)
     own = Descriptor(view.media_type, digest, len(data))
     tags = {name: each for name, each in zip(names, tagged, strict=True) if each is not None}
     return _Step(Surveyed(own, children, blobs, is_there), referrers, tags)
@@ -173,8 +197,12 @@ def _split(view: Manifest | Index) -> tuple[tuple[Descriptor, ...], tuple[Descri
     """Return the documents and the blobs that a document names; an index may name what is no document."""
     if isinstance(view, Manifest):
         return (), _kept(view.descriptors)
-    children = tuple(each for each in view.descriptors if each.media_type in (*ACCEPTED_TYPES, ""))
-    return children, _kept(each for each in view.descriptors if each not in children)
+    children = tuple(filter(_is_document, view.descriptors))
+    return children, _kept(each for each in view.descriptors if not _is_document(each))
+
+
+def _is_document(member: Descriptor) -> bool:
+    return member.media_type in ACCEPTED_TYPES or not member.media_type
 
 
 def _kept(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
