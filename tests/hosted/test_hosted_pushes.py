@@ -113,6 +113,25 @@ async def test_a_name_is_its_owners(hosted: HostedServices) -> None:
     assert hosted.images.page_of_tags(readers_view(NOBODY, "tool"), None, None) == (["1"], False)
 
 
+async def test_who_was_told_that_everybodys_has_something_need_not_push_it(hosted: HostedServices) -> None:
+    """A push asks by HEAD what is there, which is answered from what is the caller's own and what is everybody's."""
+    index = index_of("amd64", "arm64")
+    await push_image(hosted, HostedRepository(ANONYMOUS, "tool"), "1", index)
+    member, other = index.members
+    await hosted.pushes.put_manifest(TOOL, "mine", member.document, member.media_type, [])
+    await hosted.pushes.put_manifest(TOOL, "all", index.document, index.media_type, [])
+    await hosted.pushes.delete_tag(HostedRepository(ANONYMOUS, "tool"), "1")
+    for digest in (index.digest, member.digest, other.digest):
+        await hosted.pushes.delete_manifest(HostedRepository(ANONYMOUS, "tool"), Digest(digest))
+    for tag, image in (("mine", member), ("all", index)):
+        assert (await hosted.images.get(ANNS, tag)).descriptor.digest == image.digest
+    for digest in (*member.blobs, *other.blobs):
+        found = hosted.images.blob(ANNS, Digest(digest))
+        assert found is not None and found.repository == TOOL
+    with pytest.raises(BlobNotFound):
+        await hosted.pushes.put_manifest(HostedRepository(BOB, "else"), "1", member.document, member.media_type, [])
+
+
 async def test_what_was_pushed_is_not_evicted_and_goes_with_its_last_holder(node: Node, hosted: HostedServices) -> None:
     image = small_image("kept")
     digest = await push_image(hosted, TOOL, "1", image)

@@ -18,6 +18,7 @@ from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY, Identity
+from wavelet.reload import trial
 from wavelet.requests.request import Options, Request, Rewrite, apply_rules
 from wavelet.requests.request_cache import Status
 from wavelet.requests.site_repository import SiteRepository
@@ -118,3 +119,13 @@ async def test_what_a_rule_refuses_is_written_down(node: Node, registry: Registr
     [entry] = node.requests.listing.of(NOBODY, everybody=True, limit=5)
     assert entry.entry.refused is not None
     assert entry.entry.refused.message.endswith("its own registry only")
+
+
+@pytest.mark.parametrize(
+    "text", ["registry.example/frozen:1", "https://registry.example/frozen", "127.0.0.1:9090/frozen"]
+)
+def test_what_cannot_be_the_sites_repository_is_said_before_a_daemon_runs(text: str) -> None:
+    settings = Settings(freeze=Freeze(repository=text))
+    for refuses in (SiteRepository, trial.check):
+        with pytest.raises(ConfigError, match=r"^freeze\.repository: "):
+            refuses(settings)

@@ -23,6 +23,7 @@ from wavelet.hosted.model import HostedRepository, Pushed, read_pushed
 from wavelet.hosted.notes import PushNotes
 from wavelet.hosted.tables import Tables
 from wavelet.image.reference import Digest
+from wavelet.plan.tokens import ANONYMOUS
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database, Statement
 from wavelet.store.room import Counted
@@ -129,11 +130,37 @@ class HostedPushes:
             finally:
                 upload.drop()
 
-        await self._to_its_end(change)
+        try:
+            await self._to_its_end(change)
+        except BlobNotFound:
+            await self._take_shared(repository, pushed)
+            await self._to_its_end(change)
         RECEIVED_BYTES.inc(len(data))
         if named:  # members of an index come by their digests, and are asked for behind it
             await self._notes.pushed(repository, [digest, *named])
         return PutManifest(digest, pushed.subject)
+
+    async def _take_shared(self, repository: HostedRepository, pushed: Pushed) -> None:
+        """Give a repository what it lacks of a document's members, and everybody's of the same name has.
+
+        Whoever pushes was told that they are there, since the name is read from both, and so has not sent them.
+        """
+        shared = HostedRepository(ANONYMOUS, repository.path)
+        wanted = {each.digest for each in (*pushed.blobs, *pushed.manifests)} if repository != shared else ()
+        for number, digest in enumerate(wanted, 1):
+            if number % CHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if not self._has(repository, digest):
+                await self._take_one(repository, shared, digest)
+
+    async def _take_one(self, repository: HostedRepository, shared: HostedRepository, digest: Digest) -> None:
+        size, manifest = self._rows.blob_size(shared, digest), self._rows.manifest(shared, digest)
+        if size is not None:
+            await self.mount(repository, digest, size, shared.source.origin)
+        elif manifest is not None:
+            data = await self._store.read(digest, shared.source.origin)
+            if data is not None:
+                await self.put_manifest(repository, digest, data, manifest.descriptor.media_type, ())
 
     async def _check_members(self, repository: HostedRepository, pushed: Pushed) -> None:
         wanted = {(each.digest, each.size) for each in (*pushed.blobs, *pushed.manifests)}

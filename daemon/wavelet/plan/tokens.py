@@ -166,10 +166,14 @@ def check_name(authority: str, plan: Node) -> None:
         InvalidRequest: it is to be pushed to this registry, which has the names of others.
     """
     repository = None if plan.delivery is None else plan.delivery.repository
-    if repository is not None and _is_same(repository.host, authority):
+    if plan.delivery is not None and repository is not None and _is_same(repository.host, authority):
+        instead = (
+            "name another one to mirror to"
+            if plan.delivery.mode == "mirror"
+            else f"leave it out, and frozen images are {FROZEN}/… there"
+        )
         raise InvalidRequest(
-            f"buildRepository: {authority} is wavelet's own registry, to which nothing has to be pushed; leave it out, "
-            f"and frozen images are {FROZEN}/… there",
+            f"buildRepository: {authority} is wavelet's own registry, to which nothing has to be pushed; {instead}",
             field="buildRepository",
         )
     name = target_name(authority, "0" * _TOKEN_LENGTH, plan)

@@ -8,6 +8,7 @@ from wavelet.config import Settings
 from wavelet.front.tls import tls_context
 from wavelet.kinds.conda import site_defaults
 from wavelet.kinds.conda.channels import site_files as channel_site
+from wavelet.requests.site_repository import repository_of
 from wavelet.upstream import endpoints
 from wavelet.upstream.endpoints import check_mirrors
 from wavelet.upstream.trust import load_trust
@@ -22,6 +23,7 @@ def check(settings: Settings) -> None:
     check_mirrors(settings)
     endpoints.check(os.environ)
     load_trust(settings)
+    repository_of(settings)
     site_defaults.defaults_of(settings)
     channel_site.load(settings.conda, os.environ, (), alone=False)
     if settings.tls is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wavelet.config import Apply, ConfigError, Settings
 from wavelet.errors import AccessRefused, InvalidName, InvalidRequest
 from wavelet.image.reference import Reference, Repository
+from wavelet.plan.delivery import FROZEN
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 
@@ -61,7 +62,7 @@ class SiteRepository:
         Raises:
             ConfigError: it is no repository.
         """
-        repository = _repository(settings.freeze.repository)
+        repository = repository_of(settings)
 
         def apply() -> None:
             self._repository = repository
@@ -71,7 +72,13 @@ class SiteRepository:
         return apply
 
 
-def _repository(text: str) -> Repository | None:
+def repository_of(settings: Settings) -> Repository | None:
+    """Return the site's repository, if one is set.
+
+    Raises:
+        ConfigError: it is no repository, or one of this daemon.
+    """
+    text = settings.freeze.repository
     if not text:
         return None
     try:
@@ -79,4 +86,7 @@ def _repository(text: str) -> Repository | None:
     except InvalidName:
         why = f"{text[:200]!r} is not a repository; it takes HOST/PATH without a tag"
         raise ConfigError(f"freeze.repository: {why}", field="freeze.repository") from None
+    if reference.repository.host == settings.name_authority:
+        why = f"{text} is this daemon's own registry, which answers frozen images as {FROZEN}/… where this is not set"
+        raise ConfigError(f"freeze.repository: {why}; leave it out", field="freeze.repository")
     return reference.repository
