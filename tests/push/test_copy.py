@@ -293,6 +293,20 @@ async def test_a_source_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert not place.contents
 
 
+async def test_what_is_listed_as_a_referrer_and_gone_is_left_out() -> None:
+    images, place = Images(), Place()
+    root = images.manifest(images.add(b"layer"))
+    gone, signature = images.refer(root, images.add(b"gone")), images.refer(root, images.add(b"signature"))
+    del images.contents[gone.digest]
+    await copy(images.of(root), place)
+    assert signature.digest in place.contents and gone.digest not in place.contents
+    again = Place()
+    index = images.index(root, gone)
+    with pytest.raises(BlobNotFound):
+        await copy(images.of(index), again)
+    assert not again.contents
+
+
 async def test_an_index_of_many_members_holds_nobody_up() -> None:
     """One of 5,000 took 6 s, in which nothing else went on, and one of 4 MiB names 30,000."""
     images, place = Images(), Place()

@@ -11,10 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from wavelet.concurrency import gather_all
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import NotFound, UpstreamBroken
 from wavelet.image.image import ACCEPTED_TYPES, Descriptor, Index, MalformedManifest, Manifest, parse_document
 from wavelet.image.reference import Digest
+
+log = structlog.get_logger()
 
 DOCUMENTS_AT_ONCE = 8
 """Documents that are read and looked up at one time; each may have 4 MiB."""
@@ -114,26 +118,42 @@ class Survey:
 
 
 async def survey(root: Descriptor, source: Documents, known: Known) -> Survey:
-    """Read all documents of an image, from its root on.
+    """Read all documents of an image, from its root on; what is listed as referring to one, but is not there, is none.
 
     Raises:
         UpstreamBroken: a document is none, or there is no end to them.
         WaveletError: one cannot be had, or the target does not say what it has.
     """
-    found = Survey(root)
-    slots, named = asyncio.Semaphore(DOCUMENTS_AT_ONCE), _Named(root)
-    looked_at = {root.digest}
+    found, named, slots = Survey(root), _Named(root), asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+    looked_at, listed = {root.digest}, set[Digest]()
     wanted = [root]
+
+    async def look_at(each: Descriptor) -> _Step | None:
+        try:
+            return await _looked_at(each, source, known, slots, named)
+        except NotFound as error:
+            # Lists under fall-back tags go on naming what was removed.
+            if each.digest not in listed:
+                raise
+            log.warning("what is listed as referring to an image is not there", because=error.message)
+            return None
+
     for _ in range(DEPTH_LIMIT):
         if not wanted:
+            found.referring = [each for each in found.referring if each.digest in found.documents]
             return found
-        steps = await gather_all(_looked_at(each, source, known, slots, named) for each in wanted)
+        steps = await gather_all(map(look_at, wanted))
         wanted = []
-        for step in steps:
+        for step in filter(None, steps):
             found.documents[step.document.descriptor.digest] = step.document
             found.tags.update(step.tags)
             attached = [*step.referrers, *step.tags.values()]
             found.referring += [each for each in attached if each.digest not in looked_at]
+            listed.update(each.digest for each in step.referrers if each.digest not in looked_at)
+            for each in step.document.children:
+                if each.digest in listed:  # an index names it, so that it has to be there
+                    listed.discard(each.digest)
+                    looked_at.discard(each.digest)
             for each in (*step.document.children, *attached):
                 if each.digest not in looked_at:
                     looked_at.add(each.digest)
