@@ -75,6 +75,19 @@ async def test_a_manifest_is_put_again_where_the_registry_is_busy(
         await push(upstream, repository, manifest(), "1")
 
 
+async def test_a_digest_that_is_disputed_while_others_push_the_same(
+    registry: Registry, upstream: Upstream, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_manifests, "DISPUTE_DELAY", 0.01)
+    body = b'{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}'
+    registry.fault("/manifests/", method="PUT", status=400, body=body, times=2)
+    await push(upstream, repository, manifest(), "1")
+    disputed = registry.fault("/manifests/", method="PUT", status=400, body=body)
+    with pytest.raises(UpstreamBroken, match="disputes the digest of manifest 1"):
+        await push(upstream, repository, manifest(), "1")
+    assert disputed.hits == push_manifests.DISPUTES
+
+
 async def test_a_mirror_is_never_asked(registry: Registry, second: Registry, client: Any) -> None:
     second.add_manifest("lab/tool", manifest(), tag="1")
     upstream = await client(registries={registry.host: {"mirrors": [second.url]}}, mirrors_only=True)

@@ -21,6 +21,12 @@ from wavelet.upstream.token_scope import PUSH
 LIST_ATTEMPTS = 4
 """Times that a fall-back list is put until what was added to it is found in it: others may put theirs in between."""
 
+DISPUTES = 4
+"""Times that a manifest is put whose digest a registry disputes: Docker's reads files of another push half written."""
+
+DISPUTE_DELAY = 0.1
+"""Seconds before it is put again, once more for each time."""
+
 _TAKEN = frozenset({200, 201, 202})
 
 
@@ -57,12 +63,19 @@ class ManifestPush:
             "manifest", "PUT", f"manifests/{reference}", headers={"Content-Type": media_type}, actions=PUSH,
             body=Body.of(what, data),
         )  # fmt: skip
-        answer, login = await self._fallback.ask_to_push(repository, identity, call)
-        async with answer:
-            if answer.status not in _TAKEN:
-                raise await PushTarget(repository, self._session, login).error(answer, what, len(data))
-            _compare(answer, data, what)
-            return "OCI-Subject" in answer.headers
+        attempt = 1
+        while True:
+            answer, login = await self._fallback.ask_to_push(repository, identity, call)
+            async with answer:
+                if answer.status in _TAKEN:
+                    _compare(answer, data, what)
+                    return "OCI-Subject" in answer.headers
+                target = PushTarget(repository, self._session, login)
+                refusal = await target.refusal(answer)
+            if refusal.code != "DIGEST_INVALID" or attempt == DISPUTES:
+                raise target.error_of(refusal, what, len(data))
+            await asyncio.sleep(attempt * DISPUTE_DELAY)
+            attempt += 1
 
     async def _add_to_list(self, repository: Repository, referrer: Referrer, identity: Identity) -> None:
         """Add to the index under the fall-back tag (distribution-spec, "Pushing Manifests with Subject")."""
