@@ -115,15 +115,20 @@ def test_frozen_names(wavelet: Wavelet, site: Site) -> None:
     assert "nothing here" not in row()
     assert wavelet("inspect", name, "-o", "json").json()["digest"] == digest
     assert bare in wavelet("show", name).out
-    assert wavelet("cache", "pin", bare).code == 0
-    assert "pinned" in row()
-    assert wavelet("cache", "unpin", bare).code == 0
-    assert wavelet("cache", "gc", bare).code == 0
-    assert "nothing here" in row()
+    for given in (bare, name):
+        assert wavelet("cache", "pin", given).code == 0
+        assert "pinned" in row()
+        assert wavelet("cache", "unpin", given).code == 0
+        assert wavelet("cache", "gc", given).code == 0
+        assert "nothing here" in row()
+        wavelet("pull", name)
     assert wavelet("cache", "rm", name).out == f"{name} is forgotten\n"
-    assert bare not in wavelet("cache", "ls").out
+    # That it was here is taken from the list a moment later.
+    wait_for(lambda: bare not in wavelet("cache", "ls").out, "a list without the name", 10)
     assert wavelet("pull", name).code == 1
     assert wavelet("cache", "rm", name).code == 4
+    other = wavelet("cache", "rm", "local/tool:1")
+    assert (other.code, "`wavelet cache gc local/tool:1`" in other.err) == (2, True)
 
 
 @pytest.mark.parametrize("freeze", [[], ["--freeze"]])

@@ -19,6 +19,11 @@ def token_in(text: str) -> str:
     return found[0] if found else text
 
 
+def has_token(text: str) -> bool:
+    """Tell whether a text has the token of a container request in it."""
+    return _TOKEN.search(text) is not None
+
+
 def text_of(name: str, option: str) -> str:
     """Return a file's text, or that of standard input for `-`.
 

@@ -166,7 +166,7 @@ def check_name(authority: str, plan: Node) -> None:
         InvalidRequest: it is to be pushed to this registry, which has the names of others.
     """
     repository = None if plan.delivery is None else plan.delivery.repository
-    if plan.delivery is not None and repository is not None and _is_same(repository.host, authority):
+    if plan.delivery is not None and repository is not None and names_same(repository.host, authority):
         instead = (
             "name another one to mirror to"
             if plan.delivery.mode == "mirror"
@@ -194,7 +194,7 @@ def check_name(authority: str, plan: Node) -> None:
     )
 
 
-def _is_same(host: str, authority: str) -> bool:
+def names_same(host: str, authority: str) -> bool:
     """Tell whether two addresses are the same, also where each names this machine's loopback in another way."""
     one, other = host.rpartition(":"), authority.rpartition(":")
     return host == authority or (one[2] == other[2] and _is_loopback(one[0]) and _is_loopback(other[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wavelet.errors import InvalidName, InvalidRequest
-from wavelet.front.grpc.mirror_targets import targets_of
+from wavelet.front.grpc.mirror_targets import check, targets_of
 from wavelet.image.reference import Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
@@ -42,6 +42,14 @@ def test_what_cannot_be_there() -> None:
     assert list(targets) == [1]
     _, errors = targets_of("quay.io/UPPER", same)
     assert all(isinstance(each, InvalidName) and each.field == "target" for each in errors.values())
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:9090", "localhost:9090/local", "[::1]:9090/local/team"])
+def test_nothing_is_mirrored_to_the_daemon_itself(target: str) -> None:
+    with pytest.raises(InvalidRequest, match="wavelet's own registry") as caught:
+        check(target, "127.0.0.1:9090")
+    assert caught.value.field == "target"
+    check("127.0.0.1:5000/local", "127.0.0.1:9090")
 
 
 def test_two_images_cannot_have_one_name() -> None:

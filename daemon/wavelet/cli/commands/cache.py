@@ -8,8 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from wavelet.cli import daemon_call
 from wavelet.cli.argument_types import byte_count
-from wavelet.cli.input_files import token_in
+from wavelet.cli.input_files import has_token, token_in
 from wavelet.cli.output import emit, plain, table
+from wavelet.cli.subcommands import add_command
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.quantities import size
@@ -24,14 +25,14 @@ _KEPT = "a lease ends `store.lease` after the last pull, and `cache gc NAME` rem
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands below this one, and their arguments."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    ls = commands.add_parser("ls", help="list the images, the last used first")
+    ls = add_command(commands, "ls", "list the images, the last used first")
     ls.add_argument("--blobs", action="store_true", help="list single blobs instead")
-    stats = commands.add_parser("stats", help="say how full the store is")
-    pin = commands.add_parser("pin", help="keep images or blobs from eviction")
-    unpin = commands.add_parser("unpin", help="let them be evicted again")
-    rm = commands.add_parser("rm", help="forget the names of frozen images, on all nodes that share the records")
+    stats = add_command(commands, "stats", "say how full the store is")
+    pin = add_command(commands, "pin", "keep images or blobs from eviction")
+    unpin = add_command(commands, "unpin", "let them be evicted again")
+    rm = add_command(commands, "rm", "forget the names of frozen images, on all nodes that share the records")
     rm.add_argument("names", metavar="NAME", nargs="+", help="a frozen name, as `cache ls` or a pipeline has it")
-    gc = commands.add_parser("gc", help="remove what is neither pinned nor leased, the least recently used first")
+    gc = add_command(commands, "gc", "remove what is neither pinned nor leased, the least recently used first")
     gc.add_argument("--keep", metavar="SIZE", type=byte_count, help="bytes that may stay, e.g. 50GB; 0: nothing")
     for each, count in ((pin, "+"), (unpin, "+"), (gc, "*")):
         each.add_argument("names", metavar="NAME", nargs=count, help="an image as `cache ls` names it, or a digest")
@@ -44,10 +45,15 @@ def run(options: argparse.Namespace) -> int:
     """Do what is asked.
 
     Raises:
-        InvalidRequest: `gc` does not say what may go.
+        InvalidRequest: `gc` does not say what may go, or `rm` names what no request has.
     """
     if options.act is _gc and bool(options.names) == (options.keep is not None):
         raise InvalidRequest("say what may go: NAMEs, or --keep SIZE (--keep 0: all that is neither pinned nor leased)")
+    if options.act is _rm and (other := next((name for name in options.names if not has_token(name)), None)):
+        raise InvalidRequest(
+            f"{other}: is no frozen name, which ends in 32 hexadecimal digits; `wavelet cache gc {other}` removes an "
+            "image from this node, and for good one that was pushed to it"
+        )
     return daemon_call.call(options, lambda client: int(options.act(client, options)), FLAGS)
 
 

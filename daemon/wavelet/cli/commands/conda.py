@@ -9,6 +9,7 @@ from wavelet.cli import daemon_call, package_options
 from wavelet.cli.output import emit, plain, table
 from wavelet.cli.progress import progress
 from wavelet.cli.request_progress import wait_until_ready
+from wavelet.cli.subcommands import add_command
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
 from wavelet.quantities import size
@@ -35,9 +36,9 @@ _FORMS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands below this one, and their arguments."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    solve = commands.add_parser("solve", help="say which packages satisfy specs")
-    lock = commands.add_parser("lock", help="write exact packages as a lock file")
-    image = commands.add_parser("image", help="make an image of packages, and print the name to pull")
+    solve = add_command(commands, "solve", "say which packages satisfy specs")
+    lock = add_command(commands, "lock", "write exact packages as a lock file")
+    image = add_command(commands, "image", "make an image of packages, and print the name to pull")
     for each, act in ((solve, _solve), (lock, _lock), (image, _image)):
         each.set_defaults(act=act, token=None)
         each.add_argument("conda_package", metavar="SPEC", nargs="*", help="packages, e.g. samtools=1.17")

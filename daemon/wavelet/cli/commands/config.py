@@ -11,6 +11,7 @@ from pathlib import Path
 from wavelet.cli.commands import config_nextflow
 from wavelet.cli.commands.serve import source_of
 from wavelet.cli.on_demand import settings_trial, yaml
+from wavelet.cli.subcommands import add_command
 from wavelet.config import Settings, Source, settings_yaml
 from wavelet.config.keys import doubtful_variables
 
@@ -18,13 +19,13 @@ from wavelet.config.keys import doubtful_variables
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands below this one, and their arguments."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    show = commands.add_parser("show", help="print all settings, defaults included, without logins")
+    show = add_command(commands, "show", "print all settings, defaults included, without logins")
     show.add_argument("--origins", action="store_true", help="say where each value that is set comes from")
     show.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml", help="form (yaml)")
     show.set_defaults(act=_show)
-    check = commands.add_parser("check", help="say whether a daemon could run with the settings; no daemon is needed")
+    check = add_command(commands, "check", "say whether a daemon could run with the settings; no daemon is needed")
     check.set_defaults(act=_check)
-    nextflow = commands.add_parser("nextflow", help="print a configuration of Nextflow, for a kind of site")
+    nextflow = add_command(commands, "nextflow", "print a configuration of Nextflow, for a kind of site")
     config_nextflow.add_arguments(nextflow)
     nextflow.set_defaults(act=None)
     for each in (show, check):

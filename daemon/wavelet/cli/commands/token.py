@@ -7,6 +7,7 @@ import argparse
 from wavelet.cli import daemon_call
 from wavelet.cli.input_files import token_in
 from wavelet.cli.output import emit, plain
+from wavelet.cli.subcommands import add_command
 from wavelet.client import Client
 
 FLAGS = {"token": "TOKEN"}
@@ -15,8 +16,8 @@ FLAGS = {"token": "TOKEN"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands below this one, and their arguments."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    describe = commands.add_parser("describe", help="say what a token stands for")
-    evict = commands.add_parser("evict", help="forget a token: its name is no longer served")
+    describe = add_command(commands, "describe", "say what a token stands for")
+    evict = add_command(commands, "evict", "forget a token: its name is no longer served")
     for each, act in ((describe, _describe), (evict, _evict)):
         each.add_argument("token", metavar="TOKEN", help="the token of the request, its name, or the id of its build")
         each.set_defaults(act=act)

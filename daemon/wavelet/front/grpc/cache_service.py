@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from wavelet.errors import InvalidRequest
 from wavelet.front.grpc.answers import timestamp
+from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.requests.cache import Kept
@@ -16,10 +17,11 @@ from wavelet.v1.cache_pb2_grpc import CacheServiceServicer
 class Caches(CacheServiceServicer):
     """The content store, for administration."""
 
-    def __init__(self, services: Services, peers: Peers) -> None:
+    def __init__(self, services: Services, names: Names, peers: Peers) -> None:
         self._cache = services.cache
         self._audit = services.audit
         self._peers = peers
+        self._own = f"{names.authority}/"
 
     async def List(self, request: pb.ListRequest, _context: Context) -> AsyncIterator[pb.ListResponse]:
         """Tell what is in the store."""
@@ -46,27 +48,30 @@ class Caches(CacheServiceServicer):
 
     async def Pin(self, request: pb.PinRequest, _context: Context) -> pb.PinResponse:
         """Keep content from eviction."""
-        counted = await self._cache.pin(_named(request.names))
+        counted = await self._cache.pin(self._named(request.names))
         return pb.PinResponse(blobs=counted.blobs, size=counted.size)
 
     async def Unpin(self, request: pb.UnpinRequest, _context: Context) -> pb.UnpinResponse:
         """Let content be evicted again."""
-        counted = await self._cache.unpin(_named(request.names))
+        counted = await self._cache.unpin(self._named(request.names))
         return pb.UnpinResponse(blobs=counted.blobs, size=counted.size)
 
     async def Collect(self, request: pb.CollectRequest, context: Context) -> pb.CollectResponse:
         """Remove content."""
-        counted = await self._cache.collect(list(request.names), request.keep)
+        counted = await self._cache.collect(self._bare(request.names), request.keep)
         for name in request.names or [""]:
             self._audit.note("evicted", door="grpc", uid=self._peers.of(context).uid, name=name)
         return pb.CollectResponse(blobs=counted.blobs, size=counted.size)
 
+    def _named(self, names: Iterable[str]) -> list[str]:
+        found = self._bare(names)
+        if not found:
+            raise InvalidRequest("names: is missing; `cache ls` shows what can be named", field="names")
+        return found
 
-def _named(names: Iterable[str]) -> list[str]:
-    found = list(names)
-    if not found:
-        raise InvalidRequest("names: is missing; `cache ls` shows what can be named", field="names")
-    return found
+    def _bare(self, names: Iterable[str]) -> list[str]:
+        """Return names as they are listed: those of this daemon without its authority."""
+        return [name.removeprefix(self._own) for name in names]
 
 
 def _message(kept: Kept) -> pb.ListResponse:

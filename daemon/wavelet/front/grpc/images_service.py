@@ -85,7 +85,7 @@ class Images(ImageServiceServicer):
         """Copy images to a registry, and tell how that goes."""
         peer = self._peers.of(context)
         _check_list(request)
-        mirror_targets.check(request.target)
+        mirror_targets.check(request.target, self._names.authority)
         plans, errors = await self._read(request, (), (), peer)
         targets, refused = mirror_targets.targets_of(request.target, plans)
         for index, error in (errors | refused).items():

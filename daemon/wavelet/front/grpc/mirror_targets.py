@@ -10,6 +10,7 @@ from wavelet.front.registry.names import TOKEN_PREFIX
 from wavelet.image.reference import Reference, looks_like_host
 from wavelet.plan.delivery import FROZEN
 from wavelet.plan.node import Node
+from wavelet.plan.tokens import names_same
 
 FIELD = "target"
 
@@ -17,13 +18,18 @@ Named = tuple[Node, str]
 """A plan, and how engines call its image, without an authority."""
 
 
-def check(target: str) -> None:
-    """Return if a target can be one.
+def check(target: str, authority: str) -> None:
+    """Return if a target can be one; `authority` is that of this daemon's own registry.
 
     Raises:
         InvalidRequest: it cannot.
     """
     fault = form_fault(target) if target else "is missing; it is the registry to copy to, or that and a path there"
+    if not fault and names_same(target.partition("/")[0], authority):
+        fault = (
+            f"{authority} is wavelet's own registry, to which a wavelet pushes nothing; name another one, or pull the "
+            f"image, tag it as {authority}/local/NAME and push it with an engine"
+        )
     if fault:
         raise InvalidRequest(f"{FIELD}: {fault}", field=FIELD)
 

@@ -190,7 +190,7 @@ async def _server(settings: Settings, services: Services, states: HealthServicer
     add_TokenServiceServicer_to_server(Tokens(services, names, peers), server)
     add_ImageServiceServicer_to_server(Images(services, names, peers), server)
     add_CondaServiceServicer_to_server(Conda(services, peers), server)
-    add_CacheServiceServicer_to_server(Caches(services, peers), server)
+    add_CacheServiceServicer_to_server(Caches(services, names, peers), server)
     add_DaemonServiceServicer_to_server(Daemon(services, peers), server)
     add_LoginServiceServicer_to_server(Logins(services, peers), server)
     health_pb2_grpc.add_HealthServicer_to_server(states, server)  # type: ignore[no-untyped-call]
