@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -24,8 +26,10 @@ from wavelet.errors import (
     InvalidRequest,
     ManifestInvalid,
     NoSpace,
+    OurError,
     UploadNotFound,
     WaitExpired,
+    WaveletError,
 )
 from wavelet.hosted import uploads as uploads_module
 from wavelet.hosted.model import HostedRepository, readers_view
@@ -301,6 +305,23 @@ async def test_bytes_count_once_while_they_are_put_into_place(
     monkeypatch.setattr(OwnedContent, "take", take)
     await push_blob(hosted, TOOL, b"a" * 600)
     assert (hosted.holdings.size, others.upload.size) == (600, 400)
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, NoSpace), (errno.EROFS, OurError)])
+async def test_a_disk_that_takes_nothing_is_said(
+    node: Node, hosted: HostedServices, monkeypatch: pytest.MonkeyPatch, number: int, error: type[WaveletError]
+) -> None:
+    image = small_image("one")
+    await push_image(hosted, TOOL, "1", image)
+
+    def begin(owned: OwnedContent) -> Upload:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(OwnedContent, "begin", begin)
+    with pytest.raises(error):
+        hosted.uploads.begin(TOOL, 1001)
+    with pytest.raises(error):
+        await hosted.pushes.put_manifest(TOOL, "2", image.document + b" ", image.media_type, [])
 
 
 async def test_without_a_limit_it_is_half_of_the_stores(hosted: HostedServices) -> None:

@@ -7,6 +7,7 @@ then the rows say so, in one commit. So what a crash leaves is whole, or is not 
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -15,7 +16,15 @@ from typing import TypeVar
 
 import structlog
 
-from wavelet.errors import BlobNotFound, DigestMismatch, ImageNotFound, ManifestInvalid, WaveletError
+from wavelet.errors import (
+    BlobNotFound,
+    DigestMismatch,
+    ImageNotFound,
+    ManifestInvalid,
+    NoSpace,
+    OurError,
+    WaveletError,
+)
 from wavelet.hosted import policy, tables
 from wavelet.hosted.holdings import Holdings
 from wavelet.hosted.metrics import RECEIVED_BYTES, UPLOADS
@@ -66,7 +75,10 @@ class HostedPushes:
     async def _to_its_end(self, change: Callable[[], Coroutine[object, object, T]]) -> T:
         async def run() -> T:
             async with self._changing:
-                return await change()
+                try:
+                    return await change()
+                except OSError as error:
+                    raise of_disk(error) from error
 
         task = asyncio.create_task(run(), name="change hosted repositories")
         self._tasks.add(task)
@@ -109,7 +121,7 @@ class HostedPushes:
             ManifestInvalid: it is no manifest.
             DigestMismatch: it does not have the digest.
             BlobNotFound: what it names is not in the repository.
-            NoSpace: the limit is reached.
+            NoSpace, OurError: the limit is reached, or nothing can be written.
         """
         pushed = read_pushed(data, content_type)
         algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
@@ -348,6 +360,13 @@ class HostedPushes:
         return (
             self._rows.blob_size(repository, digest) is not None or self._rows.manifest(repository, digest) is not None
         )
+
+
+def of_disk(error: OSError) -> WaveletError:
+    """Return what is said where the disk does not take what is pushed."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace("the disk of the state directory is full; free some of it, or push less")
+    return OurError(f"the state directory cannot be written: {error.strerror}")
 
 
 def _nothing() -> None:

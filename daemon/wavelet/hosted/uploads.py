@@ -6,7 +6,6 @@ connection broke counts too. A session that is left alone for `IDLE_LIMIT` is dr
 
 from __future__ import annotations
 
-import errno
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -16,8 +15,6 @@ from wavelet.errors import (
     ChunkMisplaced,
     DigestMismatch,
     InvalidRequest,
-    NoSpace,
-    OurError,
     UploadNotFound,
     WaitExpired,
     WaveletError,
@@ -25,7 +22,7 @@ from wavelet.errors import (
 from wavelet.hosted.holdings import Holdings
 from wavelet.hosted.metrics import RECEIVED_BYTES, UPLOADS
 from wavelet.hosted.model import HostedRepository
-from wavelet.hosted.pushes import HostedPushes
+from wavelet.hosted.pushes import HostedPushes, of_disk
 from wavelet.image.reference import Digest
 from wavelet.store.content import ContentStore
 from wavelet.store.draining import drain
@@ -94,7 +91,7 @@ class Uploads:
         try:
             upload = self._store.owned.begin()
         except OSError as error:
-            raise _of_disk(error) from error
+            raise of_disk(error) from error
         session = Session(uuid.uuid4().hex, repository, uid, upload)
         self._sessions[session.id] = session
         return session
@@ -149,7 +146,7 @@ class Uploads:
             await session.upload.append(parts, size)
         except OSError as error:
             self._drop(session, "refused")
-            raise _of_disk(error) from error
+            raise of_disk(error) from error
         except WaveletError:
             self._drop(session, "refused")
             raise
@@ -174,7 +171,7 @@ class Uploads:
             await self._pushes.keep_blob(session.repository, session.upload, digest, lambda: self._leave(session))
             outcome = ""
         except OSError as error:
-            raise _of_disk(error) from error
+            raise of_disk(error) from error
         finally:
             self._drop(session, outcome)
 
@@ -216,9 +213,3 @@ class Uploads:
         session.upload.drop()
         if outcome:
             UPLOADS.labels(outcome).inc()
-
-
-def _of_disk(error: OSError) -> WaveletError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace("the disk of the state directory is full; free some of it, or push less")
-    return OurError(f"the state directory cannot be written: {error.strerror}")
