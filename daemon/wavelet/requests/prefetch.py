@@ -10,8 +10,10 @@ from wavelet.concurrency import gather_all
 from wavelet.errors import WaveletError
 from wavelet.image.image import Content, Image
 from wavelet.image.reference import Digest
+from wavelet.plan.delivery import FROZEN, token_of
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
+from wavelet.requests.request import answer_name
 from wavelet.requests.served import ServedImages
 from wavelet.requests.transfer_tasks import TransferStatus, run_all
 from wavelet.resolve.job import asking
@@ -50,8 +52,8 @@ class Prefetcher:
             identity: who asks.
             concurrency: images at one time.
             lease: seconds for which what was taken in is kept from eviction.
-            names: by which engines pull them, without the authority, one for each plan: of `conda/…` and `wt/…`;
-                images of registries have their own.
+            names: by which engines pull them, without the authority, one for each plan: of `conda/…`, `wt/…` and
+                `frozen/…`; images of registries have their own.
         """
         images = [
             _Image(self._resolver, self._store, self._served, index, plan, identity, lease, name)
@@ -124,4 +126,6 @@ def _answered(plan: Node, name: str) -> tuple[str, str] | None:
     first, slash, _ = path.partition("/")
     if not slash:
         return None
+    if first == FROZEN and colon:
+        return answer_name(token_of(tag)), name
     return "/".join(path.split("/")[:2]) if first == "wt" else path, name
