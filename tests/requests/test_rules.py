@@ -98,7 +98,9 @@ def test_for_who_cannot_be_told_only_the_sites_repository_is_pushed_to() -> None
     SiteRepository(Settings()).admit(other, NOBODY)
 
 
-@pytest.mark.parametrize("text", ["registry.example/Frozen", "registry.example/frozen:1", "https://registry.example/a"])
+@pytest.mark.parametrize(
+    "text", ["registry.example/Frozen", "registry.example", "registry.example/frozen:1", "https://registry.example/a"]
+)
 def test_a_repository_of_the_site_that_is_none_is_a_wrong_setting(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^freeze\.repository: "):
         SiteRepository(Settings(freeze=Freeze(repository=text)))

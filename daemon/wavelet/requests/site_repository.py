@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wavelet.config import Apply, ConfigError, Settings
 from wavelet.errors import AccessRefused, InvalidName, InvalidRequest
-from wavelet.image.reference import Reference, Repository
+from wavelet.image.reference import Reference, Repository, looks_like_host
 from wavelet.plan.delivery import FROZEN
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
@@ -81,6 +81,9 @@ def repository_of(settings: Settings) -> Repository | None:
     text = settings.freeze.repository
     if not text:
         return None
+    if "/" not in text and looks_like_host(text):
+        why = f"{text[:200]!r} is a registry; say the repository too: '{text[:200]}/frozen'"
+        raise ConfigError(f"freeze.repository: {why}", field="freeze.repository")
     try:
         reference = Reference.parse(f"{text}:latest", "freeze.repository")
     except InvalidName:
