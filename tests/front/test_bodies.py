@@ -133,23 +133,29 @@ async def test_a_body_that_stops_coming_ends(monkeypatch: pytest.MonkeyPatch) ->
         assert (line.split()[1], "nothing of it came for" in str(answer["message"])) == (b"400", True)
 
 
+async def trickled(listening: Listening, path: str) -> tuple[bytes, str]:
+    """Return the status and the message that a body gets of which a byte comes now and then."""
+    reader, writer = await asyncio.open_connection(*listening.address)
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode())
+
+    async def trickle() -> None:
+        while not reader.at_eof():
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+
+    trickling = asyncio.create_task(trickle())
+    line, answer = await answer_of(reader)
+    trickling.cancel()
+    writer.transport.abort()
+    return line.split()[1], str(answer["message"])
+
+
 async def test_a_body_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault G5: as many bytes as keep a connection alive are not enough."""
     monkeypatch.setattr(bodies, "BODY_WAIT", 0.5)
     async with serving() as listening:
-        reader, writer = await asyncio.open_connection(*listening.address)
-        writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
-
-        async def trickle() -> None:
-            while not reader.at_eof():
-                writer.write(b"x")
-                await asyncio.sleep(0.05)
-
-        trickling = asyncio.create_task(trickle())
-        line, answer = await answer_of(reader)
-        trickling.cancel()
-        writer.transport.abort()
-    assert (line.split()[1], "has not arrived within" in str(answer["message"])) == (b"400", True)
+        status, message = await trickled(listening, "/echo")
+    assert (status, "has not arrived within" in message) == (b"400", True)
 
 
 async def test_a_body_that_breaks_off_gives_its_room_back() -> None:
@@ -181,16 +187,5 @@ async def test_an_upload_that_stops_coming_ends(monkeypatch: pytest.MonkeyPatch)
 async def test_an_upload_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_WAIT", 0.3)
     async with serving() as listening:
-        reader, writer = await asyncio.open_connection(*listening.address)
-        writer.write(f"POST {UPLOAD} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode())
-
-        async def trickle() -> None:
-            while not reader.at_eof():
-                writer.write(b"x")
-                await asyncio.sleep(0.05)
-
-        trickling = asyncio.create_task(trickle())
-        line, answer = await answer_of(reader)
-        trickling.cancel()
-        writer.transport.abort()
-    assert (line.split()[1], "comes too slowly" in str(answer["message"])) == (b"400", True)
+        status, message = await trickled(listening, UPLOAD)
+    assert (status, "comes too slowly" in message) == (b"400", True)

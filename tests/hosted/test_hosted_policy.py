@@ -50,6 +50,12 @@ def test_who_may_not_push_hears_of_the_setting(pushes: Pushes, daemon: int, call
         check_pusher(pushes, daemon, caller)
 
 
+@pytest.mark.parametrize("pushes", ["on", "auto"])
+def test_who_cannot_be_told_from_others_pushes_nothing(pushes: Pushes) -> None:
+    with pytest.raises(AccessRefused, match="for whom they are"):
+        check_pusher(pushes, 1000, 1000, hidden=True)
+
+
 def test_the_limit_is_named() -> None:
     check_room(10, 10)
     with pytest.raises(NoSpace, match=r"hosted\.limit.*cache gc"):

@@ -20,21 +20,32 @@ UNNAMED_LIFETIME = 86400.0
 """Seconds for which a blob is kept that no manifest names: a push sends the manifest last."""
 
 
-def check_pusher(pushes: Pushes, daemon_uid: int, uid: int | None) -> None:
+def check_pusher(pushes: Pushes, daemon_uid: int, uid: int | None, *, hidden: bool = False) -> None:
     """Return if a caller may push, and delete what was pushed.
 
     Args:
         pushes: the setting.
         daemon_uid: as whom the daemon runs.
         uid: the caller's; None: the daemon cannot tell whose the connection is.
+        hidden: whether it is on this node and cannot be told from others there (`wavelet.requests.access.Caller`).
 
     Raises:
         AccessRefused: it may not, and which setting says so.
     """
     if pushes == "off":
         raise AccessRefused("this node takes no pushes: `hosted.pushes` is off", field="hosted.pushes")
-    if pushes == "on":
-        return
+    if pushes == "auto":
+        _check_own(daemon_uid, uid)
+    if hidden:
+        # Else any user could, by a header or by a mirror to this very daemon, change what belongs to everybody.
+        raise AccessRefused(
+            "this node takes no pushes of a wavelet that is on it, nor of whom it cannot tell: nothing says for "
+            "whom they are. Push by docker, podman, skopeo or crane, or to a registry"
+        )
+
+
+def _check_own(daemon_uid: int, uid: int | None) -> None:
+    """Return if a daemon is a user's own, and the caller that user."""
     if daemon_uid == 0:
         message = (
             "this node takes no pushes: its daemon runs as root and so serves several users. Where they may push, its"

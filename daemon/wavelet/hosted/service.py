@@ -79,13 +79,13 @@ class HostedServices:
         """Most bytes of what was pushed."""
         return self._limit or self.store.limit // 2
 
-    def check_pusher(self, uid: int | None) -> None:
+    def check_pusher(self, uid: int | None, *, hidden: bool) -> None:
         """Return if a caller may push and delete: see `policy.check_pusher`.
 
         Raises:
             AccessRefused: it may not.
         """
-        policy.check_pusher(self._pushes, os.geteuid(), uid)
+        policy.check_pusher(self._pushes, os.geteuid(), uid, hidden=hidden)
 
     def expire(self) -> None:
         """Begin to let go of what is not used any more."""
