@@ -305,6 +305,10 @@ class Progress:
                 async with contextlib.aclosing(self.job.watch(changed)) as events:
                     async for event in events:
                         yield event
+        if told:
+            # The work has ended after the last look: how its steps have ended is told too.
+            for step in changed():
+                yield step
 
     def _due(self, error: WaveletError) -> bool:
         """Tell whether a look is a reason for another attempt: a definite no stands until it is asked for again."""
