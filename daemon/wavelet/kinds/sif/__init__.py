@@ -1,0 +1,1 @@
+"""SIF files of images, put together of segments: layers that were compressed once."""
