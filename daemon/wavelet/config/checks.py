@@ -79,6 +79,13 @@ def _grpc(settings: Settings) -> None:
             raise ConfigError(f"grpc.tls.{key}: names no file", field=f"grpc.tls.{key}")
 
 
+def _sif(settings: Settings) -> None:
+    directory = settings.sif.directory
+    if directory and not directory.startswith("/"):
+        message = f"sif.directory: {directory!r} is not an absolute path, as it has to be the same on every node"
+        raise ConfigError(message, field="sif.directory")
+
+
 def _names(settings: Settings) -> None:
     if settings.authority and not _AUTHORITY.fullmatch(settings.authority):
         message = f"authority: {settings.authority!r} is not HOST:PORT as it stands in image names"
@@ -110,6 +117,7 @@ def _sizes(settings: Settings) -> None:
         parse_size(settings.store.limit, "store.limit")
     if settings.hosted.limit:
         parse_size(settings.hosted.limit, "hosted.limit")
+    parse_size(settings.sif.limit, "sif.limit")
     if inflated < compressed:
         message = "upstream.inflated_limit: is less than upstream.layer_limit, and layers grow when they are inflated"
         raise ConfigError(message, field="upstream.inflated_limit")
@@ -132,4 +140,4 @@ def _why_no_login(credential: Credential) -> str:
     return ""
 
 
-_RULES: tuple[Callable[[Settings], None], ...] = (_finite, _listeners, _grpc, _names, _uids, _sizes, _logins)
+_RULES: tuple[Callable[[Settings], None], ...] = (_finite, _listeners, _grpc, _sif, _names, _uids, _sizes, _logins)

@@ -12,7 +12,8 @@ from typing import get_type_hints
 
 from msgspec import Struct
 
-from wavelet.config.settings import LIVE, Section, Settings
+from wavelet.config.section import LIVE, Section
+from wavelet.config.settings import Settings
 
 ENV_PREFIX = "WAVELET_"
 

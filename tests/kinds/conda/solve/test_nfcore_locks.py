@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from lab.conda_channel import ChannelServer
-from wavelet.config import Settings
-from wavelet.config.settings import Conda
+from wavelet.config import Conda, Settings
 from wavelet.image.reference import Platform
 from wavelet.kinds.conda.model.packages import Libc
 from wavelet.kinds.conda.solve.messages import virtual_packages

@@ -18,8 +18,7 @@ from lab import conda_channel
 from lab.conda_catalogue import GAP
 from lab.conda_channel import ChannelServer
 from lab.conda_packages import Package
-from wavelet.config import Settings
-from wavelet.config.settings import Conda
+from wavelet.config import Conda, Settings
 from wavelet.errors import (
     AccessRefused,
     Internal,
