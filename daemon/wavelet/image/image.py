@@ -305,7 +305,19 @@ class MadeBy:
         return f"made {self.key}"
 
 
-Source = FromUpstream | FromLocation | MadeBy
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The content is that of `parts`, one after the other: its bytes lie nowhere a second time."""
+
+    parts: tuple[Content, ...]
+
+    @property
+    def origin(self) -> str:
+        """See `FromUpstream.origin`. Only its parts are in the store."""
+        return "joined"
+
+
+Source = FromUpstream | FromLocation | MadeBy | Joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,23 +330,33 @@ class Content:
 
 @dataclass(frozen=True)
 class Image:
-    """What a pinned plan is made to: the descriptor that its name answers, and everything that name may hand out."""
+    """What a pinned plan is made to: the descriptor that its name answers, and everything that name may hand out.
+
+    Attributes:
+        derived_from: repositories that what was made here holds the bytes of, in another form.
+    """
 
     descriptor: Descriptor
     contents: tuple[Content, ...]
+    derived_from: frozenset[Repository] = frozenset()
 
     @classmethod
-    def of(cls, descriptor: Descriptor, contents: Iterable[Content]) -> Image:
+    def of(cls, descriptor: Descriptor, contents: Iterable[Content], derived_from: Iterable[Repository] = ()) -> Image:
         """Make an image; each digest of `contents` counts once, the first one standing."""
         unique: dict[Digest, Content] = {}
         for content in contents:
             unique.setdefault(content.descriptor.digest, content)
-        return cls(descriptor, tuple(unique.values()))
+        return cls(descriptor, tuple(unique.values()), frozenset(derived_from))
 
     @cached_property
     def closure(self) -> Mapping[Digest, Content]:
         """The contents by digest, the image's own descriptor among them."""
         return {content.descriptor.digest: content for content in self.contents}
+
+    @cached_property
+    def stored(self) -> tuple[Content, ...]:
+        """The contents whose bytes lie somewhere: all but those that are joined of others."""
+        return tuple(content for content in self.contents if not isinstance(content.source, Joined))
 
     @cached_property
     def makers(self) -> frozenset[str]:
@@ -344,4 +366,5 @@ class Image:
     @cached_property
     def upstreams(self) -> frozenset[Repository]:
         """The repositories that must be readable for an identity to read this image."""
-        return frozenset(c.source.repository for c in self.contents if isinstance(c.source, FromUpstream))
+        own = (c.source.repository for c in self.contents if isinstance(c.source, FromUpstream))
+        return self.derived_from.union(own)

@@ -41,3 +41,8 @@ class DeliveredImage(Node):
     def description(self) -> Description:
         """See `Node`."""
         return self.image.description
+
+    @property
+    def is_file(self) -> bool:
+        """See `Node`."""
+        return self.image.is_file

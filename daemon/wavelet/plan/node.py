@@ -237,6 +237,11 @@ class Node:
         return self
 
     @property
+    def is_file(self) -> bool:
+        """Whether its image is one file, in a manifest as ORAS has it, and none of layers."""
+        return False
+
+    @property
     def label(self) -> Label:
         """What its image is called."""
         raise NotImplementedError(f"{self.tag}: no name stands for it")

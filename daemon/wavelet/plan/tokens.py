@@ -151,11 +151,14 @@ def well_formed(token: str) -> bool:
 
 
 def target_name(authority: str, token: str, plan: Node) -> str:
-    """Return the name under which engines pull what a container request asks for."""
-    delivery = plan.delivery
-    if delivery is not None:
-        return delivery.name(authority, token)
-    return f"{authority}/wt/{token}/{plan.label.text}"
+    """Return the name under which engines pull what a container request asks for.
+
+    The SIF of a mirrored image has a name of this node: what goes to the other registry is the image as it is.
+    """
+    delivery, scheme = plan.delivery, "oras://" if plan.is_file else ""
+    if delivery is not None and not (plan.is_file and delivery.mode == "mirror"):
+        return f"{scheme}{delivery.name(authority, token)}"
+    return f"{scheme}{authority}/wt/{token}/{plan.label.text}"
 
 
 def check_name(authority: str, plan: Node) -> None:
@@ -176,7 +179,7 @@ def check_name(authority: str, plan: Node) -> None:
             f"buildRepository: {authority} is wavelet's own registry, to which nothing has to be pushed; {instead}",
             field="buildRepository",
         )
-    name = target_name(authority, "0" * _TOKEN_LENGTH, plan)
+    name = target_name(authority, "0" * _TOKEN_LENGTH, plan).removeprefix("oras://")
     length, path = len(name) - len(_tag_of(name)), plan.label.path
     if length <= _ENGINE_LIMIT:
         return

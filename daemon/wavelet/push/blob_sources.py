@@ -10,6 +10,7 @@ from typing import BinaryIO
 from wavelet.errors import UpstreamBroken, WaitExpired
 from wavelet.image.image import Descriptor
 from wavelet.image.reference import Digest, Hasher
+from wavelet.resolve.joined import JoinedBlob
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.ingest import Opener, PartialBlob
 from wavelet.upstream.file_ranges import FileRange, Piece
@@ -45,6 +46,24 @@ async def follow(
             pieces = _growing(file, blob, offset) if isinstance(blob, PartialBlob) else _whole(file, offset, blob.size)
             async with contextlib.aclosing(pieces):
                 yield pieces
+
+
+@contextlib.asynccontextmanager
+async def follow_joined(blob: JoinedBlob, store: ContentStore, offset: int) -> AsyncIterator[AsyncIterator[Piece]]:
+    """Open content that is joined of others, at an offset; each part is held while it is read.
+
+    Raises:
+        WaveletError: a part cannot be had.
+    """
+
+    async def pieces() -> AsyncGenerator[Piece, None]:
+        for part in blob.between(offset, blob.size):
+            async with follow(part.content.descriptor, store, part.open, part.start) as of_part:
+                async for piece in of_part:
+                    yield piece
+
+    async with contextlib.aclosing(pieces()) as joined:
+        yield joined
 
 
 async def _open(find: Callable[[], Awaitable[Blob]]) -> tuple[Blob, BinaryIO]:

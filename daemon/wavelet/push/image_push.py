@@ -16,13 +16,14 @@ from wavelet.image.image import (
     Descriptor,
     FromUpstream,
     Image,
+    Joined,
     MadeBy,
     MalformedManifest,
     parse_document,
 )
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
-from wavelet.push.blob_sources import from_store, was_damaged
+from wavelet.push.blob_sources import follow_joined, from_store, was_damaged
 from wavelet.push.copy import CopyResult, copy, plan
 from wavelet.push.progress import OnProgress, unwatched
 from wavelet.push.pushed_blobs import PushedBlobs
@@ -146,10 +147,14 @@ class _ImageSource:
 
     async def was_damaged(self, descriptor: Descriptor) -> bool:
         """See `wavelet.push.copy.Source`."""
-        origin = self._content(descriptor.digest).source.origin
-        return await was_damaged(self._store, descriptor.digest, origin)
+        content = self._content(descriptor.digest)
+        parts = content.source.parts if isinstance(content.source, Joined) else (content,)
+        return any([await was_damaged(self._store, part.descriptor.digest, part.source.origin) for part in parts])
 
     def blob(self, descriptor: Descriptor) -> PushSource:
         """See `wavelet.push.copy.Source`."""
         content = self._content(descriptor.digest)
+        if isinstance(content.source, Joined):
+            blob = self._resolver.joined(content, self._identity)
+            return PushSource(descriptor, lambda offset: follow_joined(blob, self._store, offset))
         return from_store(descriptor, self._store, lambda: self._resolver.open(content, self._identity))

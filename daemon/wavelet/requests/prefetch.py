@@ -81,7 +81,7 @@ class _Image:
         """See `TransferTask`."""
         if self.image is None:
             return TransferStatus(self.index, error=self.error)
-        total = sum(content.descriptor.size for content in self.image.contents)
+        total = sum(content.descriptor.size for content in self.image.stored)
         done = sum(each.received if isinstance(each, PartialBlob) else each for each in self.blobs.values())
         return TransferStatus(self.index, done, total, self.image.descriptor.digest, self.done, self.error)
 
@@ -92,9 +92,9 @@ class _Image:
             await self.resolver.may_read(image, self.identity)
             self.image = image
             with self.store.retention.holding(image.closure):
-                rest = iter(image.contents)
+                rest = iter(image.stored)
                 await gather_all(self._open_each(rest) for _ in range(BLOBS_AT_ONCE))
-                for content in image.contents:
+                for content in image.stored:
                     self._check(content)
                 self.store.lease(image.closure, time.time() + self.lease)
         answered = _answered(self.plan, self.name)

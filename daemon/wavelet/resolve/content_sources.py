@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from wavelet.errors import BlobNotFound, Internal
-from wavelet.image.image import MANIFEST_LIMIT, Content, FromUpstream, MadeBy, Source
+from wavelet.image.image import MANIFEST_LIMIT, Content, FromUpstream, Joined, MadeBy, Source
 from wavelet.plan.tokens import Identity
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.job import account
+from wavelet.resolve.joined import JoinedBlob
 from wavelet.resolve.metrics import CONTENT, LOCATION
 from wavelet.store.content import Blob, Committed, ContentStore, evicted, in_place
 from wavelet.store.ingest import PartialBlob
@@ -112,6 +113,12 @@ class ContentSources:
             if blob is not None:
                 return blob
         raise BlobNotFound(f"there is no source of {content.descriptor.digest}")
+
+    def joined(self, content: Content, identity: Identity) -> JoinedBlob:
+        """Return a member of a closure that is joined of others."""
+        assert isinstance(content.source, Joined), "all other content is opened"
+        descriptor, parts = content.descriptor, content.source.parts
+        return JoinedBlob(descriptor.digest, descriptor.size, parts, lambda part: self.open(part, identity))
 
     async def open_committed(self, content: Content, identity: Identity) -> Committed:
         """Return a member of a closure in its place, to make something new of it; whoever asks holds it there.

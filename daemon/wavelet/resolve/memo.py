@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import msgspec
 import structlog
 from cachetools import LRUCache
 
 from wavelet.errors import InvalidRequest, NewerForm
-from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, MadeBy, Source
+from wavelet.image.image import Content, Descriptor, FromLocation, FromUpstream, Image, Joined, MadeBy, Source
 from wavelet.image.reference import Digest, Repository
 from wavelet.plan.canonical import Forms, decode, encode
 from wavelet.plan.canonical import key as key_of
@@ -104,7 +105,11 @@ def encode_image(image: Image) -> bytes:
         content.descriptor.as_json() | _encode_urls(content.descriptor) | _encode_source(content.source)
         for content in image.contents
     ]
-    return json.dumps({"descriptor": image.descriptor.as_json(), "contents": members}, separators=(",", ":")).encode()
+    document: dict[str, Any] = {"descriptor": image.descriptor.as_json(), "contents": members}
+    if image.derived_from:
+        repositories = sorted(image.derived_from, key=str)
+        document["derivedFrom"] = [{"host": each.host, "path": each.path} for each in repositories]
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def decode_image(data: bytes) -> Image:
@@ -114,8 +119,14 @@ def decode_image(data: bytes) -> Image:
         msgspec.DecodeError: it is something else.
     """
     document = msgspec.json.decode(data, type=_Document)
-    contents = tuple(Content(_descriptor(member), _source(member)) for member in document.contents)
-    return Image(_descriptor(document.descriptor), contents)
+    single = {member.digest: Content(_descriptor(member), _source(member)) for member in document.contents
+              if member.joined is None}  # fmt: skip
+    contents = tuple(
+        single[member.digest] if member.joined is None else Content(_descriptor(member), _joined(member, single))
+        for member in document.contents
+    )
+    derived = frozenset(Repository(each.host, each.path) for each in document.derived_from)
+    return Image(_descriptor(document.descriptor), contents, derived)
 
 
 class _Member(msgspec.Struct, rename="camel"):
@@ -130,18 +141,25 @@ class _Member(msgspec.Struct, rename="camel"):
     location: str | None = None
     diff_id: str | None = None
     made_by: str | None = None
+    joined: tuple[str, ...] | None = None
 
 
-class _Document(msgspec.Struct):
+class _Repository(msgspec.Struct):
+    host: str
+    path: str
+
+
+class _Document(msgspec.Struct, rename="camel"):
     descriptor: _Member
     contents: tuple[_Member, ...]
+    derived_from: tuple[_Repository, ...] = ()
 
 
 def _encode_urls(descriptor: Descriptor) -> dict[str, list[str]]:
     return {"urls": list(descriptor.urls)} if descriptor.urls else {}
 
 
-def _encode_source(source: Source) -> dict[str, str]:
+def _encode_source(source: Source) -> dict[str, Any]:
     match source:
         case FromUpstream(repository):
             return {"host": repository.host, "path": repository.path}
@@ -149,6 +167,16 @@ def _encode_source(source: Source) -> dict[str, str]:
             return {"location": location, "diffId": diff_id}
         case MadeBy(key):
             return {"madeBy": key}
+        case Joined(parts):  # which are members of the image themselves
+            return {"joined": [part.descriptor.digest for part in parts]}
+
+
+def _joined(member: _Member, single: Mapping[str, Content]) -> Joined:
+    assert member.joined is not None
+    missing = [digest for digest in member.joined if digest not in single]
+    if missing:
+        raise msgspec.ValidationError(f"nothing says where {missing[0]} comes from")
+    return Joined(tuple(single[digest] for digest in member.joined))
 
 
 def _source(member: _Member) -> Source:

@@ -20,6 +20,7 @@ from wavelet.plan.node import Layer, Node, layers, walk, without_unkept
 from wavelet.plan.tokens import Identity
 from wavelet.resolve.events import Journals, solve_key
 from wavelet.resolve.job import HELD, Job, Jobs
+from wavelet.resolve.joined import JoinedBlob
 from wavelet.resolve.memo import Memo
 from wavelet.resolve.steps import MAKE_LIMIT, Making, Pinning
 from wavelet.resolve.work import Tools
@@ -271,6 +272,10 @@ class Resolver:
     async def open(self, content: Content, identity: Identity) -> Blob:
         """Return a member of a closure: see `ContentSources.open`."""
         return await self._tools.inputs.contents.open(content, identity)
+
+    def joined(self, content: Content, identity: Identity) -> JoinedBlob:
+        """Return a member of a closure that is joined of others: see `ContentSources.joined`."""
+        return self._tools.inputs.contents.joined(content, identity)
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """Return a small member of a closure whole: see `ContentSources.read`."""

@@ -11,11 +11,12 @@ from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.names import CondaName, UpstreamName
 from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
-from wavelet.image.image import Content, FromUpstream
+from wavelet.image.image import Content, FromUpstream, Joined
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import LATEST
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.resolve.joined import JoinedBlob
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.store.content import Blob
@@ -131,12 +132,14 @@ class RegistryService:
             raise BlobNotFound(f"this name contains no blob {digest}")
         return Located(digest, await self._unnamed.size(scope.repository, digest, scope.identity), None)
 
-    async def blob(self, scope: Scope, located: Located) -> Blob:
+    async def blob(self, scope: Scope, located: Located) -> Blob | JoinedBlob:
         """Return a located blob, committed or partial.
 
         Raises:
             WaveletError: why it cannot be had.
         """
+        if located.content is not None and isinstance(located.content.source, Joined):
+            return self._resolver.joined(located.content, scope.identity)
         if located.content is not None:
             return await self._resolver.open(located.content, scope.identity)
         assert scope.repository is not None, "any other name's blobs are known by what they are in"

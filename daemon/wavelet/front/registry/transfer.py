@@ -15,6 +15,7 @@ from wavelet.front.defects import defect
 from wavelet.front.metrics import SENT_BYTES
 from wavelet.front.registry.headers import matches_etag, parse_range
 from wavelet.image.reference import Digest
+from wavelet.resolve.joined import JoinedBlob, Part
 from wavelet.store.content import Blob, Committed
 from wavelet.store.ingest import PartialBlob
 
@@ -29,18 +30,53 @@ PIECE_LIMIT = 900.0
 READ_SIZE = 256 * 1024
 
 
-async def send_blob(request: web.Request, blob: Blob, digest: Digest, extra: dict[str, str]) -> web.StreamResponse:
+async def send_blob(
+    request: web.Request, blob: Blob | JoinedBlob, digest: Digest, extra: dict[str, str]
+) -> web.StreamResponse:
     """Answer with a blob, its headers only for HEAD.
 
     Raises:
         RangeInvalid: the range begins behind the end.
         WaveletError: the running fetch failed before there was a byte to send.
     """
-    # No await lies between finding a blob and opening it, so that eviction cannot come in between.
-    with blob.path.open("rb", buffering=0) if isinstance(blob, Committed) else blob.open() as file:
+    if isinstance(blob, JoinedBlob):
+        return await _send_joined(request, blob, digest, extra)
+    with _opened(blob) as file:
         if isinstance(blob, PartialBlob):
             await blob.wait_for_offset(0)
         return await _send(request, blob, file, digest, extra)
+
+
+async def _send_joined(
+    request: web.Request, blob: JoinedBlob, digest: Digest, extra: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers=blob_headers(digest) | extra)
+    start, end = _wanted(request, response, digest, blob.size)
+    response.content_length = end - start
+    parts = blob.between(start, end)
+    if not parts or request.method == hdrs.METH_HEAD:
+        await response.prepare(request)
+    else:
+        # The first part shows whether it can be had at all, while there is still an answer that can say so.
+        first = await parts[0].open()
+        with _opened(first) as file:
+            await response.prepare(request)
+            await _guarded(request, _send_range(request, first, file, parts[0].start, parts[0].end))
+        await _guarded(request, _send_parts(request, parts[1:]))
+    await response.write_eof()
+    return response
+
+
+async def _send_parts(request: web.Request, parts: list[Part]) -> None:
+    for part in parts:
+        blob = await part.open()
+        with _opened(blob) as file:
+            await _send_range(request, blob, file, part.start, part.end)
+
+
+def _opened(blob: Blob) -> BinaryIO:
+    """Open a blob; between finding and opening it nothing may be awaited, so that eviction cannot come in between."""
+    return blob.path.open("rb", buffering=0) if isinstance(blob, Committed) else blob.open()
 
 
 async def _send(

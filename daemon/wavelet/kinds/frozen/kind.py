@@ -43,7 +43,7 @@ class FrozenImages(Kind[FrozenImage]):
         own = await work.keep(annotated(data, provenance(node.image)), view.media_type)
         others = [each for each in image.contents if each.descriptor.digest != image.descriptor.digest]
         kept = await gather_all(attached_anew(work, each, image.descriptor, own.descriptor) for each in others)
-        return Image.of(own.descriptor, [own, *kept])
+        return Image.of(own.descriptor, [own, *kept], image.derived_from)
 
 
 def provenance(pinned: Node) -> dict[str, str]:

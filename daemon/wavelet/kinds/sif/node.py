@@ -1,0 +1,89 @@
+"""An image as a SIF, as a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from wavelet.archive.squashfs.codecs import CODECS
+from wavelet.image.image import IndexEntry
+from wavelet.image.reference import Platform, Repository
+from wavelet.plan.delivery import Delivery
+from wavelet.plan.node import Description, Label, Node, View, walk, written
+
+
+@dataclass(frozen=True, slots=True)
+class SifImage(Node):
+    """`image` as one file that Apptainer and Singularity run.
+
+    Attributes:
+        image: of which it is made.
+        platform: which one of it, where it is for several.
+        codec: how its content is compressed.
+    """
+
+    tag = "sif"
+    is_composite = True
+
+    image: Node
+    platform: Platform
+    codec: str = "gzip"
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        """See `Node`."""
+        return (self.image,)
+
+    def with_children(self, children: Sequence[Node]) -> SifImage:
+        """See `Node`."""
+        (image,) = children
+        return replace(self, image=image)
+
+    def entry(self, entry: IndexEntry) -> Node:
+        """See `Node`. A SIF is no index."""
+        return self
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """See `Node`. Of a mirrored image the SIF is answered, and the image is copied."""
+        return self.image.delivery
+
+    def delivered_to(self, repository: Repository) -> SifImage:
+        """See `Node`."""
+        return replace(self, image=self.image.delivered_to(repository))
+
+    @property
+    def is_file(self) -> bool:
+        """See `Node`."""
+        return True
+
+    @property
+    def label(self) -> Label:
+        """See `Node`."""
+        return self.image.label.of_changed()
+
+    @property
+    def description(self) -> Description:
+        """See `Node`."""
+        return replace(self.image.description, is_built=True)
+
+    def write(self, view: View) -> dict[str, Any]:
+        """See `Node`."""
+        value = {"sif": written(self.image, view), "platform": str(self.platform), "codec": self.codec}
+        if view is not View.KEY:
+            return value
+        codec = CODECS[self.codec]
+        return value | {"codec": [codec.name, codec.implementation, codec.level]}
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
+        """See `Node`."""
+        if value["codec"] not in CODECS:
+            raise ValueError(value["codec"])
+        return cls(read(value["sif"]), Platform.parse(value["platform"]), value["codec"])
+
+
+def sif_of(plan: Node) -> SifImage | None:
+    """Return the SIF that a plan is, or freezes; None: it is none."""
+    return next((node for node in walk(plan) if isinstance(node, SifImage)), None)
