@@ -57,6 +57,13 @@ PARTS = {
         ("mkfs.exfat", "mount.exfat-fuse", "losetup"), "apt-get install exfatprogs exfat-fuse mount", root=True
     ),
     "systemd": Part(("systemd-analyze",), "apt-get install systemd"),
+    "squashfs": Part(
+        ("mksquashfs", "unsquashfs", "squashfuse", "fusermount3", "mount"),
+        "apt-get install squashfs-tools squashfuse fuse3 mount",
+        root=True,
+    ),
+    "siftool": Part(("siftool",), "go install github.com/apptainer/sif/v2/cmd/siftool@v2.25.0"),
+    "oras": Part(("oras",), "go install oras.land/oras/cmd/oras@v1.3.6"),
 }
 
 REQUIRED = tuple(PARTS)

@@ -186,6 +186,17 @@ class Podman:
         options = ["--rm", "--pull=never", "--log-driver=passthrough", *limits]
         return self._podman("run", *options, name, *command)
 
+    @contextlib.contextmanager
+    def unpacked(self, name: str) -> Iterator[Path]:
+        """Mount a pulled image, and give the directory where its files are as podman has unpacked them."""
+        # Not in a mount namespace of its own: the mount would go with it.
+        command = ["podman", *self._storage, "image"]
+        mounted = run([*command, "mount", name], environment=self._environment, seconds=PULL_SECONDS).stdout
+        try:
+            yield Path(mounted.strip())
+        finally:
+            run([*command, "umount", name], environment=self._environment, seconds=PULL_SECONDS)
+
     def remove(self, name: str) -> None:
         """Forget an image."""
         self._podman("rmi", "--force", name)
