@@ -24,7 +24,7 @@ from wavelet.config import Settings
 STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}
 GB = 1000**3
 ROOMY = Disk("/s", "ext4", 100 * GB, 50 * GB, 10**6, in_memory=False, shared=False, writable=True)
-PODMAN = Podman("5.0", "127.0.0.1:9090", insecure=True, drop_in="/d/wavelet.conf")
+PODMAN = Podman("5.0", "127.0.0.1:9090", insecure=True)
 OLD = Sif("singularity", "3.8", (3, 8), "SINGULARITY_NOHTTPS", plain_http=False)
 REACHED = Server("a", "https://a/", 0.01, skew=1.0)
 AWAY = Server("b", "https://b/", error="no route")

@@ -128,12 +128,11 @@ def podman(seen: Podman | None) -> Iterator[Finding]:
     if seen.insecure:
         yield Finding("podman", "ok", f"version {seen.version}; it speaks http with {seen.authority}")
         return
-    entry = f'[[registry]]\\nlocation = "{seen.authority}"\\ninsecure = true\\n'
     yield Finding(
         "podman",
         "warning",
         f"it speaks only https with {seen.authority}, unless each call has --tls-verify=false",
-        f"mkdir -p {seen.drop_in.rpartition('/')[0]} && printf '{entry}' > {seen.drop_in}",
+        "wavelet setup podman",
     )
 
 
@@ -148,7 +147,8 @@ def sif(seen: Sequence[Sif]) -> Iterator[Finding]:
             yield Finding(one.name, "ok", f"version {one.version}; registries.conf makes it speak http with the daemon")
         else:
             message = f"version {one.version} speaks http with the daemon only if it is told to"
-            yield Finding(one.name, "warning", message, f"export {one.variable}=true    (for Nextflow, where it pulls)")
+            remedy = f"wavelet setup apptainer    (or, for Nextflow, where it pulls: export {one.variable}=true)"
+            yield Finding(one.name, "warning", message, remedy)
         if one.dead_mirror:
             yield Finding(
                 one.name,

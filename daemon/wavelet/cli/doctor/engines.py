@@ -1,22 +1,16 @@
-"""The facts of container engines that `wavelet doctor` judges, and of registries.conf, which three of them read."""
+"""The facts of container engines that `wavelet doctor` judges."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from msgspec import Struct
-
-from wavelet.cli.doctor.facts import home_of
-from wavelet.foreign_json import each as each_of
+from wavelet.cli.doctor import registries_conf
 
 CALL_LIMIT = 4.0
 """Seconds for one program, or to connect to one mirror."""
@@ -54,7 +48,6 @@ class Podman:
     version: str
     authority: str
     insecure: bool
-    drop_in: str
     unreadable: tuple[tuple[str, str], ...] = ()
 
 
@@ -63,56 +56,8 @@ def podman(environment: Mapping[str, str], authority: str) -> Podman | None:
     if shutil.which("podman") is None:
         return None
     _, out, _ = _call("podman", "--version")
-    entries, unreadable = _registries(environment)
-    insecure = any(entry.insecure and _covers(entry, authority) for entry in entries)
-    folder = "/etc/containers/registries.conf.d" if os.geteuid() == 0 else f"{home_of(environment)}/{_USER_DROP_INS}"
-    return Podman(_number(out), authority, insecure, f"{folder}/wavelet.conf", unreadable)
-
-
-_USER_DROP_INS = ".config/containers/registries.conf.d"
-
-
-class _Mirror(Struct):
-    location: str = ""
-
-
-class _Registry(Struct):
-    """An entry `[[registry]]`."""
-
-    prefix: str = ""
-    location: str = ""
-    insecure: bool = False
-    mirror: tuple[_Mirror, ...] = ()
-
-
-def _registries(environment: Mapping[str, str]) -> tuple[list[_Registry], tuple[tuple[str, str], ...]]:
-    """Read registries.conf and its drop-ins (containers-registries.conf(5), containers-registries.conf.d(5))."""
-    entries: list[_Registry] = []
-    unreadable = []
-    for path in _registry_files(environment):
-        try:
-            document = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            unreadable.append((str(path), str(error)))
-            continue
-        listed = document.get("registry")
-        entries += each_of(listed if isinstance(listed, list) else None, _Registry)
-    return entries, tuple(unreadable)
-
-
-def _registry_files(environment: Mapping[str, str]) -> Iterable[Path]:
-    own = Path(home_of(environment)) / ".config/containers"
-    named = environment.get("CONTAINERS_REGISTRIES_CONF")
-    first = Path(named) if named else own / "registries.conf"
-    main = first if named or first.is_file() else Path("/etc/containers/registries.conf")
-    folders = (Path("/etc/containers/registries.conf.d"), own / "registries.conf.d")
-    drop_ins = [each for folder in folders if folder.is_dir() for each in sorted(folder.glob("*.conf"))]
-    return [each for each in (main, *drop_ins) if each.is_file()]
-
-
-def _covers(entry: _Registry, authority: str) -> bool:
-    prefix = entry.prefix or entry.location
-    return prefix == authority or authority.startswith(f"{prefix}/")
+    seen = registries_conf.of_user(environment)
+    return Podman(_number(out), authority, seen.speaks_http(authority), seen.unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +76,7 @@ class Sif:
 def sif(environment: Mapping[str, str], authority: str) -> list[Sif]:
     """Look at Apptainer and Singularity, where they are, and what registries.conf says of the daemon's address."""
     found = []
-    entries, _ = _registries(environment)
-    insecure = any(entry.insecure and _covers(entry, authority) for entry in entries)
+    insecure = registries_conf.of_user(environment).speaks_http(authority)
     for name in ("apptainer", "singularity"):
         if shutil.which(name) is None:
             continue
@@ -160,8 +104,9 @@ def engines(environment: Mapping[str, str], authority: str) -> Engines:
 
 def _dead_mirror(environment: Mapping[str, str]) -> str:
     """Return the first mirror in registries.conf that does not answer: Apptainer from 1.4.2 asks no other."""
-    for entry in _registries(environment)[0]:
-        if entry.mirror and (location := entry.mirror[0].location) and not _answers(location):
+    for entry in registries_conf.of_user(environment).entries:
+        mirrors = entry.registry.mirror
+        if mirrors and (location := mirrors[0].location) and not _answers(location):
             return location
     return ""
 
