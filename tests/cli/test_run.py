@@ -16,6 +16,7 @@ import pytest
 
 from lab.private import WAVELET, Private, alive
 from lab.processes import wait_for
+from wavelet.cli.user_daemon.exports import engine_of
 
 _HASTY = """
 import sys
@@ -108,3 +109,34 @@ def test_a_daemon_that_ran_before_goes_on_and_one_that_is_gone_is_started_again(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["pid"] != pid
     assert not private.runs()
+
+
+def test_for_apptainer_the_endpoint_asks_for_sif_files(private: Private, tmp_path: Path) -> None:
+    done = private.call("run", "--engine", "apptainer", "--", "printenv", "WAVE_API_ENDPOINT")
+    assert done.stdout == f"{private.endpoint}/sif\n"
+    done = private.call("run", "--engine", "docker", "--", "printenv", "WAVE_API_ENDPOINT")
+    assert done.stdout == f"{private.endpoint}\n"
+    exported = private.call("ensure", "--engine", "singularity", "--export", "sh", "-v")
+    assert f"export WAVE_API_ENDPOINT={private.endpoint}/sif\n" in exported.stdout
+    assert "SIF files, for singularity" in exported.stderr
+
+
+@pytest.mark.parametrize(
+    ("programs", "engine"),
+    [
+        (("apptainer",), "apptainer"),
+        (("apptainer", "singularity"), "apptainer"),
+        (("singularity",), "singularity"),
+        (("docker", "apptainer"), ""),
+        (("podman", "singularity"), ""),
+        ((), ""),
+    ],
+)
+def test_sif_files_are_the_default_where_no_other_engine_is(
+    programs: tuple[str, ...], engine: str, tmp_path: Path
+) -> None:
+    for name in programs:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert engine_of("", {"PATH": str(tmp_path)}) == engine
+    assert engine_of("docker", {"PATH": str(tmp_path)}) == "docker"

@@ -31,6 +31,12 @@ def add_location_options(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="DIR", default="", help="directory that all nodes see, for converted images"
     )
     parser.add_argument(
+        "--engine",
+        choices=("docker", "podman", "apptainer", "singularity"),
+        default="",
+        help="what runs the images; SIF files for the last two (these where PATH has no other)",
+    )
+    parser.add_argument(
         "--idle", type=float, default=3600.0, metavar="SECONDS", help="end it when unused for so long (3600; 0: never)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what was found and done, on standard error")
@@ -55,10 +61,18 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.suppress(OSError):
         os.unlink(location.inside(RUN_MARK))  # noqa: PTH108 - from now on others than `wavelet run` count on it
     if options.export:
-        sys.stdout.write(exports.as_shell(exports.exported_variables(location, options.images, os.environ)))
+        sys.stdout.write(exports.as_shell(variables_for(location, options)))
     elif not options.quiet:
         sys.stdout.write(f"{location.endpoint}\n")
     return 0
+
+
+def variables_for(location: DaemonLocation, options: argparse.Namespace) -> dict[str, str]:
+    """Return the variables that what runs beside the daemon needs."""
+    engine = exports.engine_of(options.engine, os.environ)
+    if options.verbose and engine in exports.SIF_ENGINES:
+        _say(f"images are answered as SIF files, for {engine}")
+    return exports.exported_variables(location, options.images, os.environ, engine)
 
 
 def ensured_daemon(

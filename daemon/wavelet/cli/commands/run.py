@@ -15,9 +15,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from wavelet.cli.commands.ensure import add_location_options, ensured_daemon
+from wavelet.cli.commands.ensure import add_location_options, ensured_daemon, variables_for
 from wavelet.cli.user_daemon.daemon import RUN_LOCK, RUN_MARK, DaemonLocation, location_of, make_private_directory
-from wavelet.cli.user_daemon.exports import exported_variables
 from wavelet.cli.user_daemon.stop import stop_daemon
 from wavelet.errors import NotStarted
 
@@ -60,8 +59,7 @@ def run(options: argparse.Namespace) -> int:
     make_private_directory(location.directory, location.uid)
     with _among_users(location):
         _look(location, options)
-        variables = exported_variables(location, options.images, os.environ)
-        return _beside(command, {**os.environ, **variables}, location, options)
+        return _beside(command, {**os.environ, **variables_for(location, options)}, location, options)
 
 
 def _look(location: DaemonLocation, options: argparse.Namespace) -> None:
