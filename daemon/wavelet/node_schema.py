@@ -6,6 +6,7 @@ from wavelet.host import liveness
 from wavelet.kinds.conda.channels import index_files
 from wavelet.kinds.conda.locks import shared_locks
 from wavelet.kinds.registry_image import kind
+from wavelet.kinds.sif.published import files
 from wavelet.push import pushed_blobs
 from wavelet.requests import history, request_cache, served
 from wavelet.resolve import archives, events, layer_verifier, memo
@@ -28,5 +29,6 @@ _MODULES = (
     shared_locks,
     liveness,
     pushed_blobs,
+    files,
 )
 NODE_SCHEMA = "".join(module.SCHEMA for module in _MODULES)

@@ -132,6 +132,14 @@ class Sif(Section, frozen=True):
         Meta(description="seconds after its last use for which a file in `directory` is never removed", gt=0),
         LIVE,
     ] = 7 * 86400
+    sources: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="URL prefixes of SIF files of others, which are fetched and answered like images; logins are"
+            " those of channels"
+        ),
+        LIVE,
+    ] = ("https://depot.galaxyproject.org/singularity/",)
 
 
 class Registry(Section, frozen=True):

@@ -38,13 +38,16 @@ from wavelet.kinds.mirrored.kind import MirroredImages
 from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.kind import OwnImages, Pinner, RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.sif.published.files import PublishedFiles
+from wavelet.kinds.sif.published.kind import PublishedSifs
+from wavelet.kinds.sif.published.node import PublishedSif
 from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 
 
 @dataclass(frozen=True, slots=True)
 class KindServices:
-    """What kinds are built with: the settings, what knows tags, locks and channels, and the images hosted here.
+    """What kinds are built with: the settings, what knows tags, locks, channels and files, and the images hosted here.
 
     Attributes:
         is_open: tells whether everybody may have what is at a channel's or an index's URL.
@@ -54,6 +57,7 @@ class KindServices:
     tags: Pinner
     solves: CondaPinner
     is_open: Callable[[str], bool]
+    published: PublishedFiles
     own: OwnImages | None = None
 
 
@@ -79,6 +83,7 @@ KINDS: Table = (
     Row(WheelLayer, lambda services: WheelLayers(services.settings, services.is_open)),
     Row(ScriptsLayer, lambda services: ScriptsLayers(services.settings)),
     Row(LibcOf, lambda _: LibcsOf()),
+    Row(PublishedSif, lambda services: PublishedSifs(services.published)),
 )
 
 

@@ -236,6 +236,18 @@ class Archives:
         return await in_place(self._store, blob, ORIGIN, url)
 
 
+async def receive(open_at: OpenAt, file: Path, limit: int, url: str) -> Digest:
+    """Write what is at a URL into a file, resuming what breaks off, and return its digest.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+        WaveletError: it cannot be had.
+    """
+    async with resuming(open_at, CHANNEL)(0) as incoming:
+        _, digest, _ = await _write(incoming, file, limit, url)
+    return digest
+
+
 async def _write(incoming: Incoming, file: Path, limit: int, url: str) -> tuple[str, Digest, int]:
     """Write what comes into a file; return its MD5 in hexadecimal, its digest and its bytes."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()

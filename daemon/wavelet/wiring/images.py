@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from wavelet.kinds.conda.channels.client import Channels
@@ -18,10 +17,11 @@ from wavelet.kinds.conda.site_defaults import SiteDefaults
 from wavelet.kinds.conda.solve.completion import Completion
 from wavelet.kinds.conda.solve.pinner import CondaPinner, EnvironmentSolver
 from wavelet.kinds.conda.solve.solver import Solver
+from wavelet.kinds.sif.published.files import PublishedFiles
 from wavelet.kinds.table import KindServices, build_kinds
 from wavelet.push.layer_cache import LayerCache
 from wavelet.push.pushed_blobs import PushedBlobs
-from wavelet.resolve.archives import Archives
+from wavelet.resolve.archives import Archives, receive
 from wavelet.resolve.events import Journals
 from wavelet.resolve.first_made import ClusterSharing
 from wavelet.resolve.memo import Memo
@@ -37,14 +37,14 @@ from wavelet.wiring.upstream import UpstreamServices
 class CondaServices:
     """What solves for packages and fetches them.
 
-    `site` returns the site's defaults of now; `is_open` tells whether everybody may have what is at a URL.
+    `site` returns the site's defaults of now.
     """
 
     pinner: CondaPinner
     locks: PackageLocks
     archives: Archives
     site: SiteDefaults
-    is_open: Callable[[str], bool]
+    channels: Channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ async def build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upke
     site = SiteDefaults(settings)
     upkeep.add_configurable(channels, relay, solver, locks, pip, site)
     upkeep.add_expiring(pinner)
-    return CondaServices(pinner, PackageLocks(pinner), archives, site, channels.is_open)
+    return CondaServices(pinner, PackageLocks(pinner), archives, site, channels)
 
 
 def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServices, upkeep: Upkeep) -> ImageServices:
@@ -106,10 +106,12 @@ def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServi
         OwnNames(cluster.records, settings.name_authority),
         LayerCache(client, store, pushed, cluster.key),
     )
-    services = KindServices(settings, upstream.tags, conda.pinner, conda.is_open, upstream.own)
+    published = PublishedFiles(state.database, settings, conda.channels, receive)
+    is_open = conda.channels.is_open
+    services = KindServices(settings, upstream.tags, conda.pinner, is_open, published, upstream.own)
     kinds = build_kinds(state.kinds, services)
     resolver = Resolver(kinds, memo, journals, tools, upstream.logins, upstream.grants)
     upkeep.stack.push_async_callback(resolver.close)
-    upkeep.add_configurable(resolver)
-    upkeep.add_expiring(memo, journals, pushed)
+    upkeep.add_configurable(resolver, published)
+    upkeep.add_expiring(published, memo, journals, pushed)
     return ImageServices(resolver, memo, journals, pushed)

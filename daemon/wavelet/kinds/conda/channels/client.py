@@ -98,7 +98,7 @@ class Channels:
         Raises:
             ConfigError: a setting of `conda` is wrong, or an authority cannot be read.
         """
-        site = channel_site.load(settings.conda, os.environ, self._admitted, alone=self._alone)
+        site = self._load(settings)
         trust = load_trust(settings)
         named = AddressPolicy(private=private_allowed(settings))
 
@@ -154,7 +154,11 @@ class Channels:
         Blocks for a moment; meant for the start.
         """
         self._admitted = (*self._admitted, *urls)
-        self._site = channel_site.load(self._settings.conda, os.environ, self._admitted, alone=self._alone)
+        self._site = self._load(self._settings)
+
+    def _load(self, settings: Settings) -> channel_site.Site:
+        admitted = (*self._admitted, *settings.sif.sources)
+        return channel_site.load(settings.conda, os.environ, admitted, alone=self._alone)
 
     def is_open(self, url: str) -> bool:
         """Tell whether everybody may have what is at a URL: it is a server's, which gets no login for it."""
@@ -203,8 +207,7 @@ class Channels:
         self._looked = now
         if await asyncio.to_thread(channel_site.fingerprint, os.environ) != self._site.version:
             settings = self._settings
-            arguments = settings.conda, os.environ, self._admitted
-            site = await asyncio.to_thread(channel_site.load, *arguments, alone=self._alone)
+            site = await asyncio.to_thread(self._load, settings)
             if self._settings is settings:  # else others have come meanwhile, with a site of theirs
                 self._site = site
 
