@@ -35,9 +35,10 @@ def private(tmp_path: Path) -> Iterator[Private]:
     place.end()
 
 
-def test_environment_and_exit_code_pass_and_the_daemon_ends_with_the_command(private: Private) -> None:
+def test_environment_and_exit_code_pass_and_the_daemon_ends_with_the_command(private: Private, tmp_path: Path) -> None:
     code = "env; curl -fs $WAVE_API_ENDPOINT/statusz; exit 7"
-    done = private.call("run", "--images", "/shared/images", "--", "sh", "-c", code, APPTAINER_CACHEDIR="/mine")
+    shared = tmp_path / "shared" / "images"
+    done = private.call("run", "--images", str(shared), "--", "sh", "-c", code, APPTAINER_CACHEDIR="/mine")
     assert done.returncode == 7
     lines = done.stdout.splitlines()
     assert {
@@ -46,10 +47,11 @@ def test_environment_and_exit_code_pass_and_the_daemon_ends_with_the_command(pri
         "SINGULARITY_NOHTTPS=true",
         "APPTAINER_CACHEDIR=/mine",
         f"SINGULARITY_CACHEDIR={private.directory}/cache",
-        "NXF_APPTAINER_CACHEDIR=/shared/images",
+        f"NXF_APPTAINER_CACHEDIR={shared}",
         f"WAVELET_SOCKET={private.directory}/wavelet.sock",
     } <= set(lines)
     assert f'"address": "127.0.0.1:{private.port}"' in lines[-1]
+    assert shared.is_dir()
     assert not private.runs()
     assert private.call("run", "--", "no-such-command").returncode == 127
     assert private.call("run", "--").returncode == 2
@@ -112,8 +114,13 @@ def test_a_daemon_that_ran_before_goes_on_and_one_that_is_gone_is_started_again(
 
 
 def test_for_apptainer_the_endpoint_asks_for_sif_files(private: Private, tmp_path: Path) -> None:
-    done = private.call("run", "--engine", "apptainer", "--", "printenv", "WAVE_API_ENDPOINT")
-    assert done.stdout == f"{private.endpoint}/sif\n"
+    script = "printenv WAVE_API_ENDPOINT; tr '\\0' '\\n' < /proc/$(cat $0)/environ"
+    command = ("sh", "-c", script, str(private.directory / "state" / "lock"))
+    lines = private.call("run", "--engine", "apptainer", "--images", str(tmp_path), "--", *command).stdout.splitlines()
+    assert lines[0] == f"{private.endpoint}/sif"
+    assert f"WAVELET_SIF_DIRECTORY={tmp_path}" in lines, "the daemon that was started puts them there"
+    refused = private.call("run", "--images", "/dev/null/images", "--", "true")
+    assert (refused.returncode, "--images: /dev/null/images cannot be made" in refused.stderr) == (1, True)
     done = private.call("run", "--engine", "docker", "--", "printenv", "WAVE_API_ENDPOINT")
     assert done.stdout == f"{private.endpoint}\n"
     exported = private.call("ensure", "--engine", "singularity", "--export", "sh", "-v")

@@ -28,7 +28,7 @@ def add_location_options(parser: argparse.ArgumentParser) -> None:
         "--shared-records", metavar="DIR", default="", help="directory that all nodes see, for names valid on all"
     )
     parser.add_argument(
-        "--images", metavar="DIR", default="", help="directory that all nodes see, for converted images"
+        "--images", metavar="DIR", default="", help="directory that all nodes see, for SIF files, made or converted"
     )
     parser.add_argument(
         "--engine",
@@ -86,7 +86,7 @@ def ensured_daemon(
     status = daemon_status(location)
     started = False
     if status is None:
-        wanted = start.StartOptions(options.shared_records, options.config, options.idle, manager)
+        wanted = start.StartOptions(options.shared_records, options.images, options.config, options.idle, manager)
         status, started, how = start.ensure(location, wanted)
         if started and options.verbose:
             _say(f"process {status['pid']} was started {how}; its directory is {location.directory}")

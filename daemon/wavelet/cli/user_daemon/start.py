@@ -52,11 +52,13 @@ class StartOptions(NamedTuple):
     Attributes:
         records: directory of the container requests that nodes share; empty: as the settings say.
         config: file of settings; empty: where `wavelet serve` looks for one.
+        images: directory of the SIF files that nodes share; empty: as the settings say.
         idle: seconds without use after which it ends.
         manager: whether a user manager starts it, where one runs, so that it outlives a batch job.
     """
 
     records: str = ""
+    images: str = ""
     config: str = ""
     idle: float = 3600.0
     manager: bool = True
@@ -187,7 +189,20 @@ def _variables(location: DaemonLocation, options: StartOptions) -> dict[str, str
     }
     if options.records:
         kept["WAVELET_RECORDS_DIRECTORY"] = str(Path(options.records).absolute())
+    if options.images:
+        kept["WAVELET_SIF_DIRECTORY"] = str(_made(Path(options.images).absolute()))
     return kept
+
+
+def _made(directory: Path) -> Path:
+    """Make the directory of images, as Nextflow makes it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotStarted(
+            f"--images: {directory} cannot be made: {error.strerror}; name one that you can write"
+        ) from None
+    return directory
 
 
 class _Process:
