@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from groups import program
 from lab.processes import run
 from wavelet import __version__
+from wavelet.cli.user_daemon.exports import SIF_PATH
 from wavelet.config import load
 from wavelet.front import operations
 from wavelet.paths import PORT
@@ -20,6 +22,8 @@ from wavelet.paths import PORT
 DIRECTORY = Path(__file__).parents[2] / "nextflow-config"
 FILES = sorted(DIRECTORY.glob("*.config"))
 ENDPOINT = f"http://127.0.0.1:{PORT}"
+SIF_FILES = {"apptainer.config", "singularity.config", "slurm-shared.config"}
+"""Those whose answers are SIF files, beside that of `wavelet run`."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,9 @@ def test_every_endpoint_is_the_daemons(settings: dict[str, dict[str, str]]) -> N
     endpoints = {name: each.get("wave.endpoint") for name, each in settings.items()}
     # `wavelet run` exports the endpoint of a user's own daemon: a file that names one would override it.
     assert endpoints.pop("slurm-user.config") is None
-    assert set(endpoints.values()) == {ENDPOINT}
+    assert endpoints.pop("slurm-pull.config") is None
+    assert {name for name, endpoint in endpoints.items() if endpoint == f"{ENDPOINT}{SIF_PATH}"} == SIF_FILES
+    assert {endpoint for name, endpoint in endpoints.items() if name not in SIF_FILES} == {ENDPOINT}
 
 
 @pytest.mark.groovy
@@ -57,13 +63,28 @@ def test_every_rate_is_higher_than_one_a_second(settings: dict[str, dict[str, st
 
 
 @pytest.mark.groovy
-def test_engines_that_convert_are_given_docker_names(settings: dict[str, dict[str, str]]) -> None:
-    converting = [name for name, each in settings.items() if {"apptainer.enabled", "singularity.enabled"} & each.keys()]
-    assert len(converting) == 6
-    for name in converting:
+def test_modules_name_images_that_wave_can_add_to(settings: dict[str, dict[str, str]]) -> None:
+    for_sif = [name for name, each in settings.items() if {"apptainer.enabled", "singularity.enabled"} & each.keys()]
+    assert len(for_sif) == 8
+    for name in for_sif:
         assert settings[name]["process.ext.singularity_pull_docker_container"] == "true"
         # Nextflow up to 25.04 makes an option of it that `pull` does not know.
         assert not any(key.endswith(".noHttps") for key in settings[name])
+
+
+@pytest.mark.groovy
+def test_where_sif_files_are_answered_nothing_pulls_in_a_task(settings: dict[str, dict[str, str]]) -> None:
+    for name in (*SIF_FILES, "slurm-user.config"):
+        assert not any(key.endswith((".ociAutoPull", ".ociMode", ".runOptions")) for key in settings[name])
+        assert "wavelet ensure" not in settings[name].get("process.beforeScript", "")
+
+
+def test_what_the_shared_directorys_comment_sets_are_settings(tmp_path: Path) -> None:
+    lines = (DIRECTORY / "slurm-shared.config").read_text().splitlines()
+    path = tmp_path / "config.yaml"
+    path.write_text("\n".join(line.removeprefix("//   ") for line in lines if re.match(r"//   ( |\w+:)", line)))
+    settings = load(path, {}, {})
+    assert (settings.sif.directory, settings.records.directory) == ("/shared/wavelet/sif", "/shared/wavelet")
 
 
 def test_the_daemon_set_is_one_of_this_version() -> None:
