@@ -43,6 +43,7 @@ ELSEWHERE = {
     r"systemctl|systemd-analyze": "host",
     r"wavelet arch-report": "cli/test_arch_report.py",
     r"wavelet mirror|nextflow inspect .* wavelet mirror": "cli/test_mirror_command.py",
+    r"wavelet pull --(sif|unpack|oci)|nextflow inspect .* wavelet pull --sif-dir": "cli/pull",
     r"wavelet resolve .*registry\.example": "cli/test_resolve.py",
     r"wavelet install-service": "cli/test_install_service.py",
     r"kubectl": "nextflow_config",

@@ -1,7 +1,8 @@
-"""Lists of images: a name a line, or what `nextflow inspect` prints."""
+"""Lists of images: a name a line, or what `nextflow inspect` prints, in both of its forms."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -12,6 +13,11 @@ from wavelet.foreign_json import ForeignJsonError, decode
 _SCHEME = "docker://"
 _ELSEWHERE = ("/", "./", "../", "file:", "http:", "https:", "oras:", "library:", "shub:")
 """How containers begin that are files, or of stores that are no registries of container engines."""
+
+_CONFIGURATION = re.compile(r"process\s*\{")
+_CONTAINER = re.compile(r"""\bcontainer\s*=\s*(['"])(?P<name>.*?)\1""")
+_NONE = "null"
+"""What a configuration of `nextflow inspect` has for a process without container."""
 
 
 class _Process(Struct):
@@ -24,10 +30,20 @@ class _Inspection(Struct):
 
 
 def names_in(text: str, source: str) -> list[str]:
-    """Return the names that a list has, each once; empty lines and those that begin with `#` have none.
+    """Return the images that a list has, each once: its containers, but for files and those of no registry.
+
+    Raises:
+        InvalidRequest: as `listed` has it.
+    """
+    return unique(filter(None, map(image_of, listed(text, source))))
+
+
+def listed(text: str, source: str) -> list[str]:
+    """Return the containers that a list has, each once, as they stand there.
 
     Args:
-        text: the list; one that begins with `{` is JSON as of `nextflow inspect`.
+        text: the list: JSON or a configuration as of `nextflow inspect`, else a name a line, where empty lines and
+            those that begin with `#` have none.
         source: where it comes from, for errors.
 
     Raises:
@@ -35,9 +51,11 @@ def names_in(text: str, source: str) -> list[str]:
     """
     if text.lstrip().startswith("{"):
         found: Iterable[str] = (container for _, container in containers_in(text, f"--file: {source}"))
+    elif _CONFIGURATION.match(text.lstrip()):
+        found = (each["name"] for each in _CONTAINER.finditer(text) if each["name"] != _NONE)
     else:
         found = _of_lines(text)
-    return unique(filter(None, map(image_of, found)))
+    return unique(filter(None, found))
 
 
 def image_of(container: str) -> str:

@@ -9,8 +9,8 @@ from typing import TypedDict, TypeVar
 
 from wavelet.cli import daemon_call
 from wavelet.cli.argument_types import count
-from wavelet.cli.image_lists import names_in, unique
-from wavelet.cli.input_files import text_of
+from wavelet.cli.image_lists import listed, names_in, unique
+from wavelet.cli.input_files import STDIN, text_of
 from wavelet.cli.progress import Progress, progress
 from wavelet.errors import InvalidRequest
 from wavelet.v1 import images_pb2 as pb
@@ -33,26 +33,41 @@ class Failure(TypedDict):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what names the images, and how many are transferred at one time."""
     parser.add_argument(
-        "images", metavar="IMAGE", nargs="*", help="images of registries, or names that the daemon serves"
-    )
+        "images", metavar="IMAGE", nargs="*",
+        help="images of registries, or names that the daemon serves; - is a list on stdin, as of --file",
+    )  # fmt: skip
     parser.add_argument(
         "--file", metavar="FILE", action="append", default=[],
-        help="a list: a name a line, or what `nextflow inspect -format json` prints; - is stdin; repeat",
+        help="a list: a name a line, or what `nextflow inspect` prints; - is stdin; repeat",
     )  # fmt: skip
     parser.add_argument("--concurrency", metavar="N", type=count, default=0, help="images at one time (3)")
 
 
 def images_of(options: argparse.Namespace) -> list[str]:
-    """Return the images that are named, each once.
+    """Return the images that are named, each once; of lists without files, and what is of no registry.
 
     Raises:
         InvalidRequest: there is none, or a list cannot be read.
     """
-    listed = [name for file in options.file for name in names_in(text_of(file, "--file"), file)]
-    images = unique([*options.images, *listed])
+    return _named(options, names_in)
+
+
+def containers_of(options: argparse.Namespace) -> list[str]:
+    """Return what is named, each once, as it stands there: of lists files and schemes too.
+
+    Raises:
+        InvalidRequest: there is none, or a list cannot be read.
+    """
+    return _named(options, listed)
+
+
+def _named(options: argparse.Namespace, read: Callable[[str, str], list[str]]) -> list[str]:
+    images = [name for name in options.images if name != STDIN]
+    files = [*options.file, *([STDIN] if len(images) < len(options.images) else [])]
+    images += [name for file in unique(files) for name in read(text_of(file, "--file"), file)]
     if not images:
         raise InvalidRequest("no image is named; name some, or give a list of them with --file")
-    return images
+    return unique(images)
 
 
 def transfer(

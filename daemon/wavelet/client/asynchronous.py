@@ -15,6 +15,7 @@ from wavelet.client.budget import ANSWER_LIMIT, Budget
 from wavelet.client.errors import WaveletRpcError
 from wavelet.client.method import A
 from wavelet.client.methods import BROKEN_OFF, Methods
+from wavelet.client.sif import sif_url
 from wavelet.client.target import Target, Tls
 from wavelet.v1.containers_pb2 import ResolveResponse
 
@@ -56,6 +57,10 @@ class AsyncClient(Methods):
                 if event.HasField("ready"):
                     return event.ready
         raise WaveletRpcError(grpc.StatusCode.UNAVAILABLE, BROKEN_OFF)
+
+    async def sif_url(self, image: str, *, platform: str = "") -> str:
+        """Return where an image, or a name of this daemon's, is served as a SIF file: see `wavelet.client.sif`."""
+        return sif_url(await self.status(), image, platform)
 
     async def close(self) -> None:
         """End the connection, and the calls that still run."""

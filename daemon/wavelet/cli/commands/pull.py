@@ -1,4 +1,4 @@
-"""`wavelet pull` and `wavelet prefetch`: take images into the store, or on into an engine of this node."""
+"""`wavelet pull` and `wavelet prefetch`: take images into the store, on into an engine of this node, or into files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TypedDict
 from wavelet.cli import daemon_call, image_transfers
 from wavelet.cli.argument_types import duration
 from wavelet.cli.output import emit
+from wavelet.cli.pull import sifs
 from wavelet.client import Client
+from wavelet.errors import InvalidRequest
 from wavelet.quantities import size
 from wavelet.requests.engine_address import chosen_address
 from wavelet.v1 import images_pb2 as pb
@@ -41,14 +43,26 @@ class Outcome(TypedDict):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     image_transfers.add_options(parser)
-    parser.add_argument("--into", choices=tuple(_TARGETS), default="store", help="where they go (store)")
+    goes = parser.add_mutually_exclusive_group()
+    goes.add_argument("--into", choices=tuple(_TARGETS), default="store", help="where they go (store)")
+    goes.add_argument("--sif", metavar="FILE", help="write one image to a SIF file for Apptainer; replaces the file")
+    goes.add_argument(
+        "--sif-dir", metavar="DIR",
+        help="write SIFs under the names that Nextflow looks for in cacheDir or libraryDir; what is there stays",
+    )  # fmt: skip
     parser.add_argument(
         "--engine-socket", metavar="ADDRESS", default="",
         help="the engine's socket (DOCKER_HOST, docker's context, CONTAINER_HOST; else its usual place)",
     )  # fmt: skip
     parser.add_argument(
-        "--platform", metavar="NAME", action="append", default=[], help="which ones of an index (linux/amd64); repeat"
-    )
+        "--platform", metavar="NAME", action="append", default=[],
+        help="which ones of an index (linux/amd64; of SIFs one, the daemon's own); repeat",
+    )  # fmt: skip
+    parser.add_argument(
+        "--registry", metavar="HOST[/PATH]", default="",
+        help="with --sif and --sif-dir: what `apptainer.registry` or `singularity.registry` is in Nextflow's "
+        "configuration, for names without a registry (Docker Hub)",
+    )  # fmt: skip
     parser.add_argument("--keep", metavar="TIME", type=duration, help="not evicted within this time (the site's lease)")
     daemon_call.add_options(parser)
 
@@ -59,10 +73,22 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InvalidRequest: there is no image to take, or a list cannot be read.
     """
+    if options.sif is not None or options.sif_dir is not None:
+        return _pull_sifs(options)
     images = image_transfers.images_of(options)
     if options.into != "store" and not options.engine_socket:
         options.engine_socket = chosen_address(options.into, os.environ)
     return daemon_call.call(options, lambda client: _take(client, images, options), FLAGS)
+
+
+def _pull_sifs(options: argparse.Namespace) -> int:
+    for given, name in ((options.keep, "--keep"), (options.engine_socket, "--engine-socket")):
+        if given:
+            raise InvalidRequest(f"{name}: says nothing of files")
+    containers = image_transfers.containers_of(options)
+    if options.sif is not None:
+        return sifs.pull_file(options, containers)
+    return sifs.pull_directory(options, containers)
 
 
 def _take(client: Client, images: list[str], options: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""What `wavelet pull` writes to files: SIFs, directories of them, OCI layouts, root file systems."""
