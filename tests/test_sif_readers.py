@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import sif, trees
+from lab import overlay, sif, trees
+from lab.engines import Podman
+from lab.odd_image import odd_image, odd_layers, of_podman_alone
 from lab.processes import run
+from lab.registry import Registry
 
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 """`cap_net_bind_service` as the kernel has it, effective."""
@@ -83,3 +86,22 @@ def test_a_sif_is_read_as_it_was_written(tmp_path: Path, reader: str) -> None:
     found = sif.partition(file)
     assert sif.listed(file) == [(found.offset, found.offset + found.size, "FS (Squashfs/*System/amd64)")]
     trees.assert_equal(sif.seen_by(reader, expected), sif.seen_by(reader, sif.tree(file, reader, tmp_path)))
+
+
+@pytest.mark.process
+@pytest.mark.registry
+@pytest.mark.podman
+@pytest.mark.squashfs
+def test_podman_and_the_kernel_see_the_same_image(tmp_path: Path) -> None:
+    registry, podman = Registry(tmp_path / "registry"), Podman(tmp_path / "podman")
+    registry.start()
+    try:
+        name = registry.push("lab/odd", "1", odd_image())
+        podman.pull(name)
+    finally:
+        registry.stop()
+    with podman.unpacked(name) as root:
+        unpacked = trees.read(root)
+    (tmp_path / "layers").mkdir()
+    merged = overlay.tree([layer.tar for layer in odd_layers()], tmp_path / "layers")
+    trees.assert_equal(merged, unpacked, unequal=of_podman_alone)
