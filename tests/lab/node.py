@@ -29,6 +29,7 @@ from wavelet.kinds.conda.service import PackageLocks
 from wavelet.kinds.kind import Kinds, Work
 from wavelet.kinds.registry_image.kind import Pinner
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.sif.published.files import PublishedFiles
 from wavelet.kinds.table import KINDS, KindServices, Table, build_kinds, forms_of
 from wavelet.node_schema import NODE_SCHEMA
 from wavelet.plan.node import Node as PlanNode
@@ -45,7 +46,7 @@ from wavelet.requests.patience import Patience
 from wavelet.requests.request import About, ContainerRequest, Options, Request
 from wavelet.requests.request_cache import RequestCache, Status
 from wavelet.requests.served import ServedImages
-from wavelet.resolve.archives import Archives
+from wavelet.resolve.archives import Archives, receive
 from wavelet.resolve.blob_fetcher import BlobFetcher
 from wavelet.resolve.content_sources import ContentSources, OriginSource, StoreSource
 from wavelet.resolve.events import Journals
@@ -196,7 +197,8 @@ class Node:
             LayerCache(upstream, store, PushedBlobs(database), self._key),
         )
         conda = cast(Any, self.conda)
-        kinds = build_kinds(table, KindServices(settings, pinner, conda, channels.is_open, own))
+        published = PublishedFiles(database, settings, channels, receive)
+        kinds = build_kinds(table, KindServices(settings, pinner, conda, channels.is_open, published, own))
         self.makers = Makers(kinds)
         self.resolver = Resolver(kinds, memo, journals, tools, logins, grants)
         stack.push_async_callback(self.resolver.close)

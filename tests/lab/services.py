@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -20,9 +21,11 @@ Client = TestClient[web.Request, web.Application]
 
 
 @contextlib.asynccontextmanager
-async def open_services(state: Path, kinds: Table = KINDS) -> AsyncIterator[tuple[Services, Client]]:
+async def open_services(
+    state: Path, kinds: Table = KINDS, **settings_given: object
+) -> AsyncIterator[tuple[Services, Client]]:
     """Build what a daemon with these kinds of nodes has over a state directory; opening it again is a restart."""
-    settings, app = Settings(state=str(state)), web.Application()
+    settings, app = msgspec.convert({"state": str(state), **settings_given}, Settings), web.Application()
     async with contextlib.AsyncExitStack() as stack:
         opened = await open_state(settings, stack, kinds)
         services = await build_services(app, opened, Reloader(None, settings, settings), stack)
