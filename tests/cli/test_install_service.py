@@ -11,7 +11,7 @@ import pytest
 
 from lab.daemon import Daemon
 from lab.processes import run
-from wavelet.cli.commands.install_service import PATHS, SYSTEM_UNITS, files_for, user_files
+from wavelet.cli.commands.install_service import PATHS, SYSTEM_UNITS, files_for, user_files, written_to
 from wavelet.cli.main import main
 from wavelet.config import load
 from wavelet.errors import InvalidRequest
@@ -78,6 +78,14 @@ def test_odd_paths_are_quoted_and_other_settings_leave_nothing_behind(tmp_path: 
         path.write_text(f"state: {state}\n")
         assert main(["install-service", "--root", str(root), "--config", str(path)]) == 0
         assert (f"{SYSTEM_UNITS}/{PATHS}" in written(root)) is there
+
+
+def test_sif_files_are_written_too_and_what_is_below_another_directory_is_not_named() -> None:
+    """A unit does not start where a path of ReadWritePaths is not there; `sif.directory` is made by the daemon."""
+    shared = {"records": {"directory": "/shared/wavelet"}, "sif": {"directory": "/shared/wavelet/sif"}}
+    assert [str(path) for path in written_to(load(None, {}, shared))] == ["/shared/wavelet"]
+    apart = {"records": {"directory": "/shared/wavelet"}, "sif": {"directory": "/scratch/sif"}}
+    assert [str(path) for path in written_to(load(None, {}, apart))] == ["/shared/wavelet", "/scratch/sif"]
 
 
 def test_usual_places_need_no_drop_in() -> None:

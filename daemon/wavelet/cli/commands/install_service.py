@@ -127,12 +127,14 @@ def user_files(command: str, config: Path | None) -> dict[str, str]:
 
 
 def written_to(settings: Settings) -> Iterator[Path]:
-    """Yield the directories that the settings have the daemon write to, beside its usual ones."""
-    named: list[str | Path] = [settings.state, settings.records.directory]
+    """Yield where the settings have the daemon write, beside its usual directories and what is below others."""
+    named: list[str | Path] = [settings.state, settings.records.directory, settings.sif.directory]
     named += [str(Path(path).parent) for path in (settings.grpc.socket, settings.grpc.admin_socket) if path]
     usual = (Path("/var/lib/wavelet"), Path("/run/wavelet"))
-    for path in dict.fromkeys(Path(each) for each in named if each):
-        if not any(path == each or each in path.parents for each in usual):
+    paths = tuple(dict.fromkeys(Path(each) for each in named if each))
+    for path in paths:
+        # A directory that the daemon will make, below one of these, is none that a unit may name.
+        if path not in usual and not any(each in path.parents for each in (*usual, *paths)):
             yield path
 
 
