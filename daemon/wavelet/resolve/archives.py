@@ -26,6 +26,7 @@ from wavelet.resolve.job import account
 from wavelet.resolve.metrics import FETCHED_BYTES
 from wavelet.store.content import Committed, ContentStore, in_place
 from wavelet.store.database import Database
+from wavelet.store.draining import drain
 from wavelet.store.ingest import Incoming, Opener, PartialBlob
 from wavelet.upstream.retry import RetryPolicy
 from wavelet.upstream.streams import Stream
@@ -226,7 +227,9 @@ class Archives:
             limit = DOWNLOAD_LIMIT if incoming.size is None else incoming.size
             async with self._store.scratch(limit, url) as directory:
                 file = directory / "download"
-                own_md5, digest, size = await _write(incoming, file, limit, url)
+                md5_of, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+                size = await _write(incoming, file, limit, url, md5_of.update, sha256.update)
+                own_md5, digest = md5_of.hexdigest(), Digest(f"sha256:{sha256.hexdigest()}")
                 if md5 not in (None, own_md5):
                     raise DigestMismatch(f"{url} has the MD5 {own_md5} instead of {md5}")
                 with self._store.retention.holding([digest]):
@@ -243,33 +246,37 @@ async def receive(open_at: OpenAt, file: Path, limit: int, url: str) -> Digest:
         TooLarge: it has more than `limit` bytes.
         WaveletError: it cannot be had.
     """
+    sha256 = hashlib.sha256()
     async with resuming(open_at, CHANNEL)(0) as incoming:
-        _, digest, _ = await _write(incoming, file, limit, url)
-    return digest
+        await _write(incoming, file, limit, url, sha256.update)
+    return Digest(f"sha256:{sha256.hexdigest()}")
 
 
-async def _write(incoming: Incoming, file: Path, limit: int, url: str) -> tuple[str, Digest, int]:
-    """Write what comes into a file; return its MD5 in hexadecimal, its digest and its bytes."""
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+async def _write(incoming: Incoming, file: Path, limit: int, url: str, *takers: Callable[[bytes], object]) -> int:
+    """Write what comes into a file, hand it to `takers` in a thread too, and return how many bytes it had."""
     download = Download(incoming.size)
     account().take_in(download)
     try:
         with file.open("wb") as target:
-            async for chunk in incoming.chunks:
-                if download.received + len(chunk) > limit:
+
+            async def write(chunks: list[bytes], size: int) -> None:
+                if download.received + size > limit:
                     raise TooLarge(f"{url} has more than the {size_of(limit)} that are accepted")
-                await asyncio.to_thread(_take, chunk, target.write, md5.update, sha256.update)
-                download.received += len(chunk)
+                await asyncio.to_thread(_take, chunks, target.write, *takers)
+                download.received += size
+
+            await drain(incoming.chunks, write)
     except BaseException:
         download.failed = True
         raise
-    return md5.hexdigest(), Digest(f"sha256:{sha256.hexdigest()}"), download.received
+    return download.received
 
 
 def _blaming(url: str) -> Callable[[str], WaveletError]:
     return lambda message: UpstreamBroken(f"{url}: {message}")
 
 
-def _take(chunk: bytes, *takers: Callable[[bytes], object]) -> None:
-    for taker in takers:
-        taker(chunk)
+def _take(chunks: Sequence[bytes], *takers: Callable[[bytes], object]) -> None:
+    for chunk in chunks:
+        for taker in takers:
+            taker(chunk)
