@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -105,7 +106,13 @@ def _sha256(place: Path) -> str:
 
 
 def _xattrs(place: Path) -> Iterator[tuple[str, bytes]]:
-    for name in sorted(os.listxattr(place, follow_symlinks=False)):
+    try:
+        names = os.listxattr(place, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # Linux says that of a squashfs image that has none at all
+            raise
+        return
+    for name in sorted(names):
         if name.startswith("user.") or name == CAPABILITY:
             yield name, os.getxattr(place, name, follow_symlinks=False)
 
