@@ -16,7 +16,8 @@ from wavelet.errors import TokenNotFound, WaveletError
 from wavelet.front.connections import Activity
 from wavelet.front.grpc.server import Serving, serve
 from wavelet.front.grpc.services import Services
-from wavelet.image.reference import Platform
+from wavelet.front.registry.sif_plans import SifPlans
+from wavelet.image.reference import DEFAULT_PLATFORM, Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.tokens import Identity, asked_token
 from wavelet.requests.access import AccessRules
@@ -121,6 +122,7 @@ async def open_door(
         rules,
         Activity(lambda: False),
         lambda: SITE,
+        SifPlans(settings, DEFAULT_PLATFORM),
         _state,
         rooms.reloads,
         SimpleNamespace(note=lambda *_, **__: None),

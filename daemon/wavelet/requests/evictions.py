@@ -8,7 +8,7 @@ from wavelet.plan.tokens import Identity
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.history import History
-from wavelet.requests.request import answer_name
+from wavelet.requests.request import SIF_KEY, answer_name
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
 
@@ -48,6 +48,7 @@ class Evictions:
         self._cache.forget(token)
         self._history.forget(token)
         self._served.forget(name)
+        self._served.forget(f"{SIF_KEY}{name}")
         if (delivery := cached.request.plan.delivery) is not None and delivery.is_own:
             self._served.frozen.forget(delivery.path, delivery.tag(token))
         self._audit.note("evicted", door=door, uid=identity.uid, name=name, plan=cached.request.plan)

@@ -32,6 +32,10 @@ def answer_name(token: str) -> str:
     return f"wt/{token}"
 
 
+SIF_KEY = "sif/"
+"""What stands before the name of an image where `ServedImages` keeps what its `sif/` name has answered."""
+
+
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about a request that the node which got it shows again. They take no part in names.
 

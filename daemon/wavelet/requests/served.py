@@ -138,10 +138,14 @@ class ServedImages:
         now = time.time()
         return [key for (key,) in self._database.read(sql, name, now - self._retention, now)]
 
-    async def frozen_tags(self, path: str, digest: Digest) -> AsyncIterator[str]:
-        """Yield the tags of `frozen/<path>` that have answered an image with `digest` in it, the latest first."""
+    async def frozen_tags(self, path: str, digest: Digest, under: str = "") -> AsyncIterator[str]:
+        """Yield the tags of `frozen/<path>` that have answered an image with `digest` in it, the latest first.
+
+        `under` is what stands before that name where it is asked for in another form.
+        """
         for tag, image in self.frozen.images(path):
-            if digest in image.closure or self.find(answer_name(token_of(tag)), digest) is not None:
+            is_in_image = not under and digest in image.closure
+            if is_in_image or self.find(f"{under}{answer_name(token_of(tag))}", digest) is not None:
                 yield tag
             await asyncio.sleep(0)  # a path may have thousands of tags, and each takes a look at its image
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from wavelet import __version__
 from wavelet.daemon_status import DaemonStatus
+from wavelet.engine.architecture import own_platform
 from wavelet.front import operations
 from wavelet.front.connections import Activity, counting
 from wavelet.front.grpc.services import Services
@@ -26,7 +27,10 @@ from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import ScopeOpener
 from wavelet.front.registry.service import RegistryService
+from wavelet.front.registry.sif_names import SifNames
+from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.front.registry.tag_holders import TagHolders
+from wavelet.front.sif.routes import SifDoor
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
@@ -58,13 +62,16 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     images = build_images(state, upstream, conda, upkeep)
     push = build_push(state, upstream, images)
     requests = build_requests(state, upstream, conda, images, push, upkeep)
-    registry_door = _build_registry_door(state, upstream, conda, images, requests, upkeep)
+    sifs = SifPlans(state.settings, own_platform())
+    upkeep.add_configurable(sifs)
+    registry_door, sif_door = _build_image_doors(state, upstream, conda, images, requests, sifs, upkeep)
     resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)
     status = _status_of(state, resolver)
     _add_middlewares(app, state, requests.rules, activity, upkeep)
     _add_operations(app, state, status)
     registry_door.add_routes(app)
+    sif_door.add_routes(app)
     add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
     _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store, resolver), upkeep, reloader)
     return Services(
@@ -79,20 +86,22 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         rules=requests.rules,
         activity=activity,
         site=conda.site,
+        sifs=sifs,
         state=status,
         reloads=reloader,
         audit=state.audit,
     )
 
 
-def _build_registry_door(
+def _build_image_doors(
     state: NodeState,
     upstream: UpstreamServices,
     conda: CondaServices,
     images: ImageServices,
     requests: RequestServices,
+    sifs: SifPlans,
     upkeep: Upkeep,
-) -> RegistryDoor:
+) -> tuple[RegistryDoor, SifDoor]:
     settings, resolver, pulls, served = state.settings, images.resolver, requests.requests.pulls, requests.served
     named = NamedImages(resolver, pulls, served, state.store, requests.patience, settings)
     upkeep.add_configurable(named)
@@ -102,15 +111,18 @@ def _build_registry_door(
     own_hosts = frozenset({settings.name_authority, settings.listen})
     scopes = ScopeOpener(pulls, rules, served, TagHolders(rules, requests.requests.lookup))
     content = RegistryService(named, discovery, resolver, unnamed, conda.site)
-    return RegistryDoor(
+    sif = SifNames(named, resolver, sifs, conda.site)
+    registry = RegistryDoor(
         scopes,
         content,
         LocalNames(state.hosted.images),
+        sif,
         PushDoor(state.hosted, rules, scopes, content, state.audit, reserved=reserved, own_hosts=own_hosts),
         state.audit,
         reserved=reserved,
         own_hosts=own_hosts,
     )
+    return registry, SifDoor(scopes, sif, state.audit, reserved=reserved)
 
 
 def _add_middlewares(

@@ -6,8 +6,10 @@ from typing import cast
 
 import pytest
 
+from wavelet.config import Settings
 from wavelet.errors import InvalidRequest
 from wavelet.front.grpc.names import Names, _chosen
+from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.image.reference import DEFAULT_PLATFORM, Platform, Reference
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
@@ -18,7 +20,7 @@ from wavelet.requests.container_requests import ContainerRequests
 
 AMD64, ARM64, ARM = (Platform.parse(name) for name in ("amd64", "arm64", "arm"))
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=AMD64)
-NAMES = Names(cast(ContainerRequests, None), lambda: SITE, "127.0.0.1:9090", reserved=True)
+NAMES = Names(cast(ContainerRequests, None), lambda: SITE, SifPlans(Settings(), AMD64), "127.0.0.1:9090", reserved=True)
 
 
 @pytest.mark.parametrize(

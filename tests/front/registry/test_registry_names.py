@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.errors import CallerError, InvalidName, NotFound, NotServed
+from wavelet.errors import CallerError, InvalidName, NotFound
 from wavelet.front.registry.names import CondaName, Route, TokenName, UpstreamName, as_pulled, parse_name, parse_route
 from wavelet.image.reference import Reference
 
@@ -103,12 +103,9 @@ def test_packages_are_named_by_their_path() -> None:
             parse_name(name, None, reserved=True)
 
 
-@pytest.mark.parametrize("name", ["sif/busybox", "sif/wt/x"])
-def test_reserved_names(name: str) -> None:
-    with pytest.raises(NotServed):
-        parse_name(name, None, reserved=True)
-    assert isinstance(parse_name(name, None, reserved=False), UpstreamName)
-    assert isinstance(parse_name(f"wt/{TOKEN}/a", None, reserved=False), UpstreamName)
+def test_names_are_not_special_where_the_site_wants_none() -> None:
+    for name in ("sif/busybox", "sif/wt/x", f"wt/{TOKEN}/a"):
+        assert isinstance(parse_name(name, None, reserved=False), UpstreamName)
 
 
 def test_the_namespace_wins_over_all() -> None:
@@ -182,6 +179,8 @@ def test_any_name_means_something_that_reads_back_or_is_the_callers_fault(
         ("quay.io/a/b:1", "quay.io/a/b:1"),
         ("busybox:1", "busybox:1"),
         ("conda/samtools:1.17", "conda/samtools:1.17"),
+        ("sif/localhost:5000/a/b:1", "sif/localhost_5000/a/b:1"),
+        ("sif/busybox:1", "sif/busybox:1"),
     ],
 )
 def test_engines_take_no_colon_in_a_path(name: str, pulled: str) -> None:

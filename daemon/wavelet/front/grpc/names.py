@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wavelet.errors import ImageNotFound, InvalidRequest
-from wavelet.front.registry.names import RESERVED, TOKEN_PREFIX, CondaName, LocalName, TokenName
+from wavelet.front.registry.names import SIF_PREFIX, TOKEN_PREFIX, CondaName, LocalName, TokenName
 from wavelet.front.registry.plans import Named, plan_of, read_named, reference_of
+from wavelet.front.registry.sif_plans import SifPlans, read_tag, write_tag
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.kinds.conda.model.near_cache_names import path_for_platform
@@ -20,7 +21,7 @@ from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.container_requests import ContainerRequests
 
-_OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, LOCAL_PREFIX, *RESERVED)
+_OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, LOCAL_PREFIX, SIF_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class Names:
     Attributes:
         requests: knows what tokens stand for.
         site: the site's defaults of now.
+        sifs: makes plans of SIFs.
         authority: host and port in image names; a name may begin with it.
         reserved: whether the special first components are in force.
     """
 
     requests: ContainerRequests
     site: Callable[[], CondaDefaults]
+    sifs: SifPlans
     authority: str
     reserved: bool
 
@@ -44,7 +47,6 @@ class Names:
 
         Raises:
             InvalidName: it follows no grammar.
-            NotServed: a reserved name that this version does not serve.
         """
         return read_named(text.removeprefix(f"{self.authority}/"), field, reserved=self.reserved)
 
@@ -85,6 +87,8 @@ class Names:
         if not (self.reserved and bare.partition("/")[0] in _OWN):
             reference = Reference.parse(bare, field)
             return _of_registry(reference, platforms), str(reference)
+        if bare.startswith(f"{SIF_PREFIX}/"):
+            return await self._sif(bare.removeprefix(f"{SIF_PREFIX}/"), field, asked, identity)
         named = self.read(bare, field)
         if isinstance(named.name, TokenName):
             await self.check(named.name, named.reference, identity)
@@ -95,6 +99,22 @@ class Names:
         if isinstance(named.name, CondaName):
             _check_platforms(named.name.path, named.reference, plan.platform, asked)
         return plan, named.text
+
+    async def _sif(self, image: str, field: str, asked: tuple[Platform, ...], identity: Identity) -> tuple[Node, str]:
+        """Return the plan of a SIF by the name of its image, whose tag may have a platform behind it."""
+        rest, at, digest = image.partition("@")
+        path, colon, tag = rest.rpartition(":")
+        said: Platform | None = None
+        if colon and "/" not in tag:
+            tag, said = read_tag(tag)
+            image = f"{path}:{tag}{at}{digest}"
+        platforms = asked if said is None else (said,)
+        if len(platforms) > 1:
+            raise InvalidRequest("platform: a SIF is for one platform; ask for each by itself", field="platform")
+        plan, name = await self.plan(image, field, platforms, identity)
+        return self.sifs.of(
+            plan, platforms[0] if platforms else None
+        ), f"{SIF_PREFIX}/{name if at else write_tag(name, said)}"
 
 
 def _of_registry(reference: Reference, platforms: tuple[Platform, ...]) -> Node:

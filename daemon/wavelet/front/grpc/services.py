@@ -9,6 +9,7 @@ from typing import Protocol
 from wavelet.config import Settings
 from wavelet.daemon_status import DaemonStatus
 from wavelet.front.connections import Activity
+from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.conda.service import PackageLocks
 from wavelet.requests.access import AccessRules
@@ -45,6 +46,7 @@ class Services:
         requests, inspection, resolver, locks, cache, prefetcher, mirroring, logins, rules, activity: services by these
             names.
         site: the site's defaults of now.
+        sifs: makes plans of SIFs.
         state: what `GET /statusz` tells.
         reloads: the settings.
         audit: takes what is decided here.
@@ -61,6 +63,7 @@ class Services:
     rules: AccessRules
     activity: Activity
     site: Callable[[], CondaDefaults]
+    sifs: SifPlans
     state: Callable[[], DaemonStatus]
     reloads: Reloads
     audit: Audit

@@ -53,7 +53,7 @@ class NamedImages:
         Raises:
             WaveletError: why there is none.
         """
-        if scope.token is None:
+        if scope.token is None and scope.image is None:
             key, image = await self._resolver.realise(plan, scope.identity)
         else:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
@@ -71,6 +71,16 @@ class NamedImages:
             return await self._pulls.realise(scope.token, scope.identity)
         return await self._resolver.realise(plan, scope.identity)
 
+    async def bound(self, scope: Scope) -> Node:
+        """Return what a token answers, as a plan of which nothing moves; it counts as answered.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        assert scope.token is not None and scope.plan is not None, "other names are bound to nothing"
+        await self.answer(scope, scope.plan)
+        return await self._pulls.plan(scope.token)
+
     async def answer_member(self, scope: Scope, content: Content, repository: Repository) -> Content:
         """Answer an index's manifest, so that what it names in turn belongs to the name as well.
 
@@ -86,7 +96,12 @@ class NamedImages:
         self.touch(image)
         return image.closure[image.descriptor.digest]
 
-    async def _answered(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:
+    async def answered(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:
+        """Find `digest` in what the name has answered.
+
+        Raises:
+            WaveletError: the caller may not read it.
+        """
         found = self._served.find(scope.name, digest)
         if found is not None:
             await self._resolver.may_read(found[0], scope.identity)
@@ -98,10 +113,10 @@ class NamedImages:
         Raises:
             WaveletError: the caller may not read it, or there is none.
         """
-        found = await self._answered(scope, digest)
+        found = await self.answered(scope, digest)
         if found is None and scope.plan is not None:
             await self.answer(scope, scope.plan)
-            found = await self._answered(scope, digest)
+            found = await self.answered(scope, digest)
         return found
 
     def touch(self, image: Image) -> None:

@@ -4,7 +4,7 @@ wt/<token>/<path>      a container request
 frozen/<path>          frozen images; their tags end in the token of a container request
 conda/<spec>/…         packages: the name is the request (docs/conda-names.md)
 local/<path>           what was pushed to this node (docs/hosted.md)
-sif/…                  reserved
+sif/<any of these>     its image as one file for Apptainer and Singularity (docs/hpc.md)
 <registry host>/<path> near-cache of a registry; `host_5000` or `host:5000` for one with a port
 <path>                 docker.io
 ?ns=<host>             wins over all of them, as containerd sends it for a mirror
@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from wavelet.errors import ImageNotFound, InvalidName, NotFound, NotServed
+from wavelet.errors import ImageNotFound, InvalidName, NotFound
 from wavelet.image.reference import DOCKER_HUB, Repository, looks_like_host, normalise, valid_host, valid_path
 from wavelet.kinds.conda.model.near_cache_names import PREFIX as CONDA_PREFIX
 from wavelet.plan.delivery import FROZEN, token_of
@@ -26,7 +26,7 @@ from wavelet.plan.node import Node
 from wavelet.plan.tokens import well_formed
 
 TOKEN_PREFIX = "wt"  # noqa: S105 - the first component of names, no secret
-RESERVED = ("sif",)
+SIF_PREFIX = "sif"
 _PORT = re.compile(r"(?P<host>[A-Za-z0-9.-]+)_(?P<port>[0-9]{1,5})")
 
 Kind = Literal["manifests", "blobs", "tags", "referrers", "uploads"]
@@ -109,6 +109,13 @@ class UpstreamName:
     repository: Repository
 
 
+@dataclass(frozen=True, slots=True)
+class SifName:
+    """`sif/<name>`: what another name answers, as a SIF. Its tags are the name's, with a platform or without."""
+
+    of: TokenName | FrozenName | CondaName | LocalName | UpstreamName
+
+
 def parse_route(path: str) -> Route:
     """Take apart what follows `/v2/`.
 
@@ -138,11 +145,13 @@ def parse_upload_route(path: str) -> Route | None:
 def as_pulled(name: str) -> str:
     """Return a name in the form that engines take behind an authority: `host_5000/path:tag`, not `host:5000/…`."""
     first, slash, rest = name.partition("/")
+    if first == SIF_PREFIX and slash:
+        return f"{first}/{as_pulled(rest)}"
     host, colon, port = first.rpartition(":")
     return f"{host}_{port}{slash}{rest}" if slash and colon and port.isdecimal() else name
 
 
-Name = TokenName | FrozenName | CondaName | LocalName | UpstreamName
+Name = TokenName | FrozenName | CondaName | LocalName | UpstreamName | SifName
 
 
 @functools.lru_cache(maxsize=4096)
@@ -151,7 +160,6 @@ def parse_name(name: str, namespace: str | None, *, reserved: bool) -> Name:
 
     Raises:
         InvalidName: it follows no grammar.
-        NotServed: a reserved name that this version does not serve.
     """
     if namespace is not None:
         if not looks_like_host(namespace):
@@ -173,10 +181,13 @@ def _own(name: str, first: str, rest: str) -> Name | None:
     """Return what a name with one of the special first components means; None where it has none of them.
 
     Raises:
-        InvalidName, NotServed: as `parse_name` has them.
+        InvalidName: as `parse_name` has it.
     """
-    if first in RESERVED:
-        raise NotServed(f"names that begin with {first}/ are reserved, and not served by this version")
+    if first == SIF_PREFIX:
+        of = parse_name(rest, None, reserved=True)
+        if isinstance(of, SifName):
+            raise InvalidName(f"{name[:300]!r} says {SIF_PREFIX}/ twice: what stands behind it is the name of an image")
+        return SifName(of)
     if first == TOKEN_PREFIX:
         token, _, path = rest.partition("/")
         if not path or not valid_path(path):

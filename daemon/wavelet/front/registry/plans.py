@@ -9,6 +9,7 @@ from wavelet.front.registry.names import (
     CondaName,
     FrozenName,
     LocalName,
+    SifName,
     TokenName,
     UpstreamName,
     as_pulled,
@@ -47,9 +48,8 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
     """Take a name apart, `<path>[:<tag>]` or `<path>[:<tag>]@<digest>`; without either, the tag is `latest`.
 
     Raises:
-        InvalidName, InvalidDigest: it follows no grammar.
+        InvalidName, InvalidDigest: it follows no grammar, or is the name of a SIF.
         ImageNotFound: it is of a frozen image, and has no tag of one.
-        NotServed: a reserved name that this version does not serve.
     """
     rest, at, digest = text.partition("@")
     path, colon, tag = rest.rpartition(":")
@@ -59,6 +59,8 @@ def read_named(text: str, field: str, *, reserved: bool) -> Named:
         raise InvalidName(f"{field}: {tag[:128]!r} is not a tag", field=field)
     try:
         name = parse_name(path, None, reserved=reserved)
+        if isinstance(name, SifName):
+            raise InvalidName(f"{text[:300]} is an image in another form; name the image, and ask for the form `sif`")
         if isinstance(name, FrozenName) and at and path == rest:
             raise ImageNotFound(f"{field}: {text[:300]}: engines pull it so; here, say its tag too")
         return Named(

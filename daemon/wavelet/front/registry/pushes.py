@@ -18,7 +18,7 @@ from wavelet.errors import (
 )
 from wavelet.front.bodies import Bodies, stream_body
 from wavelet.front.keys import CALLER
-from wavelet.front.registry.names import LocalName, Route, parse_name
+from wavelet.front.registry.names import LocalName, Route, SifName, parse_name
 from wavelet.front.registry.scope import ScopeOpener
 from wavelet.front.registry.service import RegistryService
 from wavelet.hosted.model import HostedRepository, readers_view
@@ -150,6 +150,8 @@ class PushDoor:
         candidates = hosted.images.holders(view, digest)
         if source is not None:
             name = parse_name(source, None, reserved=self._reserved)
+            if isinstance(name, SifName):
+                return False  # its bytes lie in pieces: the client sends them
             if not isinstance(name, LocalName):
                 return await self._mount_cached(push, digest, source, caller)
             candidates = [each for each in candidates if each.path == name.path]

@@ -12,10 +12,11 @@ from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
 from wavelet.front.registry.local_names import LocalNames
-from wavelet.front.registry.names import LocalName, Route, parse_name, parse_route, parse_upload_route
+from wavelet.front.registry.names import LocalName, Route, SifName, parse_name, parse_route, parse_upload_route
 from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.scope import Scope, ScopeOpener
 from wavelet.front.registry.service import RegistryService
+from wavelet.front.registry.sif_names import SifNames
 from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.image import INDEX_TYPES, OCI_INDEX, Content, Index, parse_document
 from wavelet.image.reference import DEFAULT_PLATFORM, Digest, valid_tag
@@ -34,6 +35,7 @@ class RegistryDoor:
         scopes: ScopeOpener,
         content: RegistryService,
         local: LocalNames,
+        sif: SifNames,
         pushes: PushDoor,
         audit: Audit,
         *,
@@ -43,6 +45,7 @@ class RegistryDoor:
         self._scopes = scopes
         self._upstream = content
         self._local = local
+        self._sif = sif
         self._pushes = pushes
         self._audit = audit
         self._reserved = reserved
@@ -111,7 +114,10 @@ class RegistryDoor:
                 return await self._referrers(request, scope, Digest.parse(route.reference), extra)
         raise AssertionError("uploads are answered elsewhere")
 
-    def _content(self, scope: Scope) -> RegistryService | LocalNames:
+    def _content(self, scope: Scope) -> RegistryService | LocalNames | SifNames:
+        return self._sif if isinstance(scope.named, SifName) else self._images(scope)
+
+    def _images(self, scope: Scope) -> RegistryService | LocalNames:
         return self._local if isinstance(scope.named, LocalName) else self._upstream
 
     async def _manifest(
@@ -147,7 +153,7 @@ class RegistryDoor:
             name=scope.name,
             plan=scope.plan,
             digest=str(digest),
-            upstreams=(scope.repository.host,) if scope.repository else (),
+            upstreams=scope.upstreams,
         )
 
     async def _blob(
@@ -178,7 +184,8 @@ class RegistryDoor:
         self, request: web.Request, scope: Scope, route: Route, extra: dict[str, str]
     ) -> web.StreamResponse:
         n = headers.parse_page_size(request.query.get("n"))
-        tags, more = await self._content(scope).tags(scope, n, request.query.get("last"))
+        asked = scope.image or scope  # a SIF has the tags of its image
+        tags, more = await self._images(asked).tags(asked, n, request.query.get("last"))
         if more and n and tags:
             namespace = extra.get("OCI-Namespace")
             extra[hdrs.LINK] = headers.next_link(f"/v2/{route.name}/tags/list", n, tags[-1], namespace)

@@ -1,0 +1,165 @@
+"""The content of `sif/` names: the image that another name answers, as a SIF.
+
+It is found by digest in what the `sif/` name itself has answered: neither does the image's name hand out its SIF, nor
+the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable, UpstreamBroken
+from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.names import CondaName, LocalName, UpstreamName
+from wavelet.front.registry.plans import plan_of
+from wavelet.front.registry.scope import Scope
+from wavelet.front.registry.service import Located
+from wavelet.front.registry.sif_plans import SifPlans, read_tag, write_tag
+from wavelet.image.image import Content, Index, Joined, MalformedManifest, Manifest, parse_document
+from wavelet.image.reference import Digest, Platform
+from wavelet.kinds.conda.model.near_cache_names import LATEST, path_for_platform
+from wavelet.kinds.conda.model.package_request import CondaDefaults
+from wavelet.kinds.sif.manifest import SIF_CONFIG, SIF_LAYER
+from wavelet.plan.node import Node
+from wavelet.resolve.joined import JoinedBlob
+from wavelet.resolve.resolver import Resolver
+from wavelet.store.content import Blob
+from wavelet.upstream.listing import Referrers
+
+
+def sif_layer(view: Manifest | Index) -> Digest | None:
+    """Return the digest of the file that a manifest is of, if it is a SIF's as ORAS has them."""
+    config = view.config if isinstance(view, Manifest) else None
+    if not isinstance(view, Manifest) or config is None or config.media_type != SIF_CONFIG:
+        return None
+    files = [layer.digest for layer in view.layers if layer.media_type == SIF_LAYER]
+    return files[0] if len(files) == len(view.layers) == 1 else None
+
+
+class SifNames:
+    """See `wavelet.front.registry.service.RegistryService` for each method. `site` returns its defaults of now."""
+
+    def __init__(
+        self, images: NamedImages, resolver: Resolver, plans: SifPlans, site: Callable[[], CondaDefaults]
+    ) -> None:
+        self._images = images
+        self._resolver = resolver
+        self._plans = plans
+        self._site = site
+
+    async def get_tag(self, scope: Scope, tag: str) -> Content:
+        """Return the manifest of the SIF that a tag names, made if need be.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        return await self.of_image(scope, *read_tag(tag))
+
+    async def of_image(self, scope: Scope, reference: str | Digest, platform: Platform | None) -> Content:
+        """Return the manifest of the SIF of an image, by that one's tag or digest, for a platform if one is asked for.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        if scope.plan is not None and reference != scope.tag and not isinstance(reference, Digest):
+            raise ImageNotFound(f"this name has the tag {scope.tag}, not {reference[:128]!r}")
+        tag = None if isinstance(reference, Digest) else write_tag(reference, platform)
+        if scope.image is not None and scope.plan is not None:
+            return await self._answer(scope, await self._images.bound(scope.image), platform, tag)
+        named = scope.image and scope.image.named
+        assert isinstance(named, CondaName | LocalName | UpstreamName), "a frozen name has a tag, and so a plan"
+        if not isinstance(named, CondaName):
+            return await self._answer(scope, plan_of(named, reference, self._site()), platform, tag)
+        plan_of(named, LATEST, self._site())  # a path that is no name is refused as such
+        if platform is not None:
+            named = CondaName(path_for_platform(named.path, platform))
+        try:
+            return await self._answer(scope, plan_of(named, reference, self._site()), platform, tag)
+        except (InvalidName, Unsolvable) as error:
+            raise ImageNotFound(error.message, field=error.field) from None
+
+    async def _answer(self, scope: Scope, image: Node, platform: Platform | None, tag: str | None) -> Content:
+        return await self._images.answer(scope, self._plans.of(image, platform), tag)
+
+    async def manifest(self, scope: Scope, digest: Digest) -> Content:
+        """Return a manifest by digest: one that the name has answered.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        found = await self._find(scope, digest)
+        if found is None:
+            raise ImageNotFound(
+                f"{scope.path} has answered no SIF {digest}: pull it by its tag first. A SIF has another digest than "
+                f"its image; that of an image gives its SIF as a file, at /{scope.path}@{digest}.sif"
+            )
+        return found
+
+    async def _find(self, scope: Scope, digest: Digest) -> Content | None:
+        found = await self._images.answered(scope, digest)
+        if found is None and scope.plan is not None:
+            await self.of_image(
+                scope, scope.tag or "", None
+            )  # a token that has answered nothing on this node answers first
+            found = await self._images.answered(scope, digest)
+        if found is None:
+            return None
+        self._images.touch(found[0])
+        return found[1]
+
+    async def looked_into(self, scope: Scope, index: Content, platform: Platform) -> Content:
+        """Return what it is given: a SIF is no index."""
+        return index
+
+    async def document(self, scope: Scope, content: Content) -> bytes:
+        """Return a manifest's bytes.
+
+        Raises:
+            WaveletError: they cannot be had.
+        """
+        return await self._resolver.read(content, scope.identity)
+
+    async def locate(self, scope: Scope, digest: Digest) -> Located:
+        """Say where a blob of the name is.
+
+        Raises:
+            BlobNotFound: it belongs to no SIF that the name has answered.
+            WaveletError: why that cannot be told.
+        """
+        content = await self._find(scope, digest)
+        if content is None:
+            raise BlobNotFound(f"this name contains no blob {digest}")
+        return Located(digest, content.descriptor.size, content)
+
+    async def blob(self, scope: Scope, located: Located) -> Blob | JoinedBlob:
+        """Return a located blob, committed or partial.
+
+        Raises:
+            WaveletError: why it cannot be had.
+        """
+        assert located.content is not None, "all that these names have is in what they have answered"
+        if isinstance(located.content.source, Joined):
+            return self._resolver.joined(located.content, scope.identity)
+        return await self._resolver.open(located.content, scope.identity)
+
+    async def file(self, scope: Scope, manifest: Content) -> Located:
+        """Return the file of a SIF that the name has answered.
+
+        Raises:
+            UpstreamBroken: what some registry calls a SIF is none.
+            WaveletError: it cannot be told.
+        """
+        try:
+            view = parse_document(await self.document(scope, manifest), manifest.descriptor.media_type)
+        except MalformedManifest as error:
+            raise UpstreamBroken(f"{scope.path}: {error}") from None
+        found = sif_layer(view)
+        if found is None:
+            raise UpstreamBroken(
+                f"{scope.path}: {manifest.descriptor.digest} is no SIF: it has not one file, of its type"
+            )
+        return await self.locate(scope, found)
+
+    async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
+        """Return what refers to a SIF: nothing does. What is attached to its image is found by that one's name."""
+        return Referrers([])

@@ -1,0 +1,88 @@
+"""The names of SIF files in URLs, taken apart. Pure.
+
+<readable>--<token>.sif           a container request's; what stands before the token is for people
+<name>:<tag>.sif                  any name that engines can pull, a platform behind the tag or not
+<name>@sha256:<digits>.sif        by the digest of the image
+
+`.sif` may be left out behind a tag or a digest; without either, the tag is `latest`. A digest has no room for a
+platform: that stands in the query.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wavelet.errors import InvalidName, NotFound
+from wavelet.front.registry.names import FrozenName, SifName, parse_name
+from wavelet.front.registry.sif_plans import read_tag
+from wavelet.image.reference import Digest, Platform, valid_tag
+from wavelet.kinds.conda.model.near_cache_names import LATEST
+from wavelet.plan.delivery import token_of
+from wavelet.plan.node import tag_of_digest
+from wavelet.plan.tokens import well_formed
+
+SUFFIX = ".sif"
+_READABLE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedFile:
+    """The file of a container request.
+
+    Attributes:
+        file_name: as which it is kept.
+    """
+
+    token: str
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """The file of a name that engines can pull.
+
+    Attributes:
+        reference: the image's tag or digest; of a frozen image always the tag.
+        platform: which one of the image, if that is said.
+        file_name: as which it is kept.
+    """
+
+    name: SifName
+    reference: str | Digest
+    platform: Platform | None
+    file_name: str
+
+
+def read_path(path: str, *, reserved: bool) -> RequestedFile | NamedFile:
+    """Take apart what follows `/sif/`. `reserved` is whether the special first components are in force.
+
+    Raises:
+        InvalidName, InvalidDigest: it follows no grammar.
+        ImageNotFound: no images are made for the platform.
+        NotFound: it is no file's name.
+    """
+    bare = path.removesuffix(SUFFIX)
+    token = token_of(bare)
+    if bare != path and well_formed(token) and _READABLE.fullmatch(bare):
+        return RequestedFile(token, path)
+    rest, at, digest = bare.partition("@")
+    repository, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = rest, ""
+    if not (at or tag or bare != path):
+        raise NotFound(f"/sif/{path[:300]} is no name of a SIF: it ends in {SUFFIX}, or has a tag or a digest")
+    if tag and not valid_tag(tag):
+        raise InvalidName(f"{tag[:128]!r} is not a tag")
+    return _named(repository, tag, Digest.parse(digest) if at else None, reserved=reserved)
+
+
+def _named(repository: str, tag: str, digest: Digest | None, *, reserved: bool) -> NamedFile:
+    of = parse_name(repository, None, reserved=reserved)
+    if isinstance(of, SifName):
+        raise InvalidName(f"/sif/{repository[:300]}: says sif/ twice")
+    own, platform = read_tag(tag or LATEST)
+    last = repository.rpartition("/")[2]
+    if digest is None or isinstance(of, FrozenName):
+        return NamedFile(SifName(of), own, platform, f"{last}_{tag or LATEST}{SUFFIX}")
+    return NamedFile(SifName(of), digest, platform, f"{last}_{tag_of_digest(digest)}{SUFFIX}")
