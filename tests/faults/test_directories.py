@@ -158,3 +158,19 @@ async def test_a_layer_that_can_never_fit_is_said(
     assert "1000000" in got.message
     assert str(len(registry._blobs["lab/large", image["layers"][0]])) in got.message
     assert "ask again" not in got.message
+
+
+async def test_a_directory_of_sif_files_that_goes_away_is_said(
+    start_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    shared, aside = tmp_path / "sif", tmp_path / "aside"
+    daemon = start_daemon(WAVELET_SIF_DIRECTORY=shared)
+    assert daemon.get("/readyz").status == 200
+    shared.rename(aside)
+    ready = daemon.get("/readyz")
+    assert ready.status == 503
+    assert f"(sif.directory) {shared} cannot be used" in ready.body.decode()
+    assert not shared.exists()
+    aside.rename(shared)
+    assert daemon.get("/readyz").status == 200
+    assert "Traceback" not in daemon.log()

@@ -137,7 +137,7 @@ def _add_middlewares(
 
 def _add_operations(app: web.Application, state: NodeState, status: Callable[[], DaemonStatus]) -> None:
     app[operations.READY] = {}
-    app[operations.CHECKS] = (state.cluster.check, state.store.check)
+    app[operations.CHECKS] = (state.cluster.check, state.sif.check, state.store.check)
     operations.add_routes(app)
     operations.add_status(app, status)
 
@@ -146,10 +146,10 @@ def _keep_up(state: NodeState, frozen: FrozenContent, upkeep: Upkeep, reloader: 
     """Start what goes on by itself, and hand all services to the reload."""
     scrub = Scrub(state.store.integrity, state.database, state.settings)
     upkeep.stack.callback(scrub.stopped)
-    for task in (upkeep.run(state.cluster), scrub.run(), frozen.run()):
+    for task in (upkeep.run(state.cluster), scrub.run(), frozen.run(), state.sif.run()):
         upkeep.stack.callback(asyncio.create_task(task).cancel)
     upkeep.add_expiring(state.hosted)
-    upkeep.add_configurable(state.cluster, state.store, state.hosted, scrub, LogSettings(state.settings))
+    upkeep.add_configurable(state.cluster, state.sif, state.store, state.hosted, scrub, LogSettings(state.settings))
     reloader.add(*upkeep.configurable)
     reloader.on_event = lambda decision, reason: state.audit.note(decision, reason=reason)
 

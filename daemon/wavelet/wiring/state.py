@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from wavelet.cluster.backend import ClusterBackend, open_backend
+from wavelet.cluster.sif_directory.directory import SifDirectory
 from wavelet.config import Settings
 from wavelet.hosted import tables
 from wavelet.hosted.service import HostedServices, kept_in
@@ -32,6 +33,7 @@ class NodeState:
     forms: Forms
     database: Database
     cluster: ClusterBackend
+    sif: SifDirectory
     store: ContentStore
     hosted: HostedServices
     audit: Audit
@@ -50,10 +52,12 @@ async def open_state(settings: Settings, stack: AsyncExitStack, kinds: Table = K
     stack.callback(database.close)
     cluster = await asyncio.to_thread(open_backend, settings, forms)
     stack.push_async_callback(cluster.close)
+    sif = await asyncio.to_thread(SifDirectory, settings)
+    stack.callback(sif.close)
     pushed = await asyncio.to_thread(open_kept, state / tables.FILE, tables.SCHEMA, tables.CONTENT)
     stack.callback(pushed.close)
     store = ContentStore(state, database, settings, kept_in(pushed))
     stack.push_async_callback(store.close)
     hosted = HostedServices.of(pushed, store, cluster.claims, settings)
     stack.push_async_callback(hosted.close)
-    return NodeState(settings, kinds, forms, database, cluster, store, hosted, audit)
+    return NodeState(settings, kinds, forms, database, cluster, sif, store, hosted, audit)

@@ -29,8 +29,10 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 class DirectoryIo:
     """The threads for one shared directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, called: str = "the shared directory") -> None:
+        """Begin with none; `called` is what it is to people, before its path."""
         self._root = root
+        self._called = called
         self._seen: tuple[int, str] | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="records")
 
@@ -47,13 +49,13 @@ class DirectoryIo:
             async with asyncio.timeout(wait):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work, arguments)
         except TimeoutError:
-            message = f"the shared directory {self._root} has not answered for {wait:.0f} seconds"
+            message = f"{self._called} {self._root} has not answered for {wait:.0f} seconds"
             raise WaitExpired(message) from None
         except OSError as error:
             kind = NoSpace if error.errno in _NO_ROOM else DirectoryUnavailable
             place = error.filename2 or error.filename
             where = f" ({place})" if place else ""
-            raise kind(f"the shared directory {self._root} cannot be used: {error.strerror}{where}") from error
+            raise kind(f"{self._called} {self._root} cannot be used: {error.strerror}{where}") from error
 
     async def check(self) -> None:
         """Return if the directory can be read and written.
@@ -69,11 +71,13 @@ class DirectoryIo:
             raise OSError(code, os.strerror(code))
 
     def _work(self, work: Callable[..., T], arguments: tuple[object, ...]) -> T:
-        self._look()
+        self.look()
         return work(*arguments)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Return if the directory is the one that it was; one that has gone is not made anew, and hides no other.
+
+        Blocking. The first look, at the latest that of the first work, says which one it is.
 
         Raises:
             OSError: it is away, or what is there is the empty place where it was mounted.
