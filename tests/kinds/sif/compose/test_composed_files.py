@@ -103,6 +103,18 @@ def test_siftool_reads_the_file(tmp_path: Path) -> None:
     assert "amd64" in sif.siftool("header", file)
 
 
+@pytest.mark.siftool
+@pytest.mark.squashfs
+def test_others_can_add_to_it_as_who_signs_it_does(tmp_path: Path) -> None:
+    file = write_sif(tmp_path / "made", [LOWER])
+    before = sif.tree(file, sif.KERNEL, tmp_path)
+    added = tmp_path / "labels"
+    added.write_text('{"added": "by others"}')
+    sif.siftool("add", "--datatype", "6", "--groupid", "1", file, added)
+    assert [kind for _, _, kind in sif.listed(file)] == ["FS (Squashfs/*System/amd64)", "JSON.Generic"]
+    trees.assert_equal(before, sif.tree(file, sif.KERNEL, tmp_path))
+
+
 def test_the_whole_is_what_it_is_said_to_be(tmp_path: Path) -> None:
     composed, segments = compose_layers(tmp_path / "made", [LOWER, UPPER])
     data = joined(composed, segments, tmp_path / "whole").read_bytes()
