@@ -10,8 +10,8 @@ from wavelet.kinds.sif.manifest import EMPTY_CONFIG, SIF_CONFIG, SIF_LAYER, sif_
 from wavelet.kinds.sif.node import SifImage
 from wavelet.kinds.table import KINDS, Row, Table
 
-PART = 1000
-"""Bytes of the part in the middle."""
+PART = 12 * 1024 * 1024
+"""Bytes of the part in the middle: more than what is on its way to a client who does not read."""
 
 
 def file_of(image: str, platform: str, codec: str) -> bytes:

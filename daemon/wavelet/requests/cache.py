@@ -217,7 +217,7 @@ class Cache:
 
 
 def _sizes(image: Image) -> dict[Digest, int]:
-    return {content.descriptor.digest: content.descriptor.size for content in image.contents}
+    return {content.descriptor.digest: content.descriptor.size for content in image.stored}
 
 
 def _digest(name: str) -> Digest | None:

@@ -10,10 +10,11 @@ from wavelet.concurrency import gather_all
 from wavelet.errors import WaveletError
 from wavelet.image.image import Content, Image
 from wavelet.image.reference import Digest
+from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.delivery import FROZEN, token_of
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
-from wavelet.requests.request import answer_name
+from wavelet.requests.request import SIF_KEY, answer_name
 from wavelet.requests.served import ServedImages
 from wavelet.requests.transfer_tasks import TransferStatus, run_all
 from wavelet.resolve.job import asking
@@ -52,8 +53,8 @@ class Prefetcher:
             identity: who asks.
             concurrency: images at one time.
             lease: seconds for which what was taken in is kept from eviction.
-            names: by which engines pull them, without the authority, one for each plan: of `conda/…`, `wt/…` and
-                `frozen/…`; images of registries have their own.
+            names: by which engines pull them, without the authority, one for each plan: of `conda/…`, `wt/…`,
+                `frozen/…` and `sif/…`; images of registries have their own.
         """
         images = [
             _Image(self._resolver, self._store, self._served, index, plan, identity, lease, name)
@@ -118,6 +119,11 @@ class _Image:
 
 def _answered(plan: Node, name: str) -> tuple[str, str] | None:
     """Return under which name `ServedImages` keeps what is pulled by `name` (without authority), and that name."""
+    if name.startswith(SIF_KEY):
+        rest = name.removeprefix(SIF_KEY)
+        is_given = rest.partition("/")[0] in ("wt", FROZEN)
+        found = _answered(plan.image if isinstance(plan, SifImage) and not is_given else plan, rest)
+        return None if found is None else (f"{SIF_KEY}{found[0]}", name)
     if plan.repository is not None:
         return str(plan.repository), plan.description.image
     path, _, _ = name.partition("@")

@@ -17,6 +17,7 @@ from doubles.registry import Registry
 from doubles.sifs import PART, TABLE, file_of
 from lab.services import Client, open_services
 from wavelet.engine.architecture import own_platform
+from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.services import Services
 from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.frozen.node import FrozenImage
@@ -50,6 +51,10 @@ class Site:
     def file(self, platform: str = OWN, codec: str = "gzip") -> bytes:
         """The file of `lab/tool:1`."""
         return file_of(self.members[platform], platform, codec)
+
+    def holds(self, data: bytes) -> bool:
+        """Tell whether the store has these bytes."""
+        return any((self.services.reloads.settings.state_directory / "blobs").rglob(sha256(data)[7:]))
 
     async def get(self, path: str, **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
         """GET a path; a header's `_` is written `-`."""
@@ -235,9 +240,38 @@ async def test_a_part_that_was_evicted_is_made_again(site: Site) -> None:
     start = whole.index(b"sha256:")
     for part in (whole[:start], whole[start : start + PART], whole[start + PART :]):
         await site.services.cache.collect([sha256(part)])
-        assert not any((site.services.reloads.settings.state_directory / "blobs").rglob(sha256(part)[7:]))
+        assert not site.holds(part)
         response, data = await site.get(path)
         assert (response.status, data) == (200, whole)
+
+
+async def test_a_part_that_is_evicted_while_the_file_is_sent_is_made_again(site: Site) -> None:
+    path, whole = f"/sif/{site.near}/lab/tool:1.sif", site.file()
+    response = await site.client.get(path)
+    got = await response.content.readexactly(PART // 4)
+    await site.services.cache.collect([sha256(whole[-5:])])
+    assert not site.holds(whole[-5:])
+    assert got + await response.read() == whole
+    assert site.holds(whole[-5:])
+
+
+async def test_what_was_taken_in_before_is_answered_without_a_question(site: Site) -> None:
+    names = Names(site.services.requests, site.services.site, site.services.sifs, "127.0.0.1:9090", reserved=True)
+    asked = f"127.0.0.1:9090/sif/{site.registry.host}/lab/tool:{OTHER_TAG}"
+    plan, name = await names.plan(asked, "image", (), NOBODY)
+    assert name == f"sif/{site.registry.host}/lab/tool:{OTHER_TAG}"
+    taking = site.services.prefetcher.take([plan], NOBODY, concurrency=1, lease=60.0, names=[name])
+    async with contextlib.aclosing(taking) as taken:
+        *_, last = [each async for each in taken]
+    whole = site.file(OTHER)
+    assert (last.done, last.error) == (True, None)
+    assert len(whole) < last.total_bytes < len(whole) + 2000  # and the documents: no byte counts twice
+    site.registry.requests.clear()
+    response, data = await site.get(f"/v2/sif/{site.near}/lab/tool/blobs/{sha256(whole)}")
+    assert (response.status, data) == (200, whole)
+    assert site.registry.count() == 0
+    (kept,) = (each for each in site.services.cache.images() if each.name == name)
+    assert kept.size == kept.full_size == last.total_bytes
 
 
 @pytest.mark.parametrize("is_sif", [False, True])
