@@ -9,6 +9,7 @@ from typing import TypedDict
 from wavelet.cli import daemon_call, image_transfers
 from wavelet.cli.argument_types import duration
 from wavelet.cli.output import emit
+from wavelet.cli.pull import images as image_files
 from wavelet.cli.pull import sifs
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sif-dir", metavar="DIR",
         help="write SIFs under the names that Nextflow looks for in cacheDir or libraryDir; what is there stays",
     )  # fmt: skip
+    goes.add_argument("--oci", metavar="DIR", help="add images to an OCI image layout, each listed under its tag")
     parser.add_argument(
         "--engine-socket", metavar="ADDRESS", default="",
         help="the engine's socket (DOCKER_HOST, docker's context, CONTAINER_HOST; else its usual place)",
@@ -73,18 +75,20 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InvalidRequest: there is no image to take, or a list cannot be read.
     """
-    if options.sif is not None or options.sif_dir is not None:
-        return _pull_sifs(options)
+    if any(each is not None for each in (options.sif, options.sif_dir, options.oci)):
+        return _pull_files(options)
     images = image_transfers.images_of(options)
     if options.into != "store" and not options.engine_socket:
         options.engine_socket = chosen_address(options.into, os.environ)
     return daemon_call.call(options, lambda client: _take(client, images, options), FLAGS)
 
 
-def _pull_sifs(options: argparse.Namespace) -> int:
+def _pull_files(options: argparse.Namespace) -> int:
     for given, name in ((options.keep, "--keep"), (options.engine_socket, "--engine-socket")):
         if given:
             raise InvalidRequest(f"{name}: says nothing of files")
+    if options.oci is not None:
+        return image_files.pull_layout(options, image_transfers.images_of(options))
     containers = image_transfers.containers_of(options)
     if options.sif is not None:
         return sifs.pull_file(options, containers)
