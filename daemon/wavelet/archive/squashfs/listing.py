@@ -1,7 +1,8 @@
 """The entries of one directory of a squashfs image, in runs, and the index of a large one.
 
-A run has at most 256 entries, whose inodes begin in one metadata block and have numbers close to each other. The index
-says of a run in each further block of the table what its first name is, so that readers need not begin at the first.
+A run has at most 256 entries and is no larger than a metadata block; their inodes begin in one such block and have
+numbers close to each other. The index says for each further block of the table what the first name is of a run that
+begins there, so that readers need not begin at the first.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Listing:
             number: its inode's.
         """
         distance = number - self._base
-        if block != self._block or self._count == _RUN or not -_NEAR <= distance <= _NEAR:
+        is_full = self._count == _RUN or len(self._bytes) - self._run + _ENTRY.size + len(name) > SIZE
+        if is_full or block != self._block or not -_NEAR <= distance <= _NEAR:
             self._end_run()
             self._begin_run(name, block, number)
             distance = 0
