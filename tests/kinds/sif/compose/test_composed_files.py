@@ -127,8 +127,8 @@ def test_the_whole_is_what_it_is_said_to_be(tmp_path: Path) -> None:
 
 
 GOLDEN = {
-    "gzip": "sha256:fddaabd68df1074d1a7cf1226e58ea9fb35905ceec56db7dd8d6f44b53d4afed",
-    "zstd": "sha256:e5e58794caa908296e611adc12d4410053e6aeafbb407935a81c05b6780bdf33",
+    "gzip": "sha256:09592f28295aadb37e35628a3e92829d329293428bf2612e36d6d6190c3cb0f0",
+    "zstd": "sha256:14709bc45965a28c4548fbc25fe1a0289df3bff5f4db1708ac1683189d3ebe3e",
 }
 
 

@@ -71,6 +71,16 @@ def test_variables_are_as_in_the_image_unless_they_are_given() -> None:
     assert "\0" not in script
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(("given", "seen"), [({}, ""), ({"LD_LIBRARY_PATH": "/opt/a:/b"}, "/opt/a:/b:")])
+def test_libraries_of_the_host_are_found_last(given: dict[str, str], seen: str) -> None:
+    """By the script behind which Apptainer looks for what `--env` gives: without one of its name it never does."""
+    mode, script = runtime_files(b"{}")[b".singularity.d/env/99-base.sh"]
+    show = '\n/usr/bin/printf "%s\\0" "$LD_LIBRARY_PATH"'
+    assert run(script.decode() + show, environment=given) == [f"{seen}/.singularity.d/libs"]
+    assert mode == 0o755
+
+
 def test_labels_are_kept() -> None:
     files = runtime_files(b'{"config": {"Labels": {"org.x": "\\u00fc", "a": "b"}}}')
     assert json.loads(files[b".singularity.d/labels.json"][1]) == {"a": "b", "org.x": "ü"}
@@ -90,8 +100,10 @@ def test_an_image_with_nothing_gets_all_mount_points(tmp_path: Path) -> None:
     assert {b"", b"proc", b"sys", b"dev", b"root", b"home", b"etc", b"var"} <= modes.keys()
     for name in (b"passwd", b"group", b"hosts", b"resolv.conf"):
         assert (tree[b"etc/" + name].kind, tree[b"etc/" + name].size) == ("file", 0)
+    assert tree[b".singularity.d/libs"].kind == "directory"
     assert tree[b"singularity"].target == b".singularity.d/runscript"
-    assert tree[b".singularity.d/runscript"].mode == 0o755
+    for script in (b"runscript", b"startscript", b"test"):
+        assert tree[b".singularity.d/" + script].mode == 0o755
 
 
 @pytest.mark.squashfs

@@ -3,8 +3,8 @@
 Written anew, and short: the scripts that run a container (`.singularity.d/actions`) are in Apptainer itself. As after a
 pull from a registry by Apptainer,
 
-- what a user gives (`--env`, `APPTAINERENV_…`, his own environment where it is passed on) goes before the image's
-  values; only `PATH` is the image's in any case;
+- what a user gives (`--env`, `APPTAINERENV_…`) goes before the image's values, and these before those of his own
+  environment;
 - `apptainer run IMAGE ARGUMENTS` is `docker run IMAGE ARGUMENTS`: they take the place of the command, behind the entry
   point; without either, a shell is run;
 - it runs in the directory that Apptainer chooses (the caller's, as a rule), not in the image's `WorkingDir`.
@@ -27,6 +27,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _INTERPRETED = 'if false; then\neval "set ${SINGULARITY_OCI_RUN}"\nfi\n'
 """A line by which Apptainer knows a script that it may interpret itself, so that an image needs no shell for it."""
+
+_BASE = """\
+#!/bin/sh
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/.singularity.d/libs"
+"""
+"""The last script of the environment. Behind the one of this name, and only there, Apptainer sets what the user gives
+(`--env`, `APPTAINERENV_…`); and it binds libraries into this directory (`--nv`, `--rocm`, `--compat32`)."""
+
+_NOTHING = "#!/bin/sh\n"
+"""What `apptainer instance start` and `apptainer test` run, which fail where there is nothing to run."""
 
 
 class _Settings(msgspec.Struct, rename="pascal"):
@@ -56,8 +66,11 @@ def runtime_files(config: bytes) -> dict[bytes, tuple[int, bytes]]:
     labels = json.dumps(settings.labels or {}, indent=1, sort_keys=True) + "\n"
     return {
         b".singularity.d/env/10-docker2singularity.sh": (0o755, _bytes(environment_script(settings.env or ()))),
+        b".singularity.d/env/99-base.sh": (0o755, _bytes(_BASE)),
         b".singularity.d/labels.json": (0o644, _bytes(labels)),
         b".singularity.d/runscript": (0o755, _bytes(run_script(settings.entrypoint or (), settings.cmd or ()))),
+        b".singularity.d/startscript": (0o755, _bytes(_NOTHING)),
+        b".singularity.d/test": (0o755, _bytes(_NOTHING)),
     }
 
 
@@ -108,6 +121,7 @@ def _file(path: bytes) -> Entry:
 MISSING = tuple(
     sorted(
         (
+            _directory(b".singularity.d/libs"),
             _directory(b"dev"),
             _directory(b"etc"),
             *map(_file, (b"etc/group", b"etc/hosts", b"etc/passwd", b"etc/resolv.conf")),
