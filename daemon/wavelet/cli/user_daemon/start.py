@@ -190,19 +190,8 @@ def _variables(location: DaemonLocation, options: StartOptions) -> dict[str, str
     if options.records:
         kept["WAVELET_RECORDS_DIRECTORY"] = str(Path(options.records).absolute())
     if options.images:
-        kept["WAVELET_SIF_DIRECTORY"] = str(_made(Path(options.images).absolute()))
+        kept["WAVELET_SIF_DIRECTORY"] = str(Path(options.images).absolute())
     return kept
-
-
-def _made(directory: Path) -> Path:
-    """Make the directory of images, as Nextflow makes it."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NotStarted(
-            f"--images: {directory} cannot be made: {error.strerror}; name one that you can write"
-        ) from None
-    return directory
 
 
 class _Process:
