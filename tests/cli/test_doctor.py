@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from wavelet.cli.commands import doctor
 from wavelet.cli.doctor import checks
 from wavelet.cli.doctor.checks import Finding
 from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif, podman
-from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket, credentials, server
+from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Server, SharedDirectory, Socket, credentials, server
 from wavelet.cli.user_daemon.batch_system import batch_job, job_of_group
 from wavelet.config import Settings
 
@@ -34,6 +35,9 @@ def levels(findings: Iterable[Finding]) -> list[str]:
     found = list(findings)
     assert all(finding.remedy for finding in found if finding.level != "ok")
     return [finding.level for finding in found]
+
+
+shared = functools.partial(checks.shared, "sif files", "sif.directory")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +84,10 @@ def levels(findings: Iterable[Finding]) -> list[str]:
         (checks.jobs(Jobs(False, "", "Slurm job 7", manager=False, lingers=False)), ["warning"]),
         (checks.jobs(Jobs(False, "", "Slurm job 7", manager=True, lingers=True)), ["ok"]),
         (checks.jobs(Jobs(True, "", "", manager=True, lingers=False)), ["warning"]),
-        (checks.records(None), []),
-        (checks.records(Records("/r", "nfs4", shared=True, error="")), ["ok"]),
-        (checks.records(Records("/r", "ext4", shared=False, error="")), ["warning"]),
-        (checks.records(Records("/r", "nfs4", shared=True, error="this user cannot write to it")), ["problem"]),
+        (shared(None), []),
+        (shared(SharedDirectory("/r", "nfs4", shared=True, error="")), ["ok"]),
+        (shared(SharedDirectory("/r", "ext4", shared=False, error="")), ["warning"]),
+        (shared(SharedDirectory("/r", "nfs4", shared=True, error="this user cannot write to it")), ["problem"]),
     ],
 )
 def test_what_facts_mean(findings: Iterable[Finding], expected: list[str]) -> None:

@@ -11,12 +11,14 @@ from lab.private import Private, alive
 
 
 def test_it_lists_ends_and_removes_what_wavelet_wrote_and_nothing_else(tmp_path: Path) -> None:
-    temporary, shared = tmp_path / "tmp", tmp_path / "shared"
+    temporary, shared, sifs = tmp_path / "tmp", tmp_path / "shared", tmp_path / "sif"
     left_over = temporary / "wavelet-demo-abcdefgh"
     left_over.mkdir(parents=True)
     (temporary / "wavelet-logs").mkdir()
     settings = tmp_path / "settings.yaml"
-    settings.write_text(f"records: {{directory: {shared}}}\nstate: {tmp_path / 'node-state'}\n")
+    settings.write_text(
+        f"records: {{directory: {shared}}}\nsif: {{directory: {sifs}}}\nstate: {tmp_path / 'node-state'}\n"
+    )
     private = Private(tmp_path / "node", TMPDIR=str(temporary))
     try:
         pid = private.ensure("--config", str(settings))["pid"]
@@ -27,7 +29,7 @@ def test_it_lists_ends_and_removes_what_wavelet_wrote_and_nothing_else(tmp_path:
         written, _, left = shown.stdout.partition("left, for")
         for path in (private.directory / "state", private.directory / "daemon.log", left_over):
             assert f"  {path}\n" in written
-        for path in (shared, settings, private.directory / "notes.txt"):
+        for path in (shared, sifs, settings, private.directory / "notes.txt"):
             assert f"  {path} " in left
         assert "wavelet-logs" not in shown.stdout
         assert alive(pid)
@@ -42,6 +44,7 @@ def test_it_lists_ends_and_removes_what_wavelet_wrote_and_nothing_else(tmp_path:
     assert [path.name for path in private.directory.iterdir()] == ["notes.txt"]
     assert sorted(path.name for path in temporary.iterdir()) == ["wavelet-logs"]
     assert any(shared.iterdir())
+    assert any(sifs.iterdir())
 
 
 def test_a_state_directory_that_a_daemon_holds_is_not_touched(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from wavelet.cluster.sif_directory.directory import Contents
 from wavelet.config import ConfigError
 from wavelet.plan.tokens import Principal
 
+PIECES = [b"made" * 250_000] * 20
+
 
 async def main(root: str, number: str, seconds: str, *uid: str) -> None:
     directory = opened(Path(root), patience=Patience(beat=0.2, poll=0.05, wait=60.0))
@@ -28,7 +30,7 @@ async def main(root: str, number: str, seconds: str, *uid: str) -> None:
     async def make() -> Contents:
         print("making", flush=True)
         await asyncio.sleep(float(seconds))
-        return contents(b"made" * 1000)
+        return contents(*PIECES)
 
     print(file.path, await file.ensure(make), flush=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import sys
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cluster.sif_directory.node import PIECES
 from cluster.sif_directory.places import SHORT, Maker, contents, file_of, left, name, opened
 from wavelet.cluster.sif_directory import claim_files
 from wavelet.cluster.sif_directory.claim_files import Holder, written_name
@@ -91,6 +94,26 @@ async def test_what_a_killed_process_left_goes_at_the_start(tmp_path: Path) -> N
     holder = msgspec.json.decode((root / ".wavelet" / f"{CLAIM}.claim").read_bytes(), type=Holder)
     (root / ".wavelet" / written_name(CLAIM, holder)).write_bytes(b"half")
     claim_files.sweep(tree)
+    assert left(root) == []
+
+
+@pytest.mark.process
+async def test_killed_at_any_moment_nodes_leave_whole_files_or_none(tmp_path: Path) -> None:
+    root = tmp_path / "sif"
+    for number in range(4):
+        nodes = [await start(root, number, 0) for _ in range(2)]
+        begun = [asyncio.ensure_future(node.stdout.readline()) for node in nodes if node.stdout is not None]
+        await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(random.uniform(0, 0.06))
+        for node in nodes:
+            with contextlib.suppress(ProcessLookupError):
+                node.kill()
+            await node.wait()
+        await asyncio.gather(*begun)
+        was_there = (root / name(number).file).exists()
+        assert await (await file_of(opened(root), number)).ensure(Maker(b"".join(PIECES))) is not was_there
+        assert (root / name(number).file).read_bytes() == b"".join(PIECES)
+    claim_files.sweep(prepare(root))
     assert left(root) == []
 
 

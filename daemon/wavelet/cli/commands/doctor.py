@@ -79,7 +79,8 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
     questions: dict[str, Callable[[], Iterator[Finding]]] = {
         "socket": lambda: checks.socket(facts.socket(path)),
         "disk": lambda: checks.disk(facts.disk(state)),
-        "records": lambda: checks.records(facts.records(_records(status, settings))),
+        "records": lambda: checks.shared("records", "records.directory", facts.shared(_records(status, settings))),
+        "sif files": lambda: checks.shared("sif files", "sif.directory", facts.shared(settings.sif.directory)),
         "engines": lambda: checks.engines(engines.engines(environment, authority)),
         "credentials": lambda: checks.credentials(facts.credentials(environment)),
         "jobs": lambda: checks.jobs(facts.jobs(pid, environment, location.uid)),

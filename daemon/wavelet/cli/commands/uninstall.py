@@ -137,6 +137,9 @@ def left_alone(location: DaemonLocation, settings: Settings, file: Path | None) 
     if settings.records.directory:
         directory = Path(settings.records.directory)
         yield Item(directory, size_of(directory), "other nodes use it; without it no name works any more")
+    if settings.sif.directory:
+        directory = Path(settings.sif.directory)
+        yield Item(directory, size_of(directory), "other nodes use it, and tasks that run")
     for path in [] if file is None else files_of(file):
         yield Item(path, size_of(path), "your settings")
     home = Path(os.environ.get("HOME") or Path.home())

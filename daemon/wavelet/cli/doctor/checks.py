@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif
-from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Records, Server, Socket
+from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Server, SharedDirectory, Socket
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -251,17 +251,17 @@ def jobs(seen: Jobs) -> Iterator[Finding]:
         yield Finding("jobs", "ok", "no batch job takes the daemon along when it ends")
 
 
-def records(seen: Records | None) -> Iterator[Finding]:
-    """Judge the directory that nodes share, where there is one."""
+def shared(name: str, key: str, seen: SharedDirectory | None) -> Iterator[Finding]:
+    """Judge a directory that nodes share, where there is one: `name` is that of the check, `key` of the setting."""
     if seen is None:
         return
     if seen.error:
-        yield Finding("records", "problem", f"{seen.path}: {seen.error}", f"mkdir -p {seen.path}; ls -ld {seen.path}")
+        yield Finding(name, "problem", f"{seen.path}: {seen.error}", f"mkdir -p {seen.path}; ls -ld {seen.path}")
     elif not seen.shared:
         message = f"{seen.path} is on a local file system ({seen.kind}): other nodes do not see it"
-        yield Finding("records", "warning", message, "records.directory: a directory that all nodes mount")
+        yield Finding(name, "warning", message, f"{key}: a directory that all nodes mount")
     else:
-        yield Finding("records", "ok", f"{seen.path} ({seen.kind})")
+        yield Finding(name, "ok", f"{seen.path} ({seen.kind})")
 
 
 def _gb(size: int) -> str:

@@ -240,8 +240,8 @@ def jobs(pid: int | None, environment: Mapping[str, str], uid: int) -> Jobs:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """The directory that nodes share."""
+class SharedDirectory:
+    """A directory that nodes share."""
 
     path: str
     kind: str
@@ -249,15 +249,15 @@ class Records:
     error: str
 
 
-def records(directory: str) -> Records | None:
-    """Look at the directory that nodes share, where there is one."""
+def shared(directory: str) -> SharedDirectory | None:
+    """Look at a directory that nodes share, where there is one."""
     if not directory:
         return None
     path = Path(directory)
     error = "" if path.is_dir() else "there is no such directory"
     if not error and not os.access(path, os.W_OK | os.X_OK):
         error = "this user cannot write to it"
-    return Records(directory, filesystem_type(path), _is_shared(path), error)
+    return SharedDirectory(directory, filesystem_type(path), _is_shared(path), error)
 
 
 def node_address(settings: Settings) -> str:
