@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavelet.errors import CallerError, ImageNotFound, InvalidName, NotFound
+from wavelet.errors import CallerError, ImageNotFound, InvalidName, InvalidRequest, NotFound
 from wavelet.front.registry.names import CondaName, FrozenName, LocalName, SifName, TokenName, UpstreamName, parse_name
-from wavelet.front.sif.file_names import NamedFile, RequestedFile, read_path
+from wavelet.front.sif.file_names import NamedFile, PublishedFile, RequestedFile, read_path
 from wavelet.image.reference import Digest, Platform, Repository
 
 TOKEN = "0123456789abcdef" * 2
@@ -116,3 +116,33 @@ def test_a_sif_name_is_another_one_with_sif_before_it(name: str) -> None:
     assert isinstance(parse_name(f"sif/{name}", "quay.io", reserved=True), UpstreamName)
     with pytest.raises(InvalidName, match="twice"):
         parse_name(f"sif/sif/{name}", None, reserved=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "file_name"),
+    [
+        (
+            "https/depot.test/s/samtools:1.17--h0_0",
+            "https://depot.test/s/samtools:1.17--h0_0",
+            "samtools:1.17--h0_0.sif",
+        ),
+        ("http/localhost:80/a/b.sif", "http://localhost/a/b.sif", "b.sif"),
+        ('https/depot.test/a "b" c', "https://depot.test/a%20%22b%22%20c", "a__b__c.sif"),
+    ],
+)
+def test_a_url_is_the_file_that_is_there(path: str, url: str, file_name: str) -> None:
+    name = read_path(path, reserved=True)
+    assert isinstance(name, PublishedFile)
+    assert (name.plan.url, name.file_name, name.path) == (url, file_name, path)
+
+
+@pytest.mark.parametrize("path", ["https/depot.test/../x", "http/d.test/a//b", "https/d.test:x/a"])
+def test_what_is_no_url_of_a_file(path: str) -> None:
+    with pytest.raises(InvalidRequest):
+        read_path(path, reserved=True)
+
+
+def test_a_repository_may_begin_as_a_url_does() -> None:
+    name = read_path("https/tool:1", reserved=True)
+    assert isinstance(name, NamedFile)
+    assert name.name == SifName(UpstreamName(Repository("docker.io", "https/tool")))

@@ -118,6 +118,10 @@ class ScopeOpener:
         name = TokenName(token, request.plan.label.path)
         return as_sif(self._of_request(name, request, caller), SifName(name))
 
+    def open_file(self, path: str, caller: Caller) -> Scope:
+        """Return what the path of a file that others publish opens to `caller`, under `sif/`."""
+        return Scope(f"{SIF_KEY}{path}", self._rules.pull_identity(caller), None, None)
+
     async def _open(self, name: ImageName, reference: str, caller: Caller, under: str = "") -> Scope:
         match name:
             case UpstreamName():

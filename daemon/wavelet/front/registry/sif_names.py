@@ -78,6 +78,14 @@ class SifNames:
         except (InvalidName, Unsolvable) as error:
             raise ImageNotFound(error.message, field=error.field) from None
 
+    async def of_file(self, scope: Scope, file: Node) -> Content:
+        """Return the manifest of a file that others publish, fetched if need be.
+
+        Raises:
+            WaveletError: why there is none.
+        """
+        return await self._images.answer(scope, file)
+
     async def _answer(self, scope: Scope, image: Node, platform: Platform | None, tag: str | None) -> Content:
         return await self._images.answer(scope, self._plans.of(image, platform), tag)
 

@@ -3,6 +3,7 @@
 <readable>--<token>.sif           a container request's; what stands before the token is for people
 <name>:<tag>.sif                  any name that engines can pull, a platform behind the tag or not
 <name>@sha256:<digits>.sif        by the digest of the image
+https/<host>/<path>               the file that others publish at a URL, exactly that one
 
 `.sif` may be left out behind a tag or a digest; without either, the tag is `latest`. A digest has no room for a
 platform: that stands in the query.
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 from wavelet.errors import InvalidName, NotFound
 from wavelet.front.registry.names import FrozenName, SifName, parse_name
 from wavelet.front.registry.sif_plans import read_tag
-from wavelet.image.reference import Digest, Platform, valid_tag
+from wavelet.image.reference import Digest, Platform, looks_like_host, valid_tag
 from wavelet.kinds.conda.model.near_cache_names import LATEST
+from wavelet.kinds.sif.published.node import PublishedSif, published_plan
 from wavelet.plan.delivery import token_of
 from wavelet.plan.node import tag_of_digest
 from wavelet.plan.tokens import well_formed
 
 SUFFIX = ".sif"
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_.:+=@-]")
 _READABLE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
@@ -54,14 +57,37 @@ class NamedFile:
     file_name: str
 
 
-def read_path(path: str, *, reserved: bool) -> RequestedFile | NamedFile:
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """The file at a URL.
+
+    Attributes:
+        path: by which it was asked for.
+    """
+
+    plan: PublishedSif
+    path: str
+
+    @property
+    def file_name(self) -> str:
+        """As which it is kept."""
+        return _UNUSUAL.sub("_", self.plan.file_name)
+
+
+FileName = RequestedFile | NamedFile | PublishedFile
+
+
+def read_path(path: str, *, reserved: bool) -> FileName:
     """Take apart what follows `/sif/`. `reserved` is whether the special first components are in force.
 
     Raises:
-        InvalidName, InvalidDigest: it follows no grammar.
+        InvalidName, InvalidDigest, InvalidRequest: it follows no grammar.
         ImageNotFound: no images are made for the platform.
         NotFound: it is no file's name.
     """
+    scheme, host, file = [*path.split("/", 2), "", ""][:3]
+    if scheme in ("http", "https") and file and looks_like_host(host):
+        return PublishedFile(published_plan(path), path)
     bare = path.removesuffix(SUFFIX)
     token = token_of(bare)
     if bare != path and well_formed(token) and _READABLE.fullmatch(bare):

@@ -13,7 +13,7 @@ from wavelet.front.registry.routes import error_response
 from wavelet.front.registry.scope import Scope, ScopeOpener
 from wavelet.front.registry.sif_names import SifNames
 from wavelet.front.registry.transfer import blob_headers, send_blob
-from wavelet.front.sif.file_names import NamedFile, RequestedFile, read_path
+from wavelet.front.sif.file_names import FileName, PublishedFile, RequestedFile, read_path
 from wavelet.image.image import Content
 from wavelet.image.reference import Digest, Platform
 from wavelet.requests.access import Caller
@@ -65,9 +65,10 @@ class SifDoor:
             return web.Response(headers=answer | {hdrs.CONTENT_LENGTH: str(located.size)})
         return await send_blob(request, await self._content.blob(scope, located), located.digest, extra)
 
-    async def _manifest(
-        self, name: RequestedFile | NamedFile, asked: Platform | None, caller: Caller
-    ) -> tuple[Scope, Content]:
+    async def _manifest(self, name: FileName, asked: Platform | None, caller: Caller) -> tuple[Scope, Content]:
+        if isinstance(name, PublishedFile):
+            scope = self._scopes.open_file(name.path, caller)
+            return scope, await self._content.of_file(scope, name.plan)
         if isinstance(name, RequestedFile):
             scope = await self._scopes.open_token(name.token, caller)
             return scope, await self._content.of_image(scope, scope.tag or "", asked)

@@ -106,6 +106,25 @@ async def test_it_is_answered_as_a_sif_of_a_registry_is_and_fetched_once(depot: 
     assert gets(depot) == 2
 
 
+async def test_its_url_behind_sif_is_the_file_with_ranges(depot: ChannelServer, node: Open) -> None:
+    path = f"/sif/http/{depot.host}/singularity/{NAME}"
+    async with node() as (_, client):
+        head = await client.head(path)
+        assert (head.status, head.headers["Content-Length"]) == (200, str(len(SIF)))
+        assert head.headers["Content-Disposition"] == f'attachment; filename="{NAME}.sif"'
+        assert head.headers["ETag"] == f'"sha256:{digest_of(SIF)}"'
+        assert await (await client.get(path)).read() == SIF
+        rest = await client.get(path, headers={"Range": "bytes=2000000-", "If-Range": head.headers["ETag"]})
+        assert (rest.status, await rest.read()) == (206, SIF[2_000_000:])
+        assert (await client.get(path, headers={"If-None-Match": head.headers["ETag"]})).status == 304
+        assert gets(depot) == 2
+        for other, status in (("singularity/other:1", 404), ("elsewhere/x.sif", 403), ("singularity/a%5Cx", 400)):
+            assert (await client.get(f"/sif/http/{depot.host}/{other}")).status == status, other
+    depot.off()
+    async with node(tag_ttl=0) as (_, client):
+        assert await (await client.get(path)).read() == SIF
+
+
 async def test_what_has_changed_is_fetched_anew_once_its_version_has_aged(
     depot: ChannelServer, services: Services
 ) -> None:

@@ -34,16 +34,17 @@ def test_it_is_read_back(node: PublishedSif) -> None:
     ("name", "path", "tag", "file_name"),
     [
         ("samtools:1.17--h00cdaf9_0", "published/samtools", "1.17--h00cdaf9_0", "samtools:1.17--h00cdaf9_0.sif"),
-        ("r-base%3A4.0.sif", "published/r-base", "4.0", "r-base:4.0.sif"),
+        ("r-base:4.0.sif", "published/r-base", "4.0", "r-base:4.0.sif"),
         ("ubuntu.img", "published/ubuntu", "latest", "ubuntu.img"),
         ("A+B_:x", "published/a-b", "x", "A+B_:x.sif"),
-        ("+:%20", "published/file", "latest", "+: .sif"),
+        ("+: ", "published/file", "latest", "+: .sif"),
     ],
 )
 def test_what_it_is_called(name: str, path: str, tag: str, file_name: str) -> None:
     node = published_plan(f"https/host/singularity/{name}")
     assert (node.label.path, node.label.tag, node.file_name) == (path, tag, file_name)
     assert valid_path(node.label.path)
+    assert node.is_file
 
 
 @pytest.mark.parametrize(

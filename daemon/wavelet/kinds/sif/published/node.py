@@ -9,7 +9,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from wavelet.image.reference import valid_path, valid_tag
-from wavelet.kinds.sif.published.sources import url_of
+from wavelet.kinds.sif.published.sources import quoted, url_of
 from wavelet.plan.node import Description, Label, Node, View
 
 _ENDING = re.compile(r"\.(sif|simg|img|sqsh|squashfs)$", re.IGNORECASE)
@@ -36,6 +36,11 @@ class PublishedSif(Node):
     def moves(self) -> bool:
         """See `Node`."""
         return not self.validator
+
+    @property
+    def is_file(self) -> bool:
+        """See `Node`."""
+        return True
 
     @property
     def file_name(self) -> str:
@@ -72,10 +77,10 @@ class PublishedSif(Node):
 
 
 def published_plan(path: str) -> PublishedSif:
-    """Return the plan of what `/sif/<path>` asks for: `https/<host>/<path of the file>`.
+    """Return the plan of what `/sif/<path>` asks for: `https/<host>/<path of the file>`, no longer quoted.
 
     Raises:
         InvalidRequest: it is not the URL of a file.
     """
     scheme, _, rest = path.partition("/")
-    return PublishedSif(url_of(f"{scheme}://{rest}"))
+    return PublishedSif(url_of(f"{scheme}://{quoted(rest)}"))

@@ -103,4 +103,9 @@ def _normal(text: str) -> str | None:
         return None
     address = f"[{host}]" if ":" in host else host
     address += "" if port in (None, _SCHEMES[scheme]) else f":{port}"
-    return f"{scheme}://{address}/{'/'.join(quote(step, safe=_PLAIN) for step in steps)}"
+    return f"{scheme}://{address}/{'/'.join(map(quoted, steps))}"
+
+
+def quoted(path: str) -> str:
+    """Return a path, or a step of one, as a URL has it."""
+    return quote(path, safe=_PLAIN)
