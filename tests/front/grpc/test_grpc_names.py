@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from wavelet.config import Settings
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.front.grpc.names import Names, _chosen
 from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.image.reference import DEFAULT_PLATFORM, Platform, Reference
@@ -15,6 +15,7 @@ from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.tokens import NOBODY
 from wavelet.requests.container_requests import ContainerRequests
 
@@ -58,3 +59,33 @@ def test_a_request_is_for_the_platforms_that_it_is_for() -> None:
     assert _chosen(index, (AMD64, ARM64), ()) == index
     with pytest.raises(InvalidRequest, match="not for linux/arm/v7"):
         _chosen(index, (ARM,), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "platform", "name"),
+    [
+        ("sif/quay.io/a/b:1", (), AMD64, "sif/quay.io/a/b:1"),
+        ("127.0.0.1:9090/sif/quay.io/a/b:1", (ARM64,), ARM64, "sif/quay.io/a/b:1"),
+        ("sif/quay.io/a/b:1--linux-arm64", (), ARM64, "sif/quay.io/a/b:1--linux-arm64"),
+        (f"sif/quay.io/a/b:1@sha256:{'0' * 64}", (ARM64,), ARM64, f"sif/quay.io/a/b:1@sha256:{'0' * 64}"),
+        ("sif/busybox", (), AMD64, "sif/docker.io/library/busybox:latest"),
+        ("sif/local/tool:1", (), AMD64, "sif/local/tool:1"),
+        ("sif/conda/samtools/platform--arm64:1.17", (), ARM64, "sif/conda/samtools/platform--arm64:1.17"),
+    ],
+)
+async def test_the_name_of_a_sif(text: str, asked: tuple[Platform, ...], platform: Platform, name: str) -> None:
+    plan, pulled = await NAMES.plan(text, "images[0]", asked, NOBODY, (DEFAULT_PLATFORM,))
+    assert isinstance(plan, SifImage)
+    assert (plan.platform, plan.image.description.platforms, pulled) == (platform, (platform,), name)
+
+
+async def test_a_sif_is_for_one_platform() -> None:
+    with pytest.raises(InvalidRequest, match="a SIF is for one platform"):
+        await NAMES.plan("sif/quay.io/a/b:1", "image", (AMD64, ARM64), NOBODY)
+    with pytest.raises(InvalidRequest, match=r"the name is conda/samtools/platform--arm64:1\.17"):
+        await NAMES.plan("sif/conda/samtools:1.17", "image", (ARM64,), NOBODY)
+
+
+async def test_who_asks_for_an_image_names_the_image() -> None:
+    with pytest.raises(InvalidName, match=r"name: sif/quay.io/a/b:1 is an image in another form; name the image"):
+        NAMES.read("sif/quay.io/a/b:1", "name")

@@ -19,13 +19,13 @@ from lab.services import Client, open_services
 from wavelet.engine.architecture import own_platform
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.services import Services
-from wavelet.image.reference import Platform, Reference
+from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.sif.manifest import SIF_CONFIG, SIF_LAYER
 from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.node import Node
-from wavelet.plan.tokens import NOBODY
+from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.requests.request import About, Request
 
 OWN = str(own_platform())
@@ -296,6 +296,18 @@ async def test_blobs_of_a_token_are_found_on_a_node_that_has_answered_nothing_of
     token = await site.request(image(site))
     response, data = await site.get(f"/v2/sif/wt/{token}/lab/tool/blobs/{sha256(site.file())}")
     assert (response.status, data) == (200, site.file())
+
+
+async def test_a_request_that_is_evicted_takes_what_its_sif_has_answered_with_it(site: Site) -> None:
+    token = await site.request(image(site))
+    name = f"sif/wt/{token}/lab/tool"
+    await site.manifest(name, "1")
+    served = site.services.requests.evictions._served
+    assert served.find(f"sif/wt/{token}", Digest(sha256(site.file()))) is not None
+    await site.services.requests.evictions.evict(token, Identity(0), door="test")
+    assert served.find(f"sif/wt/{token}", Digest(sha256(site.file()))) is None
+    response, _ = await site.get(f"/v2/{name}/manifests/1")
+    assert response.status == 404
 
 
 async def test_the_name_of_a_request_follows_what_its_token_is_bound_to(site: Site) -> None:
