@@ -106,7 +106,7 @@ def member(data: bytes, using: Codec | None = None) -> bytes:
 @functools.cache
 def codec() -> Codec:
     """Return the codec of this machine, tried at the first call in a process."""
-    if hashlib.sha256(member(_sample(), ISAL)).hexdigest() == _GOLDEN:
+    if hashlib.sha256(member(sample(), ISAL)).hexdigest() == _GOLDEN:
         return ISAL
     log.warning(
         "conda.slow_codec",
@@ -115,7 +115,7 @@ def codec() -> Codec:
     return ZLIB
 
 
-def _sample() -> bytes:
+def sample() -> bytes:
     """Return what the self-test compresses: text, repetitions near and far, noise, and a short last block."""
     noise = b"".join(hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(1024))
     text = b"".join(

@@ -101,21 +101,27 @@ class Member:
         executable: whether anybody may execute it.
         target: of a symbolic link, as it is; of a hard link, the path of the other member.
         is_file, is_symlink, is_hard_link, is_directory: its kind; none of them for devices and the like.
+        header, said: its own header, and what those before it say of it; `archive/tar_attributes.py` reads the rest.
     """
 
     __slots__ = (
         "_segments",
         "_stream",
         "executable",
+        "header",
         "is_directory",
         "is_file",
         "is_hard_link",
         "is_symlink",
         "mtime",
         "path",
+        "said",
         "size",
         "target",
     )
+
+    header: bytes
+    said: dict[bytes, bytes]
 
     def __init__(self, path: str, kind: bytes, size: int, mtime: int, mode: int, target: str, stream: Forward) -> None:
         is_old_directory = kind == b"\0" and path.endswith("/")
@@ -242,9 +248,11 @@ def _next(stream: Forward) -> tuple[Member, int] | None:
     said: dict[bytes, bytes] = {}
     for _ in range(_HEADERS):
         header = stream.take(RECORD)
-        if len(header) < RECORD or header == _ZEROS:
+        if header == _ZEROS or not header.strip(b"\0"):
             return None
         try:
+            if len(header) < RECORD:
+                raise ValueError("it ends in a header")
             kind, size = _checked(header)
             if kind in (PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET):
                 data = _further(stream, size)
@@ -258,25 +266,26 @@ def _next(stream: Forward) -> tuple[Member, int] | None:
 
 def _checked(header: bytes) -> tuple[bytes, int]:
     """Return kind and size of a header whose sum is right."""
-    if _number(header[148:156]) % 65521 != byte_sum(header[:148] + b" " * 8 + header[156:]):
+    if number(header[148:156]) % 65521 != byte_sum(header[:148] + b" " * 8 + header[156:]):
         raise ValueError("a header's checksum is wrong")
-    size = _number(header[124:136])
+    size = number(header[124:136])
     if size < 0:
         raise ValueError("a member has a negative size")
     return header[156:157], size
 
 
 def _member(header: bytes, kind: bytes, said: dict[bytes, bytes], stream: Forward) -> tuple[Member, int]:
-    size = int(said[b"size"]) if b"size" in said else _number(header[124:136])
-    mtime = int(float(said[b"mtime"])) if b"mtime" in said else _number(header[136:148])
+    size = int(said[b"size"]) if b"size" in said else number(header[124:136])
+    mtime = int(float(said[b"mtime"])) if b"mtime" in said else number(header[136:148])
     path = said.get(b"GNU.sparse.name") or said.get(b"path") or _name(header)
     target = said.get(b"linkpath") or _text(header[157:257])
     if size < 0:
         raise ValueError("a member has a negative size")
     stored = 0 if kind in _HEADER_ONLY else size
-    member = Member(_decoded(path), kind, stored, mtime, _number(header[100:108]), _decoded(target), stream)
+    member = Member(_decoded(path), kind, stored, mtime, number(header[100:108]), _decoded(target), stream)
+    member.header, member.said = header, said
     if kind == _SPARSE:
-        member.make_sparse(_number(header[483:495]), _segments(header, stream))
+        member.make_sparse(number(header[483:495]), _segments(header, stream))
     elif b"GNU.sparse.map" in said:
         numbers = [int(number) for number in said[b"GNU.sparse.map"].split(b",")]
         member.make_sparse(int(said.get(b"GNU.sparse.size", b"")), _pairs(numbers))
@@ -323,7 +332,7 @@ def _segments(header: bytes, stream: Forward) -> list[Segment]:
             raise ValueError("it ends in a header")
         fields, more = fields + record[:504], record[504]
     starts = range(0, len(fields), 24)
-    return [(_number(fields[at : at + 12]), _number(fields[at + 12 : at + 24])) for at in starts if fields[at]]
+    return [(number(fields[at : at + 12]), number(fields[at + 12 : at + 24])) for at in starts if fields[at]]
 
 
 def _further(stream: Forward, size: int) -> bytes:
@@ -370,7 +379,7 @@ def _text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
-def _number(field: bytes) -> int:
+def number(field: bytes) -> int:
     """Read an octal number, or a binary one, as GNU writes what is too large for octal digits."""
     if field[0] in (0x80, 0xFF):
         return int.from_bytes(field[1:] if field[0] == 0x80 else field, "big", signed=field[0] == 0xFF)

@@ -41,6 +41,8 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.sif.published.files import PublishedFiles
 from wavelet.kinds.sif.published.kind import PublishedSifs
 from wavelet.kinds.sif.published.node import PublishedSif
+from wavelet.kinds.sif.segments.kind import LayerSegments
+from wavelet.kinds.sif.segments.node import LayerSegment
 from wavelet.plan.canonical import Forms
 from wavelet.plan.node import Node
 
@@ -84,6 +86,7 @@ KINDS: Table = (
     Row(ScriptsLayer, lambda services: ScriptsLayers(services.settings)),
     Row(LibcOf, lambda _: LibcsOf()),
     Row(PublishedSif, lambda services: PublishedSifs(services.published)),
+    Row(LayerSegment, lambda _: LayerSegments()),
 )
 
 

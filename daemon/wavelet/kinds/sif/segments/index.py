@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 import msgspec
 
@@ -109,7 +109,14 @@ def order(path: bytes) -> bytes:
     return path.replace(b"/", b"\0")
 
 
-def write_index(file: BinaryIO, header: Header, entries: Iterable[Entry]) -> None:
+class Sink(Protocol):
+    """What an index is written to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of `data`."""
+
+
+def write_index(file: Sink, header: Header, entries: Iterable[Entry]) -> None:
     """Write an index; `entries` are in the order of the tree."""
     encode = msgspec.msgpack.Encoder().encode
     _frame(file, encode(header))
@@ -140,7 +147,7 @@ def _entries(file: BinaryIO) -> Iterator[Entry]:
         yield from _ENTRIES.decode(data)
 
 
-def _frame(file: BinaryIO, data: bytes) -> None:
+def _frame(file: Sink, data: bytes) -> None:
     file.write(_LENGTH.pack(len(data)))
     file.write(data)
 

@@ -1,0 +1,69 @@
+"""Names in layers: where a member of a tar belongs, and which ones say that something is hidden. Pure, of bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAME_LIMIT = 255
+"""Bytes of one component of a path, as every file system of Linux has it, and squashfs."""
+
+PATH_LIMIT = 4095
+"""Bytes of a path and of a symbolic link's target: no engine could unpack a longer one (PATH_MAX)."""
+
+_WHITEOUT: Final = b".wh."
+_META: Final = b".wh..wh."
+_OPAQUE: Final = b".wh..wh..opq"
+"""Names that say what is hidden (OCI image layer specification, "Whiteouts"), and those that were AUFS's own."""
+
+
+class UnfitName(ValueError):
+    """A name that no file system could have."""
+
+
+def cleaned(name: bytes) -> bytes:
+    """Return a path from the root on, without slashes at its ends, `.`, and `..`, which never leads out of the root.
+
+    Raises:
+        UnfitName: it cannot be one of a file.
+    """
+    if name[:1] in (b".", b"/") or b"/." in name or b"//" in name or name.endswith(b"/"):
+        parts: list[bytes] = []
+        for part in name.split(b"/"):
+            if part == b"..":
+                del parts[-1:]
+            elif part not in (b"", b"."):
+                parts.append(part)
+        name = b"/".join(parts)
+    return fitting(name)
+
+
+def fitting(path: bytes) -> bytes:
+    """Return a path, or raise `UnfitName`."""
+    if b"\0" in path:
+        raise UnfitName("it has a zero byte in it")
+    if len(path) > NAME_LIMIT:
+        if len(path) > PATH_LIMIT:
+            raise UnfitName(f"it has more than {PATH_LIMIT} bytes")
+        if max(map(len, path.split(b"/"))) > NAME_LIMIT:
+            raise UnfitName(f"it has a part of more than {NAME_LIMIT} bytes")
+    return path
+
+
+def fitting_target(target: bytes) -> bytes:
+    """Return what a symbolic link leads to, or raise `UnfitName`."""
+    if not target or b"\0" in target or len(target) > PATH_LIMIT:
+        raise UnfitName(f"a symbolic link leads to between 1 and {PATH_LIMIT} bytes, none of them zero")
+    return target
+
+
+def is_reserved(path: bytes) -> bool:
+    """Tell whether a name, or that of a directory above it, stands for no file but says what is hidden."""
+    return path.startswith(_WHITEOUT) or b"/" + _WHITEOUT in path
+
+
+def hidden(name: bytes) -> bytes | None:
+    """Return which name a reserved one hides: empty for all of its directory, None for nothing."""
+    if name == _OPAQUE:
+        return b""
+    gone = name.removeprefix(_WHITEOUT)
+    return None if name.startswith(_META) or gone in (b"", b".", b"..") else gone
