@@ -146,7 +146,10 @@ def sif(seen: Sequence[Sif]) -> Iterator[Finding]:
         elif one.insecure:
             yield Finding(one.name, "ok", f"version {one.version}; registries.conf makes it speak http with the daemon")
         else:
-            message = f"version {one.version} speaks http with the daemon only if it is told to"
+            message = (
+                f"version {one.version} pulls `docker://` names of the daemon only if it is told to speak http; "
+                "SIF files need no word (wave.endpoint with /sif)"
+            )
             remedy = f"wavelet setup apptainer    (or, for Nextflow, where it pulls: export {one.variable}=true)"
             yield Finding(one.name, "warning", message, remedy)
         if one.dead_mirror:
