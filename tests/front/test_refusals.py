@@ -90,7 +90,12 @@ ROWS = [
     Row("buildRepository: 'quay.io' is a registry", InvalidRequest, image(freeze=True, buildRepository="quay.io")),
     Row("buildRepository: 'quay.io/A' is not a", InvalidName, image(freeze=True, buildRepository="quay.io/A")),
     Row("cacheRepository: 'x:1/A' is not a", InvalidName, packages() | {"freeze": True, "cacheRepository": "x:1/A"}),
-    Row("format: this version", NotServed, image(format="sif")),
+    Row(
+        "format: a SIF is for one platform",
+        InvalidRequest,
+        image(format="sif", containerPlatform="linux/amd64,linux/arm64"),
+        image(format="sif", platforms=["linux/amd64", "linux/arm64"]),
+    ),
     Row("scanMode: this version", NotServed, image(scanMode="required")),
     Row("buildContext: this version", NotServed, image(buildContext={"location": "https://example.org/c"})),
     Row("containerIncludes: names 11 images", InvalidRequest, image(containerIncludes=["busybox"] * 11)),

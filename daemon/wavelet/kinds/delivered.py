@@ -46,3 +46,7 @@ class DeliveredImage(Node):
     def is_file(self) -> bool:
         """See `Node`."""
         return self.image.is_file
+
+    def compressed_by(self, codec: str) -> Self:
+        """See `Node`."""
+        return replace(self, image=self.image.compressed_by(codec))

@@ -38,6 +38,8 @@ from wavelet.kinds.mirrored.kind import MirroredImages
 from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.kind import OwnImages, Pinner, RegistryImages
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.sif.kind import SifImages
+from wavelet.kinds.sif.node import SifImage
 from wavelet.kinds.sif.published.files import PublishedFiles
 from wavelet.kinds.sif.published.kind import PublishedSifs
 from wavelet.kinds.sif.published.node import PublishedSif
@@ -79,6 +81,7 @@ KINDS: Table = (
     Row(ImageIndex, lambda _: ImageIndexes()),
     Row(FrozenImage, lambda _: FrozenImages()),
     Row(MirroredImage, lambda _: MirroredImages()),
+    Row(SifImage, lambda _: SifImages()),
     Row(CondaEnvironment, lambda services: CondaEnvironments(services.solves)),
     Row(LockedEnvironment, lambda services: LockedEnvironments(services.solves)),
     Row(PackageLayer, lambda services: PackageLayers(services.settings, services.is_open)),

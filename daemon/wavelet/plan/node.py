@@ -241,6 +241,10 @@ class Node:
         """Whether its image is one file, in a manifest as ORAS has it, and none of layers."""
         return False
 
+    def compressed_by(self, codec: str) -> Node:
+        """Return it with the site's codec, where it is a file whose content is compressed."""
+        return self
+
     @property
     def label(self) -> Label:
         """What its image is called."""

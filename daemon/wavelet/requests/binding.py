@@ -55,11 +55,13 @@ class Effect:
         concerns: tells whether there is anything to do for a plan, as it was asked.
         run: does it, for a request, its plan of which nothing moves, and whom it is for; raises a WaveletError if that
             fails.
+        makes: whether it sees itself to what it needs being made, where that is not there already.
     """
 
     key: str
     concerns: Callable[[Node], bool]
     run: Callable[[ContainerRequest, Node, Identity], Awaitable[None]]
+    makes: bool = False
 
 
 class Effects:
@@ -77,6 +79,10 @@ class Effects:
     def done(self, request: ContainerRequest) -> bool:
         """Tell whether nothing is left to do for a request."""
         return all((each.key, request.token) in self._done for each in self._effects if each.concerns(request.plan))
+
+    def make(self, plan: Node) -> bool:
+        """Tell whether one of them sees to a plan being made, so that nothing has to be made before."""
+        return any(each.makes and each.concerns(plan) for each in self._effects)
 
     def doubt(self, request: ContainerRequest) -> None:
         """Have all be done again for a request: what was done may have been undone since, by whoever may do that."""
@@ -137,7 +143,13 @@ class Bindings:
         """Tell whether it is known what the name answers, and nothing is left to do for that."""
         owner = Identity.of(request.principal)
         fixed = request.fixed
-        return fixed is not None and self._resolver.prepared(fixed, owner) is not None and self.acted_upon(request)
+        if fixed is None or not self.acted_upon(request):
+            return False
+        return self._resolver.prepared(fixed, owner, build=self.builds(request.plan)) is not None
+
+    def builds(self, plan: Node) -> bool:
+        """Tell whether what a plan asks for is made before its effects."""
+        return not self._effects.make(plan)
 
     def acted_upon(self, request: ContainerRequest) -> bool:
         """Tell whether no effect is left to do."""
@@ -176,9 +188,10 @@ class Bindings:
                 await begun.result(MAKE_LIMIT)
         fixed = await self.plan(cached, begun=begun, wait=MAKE_LIMIT)
         cached.progress.enter("make")
-        prepared = self._resolver.prepared(fixed, owner)
+        build = self.builds(cached.request.plan)
+        prepared = self._resolver.prepared(fixed, owner, build=build)
         if prepared is None:
-            prepared = await (await self._resolver.prepare(fixed, owner)).result(MAKE_LIMIT)
+            prepared = await (await self._resolver.prepare(fixed, owner, build=build)).result(MAKE_LIMIT)
         if not self._effects.done(cached.request):
             cached.progress.enter("after")
             await self._effects.run(cached.request, fixed, owner, logins)
@@ -258,7 +271,7 @@ class Bindings:
         if pinned is None:
             if begun is not None:
                 take_part(begun)
-            job = begun or await self._resolver.prepare(request.plan, owner)
+            job = begun or await self._resolver.prepare(request.plan, owner, build=self.builds(request.plan))
             pinned = await job.result(MAKE_LIMIT)
         return await self.settle(cached, pinned)
 

@@ -75,7 +75,7 @@ class Naming:
                 if asked in self._undecided and not self._undecided[asked].anew:
                     del self._undecided[asked]
         own = identity.uid is not None and (
-            _is_pushed(plan) or await self._is_own(plan, identity, pinned) or not self._is_proved(plan)
+            is_pushed(plan) or await self._is_own(plan, identity, pinned) or not self._is_proved(plan)
         )
         record, kept = await self._named(plan, identity.principal if own else ANONYMOUS, pinned, anew)
         # Without a record the name is new.
@@ -177,7 +177,7 @@ class Naming:
         return all(self._layers.known_size(layer) is not None for layer in named)
 
 
-def _is_pushed(plan: Node) -> bool:
+def is_pushed(plan: Node) -> bool:
     """Tell whether an image, or layers of it, are pushed somewhere, with the logins of whoever asks for it."""
     delivery = plan.delivery
     return delivery is not None and (delivery.repository or delivery.cache) is not None

@@ -10,7 +10,6 @@ from wavelet.concurrency import gather_all
 from wavelet.errors import WaveletError
 from wavelet.image.image import Content, Image
 from wavelet.image.reference import Digest
-from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.delivery import FROZEN, token_of
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
@@ -122,7 +121,7 @@ def _answered(plan: Node, name: str) -> tuple[str, str] | None:
     if name.startswith(SIF_KEY):
         rest = name.removeprefix(SIF_KEY)
         is_given = rest.partition("/")[0] in ("wt", FROZEN)
-        found = _answered(plan.image if isinstance(plan, SifImage) and not is_given else plan, rest)
+        found = _answered(plan.children[0] if plan.is_file and not is_given else plan, rest)
         return None if found is None else (f"{SIF_KEY}{found[0]}", name)
     if plan.repository is not None:
         return str(plan.repository), plan.description.image

@@ -119,10 +119,14 @@ class Submissions:
             await attempt.renewing.result(attempt.left(max(options.wait, NAME_WAIT)))
         # Nothing is made for a dry run; but its name depends on whether the layers are where it says.
         light = options.dry_run and all(layer.location == INLINE for layer in layers(plan))
-        begin = self._resolver.pin if light else self._resolver.prepare
-        attempt.pinned = self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity)
+        build = self._bindings.builds(plan)
+        attempt.pinned = (
+            self._resolver.fresh(plan, identity) if light else self._resolver.prepared(plan, identity, build=build)
+        )
         if attempt.pinned is None:
-            attempt.job = waits.enter_context((await begin(plan, identity)).waiting())
+            pin, prepare = self._resolver.pin, self._resolver.prepare
+            begun = await (pin(plan, identity) if light else prepare(plan, identity, build=build))
+            attempt.job = waits.enter_context(begun.waiting())
             attempt.pinned = await attempt.job.result(attempt.left(options.wait))
         attempt.ready = True
 

@@ -49,11 +49,16 @@ class RequestTracker:
         """Return what is being done for a request now, where something is. See `status` for the errors."""
         return (await self._lookup.visible(token, identity)).progress.running
 
-    async def settled(self, token: str, identity: Identity, wait: float) -> Status:
-        """Return how far a request is once it is ready or has failed, or after `wait` seconds. See `status`."""
+    async def settled(
+        self, token: str, identity: Identity, wait: float, enough: Callable[[Status], bool] = lambda _: False
+    ) -> Status:
+        """Return how far a request is once it is ready, has failed or is `enough`, or after `wait` seconds.
+
+        See `status` for the errors.
+        """
         until = time.monotonic() + wait
         status = await self.status(token, identity)
-        while isinstance(status.state, Pending) and time.monotonic() < until:
+        while isinstance(status.state, Pending) and not enough(status) and time.monotonic() < until:
             await asyncio.sleep(LOOK)
             status = await self.status(token, identity)
         return status

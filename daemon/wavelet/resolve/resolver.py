@@ -11,7 +11,7 @@ import structlog
 
 from wavelet.concurrency import gather_all
 from wavelet.config import Apply, Settings
-from wavelet.errors import NotFound, UpstreamBroken
+from wavelet.errors import NotFound, UpstreamBroken, WaveletError
 from wavelet.image.image import Content, Image
 from wavelet.kinds.kind import Kinds, Pinned, Preparation, Work
 from wavelet.plan.canonical import Pin
@@ -104,31 +104,42 @@ class Resolver:
         fresh = None if refresh else self.fresh(plan, identity)
         return fresh or await (await self.pin(plan, identity, refresh=refresh)).result()
 
+    async def is_public(self, pinned: Node) -> bool:
+        """Tell whether everybody may read all that a pinned plan is made of, as far as anybody answers."""
+        try:
+            return (await self.pinned(pinned, Identity())).public
+        except WaveletError:
+            return False
+
     def _forget_failures(self, plan: Node, identity: Identity, version: str) -> None:
         """Let nothing stand that `plan` has failed with: who asks to refresh knows that something has changed."""
         key = (key_of(plan), identity.principal, version)
-        self._jobs.forget("prepare", key)
+        for build in (False, True):
+            self._jobs.forget("prepare", (*key, build))
         for refresh in (False, True):
             self._jobs.forget("pin", (*key, refresh))
         self._pinning.forget_failures(plan)
 
     # -- prepare ------------------------------------------------------------------------------------------------------
 
-    async def prepare(self, plan: Node, identity: Identity) -> Job[Pinned]:
+    async def prepare(self, plan: Node, identity: Identity, *, build: bool = True) -> Job[Pinned]:
         """Start to pin `plan` and to verify the layers that it names, or join those who do.
+
+        Without `build` nothing is made that takes more than documents: somebody may have done that already.
 
         Raises:
             WaveletError: it has just failed.
         """
         version = await self._logins.version(identity)
-        key = (key_of(plan), identity.principal, version)
-        return self._jobs.join("prepare", key, lambda: self._prepare(plan, identity), MAKE_LIMIT)
+        key = (key_of(plan), identity.principal, version, build)
+        return self._jobs.join("prepare", key, lambda: self._prepare(plan, identity, build), MAKE_LIMIT)
 
-    async def _prepare(self, plan: Node, identity: Identity) -> Pinned:
+    async def _prepare(self, plan: Node, identity: Identity, build: bool) -> Pinned:
         pinned: list[Pinned] = []
 
         async def look() -> None:
-            pinned.append(await self._of_pinned(plan, identity, lambda found: self._looked_at(plan, found, identity)))
+            looked = await self._of_pinned(plan, identity, lambda found: self._looked_at(plan, found, identity, build))
+            pinned.append(looked)
 
         async def verify(layer: Layer) -> None:
             await self._tools.inputs.layers.verified(layer)
@@ -136,18 +147,18 @@ class Resolver:
         await gather_all([look(), *(verify(layer) for layer in layers(plan))])
         return pinned[0]
 
-    async def _looked_at(self, plan: Node, pinned: Pinned, identity: Identity) -> Pinned:
+    async def _looked_at(self, plan: Node, pinned: Pinned, identity: Identity, build: bool) -> Pinned:
         # Documents only, no layers: it shows whether the image is there for the platform that is asked for.
         looked_at = dict.fromkeys(self._nodes(pinned.plan, Preparation.LOOKED_AT))
         await gather_all(self.make(node, key_of(node), identity, pinned.public, wait=MAKE_LIMIT) for node in looked_at)
-        if self._is_built(pinned.plan):
+        if build and self._is_built(pinned.plan):
             # The layers that came with the request are put on top when they are kept; it is quick.
             building = replace(pinned, plan=without_unkept(pinned.plan))
             built, _, _ = await self._built(without_unkept(plan), building, identity, MAKE_LIMIT)
             pinned = replace(built, plan=Pin.of(built.plan).fix(plan))
         return pinned
 
-    def prepared(self, plan: Node, identity: Identity) -> Pinned | None:
+    def prepared(self, plan: Node, identity: Identity, *, build: bool = True) -> Pinned | None:
         """Return the pinned plan if nothing is left to do for `prepare`."""
         pinned = self.fresh(plan, identity)
         if pinned is None:
@@ -155,7 +166,7 @@ class Resolver:
         looked_at = self._nodes(pinned.plan, Preparation.LOOKED_AT)
         if any(self._memo.get(key_of(node)) is None for node in looked_at):
             return None
-        if self._is_built(pinned.plan) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
+        if build and self._is_built(pinned.plan) and self._memo.get(key_of(without_unkept(pinned.plan))) is None:
             return None
         return pinned if self._tools.inputs.layers.are_known(plan) else None
 

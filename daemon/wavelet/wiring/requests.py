@@ -15,6 +15,9 @@ from wavelet.requests.naming import Naming, RequestKeeper
 from wavelet.requests.patience import Patience
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
+from wavelet.requests.sif_answers import SifAnswers
+from wavelet.requests.sif_delivery import SifDelivery
+from wavelet.requests.site_codec import SiteCodec
 from wavelet.requests.site_repository import SiteRepository
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import CondaServices, ImageServices
@@ -33,6 +36,7 @@ class RequestServices:
     rules: AccessRules
     patience: Patience
     bindings: Bindings
+    sifs: SifAnswers
 
 
 def build_requests(
@@ -52,9 +56,11 @@ def build_requests(
     patience = Patience.of(settings)
     cache = RequestCache(records, history, database, patience, settings)
     naming = Naming(records, upstream.logins, upstream.layers, state.cluster.key)
-    repository = SiteRepository(settings)
+    repository, codec = SiteRepository(settings), SiteCodec(settings)
+    sifs = SifAnswers(settings.name_authority, state.sif, resolver.is_public)
     deliveries = Deliveries(resolver, served, images.journals, repository, push.images, push.mirror)
-    bindings = Bindings(resolver, records, memo, served, Effects(deliveries.effects()))
+    sif = SifDelivery(resolver, state.store, sifs)
+    bindings = Bindings(resolver, records, memo, served, Effects((*deliveries.effects(), sif.effect)))
     upkeep.stack.push_async_callback(bindings.close)
     requests = ContainerRequests.build(
         resolver,
@@ -63,9 +69,9 @@ def build_requests(
         bindings,
         rules,
         conda.locks,
-        (repository,),
+        (repository, codec),
     )
-    upkeep.add_configurable(served, rules, patience, cache, repository)
+    upkeep.add_configurable(served, rules, patience, cache, repository, codec)
     upkeep.add_expiring(served, history)
     inspection = Inspection(resolver, upstream.client, state.audit)
-    return RequestServices(requests, served, inspection, rules, patience, bindings)
+    return RequestServices(requests, served, inspection, rules, patience, bindings, sifs)

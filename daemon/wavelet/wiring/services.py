@@ -32,6 +32,7 @@ from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.front.registry.tag_holders import TagHolders
 from wavelet.front.sif.routes import SifDoor
 from wavelet.front.wave.routes import add_routes as add_wave_routes
+from wavelet.front.wave.surface import Surface
 from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
@@ -71,8 +72,10 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     _add_middlewares(app, state, requests.rules, activity, upkeep)
     _add_operations(app, state, status)
     registry_door.add_routes(app)
-    sif_door.add_routes(app)
-    add_wave_routes(app, requests.requests, requests.inspection, state.settings.name_authority, conda.site, state.audit)
+    authority = state.settings.name_authority
+    for surface in (Surface(authority), Surface(authority, "/sif", requests.sifs)):
+        add_wave_routes(app, requests.requests, requests.inspection, surface, conda.site, state.audit)
+    sif_door.add_routes(app)  # after Wave's, of which some lie below it
     _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store, resolver), upkeep, reloader)
     return Services(
         requests=requests.requests,

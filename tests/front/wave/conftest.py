@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import BODY_LIMIT
 from wavelet.front.wave.routes import add_routes
+from wavelet.front.wave.surface import Surface
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.tokens import Identity, Login, asked_token
+from wavelet.plan.canonical import Pin
+from wavelet.plan.node import Node
+from wavelet.plan.tokens import ANONYMOUS, Identity, Login, asked_token
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents
 from wavelet.requests.progress import Ready, State
@@ -53,6 +58,10 @@ class DoubleRequests:
     lock_text: str | None = None
     asked: list[Any] = field(default_factory=list)
     refusals: list[tuple[WaveletError, About]] = field(default_factory=list)
+    pin: Callable[[Node], Pin] | None = None
+    is_pinned: bool = True
+    becomes: State = field(default_factory=Ready)
+    waits: int = 0
 
     async def submit(self, request: Request) -> Status:
         self._fail()
@@ -60,7 +69,19 @@ class DoubleRequests:
         plan, principal = request.asked, request.identity.principal
         token = asked_token(b"k" * 32, plan, principal)
         self.records[token] = ContainerRequest(token, plan, principal, CREATED, CREATED + 86400, request.about)
+        if self.pin is not None and self.is_pinned:
+            self.know(token, pin=self.pin(plan), principal=ANONYMOUS)
         return Status(self.records[token], self.state, self.seconds)
+
+    async def settled(
+        self, token: str, identity: Identity, wait: float, enough: Callable[[Status], bool] = lambda _: False
+    ) -> Status:
+        """Become what the test says, pinned where that is not a failure."""
+        self.waits += 1
+        if self.pin is not None and isinstance(self.becomes, Ready):
+            self.know(token, pin=self.pin(self.records[token].plan), principal=ANONYMOUS)
+        bound = Status(self.records[token], self.state, self.seconds)
+        return bound if enough(bound) else replace(bound, state=self.becomes)
 
     def refused(self, error: WaveletError, about: About, identity: Identity) -> None:
         self.refusals.append((error, about))
@@ -132,6 +153,19 @@ class Door:
 @pytest.fixture
 async def door() -> AsyncIterator[Door]:
     """Return a door on a loopback port, with the double behind it."""
+    async with opened(Surface(AUTHORITY)) as found:
+        yield found
+
+
+@pytest.fixture
+def open_door() -> Callable[[Surface], AbstractAsyncContextManager[Door]]:
+    """Return what opens a door with another surface."""
+    return opened
+
+
+@contextlib.asynccontextmanager
+async def opened(surface: Surface) -> AsyncIterator[Door]:
+    """Open a door with a surface on a loopback port, with the double behind it."""
     requests, identity = DoubleRequests(), Identity(uid=1000)
 
     @web.middleware
@@ -144,7 +178,7 @@ async def door() -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, in_place_of_all(requests), requests, AUTHORITY, lambda: SITE, Audit(None))
+    add_routes(app, in_place_of_all(requests), requests, surface, lambda: SITE, Audit(None))
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

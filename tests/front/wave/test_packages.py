@@ -22,6 +22,7 @@ from wavelet.kinds.conda.model.packages import Package
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.sif.node import SifImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode
 
@@ -228,7 +229,6 @@ def test_a_wrong_image_is_named(name: str) -> None:
         ({"type": "CRAN", "entries": ["dplyr"]}, "packages.type"),
         ({"type": "SPACK", "entries": ["samtools"]}, "packages.type"),
         ({"entries": ["a"], "condaOpts": {"commands": ["RUN x"]}}, "packages.condaOpts.commands"),
-        ({"entries": ["a"], "outer": {"format": "sif"}}, "format"),
         ({"entries": ["a"], "outer": {"scanMode": "async"}}, "scanMode"),
     ],
 )
@@ -275,6 +275,8 @@ def test_what_nextflow_sends(recording: dict[str, Any], request: pytest.FixtureR
         return
     found = translate(body, "v1alpha2", SITE).plan
     found = found.image if isinstance(found, FrozenImage) else found
+    assert isinstance(found, SifImage) == ("singularity-native" in case)
+    found = found.image if isinstance(found, SifImage) else found
     found = found.base if isinstance(found, AugmentedImage) else found
     if expected is None:
         assert isinstance(found, CondaEnvironment)

@@ -59,7 +59,8 @@ def check_delivered(sent: dict[str, Any], answer: dict[str, Any]) -> None:
         assert answer["targetImage"] == f"{repository}/library/busybox:1.36"
         assert answer["buildId"] == f"mr-{token}_0"
     else:
-        assert answer["targetImage"].startswith(f"{repository}:")
+        scheme = "oras://" if sent.get("format") == "sif" else ""
+        assert answer["targetImage"].startswith(f"{scheme}{repository}:")
         assert answer["targetImage"].endswith(f"--{token}")
         assert answer["buildId"] == f"bd-{token}_0"
     assert answer.get("freeze", False) is bool(sent.get("freeze"))

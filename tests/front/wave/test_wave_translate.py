@@ -183,7 +183,6 @@ def test_a_wrong_name_is_named(members: dict[str, Any], field: str) -> None:
         ("v1", {"containerImage": None, "containerFile": "RlJPTSB4", "condaFile": "eA=="}, "containerFile"),
         ("v1alpha2", {"containerImage": None, "packages": {"type": "CRAN", "entries": ["x"]}}, "packages.type"),
         ("v1", {"condaFile": "eA=="}, "condaFile"),
-        ("v1alpha2", {"format": "sif"}, "format"),
         ("v1alpha2", {"scanMode": "async"}, "scanMode"),
         ("v1alpha2", {"scanMode": "required"}, "scanMode"),
         ("v1alpha2", {"buildContext": LAYER}, "buildContext"),

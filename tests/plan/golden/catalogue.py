@@ -178,12 +178,24 @@ def _indexes() -> dict[str, Document]:
     return found | {"one platform": {"index": {"linux/amd64": IMAGES["a tag"]}}, "a mixture": {"index": mixed}}
 
 
+def _sifs() -> dict[str, Document]:
+    gzip = {"platform": "linux/amd64", "codec": "gzip"}
+    image, packages = IMAGES["a tag"], {"conda": CONDA["one spec"]}
+    return {
+        "a SIF of an image": {"sif": image} | gzip,
+        "a SIF by zstd": {"sif": image, "platform": "linux/arm64", "codec": "zstd"},
+        "a SIF of packages with everything": {"sif": {"base": packages} | EVERYTHING} | gzip,
+        "a frozen SIF": {"frozen": {"sif": image} | gzip},
+    }
+
+
 PLANS: dict[str, Document] = (
     {f"an image by {what}": value for what, value in IMAGES.items()}
     | {f"packages: {what}": {"conda": value} for what, value in CONDA.items()}
     | {f"a lock: {what}": {"lock": value} for what, value in LOCKS.items()}
     | _augmented()
     | _indexes()
+    | _sifs()
 )
 """What names stand for."""
 
@@ -192,6 +204,9 @@ def pinned(document: Document) -> Document:
     """Return what a plan's document is when everything in it stands still: digests for tags, a lock for packages."""
     if "index" in document:
         return {"index": {platform: pinned(member) for platform, member in document["index"].items()}}
+    for around in ("sif", "frozen"):
+        if around in document:
+            return document | {around: pinned(document[around])}
     if "base" in document and "platform" not in document:
         includes = {"includes": [pinned(value) for value in document["includes"]]} if "includes" in document else {}
         return document | {"base": pinned(document["base"])} | includes

@@ -183,6 +183,11 @@ class SifDirectory:
 
         return apply
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is one."""
+        return self._opened is not None
+
     async def file(self, name: SifName, principal: Principal) -> SifFile | None:
         """Return the place of a file that a principal is to read; None: there is none where it alone could read it.
 

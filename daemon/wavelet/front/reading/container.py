@@ -7,6 +7,7 @@ apart, or is shown again, needs no note: `timestamp`, `fingerprint`, `workflowId
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,6 +25,7 @@ from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.conda.model.package_request import CondaDefaults, PackageRequest
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.node import ContainerConfig, Node
 from wavelet.requests.request import About
 
@@ -84,6 +86,8 @@ def _contradictions(values: ContainerValues) -> Iterator[Refusal]:
         yield _nothing_given(values)
     if len(given) > 1:
         yield given[1], f"cannot be given together with {given[0]}; leave out one of them"
+    if values.format == "sif" and len(values.platforms) > 1:
+        yield "format", "a SIF is for one platform; ask for one of them at a time"
     yield from delivery.contradictions(values)
     if len(values.includes) > INCLUDES_LIMIT:
         yield "containerIncludes", f"names {len(values.includes)} images; {INCLUDES_LIMIT} are accepted"
@@ -112,8 +116,6 @@ def _not_served(values: ContainerValues) -> Iterator[Refusal]:
         yield "condaFile", "this version of wavelet reads it beside the container file that installs it, and alone not"
     if values.build_context is not None:
         yield "buildContext", "this version of wavelet runs no container files, and without one a context has no use"
-    if values.format == "sif" and not values.freeze:
-        yield "format", "this version of wavelet makes no SIF files; leave it out, Singularity and Apptainer convert"
     if values.scan_mode and values.scan_mode != "none":
         yield "scanMode", "this version of wavelet scans no images; leave it out or set it to none"
 
@@ -134,9 +136,7 @@ def _notes(values: ContainerValues) -> Iterator[tuple[str, str]]:
         yield "nameStrategy", f"{values.name_strategy} is not used: only frozen images are named by it"
     if values.scan_levels and values.scan_mode in ("", "none"):
         yield "scanLevels", "is not used: nothing is scanned"
-    if values.format == "sif":
-        yield "format", "an OCI image is answered, which Singularity and Apptainer convert when they pull it"
-    elif values.format and values.format not in ("docker", "oci"):
+    if values.format and values.format not in ("docker", "oci", "sif"):
         yield "format", f"{_shown(values.format)} is not known: the image is an OCI image"
     if values.build_template and values.packages is None:
         yield "buildTemplate", f"{_shown(values.build_template)} is not used: it is for packages"
@@ -203,6 +203,7 @@ class Submission:
         is_pulled_at_once: whether it is pulled elsewhere as soon as it is named, before anybody asks for its status:
             Singularity and Apptainer do that.
         notes: what is asked for and has no effect here, or another one than it says.
+        polls: whether its client asks how far it is, and does not take the answer for the end of it.
     """
 
     plan: Node
@@ -211,6 +212,7 @@ class Submission:
     dry_run: bool
     notes: tuple[str, ...] = ()
     is_pulled_at_once: bool = False
+    polls: bool = dataclasses.field(default=True, compare=False)
 
 
 def read_container(values: ContainerValues, site: CondaDefaults, refusals: Iterable[Refusal] = ()) -> Submission:
@@ -240,18 +242,25 @@ def read_container(values: ContainerValues, site: CondaDefaults, refusals: Itera
     if asked is None:
         assert reference is not None
         if values.mirror:
-            plan: Node = delivery.mirrored(RegistryImage(_fixed(reference)), reference, values)
+            plan = _as_file(delivery.mirrored(RegistryImage(_fixed(reference)), reference, values), platforms, values)
         else:
-            plan = _delivered(_of_image(_fixed(reference), platforms, config, includes), values)
+            plan = _delivered(_of_image(_fixed(reference), platforms, config, includes), platforms, values)
         return Submission(plan, str(reference), inline, values.dry_run, notes, values.format == "sif")
     notes += tuple(f"{named(asked.field)}: {note}" for note in asked.environment.notes)
     config = replace(config, env=tuple(merge_env([*asked.environment.variables, *config.env])))
-    plan = _delivered(_plan(lambda platform: asked.plan(platform, site), platforms, config, includes), values)
+    packages = _plan(lambda platform: asked.plan(platform, site), platforms, config, includes)
+    plan = _delivered(packages, platforms, values)
     return Submission(plan, plan.label.text, inline, values.dry_run, notes, values.format == "sif")
 
 
-def _delivered(image: Node, values: ContainerValues) -> Node:
+def _delivered(image: Node, platforms: tuple[Platform, ...], values: ContainerValues) -> Node:
+    """Return an image as it is asked for: what is frozen of a SIF is that file."""
+    image = _as_file(image, platforms, values)
     return delivery.frozen(image, values) if values.freeze else image
+
+
+def _as_file(image: Node, platforms: tuple[Platform, ...], values: ContainerValues) -> Node:
+    return SifImage(image, platforms[0]) if values.format == "sif" else image
 
 
 def named_in(values: ContainerValues) -> str:

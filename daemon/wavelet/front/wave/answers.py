@@ -23,7 +23,6 @@ from wavelet.front.wave import models
 from wavelet.front.wave.models import MessageAnswer
 from wavelet.image.reference import Digest, Repository
 from wavelet.plan.node import INLINE, ContainerConfig, Layer, Node
-from wavelet.plan.tokens import target_name
 from wavelet.requests.progress import Failed, Pending, Ready, State, Step
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.request_cache import Status
@@ -97,13 +96,13 @@ WAVE_VERSION = "1.37.0"
 _OMITTED = "data:DATA+OMITTED"
 
 
-def submitted(request: ContainerRequest, state: State, authority: str, *, dry_run: bool) -> models.SubmitAnswer:
+def submitted(request: ContainerRequest, state: State, name: str, *, dry_run: bool) -> models.SubmitAnswer:
     """Return the answer to `POST /v1alpha2/container`.
 
     `succeeded` is true or absent, and absent makes the client ask for the status. A dry run is answered true, as by
     Wave: nothing will be made that there is to wait for.
     """
-    answer = submitted_v1(request, authority)
+    answer = submitted_v1(request, name)
     ready = isinstance(state, Ready)
     build_id = request.build_id or request.mirror_id
     return msgspec.structs.replace(
@@ -116,13 +115,13 @@ def submitted(request: ContainerRequest, state: State, authority: str, *, dry_ru
     )
 
 
-def submitted_v1(request: ContainerRequest, authority: str) -> models.SubmitAnswer:
+def submitted_v1(request: ContainerRequest, name: str) -> models.SubmitAnswer:
     """Return the answer to `POST /container-token`.
 
     It never has a `buildId`: that makes Nextflow 23.10 ask for the manifest by https. What is frozen or mirrored has a
     name of its own, to which no token and no expiration belongs, and which is also the container image.
     """
-    target = target_name(authority, request.token, request.plan)
+    target = name
     if _mode(request) is not None:
         return models.SubmitAnswer(request_id=request.token, target_image=target, container_image=target)
     return models.SubmitAnswer(
@@ -170,14 +169,14 @@ def build_status(request: ContainerRequest, state: State, seconds: float, build:
     )
 
 
-def build(request: ContainerRequest, state: State, seconds: float, build: str, authority: str) -> models.BuildAnswer:
+def build(request: ContainerRequest, state: State, seconds: float, build: str, name: str) -> models.BuildAnswer:
     """Return the same in the form of a build's record."""
     succeeded = _succeeded(state)
     return models.BuildAnswer(
         build_id=build,
-        target_image=target_name(authority, request.token, request.plan),
+        target_image=name,
         start_time=instant(request.created_at),
-        format="DOCKER",
+        format="SINGULARITY" if request.plan.is_file else "DOCKER",
         conda_file=conda_file(request.plan),
         duration=None if succeeded is None else decimal(seconds),
         exit_status=None if succeeded is None else int(not succeeded),
@@ -187,14 +186,14 @@ def build(request: ContainerRequest, state: State, seconds: float, build: str, a
     )
 
 
-def mirror(request: ContainerRequest, state: State, seconds: float, log: str, authority: str) -> models.MirrorAnswer:
+def mirror(request: ContainerRequest, state: State, seconds: float, log: str, name: str) -> models.MirrorAnswer:
     """Return the record of a copy; `log` is what is noted of it."""
     succeeded = _succeeded(state)
     assert request.mirror_id is not None, "only a mirror has such a record"
     return models.MirrorAnswer(
         mirror_id=request.mirror_id,
         source_image=request.image,
-        target_image=target_name(authority, request.token, request.plan),
+        target_image=name,
         creation_time=instant(request.created_at),
         status="PENDING" if succeeded is None else "COMPLETED",
         digest=_text(request.source_digest),
@@ -205,14 +204,14 @@ def mirror(request: ContainerRequest, state: State, seconds: float, log: str, au
     )
 
 
-def container(request: ContainerRequest, authority: str) -> models.ContainerAnswer:
+def container(request: ContainerRequest, name: str) -> models.ContainerAnswer:
     """Return the record of a request."""
     about = request.about
     return models.ContainerAnswer(
         id=request.token,
         container_image=request.image,
         source_image=request.image,
-        wave_image=target_name(authority, request.token, request.plan),
+        wave_image=name,
         expiration=instant(request.expires_at),
         freeze=_mode(request) == "freeze",
         mirror=_mode(request) == "mirror",
@@ -228,9 +227,9 @@ def container(request: ContainerRequest, authority: str) -> models.ContainerAnsw
     )
 
 
-def token(request: ContainerRequest, authority: str) -> models.TokenAnswer:
+def token(request: ContainerRequest, name: str) -> models.TokenAnswer:
     """Return the description of a token."""
-    record = container(request, authority)
+    record = container(request, name)
     return models.TokenAnswer(
         token=request.token,
         expiration=record.expiration,
@@ -247,13 +246,13 @@ def token(request: ContainerRequest, authority: str) -> models.TokenAnswer:
     )
 
 
-def page(status: Status, authority: str) -> str:
+def page(status: Status, name: str) -> str:
     """Return what a person wants to know of a request, as plain text."""
     request, state = status.request, status.state
     lines = [
         f"container request {request.token}",
         f"image:   {request.image}",
-        f"name:    {target_name(authority, request.token, request.plan)}",
+        f"name:    {name}",
         f"created: {instant(request.created_at)}",
         f"expires: {instant(request.expires_at)}",
         f"status:  {'failed' if isinstance(state, Failed) else 'ready' if isinstance(state, Ready) else 'pending'}",
@@ -269,16 +268,16 @@ def page(status: Status, authority: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def mirror_page(status: Status, authority: str, log: str) -> str:
+def mirror_page(status: Status, name: str, log: str) -> str:
     """Return what a person wants to know of a copy, as plain text: how it went, and its log."""
-    sections = [page(status, authority), *([f"log\n\n{log}"] if log else [])]
+    sections = [page(status, name), *([f"log\n\n{log}"] if log else [])]
     return f"\n{'-' * 80}\n".join(sections)
 
 
-def build_page(status: Status, authority: str, build: str, log: str) -> str:
+def build_page(status: Status, name: str, build: str, log: str) -> str:
     """Return what a person wants to know of a build, as plain text: what was asked, how it went, and its log."""
     asked = conda_file(status.request.plan)
-    sections = [page(status, authority)]
+    sections = [page(status, name)]
     sections += [] if asked is None else [f"asked for\n\n{asked}"]
     sections += [f"log, also at /v1alpha1/builds/{build}/logs\n\n{log}"] if log else []
     sections += [f"the exact packages are at /v1alpha1/builds/{build}/condalock\n"] if asked is not None else []

@@ -3,45 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
 
-from wavelet.errors import CallerError, InvalidRequest, NotFound, TokenNotFound, WaitExpired, WaveletError
+from wavelet.errors import CallerError, InvalidRequest, NotFound, WaitExpired, WaveletError
 from wavelet.front.bodies import SMALL_BODY, Bodies
-from wavelet.front.keys import IDENTITY
 from wavelet.front.reading.container import Submission, about_of, named_in
 from wavelet.front.reading.options import naming_option
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.answers import answering
+from wavelet.front.wave.asked import (
+    build_of,
+    filled,
+    flag,
+    identity_of,
+    mirror_of,
+    registry_host,
+    single_platform,
+    token_of,
+    unknown,
+)
 from wavelet.front.wave.inspect import inspected
+from wavelet.front.wave.surface import Surface
 from wavelet.front.wave.translate import WaveApi, translate, values_of
-from wavelet.image.reference import Platform, Reference, normalise, valid_host
+from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.plan.tokens import Identity, Login, check_name, well_formed
+from wavelet.plan.tokens import Identity, Login, check_name
 from wavelet.requests.audit import Audit, decision_of
 from wavelet.requests.container_requests import ContainerRequests
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.progress import Failed, Ready, State
-from wavelet.requests.request import About, ContainerRequest, Options, Request
+from wavelet.requests.request import PIN_WAIT, About, ContainerRequest, Options, Request
+from wavelet.requests.request_cache import Status
 
-PUSH_WAIT = 1800.0
-"""Seconds that a POST waits for its image to be pushed where its client does not ask for the status."""
+READY_WAIT = 1800.0
+"""Seconds that a POST waits for its image to be where its name says, if its client does not ask for the status."""
 
-PUSH_RETRY = 10.0
+READY_RETRY = 10.0
 """Seconds after which such a client may ask again."""
 
 LARGE_BODIES = 4
 """Large bodies that are decoded at one time: each takes several times its size."""
 
-_TEXT_LIMIT = 64
-_BUILD = re.compile(r"bd-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
-_MIRROR = re.compile(r"mr-(?P<token>[0-9a-f]{32})(?:_[0-9]{1,9})?")
 _WHAT_IS_THIS = """\
 This is wavelet, the node agent of Wave: container images on demand.
 Nextflow: wave.enabled = true, wave.endpoint = 'http://<this address>'.
@@ -55,7 +63,7 @@ def add_routes(
     app: web.Application,
     requests: ContainerRequests,
     inspection: Inspection,
-    authority: str,
+    surface: Surface,
     site: Callable[[], CondaDefaults],
     audit: Audit,
 ) -> None:
@@ -65,13 +73,13 @@ def add_routes(
         app: where the routes go.
         requests: all container requests.
         inspection: answers questions that make nothing.
-        authority: host and port in image names.
+        surface: says what images are called, and where the routes lie.
         site: gives the site's defaults of now.
         audit: takes what is refused. What a POST asks for is written down by `requests`.
 
     Every request is expected to carry the caller's `Identity` under `IDENTITY`.
     """
-    door = _WaveDoor(requests, inspection, authority, site)
+    door = _WaveDoor(requests, inspection, surface, site)
     routes = [
         (web.post, "/v1alpha2/container", "submit", door.submit),
         (web.post, "/container-token", "submit_v1", door.submit_v1),
@@ -93,28 +101,34 @@ def add_routes(
         (web.get, "/view/builds/{build}", "view_build", door.view_build),
         (web.get, "/view/mirrors/{mirror}", "view_mirror", door.view_mirror),
         (web.get, "/service-info", "_service_info", _service_info),
-        (web.get, "/", "_front_page", _front_page),
-        (web.get, "/robots.txt", "_robots", _robots),
-        (web.get, "/favicon.ico", "_no_icon", _no_icon),
     ]
+    if not surface.prefix:
+        routes += [
+            (web.get, "/", "_front_page", _front_page),
+            (web.get, "/robots.txt", "_robots", _robots),
+            (web.get, "/favicon.ico", "_no_icon", _no_icon),
+        ]
 
     def refused(request: web.Request, error: WaveletError) -> None:
         if request.method == hdrs.METH_GET and isinstance(error, CallerError):
-            door, _, name = request.path.lstrip("/").partition("/")
-            audit.note(decision_of(error), door=door, uid=_identity(request).uid, name=name, reason=error.message)
+            door, _, name = request.path.removeprefix(surface.prefix).lstrip("/").partition("/")
+            audit.note(decision_of(error), door=door, uid=identity_of(request).uid, name=name, reason=error.message)
 
-    app.add_routes([method(path, answering(kind, handler, refused)) for method, path, kind, handler in routes])
+    app.add_routes(
+        [method(surface.prefix + path, answering(kind, handler, refused)) for method, path, kind, handler in routes]
+    )
 
 
 class _WaveDoor:
     """The handlers that ask the resolver's side."""
 
     def __init__(
-        self, requests: ContainerRequests, inspection: Inspection, authority: str, site: Callable[[], CondaDefaults]
+        self, requests: ContainerRequests, inspection: Inspection, surface: Surface, site: Callable[[], CondaDefaults]
     ) -> None:
         self._requests = requests
         self._inspection = inspection
-        self._authority = authority
+        self._surface = surface
+        self._name = surface.name
         self._site = site
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._bodies = Bodies()
@@ -126,12 +140,12 @@ class _WaveDoor:
         return await self._submit(request, "v1")
 
     async def _submit(self, request: web.Request, api: WaveApi) -> web.Response:
-        identity = _identity(request)
+        identity = identity_of(request)
         asked, about = await self._submission(request, api)
         if isinstance(asked, WaveletError):
             self._requests.decisions.refused(asked, about, identity)
             raise asked
-        refresh = _flag(request, "refresh")
+        refresh = flag(request, "refresh")
         try:
             status = await self._requests.submissions.submit(
                 Request.of(
@@ -139,18 +153,42 @@ class _WaveDoor:
                     identity,
                     about,
                     inline=asked.inline,
-                    options=Options(dry_run=asked.dry_run, refresh=refresh),
+                    options=self._options(asked, refresh=refresh),
                 )
             )
-            if (api == "v1" or asked.is_pulled_at_once) and _is_pushed(asked) and not isinstance(status.state, Ready):
-                status = await self._requests.tracker.settled(status.request.token, identity, PUSH_WAIT)
-                if not isinstance(status.state, Ready):
-                    raise _unpushed(status.state)
+            status = await self._named(asked, status, identity)
+            polls = api != "v1" and asked.polls and not (asked.is_pulled_at_once and self._surface.sifs is None)
+            if not polls and not isinstance(status.state, Ready):
+                status = await self._there(asked, status, identity)
         except WaveletError as error:
             raise naming_option(error) from None
+        name = await self._name(status.request)
         if api == "v1":
-            return _json(answers.submitted_v1(status.request, self._authority))
-        return _json(answers.submitted(status.request, status.state, self._authority, dry_run=asked.dry_run))
+            return _json(answers.submitted_v1(status.request, name))
+        return _json(answers.submitted(status.request, status.state, name, dry_run=asked.dry_run))
+
+    def _options(self, asked: Submission, *, refresh: bool) -> Options:
+        wait = READY_WAIT if asked.dry_run and self._surface.needs_pin else PIN_WAIT
+        return Options(dry_run=asked.dry_run, refresh=refresh, wait=wait)
+
+    async def _named(self, asked: Submission, status: Status, identity: Identity) -> Status:
+        """Wait until there is a name to answer."""
+        if not self._surface.needs_pin or asked.dry_run or status.request.pin is not None:
+            return status
+        token, tracker = status.request.token, self._requests.tracker
+        status = await tracker.settled(token, identity, READY_WAIT, lambda status: status.request.pin is not None)
+        if status.request.pin is None:
+            raise _missing(status.state)
+        return status
+
+    async def _there(self, asked: Submission, status: Status, identity: Identity) -> Status:
+        """Wait until what the name stands for is where it says, for a client that does not ask for the status."""
+        if not await self._surface.has_to_be_there(asked, status.request):
+            return status
+        status = await self._requests.tracker.settled(status.request.token, identity, READY_WAIT)
+        if not isinstance(status.state, Ready):
+            raise _missing(status.state)
+        return status
 
     async def _submission(self, request: web.Request, api: WaveApi) -> tuple[Submission | WaveletError, About]:
         """Return what is asked for, or why it is refused as it stands, and what is kept of the body."""
@@ -162,11 +200,11 @@ class _WaveDoor:
                 values = values_of(body)
                 about = about_of(values, api, named_in(values), request.remote or "")
                 try:
-                    asked = translate(body, api, self._site())
-                    check_name(self._authority, asked.plan)
+                    asked = translate(body, api, self._site(), as_sif=self._surface.sifs is not None)
+                    check_name(self._surface.authority, asked.plan)
                 except WaveletError as error:
                     return naming_option(error), about
-                _flag(request, "refresh")
+                flag(request, "refresh")
             except WaveletError as error:
                 return error, about
             return asked, about_of(values, api, asked.image, request.remote or "", asked.notes)
@@ -183,99 +221,103 @@ class _WaveDoor:
             return _decode(data, kind)
 
     async def describe_container(self, request: web.Request) -> web.Response:
-        found = await self._requests.lookup.find(_token(request), _identity(request))
-        return _json(answers.container(found, self._authority))
+        found = await self._requests.lookup.find(token_of(request), identity_of(request))
+        return _json(answers.container(found, await self._name(found)))
 
     async def container_status(self, request: web.Request) -> web.Response:
-        status = await self._requests.tracker.status(_token(request), _identity(request))
+        status = await self._requests.tracker.status(token_of(request), identity_of(request))
         # Not request.host: without the header, that asks the DNS.
-        host = request.headers.get("Host", self._authority)
-        return _json(answers.status(status.request, status.state, status.seconds, f"{request.scheme}://{host}"))
+        host = request.headers.get("Host", self._surface.authority)
+        return _json(
+            answers.status(
+                status.request, status.state, status.seconds, f"{request.scheme}://{host}{self._surface.prefix}"
+            )
+        )
 
     async def describe_token(self, request: web.Request) -> web.Response:
-        found = await self._requests.lookup.find(_token(request), _identity(request))
-        return _json(answers.token(found, self._authority))
+        found = await self._requests.lookup.find(token_of(request), identity_of(request))
+        return _json(answers.token(found, await self._name(found)))
 
     async def evict_token(self, request: web.Request) -> web.Response:
-        await self._requests.evictions.evict(_token(request), _identity(request), door="v1")
+        await self._requests.evictions.evict(token_of(request), identity_of(request), door="v1")
         return web.Response()
 
     async def describe_build(self, request: web.Request) -> web.Response:
-        build, token = _build(request)
-        status = await self._requests.tracker.status(token, _identity(request))
-        found = await self._requests.lookup.find(token, _identity(request))
-        return _json(answers.build(found, status.state, status.seconds, build, self._authority))
+        build, token = build_of(request)
+        status = await self._requests.tracker.status(token, identity_of(request))
+        found = await self._requests.lookup.find(token, identity_of(request))
+        return _json(answers.build(found, status.state, status.seconds, build, await self._name(found)))
 
     async def build_status(self, request: web.Request) -> web.Response:
-        build, token = _build(request)
-        status = await self._requests.tracker.status(token, _identity(request))
+        build, token = build_of(request)
+        status = await self._requests.tracker.status(token, identity_of(request))
         return _json(answers.build_status(status.request, status.state, status.seconds, build))
 
     async def build_log(self, request: web.Request) -> web.Response:
-        _, token = _build(request)
-        log = await self._requests.details.log(token, _identity(request))
+        _, token = build_of(request)
+        log = await self._requests.details.log(token, identity_of(request))
         if not log:
             raise NotFound("there is no log: nothing was made for this request; its status has the reason of a failure")
         return _text(log)
 
     async def build_lock(self, request: web.Request) -> web.Response:
-        _, token = _build(request)
+        _, token = build_of(request)
         form = request.query.get("format", LOCK_FORMS[0])
         if form not in LOCK_FORMS:
             raise InvalidRequest(f"format: {form[:60]!r} is not one of {', '.join(LOCK_FORMS)}", field="format")
-        platform = _single_platform(request.query.get("platform"))
-        return _text(await self._requests.details.lock(token, _identity(request), form, platform))
+        platform = single_platform(request.query.get("platform"))
+        return _text(await self._requests.details.lock(token, identity_of(request), form, platform))
 
     async def describe_mirror(self, request: web.Request) -> web.Response:
-        token, identity = _mirror(request), _identity(request)
+        token, identity = mirror_of(request), identity_of(request)
         status = await self._requests.tracker.status(token, identity)
         found = await self._mirrored(request)
         log = await self._requests.details.log(token, identity)
-        return _json(answers.mirror(found, status.state, status.seconds, log, self._authority))
+        return _json(answers.mirror(found, status.state, status.seconds, log, await self._name(found)))
 
     async def _mirrored(self, request: web.Request) -> ContainerRequest:
         """Return the request that is known by the id of a copy; a request for something else has none."""
-        found = await self._requests.lookup.find(_mirror(request), _identity(request))
+        found = await self._requests.lookup.find(mirror_of(request), identity_of(request))
         if found.mirror_id is None:
-            raise _unknown("mirror", request.match_info["mirror"])
+            raise unknown("mirror", request.match_info["mirror"])
         return found
 
     async def mirror_log(self, request: web.Request) -> web.Response:
         token = (await self._mirrored(request)).token
-        log = await self._requests.details.log(token, _identity(request))
+        log = await self._requests.details.log(token, identity_of(request))
         response = _text(log)
         response.headers["Content-Disposition"] = f'attachment; filename="mr-{token}.log"'
         return response
 
     async def view_mirror(self, request: web.Request) -> web.Response:
         token = (await self._mirrored(request)).token
-        status = await self._requests.tracker.status(token, _identity(request))
-        log = await self._requests.details.log(token, _identity(request))
-        return _text(answers.mirror_page(status, self._authority, log))
+        status = await self._requests.tracker.status(token, identity_of(request))
+        log = await self._requests.details.log(token, identity_of(request))
+        return _text(answers.mirror_page(status, await self._name(status.request), log))
 
     async def view_container(self, request: web.Request) -> web.Response:
-        status = await self._requests.tracker.status(_token(request), _identity(request))
-        return _text(answers.page(status, self._authority))
+        status = await self._requests.tracker.status(token_of(request), identity_of(request))
+        return _text(answers.page(status, await self._name(status.request)))
 
     async def view_build(self, request: web.Request) -> web.Response:
-        build, token = _build(request)
-        status = await self._requests.tracker.status(token, _identity(request))
-        log = await self._requests.details.log(token, _identity(request))
-        return _text(answers.build_page(status, self._authority, build, log))
+        build, token = build_of(request)
+        status = await self._requests.tracker.status(token, identity_of(request))
+        log = await self._requests.details.log(token, identity_of(request))
+        return _text(answers.build_page(status, await self._name(status.request), build, log))
 
     async def inspect(self, request: web.Request) -> web.Response:
         body = await self._body(request, models.InspectBody)
         if not body.container_image:
             raise InvalidRequest("containerImage: is missing; it is the image to inspect", field="containerImage")
         reference = Reference.parse(body.container_image, "containerImage")
-        platform = _single_platform(request.query.get("platform"))
-        found = await self._inspection.documents(reference, platform, _identity(request))
+        platform = single_platform(request.query.get("platform"))
+        found = await self._inspection.documents(reference, platform, identity_of(request))
         return _json(inspected(reference, found.descriptor, found.manifest, found.config))
 
     async def validate_credentials(self, request: web.Request) -> web.Response:
         body = await self._body(request, models.CredentialsBody)
-        login = Login(_filled(body.user_name, "userName"), _filled(body.password, "password"))
-        return _json(await self._inspection.check_login(_registry_host(_filled(body.registry, "registry")), login))
+        login = Login(filled(body.user_name, "userName"), filled(body.password, "password"))
+        return _json(await self._inspection.check_login(registry_host(filled(body.registry, "registry")), login))
 
 
 async def _service_info(_request: web.Request) -> web.Response:
@@ -308,80 +350,11 @@ def _decode(data: bytes, kind: type[_Body]) -> _Body:
         raise InvalidRequest("the body is nested too deeply") from None
 
 
-def _is_pushed(asked: Submission) -> bool:
-    """Tell whether an image is pushed elsewhere: whoever pulls it there has to find it."""
-    delivery = asked.plan.delivery
-    return delivery is not None and delivery.repository is not None and not asked.dry_run
-
-
-def _unpushed(state: State) -> WaveletError:
+def _missing(state: State) -> WaveletError:
     """Return why an image is not where it should be, as the answer to who does not ask for its status."""
     if isinstance(state, Failed):
         return state.error
-    return WaitExpired("buildRepository: the image is not there yet; it is still worked on", retry_after=PUSH_RETRY)
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    text = request.query.get(name, "false")
-    if text not in ("true", "false"):
-        raise InvalidRequest(f"{name}: {text[:60]!r} is neither true nor false", field=name)
-    return text == "true"
-
-
-def _identity(request: web.Request) -> Identity:
-    identity: Identity = request[IDENTITY]
-    return identity
-
-
-def _token(request: web.Request) -> str:
-    token = request.match_info["token"]
-    if not well_formed(token):
-        raise _unknown("container request", token)
-    return token
-
-
-def _build(request: web.Request) -> tuple[str, str]:
-    """Return a build's id and the token in it: builds are container requests under another name."""
-    build = request.match_info["build"]
-    found = _BUILD.fullmatch(build)
-    if found is None:
-        raise _unknown("build", build)
-    return build, found["token"]
-
-
-def _mirror(request: web.Request) -> str:
-    """Return the token in the id of a copy."""
-    mirror = request.match_info["mirror"]
-    found = _MIRROR.fullmatch(mirror)
-    if found is None:
-        raise _unknown("mirror", mirror)
-    return found["token"]
-
-
-def _unknown(kind: Literal["container request", "build", "mirror"], name: str) -> TokenNotFound:
-    return TokenNotFound(f"no {kind} is known as {name[:_TEXT_LIMIT]!r}; ask for the container again")
-
-
-def _single_platform(text: str | None) -> Platform | None:
-    if not text:
-        return None
-    if "," in text:
-        raise InvalidRequest("platform: one platform is inspected at a time; name a single one", field="platform")
-    return Platform.parse(text, "platform")
-
-
-def _filled(text: str | None, field: str) -> str:
-    if text is None or not text.strip():
-        raise InvalidRequest(f"{field}: is missing; userName, password and registry are needed", field=field)
-    return text
-
-
-def _registry_host(text: str) -> str:
-    host = text.strip().rstrip("/")
-    if "://" in host or not valid_host(host):
-        message = f"registry: {text[:_TEXT_LIMIT]!r} is not a registry host; it takes HOST or HOST:PORT, without scheme"
-        raise InvalidRequest(message, field="registry")
-    return normalise(host, "library/any")[0]
+    return WaitExpired("the image is not there yet; it is still worked on", retry_after=READY_RETRY)
 
 
 def _json(answer: object) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from wavelet.front.base64_text import Base64Text
@@ -23,9 +24,14 @@ WaveApi = Literal["v1", "v1alpha2"]
 """`POST /container-token`, and `POST /v1alpha2/container`."""
 
 
-def translate(body: models.SubmitBody, api: WaveApi, site: CondaDefaults) -> Submission:
-    """Return what `body` asks for. See `read_container` for `site` and the errors."""
-    return read_container(values_of(body), site, _contradictions(body, api))
+def translate(body: models.SubmitBody, api: WaveApi, site: CondaDefaults, *, as_sif: bool = False) -> Submission:
+    """Return what `body` asks for, as a SIF even if it does not say so. See `read_container` for `site` and the errors.
+
+    Nextflow up to 24.04 does not ask how far a request is; from 24.10 on, which does, it sends `mirror`.
+    """
+    values = values_of(body)
+    asked = read_container(replace(values, format="sif") if as_sif else values, site, _contradictions(body, api))
+    return replace(asked, polls=body.mirror is not None)
 
 
 def values_of(body: models.SubmitBody) -> ContainerValues:

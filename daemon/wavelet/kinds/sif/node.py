@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from wavelet.archive.squashfs.codecs import CODECS
+from wavelet.archive.squashfs.codecs import CODECS, installed
 from wavelet.image.image import IndexEntry
 from wavelet.image.reference import Platform, Repository
 from wavelet.plan.delivery import Delivery
@@ -58,6 +58,10 @@ class SifImage(Node):
         """See `Node`."""
         return True
 
+    def compressed_by(self, codec: str) -> SifImage:
+        """See `Node`."""
+        return replace(self, codec=codec)
+
     @property
     def label(self) -> Label:
         """See `Node`."""
@@ -69,12 +73,17 @@ class SifImage(Node):
         return replace(self.image.description, is_built=True)
 
     def write(self, view: View) -> dict[str, Any]:
-        """See `Node`."""
-        value = {"sif": written(self.image, view), "platform": str(self.platform), "codec": self.codec}
+        """See `Node`. Where else the image goes is of no matter for the bytes."""
+        platform = str(self.platform)
         if view is not View.KEY:
-            return value
-        codec = CODECS[self.codec]
-        return value | {"codec": [codec.name, codec.implementation, codec.level]}
+            return {"sif": written(self.image, view), "platform": platform, "codec": self.codec}
+        image = self.image if self.image.delivery is None else self.image.children[0]
+        codec = installed(self.codec)
+        return {
+            "sif": written(image, view),
+            "platform": platform,
+            "codec": [codec.name, codec.implementation, codec.level],
+        }
 
     @classmethod
     def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
