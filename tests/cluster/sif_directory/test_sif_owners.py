@@ -46,11 +46,13 @@ def user() -> Iterator[User]:
     made.remove()
 
 
-def as_user(user: User, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_user(user: User, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a node of this user."""
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'daemon'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"PYTHONPATH": f"{TESTS}:{TESTS.parent / 'daemon'}", "PYTHONDONTWRITEBYTECODE": "1"}
     command = (*user.prefix(), sys.executable, "-m", "cluster.sif_directory.node", *arguments)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, env=os.environ | own | variables, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 @as_root
@@ -97,7 +99,6 @@ async def test_a_directory_that_a_crash_left_is_handed_over(root: Path) -> None:
 @pytest.mark.process
 @pytest.mark.users
 async def test_a_users_daemon_makes_its_own_and_no_others(root: Path, user: User) -> None:
-    """As root is where the file server takes it for somebody else (`root_squash`)."""
     root.mkdir()
     os.chown(root, user.uid, user.gid)
     path = root / f"private-{user.uid}" / name().file
@@ -108,6 +109,21 @@ async def test_a_users_daemon_makes_its_own_and_no_others(root: Path, user: User
     assert ran.stdout == "none\n", ran.stderr
     assert not (root / f"private-{STRANGER}").exists()
     assert as_user(user, str(root), "2", "0").stdout.splitlines()[-1] == f"{root / name(2).file} True"
+
+
+@pytest.mark.process
+@pytest.mark.users
+async def test_a_root_whom_the_file_server_makes_somebody_else_has_everybodys_files_only(
+    everybodys: Path, user: User
+) -> None:
+    """`root_squash`: its files are not root's there, and it may give none away."""
+    path = everybodys / name().file
+    for last in (f"{path} True", f"{path} False"):
+        ran = as_user(user, str(everybodys), "1", "0", SQUASHED="1")
+        assert ran.stdout.splitlines()[-1] == last, ran.stderr
+    assert path.stat().st_uid == user.uid
+    assert as_user(user, str(everybodys), "1", "0", str(STRANGER), SQUASHED="1").stdout == "none\n"
+    assert sorted(each.name for each in everybodys.iterdir()) == [".wavelet", path.name]
 
 
 @pytest.mark.process
