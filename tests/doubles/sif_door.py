@@ -45,6 +45,7 @@ class SifDoor:
         seen: what it was asked, in order.
         refusals: answered first, each once.
         cuts: after so many bytes of a body the connection ends, for one answer each.
+        stalls: whether it sends no more after a cut, and keeps the connection.
         wrong: whether one byte of every body is another.
         digests: whether it says them.
     """
@@ -53,8 +54,10 @@ class SifDoor:
     seen: list[Seen] = field(default_factory=list)
     refusals: deque[Refusal] = field(default_factory=deque)
     cuts: deque[int] = field(default_factory=deque)
+    stalls: bool = False
     wrong: bool = False
     digests: bool = True
+    ended: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def __enter__(self) -> Self:
         door = self
@@ -93,7 +96,10 @@ class SifDoor:
                 body = data[start:]
                 if door.wrong:
                     body = body[:-1] + bytes([body[-1] ^ 1])
-                self.wfile.write(body[: door.cuts.popleft()] if door.cuts else body)
+                whole = not door.cuts
+                self.wfile.write(body if whole else body[: door.cuts.popleft()])
+                if door.stalls and not whole:
+                    door.ended.wait(20)
 
             def log_message(self, *_: object) -> None:
                 """Print nothing."""
@@ -103,6 +109,7 @@ class SifDoor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "requests": ("requests", "list what was asked of the daemon, by whom, and how far it is"),
     "show": ("show", "show a container request, its state and its log"),
     "inspect": ("inspect", "show an image's documents"),
-    "pull": ("pull", "take images into the store, or on into an engine of this node"),
+    "pull": ("pull", "take images into the store, on into an engine of this node, or into files"),
     "prefetch": ("pull", "the same as pull"),
     "mirror": ("mirror", "copy images to another registry as they are"),
     "arch-report": ("arch_report", "say which processes of a pipeline cannot run on arm64"),

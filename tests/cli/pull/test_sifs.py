@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +19,14 @@ from doubles.grpc_daemon import GrpcDaemon
 from doubles.sif_door import AUTHORITY, Refusal, SifDoor
 from lab.command import Said, Wavelet
 from lab.disks import mounted
+from lab.processes import wait_for
 from wavelet.cli.main import main
 from wavelet.cli.pull import daemon_http, disk, download
 from wavelet.image.reference import Digest
 
 SIF = b"#!/usr/bin/env run-singularity\n" + os.urandom(3_000_000)
 OTHER = b"#!/usr/bin/env run-singularity\n" + os.urandom(5000)
+CUT = 2 << 20
 PATH, NAME = "/sif/lab/tool:1.sif", "lab/tool:1"
 
 
@@ -107,6 +112,30 @@ def test_the_next_command_goes_on_where_the_last_one_was(wavelet: Wavelet, door:
     assert [each.range for each in door.seen] == ["bytes=2000000-"]
     assert (tmp_path / "tool.sif").read_bytes() == SIF
     assert left(tmp_path) == ["tool.sif"]
+
+
+def test_whoever_interrupts_waits_for_nobody(wavelet: Wavelet, door: SifDoor, tmp_path: Path) -> None:
+    door.cuts.append(CUT)
+    door.stalls = True
+    command = [sys.executable, "-m", "wavelet.cli.main", "pull", "--sif", str(tmp_path / "tool.sif"), NAME]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+        part = tmp_path / "tool.sif.part"
+        wait_for(lambda: part.exists() and part.stat().st_size == CUT, "a part", 20)
+        beside = wavelet("pull", "--sif", str(tmp_path / "tool.sif"), NAME)
+        assert "tool.sif.part is being written by another command" in beside.err
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 130
+    door.stalls = False
+    assert wavelet("pull", "--sif", str(tmp_path / "tool.sif"), NAME).code == 0
+    assert [each.range for each in door.seen] == [None, f"bytes={CUT}-"]
+
+
+def test_the_time_that_is_given_is_kept(wavelet: Wavelet, door: SifDoor, tmp_path: Path) -> None:
+    door.cuts.append(1_000_000)
+    door.stalls = True
+    said = wavelet("pull", "--sif", str(tmp_path / "tool.sif"), NAME, "--timeout", "1s")
+    assert said.code == 1
+    assert "the time that was given is over (--timeout)" in said.err
 
 
 def test_what_has_come_of_another_version_is_not_used(wavelet: Wavelet, door: SifDoor, tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sif-dir", metavar="DIR",
         help="write SIFs under the names that Nextflow looks for in cacheDir or libraryDir; what is there stays",
     )  # fmt: skip
+    goes.add_argument(
+        "--unpack", metavar="DIR", help="unpack one image's root file system into an empty directory, or a new one"
+    )
     goes.add_argument("--oci", metavar="DIR", help="add images to an OCI image layout, each listed under its tag")
     parser.add_argument(
         "--engine-socket", metavar="ADDRESS", default="",
@@ -75,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InvalidRequest: there is no image to take, or a list cannot be read.
     """
-    if any(each is not None for each in (options.sif, options.sif_dir, options.oci)):
+    if any(each is not None for each in (options.sif, options.sif_dir, options.unpack, options.oci)):
         return _pull_files(options)
     images = image_transfers.images_of(options)
     if options.into != "store" and not options.engine_socket:
@@ -87,6 +90,8 @@ def _pull_files(options: argparse.Namespace) -> int:
     for given, name in ((options.keep, "--keep"), (options.engine_socket, "--engine-socket")):
         if given:
             raise InvalidRequest(f"{name}: says nothing of files")
+    if options.unpack is not None:
+        return image_files.pull_tree(options, image_transfers.images_of(options))
     if options.oci is not None:
         return image_files.pull_layout(options, image_transfers.images_of(options))
     containers = image_transfers.containers_of(options)

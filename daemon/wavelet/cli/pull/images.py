@@ -1,4 +1,4 @@
-"""`wavelet pull --oci`: images as they are, in files."""
+"""`wavelet pull --oci` and `--unpack`: images as they are, in files, and as a tree of files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wavelet.cli import daemon_call
+from wavelet.cli.progress import progress
+from wavelet.cli.pull import root_filesystem
 from wavelet.cli.pull.daemon_http import DaemonHttp
 from wavelet.cli.pull.download import Report
 from wavelet.cli.pull.jobs import Job, run_all
@@ -75,6 +77,40 @@ def pull_layout(options: argparse.Namespace, images: Sequence[str]) -> int:
         return _show(jobs, run_all(jobs, options.concurrency or AT_ONCE, take, _said), options.output)
 
     return daemon_call.call(options, act)
+
+
+def pull_tree(options: argparse.Namespace, images: Sequence[str]) -> int:
+    """Unpack one image into the directory that `--unpack` names; 1 if that failed.
+
+    Raises:
+        InvalidRequest: there are several, or files are there.
+        FileError: it cannot be made.
+    """
+    _platform(options)
+    if len(images) != 1:
+        raise InvalidRequest(f"--unpack: is the directory of one image, and {len(images)} are named")
+    directory, job = Path(options.unpack), Job(images[0], images[0])
+    root_filesystem.prepare(directory)
+
+    def act(client: Client) -> int:
+        asked = _Asked.of(client, options)
+        with progress() as shown:
+            ended = _take_tree(asked, job.name, directory, lambda *far: shown.update(job.name, *far, in_bytes=True))
+            shown.end(job.name)
+            shown.say(f"{job.name}: {_said(ended)}")
+        return _show([job], [ended], options.output)
+
+    return daemon_call.call(options, act)
+
+
+def _take_tree(asked: _Asked, image: str, directory: Path, report: Report) -> Taken | WaveletError:
+    """Unpack an image in this thread, so that whoever interrupts it leaves nothing behind."""
+    try:
+        found = asked.find(image)
+        root_filesystem.unpack(found, directory, report)
+    except WaveletError as error:
+        return error
+    return Taken(str(directory), found.digest, found.size)
 
 
 def _show(jobs: Sequence[Job[str]], results: Sequence[Taken | WaveletError], form: str) -> int:

@@ -95,6 +95,11 @@ class RegistryImage:
         return cls(daemon, name, data, document)
 
     @property
+    def digest(self) -> Digest:
+        """What its manifest is."""
+        return Digest.of(self.data)
+
+    @property
     def size(self) -> int:
         """Bytes of all blobs."""
         return sum(each.size for each in self.manifest.descriptors)

@@ -80,17 +80,18 @@ def pull_directory(options: argparse.Namespace, images: Sequence[str]) -> int:
 
 
 def _planned(images: Sequence[str], directory: SifDirectory, registry: str, platform: str) -> _Plan:
-    plan = _Plan()
+    plan, exists = _Plan(), os.path.exists  # which of no text raises an error
     taken: dict[str, str] = {}
     for index, text in enumerate(images):
         try:
-            container = read_container(text, registry, os.path.exists)
+            container = read_container(text, registry, exists)
         except InvalidName as error:
             plan.known[index] = _refused(text, error)
             continue
         if container is None:
-            _note(text, "a file, which is used where it is")
-            plan.known[index] = outcome(text, text.removeprefix("file://"))
+            file = text.removeprefix("file://")
+            _note(text, "a file, which is used where it is" + ("" if exists(file) else "; it is not there now"))
+            plan.known[index] = outcome(text, file)
             continue
         name = container.file_name
         first = taken.setdefault(name, container.name)

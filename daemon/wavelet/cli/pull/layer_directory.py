@@ -1,0 +1,278 @@
+"""One layer of an image, unpacked into an empty directory as engines do it.
+
+What is below a symbolic link of the same layer is put where that leads, never out of the directory; what comes later
+replaces what was there. What the layer hides of lower ones is kept apart. Links are followed here and never by the
+kernel, and directories get their rights at the very end: until then they are this user's, who has to write into them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from wavelet import directory_trees
+from wavelet.archive.tar_attributes import Attributes, attributes_of, is_device, is_fifo
+from wavelet.archive.tar_reader import Member
+from wavelet.kinds.sif.segments.names import cleaned, fitting_target, hidden, is_reserved
+
+FOLLOWED = 40
+"""Links that are followed on the way to a file, as in the kernel (MAXSYMLINKS)."""
+
+_PRIVATE = 0o700
+_LATEST = 2**32 - 1
+_CHUNK = 256 * 1024
+_ZEROS = bytes(_CHUNK)
+_USERS = b"user."
+_CAPABILITY = b"security.capability"
+
+
+class BrokenLayer(ValueError):
+    """A layer that cannot be unpacked."""
+
+
+class LayerDirectory:
+    """A layer in a directory. Paths are bytes, relative to it, without slashes at their ends.
+
+    Attributes:
+        directories: those that it has, with what their own entry says; None where they have none.
+        gone: what it hides of lower layers.
+        opaque: directories of which it hides all that lower layers have in them.
+    """
+
+    def __init__(self, root: Path, lower: Path) -> None:
+        """Begin in the empty directory `root`; `lower` has the layers below, as far as they are unpacked."""
+        self._root = root
+        self._lower = lower
+        self._ways: dict[bytes, bytes] = {}
+        self._links: list[tuple[bytes, bytes]] = []
+        self.directories: dict[bytes, Attributes | None] = {}
+        self.gone: set[bytes] = set()
+        self.opaque: set[bytes] = set()
+
+    def take(self, member: Member) -> None:
+        """Unpack a member.
+
+        Raises:
+            ValueError: it is none that could be.
+            OSError: the disk does not take it.
+        """
+        path = cleaned(_raw(member.path))
+        if is_reserved(path):
+            self._hide(path)
+        elif not path:
+            if member.is_directory:
+                self.directories[b""] = attributes_of(member)
+        elif member.is_hard_link:
+            self._hard_link(path, cleaned(_raw(member.target)))
+        elif member.is_directory:
+            self._make_directory(path, attributes_of(member))
+        elif is_device(member):
+            self.gone.add(self._free(path))
+        elif member.is_file or member.is_symlink or is_fifo(member):
+            self._make(self._free(path), member)
+
+    def settle(self) -> None:
+        """Make the hard links whose target came later, or is in a lower layer.
+
+        Raises:
+            BrokenLayer: it is nowhere, or a directory.
+        """
+        left = self._links
+        while left:
+            self._links = []
+            for path, target in left:
+                self._hard_link(path, target)
+            if len(self._links) == len(left):
+                break
+            left = self._links
+        for path, target in self._links:
+            place = at_path(self._lower, target)
+            if not (is_directory(self._lower, target.rpartition(b"/")[0]) and _is_linkable(place)):
+                raise BrokenLayer(f"{path!r} is a hard link to {target!r}, which is not there")
+            os.link(place, self._place(self._free(path)), follow_symlinks=False)
+
+    def _hide(self, path: bytes) -> None:
+        parent, _, name = path.rpartition(b"/")
+        gone = None if is_reserved(parent) else hidden(name)
+        if gone:
+            self.gone.add(_below(self._directory(parent), gone))
+        elif gone is not None:
+            self.opaque.add(self._directory(parent))
+
+    def _make(self, path: bytes, member: Member) -> None:
+        attributes, place = attributes_of(member), self._place(path)
+        if member.is_file:
+            _write(place, member)
+        elif member.is_symlink:
+            place.symlink_to(os.fsdecode(fitting_target(_raw(member.target))))
+        else:
+            os.mkfifo(place, 0o600)
+        apply(place, attributes)
+
+    def _make_directory(self, path: bytes, attributes: Attributes) -> None:
+        parent, _, name = path.rpartition(b"/")
+        key = _below(self._directory(parent), name)
+        if not stat.S_ISDIR(self._kind(key)):
+            self._imply(key)
+        self.directories[key] = attributes
+
+    def _hard_link(self, path: bytes, target: bytes) -> None:
+        """Link to what this layer has; what it does not have yet is kept for the end."""
+        parent, _, name = target.rpartition(b"/")
+        at = _below(self._walk(parent), name)
+        if not _is_linkable(self._place(at)):
+            self._links.append((path, target))
+            return
+        key = self._key(path)
+        if key != at:
+            os.link(self._place(at), self._place(self._free(path)), follow_symlinks=False)
+
+    # -- ways ---------------------------------------------------------------------------------------------------------
+
+    def _key(self, path: bytes) -> bytes:
+        parent, _, name = path.rpartition(b"/")
+        return _below(self._directory(parent), name)
+
+    def _free(self, path: bytes) -> bytes:
+        """Return where a path leads, with the directories above it, and nothing there any more."""
+        key = self._key(path)
+        kind = self._kind(key)
+        if stat.S_ISDIR(kind):
+            directory_trees.remove(self._place(key))
+            for each in [each for each in self.directories if each == key or each.startswith(key + b"/")]:
+                del self.directories[each]
+        elif kind:
+            self._place(key).unlink()
+        if stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
+            self._ways.clear()
+        return key
+
+    def _directory(self, path: bytes) -> bytes:
+        """Return the directory that a path leads to, and have it and those above it."""
+        if path not in self._ways:
+            key = b""
+            for name in path.split(b"/") if path else ():
+                key = self._enter(_below(key, name))
+            self._ways[path] = key
+        return self._ways[path]
+
+    def _enter(self, key: bytes) -> bytes:
+        kind = self._kind(key)
+        if stat.S_ISDIR(kind):
+            return key
+        if not stat.S_ISLNK(kind):
+            self._imply(key)
+            return key
+        led, at = self._walk(key), b""
+        for name in led.split(b"/") if led else ():
+            at = _below(at, name)
+            if not stat.S_ISDIR(self._kind(at)):
+                self._imply(at)
+        return led
+
+    def _imply(self, key: bytes) -> None:
+        """Make a directory in place of whatever else is there."""
+        place = self._place(key)
+        if self._kind(key):
+            place.unlink()
+            self._ways.clear()
+        place.mkdir(_PRIVATE)
+        self.directories[key] = None
+
+    def _walk(self, path: bytes) -> bytes:
+        """Return what a path leads to; what is not there is taken for directories."""
+        left, at, followed = path.split(b"/")[::-1], b"", 0
+        while left:
+            name = left.pop()
+            if name == b"..":
+                at = at.rpartition(b"/")[0]
+            elif name not in (b"", b"."):
+                key = _below(at, name)
+                if not stat.S_ISLNK(self._kind(key)):
+                    at = key
+                    continue
+                followed += 1
+                if followed > FOLLOWED:
+                    raise BrokenLayer(f"the symbolic links on the way to {path!r} lead in a circle")
+                target = os.fsencode(self._place(key).readlink())
+                at = b"" if target.startswith(b"/") else at
+                left += target.split(b"/")[::-1]
+        return at
+
+    def _kind(self, key: bytes) -> int:
+        """Return the type of what is there; 0: nothing is."""
+        return kind_of(self._place(key))
+
+    def _place(self, path: bytes) -> Path:
+        return at_path(self._root, path)
+
+
+def at_path(root: Path, path: bytes) -> Path:
+    """Return where a path in a directory is."""
+    return root / os.fsdecode(path)
+
+
+def kind_of(place: Path) -> int:
+    """Return the type of what is at a place (`stat.S_IFMT`), which no link leads to; 0: nothing is."""
+    try:
+        return stat.S_IFMT(place.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def is_directory(root: Path, path: bytes) -> bool:
+    """Tell whether a path in `root` is a directory, and no part of it a link, which could lead anywhere."""
+    at = root
+    for name in path.split(b"/") if path else ():
+        at = at_path(at, name)
+        if not stat.S_ISDIR(kind_of(at)):
+            return False
+    return True
+
+
+def apply(place: Path, attributes: Attributes) -> None:
+    """Give owner, rights and time to what is at a place: root as they are, other users without what needs root.
+
+    A program that becomes its owner would become this user, for whoever runs it; so setuid and setgid go with owners.
+    """
+    is_link, is_root = place.is_symlink(), os.geteuid() == 0
+    if is_root:
+        os.lchown(place, attributes.uid, attributes.gid)
+    if not is_link:
+        place.chmod(attributes.mode if is_root else attributes.mode & 0o1777)
+        for name, value in attributes.xattrs.items():
+            if name.startswith(_USERS) or (is_root and name == _CAPABILITY):
+                with contextlib.suppress(OSError):  # a file system without such attributes
+                    os.setxattr(place, name, value)
+    mtime = min(max(attributes.mtime, 0), _LATEST)
+    os.utime(place, (mtime, mtime), follow_symlinks=False)
+
+
+def _write(place: Path, member: Member) -> None:
+    """Write a file, whose blocks of zeros are holes."""
+    file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        for chunk in member.chunks():
+            if chunk == _ZEROS[: len(chunk)]:
+                os.lseek(file, len(chunk), os.SEEK_CUR)
+                continue
+            data = memoryview(chunk)
+            while data:
+                data = data[os.write(file, data) :]
+        os.ftruncate(file, member.size)
+    finally:
+        os.close(file)
+
+
+def _is_linkable(place: Path) -> bool:
+    return kind_of(place) not in (0, stat.S_IFDIR)
+
+
+def _below(above: bytes, name: bytes) -> bytes:
+    return above + b"/" + name if above else name
+
+
+def _raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
