@@ -14,8 +14,8 @@ import pytest
 from lab.daemon import environment
 from lab.http import get
 from lab.private import WAVELET, alive
-from lab.processes import wait_for
-from lab.users import User
+from lab.processes import run, wait_for
+from lab.users import User, passable_directory
 from wavelet.paths import node_directory, private_port
 
 pytestmark = pytest.mark.users
@@ -68,3 +68,14 @@ def test_each_user_gets_a_daemon_and_neither_the_others(users: list[User]) -> No
             os.kill(pid, 15)
         for pid in pids:
             wait_for(lambda pid=pid: not alive(pid), f"the end of process {pid}", 10)  # type: ignore[misc]
+
+
+def test_who_only_runs_sif_files_need_not_write_to_their_directory(users: list[User]) -> None:
+    code = "import sys; from wavelet.cli.doctor.facts import shared; print(shared(sys.argv[1], writes=False).error)"
+    with passable_directory() as directory:
+        said = []
+        for mode in (0o755, 0o700):
+            directory.chmod(mode)
+            done = run([*users[0].prefix(), WAVELET[0], "-c", code, str(directory)])
+            said.append(done.stdout.strip())
+    assert said == ["", "this user cannot read it"]

@@ -80,7 +80,7 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
         "socket": lambda: checks.socket(facts.socket(path)),
         "disk": lambda: checks.disk(facts.disk(state)),
         "records": lambda: checks.shared("records", "records.directory", facts.shared(_records(status, settings))),
-        "sif files": lambda: checks.shared("sif files", "sif.directory", facts.shared(settings.sif.directory)),
+        "sif files": lambda: checks.shared("sif files", "sif.directory", _sif_files(status, settings, location)),
         "engines": lambda: checks.engines(engines.engines(environment, authority)),
         "credentials": lambda: checks.credentials(facts.credentials(environment)),
         "jobs": lambda: checks.jobs(facts.jobs(pid, environment, location.uid)),
@@ -99,6 +99,14 @@ def _state_directory(location: DaemonLocation, settings: Settings) -> Path:
 
 def _records(status: DaemonStatus | None, settings: Settings) -> str:
     return status.get("records", "") if status else settings.records.directory
+
+
+def _sif_files(
+    status: DaemonStatus | None, settings: Settings, location: DaemonLocation
+) -> facts.SharedDirectory | None:
+    """Look at the directory of SIF files: users of another's daemon only run what is in it."""
+    own = status is None or location.uid in (0, status["uid"])
+    return facts.shared(settings.sif.directory, writes=own)
 
 
 def _servers(settings: Settings) -> list[facts.Server]:

@@ -249,14 +249,14 @@ class SharedDirectory:
     error: str
 
 
-def shared(directory: str) -> SharedDirectory | None:
-    """Look at a directory that nodes share, where there is one."""
+def shared(directory: str, *, writes: bool = True) -> SharedDirectory | None:
+    """Look at a directory that nodes share, where there is one; `writes`: a daemon of this user writes there."""
     if not directory:
         return None
     path = Path(directory)
     error = "" if path.is_dir() else "there is no such directory"
-    if not error and not os.access(path, os.W_OK | os.X_OK):
-        error = "this user cannot write to it"
+    if not error and not os.access(path, (os.W_OK if writes else os.R_OK) | os.X_OK):
+        error = f"this user cannot {'write to' if writes else 'read'} it"
     return SharedDirectory(directory, filesystem_type(path), _is_shared(path), error)
 
 
