@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -159,6 +160,13 @@ async def test_a_sif_has_the_tags_of_its_image_and_nothing_refers_to_it(site: Si
     digest = response.headers["Docker-Content-Digest"]
     response, data = await site.get(f"/v2/sif/{site.near}/lab/tool/referrers/{digest}")
     assert (response.status, json.loads(data)["manifests"]) == (200, [])
+
+
+async def test_who_names_a_registry_that_does_not_answer_is_told_at_once(site: Site) -> None:
+    async with asyncio.timeout(10):
+        for path in ("/v2/sif/127.0.0.1_1/lab/tool/manifests/1", "/sif/127.0.0.1_1/lab/tool:1.sif"):
+            response, _ = await site.get(path)
+            assert response.status == 502
 
 
 async def test_nothing_can_be_pushed_there(site: Site) -> None:

@@ -53,7 +53,7 @@ class NamedImages:
         Raises:
             WaveletError: why there is none.
         """
-        if scope.token is None and scope.image is None:
+        if scope.token is None:
             key, image = await self._resolver.realise(plan, scope.identity)
         else:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
