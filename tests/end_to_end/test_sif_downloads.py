@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from lab import images, nextflow, oras, sif_asks
+from lab import images, nextflow, oras, sif_asks, zygote
 from lab.daemon import Daemon
 from lab.http import request
-from lab.processes import run
+from lab.processes import run, wait_for
 from lab.registry import PASSWORDS, Registry
 from lab.users import User
 
@@ -75,12 +76,39 @@ def test_oras_pulls_it_by_tag_and_by_digest(node: Daemon, name: str, whole: byte
     repository = sif.rpartition(":")[0]
     found = oras.pull(f"{repository}@{answer.headers['docker-content-digest']}", tmp_path / "digest")
     assert found.read_bytes() == whole
-    assert "pull it by its tag first" in oras.pull_error(f"{repository}@sha256:{'0' * 64}", tmp_path / "absent")
+    assert "not found" in oras.pull_error(f"{repository}@sha256:{'0' * 64}", tmp_path / "absent")
 
 
 def test_the_digest_of_an_image_gives_its_sif(name: str, whole: bytes) -> None:
     digest = images.busybox(*LAYERS).digest
     assert sif_asks.ask(f"{name.rpartition(':')[0]}@{digest}").body == whole
+
+
+def test_a_segment_that_is_evicted_while_it_is_downloaded_is_made_again(
+    start_daemon: Callable[..., Daemon], registry: Registry
+) -> None:
+    node = start_daemon()
+    layers = [images.random_layer(14, seed=number, name=f"data/{number}") for number in (11, 12, 13)]
+    registry.push("lab/evicted", "1", images.image(layers))
+    url = sif_asks.file_url(sif_asks.cached(node, registry, "lab/evicted:1"))
+    with urllib.request.urlopen(url, timeout=sif_asks.MAKE_SECONDS) as answer:
+        whole = answer.read()
+    node.settle()
+    parts = {path.name: path for path in (node.state / "blobs").rglob("*") if is_part(path, whole)}
+    assert len(parts) == len(layers), "the segments of the layers, and no file of the whole"
+    with urllib.request.urlopen(url, timeout=sif_asks.MAKE_SECONDS) as answer:
+        got = answer.read(MEGABYTE)
+        last = max(parts, key=lambda name: whole.index(parts[name].read_bytes()[:4096]))
+        run([*zygote.PROGRAM, "cache", "gc", f"sha256:{last}", "--socket", node.state / "admin.sock"])
+        assert not parts[last].exists()
+        got += answer.read()
+    assert got == whole
+    wait_for(parts[last].exists, "the segment that was made again", sif_asks.MAKE_SECONDS)
+
+
+def is_part(path: Path, whole: bytes) -> bool:
+    """Tell whether a file of the store is a large part of the SIF."""
+    return path.is_file() and path.stat().st_size > MEGABYTE and path.read_bytes() in whole
 
 
 @dataclass
