@@ -73,14 +73,14 @@ class SifImage(Node):
         return replace(self.image.description, is_built=True)
 
     def write(self, view: View) -> dict[str, Any]:
-        """See `Node`. Where else the image goes is of no matter for the bytes."""
+        """See `Node`. For the bytes it is of no matter where else the image goes, and for what others it is."""
         platform = str(self.platform)
         if view is not View.KEY:
             return {"sif": written(self.image, view), "platform": platform, "codec": self.codec}
         image = self.image if self.image.delivery is None else self.image.children[0]
         codec = installed(self.codec)
         return {
-            "sif": written(image, view),
+            "sif": written(image.for_platform(self.platform), view),
             "platform": platform,
             "codec": [codec.name, codec.implementation, codec.level],
         }
