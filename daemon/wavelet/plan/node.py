@@ -301,6 +301,14 @@ def leaves(plan: Node) -> Iterator[Node]:
     return (node for node in walk(plan) if not node.children)
 
 
+def file_of(plan: Node) -> Node | None:
+    """Return the node of the file that a plan is, or delivers; None: it is an image of layers."""
+    if not plan.is_file:
+        return None
+    below = next(map(file_of, plan.children), None)
+    return plan if below is None else below
+
+
 def source(plan: Node) -> Node:
     """Return the node at the bottom: that of which the image is called."""
     return next(leaves(plan))

@@ -8,9 +8,8 @@ from cachetools import LRUCache
 
 from wavelet.cluster.sif_directory.directory import SifDirectory, SifFile
 from wavelet.cluster.sif_directory.names import SifName, readable
-from wavelet.kinds.sif.node import sif_of
 from wavelet.plan.canonical import key as key_of
-from wavelet.plan.node import INLINE, Node, layers
+from wavelet.plan.node import INLINE, Node, file_of, layers
 from wavelet.plan.tokens import ANONYMOUS, Principal
 from wavelet.requests.naming import is_pushed
 from wavelet.requests.request import ContainerRequest
@@ -60,7 +59,7 @@ class SifAnswers:
 
     async def place(self, request: ContainerRequest, fixed: Node) -> SifFile | None:
         """Return the place of the SIF of a request with its pinned plan; None: only others could read it there."""
-        sif = sif_of(fixed)
+        sif = file_of(fixed)
         if sif is None or not self.are_files:
             return None
         name = SifName(request.plan.label.text, key_of(sif)[:KEY_DIGITS])

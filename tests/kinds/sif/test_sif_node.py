@@ -8,8 +8,9 @@ from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.mirrored.node import MirroredImage
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.kinds.sif.node import SifImage, sif_of
+from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.canonical import key
+from wavelet.plan.node import file_of
 from wavelet.plan.tokens import target_name
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -37,8 +38,8 @@ def test_what_is_inside_makes_another_file() -> None:
 def test_a_frozen_one_is_the_same_file() -> None:
     frozen = FrozenImage(SIF, ELSEWHERE)
     assert frozen.is_file
-    assert sif_of(frozen) == SIF
-    assert sif_of(IMAGE) is None
+    assert file_of(frozen) == SIF
+    assert file_of(IMAGE) is None
     assert frozen.compressed_by("zstd") == FrozenImage(replace(SIF, codec="zstd"), ELSEWHERE)
     assert IMAGE.compressed_by("zstd") is IMAGE
 

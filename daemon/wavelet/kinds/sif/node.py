@@ -10,7 +10,7 @@ from wavelet.archive.squashfs.codecs import CODECS, installed
 from wavelet.image.image import IndexEntry
 from wavelet.image.reference import Platform, Repository
 from wavelet.plan.delivery import Delivery
-from wavelet.plan.node import Description, Label, Node, View, walk, written
+from wavelet.plan.node import Description, Label, Node, View, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,3 @@ class SifImage(Node):
         if value["codec"] not in CODECS:
             raise ValueError(value["codec"])
         return cls(read(value["sif"]), Platform.parse(value["platform"]), value["codec"])
-
-
-def sif_of(plan: Node) -> SifImage | None:
-    """Return the SIF that a plan is, or freezes; None: it is none."""
-    return next((node for node in walk(plan) if isinstance(node, SifImage)), None)
