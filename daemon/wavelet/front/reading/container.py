@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
-from wavelet.front.reading import delivery
+from wavelet.front.reading import delivery, published
 from wavelet.front.reading.conda_container_file import recognised
 from wavelet.front.reading.delivery import Refusal
 from wavelet.front.reading.members import is_clients_tool, read_layers, read_packages, template_of
@@ -52,7 +52,7 @@ def check(values: ContainerValues, refusals: Iterable[Refusal] = ()) -> None:
     for field, value, allowed in _choices(values):
         if value not in allowed:
             raise InvalidRequest(f"{field}: {value!r} is not one of {', '.join(allowed)}", field=field)
-    for contradictions in (refusals, _contradictions(values)):
+    for contradictions in (refusals, _contradictions(values), published.refusals(values)):
         for field, why in contradictions:
             raise InvalidRequest(f"{field}: {why}", field=field)
     for field, why in _not_served(values):
@@ -232,13 +232,17 @@ def read_container(values: ContainerValues, site: CondaDefaults, refusals: Itera
     """
     check(values, refusals)
     asked = _asked(values)
-    reference = None if asked is not None else Reference.parse(values.image, "containerImage")
+    file = published.file_of(values)
+    named_here = asked is None and file is None
+    reference = Reference.parse(published.image_of(values), "containerImage") if named_here else None
     platforms = tuple(dict.fromkeys(Platform.parse(text, field) for text, field in values.platforms))
     platforms = platforms or (DEFAULT_PLATFORM,)
     config, inline = _config(values.config)
     texts = enumerate(values.includes)
     includes = [_fixed(Reference.parse(text, f"containerIncludes[{index}]")) for index, text in texts]
     notes = notes_on(values)
+    if file is not None:
+        return Submission(_delivered(file, platforms, values), file.url, inline, values.dry_run, notes, True)
     if asked is None:
         assert reference is not None
         if values.mirror:
