@@ -14,11 +14,11 @@ from wavelet.kinds.sif.segments.index import INDEX, SEGMENT
 from wavelet.kinds.sif.segments.maker import DATA, TABLE, Made, make_segment
 from wavelet.kinds.sif.segments.node import LayerSegment
 
-GROWTHS = 2, 8, 64, 1024
+GROWTHS = 1.5, 5, 40, 1000
 """How many times a layer's size its segment may have, tried in turn: layers may be compressed harder than segments."""
 
 LEAST = 8 * 1024 * 1024
-"""Bytes that are set aside for the smallest segment."""
+"""Bytes that are set aside besides: a layer of many small files is smaller than the tables that these are sorted in."""
 
 
 class LayerSegments(Kind[LayerSegment]):
@@ -55,7 +55,7 @@ class LayerSegments(Kind[LayerSegment]):
 async def _written(node: LayerSegment, path: Path, work: Work) -> tuple[Made, tuple[Content, Content]]:
     layer = node.layer.descriptor
     for growth in GROWTHS:
-        room = max(growth * layer.size, LEAST)
+        room = int(growth * layer.size) + LEAST
         try:
             async with work.scratch(room) as scratch:
                 made = await work.run(make_segment, path, str(layer.digest), scratch, node.codec, room)
@@ -65,5 +65,5 @@ async def _written(node: LayerSegment, path: Path, work: Work) -> tuple[Made, tu
         except Outgrown:
             continue
     raise UpstreamBroken(
-        f"the layer {layer.digest}: its segment has more than {GROWTHS[-1]} times its {layer.size} bytes"
+        f"the layer {layer.digest}: its segment has more than {GROWTHS[-1]:.0f} times its {layer.size} bytes"
     )

@@ -29,9 +29,8 @@ DATA, TABLE = "data", "index"
 
 _NUMBERS = 2**32
 """Owners and times below this fit into an image."""
-_ENTRY_ROOM = 256
-"""Bytes that an entry takes up in the tables and in the index, besides twice its texts."""
-_TEXTS = 3
+_ENTRY_ROOM, _TEXTS = 64, 2
+"""Bytes that an entry takes up in the tables at most, besides so many times its texts."""
 _XATTRS = b"user."
 _CAPABILITY = b"security.capability"
 

@@ -11,6 +11,7 @@ PATH_LIMIT = 4095
 """Bytes of a path and of a symbolic link's target: no engine could unpack a longer one (PATH_MAX)."""
 
 _WHITEOUT: Final = b".wh."
+_BELOW: Final = b"/.wh."
 _META: Final = b".wh..wh."
 _OPAQUE: Final = b".wh..wh..opq"
 """Names that say what is hidden (OCI image layer specification, "Whiteouts"), and those that were AUFS's own."""
@@ -58,7 +59,7 @@ def fitting_target(target: bytes) -> bytes:
 
 def is_reserved(path: bytes) -> bool:
     """Tell whether a name, or that of a directory above it, stands for no file but says what is hidden."""
-    return path.startswith(_WHITEOUT) or b"/" + _WHITEOUT in path
+    return path.startswith(_WHITEOUT) or _BELOW in path
 
 
 def hidden(name: bytes) -> bytes | None:
