@@ -85,6 +85,7 @@ def test_a_name_becomes_one_file(scheme: str, path: str, tag: str | None) -> Non
         (f"quay.io/a/b@{DIGEST}", f"/sif/quay.io/a/b@{DIGEST}.sif"),
         ("oras://community.wave.seqera.io/library/bwa:0.7", "/sif/community.wave.seqera.io/library/bwa:0.7.sif"),
         ("https://depot.galaxyproject.org/singularity/a%3A1", "/sif/https/depot.galaxyproject.org/singularity/a%3A1"),
+        ("http://10.0.0.1:80/x.sif", "/sif/http/10.0.0.1:80/x.sif"),
         (f"http://{AUTHORITY}/sif/x--{TOKEN}.sif", f"/sif/x--{TOKEN}.sif"),
         ("quay.io/a/b c:1", "/sif/quay.io/a/b%20c:1.sif"),
     ],
@@ -98,7 +99,7 @@ def test_a_platform_stands_behind_the_tag_or_in_the_query() -> None:
     assert read(f"a@{DIGEST}").path(AUTHORITY, "linux/arm/v7") == f"/sif/a@{DIGEST}.sif?platform=linux/arm/v7"
 
 
-@pytest.mark.parametrize("text", ["library://a/b:1", "shub://a/b", "http://example.org/x.sif"])
+@pytest.mark.parametrize("text", ["library://a/b:1", "shub://a/b", "ftp://example.org/x.sif"])
 def test_stores_that_the_daemon_does_not_ask(text: str) -> None:
     with pytest.raises(InvalidName, match=r"under the name .*\.(img|sif)"):
         read(text).path(AUTHORITY)

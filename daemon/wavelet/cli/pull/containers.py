@@ -17,6 +17,7 @@ from wavelet.errors import InvalidName
 
 _SCHEME = re.compile(r"[^/:. ]+://")
 _FILE = "file://"
+_REGISTRIES = ("docker", "oras")
 _NAME_LIMIT = 255
 """Bytes of a file's name."""
 _URL_SAFE = "/:@=+,!~%?&"
@@ -49,6 +50,12 @@ class Container:
             name, suffix = name.removesuffix(".sif"), ".sif"
         return name.replace(":", "-").replace("/", "-") + suffix
 
+    @property
+    def image(self) -> str:
+        """What it is in a registry, without its scheme; empty: it is in none."""
+        scheme, _, name = self.name.partition("://")
+        return name if scheme in _REGISTRIES else ""
+
     def path(self, authority: str, platform: str = "") -> str:
         """Return the path under which a daemon serves its SIF, with that authority in its names.
 
@@ -57,16 +64,22 @@ class Container:
         """
         scheme, _, rest = self.name.partition("://")
         own = rest.removeprefix(f"{authority}/")
-        if scheme in ("docker", "oras"):
-            return sif_path(own.removeprefix(PREFIX[1:]) if own != rest else rest, platform)
+        if self.image:
+            return path_of(rest, authority, platform)
         if scheme in ("http", "https") and own != rest and f"/{own}".startswith(PREFIX):
             return quote(f"/{own}", safe=_URL_SAFE)
-        if scheme == "https":
-            return f"{PREFIX}https/{quote(rest, safe=_URL_SAFE)}"
+        if scheme in ("http", "https"):
+            return f"{PREFIX}{scheme}/{quote(rest, safe=_URL_SAFE)}"
         raise InvalidName(
             f"{self.text}: SIFs of {scheme}:// are not served by the daemon; have the engine pull it, "
             f"into the directory under the name {self.file_name}"
         )
+
+
+def path_of(image: str, authority: str, platform: str = "") -> str:
+    """Return the path under which a daemon serves the SIF of an image of a registry, its own among these."""
+    own = image.removeprefix(f"{authority}/")
+    return sif_path(own.removeprefix(PREFIX[1:]) if own != image else image, platform)
 
 
 def read_container(text: str, registry: str, exists: Callable[[str], bool]) -> Container | None:

@@ -92,7 +92,11 @@ def download(daemon: DaemonHttp, path: str, target: Path, report: Report) -> Fet
     with _locked(target) as file:
         with writing(target):
             part = _begun(target, file)
-        _fetch(daemon, path, part, report)
+        try:
+            _fetch(daemon, path, part, report)
+        finally:
+            if not part.at and not part.is_whole:
+                part.remove()  # nothing has come
         with writing(target):
             if part.digest is None or not part.digest.matches(part.hasher):
                 part.remove()

@@ -16,6 +16,7 @@ from wavelet.cli.pull.download import Report
 from wavelet.cli.pull.jobs import Job, run_all
 from wavelet.cli.pull.oci_layout import OciLayout
 from wavelet.cli.pull.outcomes import failed, outcome, sentence, show
+from wavelet.cli.pull.own_names import as_caller
 from wavelet.cli.pull.registry_image import ImageName, RegistryImage
 from wavelet.client import Client
 from wavelet.client.sif import http_address
@@ -40,6 +41,7 @@ class Taken:
 class _Asked:
     """How images are asked for."""
 
+    client: Client
     daemon: DaemonHttp
     authority: str
     platform: Platform
@@ -48,10 +50,13 @@ class _Asked:
     def of(cls, client: Client, options: argparse.Namespace) -> _Asked:
         status = client.status()
         deadline = None if options.timeout is None else time.monotonic() + options.timeout
-        return cls(DaemonHttp(http_address(status), deadline), status.authority, _platform(options))
+        return cls(client, DaemonHttp(http_address(status), deadline), status.authority, _platform(options))
 
     def find(self, image: str) -> RegistryImage:
-        return RegistryImage.find(self.daemon, ImageName.parse(image, self.authority), self.platform)
+        def ask(name: str) -> RegistryImage:
+            return RegistryImage.find(self.daemon, ImageName.parse(name, self.authority), self.platform)
+
+        return as_caller(self.client, image, str(self.platform), ask)
 
 
 def pull_layout(options: argparse.Namespace, images: Sequence[str]) -> int:

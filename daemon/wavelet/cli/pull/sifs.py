@@ -12,11 +12,12 @@ from pathlib import Path
 
 from wavelet.cli import daemon_call
 from wavelet.cli.output import visible
-from wavelet.cli.pull.containers import Container, read_container
+from wavelet.cli.pull.containers import Container, path_of, read_container
 from wavelet.cli.pull.daemon_http import DaemonHttp
 from wavelet.cli.pull.download import Fetched, Report, download
 from wavelet.cli.pull.jobs import Job, run_all
 from wavelet.cli.pull.outcomes import Outcome, failed, outcome, sentence, show
+from wavelet.cli.pull.own_names import as_caller
 from wavelet.cli.pull.sif_directory import SifDirectory
 from wavelet.client import Client
 from wavelet.client.sif import http_address
@@ -123,8 +124,13 @@ def _fetch(
     daemon, platform = DaemonHttp(http_address(status), deadline), _platform(options)
 
     def act(one: Wanted, report: Report) -> Fetched:
-        path = one.container.path(status.authority, platform)
-        fetched = download(daemon, path, one.file, report)
+        def take(image: str) -> Fetched:
+            return download(daemon, path_of(image, status.authority, platform), one.file, report)
+
+        if one.container.image:
+            fetched = as_caller(client, one.container.image, platform, take)
+        else:
+            fetched = download(daemon, one.container.path(status.authority, platform), one.file, report)
         if directory is not None:
             directory.note(one.file.name, one.container.text, platform, fetched)
         return fetched
