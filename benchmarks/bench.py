@@ -37,6 +37,11 @@ import post  # noqa: E402
 import private_daemon  # noqa: E402
 import ready  # noqa: E402
 import results  # noqa: E402
+import sif_downloads  # noqa: E402
+import sif_images  # noqa: E402
+import sif_layers  # noqa: E402
+import sif_memory  # noqa: E402
+import sif_reading  # noqa: E402
 import status  # noqa: E402
 import warm_blobs  # noqa: E402
 import warm_manifests  # noqa: E402
@@ -87,12 +92,24 @@ PARTS = {
         "push": push,
         "mirror": mirror,
     },
+    "sif": {
+        "sif-images": sif_images,
+        "sif-layers": sif_layers,
+        "sif-downloads": sif_downloads,
+        "sif-memory": sif_memory,
+        "sif-reading": sif_reading,
+    },
 }
 """Measures by name, in the parts in which they are run and written down."""
 MEASURES = {name: module for part in PARTS.values() for name, module in part.items()}
-NEEDED = ("docker-registry", "nginx", "wrk", "skopeo", "curl", "buildah", "podman", "dockerd", "containerd", "crane")
+NEEDED = (
+    *("docker-registry", "nginx", "wrk", "skopeo", "curl", "buildah", "podman", "dockerd", "containerd", "crane"),
+    *("mksquashfs", "unsquashfs", "oras"),
+)
 RESULTS = HERE / "RESULTS.md"
-_PACKAGES = "docker-registry nginx wrk skopeo curl buildah podman docker.io; go install …/cmd/crane@latest"
+_PACKAGES = (
+    "docker-registry nginx wrk skopeo curl buildah podman docker.io squashfs-tools; go install …/cmd/crane, …/cmd/oras"
+)
 
 
 def main() -> int:

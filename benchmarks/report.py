@@ -14,7 +14,17 @@ from lab.processes import run
 
 _HEADER = ("measure", "wavelet", "peer", "ratio", "mark", "met")
 _LIBRARIES = ("aiohttp", "msgspec", "structlog", "prometheus_client", "isal", "zstandard", "py-rattler")
-_PROGRAMS = ("nginx", "docker-registry", "wrk", "skopeo", "buildah", "podman", "docker.io", "containerd")
+_PROGRAMS = (
+    "nginx",
+    "docker-registry",
+    "wrk",
+    "skopeo",
+    "buildah",
+    "podman",
+    "docker.io",
+    "containerd",
+    "squashfs-tools",
+)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ TITLES = {
     "solving": "Solving for conda packages",
     "frozen": "Frozen images",
     "copies": "Images copied to registries",
+    "sif": "SIF files",
     "house": "The house by kind",  # by hand, of what walks.py and sizes.py print
 }
 

@@ -16,9 +16,10 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Memory:
-    """`peak` is the greatest sum so far, in megabytes."""
+    """`peak` is the greatest sum so far, in megabytes, and `largest` the most that one process has had."""
 
     peak: float = 0.0
+    largest: float = 0.0
 
 
 @contextmanager
@@ -28,7 +29,8 @@ def watched(leader: int) -> Iterator[Memory]:
 
     def watch() -> None:
         while not ended.wait(INTERVAL):
-            memory.peak = max(memory.peak, sum(map(_resident, _session(leader))) / 1e6)
+            each = [_resident(path) / 1e6 for path in _session(leader)]
+            memory.peak, memory.largest = max(memory.peak, sum(each)), max(memory.largest, *each, 0.0)
 
     thread = threading.Thread(target=watch)
     thread.start()
