@@ -49,6 +49,7 @@ ELSEWHERE = {
     r"kubectl": "nextflow_config",
     r"grpcurl": "front/grpc",
     r"apptainer\.": "nextflow_config",
+    r"apptainer pull oras:": "end_to_end/test_sif_downloads.py",
 }
 """Commands that other tests run, or what they do: a pattern of their beginning, and where in `tests/`."""
 
