@@ -92,7 +92,7 @@ def _add_delivery(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--name-strategy", choices=STRATEGIES, default="", help="how a frozen image is named")
     where.add_argument(
         "-s", "--singularity", action="store_true",
-        help="for Singularity or Apptainer, with --freeze: an OCI image, which they convert when they pull it",
+        help="for Singularity or Apptainer: a SIF, by a name that begins with oras://",
     )  # fmt: skip
 
 
