@@ -20,8 +20,9 @@ from wavelet.image.image import Image
 from wavelet.kinds.sif.manifest import SIF_CONFIG, SIF_LAYER
 from wavelet.kinds.sif.published.node import PublishedSif
 from wavelet.kinds.sif.published.sources import url_of
-from wavelet.plan.tokens import NOBODY
+from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.requests.request import About, Request
+from wavelet.store.content import Committed
 
 NAME = "samtools:1.17--h00cdaf9_0"
 HEADER = b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\x0001\x0002\0"
@@ -223,6 +224,22 @@ async def test_what_is_at_another_place_is_not_asked_for(depot: ChannelServer, s
     assert depot.requests == []
 
 
+async def test_what_was_evicted_is_fetched_again_if_it_is_still_the_same(
+    depot: ChannelServer, services: Services
+) -> None:
+    _, image = await services.resolver.realise(asked(depot), NOBODY)
+    (layer,) = (each for each in image.contents if each.descriptor.media_type == SIF_LAYER)
+    assert (await services.cache.collect()).blobs > 0
+    before = gets(depot)
+    blob = await services.resolver.open(layer, NOBODY)
+    assert isinstance(blob, Committed)
+    assert (blob.path.read_bytes(), gets(depot)) == (SIF, before + 1)
+    await services.cache.collect()
+    change(depot, OTHER)
+    with pytest.raises(UpstreamBroken, match="has changed"):
+        await services.resolver.open(layer, NOBODY)
+
+
 async def test_a_source_that_is_no_url_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sif\.sources"):
         async with open_services(tmp_path, sif={"sources": ["depot.galaxyproject.org"]}):
@@ -250,18 +267,22 @@ async def test_a_server_that_tells_no_version_is_refused(depot: ChannelServer, s
         await services.resolver.realise(asked(depot), NOBODY)
 
 
-async def test_what_took_a_login_of_the_site_is_not_public(
+async def test_what_takes_a_login_of_the_site_is_for_its_users_alone(
     depot: ChannelServer, node: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    depot.login = ("lab", "secret")
+    depot.login, user = ("lab", "secret"), Identity(1000)
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login lab password secret\n")
     netrc.chmod(0o600)
     async with node() as (services, _):
-        with pytest.raises(AccessRefused):
-            await services.resolver.realise(asked(depot), NOBODY)
+        with pytest.raises(AccessRefused, match="401"):
+            await services.resolver.realise(asked(depot), user)
     monkeypatch.setenv("NETRC", str(netrc))
-    async with node() as (services, _):
-        pinned = await services.resolver.pinned(asked(depot), NOBODY)
-        _, image = await services.resolver.realise(asked(depot), NOBODY)
-    assert (pinned.public, layer_of(image)) == (False, digest_of(SIF))
+    async with node() as (services, client):
+        pinned = await services.resolver.pinned(asked(depot), user)
+        _, image = await services.resolver.realise(asked(depot), user)
+        assert (pinned.public, layer_of(image)) == (False, digest_of(SIF))
+        for plan in (asked(depot), pinned.plan):
+            with pytest.raises(AccessRefused, match="its users"):
+                await services.resolver.realise(plan, NOBODY)
+        assert (await client.get(f"/sif/http/{depot.host}/singularity/{NAME}")).status == 403

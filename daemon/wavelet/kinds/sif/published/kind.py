@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from wavelet.errors import UpstreamBroken
+from wavelet.errors import AccessRefused, UpstreamBroken
 from wavelet.image.image import OCI_MANIFEST, Descriptor, Image
 from wavelet.kinds.kind import Kind, Pinned, PinWork, Preparation, Work
 from wavelet.kinds.sif.manifest import EMPTY_CONFIG, SIF_CONFIG, SIF_LAYER, sif_manifest
 from wavelet.kinds.sif.published.files import PublishedFiles
 from wavelet.kinds.sif.published.node import PublishedSif
-from wavelet.plan.tokens import Identity
+from wavelet.plan.tokens import ANONYMOUS, Identity
 
 
 class PublishedSifs(Kind[PublishedSif]):
@@ -22,13 +22,21 @@ class PublishedSifs(Kind[PublishedSif]):
 
     def fresh(self, asked: PublishedSif, fixed: PublishedSif, identity: Identity) -> Pinned | None:
         """See `Kind`."""
+        public = self._files.is_open(asked.url)
+        if not public and identity.principal == ANONYMOUS:
+            return None  # `pin` says why
         found = self._files.fresh(asked.url) if asked.moves else asked
-        return None if found is None else Pinned(found, public=self._files.is_open(asked.url))
+        return None if found is None else Pinned(found, public)
 
     async def pin(self, asked: PublishedSif, fixed: PublishedSif, work: PinWork) -> Pinned:
         """See `Kind`."""
-        found = await self._files.pin(asked.url, refresh=work.refresh) if asked.moves else asked
-        return Pinned(found, public=self._files.is_open(asked.url))
+        public = self._files.is_open(asked.url)
+        if not public and work.identity.principal == ANONYMOUS:
+            raise AccessRefused(
+                f"{asked.url} is fetched with a login of this site, which is for its users: ask as one of them, not as"
+                " nobody in particular"
+            )
+        return Pinned(await self._files.pin(asked.url, refresh=work.refresh) if asked.moves else asked, public)
 
     async def make(self, node: PublishedSif, work: Work) -> Image:
         """See `Kind`."""
