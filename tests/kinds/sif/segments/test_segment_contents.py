@@ -74,6 +74,13 @@ def test_equal_files_are_there_once(tmp_path: Path) -> None:
     assert twice.entries[b"a"].inode == twice.entries[b"b"].inode == 0
 
 
+def test_large_files_that_differ_only_in_where_their_holes_are_are_not_equal(tmp_path: Path) -> None:
+    block, hole = NOISE[:BLOCK], bytes(BLOCK)
+    files = {"a": block + hole + hole, "b": hole + block + hole, "c": hole + hole + block, "d": hole + block}
+    made = made_of(tmp_path, *(member(name, data=data) for name, data in files.items()))
+    assert {name: made.content(name.encode()) for name in files} == files
+
+
 def test_what_comes_after_a_copy_that_was_let_go_of_is_in_its_place(tmp_path: Path) -> None:
     one, other = NOISE[: 2 * BLOCK + 5], SOURCES["text"][: 2 * BLOCK + 7]
     files = [("a", one), ("b", one), ("c", other), ("d", one), ("e", other), ("f", NOISE[7:])]
@@ -105,6 +112,22 @@ def test_sparse_files_are_read_as_they_are(tmp_path: Path) -> None:
         made = segment(layer, tmp_path / form)
         assert [bool(word) for word in data_of(made, b"sparse").blocks] == [False] * 5 + [True] + [False] * 4
         assert made.content(b"sparse") == path.read_bytes()
+
+
+@pytest.mark.process
+def test_files_may_have_more_than_4_gib(tmp_path: Path) -> None:
+    size = 2**32 + 5
+    with (tmp_path / "huge").open("wb") as file:
+        file.write(b"first")
+        file.seek(size - 4)
+        file.write(b"last")
+    command = ["tar", "-cS", "-C", str(tmp_path), "huge"]
+    layer = subprocess.run(command, capture_output=True, check=True).stdout
+    made = segment(layer, tmp_path / "segment")
+    data = data_of(made, b"huge")
+    assert (data.size, len(data.blocks)) == (size, size // BLOCK)
+    assert made.bytes_of(Data(BLOCK, data.start, data.blocks[:1])).rstrip(b"\0") == b"first"
+    assert made.bytes_of(Data(5, 0, (), data.fragment, data.offset)) == b"\0last"
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])

@@ -20,6 +20,9 @@ _BLOCK_ROOM = 8
 
 _ROWS_AT_ONCE = 256
 
+_HOLE, _BLOCK = b"\0", b"\1"
+"""What goes into a large file's digest before each block; of a hole, that is all."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -66,7 +69,11 @@ class Contents:
         digest = hashlib.sha256()
         rest = b""
         for block in _cut(chunks):
-            digest.update(block)
+            # Holes are hashed by what they are: of files that have little else, they may be almost all.
+            hole = block == ZEROS
+            digest.update(_HOLE if hole else _BLOCK)
+            if not hole:
+                digest.update(block)
             if len(block) == BLOCK:
                 self._store(file, block)
             else:
