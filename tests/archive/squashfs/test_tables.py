@@ -114,6 +114,7 @@ def test_inodes_of_one_directory_may_be_far_apart(tmp_path: Path, reader: str) -
         image.tree.again(b"d", first)
     with sif.mounted(tmp_path / "image", tmp_path / "mounted", reader, offset=0) as root:
         assert [each.stat().st_mtime for each in sorted(root.iterdir())] == [0, 0, 3, 0]
+        assert len(list((root / "b").iterdir())) == 33_000
         if reader == sif.KERNEL:
             assert [each.stat().st_ino for each in sorted(root.iterdir())] == [2, 3, 33_004, 2]
             assert (root / "d").stat().st_nlink == 2
@@ -150,6 +151,22 @@ def test_an_empty_image(tmp_path: Path, reader: str) -> None:
     with written(tmp_path / "image", 0):
         pass
     assert list(sif.tree(tmp_path / "image", reader, tmp_path, offset=0)) == [b""]
+
+
+@pytest.mark.squashfs
+def test_what_stat_says_of_holes_and_directories(tmp_path: Path) -> None:
+    with written(tmp_path / "image", 0) as image:
+        image.tree.enter(b"a", PLAIN._replace(mode=0o755))
+        for name in (b"b", b"c", b"d"):
+            image.tree.enter(name, PLAIN._replace(mode=0o755))
+            image.tree.leave()
+        image.tree.leave()
+        image.tree.file(b"holes", PLAIN, FileData(BLOCK + 100, 0, (0, 0), -1, 0))
+    with sif.mounted(tmp_path / "image", tmp_path / "mounted", offset=0) as root:
+        assert [(root / each).stat().st_nlink for each in ("", "a", "a/b")] == [3, 5, 2]
+        about = (root / "holes").stat()
+        assert (about.st_size, about.st_blocks) == (BLOCK + 100, 0)
+        assert (root / "holes").read_bytes() == bytes(BLOCK + 100)
 
 
 @pytest.mark.squashfs
