@@ -73,7 +73,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         time: RFC 3339, in UTC.
-        door: by which it was asked: `v1` and `v1alpha2` (Wave's API), `registry`, `grpc`; empty: the daemon itself.
+        door: by which it was asked: `v1`, `v1alpha2` (Wave's API), `registry`, `sif`, `grpc`; empty: the daemon itself.
         uid: the caller's; None: nobody in particular.
         principal: for whom it was decided: an engine pulls for the owner of a name; `anonymous`: for everybody.
         name: the name that was asked for or given, without the authority.

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wavelet.cluster.sif_directory.names import readable
 from wavelet.errors import CallerError, ImageNotFound, InvalidName, InvalidRequest, NotFound
 from wavelet.front.registry.names import CondaName, FrozenName, LocalName, SifName, TokenName, UpstreamName, parse_name
 from wavelet.front.sif.file_names import NamedFile, PublishedFile, RequestedFile, read_path
@@ -107,6 +108,12 @@ def test_any_path_means_a_file_or_is_the_callers_fault(path: str, reserved: bool
     # Nothing of it breaks out of the header that it stands in, or of the directory into which it is saved.
     assert not set(found.file_name) & set('/"\\\r\n')
     assert found.file_name.endswith(".sif")
+
+
+@given(st.text(max_size=120))
+def test_the_address_that_is_answered_is_of_a_requests_file(label: str) -> None:
+    name = f"{readable(label)}--{TOKEN}.sif"
+    assert read_path(name, reserved=True) == RequestedFile(TOKEN, name)
 
 
 @given(st.sampled_from(["ubuntu", "quay.io/a/b", "conda/samtools", f"wt/{TOKEN}/a", "frozen/x", "local/x", "h_5000/a"]))
