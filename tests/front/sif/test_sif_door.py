@@ -16,6 +16,7 @@ import pytest
 
 from doubles.registry import Registry
 from doubles.sifs import PART, TABLE, file_of
+from lab.processes import wait_for
 from lab.services import Client, open_services
 from wavelet.engine.architecture import own_platform
 from wavelet.front.grpc.names import Names
@@ -231,6 +232,22 @@ async def test_a_file_in_pieces_across_the_borders_of_its_parts(site: Site) -> N
     assert (response.status, response.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
     response, data = await site.get(path, If_None_Match=etag)
     assert (response.status, data) == (304, b"")
+
+
+async def test_who_takes_a_file_is_written_down_also_in_pieces(site: Site) -> None:
+    path, digest = f"/sif/{site.near}/lab/tool:1.sif", sha256(site.file())
+    for _ in range(3):
+        response, _ = await site.get(path, Range="bytes=1-9")
+        assert response.status == 206
+    response, _ = await site.get(f"/sif/{site.near}/lab/tool:2.sif")
+    assert response.status == 404
+    log = site.services.reloads.settings.state_directory / "audit.log"
+    await asyncio.to_thread(wait_for, lambda: "lab/tool:2" in log.read_text(), "the lines of the audit log", 10.0)
+    given, refused = (json.loads(line) for line in log.read_text().splitlines())
+    assert (given["decision"], given["door"], given["digest"]) == ("granted", "sif", digest)
+    assert given["name"] == f"sif/{site.registry.host}/lab/tool"
+    assert given["upstreams"] == [site.registry.host]
+    assert (refused["decision"], refused["name"]) == ("refused", f"sif/{site.near}/lab/tool:2.sif")
 
 
 async def test_who_only_looks_learns_the_size(site: Site) -> None:
