@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import versions
-from lab.conda_asks import digest, done
+from lab.conda_asks import CondaSite, digest, done
 from lab.daemon import Daemon
+from lab.http import request
 from lab.push_site import SAMTOOLS, PushSite, crane
 from lab.recordings import recorded
 
@@ -63,8 +67,9 @@ def test_as_it_was_sent(push_site: PushSite, recording: Any) -> None:
     version, body = played(recording, push_site)
     answer = play(push_site.node, version, body)
     if body.get("freeze") or body.get("mirror"):
-        assert answer["targetImage"].startswith(body["buildRepository"])
-        crane("validate", "--remote", answer["targetImage"])
+        name = answer["targetImage"].removeprefix("oras://" if body.get("format") == "sif" else "")
+        assert name.startswith(body["buildRepository"])
+        crane("validate", "--remote", name)
     else:
         assert answer["targetImage"].startswith(f"{push_site.node.authority}/wt/")
         assert digest(push_site.node, answer["targetImage"])
@@ -74,9 +79,37 @@ def test_as_it_was_sent(push_site: PushSite, recording: Any) -> None:
 def test_as_profiles_freeze_it(push_site: PushSite, conda_node: Daemon, recording: Any) -> None:
     version, body = played(recording, push_site)
     answer = play(conda_node, version, body | {"freeze": True, "mirror": False, "buildRepository": None})
-    assert answer["targetImage"].startswith(f"{conda_node.authority}/frozen/")
+    scheme = "oras://" if body.get("format") == "sif" else ""
+    assert answer["targetImage"].startswith(f"{scheme}{conda_node.authority}/frozen/")
     assert answer["containerImage"] == answer["targetImage"]
-    assert digest(conda_node, answer["targetImage"])
+    assert digest(conda_node, answer["targetImage"].removeprefix(scheme))
+
+
+@pytest.mark.parametrize("recording", of((*OF_IMAGES, *OF_PACKAGES)))
+def test_as_a_site_answers_it_with_files(push_site: PushSite, sif_node: Daemon, recording: Any) -> None:
+    """Where `wave.endpoint` ends in `/sif`: versions that ask how far it is wait by themselves, all others do not."""
+    _, body = played(recording, push_site)
+    body["buildRepository"] = body["buildRepository"] if body.get("mirror") else None
+    data = json.dumps(body).encode()
+    answer = request("POST", f"{sif_node.url}/sif{recording['path']}", body=data, seconds=MAKE_SECONDS)
+    assert answer.status == 200, answer.body
+    file = Path(answer.json()["targetImage"])
+    if "mirror" in body and not body.get("dryRun"):
+        assert done(sif_node, answer.json()["requestId"])["succeeded"] is True
+    if not body.get("dryRun"):
+        assert file.read_bytes()[32:41] == b"SIF_MAGIC"
+
+
+MAKE_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def sif_node(push_site: PushSite, conda_site: CondaSite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    directory = tmp_path_factory.mktemp("site")
+    settings = conda_site.settings(more={"sif": {"directory": str(directory / "sif")}})
+    node = Daemon(directory / "state", settings=settings)
+    yield node.start()
+    node.stop()
 
 
 @pytest.mark.parametrize("recording", of(("container", "digest", "arch", "mirror", "tower")))
