@@ -51,6 +51,7 @@ PARTS = {
     "users": Part(("useradd", "userdel", "setpriv"), "apt-get install passwd util-linux", root=True),
     "conda": Part(("busybox", "ps", "ldd"), "apt-get install busybox-static procps libc-bin"),
     "qemu": Part(("qemu-x86_64",), "apt-get install qemu-user"),
+    "aarch64": Part(("qemu-aarch64", "python3-aarch64"), "apt-get install qemu-user; see .ci/aarch64"),
     "netns": Part(("ip",), "apt-get install iproute2", root=True),
     "chroot": Part(("chroot", "unshare", "busybox"), "apt-get install util-linux busybox-static", root=True),
     "exfat": Part(

@@ -10,12 +10,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import lab
+import wavelet
 from lab.odd_image import odd_layers
 from wavelet.archive.squashfs.codecs import installed
 from wavelet.kinds.sif.compose.compose import Composed, SegmentFiles, compose
 from wavelet.kinds.sif.segments.maker import DATA, TABLE, make_segment
 
 SECONDS = 120.0
+PLACES = (Path(wavelet.__file__).parents[1], Path(lab.__file__).parents[1])
+"""Where modules are that are of no environment."""
+
 ROOM = 1_000_000_000
 CONFIG = b'{"config": {"Env": ["PATH=/bin", "A=b"], "Entrypoint": ["/bin/sh"], "Labels": {"a": "b"}}}'
 
@@ -33,10 +38,17 @@ def make(layers: Sequence[bytes], config: bytes, codec: str, directory: Path) ->
     return compose(segments, config, "amd64", installed(codec), directory / "own"), segments
 
 
-def make_elsewhere(codec: str, directory: Path, *, under: Sequence[str] = (), **environment: str) -> str:
-    """Make the SIF of the odd image in a process of its own, perhaps under an emulator; return its digest."""
-    argv = [*under, sys.executable, __file__, codec, str(directory)]
-    given = {"PYTHONPATH": ":".join(filter(None, sys.path))} | environment
+def make_elsewhere(codec: str, directory: Path, *command: str, **environment: str) -> str:
+    """Make the SIF of the odd image in a process of its own; return its digest.
+
+    Args:
+        codec: what compresses.
+        directory: an empty one.
+        command: another Python than this one, or this one under an emulator.
+        environment: its variables.
+    """
+    argv = [*(command or (sys.executable,)), __file__, codec, str(directory)]
+    given = {"PYTHONPATH": ":".join(map(str, PLACES))} | environment
     done = subprocess.run(argv, env=given, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from made_sif import make_elsewhere
+
+from groups import program
 
 pytestmark = pytest.mark.process
 
@@ -37,4 +40,12 @@ def test_a_sif_is_the_same_in_every_process(codec: str, tmp_path: Path) -> None:
 @pytest.mark.qemu
 @pytest.mark.parametrize("cpu", CPUS)
 def test_a_sif_is_the_same_on_another_cpu(cpu: str, tmp_path: Path) -> None:
-    assert make_elsewhere("gzip", tmp_path, under=("qemu-x86_64", "-cpu", cpu)) == DIGESTS["gzip"]
+    assert make_elsewhere("gzip", tmp_path, "qemu-x86_64", "-cpu", cpu, sys.executable) == DIGESTS["gzip"]
+
+
+@pytest.mark.aarch64
+@pytest.mark.parametrize("codec", DIGESTS)
+def test_a_sif_is_the_same_on_another_architecture(codec: str, tmp_path: Path) -> None:
+    python = program("python3-aarch64")
+    assert python is not None
+    assert make_elsewhere(codec, tmp_path, python) == DIGESTS[codec]
