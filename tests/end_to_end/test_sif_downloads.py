@@ -192,3 +192,25 @@ def test_the_token_of_another_users_request_gives_no_file(private: Private, ann:
     assert (given.status, given.headers["content-disposition"]) == (200, f'attachment; filename="tool--{token}.sif"')
     for answer in (bob.get(url), bob.request("HEAD", url)):
         assert answer.status == 403
+
+
+def test_the_sif_of_an_image_that_a_user_has_pushed_is_that_users(
+    start_daemon: Callable[..., Daemon], ann: User, bob: User
+) -> None:
+    node = start_daemon(WAVELET_HOSTED_PUSHES="on")
+    image = images.busybox(images.layer({"own": b"of ann\n"}), family=images.OCI)
+    repository = f"{node.url}/v2/local/own/tool"
+    for digest, blob in image.blobs.items():
+        assert ann.request("POST", f"{repository}/blobs/uploads/?digest={digest}", body=blob).status == 201
+    headers = {"Content-Type": image.media_type}
+    put = ann.request("PUT", f"{repository}/manifests/1", headers=headers, body=image.document)
+    assert put.status == 201, put.body
+    sif = f"{node.url}/v2/sif/local/own/tool"
+    manifest = ann.get(f"{sif}/manifests/1", Accept=sif_asks.ACCEPT)
+    assert manifest.status == 200, manifest.body
+    digest = manifest.json()["layers"][0]["digest"]
+    assert ann.get(f"{sif}/tags/list").json()["tags"] == ["1"]
+    file = ann.get(f"{node.url}/sif/local/own/tool:1.sif")
+    assert (file.status, f"sha256:{hashlib.sha256(file.body).hexdigest()}") == (200, digest)
+    for path in (f"{sif}/manifests/1", f"{sif}/blobs/{digest}", f"{node.url}/sif/local/own/tool:1.sif"):
+        assert bob.get(path, Accept=f"{sif_asks.ACCEPT}, */*").status in REFUSED, path

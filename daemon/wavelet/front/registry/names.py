@@ -4,7 +4,7 @@ wt/<token>/<path>      a container request
 frozen/<path>          frozen images; their tags end in the token of a container request
 conda/<spec>/…         packages: the name is the request (docs/conda-names.md)
 local/<path>           what was pushed to this node (docs/hosted.md)
-sif/<any of these>     its image as one file for Apptainer and Singularity (docs/hpc.md)
+sif/<any of these>     its image as one file for Apptainer and Singularity (docs/sif.md)
 <registry host>/<path> near-cache of a registry; `host_5000` or `host:5000` for one with a port
 <path>                 docker.io
 ?ns=<host>             wins over all of them, as containerd sends it for a mirror
