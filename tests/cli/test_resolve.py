@@ -124,15 +124,21 @@ def test_a_name_by_itself(wavelet: Wavelet, site: Site) -> None:
 
 
 def test_a_name_that_lasts(wavelet: Wavelet, site: Site) -> None:
-    said = wavelet("resolve", "-i", site.image, "--freeze", "--singularity", "-o", "json")
-    found = said.json()
+    found = wavelet("resolve", "-i", site.image, "--freeze", "-o", "json").json()
     assert found["targetImage"] == f"{site.node.authority}/frozen/lab/busybox:1--{found['token']}"
     assert found["remote"] is False
-    assert said.err == f"wavelet: note: {found['notes'][0]}\n" and "OCI image" in said.err
     asked = wavelet("token", "describe", found["targetImage"], "-o", "json").json()["request"]
     assert asked["freeze"] is True
     again = wavelet("resolve", "-i", site.image, "-F", "--name-strategy", "tagPrefix").out
     assert again.startswith(f"{site.node.authority}/frozen/build:busybox-1--")
+
+
+def test_a_sif_has_a_name_for_apptainer(wavelet: Wavelet, site: Site) -> None:
+    moving = wavelet("resolve", "-i", site.image, "--singularity", "-o", "json").json()
+    assert moving["targetImage"] == f"oras://{site.node.authority}/wt/{moving['token']}/lab/busybox:1"
+    frozen = wavelet("resolve", "-i", site.image, "--freeze", "-s", "-o", "json").json()
+    assert frozen["targetImage"] == f"oras://{site.node.authority}/frozen/lab/busybox:1--{frozen['token']}"
+    assert (frozen["notes"], frozen["remote"]) == ([], False)
 
 
 def test_what_goes_to_a_registry_is_waited_for(wavelet: Wavelet, site: Site) -> None:
@@ -168,7 +174,6 @@ def test_a_token_is_forgotten(wavelet: Wavelet, site: Site) -> None:
         (["-i", "busybox", "--freeze", "--name-strategy", "suffix"], 2, "none of none, tagPrefix, imageSuffix"),
         (["-i", "busybox", "--mirror"], 4, "refused (--build-repo): buildRepository: is missing"),
         (["-i", "busybox", "--mirror", "--freeze", "--build-repo", "reg.io/lab"], 4, "refused (--freeze)"),
-        (["-i", "busybox", "--singularity"], 4, "refused (--singularity)"),
         (["--conda-package", "no-such-package"], 4, "no-such-package"),
         (["-i", "busybox", "--name", "x"], 2, "give one of --image"),
         ([], 2, "give one of --image"),
