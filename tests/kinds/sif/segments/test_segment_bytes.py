@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from segment_lab import directory, link, member, packed, segment, symlink
 
+import wavelet
+from groups import program
 from wavelet.archive import gzip_members
 from wavelet.archive.squashfs.codecs import CODECS, GZIP, ZSTD, Codec
 
@@ -26,6 +28,8 @@ GOLDEN = {
     ),
 }
 """The digests of the golden layer's data and index. With a change here counts `LayerSegment.version` up."""
+
+PACKAGE = Path(wavelet.__file__).parents[1]
 
 CPUS = ("Penryn", "Nehalem", "Haswell-noTSX")
 """Without SSE4.2, without AVX2, and with both."""
@@ -74,10 +78,12 @@ print(json.dumps(found))
 """
 
 
-def made_elsewhere(tmp_path: Path, under: tuple[str, ...] = (), **variables: str) -> dict[str, list[str]]:
+def made_elsewhere(
+    tmp_path: Path, under: tuple[str, ...] = (), python: str = sys.executable, **variables: str
+) -> dict[str, list[str]]:
     """Make the golden segments in another process."""
     (tmp_path / "layer").write_bytes(golden())
-    command = [*under, sys.executable, "-c", ELSEWHERE, tmp_path / "layer", tmp_path / "scratch"]
+    command = [*under, python, "-c", ELSEWHERE, tmp_path / "layer", tmp_path / "scratch"]
     run = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=True)
     found: dict[str, list[str]] = json.loads(run.stdout)
     return found
@@ -95,6 +101,15 @@ def test_a_segment_is_the_same_in_every_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cpu", CPUS)
 def test_a_segment_is_the_same_on_every_cpu(cpu: str, tmp_path: Path) -> None:
     assert made_elsewhere(tmp_path, under=("qemu-x86_64", "-cpu", cpu)) == EXPECTED
+
+
+@pytest.mark.aarch64
+def test_a_segment_is_the_same_on_aarch64(tmp_path: Path) -> None:
+    python = program("python3-aarch64")
+    assert python is not None
+    machine = subprocess.run([python, "-c", "import os; print(os.uname().machine)"], capture_output=True, check=True)
+    assert machine.stdout == b"aarch64\n"
+    assert made_elsewhere(tmp_path, python=python, PYTHONPATH=str(PACKAGE)) == EXPECTED
 
 
 def test_what_the_digests_are_of_is_itself_the_same() -> None:
