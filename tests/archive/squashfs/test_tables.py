@@ -9,13 +9,12 @@ import zlib
 from pathlib import Path
 
 import pytest
-from written_images import EMPTY, PLAIN, written
+from written_images import EMPTY, PLAIN, Attributes, written
 
 from lab import sif
 from wavelet.archive.squashfs.codecs import BLOCK, GZIP, ZSTD, Codec
 from wavelet.archive.squashfs.inodes import FileData
 from wavelet.archive.squashfs.superblock import ABSENT
-from wavelet.archive.squashfs.tree import Attributes
 
 GIB = 1024**3
 NOISE = random.Random(14)

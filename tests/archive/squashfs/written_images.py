@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from wavelet.archive.squashfs.codecs import GZIP, Codec
 from wavelet.archive.squashfs.image import ImageTables
 from wavelet.archive.squashfs.inodes import FileData
 from wavelet.archive.squashfs.superblock import Superblock, size_before_data
-from wavelet.archive.squashfs.tree import Attributes, TreeWriter
+from wavelet.archive.squashfs.tree import TreeWriter
+from wavelet.archive.squashfs.xattrs import Xattrs
+
+
+class Attributes(NamedTuple):
+    """See `tree.Attributes`."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    xattrs: Xattrs = ()
+
 
 PLAIN = Attributes(0o644, 0, 0, 0)
 EMPTY = FileData(0, 0, (), -1, 0)

@@ -72,12 +72,12 @@ class ImageTables:
             position += self._xattr_table.finish()
             self._append(self._pairs)
             xattr_table, position = self._xattr_table.write_rows(self._file, pairs, position)
-        root_reference = root.block << 16 | root.offset
+        _, block, offset, _ = root
         return Superblock(
             inodes=self.tree.inodes,
             fragments=rows.count,
             ids=len(ids),
-            root=root_reference,
+            root=block << 16 | offset,
             size=position,
             id_table=id_table,
             xattr_table=xattr_table,

@@ -29,14 +29,8 @@ _FIFO = struct.Struct("<4H3I")
 _XATTRS = struct.Struct("<I")
 
 
-class Common(NamedTuple):
-    """What all inodes have: permissions, numbers of the owner's rows in the table of ids, time, and number."""
-
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    number: int
+Common = tuple[int, int, int, int, int]
+"""What all inodes have: permissions, numbers of the rows of user and group in the table of ids, time, and number."""
 
 
 class FileData(NamedTuple):

@@ -5,12 +5,13 @@ An inode is numbered when it is met, and written when all that it says is known:
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 from wavelet.archive.squashfs.inodes import (
     DIRECTORY,
     FIFO,
     FILE,
+    NO_XATTRS,
     SYMLINK,
     Common,
     FileData,
@@ -34,23 +35,32 @@ IDS = 65535
 """Users and groups that own something, together: the superblock has two bytes for their number."""
 
 
-class Attributes(NamedTuple):
-    """Permissions (07777), owner, time (whole seconds, 32 bits), and extended attributes."""
+class Attributes(Protocol):
+    """What an entry has beside its name and content."""
 
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    xattrs: Xattrs = ()
+    @property
+    def mode(self) -> int:
+        """Permissions, 07777."""
+
+    @property
+    def uid(self) -> int:
+        """Whose it is."""
+
+    @property
+    def gid(self) -> int:
+        """Which group's it is."""
+
+    @property
+    def mtime(self) -> int:
+        """When it was changed: whole seconds, 32 bits."""
+
+    @property
+    def xattrs(self) -> Xattrs:
+        """Its extended attributes."""
 
 
-class Written(NamedTuple):
-    """An inode that is written: what directories say of it."""
-
-    kind: int
-    block: int
-    offset: int
-    number: int
+Written = tuple[int, int, int, int]
+"""An inode that is written, as directories name it: its type, block and offset in that, and number."""
 
 
 class _Open(NamedTuple):
@@ -137,19 +147,21 @@ class TreeWriter:
 
     def _write(self, kind: int, inode: bytes, number: int) -> Written:
         table = self._table
-        written = Written(kind, table.start, table.offset, number)
+        written = (kind, table.start, table.offset, number)
         table.write(inode)
         return written
 
     def _common(self, name: bytes, attributes: Attributes, number: int) -> tuple[Common, int]:
-        mode, uid, gid, mtime, xattrs = attributes
         ids = self.ids
-        owner = ids.setdefault(uid, len(ids))
-        group = ids.setdefault(gid, len(ids))
+        owner = ids.setdefault(attributes.uid, len(ids))
+        group = ids.setdefault(attributes.gid, len(ids))
         if len(ids) > IDS:
             raise UpstreamBroken(f"the image has files of more than {IDS} users and groups; squashfs has no more")
+        common = (attributes.mode, owner, group, attributes.mtime, number)
+        if not attributes.xattrs:
+            return common, NO_XATTRS
         try:
-            return Common(mode, owner, group, mtime, number), self._xattrs.number(xattrs)
+            return common, self._xattrs.number(attributes.xattrs)
         except KeyError as error:
             kinds = ", ".join(f"{prefix.decode()}*" for prefix in PREFIXES)
             self._refuse(name, f"has an extended attribute {error}; there can be {kinds}")

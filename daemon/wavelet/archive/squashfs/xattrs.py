@@ -6,7 +6,6 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from wavelet.archive.squashfs.inodes import NO_XATTRS
 from wavelet.archive.squashfs.metadata import Compress, MetadataWriter, write_indexed
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
@@ -27,11 +26,11 @@ class XattrTable:
     def __init__(self, file: BinaryIO, compress: Compress) -> None:
         self._pairs = MetadataWriter(file, compress)
         self._compress = compress
-        self._numbers: dict[Xattrs, int] = {(): NO_XATTRS}
+        self._numbers: dict[Xattrs, int] = {}
         self._rows = bytearray()
 
     def number(self, xattrs: Xattrs) -> int:
-        """Return what inodes call this set.
+        """Return what inodes call this set, which is not empty.
 
         Raises:
             KeyError: an attribute (its name) of a kind that there is not.
@@ -43,7 +42,7 @@ class XattrTable:
         size = sum(len(name) + len(value) + 1 for name, value in xattrs)
         self._rows += _ROW.pack(self._pairs.start << 16 | self._pairs.offset, len(xattrs), size)
         self._pairs.write(pairs)
-        number = self._numbers[xattrs] = len(self._numbers) - 1
+        number = self._numbers[xattrs] = len(self._numbers)
         return number
 
     def finish(self) -> int:
@@ -58,11 +57,11 @@ class XattrTable:
             pairs: where in the image the names and values begin.
             position: where they end.
         """
-        head = _HEAD.pack(pairs, len(self._numbers) - 1, 0)
+        head = _HEAD.pack(pairs, len(self._numbers), 0)
         return write_indexed(file, position, self._each_row(), self._compress, head)
 
     def __bool__(self) -> bool:
-        return len(self._numbers) > 1
+        return bool(self._numbers)
 
     def _each_row(self) -> Iterator[bytes]:
         for at in range(0, len(self._rows), _ROW.size):

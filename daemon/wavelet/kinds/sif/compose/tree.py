@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from wavelet.archive.squashfs.inodes import FileData
-from wavelet.archive.squashfs.tree import Attributes, TreeWriter, Written
+from wavelet.archive.squashfs.tree import TreeWriter, Written
 from wavelet.errors import Internal
 from wavelet.kinds.sif.compose.links import Links
 from wavelet.kinds.sif.compose.merge import Merged
@@ -41,7 +41,7 @@ def write_tree(entries: Iterable[Merged], segments: Sequence[Segment], links: Li
         if parent != open_path or (depth == 0) != (path == b""):
             raise Internal(f"an entry of a segment stands before its directory: {path!r}")
         if entry.kind == "directory":
-            tree.enter(name, _attributes(entry))
+            tree.enter(name, entry)
             open_path = path
             depth += 1
         else:
@@ -82,12 +82,11 @@ class _Writer:
             self._written[identity] = written, names - 1
 
     def _write(self, name: bytes, layer: int, entry: Entry, names: int) -> Written:
-        attributes = _attributes(entry)
         if entry.kind == "file":
-            return self._tree.file(name, attributes, self._data(layer, entry), names)
+            return self._tree.file(name, entry, self._data(layer, entry), names)
         if entry.kind == "symlink":
-            return self._tree.symlink(name, attributes, entry.target, names)
-        return self._tree.fifo(name, attributes, names)
+            return self._tree.symlink(name, entry, entry.target, names)
+        return self._tree.fifo(name, entry, names)
 
     def _data(self, layer: int, entry: Entry) -> FileData:
         segment = self._segments[layer]
@@ -97,7 +96,3 @@ class _Writer:
         if fragment >= 0:
             fragment += segment.fragments
         return FileData(data.size, start, data.blocks, fragment, data.offset)
-
-
-def _attributes(entry: Entry) -> Attributes:
-    return Attributes(entry.mode, entry.uid, entry.gid, entry.mtime, entry.xattrs)
