@@ -123,3 +123,11 @@ def test_packages_are_a_file_as_soon_as_it_is_known_which(conda_site: CondaSite,
     assert file.name.startswith("conda-samtools-1.17--")
     wait_for(file.is_file, "the SIF", READY_SECONDS)
     node.stop()
+
+
+@pytest.mark.registry
+def test_the_log_says_what_was_made(nodes: list[Daemon], registry: Registry) -> None:
+    answer = ask(nodes[0], containerImage=f"{registry.host}/lab/busybox:1")
+    log = nodes[0].get(f"/sif/v1alpha1/builds/bd-{answer['requestId']}_0/logs").body.decode()
+    assert " as a segment of " in log
+    assert "1 layers in a SIF of " in log

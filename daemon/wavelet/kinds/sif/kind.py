@@ -40,6 +40,7 @@ class SifImages(Kind[SifImage]):
 
     node = SifImage
     preparation = Preparation.BUILT
+    has_log = True
 
     async def make(self, node: SifImage, work: Work) -> Image:
         """See `Kind`.
