@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -24,8 +25,8 @@ from wavelet.cli.main import main
 from wavelet.cli.pull import daemon_http, disk, download
 from wavelet.image.reference import Digest
 
-SIF = b"#!/usr/bin/env run-singularity\n" + os.urandom(3_000_000)
-OTHER = b"#!/usr/bin/env run-singularity\n" + os.urandom(5000)
+SIF = b"#!/usr/bin/env run-singularity\n" + random.Random(1).randbytes(3_000_000)
+OTHER = b"#!/usr/bin/env run-singularity\n" + random.Random(2).randbytes(5000)
 CUT = 2 << 20
 PATH, NAME = "/sif/lab/tool:1.sif", "lab/tool:1"
 
