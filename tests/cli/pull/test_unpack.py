@@ -132,7 +132,8 @@ def test_where_entries_go(unpack: Any, tmp_path: Path, layers: list[list[Member]
     [
         ([[hard_link(b"y", file(b"absent"))]], "is a hard link to b'absent', which is not there"),
         ([[link(b"way", b"/etc")], [hard_link(b"y", file(b"way/passwd"))]], "which is not there"),
-        ([[directory(b"d")], [hard_link(b"y", file(b"d"))]], "which is not there"),
+        ([[directory(b"d")], [hard_link(b"y", file(b"d"))]], "leads to a directory"),
+        ([[hard_link(b"a", file(b"b")), hard_link(b"b", file(b"a"))]], "in a circle"),
         ([[link(b"a", b"b"), link(b"b", b"a"), file(b"a/x", b"x")]], "lead in a circle"),
         ([[file(b"n" * 300, b"x")]], "a part of more than 255 bytes"),
     ],

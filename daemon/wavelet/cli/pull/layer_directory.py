@@ -21,6 +21,8 @@ FOLLOWED = 40
 """Links that are followed on the way to a file, as in the kernel (MAXSYMLINKS)."""
 
 _PRIVATE = 0o700
+_KEPT = "kept"
+"""Beside the layer's directory: a file whose old name is about to go."""
 _LATEST = 2**32 - 1
 _CHUNK = 256 * 1024
 _ZEROS = bytes(_CHUNK)
@@ -46,7 +48,8 @@ class LayerDirectory:
         self._root = root
         self._lower = lower
         self._ways: dict[bytes, bytes] = {}
-        self._links: list[tuple[bytes, bytes]] = []
+        self._pending: dict[bytes, bytes] = {}
+        self._devices: set[bytes] = set()
         self.directories: dict[bytes, Attributes | None] = {}
         self.gone: set[bytes] = set()
         self.opaque: set[bytes] = set()
@@ -69,9 +72,9 @@ class LayerDirectory:
         elif member.is_directory:
             self._make_directory(path, attributes_of(member))
         elif is_device(member):
-            self.gone.add(self._free(path))
+            self._devices.add(self._free(self._key(path)))
         elif member.is_file or member.is_symlink or is_fifo(member):
-            self._make(self._free(path), member)
+            self._make(self._free(self._key(path)), member)
 
     def settle(self) -> None:
         """Make the hard links whose target came later, or is in a lower layer.
@@ -79,19 +82,25 @@ class LayerDirectory:
         Raises:
             BrokenLayer: it is nowhere, or a directory.
         """
-        left = self._links
-        while left:
-            self._links = []
-            for path, target in left:
-                self._hard_link(path, target)
-            if len(self._links) == len(left):
-                break
-            left = self._links
-        for path, target in self._links:
-            place = at_path(self._lower, target)
-            if not (is_directory(self._lower, target.rpartition(b"/")[0]) and _is_linkable(place)):
-                raise BrokenLayer(f"{path!r} is a hard link to {target!r}, which is not there")
-            os.link(place, self._place(self._free(path)), follow_symlinks=False)
+        while ready := [key for key, target in self._pending.items() if self._peek(target) not in self._pending]:
+            for key in ready:
+                self._settle(key, self._peek(self._pending.pop(key)))
+        for key, target in self._pending.items():
+            raise BrokenLayer(f"the hard link {key!r} to {target!r} leads in a circle")
+        self.gone |= self._devices
+
+    def _settle(self, key: bytes, at: bytes) -> None:
+        place, target = self._place(key), self._place(at)
+        place.unlink()
+        if at in self._devices:
+            self._devices.add(key)
+            return
+        if not self._kind(at):
+            target = at_path(self._lower, at)
+            if not is_directory(self._lower, at.rpartition(b"/")[0]) or not kind_of(target):
+                raise BrokenLayer(f"{key!r} is a hard link to {at!r}, which is not there")
+        _refuse_directory(key, target)
+        os.link(target, place, follow_symlinks=False)
 
     def _hide(self, path: bytes) -> None:
         parent, _, name = path.rpartition(b"/")
@@ -112,22 +121,27 @@ class LayerDirectory:
         apply(place, attributes)
 
     def _make_directory(self, path: bytes, attributes: Attributes) -> None:
-        parent, _, name = path.rpartition(b"/")
-        key = _below(self._directory(parent), name)
+        key = self._key(path)
         if not stat.S_ISDIR(self._kind(key)):
             self._imply(key)
         self.directories[key] = attributes
 
     def _hard_link(self, path: bytes, target: bytes) -> None:
-        """Link to what this layer has; what it does not have yet is kept for the end."""
-        parent, _, name = target.rpartition(b"/")
-        at = _below(self._walk(parent), name)
-        if not _is_linkable(self._place(at)):
-            self._links.append((path, target))
-            return
-        key = self._key(path)
-        if key != at:
-            os.link(self._place(at), self._place(self._free(path)), follow_symlinks=False)
+        """Link to what this layer has; for what it does not have yet, an empty file holds the place until the end."""
+        key, at = self._key(path), self._peek(target)
+        place = self._place(at)
+        if at in self._pending or not (self._kind(at) or at in self._devices):
+            self._place(self._free(key)).touch(0o600)
+            self._pending[key] = target
+        elif at in self._devices:
+            self._devices.add(self._free(key))
+        else:
+            _refuse_directory(key, place)
+            if key != at:
+                # What is in the way may have the target in it.
+                kept = self._root.with_name(_KEPT)
+                os.link(place, kept, follow_symlinks=False)
+                kept.rename(self._place(self._free(key)))
 
     # -- ways ---------------------------------------------------------------------------------------------------------
 
@@ -135,14 +149,23 @@ class LayerDirectory:
         parent, _, name = path.rpartition(b"/")
         return _below(self._directory(parent), name)
 
-    def _free(self, path: bytes) -> bytes:
-        """Return where a path leads, with the directories above it, and nothing there any more."""
-        key = self._key(path)
+    def _peek(self, path: bytes) -> bytes:
+        """Return where a path leads, without following a link there, and whether or not something is there."""
+        parent, _, name = path.rpartition(b"/")
+        return _below(self._walk(parent), name)
+
+    def _free(self, key: bytes) -> bytes:
+        """Return a path, at which nothing is any more."""
         kind = self._kind(key)
+        self._pending.pop(key, None)
+        self._devices.discard(key)
         if stat.S_ISDIR(kind):
             directory_trees.remove(self._place(key))
-            for each in [each for each in self.directories if each == key or each.startswith(key + b"/")]:
-                del self.directories[each]
+            below = key + b"/"
+            for paths in (self.directories, self._pending):
+                for each in [each for each in paths if each == key or each.startswith(below)]:
+                    del paths[each]
+            self._devices.difference_update([each for each in self._devices if each.startswith(below)])
         elif kind:
             self._place(key).unlink()
         if stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
@@ -174,11 +197,7 @@ class LayerDirectory:
 
     def _imply(self, key: bytes) -> None:
         """Make a directory in place of whatever else is there."""
-        place = self._place(key)
-        if self._kind(key):
-            place.unlink()
-            self._ways.clear()
-        place.mkdir(_PRIVATE)
+        self._place(self._free(key)).mkdir(_PRIVATE)
         self.directories[key] = None
 
     def _walk(self, path: bytes) -> bytes:
@@ -266,8 +285,9 @@ def _write(place: Path, member: Member) -> None:
         os.close(file)
 
 
-def _is_linkable(place: Path) -> bool:
-    return kind_of(place) not in (0, stat.S_IFDIR)
+def _refuse_directory(key: bytes, target: Path) -> None:
+    if stat.S_ISDIR(kind_of(target)):
+        raise BrokenLayer(f"the hard link {key!r} leads to a directory")
 
 
 def _below(above: bytes, name: bytes) -> bytes:

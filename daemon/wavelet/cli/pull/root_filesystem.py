@@ -99,7 +99,10 @@ class _Root:
 
     def put(self, layer: LayerDirectory, stage: Path) -> None:
         """Put a layer over those that are there: what it hides goes, and what it has is moved here."""
-        for path in layer.gone:
+        hidden = set()
+        for path in sorted(layer.gone):
+            if is_directory(self._root, path):
+                hidden.add(path)
             if path and is_directory(self._root, path.rpartition(b"/")[0]):
                 directory_trees.remove(at_path(self._root, path))
         for path in layer.opaque:
@@ -107,12 +110,13 @@ class _Root:
                 for each in list(at_path(self._root, path).iterdir()):
                     if each != self._work:
                         directory_trees.remove(each)
-        # Looked at before anything is moved, and from the root on.
+        # Looked at before anything is moved, and from the root on. As in SIFs, a directory without an entry of its own
+        # is as the one below was, also where that was hidden.
         for path in sorted(layer.directories):
             said = layer.directories[path]
             if said is not None:
                 self._attributes[path] = said
-            elif not is_directory(self._root, path):
+            elif path not in hidden and not is_directory(self._root, path):
                 self._attributes[path] = _IMPLIED
         self._move(stage)
 
