@@ -109,6 +109,19 @@ def test_where_a_link_led_is_forgotten_with_it(tmp_path: Path) -> None:
     assert {b"a/1", b"b/2"} <= made.entries.keys()
 
 
+def test_a_link_that_goes_with_its_own_tree_leads_nowhere_any_more(tmp_path: Path) -> None:
+    """What replaces the tree is named by a way through it."""
+    made = made_of(tmp_path, symlink("a/up", ".."), member("a/up/a", data=b"1"), member("a/up/b"))
+    found = {b"": "directory implied", b"a": "directory implied", b"a/up": "directory implied", b"a/up/b": "file"}
+    assert shown(made.entries) == found
+
+
+def test_what_a_directory_hid_goes_with_it(tmp_path: Path) -> None:
+    hides = directory("d"), member("d/.wh..wh..opq"), member("d/.wh.x")
+    made = made_of(tmp_path, *hides, member("d"), directory("d"))
+    assert shown(made.entries) == {b"": "directory implied", b"d": "directory"}
+
+
 def test_nothing_leads_out_of_the_root(tmp_path: Path) -> None:
     made = made_of(tmp_path, symlink("up", "../../.."), member("up/1"), member("../../2"), member("/x/../../../3/4"))
     found = {entry.path for entry in made.entries.values() if entry.kind == "file"}
