@@ -31,8 +31,9 @@ def refusals(values: ContainerValues) -> Iterator[Refusal]:
     if values.format != "sif":
         yield (
             "containerImage",
-            f"{without_login(values.image[:_SHOWN])!r} is a file for Singularity and Apptainer; ask for it with format:"
-            " sif, or by a wave.endpoint that ends in /sif, or name an image",
+            f"{without_login(values.image[:_SHOWN])!r} is no image: of an image leave out the scheme, e.g."
+            " 'docker.io/library/busybox:1.36'; a file for Singularity and Apptainer is asked for with format: sif, or"
+            " by a wave.endpoint that ends in /sif",
         )
     if changes(values.config):
         yield "containerConfig", _NOTHING_IN

@@ -52,6 +52,8 @@ F = Made(b"d/f", content=b"f")
         ([[F, symlink(b"x/y/s", b"../../t"), symlink(b"t", b"./d/.")], [link(b"link", b"x/y/s/f")]], (0, b"d/f", 2)),
         ([[F, symlink(b"x/s", b"../../../d//")], [link(b"link", b"x/s/f")]], (0, b"d/f", 2)),
         ([[F, symlink(b"d/s", b"f")], [link(b"link", b"d/s")]], (0, b"d/s", 2)),
+        # By a hard link to a symbolic link.
+        ([[F, symlink(b"s", b"d")], [link(b"t", b"s")], [link(b"link", b"t/f")]], (0, b"d/f", 2)),
         ([[Made(b"p", "fifo")], [link(b"link", b"p")]], (0, b"p", 2)),
     ],
 )  # fmt: skip
@@ -68,6 +70,7 @@ def test_a_link_is_what_the_layers_below_have(
         [[F], [link(b"link", b"d")]],
         [[F], [link(b"link", b"d/f/g")]],
         [[F], [directory(b"d", opaque=True)], [link(b"link", b"d/f")]],
+        [[F], [directory(b"", opaque=True)], [link(b"link", b"d/f")]],
         [[F], [Made(b"d", "whiteout")], [link(b"link", b"d/f")]],
         [[Made(b"a")], [link(b"link", b"link")]],
         [[symlink(b"s", b"t"), symlink(b"t", b"s")], [link(b"link", b"s/f")]],

@@ -95,25 +95,30 @@ class _LowerLayers:
             unknown: set[bytes] = set()
             later: list[tuple[int, Entry]] = []
             for layer, entry in waiting:
-                found = self._find(entry.target, layer)
+                try:
+                    found = self._find(entry.target, layer)
+                except _Unread as unread:
+                    unknown.add(unread.path)
+                    later.append((layer, entry))
+                    continue
                 if found is None:
                     raise UpstreamBroken(_broken(layer, entry))
-                if isinstance(found, bytes):
-                    unknown.add(found)
-                    later.append((layer, entry))
-                else:
-                    resolved[layer, entry.path] = found
+                resolved[layer, entry.path] = found
             if not unknown:
                 return resolved
             self._read(unknown)
             waiting = later
         raise UpstreamBroken(_broken(*waiting[0]))
 
-    def _find(self, path: bytes, below: int) -> tuple[int, Entry] | bytes | None:
-        """Return what shows at `path` of the layers under `below`; a path that has to be read first; or nothing."""
+    def _find(self, path: bytes, below: int) -> tuple[int, Entry] | None:
+        """Return what shows at `path` of the layers under `below`, if anything.
+
+        Raises:
+            _Unread: a path has to be read first.
+        """
         for _ in range(_FOLLOWED):
             if path not in self._wanted:
-                return path
+                raise _Unread(path)
             found = self._walk(path, below)
             if isinstance(found, bytes):
                 path = found
@@ -130,13 +135,20 @@ class _LowerLayers:
             group = [each for each in self._found.get(path[:end], ()) if floor <= each[0] < below]
             shown = settle(group, floor) if group else None
             if shown is None:
-                return None
-            if shown.entry.kind == "symlink" and end < len(path):
-                return _led(path[:end], shown.entry.target, path[end + 1 :])
+                if end:
+                    return None
+                continue  # no layer says anything of the root
+            if end < len(path) and (leads_to := self._leads_to(shown.layer, shown.entry)) is not None:
+                return _led(path[:end], leads_to, path[end + 1 :])
             if shown.entry.kind != "directory":
                 return (shown.layer, shown.entry) if end == len(path) else None
             floor = shown.floor
         return None
+
+    def _leads_to(self, layer: int, entry: Entry) -> bytes | None:
+        """Return the target of a symbolic link, also where that is a hard link to one; None: it is something else."""
+        found = self._find(entry.target, layer) if entry.kind == "link" else (layer, entry)
+        return found[1].target if found is not None and found[1].kind == "symlink" else None
 
     def _read(self, targets: set[bytes]) -> None:
         """Read all layers once, for these paths and the directories on the way to them."""
@@ -151,8 +163,17 @@ class _LowerLayers:
                         self._found.setdefault(entry.path, []).append((number, entry))
 
 
+class _Unread(Exception):
+    """A path that nothing is known of yet."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 def _ends(path: bytes) -> Iterator[int]:
-    """Yield where the components of a path end."""
+    """Yield where the components of a path end, the root first."""
+    yield 0
     end = path.find(b"/")
     while end >= 0:
         yield end
