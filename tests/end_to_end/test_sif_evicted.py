@@ -21,6 +21,8 @@ pytestmark = pytest.mark.registry
 LAYERS = 4
 MEGABYTES = 12
 """Of each layer: more than lies in the buffers of a connection, so that later parts are opened later."""
+LIMIT = f"{4 * LAYERS * MEGABYTES}MB"
+"""Room for a SIF while it is made: its layers, and all segments at once, for which twice as much is set aside."""
 STEP = 64 * 1024
 SECONDS = 60.0
 
@@ -82,10 +84,10 @@ def test_its_parts_are_removed_from_the_disk(start_daemon: Callable[..., Daemon]
 
 
 def test_its_parts_are_evicted_for_others(start_daemon: Callable[..., Daemon], registry: Registry) -> None:
-    """The store has room for the layers and the parts of one SIF, and gives them to another one."""
+    """The store has room for one SIF while it is made, and gives that to another one."""
     pushed(registry, "lab/sif-slow", 910)
     pushed(registry, "lab/sif-quick", 920)
-    node = start_daemon(WAVELET_STORE_LIMIT=f"{5 * LAYERS * MEGABYTES // 2}MB", WAVELET_STORE_LEASE=0.1)
+    node = start_daemon(WAVELET_STORE_LIMIT=LIMIT, WAVELET_STORE_LEASE=0.1)
     slow, quick = (sif_asks.cached(node, registry, f"lab/sif-{each}:1") for each in ("slow", "quick"))
     digest = sif_asks.digest(slow)
     with begun(node, slow) as download:
@@ -101,7 +103,7 @@ def test_after_eviction_it_is_made_again(
 ) -> None:
     pushed(registry, "lab/sif-again", 930)
     pushed(registry, "lab/sif-between", 940)
-    node = start_daemon(WAVELET_STORE_LIMIT=f"{5 * LAYERS * MEGABYTES // 2}MB", WAVELET_STORE_LEASE=0.1)
+    node = start_daemon(WAVELET_STORE_LIMIT=LIMIT, WAVELET_STORE_LEASE=0.1)
     name, between = (sif_asks.cached(node, registry, f"lab/sif-{each}:1") for each in ("again", "between"))
     first = sif_asks.download(name, tmp_path / "first.sif")
     sif_asks.download(between, tmp_path / "between.sif")
