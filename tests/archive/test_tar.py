@@ -123,7 +123,7 @@ def test_what_gnu_tar_writes_is_read(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("form", ["gnu", "posix --sparse-version=0.1", "posix --sparse-version=1.0"])
+@pytest.mark.parametrize("form", ["gnu", *(f"posix --sparse-version={version}" for version in ("0.0", "0.1", "1.0"))])
 def test_sparse_files_are_read(form: str, tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         for number in range(40):  # more parts than fit into one header

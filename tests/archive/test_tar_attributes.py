@@ -47,6 +47,13 @@ def test_records_of_extended_attributes_are_read() -> None:
     assert attributes_of(read(info(pax_headers=records))).xattrs == kept
 
 
+def test_a_record_without_a_value_says_nothing() -> None:
+    # POSIX.1-2001, pax, "Extended Header"; so do the tar readers of engines.
+    member = read(info(pax_headers={"SCHILY.xattr.user.a": "", "size": "", "uid": "", "path": ""}))
+    assert (member.path, member.size) == ("file", 0)
+    assert attributes_of(member).xattrs == {}
+
+
 @pytest.mark.parametrize(
     ("said", "seconds"),
     [("5", 5), ("1700000000.999999999", 1_700_000_000), ("-0.5", -1), ("-3.0", -3), (".25", 0)],

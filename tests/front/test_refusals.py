@@ -91,7 +91,7 @@ ROWS = [
     Row("buildRepository: 'quay.io/A' is not a", InvalidName, image(freeze=True, buildRepository="quay.io/A")),
     Row("cacheRepository: 'x:1/A' is not a", InvalidName, packages() | {"freeze": True, "cacheRepository": "x:1/A"}),
     Row(
-        "format: a SIF is for one platform",
+        "containerPlatform: a SIF is for one platform",
         InvalidRequest,
         image(format="sif", containerPlatform="linux/amd64,linux/arm64"),
         image(format="sif", platforms=["linux/amd64", "linux/arm64"]),

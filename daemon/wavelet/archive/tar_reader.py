@@ -45,6 +45,9 @@ _HEADER_ONLY = (HARD_LINK, SYMLINK, b"3", b"4", DIRECTORY, b"6")
 """Types that have no contents, whatever size their header says: links, devices, directories, named pipes."""
 _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET = b"g", b"L", b"K"
 
+_SPARSE_PARTS: Final = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+"""Records that a sparse file has for each of its parts, in turn (GNU tar, "PAX Format, Version 0.0")."""
+
 Segment = tuple[int, int]
 """Offset and length of a part of a sparse file that is there."""
 
@@ -345,8 +348,9 @@ def _further(stream: Forward, size: int) -> bytes:
 
 
 def _pax(data: bytes) -> dict[bytes, bytes]:
-    """Read PAX records, `<length> <key>=<value>` and a line's end each."""
+    """Read PAX records, `<length> <key>=<value>` and a line's end each. An empty value takes back what was said."""
     records: dict[bytes, bytes] = {}
+    sparse: list[bytes] = []
     at = 0
     while at < len(data):
         length, blank, _ = data[at : at + 20].partition(b" ")
@@ -354,9 +358,14 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[at + len(length) + 1 : end - 1].partition(b"=")
         if not blank or not equals or not at < end <= len(data):
             raise ValueError("a PAX record is wrong")
-        records[key] = value
         at = end
-    return records
+        if key in _SPARSE_PARTS:
+            sparse.append(value)
+        elif value:
+            records[key] = value
+        else:
+            records.pop(key, None)
+    return records | {b"GNU.sparse.map": b",".join(sparse)} if sparse else records
 
 
 _PARSERS: dict[bytes, Callable[[bytes], dict[bytes, bytes]]] = {

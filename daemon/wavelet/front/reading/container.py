@@ -87,7 +87,7 @@ def _contradictions(values: ContainerValues) -> Iterator[Refusal]:
     if len(given) > 1:
         yield given[1], f"cannot be given together with {given[0]}; leave out one of them"
     if values.format == "sif" and len(values.platforms) > 1:
-        yield "format", "a SIF is for one platform; ask for one of them at a time"
+        yield values.platforms[0][1], "a SIF is for one platform; ask for one of them at a time"
     yield from delivery.contradictions(values)
     if len(values.includes) > INCLUDES_LIMIT:
         yield "containerIncludes", f"names {len(values.includes)} images; {INCLUDES_LIMIT} are accepted"

@@ -6,10 +6,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from segment_lab import BLOCK_DEVICE, CHARACTER, FIFO, directory, link, made_of, member, segment, shown, symlink
+from segment_lab import BLOCK_DEVICE, CHARACTER, FIFO, directory, link, made_of, member, segment, shown, symlink, text
 
 from wavelet.errors import UpstreamBroken
 from wavelet.kinds.sif.segments.names import NAME_LIMIT, PATH_LIMIT
+
+CAPABILITY = b"\1\0\0\2\0\x20" + bytes(14)
+"""The right to ping, as the attribute of a file."""
 
 
 def test_attributes_are_those_of_the_tar(tmp_path: Path) -> None:
@@ -49,10 +52,38 @@ def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
 def test_extended_attributes_are_kept_where_they_mean_something(tmp_path: Path) -> None:
     names = ["user.b", "user.a", "security.capability", "security.selinux", "trusted.overlay.opaque", "system.acl"]
     records = {f"SCHILY.xattr.{name}": f"value of {name}" for name in names}
+    records["SCHILY.xattr.security.capability"] = text(CAPABILITY)
     made = made_of(tmp_path, member("file", pax_headers=records), directory("directory", pax_headers=records))
     for path in (b"file", b"directory"):
-        kept = [(b"security.capability", b"value of security.capability"), (b"user.a", b"value of user.a")]
+        kept = [(b"security.capability", CAPABILITY), (b"user.a", b"value of user.a")]
         assert made.entries[path].xattrs == (*kept, (b"user.b", b"value of user.b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("user." + "n" * 251, b"1"),
+        ("user.", b"1"),
+        ("user.large", bytes(65537)),
+        ("security.capability", CAPABILITY[:-1]),
+        ("security.capability", b"\0\0\0\3" + CAPABILITY[4:]),
+    ],
+    ids=["a long name", "no name", "a long value", "a short capability", "another version"],
+)
+def test_attributes_that_linux_would_not_take_are_left_out(tmp_path: Path, name: str, value: bytes) -> None:
+    made = made_of(
+        tmp_path, member("file", pax_headers={f"SCHILY.xattr.{name}": text(value), "SCHILY.xattr.user.a": "1"})
+    )
+    assert made.entries[b"file"].xattrs == ((b"user.a", b"1"),)
+
+
+def test_only_files_and_directories_have_attributes_of_users(tmp_path: Path) -> None:
+    records = {"SCHILY.xattr.user.a": "1", "SCHILY.xattr.security.capability": text(CAPABILITY)}
+    link, pipe = symlink("link", "x"), member("pipe", FIFO)
+    for info, _ in (link, pipe):
+        info.pax_headers = records
+    made = made_of(tmp_path, link, pipe)
+    assert {made.entries[path].xattrs for path in (b"link", b"pipe")} == {((b"security.capability", CAPABILITY),)}
 
 
 def test_pipes_stay_and_devices_hide_what_is_below_them(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from wavelet.kinds.sif.segments.names import cleaned, fitting_target, hidden, is
 from wavelet.kinds.sif.segments.tables import EntryRows, Inode, open_tables
 from wavelet.kinds.sif.segments.tree import LayerTree
 from wavelet.kinds.sif.segments.written_files import HashedFile, Room, Written
+from wavelet.kinds.sif.segments.xattrs import kept
 
 INFLATED_LIMIT = 64 * 1024**3
 """Bytes that a layer may inflate to, its holes included."""
@@ -31,8 +32,6 @@ _NUMBERS = 2**32
 """Owners and times below this fit into an image."""
 _ENTRY_ROOM, _TEXTS = 64, 2
 """Bytes that an entry takes up in the tables at most, besides so many times its texts."""
-_XATTRS = b"user."
-_CAPABILITY = b"security.capability"
 
 
 class Made(NamedTuple):
@@ -122,8 +121,8 @@ class _Reading:
             raise ValueError(f"its owner is {uid}:{gid}, and neither may be negative or more than {_NUMBERS - 1}")
         content = self._contents.add(member.size, member.chunks()) if kind == "file" else 0
         xattrs = None
-        if attributes and (kept := sorted(each for each in attributes.items() if _is_kept(each[0]))):
-            xattrs = msgspec.msgpack.encode(kept)
+        if attributes and (some := kept(kind, attributes)):
+            xattrs = msgspec.msgpack.encode(some)
             self._room.take(_TEXTS * len(xattrs))
         target = fitting_target(_raw(member.target)) if kind == "symlink" else b""
         return Inode(kind, mode, uid, gid, min(max(mtime, 0), _NUMBERS - 1), target, xattrs, content)
@@ -140,11 +139,6 @@ def _kind(member: Member) -> EntryKind | None:
     if is_fifo(member):
         return "fifo"
     return "whiteout" if is_device(member) else None
-
-
-def _is_kept(name: bytes) -> bool:
-    """Tell whether an extended attribute means the same on every machine: users' own, and capabilities."""
-    return (name.startswith(_XATTRS) and len(_XATTRS) < len(name) <= 255 and b"\0" not in name) or name == _CAPABILITY
 
 
 def _raw(name: str) -> bytes:
