@@ -182,3 +182,20 @@ def test_a_machine_with_a_daemon_and_without_a_network(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert f"serves http://127.0.0.1:{private.port}" in done.stdout
     assert f"for {private.directory}/state" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("codec", "kernel", "fits"),
+    [
+        ("zstd", "4.13.9-el7", False),
+        ("zstd", "3.10.0-1160.el7.x86_64", False),
+        ("zstd", "4.14.0", True),
+        ("zstd", "6.1.0-18-amd64", True),
+        ("zstd", "unknown", True),
+        ("gzip", "3.10.0-1160.el7.x86_64", True),
+    ],
+)
+def test_a_codec_that_the_kernel_does_not_know(codec: str, kernel: str, fits: bool) -> None:
+    found = list(checks.codec(codec, kernel))
+    assert (found == []) is fits
+    assert all(kernel in finding.message and "sif.codec: gzip" in finding.remedy for finding in found)

@@ -81,6 +81,7 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
         "disk": lambda: checks.disk(facts.disk(state)),
         "records": lambda: checks.shared("records", "records.directory", facts.shared(_records(status, settings))),
         "sif files": lambda: checks.shared("sif files", "sif.directory", _sif_files(status, settings, location)),
+        "sif codec": lambda: checks.codec(settings.sif.codec, os.uname().release),
         "engines": lambda: checks.engines(engines.engines(environment, authority)),
         "credentials": lambda: checks.credentials(facts.credentials(environment)),
         "jobs": lambda: checks.jobs(facts.jobs(pid, environment, location.uid)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -159,6 +160,18 @@ def sif(seen: Sequence[Sif]) -> Iterator[Finding]:
                 f"the mirror {one.dead_mirror} in registries.conf does not answer, and it tries no other",
                 "start the daemon, or take the mirror out of registries.conf",
             )
+
+
+ZSTD_SINCE = (4, 14)
+"""The version of Linux from which it reads squashfs images that are compressed by zstd."""
+
+
+def codec(name: str, kernel: str) -> Iterator[Finding]:
+    """Judge whether this machine runs SIF files that are compressed so; `kernel` is its release, e.g. `6.1.0-18`."""
+    numbers = re.match(r"(\d+)\.(\d+)", kernel)
+    if name == "zstd" and numbers and tuple(map(int, numbers.groups())) < ZSTD_SINCE:
+        message = f"SIF files are compressed by zstd, which the kernel of this machine ({kernel}) does not read"
+        yield Finding("sif codec", "problem", message, "sif.codec: gzip    (what was made before stays as it is)")
 
 
 def engines(seen: Engines) -> Iterator[Finding]:
