@@ -6,10 +6,11 @@ stands on them. An image that is a SIF already stays what it is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from wavelet.archive.squashfs.codecs import installed
+from wavelet.archive.squashfs.codecs import Codec, installed
 from wavelet.concurrency import gather_all
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.image import (
@@ -33,6 +34,10 @@ from wavelet.plan.node import title
 
 PART = "application/vnd.wavelet.sif.part.v1"
 """The type of what is put around segments."""
+
+
+AT_ONCE = 16
+"""Segments of one image that are made at a time; each compresses in several threads."""
 
 
 class SifImages(Kind[SifImage]):
@@ -61,8 +66,19 @@ class SifImages(Kind[SifImage]):
         config = await work.read(image.closure[view.config.digest])
         _check_platform(config, node, name)
         layers = [image.closure[layer.digest] for layer in view.layers]
-        segments = await gather_all(work.realise(LayerSegment(layer, installed(node.codec))) for layer in layers)
+        segments = await _segments(layers, installed(node.codec), work)
         return await _composed(node, image, config, [_parts(segment) for segment in segments], work)
+
+
+async def _segments(layers: Sequence[Content], codec: Codec, work: Work) -> list[Image]:
+    """Return the segments of layers. Each that is being made has room set aside, so that not all are at once."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def segment(layer: Content) -> Image:
+        async with places:
+            return await work.realise(LayerSegment(layer, codec))
+
+    return await gather_all(map(segment, layers))
 
 
 def _check_platform(config: bytes, node: SifImage, name: str) -> None:
