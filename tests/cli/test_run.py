@@ -122,6 +122,8 @@ def test_for_apptainer_the_endpoint_asks_for_sif_files(private: Private, tmp_pat
     assert f"WAVELET_SIF_DIRECTORY={shared}" in lines, "the daemon that was started puts them there"
     refused = private.call("run", "--images", "/dev/null/images", "--", "true")
     assert (refused.returncode, "sif.directory: /dev/null" in refused.stderr) == (1, True)
+    done = private.call("run", "--images", os.path.relpath(shared), "--", "printenv", "NXF_APPTAINER_CACHEDIR")
+    assert Path(done.stdout.strip()).is_absolute(), "tasks do not run where the command was started"
     done = private.call("run", "--engine", "docker", "--", "printenv", "WAVE_API_ENDPOINT")
     assert done.stdout == f"{private.endpoint}\n"
     exported = private.call("ensure", "--engine", "singularity", "--export", "sh", "-v")

@@ -120,6 +120,8 @@ def test_the_refusal_names_the_field_and_what_to_do() -> None:
     with pytest.raises(InvalidName, match=r"^containerImage: 'docker://x'.*leave out the scheme") as caught:
         Reference.parse("docker://x", "containerImage")
     assert caught.value.field == "containerImage"
+    with pytest.raises(InvalidName, match="no such store of SIF files is asked"):
+        Reference.parse("library://sylabs/examples/lolcow:1", "containerImage")
     with pytest.raises(InvalidName) as caught:
         Reference.parse("x" * 100_000)
     assert len(caught.value.message) < 500

@@ -224,6 +224,8 @@ class Reference:
             message = f"{shown!r} is not an image name: {why}"
             return InvalidName(message if field is None else f"{field}: {message}", field=field)
 
+        if text.startswith(("library://", "shub://")):
+            raise refuse("no such store of SIF files is asked; name an image of a registry")
         if "://" in text:
             raise refuse("leave out the scheme, e.g. 'docker.io/library/busybox:1.36'")
         name, at, digest_text = text.partition("@")

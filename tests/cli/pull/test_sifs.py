@@ -82,6 +82,29 @@ def test_a_file(wavelet: Wavelet, door: SifDoor, tmp_path: Path) -> None:
     assert file.read_bytes() == OTHER, "a file that is there is replaced"
 
 
+def test_standard_output_is_no_file(wavelet: Wavelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = wavelet("pull", "--sif", "-", NAME)
+    assert (said.code, "name a file" in said.err, left(tmp_path)) == (2, True, [])
+
+
+def test_two_spellings_of_one_image_are_one_file(wavelet: Wavelet, door: SifDoor, tmp_path: Path) -> None:
+    names, file = (NAME, f"docker://{NAME}"), tmp_path / "images/lab-tool-1.img"
+    for _ in range(2):
+        said = wavelet("pull", "--sif-dir", str(file.parent), "-", stdin=inspected(*names))
+        assert (said.code, said.out.splitlines()) == (0, [f"{name}  {file}  {Digest.of(SIF)}" for name in names])
+    assert len(door.seen) == 1
+
+
+def test_a_list_is_not_taken_for_an_image(wavelet: Wavelet, tmp_path: Path) -> None:
+    (tmp_path / "inspect.json").write_text(inspected(NAME))
+    (tmp_path / "made.sif").write_bytes(b"#!/usr/bin/env run-singularity\n\0")
+    said = wavelet("pull", "--sif-dir", str(tmp_path / "images"), str(tmp_path / "inspect.json"))
+    assert (said.code, f"--file {tmp_path}/inspect.json" in said.err) == (2, True)
+    said = wavelet("pull", "--sif-dir", str(tmp_path / "images"), str(tmp_path / "made.sif"))
+    assert (said.code, "used where it is" in said.err) == (0, True)
+
+
 def test_a_platform(wavelet: Wavelet, door: SifDoor, tmp_path: Path) -> None:
     door.files["/sif/lab/tool:1--linux-arm64.sif"] = OTHER
     assert wavelet("pull", "--sif", str(tmp_path / "a.sif"), NAME, "--platform", "arm64").code == 0

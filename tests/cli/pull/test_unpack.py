@@ -171,6 +171,8 @@ def test_the_command(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:
     assert said.out == f"{site.image}  {root}  {site.busybox.digest}\n"
     assert (root / "bin" / "busybox").stat().st_mode & 0o111
     assert "has files in it" in wavelet("pull", "--unpack", str(root), site.image).err
+    sif = wavelet("pull", "--unpack", str(tmp_path / "b"), f"sif/{site.image}")
+    assert (sif.code, "is a SIF file" in sif.err) == (1, True), sif.err
     assert "2 are named" in wavelet("pull", "--unpack", str(tmp_path / "b"), site.image, "a").err
     absent = wavelet("pull", "--unpack", str(tmp_path / "b"), f"{site.registry.host}/lab/absent:1", "-o", "json")
     assert (absent.code, "1 of 1 failed" in absent.err) == (1, True)

@@ -95,6 +95,12 @@ async def test_whatever_is_asked_for_is_a_sif(
         plan = next(iter(plan.children), plan)
 
 
+async def test_the_endpoint_itself_says_what_it_is_for(sif_door: Any) -> None:
+    for path in ("/sif", "/sif/"):
+        async with sif_door.client.get(path) as response:
+            assert (response.status, "http://<this address>/sif" in await response.text()) == (200, True)
+
+
 @pytest.mark.parametrize("path", ["/sif/container-token", "/sif/v1alpha2/container"])
 async def test_who_does_not_ask_again_waits_for_a_path(sif_door: Any, directory: Path | None, path: str) -> None:
     """Nextflow up to 24.04 starts the task with what the POST has answered; a path has to be there then."""

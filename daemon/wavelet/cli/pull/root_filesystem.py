@@ -19,6 +19,7 @@ from wavelet.cli.pull.layer_directory import LayerDirectory, apply, at_path, is_
 from wavelet.cli.pull.registry_image import RegistryImage, part_of
 from wavelet.errors import InvalidRequest, UpstreamBroken
 from wavelet.image.image import Descriptor
+from wavelet.kinds.sif.manifest import SIF_LAYER
 
 INFLATED_LIMIT = 64 * 1024**3
 """Bytes that a layer may inflate to, its holes included."""
@@ -44,8 +45,11 @@ def unpack(image: RegistryImage, directory: Path, report: Report) -> None:
     """Unpack an image into an empty directory, which is empty again if that fails.
 
     Raises:
+        InvalidRequest: it is a SIF file.
         WaveletError: why it is not there.
     """
+    if any(layer.media_type == SIF_LAYER for layer in image.manifest.layers):
+        raise InvalidRequest(f"{image.name} is a SIF file and has no layers to unpack; name the image, or use --sif")
     work = directory / f".{uuid.uuid4().hex}"
     try:
         with writing(work):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wavelet.cli import daemon_call
+from wavelet.cli.input_files import STDIN
 from wavelet.cli.output import visible
 from wavelet.cli.pull.containers import Container, path_of, read_container
 from wavelet.cli.pull.daemon_http import DaemonHttp
@@ -43,17 +44,21 @@ class _Plan:
 
     known: dict[int, Outcome] = field(default_factory=dict)
     wanted: dict[int, Wanted] = field(default_factory=dict)
+    same: dict[int, int] = field(default_factory=dict)
+    """Other spellings of what is wanted, as `docker://x` is of `x`: their places, and its."""
 
 
 def pull_file(options: argparse.Namespace, images: Sequence[str]) -> int:
     """Fetch one image into the file that `--sif` names; 1 if that failed.
 
     Raises:
-        InvalidRequest: there are several, or it is a file already.
+        InvalidRequest: there are several, or it is a file already, or the file is standard output.
         InvalidName: it is no name.
     """
     if len(images) != 1:
         raise InvalidRequest(f"--sif: is the file of one image, and {len(images)} are named; --sif-dir takes several")
+    if options.sif == STDIN:
+        raise InvalidRequest("--sif: - is no file, and a SIF is not written to standard output; name a file")
     container = read_container(images[0], options.registry, lambda _: False)
     if container is None:
         raise InvalidRequest(f"IMAGE: {images[0]} is a file")
@@ -65,8 +70,11 @@ def pull_directory(options: argparse.Namespace, images: Sequence[str]) -> int:
     """Fetch what a directory lacks; 1 if one failed. Where it lacks nothing, no daemon is called.
 
     Raises:
-        InvalidRequest: the directory cannot be made.
+        InvalidRequest: the directory cannot be made, or a list is named as if it were an image.
     """
+    for named in options.images:
+        if named != STDIN and _is_text(named):
+            raise InvalidRequest(f"IMAGE: {named} is a text file and no image; a list of images is --file {named}")
     directory = SifDirectory(Path(options.sif_dir))
     plan = _planned(images, directory, options.registry, _platform(options))
     if not plan.wanted:
@@ -75,6 +83,7 @@ def pull_directory(options: argparse.Namespace, images: Sequence[str]) -> int:
 
     def act(client: Client) -> int:
         ended = dict(zip(plan.wanted, _fetch(client, options, plan.wanted, directory), strict=True)) | plan.known
+        ended |= {index: ended[first] | {"image": images[index]} for index, first in plan.same.items()}
         return show([ended[index] for index in sorted(ended)], options.output)
 
     return daemon_call.call(options, act)
@@ -82,7 +91,7 @@ def pull_directory(options: argparse.Namespace, images: Sequence[str]) -> int:
 
 def _planned(images: Sequence[str], directory: SifDirectory, registry: str, platform: str) -> _Plan:
     plan, exists = _Plan(), os.path.exists  # which of no text raises an error
-    taken: dict[str, str] = {}
+    taken: dict[str, tuple[int, str]] = {}
     for index, text in enumerate(images):
         try:
             container = read_container(text, registry, exists)
@@ -95,12 +104,15 @@ def _planned(images: Sequence[str], directory: SifDirectory, registry: str, plat
             plan.known[index] = outcome(text, file)
             continue
         name = container.file_name
-        first = taken.setdefault(name, container.name)
+        place, first = taken.setdefault(name, (index, container.name))
         if first != container.name:
             same = InvalidRequest(
                 f"Nextflow looks for it under the name that {first} has too, {name}; pull it elsewhere"
             )
             plan.known[index] = _refused(text, same)
+            continue
+        if place in plan.wanted:
+            plan.same[index] = place
             continue
         state, fetched = directory.find(name, platform)
         if state == "missing":
@@ -110,6 +122,15 @@ def _planned(images: Sequence[str], directory: SifDirectory, registry: str, plat
                 _note(text, f"{name} is there, and wavelet has not made it; it is left as it is")
             plan.known[index] = _there(text, directory.file(name), fetched)
     return plan
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a path is a file of text: no image, whatever its form, is without a zero byte at its beginning."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a name may be no path
+            return b"\0" not in file.read(4096)
+    except (OSError, ValueError):
+        return False
 
 
 def _there(text: str, file: Path, fetched: Fetched | None) -> Outcome:

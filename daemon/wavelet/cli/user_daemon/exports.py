@@ -12,6 +12,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from wavelet.cli.user_daemon.daemon import DIRECTORY_VARIABLE, PORT_VARIABLE, DaemonLocation
 from wavelet.paths import SOCKET_VARIABLE, node_directory, private_port
@@ -55,7 +56,7 @@ def exported_variables(
         cache = f"{prefix}_CACHEDIR"
         variables[cache] = environment.get(cache) or location.inside("cache")
         if images:
-            variables[f"NXF_{cache}"] = images
+            variables[f"NXF_{cache}"] = str(Path(images).absolute())  # tasks run in directories of their own
     # Where these are not what everybody would look for, calls from within have to find the same daemon.
     if location.directory != node_directory(location.uid):
         variables[DIRECTORY_VARIABLE] = location.directory

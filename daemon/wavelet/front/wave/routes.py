@@ -53,7 +53,9 @@ LARGE_BODIES = 4
 _WHAT_IS_THIS = """\
 This is wavelet, the node agent of Wave: container images on demand.
 Nextflow: wave.enabled = true, wave.endpoint = 'http://<this address>'.
+  For Apptainer and Singularity: wave.endpoint = 'http://<this address>/sif'.
 Container engines: pull <this address>/<registry host>/<path>:<tag>.
+SIF files: oras://<this address>/sif/<name>:<tag>, or http://<this address>/sif/<name>:<tag>.sif.
 """
 
 _Body = TypeVar("_Body", models.SubmitBody, models.InspectBody, models.CredentialsBody)
@@ -101,10 +103,12 @@ def add_routes(
         (web.get, "/view/builds/{build}", "view_build", door.view_build),
         (web.get, "/view/mirrors/{mirror}", "view_mirror", door.view_mirror),
         (web.get, "/service-info", "_service_info", _service_info),
+        (web.get, "/", "_front_page", _front_page),
     ]
-    if not surface.prefix:
+    if surface.prefix:
+        routes.append((web.get, "", "_front_page", _front_page))
+    else:
         routes += [
-            (web.get, "/", "_front_page", _front_page),
             (web.get, "/robots.txt", "_robots", _robots),
             (web.get, "/favicon.ico", "_no_icon", _no_icon),
         ]
