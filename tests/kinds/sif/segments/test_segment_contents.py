@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import hashlib
 import io
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from segment_lab import ROOM, Segment, link, made_of, member, packed, segment, symlink
+from segment_lab import ROOM, Segment, directory, link, made_of, member, packed, segment, symlink
 
 from wavelet.archive.layer_writer import Outgrown
 from wavelet.archive.squashfs.codecs import BLOCK, GZIP, ZSTD, Codec
@@ -179,3 +180,18 @@ def test_what_cannot_be_written_is_an_error_of_the_system(what: str, tmp_path: P
     command = [sys.executable, "-c", LIMITED, tmp_path / "layer", tmp_path / "scratch"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.split() == ["OSError", str(errno.EFBIG if what == "data" else errno.EIO)]
+
+
+def test_an_index_that_outgrows_its_room_ends_without_a_word(tmp_path: Path) -> None:
+    # What is left of reading the tables is let go of after these are closed.
+    said: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, said.append
+    try:
+        layer = packed(directory(f"{number:06}" + "n" * 200) for number in range(3000))
+        room = 3000 * (64 + 2 * 206) + 100_000
+        with pytest.raises(Outgrown):
+            segment(layer, tmp_path / "segment", room=room)
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert said == []

@@ -158,7 +158,10 @@ class EntryRows:
 
     def ordered(self) -> Iterator[tuple[Any, ...]]:
         """Yield all by their keys: key, inode without its content's number, what is hidden, and contents."""
-        yield from self._do(
+        rows = self._do(
             "SELECT key, kind, mode, uid, gid, mtime, target, xattrs, inode, implied, opaque, whited, data"
             " FROM entries LEFT JOIN contents ON contents.id = entries.content ORDER BY key"
         )
+        # Not `yield from`, which would close the cursor with this generator: the tables may be closed by then.
+        for row in rows:  # noqa: UP028
+            yield row
