@@ -87,10 +87,12 @@ def frozen(node: Daemon, version: str, **fields: Any) -> str:
     """Freeze as a version does, hold the answer against Wave's, wait as it does, and return the name of its tasks."""
     answer = versions.ask(node, version, freeze=True, **fields)
     assert answer["containerImage"] == answer["targetImage"]
-    assert answer["targetImage"].startswith(f"{node.authority}/frozen/")
+    is_sif = fields.get("format") == "sif"
+    assert answer["targetImage"].startswith(f"{'oras://' if is_sif else ''}{node.authority}/frozen/")
     assert not {"containerToken", "expiration"} & set(answer)
     is_v1 = version.startswith(versions.POSTING_V1)
-    assert ("buildId" in answer) == ("entries" in fields and not is_v1)
+    assert ("buildId" in answer) == (("entries" in fields or is_sif) and not is_v1)
+
     assert is_v1 or (answer["freeze"], answer["mirror"]) == (True, False)
     assert answer.get("cached") == (None if "buildId" not in answer else answer.get("succeeded", False))
     polled(node, version, answer)
@@ -108,14 +110,18 @@ def test_what_profiles_send(pair: Pair, version: str) -> None:
         {"containerImage": pair.image, "containerPlatform": "linux/arm64"},
         {"entries": [SAMTOOLS], "containerPlatform": "linux/arm64"},
     ]
-    names = [frozen(pair.one, version, **fields) for fields in asked]
-    assert (names[0], names[2]) == (names[1], names[3])
-    assert names[0].startswith(f"{pair.one.authority}/frozen/samtools:1.17--")
-    assert names[2].startswith(f"{pair.one.authority}/frozen/frozen/tool:1.17--h50ea8bc_0--")
+    answered = [frozen(pair.one, version, **fields) for fields in asked]
+    assert [name.startswith("oras://") for name in answered] == [fields.get("format") == "sif" for fields in asked]
+    names = [name.removeprefix("oras://") for name in answered]
+    assert len(set(names)) == len(names)
+    for name in names[:2]:
+        assert name.startswith(f"{pair.one.authority}/frozen/samtools:1.17--")
+    for name in names[2:4]:
+        assert name.startswith(f"{pair.one.authority}/frozen/frozen/tool:1.17--h50ea8bc_0--")
     for name in names:
         assert digest(pair.two, pair.on_two(name)) == digest(pair.one, name)
-    found = [config(pair.one, name)["architecture"] for name in (names[0], *names[2:])]
-    assert found == ["amd64", "amd64", "amd64", "arm64", "arm64"]
+    found = [config(pair.one, names[number])["architecture"] for number in (0, 2, 4, 5)]
+    assert found == ["amd64", "amd64", "arm64", "arm64"]
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,8 @@ def test_who_does_not_ask_for_the_status_waits_in_the_post(push_site: PushSite, 
         relay.go_on()
         answer = asked.result(STALLED_SECONDS)
     assert answer["containerImage"] == answer["targetImage"]
-    crane("validate", "--remote", f"{push_site.target.host}/{answer['targetImage'].partition('/')[2]}")
+    path = answer["targetImage"].removeprefix("oras://").partition("/")[2]
+    crane("validate", "--remote", f"{push_site.target.host}/{path}")
     assert ("buildId" in answer) == (version != "23.10")
 
 

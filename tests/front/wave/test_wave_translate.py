@@ -170,7 +170,7 @@ def test_a_mistake_is_named(api: str, members: dict[str, Any], field: str, words
     ],
 )
 def test_a_wrong_name_is_named(members: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidName) as caught:
+    with pytest.raises(CallerError) as caught:
         submission(**members)
     assert caught.value.field == field
     assert field in caught.value.message
