@@ -99,7 +99,9 @@ def test_errors_say_whose_fault_it_is(site: Site, run: Run) -> None:
     error = refused(run, lambda c: c.resolve(container_image="UPPER/Case"), site.user)
     assert (error.code, error.fault) == (grpc.StatusCode.INVALID_ARGUMENT, "caller")
     assert error.field == "containerImage"
-    error = refused(run, lambda c: c.resolve(ResolveRequest(container_image=site.image, scan_mode="required")), site.user)
+    error = refused(
+        run, lambda c: c.resolve(ResolveRequest(container_image=site.image, scan_mode="required")), site.user
+    )
     assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
     error = refused(run, lambda c: c.inspect(f"{site.registry.host}/lab/absent:1"), site.user)
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "IMAGE_NOT_FOUND")

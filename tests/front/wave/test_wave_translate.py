@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed, WaveletError
+from wavelet.errors import CallerError, InvalidRequest, NotServed, WaveletError
 from wavelet.front.reading.container import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate

@@ -1,4 +1,4 @@
-"""However many entries a layer has, what is held of them stays the same: 100,000 and 500,000 take 20 MB."""
+"""However many entries a layer has, what is held of them stays the same: 50,000 and 500,000 take 20 MB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from wavelet.archive.tar_format import END, TarEntries, padding
 
-ENTRIES = 100_000
+ENTRIES = 50_000
 MOST = 80 * 1024
 """KiB."""
 
