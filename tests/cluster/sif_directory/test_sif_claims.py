@@ -173,11 +173,13 @@ async def test_who_waits_gives_up_in_the_end(tree: Tree) -> None:
 
 
 async def test_of_several_who_take_over_one_makes_it(tree: Tree) -> None:
-    for _ in range(3):
+    # On a machine with much to do, whoever has taken over may not show for a second that he lives.
+    patient = replace(SHORT, stale=5.0, observed=1.0)
+    for _ in range(2):
         (tree.root / CLAIM).unlink(missing_ok=True)
         abandoned(tree, ELSEWHERE)
         maker = Maker(before=lambda: time.sleep(0.02))
-        files = [await file_of(opened(tree.root)) for _ in range(8)]
+        files = [await file_of(opened(tree.root, patience=patient)) for _ in range(8)]
         made = await asyncio.gather(*(file.ensure(maker) for file in files))
         assert (sum(made), maker.calls) == (1, 1)
         assert left(tree.root) == []
