@@ -7,6 +7,9 @@ import json
 from lab.command import Wavelet
 from lab.grpc_site import Site
 from lab.http import request
+from lab.processes import wait_for
+
+WRITTEN_SECONDS = 10.0
 
 
 def post(site: Site, **body: object) -> dict[str, str]:
@@ -21,6 +24,8 @@ def test_what_was_asked_and_why_it_is_not_there(site: Site, wavelet: Wavelet) ->
     made = post(site, containerImage=image, buildRepository="registry.example/team")
     assert made["status"] == "200", made
     assert post(site, containerImage=image, scanMode="required")["status"] == "501"
+    # What was asked is written down soon after it was answered.
+    wait_for(lambda: "(scanMode): " in wavelet("requests").out, "the list of requests", WRITTEN_SECONDS)
     said = wavelet("requests")
     assert said.code == 0, said.err
     lines = said.out.splitlines()

@@ -18,6 +18,7 @@ from lab.http import Answer, request
 from lab.images import Layer
 
 SUBMIT = "/v1alpha2/container"
+WRITTEN_SECONDS = 10.0
 
 
 async def ask(daemon: Daemon, method: str, path: str, body: Any = None) -> Answer:
@@ -221,6 +222,10 @@ async def test_a_refusal_is_in_the_log_and_found_by_its_token(registry: Registry
     found = re.search(r"wt/([0-9a-f]{32})/lab/absent", line)
     assert found is not None, line
     assert answer.json()["message"] in line
-    later = await ask(daemon, "GET", f"{SUBMIT}/{found[1]}/status")
-    assert later.status == 404
-    assert answer.json()["message"] in later.json()["message"]
+    async with asyncio.timeout(WRITTEN_SECONDS):  # it is written down soon after it was answered
+        while True:
+            later = await ask(daemon, "GET", f"{SUBMIT}/{found[1]}/status")
+            assert later.status == 404
+            if answer.json()["message"] in later.json()["message"]:
+                break
+            await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from wavelet.config import Settings, Sif
 from wavelet.plan.tokens import ANONYMOUS, Principal
 from wavelet.upstream.file_ranges import FileRange, Piece
 
-SHORT = Patience(beat=0.05, poll=0.02, stale=0.6, observed=0.3, wait=20.0)
+SHORT = Patience(beat=0.05, poll=0.02, stale=1.5, observed=0.6, wait=40.0)
 """That of nodes in tests; others than these are of one machine, and so of one clock."""
 
 

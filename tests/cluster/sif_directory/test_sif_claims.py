@@ -77,7 +77,7 @@ async def test_a_killed_holder_is_replaced_at_once_on_his_node(tmp_path: Path) -
     # With an hour until a claim is stale it is the kernel that tells.
     other = opened(root, patience=replace(SHORT, stale=3600, observed=3600))
     assert await (await file_of(other)).ensure(Maker())
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert left(root) == []
     await node.wait()
 
@@ -132,7 +132,7 @@ async def test_an_old_claim_is_watched_for_a_while_only(tree: Tree) -> None:
     abandoned(tree, ELSEWHERE, age=500)
     begun = time.monotonic()
     assert await (await file_of(opened(tree.root, patience=replace(SHORT, stale=60)))).ensure(Maker())
-    assert SHORT.observed * 0.9 <= time.monotonic() - begun < 5
+    assert SHORT.observed * 0.9 <= time.monotonic() - begun < 20
 
 
 async def test_a_holder_whose_clock_is_behind_is_left_alone_while_he_lives(tree: Tree) -> None:
