@@ -53,9 +53,9 @@ def _unpack(layer: bytes, place: Path) -> None:
         kept = [member for member in members if member not in marks]
         for member in kept:
             _make_way(place / member.name, member)
-        # Without `filter`, which Python has from 3.11.4 on: these are our own.
-        for member in kept:
-            tar.extract(member, place, numeric_owner=True)
+        # Not by the parameter `filter`, which Python has from 3.11.4 on.
+        tar.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
+        tar.extractall(place, kept, numeric_owner=True)
     for member in kept:
         _set_what_tarfile_does_not(place / member.name, member)
 
