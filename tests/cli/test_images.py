@@ -83,18 +83,18 @@ def test_the_store(wavelet: Wavelet, site: Site) -> None:
     wavelet("pull", site.image)
     listed = {each["name"]: each for each in wavelet("cache", "ls", "-o", "json").json()}
     assert listed[site.image]["digest"] == site.busybox.digest
-    assert site.image in wavelet("cache", "ls").out
+    assert site.image in _rows(wavelet)
     # Shards of an index that another test has read are written a moment later.
     wait_for(lambda: _listed(wavelet) == _stats(wavelet)["blobs"], "as many blobs in the list as are counted", 10)
     pinned = wavelet("cache", "pin", site.image, "-o", "json").json()
     assert _stats(wavelet)["pinned"] == pinned["size"] > 0
-    assert "pinned" in next(line for line in wavelet("cache", "ls").out.splitlines() if site.image in line)
+    assert "pinned" in _rows(wavelet)[site.image]
     assert wavelet("cache", "unpin", site.image).out.startswith(f"unpinned {pinned['blobs']} blobs")
     assert wavelet("cache", "gc", "--keep", "50GB").out == "removed 0 blobs, 0 B\n"
     kept = wavelet("cache", "gc", "--keep", "0").out
     assert "store.lease" in kept, "Fault F7: that leases keep what is there was not said"
     assert wavelet("cache", "gc", site.image).code == 0
-    assert site.image not in wavelet("cache", "ls").out
+    assert site.image not in _rows(wavelet)
     assert wavelet("cache", "gc").code == 2
     assert "blobs" in wavelet("cache", "stats").out
 
@@ -106,7 +106,7 @@ def test_frozen_names(wavelet: Wavelet, site: Site) -> None:
     assert bare.startswith("frozen/lab/busybox:1--")
 
     def row() -> str:
-        return next(line for line in wavelet("cache", "ls").out.splitlines() if bare in line)
+        return _rows(wavelet)[bare]
 
     assert "nothing here" in row()
     assert wavelet("cache", "pin", bare).code == 4
@@ -124,7 +124,7 @@ def test_frozen_names(wavelet: Wavelet, site: Site) -> None:
         wavelet("pull", name)
     assert wavelet("cache", "rm", name).out == f"{name} is forgotten\n"
     # That it was here is taken from the list a moment later.
-    wait_for(lambda: bare not in wavelet("cache", "ls").out, "a list without the name", 10)
+    wait_for(lambda: bare not in _rows(wavelet), "a list without the name", 10)
     assert wavelet("pull", name).code == 1
     assert wavelet("cache", "rm", name).code == 4
     other = wavelet("cache", "rm", "local/tool:1")
@@ -145,6 +145,11 @@ def test_a_frozen_image_is_named_by_its_tag(wavelet: Wavelet, site: Site) -> Non
     said = wavelet("pull", f"frozen/lab/busybox@{site.busybox.digest}")
     assert said.code == 1
     assert "say its tag too" in said.err
+
+
+def _rows(wavelet: Wavelet) -> dict[str, str]:
+    """Return each line of the list by its whole name, which may be part of another's."""
+    return {line.split()[0]: line for line in wavelet("cache", "ls").out.splitlines()}
 
 
 def _listed(wavelet: Wavelet) -> int:

@@ -47,15 +47,19 @@ class Uploads:
     disputes: int = 0
     forgets: int = 0
     begun: dict[str, bytearray] = field(default_factory=dict)
+    number: int = 0
+    """Of uploads that were begun, also those that have ended: no two have one path."""
+
     received: int = 0
     """Bytes of blobs that came, all together."""
 
     def begin(self, path: str) -> Reply:
         """Begin an upload below a path."""
-        number = f"{path}{hashlib.sha256(f'{path}{len(self.begun)}'.encode()).hexdigest()[:12]}"
-        self.begun[number] = bytearray()
+        self.number += 1
+        own = f"{path}{hashlib.sha256(f'{path}{self.number}'.encode()).hexdigest()[:12]}"
+        self.begun[own] = bytearray()
         least = {"OCI-Chunk-Min-Length": str(self.least)} if self.least else {}
-        return 202, {"Location": self.location(number), "Range": "0-0"} | least, b""
+        return 202, {"Location": self.location(own), "Range": "0-0"} | least, b""
 
     async def take(self, request: web.Request, fault: Fault, keep: Callable[[str, bytes], None]) -> Reply:
         """Answer a request for an upload; `keep` is given a blob that is whole. `fault` may end the reading early."""

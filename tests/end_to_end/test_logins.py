@@ -24,6 +24,7 @@ from lab.http import Answer
 from lab.processes import wait_for
 from lab.registry import PASSWORDS, Registry
 from lab.users import User
+from lab.written import contents
 
 pytestmark = [pytest.mark.registry, pytest.mark.users]
 
@@ -206,12 +207,10 @@ def test_no_secret_lies_anywhere(logged_in: Site, ann: User) -> None:
     site.two.target_of(ann, site.of_ann)
     needles = [PASSWORDS[name].encode() for name in ("ann", "bob")]
     needles += [base64.b64encode(f"{name}:{PASSWORDS[name]}".encode()) for name in ("ann", "bob")]
-    logs = [node.daemon.log_path for node in (site.one, site.two)]
-    places = [site.records, site.one.daemon.state, site.two.daemon.state]
-    looked = [*logs, *(path for place in places for path in place.rglob("*") if path.is_file())]
+    looked = {node.daemon.log_path: node.daemon.log_path.read_bytes() for node in (site.one, site.two)}
+    looked |= contents(site.records, site.one.daemon.state, site.two.daemon.state)
     assert any("logins" in path.parts for path in looked)
-    for path in looked:
-        content = path.read_bytes()
+    for path, content in looked.items():
         assert not [needle for needle in needles if needle in content], path
 
 

@@ -17,6 +17,7 @@ from lab.engines import Containerd, Docker
 from lab.http import Answer, request
 from lab.registry import PASSWORDS, Registry
 from lab.users import User
+from lab.written import contents
 
 pytestmark = [pytest.mark.registry, pytest.mark.users]
 
@@ -287,6 +288,5 @@ def test_a_user_who_logs_in_on_the_request(site: Site, bob: User) -> None:
 def test_secrets_are_in_no_log_and_no_readable_file(site: Site, ann: User) -> None:
     target_as(ann, site.node, site.source)
     assert PASSWORDS["ann"] not in site.node.log()
-    for path in site.node.state.rglob("*"):
-        if path.is_file():
-            assert PASSWORDS["ann"].encode() not in path.read_bytes(), path
+    for path, content in contents(site.node.state):
+        assert PASSWORDS["ann"].encode() not in content, path

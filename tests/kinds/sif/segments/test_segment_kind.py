@@ -62,7 +62,7 @@ async def segment_of(services: Services, data: bytes) -> LayerSegment:
 
 def blob(state: Path, content: Content) -> Path:
     """Return the file of content in a daemon's store."""
-    (found,) = (path for path in state.rglob(f"*{content.descriptor.digest.hex}*") if path.is_file())
+    (found,) = (state / "blobs").rglob(content.descriptor.digest.hex)
     return found
 
 
