@@ -14,7 +14,8 @@ LEVELS = (
     {"cli", "app", "wiring", "node_schema", "upkeep", "reload"},
     {"front"},
     {"requests"},
-    {"push"},
+    {"rules"},
+    {"push", "packs"},
     {"resolve", "hosted"},
     {"kinds"},
     {"upstream", "store", "cluster", "host"},
@@ -90,6 +91,8 @@ PURE_PARTS = (
     "kinds.conda.locks.unchecked",
     "kinds.conda.locks.foreign",
     "kinds.conda.locks.locked",
+    "packs.model",
+    "rules.model",
 )
 """Parts of rooms that do no I/O either."""
 

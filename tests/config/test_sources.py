@@ -167,7 +167,7 @@ def test_changes_are_named_by_key() -> None:
 def test_which_keys_are_live() -> None:
     known = {".".join(key) for key in leaf_keys()}
     live = {".".join(key) for key in live_keys()}
-    sections = ("store.", "hosted.", "upstream.", "conda.", "freeze.", "sif.")
+    sections = ("store.", "hosted.", "upstream.", "conda.", "freeze.", "sif.", "rules.", "packs.")
     others = {"hosts", "engine_uids", "http_root", "tls.certificate", "tls.key", "log_format", "log_level"}
     assert live == {key for key in known if key.startswith(sections)} - {"conda.workers"} | others | {
         "grace_period",

@@ -14,6 +14,7 @@ from msgspec import Meta, field
 
 from wavelet.config.conda import Conda
 from wavelet.config.section import LIVE, Section
+from wavelet.config.site import Packs, Rules
 from wavelet.config.values import is_loopback, is_unspecified, join_address, split_address
 
 
@@ -333,6 +334,8 @@ class Settings(Section, frozen=True):
     sif: Annotated[Sif, Meta(description="images as SIF files")] = field(default_factory=Sif)
     upstream: Annotated[Upstream, Meta(description="other servers")] = field(default_factory=Upstream)
     conda: Annotated[Conda, Meta(description="images of conda packages")] = field(default_factory=Conda)
+    rules: Annotated[Rules, Meta(description="rules of the site")] = field(default_factory=Rules)
+    packs: Annotated[Packs, Meta(description="packs of the site")] = field(default_factory=Packs)
 
     @property
     def name_authority(self) -> str:

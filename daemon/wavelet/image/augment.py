@@ -31,6 +31,9 @@ LAYER_LIMIT = 127
 ENTRY_CHAIN = "WAVE_ENTRY_CHAIN"
 """The variable under which Wave hands the image's own entry point to a launcher such as Fusion's."""
 
+RULES_ANNOTATION = "wavelet.rules"
+"""The annotation that names the site's rules by which something was added, with commas between them."""
+
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -47,13 +50,20 @@ class AddedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What augmentation puts on an image; an empty member leaves the image's own."""
+    """What augmentation puts on an image; an empty member leaves the image's own.
+
+    Attributes:
+        labels: name and value each.
+        rules: what `RULES_ANNOTATION` says. Docker's manifests have no annotations.
+    """
 
     layers: tuple[AddedLayer, ...] = ()
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     working_dir: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,11 @@ def augment_manifest(manifest: bytes, content_type: str, config: bytes, addition
     new_manifest["layers"] = (new_manifest.get("layers") or []) + [
         Descriptor(family.layer(each.compression), each.digest, each.size).as_json() for each in added
     ]
+    if addition.rules and family is Family.OCI:
+        annotations = new_manifest.get("annotations") or {}
+        said = annotations.get(RULES_ANNOTATION)
+        named = [*(said.split(",") if isinstance(said, str) else ()), *addition.rules]
+        new_manifest["annotations"] = annotations | {RULES_ANNOTATION: ",".join(dict.fromkeys(named))}
     return AugmentedManifest(
         _write(new_manifest), view.media_type, new_config, view.config.media_type, added, image.platform
     )
@@ -109,6 +124,8 @@ def _augment_config(document: dict[str, Any], added: tuple[AddedLayer, ...], add
         settings["WorkingDir"] = addition.working_dir
     if addition.env or chain:
         settings["Env"] = merge_env(settings.get("Env") or [], addition.env, chain)
+    if addition.labels:
+        settings["Labels"] = (settings.get("Labels") or {}) | dict(addition.labels)
     rootfs = dict(document.get("rootfs") or {"type": "layers"})
     history = document.get("history") or []
     result = {**document, "config": settings}

@@ -8,7 +8,7 @@ from typing import Self
 
 from wavelet.image.image import IndexEntry
 from wavelet.image.reference import Platform
-from wavelet.plan.node import Description, Node
+from wavelet.plan.node import Additions, Description, Node
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class DeliveredImage(Node):
     """The base of nodes that say where `image` goes; for whatever an image is, it is that image."""
 
     is_composite = True
+    additions = Additions.BELOW
 
     image: Node
 

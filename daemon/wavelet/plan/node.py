@@ -103,13 +103,14 @@ def tag_of_digest(digest: Digest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
-    """What an augmentation sets; empty members leave the image's own."""
+    """What an augmentation sets; empty members leave the image's own. `labels` are name and value each."""
 
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     working_dir: str = ""
     layers: tuple[Layer, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether it changes anything: all members null or empty counts as no configuration at all."""
@@ -163,6 +164,18 @@ class Description:
     is_built: bool = True
 
 
+class Additions(enum.Enum):
+    """Where what is added to a node's image goes.
+
+    ON_TOP: on that image. BELOW: on the images of its children, which it only says something about (where they go, in
+    what form, for which platforms). NOWHERE: its image is somebody else's, byte for byte.
+    """
+
+    ON_TOP = "on top"
+    BELOW = "below"
+    NOWHERE = "nowhere"
+
+
 class Node:
     """The base of all nodes; each is a frozen dataclass, whose fields tell it from others.
 
@@ -172,6 +185,7 @@ class Node:
             changes a byte of what older versions have made counts it up.
         maker: what pins say of what makes it, where that is more than the version; empty: nothing.
         is_composite: whether it is pinned by its children being pinned, and by nothing else.
+        additions: see `Additions`.
     """
 
     __slots__ = ()
@@ -180,6 +194,7 @@ class Node:
     version: ClassVar[int] = 1
     maker: ClassVar[str] = ""
     is_composite: ClassVar[bool] = False
+    additions: ClassVar[Additions] = Additions.ON_TOP
 
     @property
     def children(self) -> tuple[Node, ...]:

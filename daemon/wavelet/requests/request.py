@@ -16,6 +16,7 @@ from wavelet.image.reference import Digest
 from wavelet.plan.canonical import Pin
 from wavelet.plan.node import INLINE, Layer, Node, map_layers
 from wavelet.plan.tokens import Identity, Principal
+from wavelet.rules.model import Asking
 
 SOLVED_ANEW = (
     "the packages were solved for anew and are others than before: this is a new name, and the one before goes on "
@@ -41,6 +42,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         notes: what was asked for and has no effect here, or another one than it says.
+        rules: names of the site's rules that were applied, in their order.
     """
 
     api: str
@@ -49,6 +51,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str | None = None
     address: str = ""
     notes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
 
     def noting(self, note: str) -> About:
         """Return the same with another note."""
@@ -137,6 +140,9 @@ class Request:
         about: facts that are shown again.
         inline: bytes of layers that came with the request.
         options: how it is worked on.
+        asking: who asks and how, as rules of the site tell requests apart; None: by this daemon itself, to which no
+            rules apply.
+        packs: packs of this node that it asks for, `<name>` or `<name>@<version>` each.
     """
 
     asked: Node
@@ -145,6 +151,8 @@ class Request:
     about: About
     inline: Mapping[Digest, bytes] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+    asking: Asking | None = None
+    packs: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -155,9 +163,11 @@ class Request:
         *,
         inline: Mapping[Digest, bytes] | None = None,
         options: Options | None = None,
+        asking: Asking | None = None,
+        packs: tuple[str, ...] = (),
     ) -> Self:
         """Return a request to which no rule was applied yet."""
-        return cls(asked, asked, identity, about, inline or {}, options or Options())
+        return cls(asked, asked, identity, about, inline or {}, options or Options(), asking, packs)
 
 
 def localised(plan: Node, token: str) -> Node:

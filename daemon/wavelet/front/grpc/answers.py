@@ -247,6 +247,7 @@ def _config(config: ContainerConfig) -> pb.ContainerConfig:
         env=config.env,
         working_dir=config.working_dir,
         layers=map(_layer, config.layers),
+        labels=dict(config.labels),
     )
 
 

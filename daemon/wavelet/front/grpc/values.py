@@ -19,7 +19,7 @@ from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.node import Node, parts
 from wavelet.v1 import containers_pb2 as pb
 
-_BESIDE_NAME = ("auth", "dry_run", "refresh", "wait", "name", "fingerprint", "timestamp")
+_BESIDE_NAME = ("auth", "dry_run", "refresh", "wait", "name", "fingerprint", "timestamp", "labels", "packs")
 """What a request by name can have: the name says all else."""
 
 _THEIRS, _OURS = "containerPlatform", "platforms"
@@ -90,6 +90,8 @@ def values_of(request: pb.ResolveRequest) -> ContainerValues:
         dry_run=request.dry_run,
         fingerprint=request.fingerprint,
         timestamp=request.timestamp,
+        labels=request.labels,
+        packs=request.packs,
         is_file_empty=request.WhichOneof("source") == "container_file" and not request.container_file,
     )
 
@@ -104,7 +106,7 @@ def _platforms(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 def _config(config: pb.ContainerConfig) -> ConfigValues:
     layers = [_layer(layer) for layer in config.layers]
-    return ConfigValues(config.entrypoint, config.cmd, config.env, config.working_dir, layers)
+    return ConfigValues(config.entrypoint, config.cmd, config.env, config.working_dir, layers, config.labels)
 
 
 def _layer(layer: pb.Layer) -> LayerValues:

@@ -187,6 +187,12 @@ Api = Literal["v1", "v1alpha2", "grpc"]
 TEXT_LIMIT = 256 * 1024
 """Characters of environment and commands together; a process gets a few megabytes at the most, records stay small."""
 
+LABELS_LIMIT = 64
+"""Labels that a request can carry."""
+
+LABEL_LIMIT = 512
+"""Characters of a label, its name and its value together."""
+
 SHOWN_LIMIT = 64
 """Characters of a member that is only kept to be shown again."""
 
@@ -204,6 +210,8 @@ class Submission:
             Singularity and Apptainer do that.
         notes: what is asked for and has no effect here, or another one than it says.
         polls: whether its client asks how far it is, and does not take the answer for the end of it.
+        labels, packs: as `ContainerValues` has them.
+        is_container_file: whether its packages were given as a container file.
     """
 
     plan: Node
@@ -213,6 +221,9 @@ class Submission:
     notes: tuple[str, ...] = ()
     is_pulled_at_once: bool = False
     polls: bool = dataclasses.field(default=True, compare=False)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    packs: tuple[str, ...] = ()
+    is_container_file: bool = False
 
 
 def read_container(values: ContainerValues, site: CondaDefaults, refusals: Iterable[Refusal] = ()) -> Submission:
@@ -231,6 +242,16 @@ def read_container(values: ContainerValues, site: CondaDefaults, refusals: Itera
         NotServed: the request needs what this version does not have.
     """
     check(values, refusals)
+    _check_labels(values.labels)
+    return replace(
+        _read(values, site),
+        labels=dict(values.labels),
+        packs=tuple(values.packs),
+        is_container_file=values.container_file is not None,
+    )
+
+
+def _read(values: ContainerValues, site: CondaDefaults) -> Submission:
     asked = _asked(values)
     file = published.file_of(values)
     named_here = asked is None and file is None
@@ -353,8 +374,18 @@ def _config(asked: ConfigValues) -> tuple[ContainerConfig, dict[Digest, bytes]]:
         tuple(merge_env(asked.env)),
         asked.working_dir,
         layers,
+        tuple(sorted(asked.labels.items())),
     )
     return config, inline
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > LABELS_LIMIT:
+        raise TooLarge(f"labels: {len(labels)} of them; {LABELS_LIMIT} are accepted", field="labels")
+    for name, value in labels.items():
+        if not name or len(name) + len(value) > LABEL_LIMIT:
+            message = f"labels: {name[:80]!r} is empty, or longer with its value than {LABEL_LIMIT} characters"
+            raise InvalidRequest(message, field="labels")
 
 
 def _without_nul(texts: Iterable[str], field: str) -> None:

@@ -5,7 +5,7 @@ Fields have the names of Wave's members in this project's spelling; errors name 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,6 +52,7 @@ class ConfigValues:
     env: Sequence[str] = ()
     working_dir: str = ""
     layers: Sequence[LayerValues] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class ContainerValues:
 
     Attributes:
         platforms: each with the member that says it.
+        labels: by which rules of the site tell requests apart.
+        packs: of this node, `<name>` or `<name>@<version>` each.
         has_spack_file, has_workspace: whether the request has these members.
         is_file_empty: whether a container file was sent, alone, and there is nothing in it.
     """
@@ -119,6 +122,8 @@ class ContainerValues:
     dry_run: bool = False
     fingerprint: str = ""
     timestamp: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    packs: Sequence[str] = ()
     has_spack_file: bool = False
     has_workspace: bool = False
     is_file_empty: bool = False

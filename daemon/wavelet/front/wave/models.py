@@ -72,6 +72,7 @@ class SubmitBody(_Body, frozen=True):
     """Wave's `SubmitContainerTokenRequest`.
 
     `timestamp` is of any type, for clients disagree and it is only shown; so is what matters by being there alone.
+    Wave has neither `labels` nor `packs`.
     """
 
     container_image: str | None = None
@@ -97,6 +98,8 @@ class SubmitBody(_Body, frozen=True):
     build_template: str | None = None
     spack_file: str | None = None
     tower_workspace_id: Any = None
+    labels: dict[str, str] | None = None
+    packs: list[str] | None = None
 
 
 class InspectBody(_Body, frozen=True):

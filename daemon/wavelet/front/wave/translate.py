@@ -59,6 +59,8 @@ def values_of(body: models.SubmitBody) -> ContainerValues:
         dry_run=bool(body.dry_run),
         fingerprint=body.fingerprint or "",
         timestamp=body.timestamp if isinstance(body.timestamp, str) else "",
+        labels=body.labels or {},
+        packs=body.packs or (),
         has_spack_file=bool(body.spack_file),
         is_file_empty=body.container_file == "" and not body.container_image,
         has_workspace=body.tower_workspace_id is not None,

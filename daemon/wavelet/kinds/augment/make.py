@@ -88,7 +88,15 @@ class _Augmentation:
 
     def _addition(self, layers: list[AddedLayer]) -> Addition:
         config = self._plan.config
-        return Addition(tuple(layers), config.entrypoint, config.cmd, config.env, config.working_dir)
+        return Addition(
+            tuple(layers),
+            config.entrypoint,
+            config.cmd,
+            config.env,
+            config.working_dir,
+            config.labels,
+            self._plan.rules,
+        )
 
     async def _included(self) -> tuple[list[AddedLayer], dict[Digest, Content]]:
         layers: list[AddedLayer] = []

@@ -13,7 +13,11 @@ from wavelet.plan.node import ContainerConfig, Description, Label, Layer, Node, 
 
 @dataclass(frozen=True, slots=True)
 class AugmentedImage(Node):
-    """`base` with layers, environment and entry point added, and with the layers of `includes` on top."""
+    """`base` with layers, environment, labels and entry point added, and with the layers of `includes` on top.
+
+    Attributes:
+        rules: names of the site's rules by which this is added; they stand in the image's annotations.
+    """
 
     tag = "base"
     is_composite = True
@@ -21,6 +25,7 @@ class AugmentedImage(Node):
     base: Node
     config: ContainerConfig
     includes: tuple[Node, ...] = ()
+    rules: tuple[str, ...] = ()
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -76,13 +81,14 @@ class AugmentedImage(Node):
         """See `Node`."""
         value: dict[str, Any] = {"base": written(self.base, view)}
         value |= {"config": _config(self.config, view)} if self.config else {}
+        value |= {"rules": list(self.rules)} if self.rules else {}
         return value | ({"includes": [written(each, view) for each in self.includes]} if self.includes else {})
 
     @classmethod
     def read(cls, value: Mapping[str, Any], read: Callable[[Any], Node]) -> Self:
         """See `Node`."""
         includes = tuple(map(read, value.get("includes", ())))
-        return cls(read(value["base"]), _read_config(value.get("config", {})), includes)
+        return cls(read(value["base"]), _read_config(value.get("config", {})), includes, tuple(value.get("rules", ())))
 
 
 def _config(config: ContainerConfig, view: View) -> dict[str, Any]:
@@ -92,6 +98,7 @@ def _config(config: ContainerConfig, view: View) -> dict[str, Any]:
         "env": merge_env(config.env),
         "workingDir": config.working_dir,
         "layers": [_layer(layer, view) for layer in config.layers],
+        "labels": dict(sorted(config.labels)),
     }
     return {name: value for name, value in members.items() if value}
 
@@ -112,6 +119,7 @@ def _read_config(value: Mapping[str, Any]) -> ContainerConfig:
         tuple(value.get("env", ())),
         value.get("workingDir", ""),
         tuple(map(_read_layer, value.get("layers", ()))),
+        tuple(value.get("labels", {}).items()),
     )
 
 

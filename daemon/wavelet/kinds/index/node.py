@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from wavelet.image.reference import Platform
-from wavelet.plan.node import Description, Label, Node, View, written
+from wavelet.plan.node import Additions, Description, Label, Node, View, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class ImageIndex(Node):
 
     tag = "index"
     is_composite = True
+    additions = Additions.BELOW
 
     members: tuple[tuple[Platform, Node], ...]
 

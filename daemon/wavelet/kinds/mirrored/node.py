@@ -9,7 +9,7 @@ from typing import Any, Self
 from wavelet.image.reference import Reference, Repository
 from wavelet.kinds.delivered import DeliveredImage
 from wavelet.plan.delivery import Delivery
-from wavelet.plan.node import Label, Node, View, written
+from wavelet.plan.node import Additions, Label, Node, View, written
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class MirroredImage(DeliveredImage):
     """`image` of a registry, all platforms of it, at `target`, a repository of another one."""
 
     tag = "mirror"
+    additions = Additions.NOWHERE
 
     target: Repository
 

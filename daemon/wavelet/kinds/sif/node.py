@@ -10,7 +10,7 @@ from wavelet.archive.squashfs.codecs import CODECS, installed
 from wavelet.image.image import IndexEntry
 from wavelet.image.reference import Platform, Repository
 from wavelet.plan.delivery import Delivery
-from wavelet.plan.node import Description, Label, Node, View, written
+from wavelet.plan.node import Additions, Description, Label, Node, View, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class SifImage(Node):
 
     tag = "sif"
     is_composite = True
+    additions = Additions.BELOW
 
     image: Node
     platform: Platform

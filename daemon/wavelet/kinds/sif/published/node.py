@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from wavelet.image.reference import valid_path, valid_tag
 from wavelet.kinds.sif.published.sources import quoted, url_of
-from wavelet.plan.node import Description, Label, Node, View
+from wavelet.plan.node import Additions, Description, Label, Node, View
 
 _ENDING = re.compile(r"\.(sif|simg|img|sqsh|squashfs)$", re.IGNORECASE)
 _NO_NAME = re.compile(r"[^a-z0-9]+")
@@ -27,6 +27,7 @@ class PublishedSif(Node):
     """
 
     tag = "published"
+    additions = Additions.NOWHERE
 
     url: str
     validator: str = ""

@@ -1,0 +1,45 @@
+"""The settings of what a site decides for all containers: its rules, and its packs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from wavelet.config.section import LIVE, Section
+
+
+class Rules(Section, frozen=True):
+    """The rules of the site: which images may be used, where they come from, what is added to them."""
+
+    directory: Annotated[
+        str,
+        Meta(
+            description="directory of the files of rules, `*.yaml`, in the order of their names; empty:"
+            " `/etc/wavelet/rules.d`, of a user's own daemon `wavelet/rules.d` where XDG has configurations"
+        ),
+        LIVE,
+    ] = ""
+
+
+class Packs(Section, frozen=True):
+    """The packs of the site: what can be added to containers by name."""
+
+    directory: Annotated[
+        str,
+        Meta(
+            description="directory of the packs, each a directory with `pack.yaml`; empty: `/etc/wavelet/packs`, of a"
+            " user's own daemon `wavelet/packs` where XDG has configurations. Those that wavelet comes with are beside"
+            " them, and give way to one of the same name"
+        ),
+        LIVE,
+    ] = ""
+    keep: Annotated[
+        float,
+        Meta(
+            description="seconds for which the layers of a version that is no longer there are kept, for names that"
+            " were given with it",
+            ge=0,
+        ),
+        LIVE,
+    ] = 30 * 86400

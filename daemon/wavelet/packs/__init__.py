@@ -1,0 +1,1 @@
+"""Packs: what a site adds to containers, as directories that are built into layers."""
