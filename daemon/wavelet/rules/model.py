@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wavelet.image.reference import Digest, Platform, Reference
+from wavelet.image.reference import Digest, Platform
 
 Door = Literal["wave", "grpc", "registry", "sif", "inspect"]
 """By which door something is asked for: `POST` of Wave's API, gRPC, an engine's pull, a SIF's, Wave's inspect."""
@@ -30,6 +30,7 @@ class Asking:
         uid: the user; None: nobody in particular, e.g. a container engine that pulls for others.
         gids: the groups of that user.
         labels: what the request carries (`labels` of gRPC and of the POST).
+        has_platform: whether a platform is asked for; else the usual one stands in the plan, or none.
         is_container_file: whether the packages were given as a container file.
     """
 
@@ -39,6 +40,7 @@ class Asking:
     gids: frozenset[int] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     is_container_file: bool = False
+    has_platform: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,13 @@ class ImagePattern:
     tag: Pattern | None = None
     digest: Pattern | None = None
 
-    def matches(self, reference: Reference) -> bool:
-        """Tell whether a reference is of it."""
-        if self.tag is not None and (reference.tag is None or not self.tag.matches(reference.tag)):
-            return False
-        if self.digest is not None and (reference.digest is None or not self.digest.matches(str(reference.digest))):
-            return False
-        return self.repository.matches(str(reference.repository))
+    def matches(self, repository: str, tag: str | None, digest: str | None) -> bool:
+        """Tell whether an image is of it: its repository in full, and its tag and digest where they are known."""
+        return (
+            self.repository.matches(repository)
+            and (self.tag is None or (tag is not None and self.tag.matches(tag)))
+            and (self.digest is None or (digest is not None and self.digest.matches(digest)))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +184,23 @@ class Rule:
     do: Do
     scope: Scope = "whole"
     changes_names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules in force.
+
+    Attributes:
+        rules: in the order in which they are applied.
+        directory: that they are read from.
+        read_at: when they were read, in unix seconds.
+        problems: why what is in the directory now is not in force: a sentence for each file at fault.
+        is_closed: whether there were never any that could be read: then nothing is admitted, for nobody knows what the
+            site refuses.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    directory: str = ""
+    read_at: float = 0.0
+    problems: tuple[str, ...] = ()
+    is_closed: bool = False
