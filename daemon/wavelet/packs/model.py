@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, Self
 
 from wavelet.errors import CallerError
 from wavelet.plan.node import ContainerConfig, Layer
@@ -77,6 +77,37 @@ class Pack:
     def is_for(self, architecture: str) -> bool:
         """Tell whether there is something in it for an architecture."""
         return not self.architectures or architecture in self.architectures
+
+
+@dataclass(frozen=True, slots=True)
+class PackUse:
+    """A pack that is added.
+
+    Attributes:
+        version: None: the newest one.
+        missing: what is done where the pack has nothing for the image's architecture: it is refused, or left out.
+    """
+
+    name: str
+    version: str | None = None
+    missing: Literal["refuse", "skip"] = "refuse"
+
+    @property
+    def text(self) -> str:
+        """As it is written: `<name>` or `<name>@<version>`."""
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+    @classmethod
+    def parse(cls, text: str, field: str, missing: Literal["refuse", "skip"] = "refuse") -> Self:
+        """Read `<name>` or `<name>@<version>`.
+
+        Raises:
+            PackRefused: it is neither.
+        """
+        name, at, version = text.partition("@")
+        if NAME.fullmatch(name) is None or (at and NAME.fullmatch(version) is None):
+            raise PackRefused(f"{field}: {text[:100]!r} is no pack; it takes NAME or NAME@VERSION", field=field)
+        return cls(name, version if at else None, missing)
 
 
 class Packs(Protocol):

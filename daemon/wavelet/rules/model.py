@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wavelet.image.reference import Digest, Platform
+from wavelet.packs.model import PackUse
 
 Door = Literal["wave", "grpc", "registry", "sif", "inspect"]
 """By which door something is asked for: `POST` of Wave's API, gRPC, an engine's pull, a SIF's, Wave's inspect."""
@@ -99,20 +100,6 @@ class When:
     uids: frozenset[int] = frozenset()
     gids: frozenset[int] = frozenset()
     labels: tuple[tuple[str, Pattern], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PackUse:
-    """A pack that is added.
-
-    Attributes:
-        version: None: the newest one.
-        missing: what is done where the pack has nothing for the image's architecture: it is refused, or left out.
-    """
-
-    name: str
-    version: str | None = None
-    missing: Literal["refuse", "skip"] = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
