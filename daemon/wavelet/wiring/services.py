@@ -31,8 +31,8 @@ from wavelet.front.registry.sif_names import SifNames
 from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.front.registry.tag_holders import TagHolders
 from wavelet.front.sif.routes import SifDoor
+from wavelet.front.wave.endpoint import Endpoint
 from wavelet.front.wave.routes import add_routes as add_wave_routes
-from wavelet.front.wave.surface import Surface
 from wavelet.logs import LogSettings
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
@@ -73,8 +73,8 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     _add_operations(app, state, status)
     registry_door.add_routes(app)
     authority = state.settings.name_authority
-    for surface in (Surface(authority), Surface(authority, "/sif", requests.sifs)):
-        add_wave_routes(app, requests.requests, requests.inspection, surface, conda.site, state.audit)
+    for endpoint in (Endpoint(authority), Endpoint(authority, "/sif", requests.sifs)):
+        add_wave_routes(app, requests.requests, requests.inspection, endpoint, conda.site, state.audit)
     sif_door.add_routes(app)  # after Wave's, of which some lie below it
     _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store, resolver), upkeep, reloader)
     return Services(

@@ -21,8 +21,8 @@ from lab.recordings import recorded
 from wavelet.errors import AccessRefused, NotFound, TokenNotFound, WaveletError
 from wavelet.front.keys import IDENTITY
 from wavelet.front.listener import BODY_LIMIT
+from wavelet.front.wave.endpoint import Endpoint
 from wavelet.front.wave.routes import add_routes
-from wavelet.front.wave.surface import Surface
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.locks.write import LockForm
 from wavelet.kinds.conda.model.package_request import CondaDefaults
@@ -153,19 +153,19 @@ class Door:
 @pytest.fixture
 async def door() -> AsyncIterator[Door]:
     """Return a door on a loopback port, with the double behind it."""
-    async with opened(Surface(AUTHORITY)) as found:
+    async with opened(Endpoint(AUTHORITY)) as found:
         yield found
 
 
 @pytest.fixture
-def open_door() -> Callable[[Surface], AbstractAsyncContextManager[Door]]:
-    """Return what opens a door with another surface."""
+def open_door() -> Callable[[Endpoint], AbstractAsyncContextManager[Door]]:
+    """Return what opens a door of another endpoint."""
     return opened
 
 
 @contextlib.asynccontextmanager
-async def opened(surface: Surface) -> AsyncIterator[Door]:
-    """Open a door with a surface on a loopback port, with the double behind it."""
+async def opened(endpoint: Endpoint) -> AsyncIterator[Door]:
+    """Open a door of an endpoint on a loopback port, with the double behind it."""
     requests, identity = DoubleRequests(), Identity(uid=1000)
 
     @web.middleware
@@ -178,7 +178,7 @@ async def opened(surface: Surface) -> AsyncIterator[Door]:
         return await handler(request)
 
     app = web.Application(middlewares=[as_user], client_max_size=BODY_LIMIT)
-    add_routes(app, in_place_of_all(requests), requests, surface, lambda: SITE, Audit(None))
+    add_routes(app, in_place_of_all(requests), requests, endpoint, lambda: SITE, Audit(None))
     async with TestClient(TestServer(app)) as client:
         yield Door(client, requests, identity)
 

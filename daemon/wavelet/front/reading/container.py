@@ -209,7 +209,6 @@ class Submission:
         is_pulled_at_once: whether it is pulled elsewhere as soon as it is named, before anybody asks for its status:
             Singularity and Apptainer do that.
         notes: what is asked for and has no effect here, or another one than it says.
-        polls: whether its client asks how far it is, and does not take the answer for the end of it.
         labels, packs: as `ContainerValues` has them.
         is_container_file: whether its packages were given as a container file.
     """
@@ -220,7 +219,6 @@ class Submission:
     dry_run: bool
     notes: tuple[str, ...] = ()
     is_pulled_at_once: bool = False
-    polls: bool = dataclasses.field(default=True, compare=False)
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     packs: tuple[str, ...] = ()
     is_container_file: bool = False

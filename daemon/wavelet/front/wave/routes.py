@@ -27,8 +27,8 @@ from wavelet.front.wave.asked import (
     token_of,
     unknown,
 )
+from wavelet.front.wave.endpoint import Endpoint
 from wavelet.front.wave.inspect import inspected
-from wavelet.front.wave.surface import Surface
 from wavelet.front.wave.translate import WaveApi, translate, values_of
 from wavelet.image.reference import Reference
 from wavelet.kinds.conda.locks.write import LOCK_FORMS
@@ -65,7 +65,7 @@ def add_routes(
     app: web.Application,
     requests: ContainerRequests,
     inspection: Inspection,
-    surface: Surface,
+    endpoint: Endpoint,
     site: Callable[[], CondaDefaults],
     audit: Audit,
 ) -> None:
@@ -75,13 +75,13 @@ def add_routes(
         app: where the routes go.
         requests: all container requests.
         inspection: answers questions that make nothing.
-        surface: says what images are called, and where the routes lie.
+        endpoint: says what images are called, and where the routes lie.
         site: gives the site's defaults of now.
         audit: takes what is refused. What a POST asks for is written down by `requests`.
 
     Every request is expected to carry the caller's `Identity` under `IDENTITY`.
     """
-    door = _WaveDoor(requests, inspection, surface, site)
+    door = _WaveDoor(requests, inspection, endpoint, site)
     routes = [
         (web.post, "/v1alpha2/container", "submit", door.submit),
         (web.post, "/container-token", "submit_v1", door.submit_v1),
@@ -105,7 +105,7 @@ def add_routes(
         (web.get, "/service-info", "_service_info", _service_info),
         (web.get, "/", "_front_page", _front_page),
     ]
-    if surface.prefix:
+    if endpoint.prefix:
         routes.append((web.get, "", "_front_page", _front_page))
     else:
         routes += [
@@ -115,11 +115,11 @@ def add_routes(
 
     def refused(request: web.Request, error: WaveletError) -> None:
         if request.method == hdrs.METH_GET and isinstance(error, CallerError):
-            door, _, name = request.path.removeprefix(surface.prefix).lstrip("/").partition("/")
+            door, _, name = request.path.removeprefix(endpoint.prefix).lstrip("/").partition("/")
             audit.note(decision_of(error), door=door, uid=identity_of(request).uid, name=name, reason=error.message)
 
     app.add_routes(
-        [method(surface.prefix + path, answering(kind, handler, refused)) for method, path, kind, handler in routes]
+        [method(endpoint.prefix + path, answering(kind, handler, refused)) for method, path, kind, handler in routes]
     )
 
 
@@ -127,12 +127,12 @@ class _WaveDoor:
     """The handlers that ask the resolver's side."""
 
     def __init__(
-        self, requests: ContainerRequests, inspection: Inspection, surface: Surface, site: Callable[[], CondaDefaults]
+        self, requests: ContainerRequests, inspection: Inspection, endpoint: Endpoint, site: Callable[[], CondaDefaults]
     ) -> None:
         self._requests = requests
         self._inspection = inspection
-        self._surface = surface
-        self._name = surface.name
+        self._endpoint = endpoint
+        self._name = endpoint.name
         self._site = site
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._bodies = Bodies()
@@ -145,7 +145,7 @@ class _WaveDoor:
 
     async def _submit(self, request: web.Request, api: WaveApi) -> web.Response:
         identity = identity_of(request)
-        asked, about = await self._submission(request, api)
+        asked, about, polls = await self._submission(request, api)
         if isinstance(asked, WaveletError):
             self._requests.decisions.refused(asked, about, identity)
             raise asked
@@ -161,8 +161,7 @@ class _WaveDoor:
                 )
             )
             status = await self._named(asked, status, identity)
-            polls = api != "v1" and asked.polls and not (asked.is_pulled_at_once and self._surface.sifs is None)
-            if not polls and not isinstance(status.state, Ready):
+            if not self._polls(asked, api, polls) and not isinstance(status.state, Ready):
                 status = await self._there(asked, status, identity)
         except WaveletError as error:
             raise naming_option(error) from None
@@ -171,13 +170,20 @@ class _WaveDoor:
             return _json(answers.submitted_v1(status.request, name))
         return _json(answers.submitted(status.request, status.state, name, dry_run=asked.dry_run))
 
+    def _polls(self, asked: Submission, api: WaveApi, polls: bool) -> bool:
+        """Tell whether a client asks for the status before it uses the name; `polls` is what its body says of that.
+
+        That counts for files. What is pushed is asked for by Nextflow 24.04 too, which asks for nothing else.
+        """
+        return api != "v1" and (not asked.is_pulled_at_once if self._endpoint.sifs is None else polls)
+
     def _options(self, asked: Submission, *, refresh: bool) -> Options:
-        wait = READY_WAIT if asked.dry_run and self._surface.needs_pin else PIN_WAIT
+        wait = READY_WAIT if asked.dry_run and self._endpoint.needs_pin else PIN_WAIT
         return Options(dry_run=asked.dry_run, refresh=refresh, wait=wait)
 
     async def _named(self, asked: Submission, status: Status, identity: Identity) -> Status:
         """Wait until there is a name to answer."""
-        if not self._surface.needs_pin or asked.dry_run or status.request.pin is not None:
+        if not self._endpoint.needs_pin or asked.dry_run or status.request.pin is not None:
             return status
         token, tracker = status.request.token, self._requests.tracker
         status = await tracker.settled(token, identity, READY_WAIT, lambda status: status.request.pin is not None)
@@ -187,31 +193,35 @@ class _WaveDoor:
 
     async def _there(self, asked: Submission, status: Status, identity: Identity) -> Status:
         """Wait until what the name stands for is where it says, for a client that does not ask for the status."""
-        if not await self._surface.has_to_be_there(asked, status.request):
+        if not await self._endpoint.is_there_when_ready(asked, status.request):
             return status
         status = await self._requests.tracker.settled(status.request.token, identity, READY_WAIT)
         if not isinstance(status.state, Ready):
             raise _missing(status.state)
         return status
 
-    async def _submission(self, request: web.Request, api: WaveApi) -> tuple[Submission | WaveletError, About]:
-        """Return what is asked for, or why it is refused as it stands, and what is kept of the body."""
+    async def _submission(self, request: web.Request, api: WaveApi) -> tuple[Submission | WaveletError, About, bool]:
+        """Return what is asked for, or why that is refused; what is kept of the body; and whether its client polls.
 
-        def read(data: bytes) -> tuple[Submission | WaveletError, About]:
+        Nextflow up to 24.04 does not ask how far a request is; from 24.10 on, which does, it sends `mirror`.
+        """
+
+        def read(data: bytes) -> tuple[Submission | WaveletError, About, bool]:
             about = about_of(ContainerValues(), api, "", request.remote or "")
             try:
                 body = _decode(data, models.SubmitBody)
                 values = values_of(body)
                 about = about_of(values, api, named_in(values), request.remote or "")
                 try:
-                    asked = translate(body, api, self._site(), as_sif=self._surface.sifs is not None)
-                    check_name(self._surface.authority, asked.plan)
+                    asked = translate(body, api, self._site(), as_sif=self._endpoint.sifs is not None)
+                    check_name(self._endpoint.authority, asked.plan)
                 except WaveletError as error:
-                    return naming_option(error), about
+                    return naming_option(error), about, False
                 flag(request, "refresh")
             except WaveletError as error:
-                return error, about
-            return asked, about_of(values, api, asked.image, request.remote or "", asked.notes)
+                return error, about, False
+            about = about_of(values, api, asked.image, request.remote or "", asked.notes)
+            return asked, about, body.mirror is not None
 
         async with self._bodies.read(request) as data:
             # A small one is read in the loop; a larger one is decoded and hashed in a thread.
@@ -231,10 +241,10 @@ class _WaveDoor:
     async def container_status(self, request: web.Request) -> web.Response:
         status = await self._requests.tracker.status(token_of(request), identity_of(request))
         # Not request.host: without the header, that asks the DNS.
-        host = request.headers.get("Host", self._surface.authority)
+        host = request.headers.get("Host", self._endpoint.authority)
         return _json(
             answers.status(
-                status.request, status.state, status.seconds, f"{request.scheme}://{host}{self._surface.prefix}"
+                status.request, status.state, status.seconds, f"{request.scheme}://{host}{self._endpoint.prefix}"
             )
         )
 

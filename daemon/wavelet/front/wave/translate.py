@@ -25,13 +25,9 @@ WaveApi = Literal["v1", "v1alpha2"]
 
 
 def translate(body: models.SubmitBody, api: WaveApi, site: CondaDefaults, *, as_sif: bool = False) -> Submission:
-    """Return what `body` asks for, as a SIF even if it does not say so. See `read_container` for `site` and the errors.
-
-    Nextflow up to 24.04 does not ask how far a request is; from 24.10 on, which does, it sends `mirror`.
-    """
+    """Return what `body` asks for, as a SIF if it has to be one. See `read_container` for `site` and the errors."""
     values = values_of(body)
-    asked = read_container(replace(values, format="sif") if as_sif else values, site, _contradictions(body, api))
-    return replace(asked, polls=body.mirror is not None)
+    return read_container(replace(values, format="sif") if as_sif else values, site, _contradictions(body, api))
 
 
 def values_of(body: models.SubmitBody) -> ContainerValues:

@@ -13,7 +13,7 @@ import pytest
 from wavelet.cluster.sif_directory.directory import SifDirectory
 from wavelet.config import Settings
 from wavelet.errors import UpstreamUnreachable
-from wavelet.front.wave.surface import Surface
+from wavelet.front.wave.endpoint import Endpoint
 from wavelet.image.reference import Digest
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.mirrored.node import MirroredImage
@@ -50,7 +50,7 @@ def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 async def sif_door(directory: Path | None, open_door: Any) -> AsyncIterator[Any]:
     settings = msgspec.convert({"sif": {"directory": str(directory or "")}}, Settings)
     files = SifDirectory(settings)
-    async with open_door(Surface(AUTHORITY, "/sif", SifAnswers(AUTHORITY, files, is_public))) as found:
+    async with open_door(Endpoint(AUTHORITY, "/sif", SifAnswers(AUTHORITY, files, is_public))) as found:
         found.requests.pin = pinned
         yield found
     files.close()
@@ -114,6 +114,23 @@ async def test_who_asks_again_does_not_wait(sif_door: Any) -> None:
     answer = await sif_door.post(POLLING, "/sif/v1alpha2/container")
     assert "succeeded" not in answer
     assert sif_door.requests.waits == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "path", "waits"),
+    [
+        ({}, "/v1alpha2/container", 0),
+        ({"mirror": False}, "/v1alpha2/container", 0),
+        ({"format": "sif"}, "/v1alpha2/container", 1),
+        ({"format": "sif", "mirror": False}, "/v1alpha2/container", 1),
+        ({}, "/container-token", 1),
+    ],
+)
+async def test_where_images_are_named_who_waits(door: Any, members: dict[str, Any], path: str, waits: int) -> None:
+    """Nextflow 24.04 sends no `mirror`, and asks how far a push is all the same."""
+    door.requests.state = Pending()
+    await door.post(BODY | {"freeze": True, "buildRepository": "reg.test/frozen"} | members, path)
+    assert door.requests.waits == waits
 
 
 async def test_a_path_is_answered_when_it_is_known(sif_door: Any, directory: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The surfaces of Wave's API: the one that names images, and, under `/sif`, the one that answers SIF files.
+"""The endpoints of Wave's API: the one that names images, and, under `/sif`, the one that answers SIF files.
 
 What is asked for is the same; `wave.endpoint` says which answers a client gets.
 """
@@ -14,8 +14,8 @@ from wavelet.requests.sif_answers import SifAnswers
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
-    """Names of images.
+class Endpoint:
+    """What the answers of one endpoint are.
 
     Attributes:
         authority: host and port in names.
@@ -38,12 +38,16 @@ class Surface:
         """Whether there is no name before it is known what is in the image."""
         return self.sifs is not None and self.sifs.are_files
 
-    async def has_to_be_there(self, asked: Submission, request: ContainerRequest) -> bool:
-        """Tell whether whoever has the name finds nothing by it before the request is ready, and does not wait."""
+    async def is_there_when_ready(self, asked: Submission, request: ContainerRequest) -> bool:
+        """Tell whether nothing is found by the name until the request is ready: a file, or what is pushed.
+
+        All other names are this daemon's own, and whoever pulls one waits in the pull.
+        """
         if asked.dry_run:
             return False
-        delivery = asked.plan.delivery
-        is_pushed = delivery is not None and delivery.repository is not None
         if self.sifs is not None:
             return await self.sifs.file(request) is not None
-        return is_pushed and not (asked.plan.is_file and delivery is not None and delivery.mode == "mirror")
+        delivery = asked.plan.delivery
+        if delivery is None or (delivery.mode == "mirror" and asked.plan.is_file):
+            return False
+        return delivery.repository is not None
