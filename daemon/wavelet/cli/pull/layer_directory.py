@@ -13,9 +13,9 @@ import stat
 from pathlib import Path
 
 from wavelet import directory_trees
+from wavelet.archive.layer_names import cleaned, fitting_target, hidden, is_reserved
 from wavelet.archive.tar_attributes import Attributes, attributes_of, is_device, is_fifo
 from wavelet.archive.tar_reader import Member
-from wavelet.kinds.sif.segments.names import cleaned, fitting_target, hidden, is_reserved
 
 FOLLOWED = 40
 """Links that are followed on the way to a file, as in the kernel (MAXSYMLINKS)."""

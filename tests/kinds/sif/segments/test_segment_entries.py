@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from segment_lab import BLOCK_DEVICE, CHARACTER, FIFO, directory, link, made_of, member, segment, shown, symlink, text
 
+from wavelet.archive.layer_names import NAME_LIMIT, PATH_LIMIT
 from wavelet.errors import UpstreamBroken
-from wavelet.kinds.sif.segments.names import NAME_LIMIT, PATH_LIMIT
 
 CAPABILITY = b"\1\0\0\2\0\x20" + bytes(14)
 """The right to ping, as the attribute of a file."""

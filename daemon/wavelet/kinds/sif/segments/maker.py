@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from wavelet.archive.inflated import open_inflated
+from wavelet.archive.layer_names import cleaned, fitting_target, hidden, is_reserved
 from wavelet.archive.squashfs.codecs import Codec
 from wavelet.archive.tar_attributes import attributes_of, is_device, is_fifo
 from wavelet.archive.tar_reader import Bounds, Member, members_of
@@ -16,7 +17,6 @@ from wavelet.errors import UpstreamBroken
 from wavelet.kinds.sif.segments.blocks import BlockWriter
 from wavelet.kinds.sif.segments.contents import Contents
 from wavelet.kinds.sif.segments.index import EntryKind, Header, write_index
-from wavelet.kinds.sif.segments.names import cleaned, fitting_target, hidden, is_reserved
 from wavelet.kinds.sif.segments.tables import EntryRows, Inode, open_tables
 from wavelet.kinds.sif.segments.tree import LayerTree
 from wavelet.kinds.sif.segments.written_files import HashedFile, Room, Written

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 from cachetools import LRUCache
 
+from wavelet.archive.layer_names import fitting
 from wavelet.kinds.sif.segments.index import Data, Entry
-from wavelet.kinds.sif.segments.names import fitting
 from wavelet.kinds.sif.segments.tables import EntryRows, Inode
 
 FOLLOWED = 40
