@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import pytest
 
-from lab.command import Said, Wavelet
+from lab.command import Wavelet, in_process
 from lab.conda_packages import Package
 from lab.grpc_site import Site, running_site
-from wavelet.cli.main import main
 
 PACKAGES = (
     Package("samtools", "1.17", depends=("htslib >=1.17",)),
@@ -33,14 +31,4 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def wavelet(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wavelet:
     """Return a function that runs the command within this process; `stdin` is what it reads."""
     monkeypatch.setenv("WAVELET_SOCKET", site.user.removeprefix("unix:"))
-
-    def run(*arguments: str, stdin: str = "") -> Said:
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        try:
-            code = main(list(arguments))
-        except SystemExit as end:  # argparse's own
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run
+    return in_process(monkeypatch, capsys)

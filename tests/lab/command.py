@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
+
+from wavelet.cli.main import main
 
 
 @dataclass(frozen=True)
@@ -23,4 +28,19 @@ class Said:
 
 
 Wavelet = Callable[..., Said]
-"""Runs the command with the arguments given."""
+"""Runs the command with the arguments given; `stdin` is what it reads."""
+
+
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wavelet:
+    """Return what runs the command within this process."""
+
+    def run(*arguments: str, stdin: str = "") -> Said:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        try:
+            code = main(list(arguments))
+        except SystemExit as end:  # argparse's own
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return Said(code, printed.out, printed.err)
+
+    return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from lab import images, nextflow, oras, sif, sif_asks, trees
-from lab.command import Said, Wavelet
+from lab.command import Wavelet, in_process
 from lab.conda_channel import ChannelServer
 from lab.conda_packages import Package
 from lab.grpc_site import Site, running_site
 from lab.registry import PASSWORDS
-from wavelet.cli.main import main
 from wavelet.directory_trees import remove
 from wavelet.image.reference import Digest
 
@@ -46,14 +44,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, depot: ChannelServer) -> Iter
 def wavelet(node: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wavelet:
     """Return a function that runs the command within this process, for that daemon."""
     monkeypatch.setenv("WAVELET_SOCKET", node.user.removeprefix("unix:"))
-
-    def run(*arguments: str, stdin: str = "") -> Said:
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        code = main(list(arguments))
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run
+    return in_process(monkeypatch, capsys)
 
 
 def test_a_file_is_what_the_registry_names(wavelet: Wavelet, node: Site, tmp_path: Path) -> None:

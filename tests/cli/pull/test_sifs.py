@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import random
@@ -18,10 +17,9 @@ import pytest
 
 from doubles.grpc_daemon import GrpcDaemon
 from doubles.sif_door import AUTHORITY, Refusal, SifDoor
-from lab.command import Said, Wavelet
+from lab.command import Wavelet, in_process
 from lab.disks import mounted
 from lab.processes import wait_for
-from wavelet.cli.main import main
 from wavelet.cli.pull import daemon_http, disk, download
 from wavelet.image.reference import Digest
 
@@ -45,17 +43,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SifDoor]:
 @pytest.fixture
 def wavelet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wavelet:
     """Return a function that runs the command within this process, and needs no daemon for that."""
-
-    def run(*arguments: str, stdin: str = "") -> Said:
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        try:
-            code = main(list(arguments))
-        except SystemExit as end:  # argparse's own
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run
+    return in_process(monkeypatch, capsys)
 
 
 def left(directory: Path) -> list[str]:
