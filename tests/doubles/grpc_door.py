@@ -24,6 +24,7 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.progress import Ready, State
 from wavelet.requests.request import About, ContainerRequest, Request
 from wavelet.requests.request_cache import Status
+from wavelet.requests.site_codec import SiteCodec
 from wavelet.resolve.events import Event
 
 AUTHORITY = "127.0.0.1:9090"
@@ -122,7 +123,7 @@ async def open_door(
         rules,
         Activity(lambda: False),
         lambda: SITE,
-        SifPlans(settings, DEFAULT_PLATFORM),
+        SifPlans(SiteCodec(settings), DEFAULT_PLATFORM),
         _state,
         rooms.reloads,
         SimpleNamespace(note=lambda *_, **__: None),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from wavelet.image.image import OCI_MANIFEST, Descriptor, Image, Joined, Manifest
+from wavelet.image.image import OCI_MANIFEST, Descriptor, Image, Joined
 from wavelet.image.image import Content as Member
 from wavelet.image.reference import Digest
 from wavelet.kinds.kind import Kind, Work, read_document
-from wavelet.kinds.sif.manifest import EMPTY_CONFIG, SIF_CONFIG, SIF_LAYER, sif_manifest
+from wavelet.kinds.sif.manifest import EMPTY_CONFIG, SIF_CONFIG, SIF_LAYER, file_in, sif_manifest
 from wavelet.kinds.sif.node import SifImage
 from wavelet.kinds.table import KINDS, Row, Table
 
@@ -32,8 +32,7 @@ class JoinedSifs(Kind[SifImage]):
         """See `Kind`."""
         image = await work.realise(node.image)
         _, view = await read_document(work, image.closure[image.descriptor.digest])
-        assert isinstance(view, Manifest)
-        if view.config is not None and view.config.media_type == SIF_CONFIG:
+        if file_in(view) is not None:
             return image
         data = _parts(image.descriptor.digest, str(node.platform), node.codec)
         parts = [await work.keep(each, "application/octet-stream") for each in data]

@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import BinaryIO
 
 from wavelet.errors import UpstreamBroken, WaitExpired
-from wavelet.image.image import Descriptor
+from wavelet.image.image import Content, Descriptor, Joined
 from wavelet.image.reference import Digest, Hasher
+from wavelet.plan.tokens import Identity
 from wavelet.resolve.joined import JoinedBlob
+from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob, Committed, ContentStore
 from wavelet.store.ingest import Opener, PartialBlob
 from wavelet.upstream.file_ranges import FileRange, Piece
@@ -24,6 +26,14 @@ STATE_EVERY = 8 * 1024 * 1024
 
 OPENINGS = 3
 """Times that a blob is asked for that has just ended to grow; then it is in its place."""
+
+
+def of_content(content: Content, resolver: Resolver, store: ContentStore, identity: Identity) -> PushSource:
+    """Return a member of an image's closure, which is fetched or made if need be; what is joined, by its parts."""
+    if isinstance(content.source, Joined):
+        blob = resolver.joined(content, identity)
+        return PushSource(content.descriptor, lambda offset: _follow_joined(blob, store, offset))
+    return from_store(content.descriptor, store, lambda: resolver.open(content, identity))
 
 
 def from_store(descriptor: Descriptor, store: ContentStore, find: Callable[[], Awaitable[Blob]]) -> PushSource:
@@ -49,7 +59,7 @@ async def follow(
 
 
 @contextlib.asynccontextmanager
-async def follow_joined(blob: JoinedBlob, store: ContentStore, offset: int) -> AsyncIterator[AsyncIterator[Piece]]:
+async def _follow_joined(blob: JoinedBlob, store: ContentStore, offset: int) -> AsyncIterator[AsyncIterator[Piece]]:
     """Open content that is joined of others, at an offset; each part is held while it is read.
 
     Raises:

@@ -23,7 +23,7 @@ from wavelet.image.image import (
 )
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.tokens import Identity
-from wavelet.push.blob_sources import follow_joined, from_store, was_damaged
+from wavelet.push.blob_sources import of_content, was_damaged
 from wavelet.push.copy import CopyResult, copy, plan
 from wavelet.push.progress import OnProgress, unwatched
 from wavelet.push.pushed_blobs import PushedBlobs
@@ -153,8 +153,4 @@ class _ImageSource:
 
     def blob(self, descriptor: Descriptor) -> PushSource:
         """See `wavelet.push.copy.Source`."""
-        content = self._content(descriptor.digest)
-        if isinstance(content.source, Joined):
-            blob = self._resolver.joined(content, self._identity)
-            return PushSource(descriptor, lambda offset: follow_joined(blob, self._store, offset))
-        return from_store(descriptor, self._store, lambda: self._resolver.open(content, self._identity))
+        return of_content(self._content(descriptor.digest), self._resolver, self._store, self._identity)

@@ -12,7 +12,7 @@ import structlog
 from wavelet.concurrency import gather_all
 from wavelet.config import Apply, Settings
 from wavelet.errors import NotFound, UpstreamBroken, WaveletError
-from wavelet.image.image import Content, Image
+from wavelet.image.image import Content, Image, Joined
 from wavelet.kinds.kind import Kinds, Pinned, Preparation, Work
 from wavelet.plan.canonical import Pin
 from wavelet.plan.canonical import key as key_of
@@ -287,6 +287,16 @@ class Resolver:
     def joined(self, content: Content, identity: Identity) -> JoinedBlob:
         """Return a member of a closure that is joined of others: see `ContentSources.joined`."""
         return self._tools.inputs.contents.joined(content, identity)
+
+    async def open_to_send(self, content: Content, identity: Identity) -> Blob | JoinedBlob:
+        """Return a member of a closure, whether it is joined of others or not.
+
+        Raises:
+            WaveletError: it cannot be had; of one that is joined, its parts tell when they are opened.
+        """
+        if isinstance(content.source, Joined):
+            return self.joined(content, identity)
+        return await self.open(content, identity)
 
     async def read(self, content: Content, identity: Identity) -> bytes:
         """Return a small member of a closure whole: see `ContentSources.read`."""

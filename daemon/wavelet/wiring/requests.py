@@ -13,6 +13,7 @@ from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.naming import Naming, RequestKeeper
 from wavelet.requests.patience import Patience
+from wavelet.requests.request import Rewrite
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
 from wavelet.requests.sif_answers import SifAnswers
@@ -37,6 +38,7 @@ class RequestServices:
     patience: Patience
     bindings: Bindings
     sifs: SifAnswers
+    codec: Rewrite
 
 
 def build_requests(
@@ -74,4 +76,4 @@ def build_requests(
     upkeep.add_configurable(served, rules, patience, cache, repository, codec)
     upkeep.add_expiring(served, history)
     inspection = Inspection(resolver, upstream.client, state.audit)
-    return RequestServices(requests, served, inspection, rules, patience, bindings, sifs)
+    return RequestServices(requests, served, inspection, rules, patience, bindings, sifs, codec)

@@ -63,8 +63,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     images = build_images(state, upstream, conda, upkeep)
     push = build_push(state, upstream, images)
     requests = build_requests(state, upstream, conda, images, push, upkeep)
-    sifs = SifPlans(state.settings, own_platform())
-    upkeep.add_configurable(sifs)
+    sifs = SifPlans(requests.codec, own_platform())
     registry_door, sif_door = _build_image_doors(state, upstream, conda, images, requests, sifs, upkeep)
     resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)

@@ -18,10 +18,13 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.tokens import NOBODY
 from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.site_codec import SiteCodec
 
 AMD64, ARM64, ARM = (Platform.parse(name) for name in ("amd64", "arm64", "arm"))
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=AMD64)
-NAMES = Names(cast(ContainerRequests, None), lambda: SITE, SifPlans(Settings(), AMD64), "127.0.0.1:9090", reserved=True)
+NAMES = Names(
+    cast(ContainerRequests, None), lambda: SITE, SifPlans(SiteCodec(Settings()), AMD64), "127.0.0.1:9090", reserved=True
+)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.sif.node import SifImage
+from wavelet.requests.site_codec import SiteCodec
 
 AMD64, ARM64, ARM = (Platform.parse(name) for name in ("amd64", "arm64", "linux/arm/v6"))
 IMAGE = RegistryImage(Reference.parse("quay.io/a/b:1"))
-PLANS = SifPlans(Settings(), AMD64)
+CODEC = SiteCodec(Settings())
+PLANS = SifPlans(CODEC, AMD64)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_a_platform_for_which_no_images_are_made_is_said() -> None:
 
 def test_an_image_that_says_no_platform_is_taken_for_this_nodes_own() -> None:
     assert PLANS.of(IMAGE, None) == SifImage(IMAGE.for_platform(AMD64), AMD64, "gzip")
-    assert SifPlans(Settings(), ARM64).of(IMAGE, None) == SifImage(IMAGE.for_platform(ARM64), ARM64, "gzip")
+    assert SifPlans(CODEC, ARM64).of(IMAGE, None) == SifImage(IMAGE.for_platform(ARM64), ARM64, "gzip")
     assert PLANS.of(IMAGE, ARM64) == SifImage(IMAGE.for_platform(ARM64), ARM64, "gzip")
 
 
@@ -64,7 +66,7 @@ def test_an_image_for_one_platform_is_taken_for_that_one() -> None:
 def test_of_several_platforms_one_is_chosen() -> None:
     members = tuple((platform, IMAGE.for_platform(platform)) for platform in (ARM, ARM64))
     assert PLANS.of(ImageIndex(members), None) == SifImage(IMAGE.for_platform(ARM), ARM, "gzip")
-    assert SifPlans(Settings(), ARM64).of(ImageIndex(members), None) == SifImage(members[1][1], ARM64, "gzip")
+    assert SifPlans(CODEC, ARM64).of(ImageIndex(members), None) == SifImage(members[1][1], ARM64, "gzip")
     assert PLANS.of(ImageIndex(members), ARM64) == SifImage(members[1][1], ARM64, "gzip")
 
 
@@ -74,6 +76,7 @@ def test_what_is_a_sif_already_is_not_wrapped_again() -> None:
 
 
 def test_the_codec_is_the_sites_of_now() -> None:
-    plans = SifPlans(Settings(), AMD64)
-    plans.configure(Settings(sif=Sif(codec="zstd")))()
+    codec = SiteCodec(Settings())
+    plans = SifPlans(codec, AMD64)
+    codec.configure(Settings(sif=Sif(codec="zstd")))()
     assert plans.of(IMAGE, None) == SifImage(IMAGE.for_platform(AMD64), AMD64, "zstd")

@@ -405,7 +405,7 @@ async def test_codecs_of_one_name_are_beside_each_other(site: Site) -> None:
     await site.manifest(name, "1")
     settings = site.services.reloads.settings
     zstd = type(settings)(state=settings.state, sif=type(settings.sif)(codec="zstd"))
-    site.services.sifs.configure(zstd)()
+    site.services.sifs.codec.configure(zstd)()
     assert (await site.manifest(name, "1"))["layers"][0]["digest"] == sha256(site.file(codec="zstd"))
     for codec in ("gzip", "zstd"):
         response, data = await site.get(f"/v2/{name}/blobs/{sha256(site.file(codec=codec))}")

@@ -11,6 +11,7 @@ from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
 from wavelet.front.registry import headers
+from wavelet.front.registry.granted import note_granted
 from wavelet.front.registry.local_names import LocalNames
 from wavelet.front.registry.names import LocalName, Route, SifName, parse_name, parse_route, parse_upload_route
 from wavelet.front.registry.pushes import PushDoor
@@ -139,22 +140,10 @@ class RegistryDoor:
         } | extra
         is_known = headers.matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), descriptor.digest)
         data = None if is_known else await self._content(scope).document(scope, content)
-        self._granted(request, scope, descriptor.digest)
+        note_granted(self._audit, "registry", request, scope, descriptor.digest)
         if data is None:
             return web.Response(status=304, headers=answer)
         return web.Response(body=data, headers=answer)
-
-    def _granted(self, request: web.Request, scope: Scope, digest: Digest) -> None:
-        self._audit.note(
-            "granted",
-            door="registry",
-            uid=request[CALLER].uid,
-            principal=scope.identity.principal,
-            name=scope.name,
-            plan=scope.plan,
-            digest=str(digest),
-            upstreams=scope.upstreams,
-        )
 
     async def _blob(
         self, request: web.Request, scope: Scope, digest: Digest, extra: dict[str, str]

@@ -11,7 +11,7 @@ from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.names import CondaName, UpstreamName
 from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
-from wavelet.image.image import Content, FromUpstream, Joined
+from wavelet.image.image import Content, FromUpstream
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.conda.model.near_cache_names import LATEST
 from wavelet.kinds.conda.model.package_request import CondaDefaults
@@ -138,9 +138,7 @@ class RegistryService:
         Raises:
             WaveletError: why it cannot be had.
         """
-        if located.content is not None and isinstance(located.content.source, Joined):
-            return self._resolver.joined(located.content, scope.identity)
         if located.content is not None:
-            return await self._resolver.open(located.content, scope.identity)
+            return await self._resolver.open_to_send(located.content, scope.identity)
         assert scope.repository is not None, "any other name's blobs are known by what they are in"
         return await self._unnamed.open(scope.repository, located.digest, located.size, scope.identity)

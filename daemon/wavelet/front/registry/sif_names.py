@@ -15,25 +15,16 @@ from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
 from wavelet.front.registry.service import Located
 from wavelet.front.registry.sif_plans import SifPlans, read_tag, write_tag
-from wavelet.image.image import Content, Index, Joined, MalformedManifest, Manifest, parse_document
+from wavelet.image.image import Content, MalformedManifest, parse_document
 from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.conda.model.near_cache_names import LATEST, path_for_platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.kinds.sif.manifest import SIF_CONFIG, SIF_LAYER
+from wavelet.kinds.sif.manifest import file_in
 from wavelet.plan.node import Node
 from wavelet.resolve.joined import JoinedBlob
 from wavelet.resolve.resolver import Resolver
 from wavelet.store.content import Blob
 from wavelet.upstream.listing import Referrers
-
-
-def sif_layer(view: Manifest | Index) -> Digest | None:
-    """Return the digest of the file that a manifest is of, if it is a SIF's as ORAS has them."""
-    config = view.config if isinstance(view, Manifest) else None
-    if not isinstance(view, Manifest) or config is None or config.media_type != SIF_CONFIG:
-        return None
-    files = [layer.digest for layer in view.layers if layer.media_type == SIF_LAYER]
-    return files[0] if len(files) == len(view.layers) == 1 else None
 
 
 class SifNames:
@@ -106,9 +97,8 @@ class SifNames:
     async def _find(self, scope: Scope, digest: Digest) -> Content | None:
         found = await self._images.answered(scope, digest)
         if found is None and scope.plan is not None:
-            await self.of_image(
-                scope, scope.tag or "", None
-            )  # a token that has answered nothing on this node answers first
+            # Another node may have answered it, by the one tag that a request's name has.
+            await self.of_image(scope, scope.tag or "", None)
             found = await self._images.answered(scope, digest)
         if found is None:
             return None
@@ -146,9 +136,7 @@ class SifNames:
             WaveletError: why it cannot be had.
         """
         assert located.content is not None, "all that these names have is in what they have answered"
-        if isinstance(located.content.source, Joined):
-            return self._resolver.joined(located.content, scope.identity)
-        return await self._resolver.open(located.content, scope.identity)
+        return await self._resolver.open_to_send(located.content, scope.identity)
 
     async def file(self, scope: Scope, manifest: Content) -> Located:
         """Return the file of a SIF that the name has answered.
@@ -161,7 +149,7 @@ class SifNames:
             view = parse_document(await self.document(scope, manifest), manifest.descriptor.media_type)
         except MalformedManifest as error:
             raise UpstreamBroken(f"{scope.path}: {error}") from None
-        found = sif_layer(view)
+        found = file_in(view)
         if found is None:
             raise UpstreamBroken(
                 f"{scope.path}: {manifest.descriptor.digest} is no SIF: it has not one file, of its type"

@@ -7,12 +7,13 @@ own.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from wavelet.config import Apply, Settings
 from wavelet.errors import ImageNotFound, InvalidRequest
 from wavelet.image.reference import Platform
 from wavelet.kinds.sif.node import SifImage
 from wavelet.plan.node import Node
+from wavelet.requests.request import Rewrite
 
 _SUFFIX = re.compile(r"(?P<tag>.+)--(?P<os>linux)-(?P<architecture>[a-z0-9_]+)(?:-(?P<variant>v?[0-9]+))?")
 
@@ -38,20 +39,17 @@ def write_tag(tag: str, platform: Platform | None) -> str:
     return tag if platform is None else f"{tag}--{str(platform).replace('/', '-')}"
 
 
+@dataclass(frozen=True, slots=True)
 class SifPlans:
-    """Makes such plans; `own` is this node's platform."""
+    """Makes such plans.
 
-    def __init__(self, settings: Settings, own: Platform) -> None:
-        self._own = own
-        self.configure(settings)()
+    Attributes:
+        codec: the site's rule that has them compressed as it says.
+        own: this node's platform.
+    """
 
-    def configure(self, settings: Settings) -> Apply:
-        """See `Configurable`: how content is compressed."""
-
-        def apply() -> None:
-            self._codec = settings.sif.codec
-
-        return apply
+    codec: Rewrite
+    own: Platform
 
     def of(self, image: Node, platform: Platform | None) -> Node:
         """Return the plan of an image as a SIF, for a platform if one is asked for; what is a file already stays.
@@ -64,5 +62,5 @@ class SifPlans:
             raise ImageNotFound(f"it is for {', '.join(map(str, offered))}, not for {platform}")
         if image.is_file:
             return image
-        chosen = platform or (offered[0] if offered and self._own not in offered else self._own)
-        return SifImage(image.for_platform(chosen), chosen, self._codec)
+        chosen = platform or (offered[0] if offered and self.own not in offered else self.own)
+        return self.codec(SifImage(image.for_platform(chosen), chosen))

@@ -8,6 +8,7 @@ from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
+from wavelet.front.registry.granted import note_granted
 from wavelet.front.registry.headers import matches_etag
 from wavelet.front.registry.routes import error_response
 from wavelet.front.registry.scope import Scope, ScopeOpener
@@ -56,7 +57,7 @@ class SifDoor:
         asked = None if platform is None else Platform.parse(platform, "platform")
         scope, manifest = await self._manifest(name, asked, request[CALLER])
         located = await self._content.file(scope, manifest)
-        self._granted(request, scope, located.digest)
+        note_granted(self._audit, "sif", request, scope, located.digest)
         extra: dict[str, str] = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name.file_name}"'}
         answer = blob_headers(located.digest) | extra
         if matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), located.digest):
@@ -77,15 +78,3 @@ class SifDoor:
         tag = "" if isinstance(name.reference, Digest) else name.reference
         scope = await self._scopes.open(name.name, tag, caller)
         return scope, await self._content.of_image(scope, name.reference, name.platform or asked)
-
-    def _granted(self, request: web.Request, scope: Scope, digest: Digest) -> None:
-        self._audit.note(
-            "granted",
-            door="sif",
-            uid=request[CALLER].uid,
-            principal=scope.identity.principal,
-            name=scope.name,
-            plan=scope.plan,
-            digest=str(digest),
-            upstreams=scope.upstreams,
-        )

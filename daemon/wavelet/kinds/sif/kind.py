@@ -27,7 +27,7 @@ from wavelet.image.image import (
 )
 from wavelet.kinds.kind import Kind, Preparation, Work, read_document
 from wavelet.kinds.sif.compose.compose import Composed, SegmentFiles, compose
-from wavelet.kinds.sif.manifest import EMPTY_CONFIG, SIF_CONFIG, SIF_LAYER, sif_manifest
+from wavelet.kinds.sif.manifest import EMPTY_CONFIG, SIF_CONFIG, SIF_LAYER, file_in, sif_manifest
 from wavelet.kinds.sif.node import SifImage
 from wavelet.kinds.sif.segments.node import LayerSegment
 from wavelet.plan.node import title
@@ -59,7 +59,7 @@ class SifImages(Kind[SifImage]):
         name = title(node.image)
         if not isinstance(view, Manifest) or view.config is None:
             raise ImageNotFound(f"{name} is not one image for {node.platform}, of which a SIF could be made")
-        if view.config.media_type == SIF_CONFIG:
+        if file_in(view) is not None:
             return image
         if view.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
             raise ImageNotFound(f"{name} is no container image: its configuration is {view.config.media_type[:200]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from wavelet.errors import ImageNotFound
-from wavelet.image.image import OCI_MANIFEST, Content, Descriptor, Image
+from wavelet.image.image import OCI_MANIFEST, Content, Descriptor, Image, Index, Manifest
 from wavelet.image.reference import Digest
 
 SIF_CONFIG = "application/vnd.sylabs.sif.config.v1+json"
@@ -33,6 +33,14 @@ def sif_manifest(layer: Descriptor, title: str = FILE_NAME) -> bytes:
         "layers": [layer.as_json() | {"annotations": {TITLE: title}}],
     }
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def file_in(view: Manifest | Index) -> Digest | None:
+    """Return the digest of the file that a manifest is of, if it is a SIF's, whoever has made it."""
+    if not isinstance(view, Manifest) or view.config is None or view.config.media_type != SIF_CONFIG:
+        return None
+    files = [layer.digest for layer in view.layers if layer.media_type == SIF_LAYER]
+    return files[0] if len(files) == len(view.layers) == 1 else None
 
 
 def file_of(image: Image) -> Content:
