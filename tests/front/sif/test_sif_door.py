@@ -317,6 +317,19 @@ async def test_a_requests_token_gives_the_file_and_the_name(site: Site, is_sif: 
     assert response.status == 400
 
 
+@pytest.mark.parametrize("is_frozen", [False, True])
+async def test_a_digest_behind_the_name_of_a_request_is_held_to(site: Site, is_frozen: bool) -> None:
+    plan = image(site).for_platform(Platform.from_text(OWN))
+    asked = FrozenImage(plan) if is_frozen else plan
+    token = await site.request(asked)
+    name = f"frozen/{asked.delivery.path}:{asked.delivery.tag(token)}" if is_frozen else f"wt/{token}/lab/tool:1"
+    response, data = await site.get(f"/sif/{name}@{site.members[OWN]}.sif")
+    assert (response.status, data) == (200, site.file())
+    response, data = await site.get(f"/sif/{name}@{site.members[OTHER]}.sif")
+    assert response.status == 404
+    assert f"answers {site.members[OWN]}, not {site.members[OTHER]}" in response.reason
+
+
 async def test_blobs_of_a_token_are_found_on_a_node_that_has_answered_nothing_of_it(site: Site) -> None:
     token = await site.request(image(site))
     response, data = await site.get(f"/v2/sif/wt/{token}/lab/tool/blobs/{sha256(site.file())}")

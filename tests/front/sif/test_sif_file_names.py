@@ -39,6 +39,7 @@ def test_a_token_is_all_that_counts_of_a_request_s_file(readable: str) -> None:
         ("local/a/b:2.sif", LocalName("a/b"), "2", None, "b_2.sif"),
         (f"wt/{TOKEN}/a/b:2.sif", TokenName(TOKEN, "a/b"), "2", None, "b_2.sif"),
         (f"frozen/a:1--{TOKEN}.sif", FrozenName("a"), f"1--{TOKEN}", None, f"a_1--{TOKEN}.sif"),
+        (f"frozen/a:1--{TOKEN}@{DIGEST}.sif", FrozenName("a"), DIGEST, None, f"a_1--{TOKEN}.sif"),
         ("localhost_5000/a:1.sif", UpstreamName(Repository("localhost:5000", "a")), "1", None, "a_1.sif"),
         ("localhost:5000/a:1.sif", UpstreamName(Repository("localhost:5000", "a")), "1", None, "a_1.sif"),
         (
@@ -55,8 +56,9 @@ def test_any_name_that_engines_pull_has_a_file(
 ) -> None:
     found = read_path(path, reserved=True)
     assert isinstance(found, NamedFile)
-    assert (found.name.of, found.reference, found.platform, found.file_name) == (name, reference, platform, file_name)
-    assert isinstance(found.reference, Digest) == isinstance(reference, Digest)
+    asked = found.digest or found.tag
+    assert (found.name.of, asked, found.platform, found.file_name) == (name, reference, platform, file_name)
+    assert isinstance(asked, Digest) == isinstance(reference, Digest)
 
 
 @pytest.mark.parametrize(

@@ -71,14 +71,17 @@ class NamedImages:
             return await self._pulls.realise(scope.token, scope.identity)
         return await self._resolver.realise(plan, scope.identity)
 
-    async def bound(self, scope: Scope) -> Node:
+    async def bound(self, scope: Scope, digest: Digest | None = None) -> Node:
         """Return what a token answers, as a plan of which nothing moves; it counts as answered.
 
         Raises:
+            ImageNotFound: it has not the digest that it is asked for by.
             WaveletError: why there is none.
         """
         assert scope.token is not None and scope.plan is not None, "other names are bound to nothing"
-        await self.answer(scope, scope.plan)
+        answered = (await self.answer(scope, scope.plan)).descriptor.digest
+        if digest not in (None, answered):
+            raise ImageNotFound(f"this name answers {answered}, not {digest}")
         return await self._pulls.plan(scope.token)
 
     async def answer_member(self, scope: Scope, content: Content, repository: Repository) -> Content:

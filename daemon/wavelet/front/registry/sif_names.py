@@ -56,7 +56,8 @@ class SifNames:
             raise ImageNotFound(f"this name has the tag {scope.tag}, not {reference[:128]!r}")
         tag = None if isinstance(reference, Digest) else write_tag(reference, platform)
         if scope.image is not None and scope.plan is not None:
-            return await self._answer(scope, await self._images.bound(scope.image), platform, tag)
+            digest = reference if isinstance(reference, Digest) else None
+            return await self._answer(scope, await self._images.bound(scope.image, digest), platform, tag)
         named = scope.image and scope.image.named
         assert isinstance(named, CondaName | LocalName | UpstreamName), "a frozen name has a tag, and so a plan"
         if not isinstance(named, CondaName):

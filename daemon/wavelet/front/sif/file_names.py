@@ -46,13 +46,15 @@ class NamedFile:
     """The file of a name that engines can pull.
 
     Attributes:
-        reference: the image's tag or digest; of a frozen image always the tag.
+        tag: the image's; `latest` where none is said.
+        digest: which the image has to have, if that is said.
         platform: which one of the image, if that is said.
         file_name: as which it is kept.
     """
 
     name: SifName
-    reference: str | Digest
+    tag: str
+    digest: Digest | None
     platform: Platform | None
     file_name: str
 
@@ -109,6 +111,6 @@ def _named(repository: str, tag: str, digest: Digest | None, *, reserved: bool) 
         raise InvalidName(f"/sif/{repository[:300]}: says sif/ twice")
     own, platform = read_tag(tag or LATEST)
     last = repository.rpartition("/")[2]
-    if digest is None or isinstance(of, FrozenName):
-        return NamedFile(SifName(of), own, platform, f"{last}_{tag or LATEST}{SUFFIX}")
-    return NamedFile(SifName(of), digest, platform, f"{last}_{tag_of_digest(digest)}{SUFFIX}")
+    # The tag of a frozen image is all of its name; it says more than a digest.
+    shown = tag or LATEST if digest is None or isinstance(of, FrozenName) else tag_of_digest(digest)
+    return NamedFile(SifName(of), own, digest, platform, f"{last}_{shown}{SUFFIX}")

@@ -16,7 +16,7 @@ from wavelet.front.registry.sif_names import SifNames
 from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.front.sif.file_names import FileName, PublishedFile, RequestedFile, read_path
 from wavelet.image.image import Content
-from wavelet.image.reference import Digest, Platform
+from wavelet.image.reference import Platform
 from wavelet.requests.access import Caller
 from wavelet.requests.audit import Audit, decision_of
 
@@ -75,6 +75,5 @@ class SifDoor:
             return scope, await self._content.of_image(scope, scope.tag or "", asked)
         if asked not in (None, name.platform) and name.platform is not None:
             raise InvalidRequest(f"platform: {asked}, where the tag says {name.platform}", field="platform")
-        tag = "" if isinstance(name.reference, Digest) else name.reference
-        scope = await self._scopes.open(name.name, tag, caller)
-        return scope, await self._content.of_image(scope, name.reference, name.platform or asked)
+        scope = await self._scopes.open(name.name, name.tag, caller)
+        return scope, await self._content.of_image(scope, name.digest or name.tag, name.platform or asked)
