@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 NAME_LIMIT = 255
@@ -9,6 +10,9 @@ NAME_LIMIT = 255
 
 PATH_LIMIT = 4095
 """Bytes of a path and of a symbolic link's target: no engine could unpack a longer one (PATH_MAX)."""
+
+FOLLOWED: Final = 40
+"""Symbolic links that are followed on the way to a file, as in the kernel (MAXSYMLINKS)."""
 
 _WHITEOUT: Final = b".wh."
 _BELOW: Final = b"/.wh."
@@ -19,6 +23,11 @@ _OPAQUE: Final = b".wh..wh..opq"
 
 class UnfitName(ValueError):
     """A name that no file system could have."""
+
+
+def raw(name: str) -> bytes:
+    """Return a name as a tar has it."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 def cleaned(name: bytes) -> bytes:
@@ -68,3 +77,32 @@ def hidden(name: bytes) -> bytes | None:
         return b""
     gone = name.removeprefix(_WHITEOUT)
     return None if name.startswith(_META) or gone in (b"", b".", b"..") else gone
+
+
+def led_to(path: bytes, target_of: Callable[[bytes], bytes | None]) -> bytes:
+    """Return where a path leads, never out of the root; what is not there is taken for directories.
+
+    Args:
+        path: as it is written, `..` and all.
+        target_of: tells where the symbolic link at a path leads; None: none is there.
+
+    Raises:
+        UnfitName: more than `FOLLOWED` links are on the way.
+    """
+    left, at, followed = path.split(b"/")[::-1], b"", 0
+    while left:
+        name = left.pop()
+        if name == b"..":
+            at = at.rpartition(b"/")[0]
+        elif name not in (b"", b"."):
+            below = at + b"/" + name if at else name
+            target = target_of(below)
+            if target is None:
+                at = below
+                continue
+            followed += 1
+            if followed > FOLLOWED:
+                raise UnfitName(f"symbolic links on the way to {path!r} lead in a circle")
+            at = b"" if target.startswith(b"/") else at
+            left += target.split(b"/")[::-1]
+    return at

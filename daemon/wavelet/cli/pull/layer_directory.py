@@ -13,12 +13,9 @@ import stat
 from pathlib import Path
 
 from wavelet import directory_trees
-from wavelet.archive.layer_names import cleaned, fitting_target, hidden, is_reserved
+from wavelet.archive.layer_names import cleaned, fitting_target, hidden, is_reserved, led_to, raw
 from wavelet.archive.tar_attributes import Attributes, attributes_of, is_device, is_fifo
 from wavelet.archive.tar_reader import Member
-
-FOLLOWED = 40
-"""Links that are followed on the way to a file, as in the kernel (MAXSYMLINKS)."""
 
 _PRIVATE = 0o700
 _KEPT = "kept"
@@ -61,14 +58,14 @@ class LayerDirectory:
             ValueError: it is none that could be.
             OSError: the disk does not take it.
         """
-        path = cleaned(_raw(member.path))
+        path = cleaned(raw(member.path))
         if is_reserved(path):
             self._hide(path)
         elif not path:
             if member.is_directory:
                 self.directories[b""] = attributes_of(member)
         elif member.is_hard_link:
-            self._hard_link(path, cleaned(_raw(member.target)))
+            self._hard_link(path, cleaned(raw(member.target)))
         elif member.is_directory:
             self._make_directory(path, attributes_of(member))
         elif is_device(member):
@@ -115,7 +112,7 @@ class LayerDirectory:
         if member.is_file:
             _write(place, member)
         elif member.is_symlink:
-            place.symlink_to(os.fsdecode(fitting_target(_raw(member.target))))
+            place.symlink_to(os.fsdecode(fitting_target(raw(member.target))))
         else:
             os.mkfifo(place, 0o600)
         apply(place, attributes)
@@ -202,23 +199,11 @@ class LayerDirectory:
 
     def _walk(self, path: bytes) -> bytes:
         """Return what a path leads to; what is not there is taken for directories."""
-        left, at, followed = path.split(b"/")[::-1], b"", 0
-        while left:
-            name = left.pop()
-            if name == b"..":
-                at = at.rpartition(b"/")[0]
-            elif name not in (b"", b"."):
-                key = _below(at, name)
-                if not stat.S_ISLNK(self._kind(key)):
-                    at = key
-                    continue
-                followed += 1
-                if followed > FOLLOWED:
-                    raise BrokenLayer(f"the symbolic links on the way to {path!r} lead in a circle")
-                target = os.fsencode(self._place(key).readlink())
-                at = b"" if target.startswith(b"/") else at
-                left += target.split(b"/")[::-1]
-        return at
+        return led_to(path, self._link)
+
+    def _link(self, path: bytes) -> bytes | None:
+        """Return where the symbolic link at a path leads, if one is there."""
+        return os.fsencode(self._place(path).readlink()) if stat.S_ISLNK(self._kind(path)) else None
 
     def _kind(self, key: bytes) -> int:
         """Return the type of what is there; 0: nothing is."""
@@ -292,7 +277,3 @@ def _refuse_directory(key: bytes, target: Path) -> None:
 
 def _below(above: bytes, name: bytes) -> bytes:
     return above + b"/" + name if above else name
-
-
-def _raw(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")

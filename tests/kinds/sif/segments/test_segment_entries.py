@@ -236,7 +236,7 @@ def test_links_to_lower_layers_are_left_open(tmp_path: Path) -> None:
     [
         (
             [symlink("a", "b"), symlink("b", "a"), member("a/x")],
-            "'a/x': symbolic links on the way to it lead in a circle",
+            "'a/x': symbolic links on the way to b'a' lead in a circle",
         ),
         ([link("a", "b"), link("b", "a")], "the hard link b'a' leads to others in a circle"),
         ([directory("a"), link("b", "a")], "'b': a hard link leads to a directory"),

@@ -10,13 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from wavelet.archive.layer_names import FOLLOWED
 from wavelet.errors import UpstreamBroken
 from wavelet.kinds.sif.compose.merge import merge
 from wavelet.kinds.sif.compose.overlay import settle
 from wavelet.kinds.sif.segments.index import Entry, Header
-
-_FOLLOWED = 40
-"""Symbolic links that are followed on the way to one target, as Linux does."""
 
 Layers = Callable[[], AbstractContextManager[Sequence[Iterable[Entry]]]]
 """Opens all layers, to be read once."""
@@ -91,7 +89,7 @@ class _LowerLayers:
         """
         resolved: dict[tuple[int, bytes], tuple[int, Entry]] = {}
         waiting = list(links)
-        for _ in range(_FOLLOWED):
+        for _ in range(FOLLOWED):
             unknown: set[bytes] = set()
             later: list[tuple[int, Entry]] = []
             for layer, entry in waiting:
@@ -116,7 +114,7 @@ class _LowerLayers:
         Raises:
             _Unread: a path has to be read first.
         """
-        for _ in range(_FOLLOWED):
+        for _ in range(FOLLOWED):
             if path not in self._wanted:
                 raise _Unread(path)
             found = self._walk(path, below)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from wavelet.archive.inflated import open_inflated
-from wavelet.archive.layer_names import cleaned, fitting_target, hidden, is_reserved
+from wavelet.archive.layer_names import cleaned, fitting_target, hidden, is_reserved, raw
 from wavelet.archive.squashfs.codecs import Codec
 from wavelet.archive.tar_attributes import attributes_of, is_device, is_fifo
 from wavelet.archive.tar_reader import Bounds, Member, members_of
@@ -68,8 +68,8 @@ def make_segment(layer: Path, name: str, directory: Path, codec: Codec, room: in
         tree = LayerTree(EntryRows(tables), implied)
         contents = Contents(tables, data, blocks, left)
         reading = _Reading(tree, contents, left)
-        raw = stack.enter_context(open_inflated(layer))
-        for member in members_of(raw, bounds):
+        inflated = stack.enter_context(open_inflated(layer))
+        for member in members_of(inflated, bounds):
             try:
                 reading.take(member)
             except ValueError as error:
@@ -98,12 +98,12 @@ class _Reading:
         Raises:
             ValueError: it is none that could be unpacked.
         """
-        path = cleaned(_raw(member.path))
+        path = cleaned(raw(member.path))
         self._room.take(_ENTRY_ROOM + _TEXTS * (len(path) + len(member.target)))
         if is_reserved(path):
             self._hide(path)
         elif member.is_hard_link:
-            self._tree.link(path, cleaned(_raw(member.target)))
+            self._tree.link(path, cleaned(raw(member.target)))
         elif (kind := _kind(member)) is not None:
             self._tree.put(path, self._inode(kind, member))
 
@@ -124,7 +124,7 @@ class _Reading:
         if attributes and (some := kept(kind, attributes)):
             xattrs = msgspec.msgpack.encode(some)
             self._room.take(_TEXTS * len(xattrs))
-        target = fitting_target(_raw(member.target)) if kind == "symlink" else b""
+        target = fitting_target(raw(member.target)) if kind == "symlink" else b""
         return Inode(kind, mode, uid, gid, min(max(mtime, 0), _NUMBERS - 1), target, xattrs, content)
 
 
@@ -139,7 +139,3 @@ def _kind(member: Member) -> EntryKind | None:
     if is_fifo(member):
         return "fifo"
     return "whiteout" if is_device(member) else None
-
-
-def _raw(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")

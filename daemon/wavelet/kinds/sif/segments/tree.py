@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 from cachetools import LRUCache
 
-from wavelet.archive.layer_names import fitting
-from wavelet.kinds.sif.segments.index import Data, Entry
+from wavelet.archive.layer_names import FOLLOWED, fitting, led_to
+from wavelet.kinds.sif.segments.index import Data, Entry, order
 from wavelet.kinds.sif.segments.tables import EntryRows, Inode
-
-FOLLOWED = 40
-"""Links that are followed on the way to a file, as in the kernel (MAXSYMLINKS), and from one hard link to another."""
 
 _DIRECTORIES_HELD = 1024
 """Directories whose place is remembered."""
@@ -53,7 +50,8 @@ class LayerTree:
         """Have an entry at a path, in place of what is there.
 
         Raises:
-            BrokenTree: there is no way to that path; or it is the root, and the entry is no directory.
+            UnfitName: there is no way to that path.
+            BrokenTree: it is the root, and the entry is no directory.
         """
         self._put(self._key(path), inode)
 
@@ -61,7 +59,8 @@ class LayerTree:
         """Have one more name of what is at `target`, now or at the end; else that is what a lower layer has there.
 
         Raises:
-            BrokenTree: as above; or it is a directory.
+            UnfitName: there is no way to one of them.
+            BrokenTree: it is a directory.
         """
         key, at = self._key(path), self._peek(target)
         found = self._rows.inode(at)
@@ -172,24 +171,7 @@ class LayerTree:
 
     def _walk(self, path: bytes) -> bytes:
         """Return the key of what a path leads to; what is not there is taken for directories."""
-        left, at, followed = path.split(b"/")[::-1], b"", 0
-        while left:
-            name = left.pop()
-            if name == b"..":
-                at = at.rpartition(b"\0")[0]
-            elif name not in (b"", b"."):
-                key = _below(at, name)
-                target = self._rows.symlink(key)
-                if target is None:
-                    at = key
-                    continue
-                followed += 1
-                if followed > FOLLOWED:
-                    raise BrokenTree("symbolic links on the way to it lead in a circle")
-                at = b"" if target.startswith(b"/") else at
-                left += target.split(b"/")[::-1]
-        fitting(_path(at))
-        return at
+        return order(fitting(led_to(path, lambda at: self._rows.symlink(order(at)))))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
