@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from doubles.grpc_daemon import GrpcDaemon
 from lab import conda_asks
 from lab.command import Wavelet
 from lab.grpc_site import Site
 from lab.http import get
+from wavelet.v1.containers_pb2 import ResolveRequest, ResolveResponse
 
 pytestmark = [pytest.mark.registry, pytest.mark.conda]
 
@@ -67,6 +69,30 @@ def test_a_directory_becomes_a_layer_that_time_does_not_change(wavelet: Wavelet,
     assert members["usr/bin/again"].linkname == "hello"
     assert members["usr/bin/hello"].mode == 0o755
     assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 0)}
+
+
+def test_packs_and_labels_of_the_request(wavelet: Wavelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with GrpcDaemon(tmp_path) as server:
+        monkeypatch.setenv("WAVELET_SOCKET", server.target.removeprefix("unix:"))
+        server.answers["Resolve"] = [[ResolveResponse(target_image="a")]]
+        asked = (
+            "resolve",
+            "-i",
+            "busybox",
+            "--pack",
+            "ca",
+            "--pack",
+            "trace@1.2",
+            "--label",
+            "team=a=b",
+            "--label",
+            "x=",
+        )
+        assert wavelet(*asked).out == "a\n"
+        said = ResolveRequest.FromString(server.requests["Resolve"])
+    assert (list(said.packs), dict(said.labels)) == (["ca", "trace@1.2"], {"team": "a=b", "x": ""})
+    refused = wavelet("resolve", "-i", "busybox", "--label", "team")
+    assert (refused.code, "'team' is not NAME=VALUE" in refused.err) == (2, True)
 
 
 def test_a_layer_that_is_too_large_or_none(wavelet: Wavelet, site: Site, tmp_path: Path) -> None:

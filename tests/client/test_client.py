@@ -25,11 +25,11 @@ from lab.users import passable_directory
 from wavelet.client import AsyncClient, Client, NoDaemon, WaveletRpcError
 from wavelet.client.method import Many, One
 from wavelet.client.methods import Methods
-from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
+from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2
 from wavelet.v1.containers_pb2 import Packages, ResolveRequest, ResolveResponse, WatchResponse
 from wavelet.v1.daemon_pb2 import StatusResponse
 
-PROTOS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2)
+PROTOS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2)
 TOKEN = "0" * 32
 
 
@@ -253,14 +253,29 @@ def test_keywords_make_the_request(server: GrpcDaemon) -> None:
             ResolveRequest(platforms=["linux/amd64"], fingerprint="f"),
             packages=["samtools=1.17"],
             platforms="linux/arm64",
+            packs=["ca", "trace@1.2"],
+            labels={"team": "genomics"},
             wait=1.5,
         )
     assert ResolveRequest.FromString(server.requests["Resolve"]) == ResolveRequest(
         packages=Packages(entries=["samtools=1.17"]),
         platforms=["linux/amd64", "linux/arm64"],
+        packs=["ca", "trace@1.2"],
+        labels={"team": "genomics"},
         fingerprint="f",
         wait=Duration(seconds=1, nanos=500_000_000),
     )
+
+
+def test_a_request_is_explained_for_its_user_and_door(server: GrpcDaemon) -> None:
+    server.answers["ExplainRules"] = [[rules_pb2.ExplainRulesResponse()]]
+    asked = ResolveRequest(name="library/busybox:1")
+    with Client(server.target) as client:
+        client.explain_rules(asked, uid=0, door="sif")
+        said = rules_pb2.ExplainRulesRequest.FromString(server.requests["ExplainRules"])
+        assert said == rules_pb2.ExplainRulesRequest(request=asked, uid=0, door="sif")
+        client.explain_rules(asked)
+    assert not rules_pb2.ExplainRulesRequest.FromString(server.requests["ExplainRules"]).HasField("uid")
 
 
 def test_a_request_has_one_source(server: GrpcDaemon) -> None:

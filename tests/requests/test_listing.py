@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from doubles.registry import Registry
 from lab.node import ABOUT, AMD64, Making, Node, open_node, package, registry_plan
 from wavelet.errors import ImageNotFound, NotServed, TokenNotFound
+from wavelet.front.grpc import answers
+from wavelet.front.wave.answers import page
 from wavelet.kinds.conda.model.node import CondaEnvironment
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import Identity
@@ -33,8 +35,10 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
         yield built
 
 
-async def submit(node: Node, plan: PlanNode, identity: Identity, image: str, *notes: str) -> str:
-    about = About(api="v1alpha2", image=image, notes=notes)
+async def submit(
+    node: Node, plan: PlanNode, identity: Identity, image: str, *notes: str, rules: tuple[str, ...] = ()
+) -> str:
+    about = About(api="v1alpha2", image=image, notes=notes, rules=rules)
     request = (await node.ask(plan, identity, about=about, wait=5.0)).request
     return request.token
 
@@ -61,6 +65,22 @@ async def test_users_see_their_own_and_administrators_all(node: Node, registry: 
     assert absent.entry.token
     assert [each.entry.uid for each in await listed(node, ANN, everybody=True)] == [1002, 1002, 1001]
     assert [each.entry.uid for each in await listed(node, ANN, everybody=True, limit=1)] == [1002]
+
+
+async def test_rules_that_were_applied_are_told_with_the_request(
+    node: Node, registry: Registry, tmp_path: Path
+) -> None:
+    node.requests.decisions._audit = audit = Audit(tmp_path / "audit.log")
+    token = await submit(
+        node, registry_plan(registry.host, "lab/base"), ANN, "lab/base:1", "is not used", rules=("mirror", "10.yaml#2")
+    )
+    audit.close()
+    assert json.loads((tmp_path / "audit.log").read_text())["rules"] == ["mirror", "10.yaml#2"]
+    [own] = await listed(node, ANN)
+    assert answers.listed(own).rules == ["mirror", "10.yaml#2"]
+    status = await node.requests.tracker.status(token, ANN)
+    assert "\nrules:   mirror, 10.yaml#2\n" in page(status, "a-name")
+    assert await node.requests.details.log(token, ANN) == "note: is not used\nrules: mirror, 10.yaml#2\n"
 
 
 async def test_a_refusal_is_told_to_whom_it_was_said(node: Node, registry: Registry) -> None:

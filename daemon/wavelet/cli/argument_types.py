@@ -1,4 +1,4 @@
-"""The types of arguments: times and sizes with units, counts and ports, as people write them."""
+"""The types of arguments: times and sizes with units, counts, ports and labels, as people write them."""
 
 from __future__ import annotations
 
@@ -66,3 +66,15 @@ def port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1024 <= int(text[:6]) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1024 to 65535")
     return int(text)
+
+
+def label(text: str) -> tuple[str, str]:
+    """Return name and value of a label, of `NAME=VALUE`; the value may be empty.
+
+    Raises:
+        argparse.ArgumentTypeError: not of that form.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value

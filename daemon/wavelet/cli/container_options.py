@@ -10,6 +10,7 @@ from typing import get_args
 from google.protobuf.json_format import ParseDict, ParseError
 
 from wavelet.cli import package_options
+from wavelet.cli.argument_types import label
 from wavelet.cli.input_files import text_of
 from wavelet.cli.layer_files import pack_all
 from wavelet.errors import InvalidRequest
@@ -26,6 +27,8 @@ FLAGS = package_options.FLAGS | {
     "platforms": "--platform",
     "refresh": "--refresh",
     "containerIncludes": "--include",
+    "packs": "--pack",
+    "labels": "--label",
     "containerConfig": "--config-file",
     "containerConfig.layers": "--layer",
     "containerConfig.env": "--config-env",
@@ -55,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--layer", metavar="DIR", type=Path, action="append", default=[], help="the files below DIR; repeat"
     )
     added.add_argument("--include", metavar="NAME", action="append", default=[], help="the layers of an image; repeat")
+    add_rules_options(added)
     added.add_argument("--config-env", metavar="NAME=VALUE", action="append", default=[], help="a variable; repeat")
     added.add_argument(
         "--config-cmd", metavar="WORD", action="append", default=[], help="the command; repeat for each word"
@@ -75,6 +79,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--refresh", action="store_true", help="solve for packages anew, whatever was settled before")
     how.add_argument("--dry-run", action="store_true", help="only say the name, and keep the request; no image is made")
     _add_delivery(parser)
+
+
+def add_rules_options(parser: argparse._ArgumentGroup) -> None:
+    """Declare the packs of the node, and the labels that the request itself carries."""
+    parser.add_argument(
+        "--pack", metavar="NAME[@VERSION]", action="append", default=[],
+        help="a pack of the node, as `wavelet pack list` has it; repeat",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label", metavar="NAME=VALUE", type=label, action="append", default=[],
+        help="a label of the request, for rules of the site; repeat",
+    )  # fmt: skip
 
 
 def _add_delivery(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +122,8 @@ def request_of(options: argparse.Namespace) -> ResolveRequest:
     request = ResolveRequest(
         platforms=[name.strip() for text in options.platform for name in text.split(",") if name.strip()],
         container_includes=options.include,
+        packs=options.pack,
+        labels=dict(options.label),
         dry_run=options.dry_run,
         refresh=options.refresh,
         build_repository=options.build_repo,

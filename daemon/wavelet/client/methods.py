@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from wavelet.client import requests
 from wavelet.client.method import Many, One
-from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
+from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2
 
 
 class Methods:
@@ -27,6 +27,12 @@ class Methods:
 
     solve = One(requests.solve, "CondaService/Solve", conda_pb2.SolveResponse)
     lock = One(requests.lock, "CondaService/Lock", conda_pb2.LockResponse)
+
+    list_rules = One(requests.list_rules, "RulesService/ListRules", rules_pb2.ListRulesResponse)
+    explain_rules = One(requests.explain_rules, "RulesService/ExplainRules", rules_pb2.ExplainRulesResponse)
+
+    list_packs = One(requests.list_packs, "PackService/ListPacks", packs_pb2.ListPacksResponse)
+    get_pack = One(requests.get_pack, "PackService/GetPack", packs_pb2.GetPackResponse)
 
     cache_list = Many(requests.cache_list, "CacheService/List", cache_pb2.ListResponse)
     cache_stats = One(requests.cache_stats, "CacheService/Stats", cache_pb2.StatsResponse)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
-from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
+from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2
 
 
 def resolve(
@@ -21,6 +21,8 @@ def resolve(
     platforms: Iterable[str] = (),
     container_config: containers_pb2.ContainerConfig | None = None,
     container_includes: Iterable[str] = (),
+    packs: Iterable[str] = (),
+    labels: Mapping[str, str] | None = None,
     auth: containers_pb2.AuthConfig | None = None,
     dry_run: bool = False,
     refresh: bool = False,
@@ -39,6 +41,8 @@ def resolve(
         platforms: e.g. `linux/amd64`, which is also the default; several make an index.
         container_config: what is added to the image.
         container_includes: references of images whose layers are added, in order.
+        packs: packs of the daemon's node that are added, `<name>` or `<name>@<version>`, the first one lowest.
+        labels: by which the site's rules tell requests apart; they are no part of the image, nor of its name.
         auth: a login for the upstream registry.
         dry_run: only the name is wanted; nothing is made.
         refresh: packages are solved for anew.
@@ -57,6 +61,8 @@ def resolve(
             platforms=_list(platforms),
             container_config=container_config,
             container_includes=_list(container_includes),
+            packs=_list(packs),
+            labels=labels,
             auth=auth,
             dry_run=dry_run,
             refresh=refresh,
@@ -210,6 +216,35 @@ def lock(
     if packages is not None:
         made.packages.CopyFrom(_packages(packages))
     return made
+
+
+def list_rules() -> rules_pb2.ListRulesRequest:
+    """Return the rules of the site that are in force, and what is wrong with their files, if something is."""
+    return rules_pb2.ListRulesRequest()
+
+
+def explain_rules(
+    request: containers_pb2.ResolveRequest, *, uid: int | None = None, door: str = ""
+) -> rules_pb2.ExplainRulesRequest:
+    """Return what the rules of the site would make of a request; nothing is made.
+
+    Args:
+        request: as `resolve` takes it.
+        uid: for whom, which others than the caller administrators may ask for; None: the caller.
+        door: by which it would be asked for: `wave`, `grpc`, `registry`, `sif` or `inspect`; empty: `registry` for a
+            name, else `wave`.
+    """
+    return rules_pb2.ExplainRulesRequest(request=request, uid=uid, door=door)
+
+
+def list_packs() -> packs_pb2.ListPacksRequest:
+    """Return the packs of the daemon's node, also those that cannot be used, and why."""
+    return packs_pb2.ListPacksRequest()
+
+
+def get_pack(reference: str) -> packs_pb2.GetPackRequest:
+    """Return one pack, by `<name>` or `<name>@<version>`."""
+    return packs_pb2.GetPackRequest(reference=reference)
 
 
 def cache_list(*, blobs: bool = False) -> cache_pb2.ListRequest:

@@ -81,6 +81,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         digest: what was answered.
         upstreams: hosts that the content comes from or goes to, or that a login is for.
         reason: why it was refused; for `reload`, what has changed.
+        rules: names of the site's rules that were applied.
     """
 
     time: str
@@ -93,6 +94,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     digest: str = ""
     upstreams: tuple[str, ...] = ()
     reason: str = ""
+    rules: tuple[str, ...] = ()
 
 
 class Audit:
@@ -124,6 +126,7 @@ class Audit:
         digest: str = "",
         upstreams: tuple[str, ...] = (),
         reason: str = "",
+        rules: tuple[str, ...] = (),
     ) -> None:
         """Write a decision down. See `Line`; the plan's upstreams are added to `upstreams`.
 
@@ -154,6 +157,7 @@ class Audit:
                 digest=digest,
                 upstreams=tuple(sorted(hosts)),
                 reason=reason,
+                rules=rules,
             )
         )
 

@@ -94,6 +94,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         image: what was asked for: an image's name, or what its packages are called.
         at: when it was asked for last, in unix seconds.
         notes: what of it has no effect here, or another one than it says.
+        rules: names of the site's rules that were applied to it, in their order.
         refused: why it was refused at once, if it was.
     """
 
@@ -103,6 +104,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     image: str
     at: float
     notes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
     refused: Why | None = None
 
 
@@ -240,6 +242,7 @@ class Decisions:
             principal=kept.principal,
             name=f"{answer_name(kept.token)}/{plan.label.path}",
             plan=plan,
+            rules=about.rules,
         )
 
     def refused(
@@ -248,7 +251,13 @@ class Decisions:
         """Write down that a request was refused; of one that cannot be read there is no token and no plan."""
         name = about.image if plan is None else f"{answer_name(token)}/{plan.label.path}"
         self._audit.note(
-            decision_of(error), door=about.api, uid=identity.uid, name=name, plan=plan, reason=error.message
+            decision_of(error),
+            door=about.api,
+            uid=identity.uid,
+            name=name,
+            plan=plan,
+            reason=error.message,
+            rules=about.rules,
         )
         self._history.note(_entry(about, identity, token, Why.of(error)))
 
@@ -262,5 +271,6 @@ def _entry(about: About, identity: Identity, token: str, refused: Why | None = N
         image=about.image[:IMAGE_LIMIT],
         at=time.time(),
         notes=about.notes,
+        rules=about.rules,
         refused=refused,
     )

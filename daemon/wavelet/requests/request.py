@@ -88,6 +88,11 @@ class ContainerRequest:
         return self.about.image if self.about else self.plan.description.title
 
     @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the site's rules that this node has applied to it, in their order."""
+        return self.about.rules if self.about else ()
+
+    @property
     def build_id(self) -> str | None:
         """The id of its build in Wave's API, if it needs one: what is made or pushed does, what is only pulled not."""
         delivery = self.plan.delivery
@@ -104,8 +109,9 @@ class ContainerRequest:
 
 
 def notes_of(request: ContainerRequest) -> str:
-    """Return the notes on a request as lines of its log."""
-    return "".join(f"note: {note}\n" for note in (request.about.notes if request.about else ()))
+    """Return the notes on a request, and the site's rules that were applied to it, as lines of its log."""
+    notes = "".join(f"note: {note}\n" for note in (request.about.notes if request.about else ()))
+    return notes + (f"rules: {', '.join(request.rules)}\n" if request.rules else "")
 
 
 PIN_WAIT = 2.0

@@ -40,13 +40,14 @@ PACKAGES = pb.Packages(entries=["samtools=1.17"], channels=["conda-forge"])
 )
 def test_a_delivery_is_told_so_that_it_can_be_asked_for_again(request_: pb.ResolveRequest, remote: bool) -> None:
     asked = submission(request_, SITE)
-    about = About(api="grpc", image=asked.image, notes=("cacheRepository: has no effect",))
+    about = About(api="grpc", image=asked.image, notes=("cacheRepository: has no effect",), rules=("site#1", "ca"))
     request = ContainerRequest(TOKEN, asked.plan, ANONYMOUS, CREATED, CREATED, about)
     told = answers.described(request, Status(request, Pending(), 1.0), None, AUTHORITY)
     assert submission(told.request, SITE).plan == asked.plan
     assert told.request.name_strategy == request_.name_strategy
     assert told.container.remote is remote
     assert list(told.container.notes) == ["cacheRepository: has no effect"]
+    assert list(told.rules) == ["site#1", "ca"]
 
 
 def test_what_is_sent_is_told_of_work_that_goes_on() -> None:

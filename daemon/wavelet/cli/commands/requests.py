@@ -53,6 +53,8 @@ def _lines(found: pb.ListRequestsResponse) -> Iterator[str]:
         yield row
         yield from (f"    {line}" for line in each.reason.splitlines())
         yield from (f"    note: {note}" for note in each.notes)
+        if each.rules:
+            yield f"    rules: {', '.join(each.rules)}"
         if each.HasField("running"):
             yield f"    {work_line(each.running)}"
 

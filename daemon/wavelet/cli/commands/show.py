@@ -33,10 +33,14 @@ def run(options: argparse.Namespace) -> int:
     return daemon_call.call(options, act, FLAGS)
 
 
+def _said(described: DescribeResponse) -> dict[str, object]:
+    when = described.creation_time.ToJsonString() if described.HasField("creation_time") else ""
+    return {"requested": when, "for": described.principal, "rules": ", ".join(described.rules)}
+
+
 def _lines(described: DescribeResponse, log: str) -> Iterator[str]:
     container, asked = described.container, plain(described.request, whole=False)
-    when = described.creation_time.ToJsonString() if described.HasField("creation_time") else ""
-    yield from lines(plain(container, whole=False) | {"requested": when, "for": described.principal})
+    yield from lines(plain(container, whole=False) | _said(described))
     if described.HasField("running"):
         yield work_line(described.running)
     yield from ("", "request", *(f"  {line}" for line in lines(asked)))

@@ -90,6 +90,7 @@ def described(
         request=_asked(request),
         principal=str(request.principal),
         running=None if running is None else _running(running),
+        rules=request.rules,
     )
 
 
@@ -124,6 +125,7 @@ def listed(request: Listed) -> pb.RequestEntry:
         reason=_reason(request.state),
         notes=entry.notes,
         running=None if request.running is None else _running(request.running),
+        rules=entry.rules,
     )
 
 

@@ -265,6 +265,7 @@ def page(status: Status, name: str) -> str:
     why = reason(state)
     lines += [] if why is None else ["reason:  " + why.replace("\n", "\n         ")]
     lines += [f"note:    {note}" for note in (request.about.notes if request.about else ())]
+    lines += [f"rules:   {', '.join(request.rules)}"] if request.rules else []
     return "\n".join(lines) + "\n"
 
 
