@@ -1,6 +1,5 @@
 """New settings for a running daemon: all of them count from one moment on, or none.
 
-`watch` sees that files change, `reloader` reads, decides and asks the services, `trial` tries settings without a
-daemon. Connections, transfers and jobs go on with what they began with. The room stands at the top, beside `app`, and
-builds nothing.
+`reloader` reads, decides and asks the services, `trial` tries settings without a daemon. Connections, transfers and
+jobs go on with what they began with. The room stands at the top, beside `app`, and builds nothing.
 """

@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 from wavelet.config import Apply, ConfigError, Configurable, Settings, Source
 from wavelet.config.changes import changed, is_live
 from wavelet.errors import WaveletError
-from wavelet.reload.watch import Watcher
+from wavelet.host.watch import Watcher
 
 READ_LIMIT = 60.0
 """Seconds that reading and preparing new settings may take; files can be on a network."""

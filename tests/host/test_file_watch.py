@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from wavelet.config import Source
-from wavelet.reload import watch
-from wavelet.reload.watch import Watcher
+from wavelet.host import watch
+from wavelet.host.watch import Watcher
 
 SEEN = 5.0
 """Seconds within which a change has to be seen."""

@@ -28,6 +28,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from wavelet.host.path_entries import entries
+
 QUIET = 0.25
 """Seconds without a change after which files count as written."""
 
@@ -37,7 +39,6 @@ RESTLESS_LIMIT = 10.0
 LOOK_LIMIT = 30.0
 """Seconds that one look at the files may take; they can be on a network."""
 
-_LINK_LIMIT = 40
 _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileDeletedEvent,
@@ -156,23 +157,13 @@ def _places(path: Path) -> Iterator[Path]:
 
     A directory's entries decide what it is themselves. Where one does not exist, the nearest above it counts.
     """
-    done, parts = Path("/"), list(path.absolute().parts[1:])
-    links = 0
-    while parts:
-        part = parts.pop(0)
-        entry = done / part
-        if part == "..":
-            done = done.parent
-        elif entry.is_symlink() and links < _LINK_LIMIT:
-            links += 1
-            yield done
-            target = entry.readlink()
-            done = Path("/") if target.is_absolute() else done
-            parts = [*(each for each in target.parts if each != "/"), *parts]
-        elif not entry.is_dir():
-            yield done
-            return
-        else:
-            done = entry
-            if not parts:
-                yield from (done.parent, done)
+    last = path
+    try:
+        for last in entries(path):
+            if last.is_symlink():
+                yield last.parent
+    except OSError:  # links in a circle: those that have been seen lead there
+        return
+    yield last.parent
+    if last.is_dir():
+        yield last
