@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wavelet.concurrency import gather_all
 from wavelet.errors import ImageNotFound, UpstreamBroken
 from wavelet.image.augment import AddedLayer, Addition, augment_index, augment_manifest
@@ -16,7 +18,8 @@ from wavelet.image.image import (
 )
 from wavelet.image.reference import Digest, Platform
 from wavelet.kinds.attached import attached_anew
-from wavelet.kinds.augment import linked_directories
+from wavelet.kinds.augment.certificates import java_variable
+from wavelet.kinds.augment.fitting import Below, fitted
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.kind import Work, added, read_document
 from wavelet.plan.node import Node, title
@@ -67,12 +70,15 @@ class _Augmentation:
         below = [base.closure[layer.digest] for layer in view.layers]
         # Not those of included images, which are fetched when they are pulled, and not before.
         named = [(layer, self._contents[layer.digest]) for layer in self._layers]
-        placed = await linked_directories.moved(below, named, self._work)
-        contents |= {layer.digest: content for layer, content in placed}
         try:
-            made = augment_manifest(
-                data, view.media_type, config, self._addition([*(layer for layer, _ in placed), *included])
-            )
+            document, parsed = parse_config(config)
+            env = _variables((document.get("config") or {}).get("Env") or [])
+            fitting = await fitted(Below(below, parsed.platform.architecture, env), named, self._work)
+            contents |= {layer.digest: content for layer, content in fitting.layers}
+            # Java reads one variable, and nobody's options may be lost.
+            java = [java_variable(env, _variables(self._plan.config.env))] if fitting.has_certificates else []
+            addition = self._addition([*(layer for layer, _ in fitting.layers), *included], java)
+            made = augment_manifest(data, view.media_type, config, addition)
         except MalformedManifest as error:
             raise UpstreamBroken(f"{self._name}: {error}") from None
         new_manifest = await self._work.keep(made.manifest, made.media_type)
@@ -86,13 +92,13 @@ class _Augmentation:
         layers = [contents[layer.digest] for layer in made.layers]
         return Image.of(new_manifest.descriptor, [new_manifest, new_config, *kept, *layers])
 
-    def _addition(self, layers: list[AddedLayer]) -> Addition:
+    def _addition(self, layers: list[AddedLayer], env: list[str]) -> Addition:
         config = self._plan.config
         return Addition(
             tuple(layers),
             config.entrypoint,
             config.cmd,
-            config.env,
+            (*config.env, *env),
             config.working_dir,
             config.labels,
             self._plan.rules,
@@ -120,6 +126,10 @@ class _Augmentation:
             name = title(include)
             raise UpstreamBroken(f"the included {name} names {len(view.layers)} layers and {len(diff_ids)} diff IDs")
         return image, view, diff_ids
+
+
+def _variables(env: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (each.partition("=") for each in env)}
 
 
 async def platform_and_layers(work: Work, image: Image, config: Descriptor) -> tuple[Platform, tuple[Digest, ...]]:

@@ -1,0 +1,89 @@
+"""What an image has at a path: layers from the top down, whiteouts, links, and how little is read for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from augment_bench import Bench, Files, Hard, tar
+
+from wavelet.kinds.augment import image_below
+from wavelet.kinds.augment.image_below import search
+
+FILE = {"etc/a": b"1"}
+
+
+def found(bench: Bench, layers: Sequence[Files], path: str, *, follow: bool = True) -> tuple[str, int] | None:
+    contents = [bench.layer(tar(each)) for each in layers]
+    answer = asyncio.run(search(contents, bench, [path], follow=follow)).get(path)  # type: ignore[arg-type]
+    return (answer.path, len(layers) - 1 - answer.layer) if answer else None
+
+
+@pytest.mark.parametrize(
+    ("layers", "path", "expected"),
+    [
+        ([FILE], "etc/a", ("etc/a", 0)),
+        ([FILE], "etc/b", None),
+        ([FILE, {"etc/b": b""}], "etc/a", ("etc/a", 0)),
+        ([FILE, {"etc/a": b"2"}], "etc/a", ("etc/a", 1)),
+        ([FILE, {"etc/.wh.a": b""}], "etc/a", None),
+        ([FILE, {".wh.etc": b""}], "etc/a", None),
+        ([FILE, {".wh.etc": b"", "etc/b": b""}], "etc/a", None),
+        ([FILE, {"etc/.wh..wh..opq": b"", "etc/b": b""}], "etc/a", None),
+        ([FILE, {"etc/.wh..wh..opq": b"", "etc/a": b""}], "etc/a", ("etc/a", 1)),
+        ([FILE, {".wh..wh..opq": b""}], "etc/a", None),
+        ([FILE, {"etc/.wh.a": b"", "etc/a": b"new"}], "etc/a", ("etc/a", 1)),
+        ([FILE, {"etc/.wh.a": b""}, {"etc/a": b"again"}], "etc/a", ("etc/a", 2)),
+        ([FILE, {"etc": b"a file"}], "etc/a", None),
+        ([FILE, {"etc": b"a file"}, {"etc/b": b""}], "etc/a", None),
+        ([{"etc": b"a file"}, FILE], "etc/a", ("etc/a", 1)),
+        ([FILE, {"link": "etc"}], "link/a", ("etc/a", 0)),
+        ([{"etc/a": "/usr/a", "usr/a": b""}], "etc/a", ("usr/a", 0)),
+        ([{"usr/a": b""}, {"etc/a": "../usr/a"}], "etc/a", ("usr/a", 0)),
+        ([{"etc/a": "../usr/a"}, {"usr/a": b""}], "etc/a", ("usr/a", 1)),
+        ([{"etc/a": "../../../usr/a"}, {"usr/a": b""}], "etc/a", ("usr/a", 1)),
+        ([{"etc/a": "/usr/a"}], "etc/a", None),
+        ([{"etc/a": "a"}], "etc/a", None),
+        ([{"etc/a": "b", "etc/b": "a"}], "etc/a", None),
+        ([{"etc/a": "/"}], "etc/a", None),
+        ([{"x/1": "/x/2", "x/2": "/x/3", "x/3": "/y/4", "y": "z", "z/4": b""}], "x/1", ("z/4", 0)),
+        ([{"etc/first": b"1", "etc/a": Hard("etc/first")}], "etc/a", ("etc/a", 0)),
+        ([{"./etc//a": b""}], "etc/a", ("etc/a", 0)),
+    ],
+)
+def test_where_a_file_is(bench: Bench, layers: Sequence[Files], path: str, expected: tuple[str, int] | None) -> None:
+    assert found(bench, layers, path) == expected
+
+
+def test_a_link_itself_is_found_where_it_is_not_followed(bench: Bench) -> None:
+    layers = [{"usr/bin/x": "/nowhere", "bin": "usr/bin"}]
+    assert found(bench, layers, "bin/x") is None
+    assert found(bench, layers, "bin/x", follow=False) == ("usr/bin/x", 0)
+
+
+def test_a_chain_that_is_too_long_is_given_up(bench: Bench) -> None:
+    many: Files = {f"{number}": f"{number + 1}" for number in range(30)} | {"30": b"end"}
+    assert found(bench, [many], "0") is None
+    assert bench.runs == []  # small layers are read in threads
+    assert found(bench, [many], "26") == ("30", 0)
+
+
+def test_layers_below_are_not_read_once_all_is_decided(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    part_of = image_below.part_of
+
+    def counted(layer, name, asked, endings=()):  # type: ignore[no-untyped-def]
+        read.append(name)
+        return part_of(layer, name, asked, endings)
+
+    monkeypatch.setattr(image_below, "part_of", counted)
+    assert found(bench, [{"etc/other": b""}, {"usr/a": b"", "etc/a": "/usr/a"}, FILE], "etc/a") == ("etc/a", 2)
+    assert len(read) == 1
+
+
+def test_endings_find_files_wherever_they_are_unless_they_are_hidden(bench: Bench) -> None:
+    below = {"opt/jdk/lib/security/cacerts": b"1", "srv/jre/lib/security/cacerts": b"2", "opt/lib/security/no": b""}
+    layers = [bench.layer(tar(below)), bench.layer(tar({"srv/.wh.jre": b""}))]
+    answer = asyncio.run(search(layers, bench, (), endings=("/lib/security/cacerts",)))  # type: ignore[arg-type]
+    assert list(answer) == ["opt/jdk/lib/security/cacerts"]

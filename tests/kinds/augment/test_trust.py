@@ -1,0 +1,101 @@
+"""Certificates in PEM bundles and in Java's stores."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from lab.certificates import Authority
+from wavelet.kinds.augment.trust import Broken, joined, read_java, read_pem, write_java, write_pem
+
+keytool = pytest.mark.skipif(shutil.which("keytool") is None, reason="needs keytool (apt-get install default-jre)")
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    directory = tmp_path_factory.mktemp("authorities")
+    return [Authority(directory, name).certificate.read_bytes() for name in ("one", "two")]
+
+
+@pytest.fixture(scope="module")
+def ders(pems: list[bytes]) -> list[bytes]:
+    return [x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER) for pem in pems]
+
+
+def test_a_bundle_is_normalised(pems: list[bytes], ders: list[bytes]) -> None:
+    odd = b"# first\n" + pems[0].replace(b"\n", b"\r\n") + b"\n# again\n" + pems[0] + pems[1].strip()
+    assert read_pem(odd).certificates == tuple(ders)
+    assert write_pem(read_pem(odd).certificates) == pems[0] + pems[1]
+
+
+def test_one_certificate_may_be_der(ders: list[bytes]) -> None:
+    assert read_pem(ders[0]).certificates == (ders[0],)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nMIIB",
+    ],
+)
+def test_broken_entries_are_counted_and_left_out(pems: list[bytes], ders: list[bytes], broken: bytes) -> None:
+    found = read_pem(pems[0] + broken + pems[1])
+    assert found.certificates == tuple(ders)
+    assert found.broken == 1
+
+
+def test_what_is_no_certificate_has_none() -> None:
+    assert read_pem(b"").certificates == read_pem(b"0\x03abc").certificates == ()
+
+
+def test_certificates_are_joined_at_their_first_place() -> None:
+    assert joined([b"a", b"b"], [b"b", b"c"], [b"a"]) == (b"a", b"b", b"c")
+
+
+def test_a_store_is_read_as_it_was_written(ders: list[bytes]) -> None:
+    store = write_java(ders, {ders[0]: "first"})
+    found = read_java(store)
+    assert found.certificates == tuple(ders)
+    assert found.aliases[ders[0]] == "first"
+    assert write_java(found.certificates, found.aliases) == store
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text", b"\xfe\xed\xfe\xed", b"\xfe\xed\xfe\xed\0\0\0\2\xff\xff\xff\xff", b"0\x80"]
+)
+def test_other_stores_are_broken(data: bytes) -> None:
+    with pytest.raises(Broken):
+        read_java(data)
+
+
+def test_a_store_with_a_key_is_not_one_of_certificates() -> None:
+    with pytest.raises(Broken, match="more than certificates"):
+        read_java(b"\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1\0\0\0\1\0\1a")
+
+
+@keytool
+@pytest.mark.process
+def test_java_lists_what_was_written(tmp_path: Path, ders: list[bytes]) -> None:
+    (tmp_path / "store").write_bytes(write_java(ders, {ders[0]: "first"}))
+    command = ["keytool", "-J-Xshare:auto", "-list", "-keystore", str(tmp_path / "store"), "-storepass", "changeit"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "contains 2 entries" in listed
+    assert "first, " in listed
+
+
+@keytool
+@pytest.mark.process
+def test_a_store_without_a_password_is_read(tmp_path: Path, pems: list[bytes], ders: list[bytes]) -> None:
+    (tmp_path / "one.pem").write_bytes(pems[0])
+    own = ["-J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE", "-J-Dkeystore.pkcs12.macAlgorithm=NONE"]
+    command = ["keytool", *own, "-importcert", "-noprompt", "-alias", "one", "-file", str(tmp_path / "one.pem")]
+    command += ["-storetype", "pkcs12", "-storepass", "changeit", "-keystore", str(tmp_path / "store")]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert read_java((tmp_path / "store").read_bytes()).certificates == (ders[0],)
