@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_delivery(parser)
 
 
-def add_rules_options(parser: argparse._ArgumentGroup) -> None:
+def add_rules_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare the packs of the node, and the labels that the request itself carries."""
     parser.add_argument(
         "--pack", metavar="NAME[@VERSION]", action="append", default=[],

@@ -30,6 +30,8 @@ COMMANDS = {
     "prefetch": ("pull", "the same as pull"),
     "mirror": ("mirror", "copy images to another registry as they are"),
     "arch-report": ("arch_report", "say which processes of a pipeline cannot run on arm64"),
+    "rules": ("rules", "list, explain and check the site's rules"),
+    "pack": ("pack", "list, check and build packs: what containers can have added by name"),
     "conda": ("conda", "solve for packages, write lock files, make images"),
     "cache": ("cache", "list, pin and remove what the store has"),
     "token": ("token", "describe or forget the token of a container request"),

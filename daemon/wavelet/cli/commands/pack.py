@@ -1,0 +1,83 @@
+"""`wavelet pack`: the packs of this node, which containers can have added by name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+
+from wavelet.cli import daemon_call
+from wavelet.cli.output import emit, plain, table, visible
+from wavelet.cli.subcommands import add_command
+from wavelet.client import Client
+from wavelet.quantities import size
+from wavelet.v1.packs_pb2 import Pack
+
+FLAGS = {"reference": "NAME"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands below this one, and their arguments."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = add_command(commands, "list", "list the packs of the daemon's node, and what is wrong with them")
+    show = add_command(commands, "show", "show what a pack adds to a container")
+    show.add_argument("name", metavar="NAME", help="its name, or NAME@VERSION")
+    for each, act in ((listing, _list), (show, _show)):
+        daemon_call.add_options(each)
+        each.set_defaults(act=act)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is asked."""
+    return int(options.act(options))
+
+
+def _list(options: argparse.Namespace) -> int:
+    def act(client: Client) -> int:
+        packs = client.list_packs().packs
+        text = table(("pack", "version", "for", "layers", "size", "from"), [_row(each) for each in packs])
+        emit([plain(each) for each in packs], options.output, text)
+        return _told(packs)
+
+    return daemon_call.call(options, act)
+
+
+def _row(pack: Pack) -> tuple[str, ...]:
+    layers = pack.config.layers
+    amount = size(sum(each.gzip_size for each in layers))
+    origin = "wavelet" if pack.shipped else pack.directory
+    return pack.name, pack.version, ", ".join(pack.architectures) or "all", str(len(layers)), amount, origin
+
+
+def _show(options: argparse.Namespace) -> int:
+    def act(client: Client) -> int:
+        pack = client.get_pack(options.name).pack
+        emit(plain(pack), options.output, _lines(pack))
+        return _told([pack])
+
+    return daemon_call.call(options, act, FLAGS)
+
+
+def _lines(pack: Pack) -> Iterator[str]:
+    """Yield what a pack is and adds."""
+    yield f"{pack.name}@{pack.version}"
+    said = {
+        "for": ", ".join(pack.architectures) or "all architectures",
+        "from": "wavelet" if pack.shipped else pack.directory,
+        "document": pack.url,
+        "entry point": " ".join(pack.config.entrypoint),
+        "devices": ", ".join(pack.needs.devices),
+        "capabilities": ", ".join(pack.needs.capabilities),
+    }
+    yield from (f"{name:12}  {value}" for name, value in said.items() if value)
+    yield from (f"{'variable':12}  {variable}" for variable in pack.config.env)
+    rows = [(each.location.rpartition("/")[2], each.gzip_digest, size(each.gzip_size)) for each in pack.config.layers]
+    yield from table(("layer", "digest", "size"), rows)
+
+
+def _told(packs: Iterable[Pack]) -> int:
+    """Say what is wrong with packs, and return the exit code."""
+    broken = [each for each in packs if each.problem]
+    for each in broken:
+        sys.stderr.write(f"wavelet: pack {visible(each.name)}: {visible(each.problem)}\n")
+    return daemon_call.FAILED if broken else daemon_call.DONE
