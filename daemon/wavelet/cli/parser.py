@@ -44,7 +44,7 @@ COMMANDS = {
     "doctor": ("doctor", "say what is wrong on this machine, and the command that mends it"),
     "uninstall": ("uninstall", "show or remove what wavelet has written on this machine"),
     "config": ("config", "show the settings, check them, or print Nextflow's for a kind of site"),
-    "setup": ("setup", "let an engine of this machine speak plain http with the daemon"),
+    "setup": ("setup", "let an engine of this machine ask the daemon first for the images of registries"),
     "install-service": ("install_service", "let systemd run the daemon, with what its settings need"),
     "settings": ("settings", "print the reference of all settings, as Markdown"),
     "completion": ("completion", "print a script that completes commands in a shell"),

@@ -1,86 +1,101 @@
-"""`wavelet setup`: tells engines that the daemon on this machine speaks plain http, and takes it back.
+"""`wavelet setup`: engines of this machine ask the daemon first for the names that users know; and takes it back.
 
-Podman and Apptainer expect https of every registry, `127.0.0.1` too. They read the same file, registries.conf, of which
-a user's own takes the place of the system's: so what is written is a drop-in, beside which all else counts as before.
+What is written is planned by the engine's module (`cli/setup/`), shown or written here, and tried at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
-from wavelet.cli.doctor import facts, registries_conf
+from wavelet.cli.doctor import facts
+from wavelet.cli.setup import apptainer, files, podman
+from wavelet.cli.setup.engine import Engine
+from wavelet.cli.setup.plan import DEFAULT_REGISTRIES, Asked, Plan
+from wavelet.cli.setup.verify import verify
 from wavelet.cli.subcommands import add_command
 from wavelet.cli.user_daemon.daemon import location_of
 from wavelet.config import Settings, Source
-from wavelet.errors import InvalidRequest, NotStarted
+from wavelet.errors import InvalidRequest
+from wavelet.image.reference import looks_like_host, normalise, valid_host
 from wavelet.upstream.addresses import is_loopback
 
-ENGINES = ("apptainer", "podman")
-"""What can be set up, by one and the same file; skopeo, buildah and Singularity read it too."""
-
-PATTERN = "wavelet-*.conf"
-MARK = "# Written by `wavelet setup`, and removed by `wavelet setup apptainer --undo`."
-"""The first line of a file that is ours."""
+ENGINES: Mapping[str, Engine] = {"apptainer": apptainer, "podman": podman}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands below this one, and their arguments."""
     commands = parser.add_subparsers(required=True, metavar="ENGINE", dest="engine")
-    for engine in ENGINES:
-        command = add_command(commands, engine, f"let {engine} speak plain http with the daemon on this machine")
-        command.add_argument("--system", action="store_true", help="for all users of this node, as root")
+    for name, engine in ENGINES.items():
+        command = add_command(commands, name, engine.SUMMARY)
+        whose = command.add_mutually_exclusive_group()
+        whose.add_argument("--user", action="store_true", help="for this user alone (the default where both are)")
+        whose.add_argument("--system", action="store_true", help="for all users of this node, as root")
+        command.add_argument(
+            "--registry", metavar="HOST", action="append", help="whose names it is; several (docs/interception.md)"
+        )
         command.add_argument(
             "--authority", metavar="HOST:PORT", help="the daemon, as in image names (that which answers, or is set)"
         )
         command.add_argument("--config", metavar="FILE", type=Path, help="the daemon's file of settings")
-        command.add_argument("--undo", action="store_true", help="remove what this command has written")
+        command.add_argument("--root", metavar="DIR", type=Path, default=Path("/"), help="what stands for / (/)")
+        command.add_argument("--undo", action="store_true", help="take back what this command has written")
         command.add_argument("-n", "--dry-run", action="store_true", help="only show what would be written or removed")
+        engine.add_arguments(command)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the entry, or remove it.
+    """Set an engine up, or take it back.
 
     Raises:
         ConfigError: the settings cannot be used.
         InvalidRequest: the address is not of this machine, or somebody's own entry for it says otherwise.
         NotStarted: a file cannot be read, written or removed.
+        EngineFailed: the engine does not get the daemon's image then.
     """
-    system = (registries_conf.SYSTEM_DROP_INS,)
-    folders = system if options.system else registries_conf.user_drop_ins(os.environ)
-    if options.undo:
-        return _undo(folders, dry=options.dry_run)
-    authority = options.authority or _authority(options)
-    _check_address(authority)
-    seen = registries_conf.of_system() if options.system else registries_conf.of_user(os.environ)
-    if others := _said_by_others(seen, authority):
-        sys.stdout.write(f"{others} has it already: engines speak http with {authority}\n")
+    engine = ENGINES[options.engine]
+    asked = _asked(options)
+    plan = engine.undo(asked) if options.undo else engine.plan(asked)
+    for note in plan.notes:
+        sys.stdout.write(f"{note}\n")
+    sys.stdout.write(plan.output)
+    _make(plan, dry=options.dry_run)
+    if options.dry_run:
         return 0
-    text = text_for(authority)
-    for path in (folder / name_for(authority) for folder in folders):
-        if options.dry_run:
-            sys.stdout.write(f"# {path}\n{text}\n")
-        else:
-            _write(path, text)
-            sys.stdout.write(f"{path}\n")
+    for said in engine.apply(asked, plan):
+        sys.stdout.write(f"{said}\n")
+    if not options.undo and asked.is_this_machine:
+        print(f"wavelet: {verify(asked.authority, engine.pulls(asked, plan))}", file=sys.stderr)
     return 0
 
 
-def text_for(authority: str) -> str:
-    """Return the drop-in for a daemon."""
-    entry = f'[[registry]]\nlocation = "{authority}"\ninsecure = true\n'
-    return f"{MARK}\n# The daemon on this machine speaks plain http.\n{entry}"
+def _make(plan: Plan, *, dry: bool) -> None:
+    for change in plan.changes:
+        if dry:
+            sys.stdout.write(change.shown())
+            continue
+        if change.is_needed:
+            files.make(change)
+        sys.stdout.write(f"{'removed ' if change.after is None else ''}{change.path}\n")
 
 
-def name_for(authority: str) -> str:
-    """Return the file's name. It holds the address: a user's drop-in hides the system's of the same name."""
-    return PATTERN.replace("*", re.sub(r"[^\w.]+", "-", authority))
+def _asked(options: argparse.Namespace) -> Asked:
+    """Return what the arguments say; to take something back neither address nor registries are needed."""
+    authority = options.authority or ("" if options.undo else _authority(options))
+    if authority:
+        _check_address(authority)
+    return Asked(
+        authority=authority,
+        registries=tuple(dict.fromkeys(_registry(each) for each in options.registry or DEFAULT_REGISTRIES)),
+        system=options.system,
+        root=options.root.absolute(),
+        environment=os.environ,
+        mirror=getattr(options, "mirror", False),
+    )
 
 
 def _authority(options: argparse.Namespace) -> str:
@@ -99,76 +114,16 @@ def _check_address(authority: str) -> None:
     if not is_loopback(found[1]):
         raise InvalidRequest(
             f"--authority: {found[1]} is not this machine, and whoever is in between could change what is pulled; "
-            "give the daemon a TLS listener (tls.listen), or write the entry of registries.conf yourself"
+            "give the daemon a TLS listener (tls.listen), or write the engine's entry yourself"
         )
 
 
-def _said_by_others(seen: registries_conf.Registries, authority: str) -> Path | None:
-    """Return the file that is not ours in which the entry is, if one has it.
+def _registry(host: str) -> str:
+    """Return a registry as it stands in image names.
 
     Raises:
-        InvalidRequest: the entry that is there is without `insecure`. A second one would replace it with all it says.
-        NotStarted: engines fail on a file, whatever else is written.
+        InvalidRequest: it is no host.
     """
-    for path, why in seen.unreadable:
-        raise NotStarted(f"{path} cannot be used, and engines end with an error for it: {why}")
-    found = seen.of(authority)
-    if found is None or _is_ours(found.file):
-        return None
-    if not found.registry.insecure:
-        raise InvalidRequest(
-            f"{found.file} has an entry for {authority} already, which a second one would replace with all that it "
-            "says; add the line `insecure = true` to it"
-        )
-    return found.file
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return path.match(PATTERN) and path.is_file() and path.read_text("utf-8", "replace").startswith(MARK)
-    except OSError as error:
-        raise NotStarted(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _written(folders: tuple[Path, ...]) -> Iterator[Path]:
-    for folder in folders:
-        yield from (path for path in sorted(folder.glob(PATTERN)) if _is_ours(path))
-
-
-def _undo(folders: tuple[Path, ...], *, dry: bool) -> int:
-    """Remove what was written for any address: the settings may have changed since."""
-    found = list(_written(folders))
-    if not found:
-        sys.stdout.write(f"nothing to remove in {' or '.join(str(each) for each in folders)}\n")
-    for path in found:
-        try:
-            if not dry:
-                path.unlink()
-        except OSError as error:
-            raise NotStarted(f"{path} cannot be removed: {error.strerror}{_hint(error)}") from None
-        sys.stdout.write(f"{'# ' if dry else 'removed '}{path}\n")
-    return 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Put the file there whole: engines may be reading the directory."""
-    with contextlib.suppress(OSError):
-        if path.read_text("utf-8") == text:
-            return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".wavelet-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise NotStarted(f"{path} cannot be written: {error.strerror}{_hint(error)}") from None
-
-
-def _hint(error: OSError) -> str:
-    return "; --system needs root" if isinstance(error, PermissionError) else ""
+    if not looks_like_host(host) or not valid_host(host):
+        raise InvalidRequest(f"--registry: {host!r} is not a registry's host as in image names, e.g. quay.io")
+    return normalise(host.lower(), "a/b")[0]

@@ -72,7 +72,7 @@ def daemon(location: DaemonLocation, listen: str, environment: Mapping[str, str]
 
 def _status_of(address: str) -> DaemonStatus | None:
     with contextlib.suppress(OSError, ValueError, KeyError):
-        with _direct().open(f"http://{address}/statusz", timeout=ANSWER_LIMIT) as answer:
+        with direct().open(f"http://{address}/statusz", timeout=ANSWER_LIMIT) as answer:
             said: object = json.load(answer)
         return said if is_daemon_status(said) else None
     return None
@@ -271,6 +271,6 @@ def home_of(environment: Mapping[str, str]) -> str:
     return environment.get("HOME") or str(Path.home())
 
 
-def _direct() -> urllib.request.OpenerDirector:
+def direct() -> urllib.request.OpenerDirector:
     """Return what asks this machine, and no proxy."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -91,9 +91,10 @@ def of_user(environment: Mapping[str, str]) -> Registries:
     return _read([*main, *_drop_ins(() if hidden else (SYSTEM_DROP_INS,)), *_drop_ins(user_drop_ins(environment))])
 
 
-def of_system() -> Registries:
-    """Read what counts for users who have no files of their own. Blocking."""
-    return _read([SYSTEM_FILE, *_drop_ins((SYSTEM_DROP_INS,))])
+def of_system(root: Path = Path("/")) -> Registries:
+    """Read what counts for users who have no files of their own, on the system below `root`. Blocking."""
+    file, drop_ins = (root / each.relative_to("/") for each in (SYSTEM_FILE, SYSTEM_DROP_INS))
+    return _read([file, *_drop_ins((drop_ins,))])
 
 
 def _drop_ins(folders: Sequence[Path]) -> Iterator[Path]:

@@ -10,10 +10,18 @@ from wavelet.errors import AccessRefused, ImageNotFound, MethodRefused, WaveletE
 from wavelet.front.defects import defect
 from wavelet.front.keys import CALLER
 from wavelet.front.metrics import answered
-from wavelet.front.registry import headers
+from wavelet.front.registry import headers, setup_image
 from wavelet.front.registry.granted import note_granted
 from wavelet.front.registry.local_names import LocalNames
-from wavelet.front.registry.names import LocalName, Route, SifName, parse_name, parse_route, parse_upload_route
+from wavelet.front.registry.names import (
+    LocalName,
+    Route,
+    SifName,
+    UpstreamName,
+    parse_name,
+    parse_route,
+    parse_upload_route,
+)
 from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.scope import Scope, ScopeOpener
 from wavelet.front.registry.service import RegistryService
@@ -103,6 +111,8 @@ class RegistryDoor:
             namespace = None
         extra = dict(_VERSION) if namespace is None else _VERSION | {"OCI-Namespace": namespace}
         name = parse_name(route.name, namespace, reserved=self._reserved)
+        if isinstance(name, UpstreamName) and (built_in := setup_image.find(name.repository.path, route.reference)):
+            return _of_setup(built_in, extra)
         scope = await self._scopes.open(name, route.reference, request[CALLER])
         match route.kind:
             case "manifests":
@@ -194,6 +204,12 @@ class RegistryDoor:
             extra["OCI-Filters-Applied"] = "artifactType"
         index: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
         return web.Response(body=json.dumps(index).encode(), content_type=OCI_INDEX, headers=extra)
+
+
+def _of_setup(part: setup_image.Part, extra: dict[str, str]) -> web.Response:
+    descriptor = part.descriptor
+    answer = {"Docker-Content-Digest": str(descriptor.digest), hdrs.CONTENT_TYPE: descriptor.media_type}
+    return web.Response(body=part.data, headers=answer | extra)
 
 
 def _ping(request: web.Request) -> web.Response:
