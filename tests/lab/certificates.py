@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,19 +35,28 @@ class Authority:
         self.certificate = self._directory / "ca.pem"
         self._sign("ca", self._name, self._key, authority=True)
 
-    def issue(self, name: str) -> Issued:
-        """Return a certificate for 127.0.0.1."""
+    def issue(self, name: str, *hosts: str) -> Issued:
+        """Return a certificate for 127.0.0.1, and for these host names."""
         key = ec.generate_private_key(ec.SECP256R1())
-        self._sign(name, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, authority=False)
+        self._sign(name, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, authority=False, hosts=hosts)
         path = self._directory / f"{name}.key"
         form = serialization.PrivateFormat.PKCS8
         path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
         path.chmod(0o600)
         return Issued(self._directory / f"{name}.pem", path)
 
-    def _sign(self, name: str, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> None:
+    def _sign(
+        self,
+        name: str,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        authority: bool,
+        hosts: Sequence[str] = (),
+    ) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names += [x509.DNSName(host) for host in hosts]
         made = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -56,7 +66,7 @@ class Authority:
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         (self._directory / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
