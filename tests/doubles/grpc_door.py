@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from doubles.requests import in_place_of_all
+from lab.packs import NO_RULES
 from wavelet.config import Grpc, Settings
 from wavelet.errors import TokenNotFound, WaveletError
 from wavelet.front.connections import Activity
@@ -123,6 +124,7 @@ async def open_door(
         rules,
         Activity(lambda: False),
         lambda: SITE,
+        NO_RULES,
         SifPlans(SiteCodec(settings), DEFAULT_PLATFORM),
         _state,
         rooms.reloads,

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
+from lab.packs import KnownPacks
 from wavelet.cluster.backend import ClusterBackend
 from wavelet.cluster.records import Lifetimes
 from wavelet.cluster.shared_directory.backend import DirectoryBackend
@@ -40,6 +41,7 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings, Effect, Effects
 from wavelet.requests.container_requests import ContainerRequests, Kept
+from wavelet.requests.effective_plan import EffectivePlans
 from wavelet.requests.history import History
 from wavelet.requests.naming import Naming, RequestKeeper
 from wavelet.requests.patience import Patience
@@ -56,6 +58,8 @@ from wavelet.resolve.memo import Memo
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.work import Inputs, OwnNames, RegistryManifests, Tools
 from wavelet.resolve.workers import Workers
+from wavelet.rules.model import RuleSet
+from wavelet.rules.site_rules import SiteRules
 from wavelet.store.content import ContentStore
 from wavelet.store.database import Database
 from wavelet.upstream.client import Upstream
@@ -127,7 +131,10 @@ class Makers:
 
 
 class Node:
-    """All services of a node. `conda` and `makers` are the test's to set; nodes may share a directory."""
+    """All services of a node, which may share a directory with another one.
+
+    `conda`, `makers`, `rule_set` and `packs` are the test's to set.
+    """
 
     def __init__(
         self,
@@ -158,6 +165,8 @@ class Node:
         self.store = ContentStore(state, self.database, self.settings, kept_in(self.pushed))
         stack.push_async_callback(self.store.close)
         self.conda = Conda(())
+        self.rule_set = RuleSet()
+        self.packs = KnownPacks()
 
     async def build(self, effects: Sequence[Effect], table: Table) -> Node:
         forms = forms_of(table)
@@ -205,14 +214,15 @@ class Node:
         self.served = ServedImages(database, memo, settings)
         self.history = History(database)
         rules = AccessRules(0)
-        self.bindings = Bindings(self.resolver, records, memo, self.served, Effects(effects))
+        plans = EffectivePlans(SiteRules(lambda: self.rule_set, self.packs), ())
+        self.bindings = Bindings(self.resolver, records, memo, self.served, Effects(effects), plans.admit)
         stack.push_async_callback(self.bindings.close)
         self.cache = RequestCache(records, self.history, database, Patience(), settings)
         self.naming = Naming(records, logins, named, KEY)
         self.keeper = RequestKeeper(self.naming, self.cache, named)
         kept = Kept(records, self.cache, self.history, self.served, journals, Audit(None))
         self.requests = ContainerRequests.build(
-            self.resolver, kept, self.keeper, self.bindings, rules, PackageLocks(conda)
+            self.resolver, kept, self.keeper, self.bindings, rules, PackageLocks(conda), plans
         )
         return self
 

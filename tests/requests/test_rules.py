@@ -10,6 +10,7 @@ import pytest
 
 from doubles.registry import Registry
 from lab.node import ABOUT, Node, open_node, registry_plan
+from lab.packs import NO_RULES
 from wavelet.config import ConfigError, Freeze, Settings
 from wavelet.errors import AccessRefused, InvalidRequest
 from wavelet.image.reference import Repository
@@ -19,7 +20,8 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Node as PlanNode
 from wavelet.plan.tokens import NOBODY, Identity
 from wavelet.reload import trial
-from wavelet.requests.request import Options, Request, Rewrite, apply_rules
+from wavelet.requests.effective_plan import EffectivePlans
+from wavelet.requests.request import Options, Request, Rewrite
 from wavelet.requests.request_cache import Status
 from wavelet.requests.site_repository import SiteRepository
 from wavelet.requests.submissions import Submissions
@@ -47,13 +49,16 @@ def refuse(_: PlanNode) -> PlanNode:
 
 
 async def submit(node: Node, plan: PlanNode, *rules: Rewrite) -> Status:
-    submissions = Submissions(rules, node.resolver, node.keeper, node.bindings, node.requests.decisions)
+    submissions = Submissions(
+        EffectivePlans(NO_RULES, rules), node.resolver, node.keeper, node.bindings, node.requests.decisions
+    )
     return await submissions.submit(Request.of(plan, NOBODY, ABOUT, options=Options(wait=5.0)))
 
 
-def test_rules_are_applied_one_after_the_other() -> None:
+async def test_rules_are_applied_one_after_the_other() -> None:
     asked = registry_plan("localhost:5000", "lab/first")
-    request = apply_rules([to_repository("lab/second"), to_repository("lab/third")], Request.of(asked, NOBODY, ABOUT))
+    plans = EffectivePlans(NO_RULES, [to_repository("lab/second"), to_repository("lab/third")])
+    request = await plans.of(Request.of(asked, NOBODY, ABOUT))
     assert request.asked == asked
     assert request.effective == registry_plan("localhost:5000", "lab/third")
 

@@ -117,16 +117,23 @@ log = structlog.get_logger()
 
 
 class Bindings:
-    """Binds names, and prepares what they are bound to."""
+    """Binds names, and prepares what they are bound to. `admit` raises a CallerError for what the site refuses."""
 
     def __init__(
-        self, resolver: Resolver, records: Records, memo: Memo, served: ServedImages, effects: Effects
+        self,
+        resolver: Resolver,
+        records: Records,
+        memo: Memo,
+        served: ServedImages,
+        effects: Effects,
+        admit: Callable[[Node, Node], Awaitable[None]],
     ) -> None:
         self._resolver = resolver
         self._memo = memo
         self._records = records
         self._served = served
         self._effects = effects
+        self._admit = admit
         self._jobs = Jobs()
 
     async def close(self) -> None:
@@ -279,9 +286,10 @@ class Bindings:
         """Bind a name to what its request was pinned to, unless it is bound already; return what it is bound to.
 
         Raises:
-            AccessRefused, DirectoryUnavailable: as `plan` has them.
+            AccessRefused, DirectoryUnavailable: as `plan` has them; AccessRefused also for what the site refuses.
         """
         request = cached.request
+        await self._admit(request.plan, pinned.plan)
         if request.principal == ANONYMOUS and not pinned.public:
             raise AccessRefused(
                 "this name was given for everybody, while nobody could tell who may read what it is for; it turns out "

@@ -5,7 +5,6 @@ Each service here does one thing with them; doors call these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,13 +14,13 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.binding import Bindings
 from wavelet.requests.details import RequestDetails
+from wavelet.requests.effective_plan import EffectivePlans
 from wavelet.requests.evictions import Evictions
 from wavelet.requests.history import Decisions, History
 from wavelet.requests.listing import Listing
 from wavelet.requests.lookup import RequestLookup
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.pulls import RequestPulls
-from wavelet.requests.request import Rewrite
 from wavelet.requests.request_cache import RequestCache
 from wavelet.requests.served import ServedImages
 from wavelet.requests.submissions import Submissions
@@ -75,14 +74,14 @@ class ContainerRequests:
         bindings: Bindings,
         rules: AccessRules,
         locks: PackageLocks,
-        site_rules: Sequence[Rewrite] = (),
+        plans: EffectivePlans,
     ) -> Self:
-        """Build the services of a node. `site_rules` are for what is asked, in their order."""
+        """Build the services of a node. `plans` are those that the site makes of what is asked."""
         records, cache, history, served = kept.records, kept.cache, kept.history, kept.served
         decisions = Decisions(kept.audit, history)
         lookup = RequestLookup(cache, history, served, rules)
         return cls(
-            Submissions(site_rules, resolver, keeper, bindings, decisions),
+            Submissions(plans, resolver, keeper, bindings, decisions),
             decisions,
             lookup,
             RequestTracker(lookup, bindings),

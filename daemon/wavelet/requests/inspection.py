@@ -9,24 +9,29 @@ from wavelet.plan.tokens import Identity, Login
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents, read_documents
 from wavelet.resolve.resolver import Resolver
+from wavelet.rules.model import Asking
+from wavelet.rules.site_rules import SiteRules
 from wavelet.upstream.client import Upstream
 
 
 class Inspection:
     """See the module."""
 
-    def __init__(self, resolver: Resolver, upstream: Upstream, audit: Audit) -> None:
+    def __init__(self, resolver: Resolver, upstream: Upstream, audit: Audit, rules: SiteRules) -> None:
         self._resolver = resolver
         self._upstream = upstream
         self._audit = audit
+        self._rules = rules
 
     async def documents(self, reference: Reference, platform: Platform | None, identity: Identity) -> Documents:
-        """Return the documents of an image, for inspection.
+        """Return the documents of an image, for inspection, from where the rules of the site have it.
 
         Raises:
             WaveletError: why they cannot be had.
         """
-        return await self.documents_of(RegistryImage(reference, platform), str(reference), identity)
+        asking = Asking("inspect", "near-cache", identity.uid, has_platform=platform is not None)
+        plan = (await self._rules.for_name(RegistryImage(reference, platform), asking)).plan
+        return await self.documents_of(plan, str(reference), identity)
 
     async def documents_of(self, plan: Node, name: str, identity: Identity) -> Documents:
         """Return the documents of the image of a plan that is called `name`.

@@ -1,12 +1,13 @@
-"""The request, from the door to the answer, and the site's rules for what is asked.
+"""The request, from the door to the answer, and what the settings make of what is asked.
 
-A rule is a pure function of what is asked and of the settings, and idempotent: what it has made of a request may be
-asked for again. `site_repository.py` is one; an internal mirror in place of a public registry would be another.
+A `Rewrite` is a pure function of what is asked and of the settings, and idempotent: what it has made of a request may
+be asked for again. `site_repository.py` is one. The rules that a site writes itself are `wavelet.rules`; both are
+applied by `effective_plan.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -141,7 +142,7 @@ class Request:
 
     Attributes:
         asked: the plan as the door has read it.
-        effective: the plan that the site's rules make of it (`wavelet.requests.request`): this is pinned and named.
+        effective: the plan that rules and settings of the site make of it: this is pinned and named.
         identity: who asks.
         about: facts that are shown again.
         inline: bytes of layers that came with the request.
@@ -186,16 +187,4 @@ def localised(plan: Node, token: str) -> Node:
 
 
 Rewrite = Callable[[Node], Node]
-"""A rule. It raises a CallerError where the site does not allow what is asked for."""
-
-
-def apply_rules(rules: Sequence[Rewrite], request: Request) -> Request:
-    """Return a request with the plan that the rules make of what it asks for.
-
-    Raises:
-        CallerError: a rule does not allow it.
-    """
-    plan = request.asked
-    for rewrite in rules:
-        plan = rewrite(plan)
-    return replace(request, effective=plan)
+"""What a setting makes of a plan. It raises a CallerError where the site does not allow what is asked for."""

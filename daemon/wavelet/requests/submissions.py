@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from wavelet.errors import OurError, Stopping, UpstreamError, WaitExpired, WaveletError
 from wavelet.kinds.kind import Pinned
 from wavelet.plan.node import INLINE, layers
 from wavelet.requests.binding import NAME_WAIT, Bindings
+from wavelet.requests.effective_plan import EffectivePlans
 from wavelet.requests.history import Decisions
 from wavelet.requests.naming import RequestKeeper
 from wavelet.requests.progress import Pending, Ready, State
 from wavelet.requests.reach import noting_reach
-from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request, Rewrite, apply_rules
+from wavelet.requests.request import SOLVED_ANEW, SOLVING_ANEW, Request
 from wavelet.requests.request_cache import CachedRequest, Status
 from wavelet.resolve.job import Job, asking
 from wavelet.resolve.resolver import Resolver
@@ -59,17 +60,17 @@ class _Attempt:
 
 
 class Submissions:
-    """Takes requests in. `rules` are the site's."""
+    """Takes requests in. `plans` are those that the site makes of what is asked for."""
 
     def __init__(
         self,
-        rules: Sequence[Rewrite],
+        plans: EffectivePlans,
         resolver: Resolver,
         keeper: RequestKeeper,
         bindings: Bindings,
         decisions: Decisions,
     ) -> None:
-        self._rules = rules
+        self._plans = plans
         self._resolver = resolver
         self._keeper = keeper
         self._bindings = bindings
@@ -82,7 +83,7 @@ class Submissions:
             CallerError: a definite no: no such image, refused, or layers that are not what the request says.
         """
         try:
-            request = noting_reach(apply_rules(self._rules, request))
+            request = noting_reach(await self._plans.of(request))
             with contextlib.ExitStack() as waits:
                 status = await self._submit(request, waits)
         except WaveletError as error:
@@ -106,6 +107,8 @@ class Submissions:
             attempt.pinned = self._resolver.fresh(plan, request.identity) or await self._bindings.pinned_soon(
                 plan, request.identity, attempt.job, attempt.began
             )
+        if attempt.pinned is not None:
+            await self._plans.admit(plan, attempt.pinned.plan)
         return await self._kept(attempt)
 
     async def _work(self, attempt: _Attempt, waits: contextlib.ExitStack) -> None:

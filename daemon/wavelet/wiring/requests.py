@@ -9,6 +9,7 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.binding import Bindings, Effects
 from wavelet.requests.container_requests import ContainerRequests, Kept
 from wavelet.requests.deliveries import Deliveries
+from wavelet.requests.effective_plan import EffectivePlans
 from wavelet.requests.history import History
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.naming import Naming, RequestKeeper
@@ -23,6 +24,7 @@ from wavelet.requests.site_repository import SiteRepository
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import CondaServices, ImageServices
 from wavelet.wiring.push import PushServices
+from wavelet.wiring.site import SiteServices
 from wavelet.wiring.state import NodeState
 from wavelet.wiring.upstream import UpstreamServices
 
@@ -47,6 +49,7 @@ def build_requests(
     conda: CondaServices,
     images: ImageServices,
     push: PushServices,
+    site: SiteServices,
     upkeep: Upkeep,
 ) -> RequestServices:
     """Build what takes requests and answers for them."""
@@ -62,7 +65,9 @@ def build_requests(
     sifs = SifAnswers(settings.name_authority, state.sif, resolver.is_public)
     deliveries = Deliveries(resolver, served, images.journals, repository, push.images, push.mirror)
     sif = SifDelivery(resolver, state.store, sifs)
-    bindings = Bindings(resolver, records, memo, served, Effects((*deliveries.effects(), sif.effect)))
+    plans = EffectivePlans(site.rules, (repository, codec))
+    effects = Effects((*deliveries.effects(), sif.effect))
+    bindings = Bindings(resolver, records, memo, served, effects, plans.admit)
     upkeep.stack.push_async_callback(bindings.close)
     requests = ContainerRequests.build(
         resolver,
@@ -71,9 +76,9 @@ def build_requests(
         bindings,
         rules,
         conda.locks,
-        (repository, codec),
+        plans,
     )
     upkeep.add_configurable(served, rules, patience, cache, repository, codec)
     upkeep.add_expiring(served, history)
-    inspection = Inspection(resolver, upstream.client, state.audit)
+    inspection = Inspection(resolver, upstream.client, state.audit, site.rules)
     return RequestServices(requests, served, inspection, rules, patience, bindings, sifs, codec)

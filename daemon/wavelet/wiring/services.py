@@ -23,6 +23,7 @@ from wavelet.front.middlewares import Guard, caller_middleware, error_middleware
 from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.local_names import LocalNames
+from wavelet.front.registry.named_plans import NamedPlans
 from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import ScopeOpener
@@ -44,9 +45,10 @@ from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.store.scrub import Scrub
 from wavelet.upkeep import Upkeep
-from wavelet.wiring.images import CondaServices, ImageServices, build_conda, build_images
+from wavelet.wiring.images import ImageServices, build_conda, build_images
 from wavelet.wiring.push import build_push
 from wavelet.wiring.requests import RequestServices, build_requests
+from wavelet.wiring.site import build_site
 from wavelet.wiring.state import NodeState
 from wavelet.wiring.upstream import UpstreamServices, build_upstream
 
@@ -62,9 +64,12 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     conda = await build_conda(state, upstream, upkeep)
     images = build_images(state, upstream, conda, upkeep)
     push = build_push(state, upstream, images)
-    requests = build_requests(state, upstream, conda, images, push, upkeep)
+    site = build_site()
+    requests = build_requests(state, upstream, conda, images, push, site, upkeep)
     sifs = SifPlans(requests.codec, own_platform())
-    registry_door, sif_door = _build_image_doors(state, upstream, conda, images, requests, sifs, upkeep)
+    registry_door, sif_door = _build_image_doors(
+        state, upstream, images, requests, sifs, NamedPlans(site.rules, conda.site), upkeep
+    )
     resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)
     status = _status_of(state, resolver)
@@ -88,6 +93,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         rules=requests.rules,
         activity=activity,
         site=conda.site,
+        site_rules=site.rules,
         sifs=sifs,
         state=status,
         reloads=reloader,
@@ -98,22 +104,22 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
 def _build_image_doors(
     state: NodeState,
     upstream: UpstreamServices,
-    conda: CondaServices,
     images: ImageServices,
     requests: RequestServices,
     sifs: SifPlans,
+    plans: NamedPlans,
     upkeep: Upkeep,
 ) -> tuple[RegistryDoor, SifDoor]:
     settings, resolver, pulls, served = state.settings, images.resolver, requests.requests.pulls, requests.served
-    named = NamedImages(resolver, pulls, served, state.store, requests.patience, settings)
+    named = NamedImages(resolver, pulls, served, state.store, requests.patience, plans.rules, settings)
     upkeep.add_configurable(named)
-    discovery = Discovery(named, resolver, requests.requests, served, upstream.client)
+    discovery = Discovery(named, resolver, requests.requests, served, upstream.client, plans)
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
     reserved, rules = settings.reserved_names, requests.rules
     own_hosts = frozenset({settings.name_authority, settings.listen})
     scopes = ScopeOpener(pulls, rules, served, TagHolders(rules, requests.requests.lookup))
-    content = RegistryService(named, discovery, resolver, unnamed, conda.site)
-    sif = SifNames(named, resolver, sifs, conda.site)
+    content = RegistryService(named, discovery, resolver, unnamed, plans)
+    sif = SifNames(named, resolver, sifs, plans)
     registry = RegistryDoor(
         scopes,
         content,

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from lab.packs import NO_RULES
 from wavelet.config import Settings
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.front.grpc.names import Names, _chosen
@@ -23,7 +24,12 @@ from wavelet.requests.site_codec import SiteCodec
 AMD64, ARM64, ARM = (Platform.parse(name) for name in ("amd64", "arm64", "arm"))
 SITE = CondaDefaults.of("ubuntu:24.04", (), ("conda-forge",), platform=AMD64)
 NAMES = Names(
-    cast(ContainerRequests, None), lambda: SITE, SifPlans(SiteCodec(Settings()), AMD64), "127.0.0.1:9090", reserved=True
+    cast(ContainerRequests, None),
+    lambda: SITE,
+    SifPlans(SiteCodec(Settings()), AMD64),
+    NO_RULES,
+    "127.0.0.1:9090",
+    reserved=True,
 )
 
 

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.front.grpc.values import check_name_alone, packages_plan, submission
-from wavelet.front.reading.container import Submission
+from wavelet.front.reading.submission import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.reference import Platform

@@ -16,6 +16,7 @@ import pytest
 
 from doubles.registry import Registry
 from doubles.sifs import PART, TABLE, file_of
+from lab.packs import NO_RULES
 from lab.processes import wait_for
 from lab.services import Client, open_services
 from wavelet.engine.architecture import own_platform
@@ -281,7 +282,9 @@ async def test_a_part_that_is_evicted_while_the_file_is_sent_is_made_again(site:
 
 
 async def test_what_was_taken_in_before_is_answered_without_a_question(site: Site) -> None:
-    names = Names(site.services.requests, site.services.site, site.services.sifs, "127.0.0.1:9090", reserved=True)
+    names = Names(
+        site.services.requests, site.services.site, site.services.sifs, NO_RULES, "127.0.0.1:9090", reserved=True
+    )
     asked = f"127.0.0.1:9090/sif/{site.registry.host}/lab/tool:{OTHER_TAG}"
     plan, name = await names.plan(asked, "image", (), NOBODY)
     assert name == f"sif/{site.registry.host}/lab/tool:{OTHER_TAG}"

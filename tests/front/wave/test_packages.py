@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from wavelet.errors import CallerError, InvalidName, InvalidRequest, NotServed, TooLarge
-from wavelet.front.reading.container import Submission
+from wavelet.front.reading.submission import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.reference import Platform, Reference

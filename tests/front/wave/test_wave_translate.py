@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavelet.errors import CallerError, InvalidRequest, NotServed, WaveletError
-from wavelet.front.reading.container import Submission
+from wavelet.front.reading.submission import Submission
 from wavelet.front.wave.models import SubmitBody
 from wavelet.front.wave.translate import translate
 from wavelet.image.reference import Platform, Reference

@@ -13,15 +13,18 @@ from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
 from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.values import check_name_alone, submission, values_of
-from wavelet.front.reading.container import Submission, about_of, named_in
+from wavelet.front.reading.container import about_of, named_in
+from wavelet.front.reading.submission import Submission
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import title
 from wavelet.plan.tokens import check_name
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD
+from wavelet.rules.model import Form
 from wavelet.v1 import containers_pb2 as pb
 from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
 
@@ -75,7 +78,9 @@ class Containers(ContainerServiceServicer):
             if isinstance(named.name, TokenName):
                 return named, None
             plan = plan_of(named.name, named.reference, self._services.site())
-            return named, Submission(plan, title(plan), {}, request.dry_run)
+            return named, Submission(
+                plan, title(plan), {}, request.dry_run, labels=dict(request.labels), has_platform=False
+            )
         if request.ByteSize() <= SMALL_REQUEST:
             return None, submission(request, self._services.site())
         async with self._large_requests:
@@ -88,7 +93,15 @@ class Containers(ContainerServiceServicer):
         about = about_of(shown, "grpc", asked.image, "", asked.notes)
         options = Options(dry_run=asked.dry_run, refresh=request.refresh, wait=wait, keep=False)
         status = await self._requests.submissions.submit(
-            Request.of(asked.plan, peer.identity, about, inline=asked.inline, options=options)
+            Request.of(
+                asked.plan,
+                peer.identity,
+                about,
+                inline=asked.inline,
+                options=options,
+                asking=asked.asking("grpc", peer.identity, _form(request, asked)),
+                packs=asked.packs,
+            )
         )
         found = status.request
         if isinstance(status.state, Ready):
@@ -155,6 +168,13 @@ class Tokens(TokenServiceServicer):
         limit = min(request.limit or LISTED, LISTED_LIMIT)
         found = self._requests.listing.of(peer.identity, everybody=everybody, limit=limit)
         return pb.ListRequestsResponse(requests=[answers.listed(each) for each in found])
+
+
+def _form(request: pb.ResolveRequest, asked: Submission) -> Form:
+    """Return in which form a request names its image: by a name of its own it goes on having that."""
+    if request.WhichOneof("source") != "name":
+        return "request"
+    return "near-cache" if isinstance(asked.plan, RegistryImage) else "conda"
 
 
 def _wait(request: pb.ResolveRequest, context: Context) -> float:

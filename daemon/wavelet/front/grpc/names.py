@@ -20,6 +20,8 @@ from wavelet.plan.hosted import FIRST as LOCAL_PREFIX
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity
 from wavelet.requests.container_requests import ContainerRequests
+from wavelet.rules.model import Asking, Form
+from wavelet.rules.site_rules import SiteRules
 
 _OWN = (TOKEN_PREFIX, FROZEN, CONDA_PREFIX, LOCAL_PREFIX, SIF_PREFIX)
 
@@ -32,6 +34,7 @@ class Names:
         requests: knows what tokens stand for.
         site: the site's defaults of now.
         sifs: makes plans of SIFs.
+        rules: those of the site.
         authority: host and port in image names; a name may begin with it.
         reserved: whether the special first components are in force.
     """
@@ -39,6 +42,7 @@ class Names:
     requests: ContainerRequests
     site: Callable[[], CondaDefaults]
     sifs: SifPlans
+    rules: SiteRules
     authority: str
     reserved: bool
 
@@ -86,7 +90,8 @@ class Names:
         platforms = asked or usual
         if not (self.reserved and bare.partition("/")[0] in _OWN):
             reference = Reference.parse(bare, field)
-            return _of_registry(reference, platforms), str(reference)
+            plan = _of_registry(reference, platforms)
+            return await self._ruled(plan, "near-cache", identity, asked), str(reference)
         if bare.startswith(f"{SIF_PREFIX}/"):
             return await self._sif(bare.removeprefix(f"{SIF_PREFIX}/"), field, asked, identity)
         named = self.read(bare, field)
@@ -98,7 +103,16 @@ class Names:
         plan = plan_of(named.name, named.reference, self.site())
         if isinstance(named.name, CondaName):
             _check_platforms(named.name.path, named.reference, plan.platform, asked)
-        return plan, named.text
+            return await self._ruled(plan, "conda", identity, asked), named.text
+        return await self._ruled(plan, "near-cache", identity, asked), named.text
+
+    async def _ruled(self, plan: Node, form: Form, identity: Identity, asked: tuple[Platform, ...]) -> Node:
+        """Return what the rules of the site make of an image that is pulled by its own name.
+
+        Raises:
+            RuleRefused: they do not allow it.
+        """
+        return (await self.rules.for_name(plan, Asking("grpc", form, identity.uid, has_platform=bool(asked)))).plan
 
     async def _sif(self, image: str, field: str, asked: tuple[Platform, ...], identity: Identity) -> tuple[Node, str]:
         """Return the plan of a SIF by the name of its image, whose tag may have a platform behind it."""

@@ -183,7 +183,14 @@ def _inner_path(state: Path, opened: contextlib.ExitStack) -> str:
 
 async def _server(settings: Settings, services: Services, states: HealthServicer, admin: Path) -> grpc.aio.Server:
     peers = Peers(services.rules, settings.grpc.tls.uid if settings.grpc.tls else None)
-    names = Names(services.requests, services.site, services.sifs, settings.name_authority, settings.reserved_names)
+    names = Names(
+        services.requests,
+        services.site,
+        services.sifs,
+        services.site_rules,
+        settings.name_authority,
+        settings.reserved_names,
+    )
     calls = Calls(peers, services.activity, services.audit, str(admin))
     server = grpc.aio.server(interceptors=(calls,), options=_OPTIONS)
     add_ContainerServiceServicer_to_server(Containers(services, names, peers), server)

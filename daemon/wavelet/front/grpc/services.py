@@ -20,6 +20,7 @@ from wavelet.requests.inspection import Inspection
 from wavelet.requests.mirroring import Mirroring
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.resolve.resolver import Resolver
+from wavelet.rules.site_rules import SiteRules
 from wavelet.upstream.credentials import Logins
 
 
@@ -46,6 +47,7 @@ class Services:
         requests, inspection, resolver, locks, cache, prefetcher, mirroring, logins, rules, activity: services by these
             names.
         site: the site's defaults of now.
+        site_rules: the rules of the site.
         sifs: makes plans of SIFs.
         state: what `GET /statusz` tells.
         reloads: the settings.
@@ -63,6 +65,7 @@ class Services:
     rules: AccessRules
     activity: Activity
     site: Callable[[], CondaDefaults]
+    site_rules: SiteRules
     sifs: SifPlans
     state: Callable[[], DaemonStatus]
     reloads: Reloads

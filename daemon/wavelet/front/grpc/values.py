@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wavelet.errors import CallerError, InvalidRequest
-from wavelet.front.reading.container import Submission, read_container
+from wavelet.front.reading.container import read_container
+from wavelet.front.reading.submission import Submission
 from wavelet.front.reading.values import (
     CompressionValues,
     CondaOptsValues,
@@ -19,7 +20,7 @@ from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.node import Node, parts
 from wavelet.v1 import containers_pb2 as pb
 
-_BESIDE_NAME = ("auth", "dry_run", "refresh", "wait", "name", "fingerprint", "timestamp", "labels", "packs")
+_BESIDE_NAME = ("auth", "dry_run", "refresh", "wait", "name", "fingerprint", "timestamp", "labels")
 """What a request by name can have: the name says all else."""
 
 _THEIRS, _OURS = "containerPlatform", "platforms"

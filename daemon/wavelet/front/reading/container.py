@@ -7,9 +7,8 @@ apart, or is shown again, needs no note: `timestamp`, `fingerprint`, `workflowId
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 from wavelet.errors import InvalidRequest, NotServed, TooLarge
@@ -18,6 +17,7 @@ from wavelet.front.reading.conda_container_file import recognised
 from wavelet.front.reading.delivery import Refusal
 from wavelet.front.reading.members import is_clients_tool, read_layers, read_packages, template_of
 from wavelet.front.reading.options import named
+from wavelet.front.reading.submission import Submission, check_labels
 from wavelet.front.reading.values import CompressionValues, ConfigValues, ContainerValues, LayerValues, PackagesValues
 from wavelet.image.image import merge_env
 from wavelet.image.reference import DEFAULT_PLATFORM, Digest, Platform, Reference, without_login
@@ -187,41 +187,8 @@ Api = Literal["v1", "v1alpha2", "grpc"]
 TEXT_LIMIT = 256 * 1024
 """Characters of environment and commands together; a process gets a few megabytes at the most, records stay small."""
 
-LABELS_LIMIT = 64
-"""Labels that a request can carry."""
-
-LABEL_LIMIT = 512
-"""Characters of a label, its name and its value together."""
-
 SHOWN_LIMIT = 64
 """Characters of a member that is only kept to be shown again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What a request asks for.
-
-    Attributes:
-        plan: the image.
-        image: the source image, normalised, as it was asked for; of packages, what the plan is called.
-        inline: the bytes of the plan's inline layers.
-        dry_run: whether only the name is wanted.
-        is_pulled_at_once: whether it is pulled elsewhere as soon as it is named, before anybody asks for its status:
-            Singularity and Apptainer do that.
-        notes: what is asked for and has no effect here, or another one than it says.
-        labels, packs: as `ContainerValues` has them.
-        is_container_file: whether its packages were given as a container file.
-    """
-
-    plan: Node
-    image: str
-    inline: Mapping[Digest, bytes]
-    dry_run: bool
-    notes: tuple[str, ...] = ()
-    is_pulled_at_once: bool = False
-    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    packs: tuple[str, ...] = ()
-    is_container_file: bool = False
 
 
 def read_container(values: ContainerValues, site: CondaDefaults, refusals: Iterable[Refusal] = ()) -> Submission:
@@ -240,12 +207,13 @@ def read_container(values: ContainerValues, site: CondaDefaults, refusals: Itera
         NotServed: the request needs what this version does not have.
     """
     check(values, refusals)
-    _check_labels(values.labels)
+    check_labels(values.labels)
     return replace(
         _read(values, site),
         labels=dict(values.labels),
         packs=tuple(values.packs),
         is_container_file=values.container_file is not None,
+        has_platform=bool(values.platforms),
     )
 
 
@@ -375,15 +343,6 @@ def _config(asked: ConfigValues) -> tuple[ContainerConfig, dict[Digest, bytes]]:
         tuple(sorted(asked.labels.items())),
     )
     return config, inline
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    if len(labels) > LABELS_LIMIT:
-        raise TooLarge(f"labels: {len(labels)} of them; {LABELS_LIMIT} are accepted", field="labels")
-    for name, value in labels.items():
-        if not name or len(name) + len(value) > LABEL_LIMIT:
-            message = f"labels: {name[:80]!r} is empty, or longer with its value than {LABEL_LIMIT} characters"
-            raise InvalidRequest(message, field="labels")
 
 
 def _without_nul(texts: Iterable[str], field: str) -> None:

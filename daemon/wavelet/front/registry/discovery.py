@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from wavelet.errors import WaveletError
 from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.named_plans import NamedPlans
 from wavelet.front.registry.names import CondaName, FrozenName
 from wavelet.front.registry.scope import Scope
 from wavelet.image.image import OCI_MANIFEST, FromUpstream, Image, MadeBy
@@ -35,12 +36,14 @@ class Discovery:
         requests: ContainerRequests,
         served: ServedImages,
         upstream: Upstream,
+        plans: NamedPlans,
     ) -> None:
         self._images = images
         self._resolver = resolver
         self._pulls = requests.pulls
         self._served = served
         self._upstream = upstream
+        self._plans = plans
         self._has_asked = requests.lookup.has_asked
         self._referrers: LRUCache[tuple[str, Digest], Repository] = LRUCache(REFERRERS_REMEMBERED)
 
@@ -51,8 +54,9 @@ class Discovery:
         Raises:
             WaveletError: why there is none.
         """
-        if scope.repository is not None:
-            return await self._upstream.tags(scope.repository, scope.identity, n, last)
+        repository = await self._plans.repository(scope)
+        if repository is not None:
+            return await self._upstream.tags(repository, scope.identity, n, last)
         if scope.token is not None:
             await self._pulls.realise(scope.token, scope.identity)
         every = [scope.tag] if scope.tag is not None else []
@@ -87,8 +91,9 @@ class Discovery:
         Raises:
             WaveletError: why they cannot be had.
         """
-        if scope.repository is not None:
-            return await self._upstream.referrers(scope.repository, digest, scope.identity)
+        repository = await self._plans.repository(scope, digest)
+        if repository is not None:
+            return await self._upstream.referrers(repository, digest, scope.identity)
         found = await self._images.find(scope, digest)
         if found is None:
             return Referrers([])

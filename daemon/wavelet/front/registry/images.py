@@ -17,6 +17,7 @@ from wavelet.requests.patience import Patience
 from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver
+from wavelet.rules.site_rules import SiteRules
 from wavelet.store.content import ContentStore
 
 
@@ -30,6 +31,7 @@ class NamedImages:
         served: ServedImages,
         store: ContentStore,
         patience: Patience,
+        rules: SiteRules,
         settings: Settings,
     ) -> None:
         self._resolver = resolver
@@ -37,6 +39,7 @@ class NamedImages:
         self._served = served
         self._store = store
         self._patience = patience
+        self._rules = rules
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -54,6 +57,8 @@ class NamedImages:
             WaveletError: why there is none.
         """
         if scope.token is None:
+            if self._rules.admits:
+                await self._rules.admit(plan, (await self._resolver.pinned(plan, scope.identity)).plan)
             key, image = await self._resolver.realise(plan, scope.identity)
         else:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.

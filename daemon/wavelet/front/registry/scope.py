@@ -44,6 +44,7 @@ class Scope:
         token: of the container request, where it is one's.
         path: the repository as it is pulled, without the authority.
         image: of a `sif/` name, the scope of the name behind that: of its image the SIF is made.
+        uid: whose the connection is; an engine's is root's, as a rule.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Scope:
     token: str | None = None
     path: str = ""
     image: Scope | None = None
+    uid: int | None = None
 
     @property
     def repository(self) -> Repository | None:
@@ -125,9 +127,9 @@ class ScopeOpener:
     async def _open(self, name: ImageName, reference: str, caller: Caller, under: str = "") -> Scope:
         match name:
             case UpstreamName():
-                return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name)
+                return Scope(str(name.repository), self._rules.pull_identity(caller), None, None, name, uid=caller.uid)
             case CondaName():
-                return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name)
+                return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name, uid=caller.uid)
             case LocalName():
                 return Scope(f"{LOCAL_PREFIX}/{name.path}", self._rules.pull_identity(caller), None, None, name)
             case FrozenName() if not reference:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable
 from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.named_plans import NamedPlans
 from wavelet.front.registry.names import CondaName, UpstreamName
-from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
 from wavelet.image.image import Content, FromUpstream
 from wavelet.image.reference import Digest, Platform, Reference
-from wavelet.kinds.conda.model.near_cache_names import LATEST
-from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.resolve.joined import JoinedBlob
 from wavelet.resolve.resolver import Resolver
@@ -33,7 +30,7 @@ class Located:
 
 
 class RegistryService:
-    """Gives manifests and blobs. `site` returns the site's defaults of now."""
+    """Gives manifests and blobs. `plans` are those of names."""
 
     def __init__(
         self,
@@ -41,13 +38,13 @@ class RegistryService:
         discovery: Discovery,
         resolver: Resolver,
         unnamed: UnnamedBlobs,
-        site: Callable[[], CondaDefaults],
+        plans: NamedPlans,
     ) -> None:
         self._images = images
         self._discovery = discovery
         self._resolver = resolver
         self._unnamed = unnamed
-        self._site = site
+        self._plans = plans
 
     async def get_tag(self, scope: Scope, tag: str) -> Content:
         """Return the manifest that a tag names, made if need be.
@@ -59,16 +56,16 @@ class RegistryService:
             return await self._packages(scope, scope.named, tag)
         if scope.plan is None:
             assert isinstance(scope.named, UpstreamName)
-            return await self._images.answer(scope, plan_of(scope.named, tag, self._site()), tag)
+            return await self._images.answer(scope, await self._plans.of(scope, scope.named, tag), tag)
         if tag != scope.tag:
             raise ImageNotFound(f"this name has the tag {scope.tag or '(none, only a digest)'}, not {tag[:128]!r}")
         return await self._images.answer(scope, scope.plan)
 
     async def _packages(self, scope: Scope, name: CondaName, tag: str) -> Content:
         """Answer a name of packages; a tag that stands for no version of them is one that is not there."""
-        plan_of(name, LATEST, self._site())  # a path that is no name is refused as such
+        self._plans.check(name)  # a path that is no name is refused as such
         try:
-            return await self._images.answer(scope, plan_of(name, tag, self._site()), tag)
+            return await self._images.answer(scope, await self._plans.of(scope, name, tag), tag)
         except (InvalidName, Unsolvable) as error:
             raise ImageNotFound(error.message, field=error.field) from None
 
@@ -80,7 +77,7 @@ class RegistryService:
         """
         found = await self._images.find(scope, digest)
         if found is None:
-            repository = scope.repository or self._discovery.repository_of(scope, digest)
+            repository = await self._plans.repository(scope, digest) or self._discovery.repository_of(scope, digest)
             if repository is None:
                 raise ImageNotFound(f"this name contains no manifest {digest}")
             return await self._images.answer(scope, RegistryImage(Reference(repository, digest=digest)))
@@ -128,9 +125,10 @@ class RegistryService:
             image, content = found
             self._images.touch(image)
             return Located(digest, content.descriptor.size, content)
-        if scope.repository is None:
+        repository = await self._plans.repository(scope, digest)
+        if repository is None:
             raise BlobNotFound(f"this name contains no blob {digest}")
-        return Located(digest, await self._unnamed.size(scope.repository, digest, scope.identity), None)
+        return Located(digest, await self._unnamed.size(repository, digest, scope.identity), None)
 
     async def blob(self, scope: Scope, located: Located) -> Blob | JoinedBlob:
         """Return a located blob, committed or partial.
@@ -140,5 +138,6 @@ class RegistryService:
         """
         if located.content is not None:
             return await self._resolver.open_to_send(located.content, scope.identity)
-        assert scope.repository is not None, "any other name's blobs are known by what they are in"
-        return await self._unnamed.open(scope.repository, located.digest, located.size, scope.identity)
+        repository = await self._plans.repository(scope, located.digest)
+        assert repository is not None, "any other name's blobs are known by what they are in"
+        return await self._unnamed.open(repository, located.digest, located.size, scope.identity)

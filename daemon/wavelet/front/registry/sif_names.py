@@ -6,19 +6,16 @@ the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from wavelet.errors import BlobNotFound, ImageNotFound, InvalidName, Unsolvable, UpstreamBroken
 from wavelet.front.registry.images import NamedImages
+from wavelet.front.registry.named_plans import NamedPlans
 from wavelet.front.registry.names import CondaName, LocalName, UpstreamName
-from wavelet.front.registry.plans import plan_of
 from wavelet.front.registry.scope import Scope
 from wavelet.front.registry.service import Located
 from wavelet.front.registry.sif_plans import SifPlans, read_tag, write_tag
 from wavelet.image.image import Content, MalformedManifest, parse_document
 from wavelet.image.reference import Digest, Platform
-from wavelet.kinds.conda.model.near_cache_names import LATEST, path_for_platform
-from wavelet.kinds.conda.model.package_request import CondaDefaults
+from wavelet.kinds.conda.model.near_cache_names import path_for_platform
 from wavelet.kinds.sif.manifest import file_in
 from wavelet.plan.node import Node
 from wavelet.resolve.joined import JoinedBlob
@@ -28,15 +25,13 @@ from wavelet.upstream.listing import Referrers
 
 
 class SifNames:
-    """See `wavelet.front.registry.service.RegistryService` for each method. `site` returns its defaults of now."""
+    """See `wavelet.front.registry.service.RegistryService` for each method. `named` makes plans of names."""
 
-    def __init__(
-        self, images: NamedImages, resolver: Resolver, plans: SifPlans, site: Callable[[], CondaDefaults]
-    ) -> None:
+    def __init__(self, images: NamedImages, resolver: Resolver, plans: SifPlans, named: NamedPlans) -> None:
         self._images = images
         self._resolver = resolver
         self._plans = plans
-        self._site = site
+        self._named = named
 
     async def get_tag(self, scope: Scope, tag: str) -> Content:
         """Return the manifest of the SIF that a tag names, made if need be.
@@ -61,12 +56,12 @@ class SifNames:
         named = scope.image and scope.image.named
         assert isinstance(named, CondaName | LocalName | UpstreamName), "a frozen name has a tag, and so a plan"
         if not isinstance(named, CondaName):
-            return await self._answer(scope, plan_of(named, reference, self._site()), platform, tag)
-        plan_of(named, LATEST, self._site())  # a path that is no name is refused as such
+            return await self._answer(scope, await self._named.of(scope, named, reference), platform, tag)
+        self._named.check(named)  # a path that is no name is refused as such
         if platform is not None:
             named = CondaName(path_for_platform(named.path, platform))
         try:
-            return await self._answer(scope, plan_of(named, reference, self._site()), platform, tag)
+            return await self._answer(scope, await self._named.of(scope, named, reference), platform, tag)
         except (InvalidName, Unsolvable) as error:
             raise ImageNotFound(error.message, field=error.field) from None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wavelet.front.reading.container import Submission
+from wavelet.front.reading.submission import Submission
 from wavelet.plan.tokens import target_name
 from wavelet.requests.request import ContainerRequest
 from wavelet.requests.sif_answers import SifAnswers

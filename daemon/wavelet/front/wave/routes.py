@@ -11,8 +11,9 @@ from aiohttp import hdrs, web
 
 from wavelet.errors import CallerError, InvalidRequest, NotFound, WaitExpired, WaveletError
 from wavelet.front.bodies import SMALL_BODY, Bodies
-from wavelet.front.reading.container import Submission, about_of, named_in
+from wavelet.front.reading.container import about_of, named_in
 from wavelet.front.reading.options import naming_option
+from wavelet.front.reading.submission import Submission
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.wave import answers, models
 from wavelet.front.wave.answers import answering
@@ -158,6 +159,8 @@ class _WaveDoor:
                     about,
                     inline=asked.inline,
                     options=self._options(asked, refresh=refresh),
+                    asking=asked.asking("wave", identity),
+                    packs=asked.packs,
                 )
             )
             status = await self._named(asked, status, identity)

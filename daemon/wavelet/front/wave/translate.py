@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Literal
 
 from wavelet.front.base64_text import Base64Text
-from wavelet.front.reading.container import Submission, read_container
+from wavelet.front.reading.container import read_container
 from wavelet.front.reading.delivery import Refusal
+from wavelet.front.reading.submission import Submission
 from wavelet.front.reading.values import (
     CompressionValues,
     CondaOptsValues,

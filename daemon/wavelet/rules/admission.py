@@ -1,0 +1,47 @@
+"""What admits: rules that judge what an image was pinned to. They may ask registries; those of today need not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wavelet.image.reference import Digest
+from wavelet.plan.node import Node
+from wavelet.rules.applying import refusal
+from wavelet.rules.matching import Start, matches, starts
+from wavelet.rules.model import Asking, Rule
+
+_ANYBODY = Asking("wave", "request")
+"""Who asks takes no part: a name may be bound long after it was asked for, and on another node."""
+
+
+async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
+    """Return if the rules admit what a plan was pinned to.
+
+    Args:
+        rules: all of them.
+        asked: the effective plan, as it was before it was pinned.
+        pinned: the same, of which nothing moves.
+
+    Raises:
+        RuleRefused: a rule does not admit it.
+    """
+    judges = [rule for rule in rules if rule.do.admits]
+    if not judges:
+        return
+    fixed = {start.path: start for start in starts(pinned, _ANYBODY)}
+    for start in starts(asked, _ANYBODY):
+        for rule in judges:
+            if matches(rule.when, start):
+                judge(rule, start, fixed[start.path].node.digest if start.path in fixed else None)
+
+
+def judge(rule: Rule, start: Start, digest: Digest | None) -> None:
+    """Return if a rule admits an image that was pinned to a digest; None: it is not known yet.
+
+    Raises:
+        RuleRefused: it does not.
+    """
+    if rule.do.require_digest and start.reference is not None and start.reference.digest is None:
+        raise refusal(rule, start.name, "ask for it by digest, NAME@sha256:…")
+    if rule.do.digests and digest is not None and digest not in rule.do.digests:
+        raise refusal(rule, start.name, f"it is {digest}, which is none of those that the site allows")

@@ -1,0 +1,215 @@
+"""The rules of the site applied to a plan: what is asked for becomes what is pinned and made. Pure.
+
+Each rule is applied once, in order, and sees what those before it have made, so that rules compose and cannot loop.
+What is asked for by digest is never changed: it may come from elsewhere, or be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from wavelet.errors import AccessRefused
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.packs.model import Pack, Packs, PackUse
+from wavelet.plan.hosted import shown
+from wavelet.plan.node import Node
+from wavelet.rules.adding import Addition, add
+from wavelet.rules.matching import Path, Start, concerns, is_platform, matches, redirected, starts
+from wavelet.rules.model import Asking, Do, Rule
+
+BY_DIGEST = "what is asked for by digest is not changed"
+BY_OWN_NAME = "images pulled by their own names are changed only by rules with `names: changed`"
+
+
+class RuleRefused(AccessRefused):
+    """A rule of the site does not allow what is asked for."""
+
+    reason = "RULE_REFUSED"
+    negative_ttl = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEffect:
+    """What one rule has done to one image, or why nothing although it applies: `text`, a sentence."""
+
+    rule: Rule
+    image: str
+    text: str
+    is_change: bool = True
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the rules make of a plan.
+
+    Attributes:
+        plan: the effective one.
+        effects: in the order in which they came to be.
+        packs: what was added by name.
+        notes: for who asks: on packs that were left out.
+    """
+
+    plan: Node
+    effects: list[RuleEffect] = field(default_factory=list)
+    packs: list[Pack] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """Names of the rules that have changed something."""
+        return tuple(dict.fromkeys(each.rule.name for each in self.effects if each.is_change))
+
+
+def apply(
+    rules: Sequence[Rule], plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
+) -> Outcome:
+    """Return what the rules make of a plan.
+
+    Args:
+        rules: in their order.
+        plan: as it is asked for.
+        asking: who asks, and how.
+        packs: of this node.
+        wanted: packs that the request itself asks for; they are added below those of rules.
+        named: whether the image is answered under its own name, and not under one that a request gets: then nothing is
+            added to it but by rules which say so.
+
+    Raises:
+        RuleRefused: a rule does not allow it.
+        PackRefused: a pack cannot be added.
+    """
+    application = _Application(asking, packs, named, Outcome(plan))
+    for rule in rules:
+        if concerns(rule.when, asking):
+            application.apply(rule)
+    application.add_to_whole(tuple(wanted))
+    return application.outcome
+
+
+@dataclass(slots=True)
+class _Application:
+    """The rules being applied to one plan. `whole` are those that add to it once, at the end."""
+
+    asking: Asking
+    packs: Packs
+    named: bool
+    outcome: Outcome
+    whole: list[Rule] = field(default_factory=list)
+
+    def apply(self, rule: Rule) -> None:
+        """Apply one rule to the images that a plan starts from, and note what it adds to the whole."""
+        all_starts = list(starts(self.outcome.plan, self.asking))
+        found = [start for start in all_starts if matches(rule.when, start)]
+        for start in found:
+            _check(rule, start)
+        if not found:
+            return
+        changes = {start.path: self._changed(rule, start) for start in found}
+        self.outcome.plan = _with(self.outcome.plan, changes)
+        # The whole is called after the first image: a rule for another one adds nothing to it.
+        first = all_starts[0]
+        if rule.do.adds and rule.scope == "whole" and first in found and self._may_add(rule, first):
+            self.whole.append(rule)
+
+    def add_to_whole(self, wanted: tuple[PackUse, ...]) -> None:
+        """Add all packs together, so that they can be compared with each other."""
+        does = [rule.do for rule in self.whole]
+        addition = Addition(
+            (*wanted, *(use for do in does for use in do.packs)),
+            tuple(each for do in does for each in do.env),
+            tuple(each for do in does for each in do.labels),
+        )
+        if addition == Addition():
+            return
+        name = next(starts(self.outcome.plan, self.asking)).name
+        is_added = self._add(self.outcome.plan, addition, tuple(dict.fromkeys(rule.name for rule in self.whole)))
+        self.outcome.plan = is_added or self.outcome.plan
+        for rule in self.whole:
+            text = _said(rule.do) if is_added else "nothing is added: the image is copied as it is"
+            self._note(rule, name, text, is_change=bool(is_added))
+        if wanted and is_added is None:
+            self.outcome.notes.append("packs: nothing is added to an image that is copied as it is")
+
+    def _changed(self, rule: Rule, start: Start) -> Node:
+        """Return an image as a rule has it."""
+        node, do = start.node, rule.do
+        if do.redirect is not None and isinstance(node, RegistryImage):
+            elsewhere = redirected(node.reference, do.redirect)
+            if elsewhere != node.reference:
+                node = replace(node, reference=elsewhere)
+                self._note(rule, start.name, f"taken from {shown(elsewhere)}")
+        if do.set_platform is not None and do.set_platform != start.platform:
+            if why := self._why_no_platform(rule, start):
+                self._note(rule, start.name, f"its platform stays: {why}", is_change=False)
+            else:
+                node = node.for_platform(do.set_platform)
+                self._note(rule, start.name, f"for {do.set_platform}")
+        if do.adds and rule.scope == "each" and self._may_add(rule, start):
+            added = self._add(node, Addition(do.packs, do.env, do.labels), (rule.name,))
+            if added is not None:
+                self._note(rule, start.name, _said(do))
+                node = added
+        return node
+
+    def _why_no_platform(self, rule: Rule, start: Start) -> str:
+        if start.source != "image":
+            return "packages are solved for the platform that the request names"
+        if start.is_by_digest:
+            return BY_DIGEST
+        if self.named and not rule.changes_names:
+            return BY_OWN_NAME
+        return "the request names one" if self.asking.has_platform else ""
+
+    def _may_add(self, rule: Rule, start: Start) -> bool:
+        """Tell whether a rule may add to an image; why it may not is noted."""
+        why = BY_DIGEST if start.is_by_digest else BY_OWN_NAME if self.named and not rule.changes_names else ""
+        if why:
+            self._note(rule, start.name, f"nothing is added: {why}", is_change=False)
+        return not why
+
+    def _add(self, plan: Node, addition: Addition, rules: tuple[str, ...]) -> Node | None:
+        added = add(plan, addition, self.packs, rules)
+        self.outcome.packs += [pack for pack in added.packs if pack not in self.outcome.packs]
+        self.outcome.notes += [note for note in added.notes if note not in self.outcome.notes]
+        return added.plan
+
+    def _note(self, rule: Rule, image: str, text: str, *, is_change: bool = True) -> None:
+        self.outcome.effects.append(RuleEffect(rule, image, text, is_change))
+
+
+def _with(plan: Node, changes: Mapping[Path, Node], path: Path = ()) -> Node:
+    """Return a plan with other nodes at some paths: the numbers of the children on the way."""
+    if path in changes:
+        return changes[path]
+    if not plan.children or not any(each[: len(path)] == path for each in changes):
+        return plan
+    return plan.with_children([_with(child, changes, (*path, n)) for n, child in enumerate(plan.children)])
+
+
+def _check(rule: Rule, start: Start) -> None:
+    """Return if a rule allows an image, as far as that can be told before it is pinned.
+
+    Raises:
+        RuleRefused: it does not.
+    """
+    if rule.do.refuse:
+        raise refusal(rule, start.name, rule.do.refuse)
+    required = rule.do.require_platforms
+    if required and start.platform is not None and not any(is_platform(start.platform, each) for each in required):
+        allowed = ", ".join(map(str, required))
+        raise refusal(rule, start.name, f"it is asked for as {start.platform}, and this site takes {allowed}")
+
+
+def refusal(rule: Rule, image: str, why: str) -> RuleRefused:
+    """Return the error of an image that a rule does not allow: the site's sentence first."""
+    return RuleRefused(f"{why} ({image} is refused by the site's rule {rule.name})")
+
+
+def _said(do: Do) -> str:
+    parts = {
+        "packs": [each.text for each in do.packs],
+        "environment": [each.partition("=")[0] for each in do.env],
+        "labels": [name for name, _ in do.labels],
+    }
+    return "added: " + "; ".join(f"{what} {', '.join(names)}" for what, names in parts.items() if names)

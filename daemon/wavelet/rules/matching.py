@@ -1,0 +1,108 @@
+"""Which images a rule is for: the images that a plan starts from, and the conditions on them and on who asks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from wavelet.image.reference import DOCKER_HUB, Platform, Reference, Repository, normalise
+from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
+from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.plan.hosted import FIRST, HOST, path_of, shown
+from wavelet.plan.node import Node, title
+from wavelet.rules.model import Asking, Redirect, Source, When
+
+Path = tuple[int, ...]
+"""Where a node is in a plan: the numbers of the children on the way to it."""
+
+
+def concerns(when: When, asking: Asking) -> bool:
+    """Tell whether a rule is for who asks, and how, whatever the image is."""
+    return (
+        (not when.doors or asking.door in when.doors)
+        and (not when.forms or asking.form in when.forms)
+        and (not when.uids or asking.uid in when.uids)
+        and (not when.gids or not when.gids.isdisjoint(asking.gids))
+        and all(name in asking.labels and glob.matches(asking.labels[name]) for name, glob in when.labels)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An image that a plan starts from.
+
+    Attributes:
+        path: where it is in the plan.
+        node: as it is there.
+        reference: its own; None: it has none.
+        source: see `Source`.
+        platform: for which it is asked; None: none is named.
+    """
+
+    path: Path
+    node: Node
+    source: Source
+    platform: Platform | None
+
+    @property
+    def reference(self) -> Reference | None:
+        """Its reference; None: it has none."""
+        return self.node.reference if isinstance(self.node, RegistryImage) else None
+
+    @property
+    def is_by_digest(self) -> bool:
+        """Whether it is asked for by digest: then nobody changes it."""
+        return self.source == "image" and self.node.digest is not None
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return title(self.node) if self.reference is None else shown(self.reference)
+
+
+def starts(plan: Node, asking: Asking, source: Source = "image", path: Path = ()) -> Iterator[Start]:
+    """Yield the images that a plan starts from; of packages, the image under them."""
+    if isinstance(plan, CondaEnvironment | LockedEnvironment):
+        source = "containerfile" if asking.is_container_file else "conda"
+    if not plan.children:
+        yield Start(path, plan, source, plan.platform if isinstance(plan, RegistryImage) else None)
+    for number, child in enumerate(plan.children):
+        yield from starts(child, asking, source, (*path, number))
+
+
+def matches(when: When, start: Start) -> bool:
+    """Tell whether a rule is for an image, whoever asks."""
+    if when.sources and start.source not in when.sources:
+        return False
+    if when.platforms and not any(
+        start.platform is not None and is_platform(start.platform, each) for each in when.platforms
+    ):
+        return False
+    if not when.images and not when.but_not:
+        return True
+    if start.reference is None:
+        return not when.images
+    repository, tag = _as_matched(start.reference.repository), start.reference.tag
+    digest = None if start.reference.digest is None else str(start.reference.digest)
+    if when.images and not any(each.matches(repository, tag, digest) for each in when.images):
+        return False
+    return not any(each.matches(repository, tag, digest) for each in when.but_not)
+
+
+def _as_matched(repository: Repository) -> str:
+    """Return a repository as patterns see it; one of this node as `local/<path>` is read, which names no registry."""
+    return str(Repository(DOCKER_HUB, f"{FIRST}/{path_of(repository)}") if repository.host == HOST else repository)
+
+
+def redirected(reference: Reference, redirect: Redirect) -> Reference:
+    """Return an image at its other place; as it is if it does not lie below what is redirected."""
+    repository = f"{reference.repository}/"
+    if not repository.startswith(f"{redirect.prefix}/"):
+        return reference
+    host, _, path = f"{redirect.to}/{repository.removeprefix(f'{redirect.prefix}/')}".partition("/")
+    return replace(reference, repository=Repository(*normalise(host, path.removesuffix("/"))))
+
+
+def is_platform(platform: Platform, asked: Platform) -> bool:
+    """Tell whether a platform is one that a rule names; without a variant it names all of them."""
+    return platform == asked or (not asked.variant and replace(platform, variant="") == asked)

@@ -1,0 +1,119 @@
+"""The rules of the site as a service: of now, with the packs of now, for each way in which something is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cachetools import TTLCache
+
+from wavelet.errors import OurError
+from wavelet.packs.model import Packs, PackUse
+from wavelet.plan.node import Node
+from wavelet.rules.admission import admit
+from wavelet.rules.applying import Outcome, apply
+from wavelet.rules.model import Asking, RuleSet
+
+GROUPS_TTL = 60.0
+"""Seconds for which the groups of a user are not looked up again."""
+
+GROUPS_WAIT = 5.0
+"""Seconds that the look-up may take: it can be on a network."""
+
+_USERS_HELD = 4096
+
+
+class RulesUnread(OurError):
+    """There are rules, and none of them could be read: nobody knows what the site refuses."""
+
+    reason = "RULES_UNREAD"
+    status = 503
+
+
+class GroupsUnread(OurError):
+    """The user database of this node does not say in time which groups a user has."""
+
+    reason = "GROUPS_UNREAD"
+    status = 503
+
+
+class SiteRules:
+    """Applies rules. `current` returns those in force."""
+
+    def __init__(self, current: Callable[[], RuleSet], packs: Packs) -> None:
+        self._current = current
+        self._packs = packs
+        self._groups: TTLCache[int, frozenset[int]] = TTLCache(_USERS_HELD, GROUPS_TTL)
+
+    @property
+    def current(self) -> RuleSet:
+        """The rules in force."""
+        return self._current()
+
+    @property
+    def admits(self) -> bool:
+        """Whether there is a rule that judges what was pinned."""
+        return any(rule.do.admits for rule in self._current().rules)
+
+    async def for_request(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> Outcome:
+        """Return what the rules make of a request, whose answer is a name of its own; `packs` are those it asks for.
+
+        Raises:
+            RuleRefused: a rule does not allow it.
+            PackRefused: a pack cannot be added.
+            RulesUnread: the rules cannot be read.
+        """
+        wanted = [PackUse.parse(text, f"packs[{index}]") for index, text in enumerate(packs)]
+        return await self._apply(plan, asking, wanted, named=False)
+
+    async def for_name(self, plan: Node, asking: Asking) -> Outcome:
+        """Return what the rules make of an image that is answered under its own name. Errors are as above."""
+        return await self._apply(plan, asking, (), named=True)
+
+    async def admit(self, asked: Node, pinned: Node) -> None:
+        """Return if the rules admit what a plan was pinned to.
+
+        Raises:
+            RuleRefused: a rule does not.
+        """
+        await admit(self._current().rules, asked, pinned)
+
+    async def _apply(self, plan: Node, asking: Asking, wanted: Sequence[PackUse], *, named: bool) -> Outcome:
+        rules = self._open()
+        if asking.uid is not None and any(rule.when.gids for rule in rules.rules):
+            asking = replace(asking, gids=await self._groups_of(asking.uid))
+        return apply(rules.rules, plan, asking, self._packs, wanted, named=named)
+
+    def _open(self) -> RuleSet:
+        rules = self._current()
+        if rules.is_closed:
+            raise RulesUnread(
+                "the rules of this site cannot be read, and without them nobody knows what it refuses: "
+                + "; ".join(rules.problems)
+            )
+        return rules
+
+    async def _groups_of(self, uid: int) -> frozenset[int]:
+        if uid not in self._groups:
+            try:
+                async with asyncio.timeout(GROUPS_WAIT):
+                    self._groups[uid] = await asyncio.to_thread(_look_up_groups, uid)
+            except TimeoutError:
+                raise GroupsUnread(
+                    f"a rule of this site asks for the groups of uid {uid}, which the node's user database has not "
+                    f"told within {GROUPS_WAIT:.0f} seconds; ask again"
+                ) from None
+        return self._groups[uid]
+
+
+def _look_up_groups(uid: int) -> frozenset[int]:
+    """Return the groups of a user as the node knows them; a uid without an entry has none."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return frozenset(each.gr_gid for each in grp.getgrall() if str(uid) in each.gr_mem)
+    return frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
