@@ -177,12 +177,26 @@ async def test_of_several_who_take_over_one_makes_it(tree: Tree) -> None:
     patient = replace(SHORT, stale=5.0, observed=1.0)
     for _ in range(2):
         (tree.root / CLAIM).unlink(missing_ok=True)
-        abandoned(tree, ELSEWHERE)
+        abandoned(tree, ELSEWHERE, age=2 * patient.stale)
         maker = Maker(before=lambda: time.sleep(0.02))
         files = [await file_of(opened(tree.root, patience=patient)) for _ in range(8)]
         made = await asyncio.gather(*(file.ensure(maker) for file in files))
         assert (sum(made), maker.calls) == (1, 1)
         assert left(tree.root) == []
+
+
+def test_a_claim_that_is_given_back_while_it_is_looked_at_is_taken(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, mine = Holder.this_process(), Holder.this_process()
+    assert claim_files.take(tree, CLAIM, first) is None
+
+    def given_back(claim: str, work: int) -> claim_files.Standing | None:
+        monkeypatch.undo()
+        claim_files.release(tree, CLAIM, first)
+        return claim_files._look(claim, work)
+
+    monkeypatch.setattr(claim_files, "_look", given_back)
+    assert claim_files.take(tree, CLAIM, mine) is None
+    assert claim_files.keep(tree, CLAIM, mine)
 
 
 async def test_who_comes_late_to_take_over_does_not_hit_who_was_first(tree: Tree) -> None:

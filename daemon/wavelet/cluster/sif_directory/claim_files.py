@@ -87,10 +87,15 @@ def written_name(claim: str, holder: Holder) -> str:
 def take(tree: Tree, claim: str, holder: Holder) -> Standing | None:
     """Take a claim; return the one that stands if it is another's."""
     with tree.work() as work:
-        try:
-            file = create(claim + SUFFIX, work)
-        except FileExistsError:
-            return _look(claim, work)
+        while True:
+            try:
+                file = create(claim + SUFFIX, work)
+                break
+            except FileExistsError:
+                standing = _look(claim, work)
+                if standing is not None:
+                    return standing
+                # It was given back in between, and is nobody's.
         with os.fdopen(file, "wb") as made:
             made.write(msgspec.json.encode(holder))
         return None
