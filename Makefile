@@ -61,6 +61,7 @@ bench: $(DEV)
 
 soak: $(DEV)
 	WAVELET_BINDING_ROUNDS=$(SOAK_BINDINGS) $(BIN)/python -m pytest -q -s tests/faults/test_bindings_crash.py
+	WAVELET_CALLS=200 $(BIN)/python -m pytest -q tests/cli/test_ensure.py -k many_calls
 	for seed in $$(seq $(SOAK_ROUNDS)); do \
 	  WAVELET_SEED=$$seed $(BIN)/python -m pytest -q tests/faults || exit 1; \
 	done

@@ -36,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one process more than there are CPUs, for tests wait a lot, and no more than four."""
-    return min(4, (os.cpu_count() or 1) + 1)
+    """Run two processes for each CPU, for tests wait as long as they compute, and no more than four."""
+    return min(4, 2 * (os.cpu_count() or 1))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -54,7 +54,6 @@ PURE_LIBRARIES = {
     "collections",
     "contextlib",
     "dataclasses",
-    "difflib",
     "enum",
     "functools",
     "hashlib",
@@ -65,7 +64,6 @@ PURE_LIBRARIES = {
     "math",
     "msgspec",
     "operator",
-    "posixpath",
     "re",
     "string",
     "types",
@@ -93,11 +91,7 @@ PURE_PARTS = (
     "kinds.conda.locks.unchecked",
     "kinds.conda.locks.foreign",
     "kinds.conda.locks.locked",
-    "packs.combined",
-    "packs.members",
     "packs.model",
-    "packs.reading",
-    "packs.spec",
     "rules.model",
 )
 """Parts of rooms that do no I/O either."""

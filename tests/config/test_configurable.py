@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,18 @@ ELSEWHERE = {
 """Classes that the services of one node need not have."""
 
 
-def configurable() -> Iterator[type]:
-    """Yield the classes of the package that have a method `configure(self, settings)` of their own."""
+@cache
+def configurable() -> tuple[type, ...]:
+    """Return the classes of the package that have a method `configure(self, settings)` of their own."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.ClassDef) or any(getattr(base, "id", "") == "Protocol" for base in node.bases):
                 continue
             if any(isinstance(each, ast.FunctionDef) and each.name == "configure" for each in node.body):
                 module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-                yield getattr(importlib.import_module(module), node.name)
-
-
-CLASSES = list(configurable())
+                found.append(getattr(importlib.import_module(module), node.name))
+    return tuple(found)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
         return spy
 
-    for cls in CLASSES:
+    for cls in configurable():
         monkeypatch.setattr(cls, "configure", spied(cls, vars(cls)["configure"]))
     return called
 
@@ -75,6 +75,6 @@ async def test_a_reload_reaches_every_service_that_has_settings(tmp_path: Path, 
         await build_services(web.Application(), state, reloader, stack)
         calls.clear()
         assert await reloader.reload() == []
-    assert {cls.__name__ for cls in CLASSES} - calls <= set(ELSEWHERE)
+    assert {cls.__name__ for cls in configurable()} - calls <= set(ELSEWHERE)
     assert ("DirectoryBackend" if shared else "NodeBackend") in calls
-    assert len(CLASSES) > 20
+    assert len(configurable()) > 20

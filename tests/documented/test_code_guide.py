@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 import pytest
 
@@ -17,6 +18,7 @@ MEMBERS = [name for name in NAMES if re.fullmatch(r"[A-Z][a-z]\w+(?:\.\w+)?", na
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "v1")
 
 
+@cache
 def _classes() -> dict[str, set[str]]:
     """Return the members of all classes, by the classes' names."""
     found: dict[str, set[str]] = {}
@@ -26,9 +28,6 @@ def _classes() -> dict[str, set[str]]:
                 members = {each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
                 found.setdefault(node.name, set()).update(members)
     return found
-
-
-CLASSES = _classes()
 
 
 def test_the_guide_names_places() -> None:
@@ -51,8 +50,8 @@ def test_a_room_is_told_of(room: str) -> None:
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_class_is_there(name: str) -> None:
     of, _, member = name.partition(".")
-    assert of in CLASSES
-    assert not member or member in CLASSES[of]
+    assert of in _classes()
+    assert not member or member in _classes()[of]
 
 
 def test_the_example_of_a_kind_is_the_tested_one() -> None:

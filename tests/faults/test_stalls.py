@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +16,8 @@ from pulls import Broken, Client, near, noise, sha256
 from doubles.registry import Registry
 from wavelet.app import running
 from wavelet.config import Settings
-from wavelet.upstream import bodies, transport
+from wavelet.resolve import archives
+from wavelet.upstream import bodies, retry, transport
 
 
 @pytest.fixture
@@ -24,6 +26,8 @@ async def client(
 ) -> AsyncIterator[Client]:
     monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.5)
     monkeypatch.setattr(transport, "FIRST_BYTE_TIMEOUT", 0.5)
+    monkeypatch.setattr(retry, "REQUESTS", replace(retry.REQUESTS, first_delay=0.01))
+    monkeypatch.setattr(archives, "RESUMING", replace(archives.RESUMING, first_delay=0.01))
     monkeypatch.setattr("wavelet.upstream.credential_sources.paths_of", lambda uid: [])
     settings = msgspec.convert({"listen": "127.0.0.1:0", "state": str(tmp_path), "grace_period": 1}, Settings)
     async with running(settings) as address:

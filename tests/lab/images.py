@@ -74,7 +74,7 @@ class Layer:
         }
 
 
-def layer(files: Mapping[str, bytes | str], *, executable: Iterable[str] = ()) -> Layer:
+def layer(files: Mapping[str, bytes | str], *, executable: Iterable[str] = (), level: int = 6) -> Layer:
     """Pack files as nf-wave does: sorted, with directories, owner root, time 0; a `str` is a link's target."""
     names = set(files)
     for name in files:
@@ -92,12 +92,13 @@ def layer(files: Mapping[str, bytes | str], *, executable: Iterable[str] = ()) -
             else:
                 member.size, member.mode = len(content), 0o755 if name in set(executable) else 0o644
             tar.addfile(member, io.BytesIO(content) if isinstance(content, bytes) and member.size else None)
-    return Layer(buffer.getvalue(), gzip.compress(buffer.getvalue(), 6, mtime=0))
+    return Layer(buffer.getvalue(), gzip.compress(buffer.getvalue(), level, mtime=0))
 
 
 def random_layer(megabytes: float, seed: int, name: str = "data/random") -> Layer:
     """Return a layer with one incompressible file; the same seed gives the same bytes."""
-    return layer({name: random.Random(seed).randbytes(int(megabytes * 1024 * 1024))})
+    # Each level of gzip stores what it cannot compress; the lowest does not try.
+    return layer({name: random.Random(seed).randbytes(int(megabytes * 1024 * 1024))}, level=0)
 
 
 @cache

@@ -132,7 +132,7 @@ async def test_a_failure_is_of_its_step_also_after_a_restart(tmp_path: Path, reg
 async def test_a_request_is_ready_when_its_effects_are_done(pushing: tuple[Node, Push], registry: Registry) -> None:
     node, push = pushing
     plan = registry_plan(registry.host, "lab/tool")
-    asked = await node.ask(plan, wait=5.0)
+    asked = await node.ask(plan, wait=0.2)
     assert asked.state == Pending()
     token = asked.request.token
     await until(node, token, "done", "done", "running")
@@ -204,7 +204,7 @@ async def test_after_a_restart_an_effect_is_done_again_when_it_is_asked_for(tmp_
     push.go_on.clear()
     async with open_node(tmp_path / "state", effects=effects) as node:
         assert (await node.requests.tracker.status(token, NOBODY)).state == Ready()
-        assert (await node.ask(plan, wait=5.0)).request.token == token
+        assert (await node.ask(plan, wait=0.2)).request.token == token
         await until(node, token, "done", "done", "running")
         push.go_on.set()
         await until(node, token, *DONE)
@@ -219,7 +219,7 @@ async def test_nothing_is_done_for_a_dry_run(pushing: tuple[Node, Push], registr
 
 async def test_who_watches_is_told_of_effects_while_they_run(pushing: tuple[Node, Push], registry: Registry) -> None:
     node, push = pushing
-    token = (await node.submit(registry_plan(registry.host, "lab/tool"), wait=5.0)).token
+    token = (await node.submit(registry_plan(registry.host, "lab/tool"), wait=0.2)).token
     await until(node, token, "done", "done", "running")
     async with asyncio.timeout(5), aclosing(node.requests.tracker.watch(token, NOBODY)) as events:
         told = [await anext(events) for _ in range(3)]

@@ -76,10 +76,10 @@ async def test_a_function_that_does_not_end_is_ended(pool: Workers, monkeypatch:
 async def test_what_runs_beside_a_function_that_is_ended_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Workers(2)
     await pool.run(os.getpid)
-    monkeypatch.setattr(workers, "FUNCTION_LIMIT", 10.0)
+    monkeypatch.setattr(workers, "FUNCTION_LIMIT", 5.0)
     stuck = asyncio.create_task(pool.run(time.sleep, 600))
-    await asyncio.sleep(7)
-    beside = [asyncio.create_task(pool.run(sleep_and_say, 2.0)) for _ in range(3)]
+    await asyncio.sleep(3.5)
+    beside = [asyncio.create_task(pool.run(sleep_and_say, 1.0)) for _ in range(3)]
     with pytest.raises(WaitExpired):
         await stuck
     assert await asyncio.gather(*beside) == ["said"] * 3
