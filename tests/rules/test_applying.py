@@ -179,7 +179,7 @@ def test_a_platform_can_be_required() -> None:
     rules = [rule(When(), require_platforms=(ARM64,))]
     assert applied(rules, image("busybox:1", ARM64)).effects == []
     assert applied(rules, image("busybox:1", Platform.parse("linux/arm64/v8"))).effects == []
-    with pytest.raises(RuleRefused, match="asked for as linux/amd64, and this site takes linux/arm64"):
+    with pytest.raises(RuleRefused, match="It is asked for as linux/amd64, and this site takes linux/arm64"):
         applied(rules, image("busybox:1"))
 
 

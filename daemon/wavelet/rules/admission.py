@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wavelet.image.reference import Digest
 from wavelet.plan.node import Node
@@ -25,14 +25,19 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
     Raises:
         RuleRefused: a rule does not admit it.
     """
-    judges = [rule for rule in rules if rule.do.admits]
+    judges = list(judged(rules, asked))
     if not judges:
         return
-    fixed = {start.path: start for start in starts(pinned, _ANYBODY)}
-    for start in starts(asked, _ANYBODY):
-        for rule in judges:
-            if matches(rule.when, start):
-                judge(rule, start, fixed[start.path].node.digest if start.path in fixed else None)
+    fixed = {start.path: start.node.digest for start in starts(pinned, _ANYBODY)}
+    for rule, start in judges:
+        judge(rule, start, fixed.get(start.path))
+
+
+def judged(rules: Sequence[Rule], plan: Node) -> Iterator[tuple[Rule, Start]]:
+    """Yield the images that a plan starts from and the rules that judge them when they are pinned."""
+    judges = [rule for rule in rules if rule.do.admits]
+    for start in starts(plan, _ANYBODY) if judges else ():
+        yield from ((rule, start) for rule in judges if matches(rule.when, start))
 
 
 def judge(rule: Rule, start: Start, digest: Digest | None) -> None:
@@ -42,6 +47,6 @@ def judge(rule: Rule, start: Start, digest: Digest | None) -> None:
         RuleRefused: it does not.
     """
     if rule.do.require_digest and start.reference is not None and start.reference.digest is None:
-        raise refusal(rule, start.name, "ask for it by digest, NAME@sha256:…")
+        raise refusal(rule, start.name, "Ask for it by digest, NAME@sha256:…")
     if rule.do.digests and digest is not None and digest not in rule.do.digests:
-        raise refusal(rule, start.name, f"it is {digest}, which is none of those that the site allows")
+        raise refusal(rule, start.name, f"It is {digest}, which is none of those that the site allows")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from wavelet.errors import AccessRefused
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.packs.model import Pack, Packs, PackUse
+from wavelet.packs.model import Pack, PackRefused, Packs, PackUse
 from wavelet.plan.hosted import shown
 from wavelet.plan.node import Node
 from wavelet.rules.adding import Addition, add
@@ -79,12 +79,25 @@ def apply(
         RuleRefused: a rule does not allow it.
         PackRefused: a pack cannot be added.
     """
+    outcome, refused = explained(rules, plan, asking, packs, wanted, named=named)
+    if refused is not None:
+        raise refused
+    return outcome
+
+
+def explained(
+    rules: Sequence[Rule], plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
+) -> tuple[Outcome, RuleRefused | PackRefused | None]:
+    """Return what the rules make of a plan as far as they come, and why no further; see `apply`."""
     application = _Application(asking, packs, named, Outcome(plan))
-    for rule in rules:
-        if concerns(rule.when, asking):
-            application.apply(rule)
-    application.add_to_whole(tuple(wanted))
-    return application.outcome
+    try:
+        for rule in rules:
+            if concerns(rule.when, asking):
+                application.apply(rule)
+        application.add_to_whole(tuple(wanted))
+    except (RuleRefused, PackRefused) as error:
+        return application.outcome, error
+    return application.outcome, None
 
 
 @dataclass(slots=True)
@@ -102,7 +115,7 @@ class _Application:
         all_starts = list(starts(self.outcome.plan, self.asking))
         found = [start for start in all_starts if matches(rule.when, start)]
         for start in found:
-            _check(rule, start)
+            self._check(rule, start)
         if not found:
             return
         changes = {start.path: self._changed(rule, start) for start in found}
@@ -126,10 +139,24 @@ class _Application:
         is_added = self._add(self.outcome.plan, addition, tuple(dict.fromkeys(rule.name for rule in self.whole)))
         self.outcome.plan = is_added or self.outcome.plan
         for rule in self.whole:
-            text = _said(rule.do) if is_added else "nothing is added: the image is copied as it is"
+            text = said_of_additions(rule.do) if is_added else "nothing is added: the image is copied as it is"
             self._note(rule, name, text, is_change=bool(is_added))
         if wanted and is_added is None:
             self.outcome.notes.append("packs: nothing is added to an image that is copied as it is")
+
+    def _check(self, rule: Rule, start: Start) -> None:
+        """Return if a rule allows an image, as far as that can be told before it is pinned.
+
+        Raises:
+            RuleRefused: it does not.
+        """
+        required, why = rule.do.require_platforms, rule.do.refuse
+        if required and start.platform is not None and not any(is_platform(start.platform, each) for each in required):
+            allowed = ", ".join(map(str, required))
+            why = f"It is asked for as {start.platform}, and this site takes {allowed}."
+        if why:
+            self._note(rule, start.name, "refused", is_change=False)
+            raise refusal(rule, start.name, why)
 
     def _changed(self, rule: Rule, start: Start) -> Node:
         """Return an image as a rule has it."""
@@ -148,7 +175,7 @@ class _Application:
         if do.adds and rule.scope == "each" and self._may_add(rule, start):
             added = self._add(node, Addition(do.packs, do.env, do.labels), (rule.name,))
             if added is not None:
-                self._note(rule, start.name, _said(do))
+                self._note(rule, start.name, said_of_additions(do))
                 node = added
         return node
 
@@ -187,26 +214,13 @@ def _with(plan: Node, changes: Mapping[Path, Node], path: Path = ()) -> Node:
     return plan.with_children([_with(child, changes, (*path, n)) for n, child in enumerate(plan.children)])
 
 
-def _check(rule: Rule, start: Start) -> None:
-    """Return if a rule allows an image, as far as that can be told before it is pinned.
-
-    Raises:
-        RuleRefused: it does not.
-    """
-    if rule.do.refuse:
-        raise refusal(rule, start.name, rule.do.refuse)
-    required = rule.do.require_platforms
-    if required and start.platform is not None and not any(is_platform(start.platform, each) for each in required):
-        allowed = ", ".join(map(str, required))
-        raise refusal(rule, start.name, f"it is asked for as {start.platform}, and this site takes {allowed}")
-
-
 def refusal(rule: Rule, image: str, why: str) -> RuleRefused:
     """Return the error of an image that a rule does not allow: the site's sentence first."""
     return RuleRefused(f"{why} ({image} is refused by the site's rule {rule.name})")
 
 
-def _said(do: Do) -> str:
+def said_of_additions(do: Do) -> str:
+    """Return in a few words what a rule adds."""
     parts = {
         "packs": [each.text for each in do.packs],
         "environment": [each.partition("=")[0] for each in do.env],

@@ -14,8 +14,8 @@ from cachetools import TTLCache
 from wavelet.errors import OurError
 from wavelet.packs.model import Packs, PackUse
 from wavelet.plan.node import Node
-from wavelet.rules.admission import admit
-from wavelet.rules.applying import Outcome, apply
+from wavelet.rules.admission import admit, judge, judged
+from wavelet.rules.applying import Outcome, RuleEffect, RuleRefused, apply, explained
 from wavelet.rules.model import Asking, RuleSet
 
 GROUPS_TTL = 60.0
@@ -67,8 +67,7 @@ class SiteRules:
             PackRefused: a pack cannot be added.
             RulesUnread: the rules cannot be read.
         """
-        wanted = [PackUse.parse(text, f"packs[{index}]") for index, text in enumerate(packs)]
-        return await self._apply(plan, asking, wanted, named=False)
+        return await self._apply(plan, asking, _wanted(packs), named=False)
 
     async def for_name(self, plan: Node, asking: Asking) -> Outcome:
         """Return what the rules make of an image that is answered under its own name. Errors are as above."""
@@ -82,11 +81,36 @@ class SiteRules:
         """
         await admit(self._current().rules, asked, pinned)
 
+    async def explain(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> tuple[Outcome, str]:
+        """Return what the rules would make of a request or a name, and the sentence by which they refuse it.
+
+        Raises:
+            RulesUnread, PackRefused: as `for_request` has them.
+        """
+        asking = await self._told(asking, self._open())
+        wanted, rules, named = _wanted(packs), self._open().rules, asking.form != "request"
+        outcome, refused = explained(rules, plan, asking, self._packs, wanted, named=named)
+        if refused is not None:
+            return outcome, refused.message
+        for rule, start in judged(rules, outcome.plan):
+            try:
+                judge(rule, start, start.node.digest)
+                outcome.effects.append(RuleEffect(rule, start.name, "judged when it is pinned", is_change=False))
+            except RuleRefused as error:
+                outcome.effects.append(RuleEffect(rule, start.name, "refused", is_change=False))
+                return outcome, error.message
+        return outcome, ""
+
     async def _apply(self, plan: Node, asking: Asking, wanted: Sequence[PackUse], *, named: bool) -> Outcome:
         rules = self._open()
-        if asking.uid is not None and any(rule.when.gids for rule in rules.rules):
-            asking = replace(asking, gids=await self._groups_of(asking.uid))
+        asking = await self._told(asking, rules)
         return apply(rules.rules, plan, asking, self._packs, wanted, named=named)
+
+    async def _told(self, asking: Asking, rules: RuleSet) -> Asking:
+        """Return who asks with the groups that a rule wants to know of."""
+        if asking.uid is None or not any(rule.when.gids for rule in rules.rules):
+            return asking
+        return replace(asking, gids=await self._groups_of(asking.uid))
 
     def _open(self) -> RuleSet:
         rules = self._current()
@@ -108,6 +132,10 @@ class SiteRules:
                     f"told within {GROUPS_WAIT:.0f} seconds; ask again"
                 ) from None
         return self._groups[uid]
+
+
+def _wanted(packs: Sequence[str]) -> list[PackUse]:
+    return [PackUse.parse(text, f"packs[{index}]") for index, text in enumerate(packs)]
 
 
 def _look_up_groups(uid: int) -> frozenset[int]:

@@ -29,6 +29,7 @@ from wavelet.front.grpc.forward import Forwarder
 from wavelet.front.grpc.images_service import Images
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Door, Peers
+from wavelet.front.grpc.rules_service import RulesOfSite
 from wavelet.front.grpc.services import Services
 from wavelet.front.grpc.sockets import (
     ADMIN_MODE,
@@ -44,12 +45,13 @@ from wavelet.front.grpc.sockets import (
 from wavelet.front.listener import HEADER_LIMIT
 from wavelet.front.stopping import wait_first
 from wavelet.host.descriptors import GRPC_PART, connections_for
-from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2
+from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, rules_pb2
 from wavelet.v1.cache_pb2_grpc import add_CacheServiceServicer_to_server
 from wavelet.v1.conda_pb2_grpc import add_CondaServiceServicer_to_server
 from wavelet.v1.containers_pb2_grpc import add_ContainerServiceServicer_to_server, add_TokenServiceServicer_to_server
 from wavelet.v1.daemon_pb2_grpc import add_DaemonServiceServicer_to_server, add_LoginServiceServicer_to_server
 from wavelet.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
+from wavelet.v1.rules_pb2_grpc import add_RulesServiceServicer_to_server
 
 MESSAGE_LIMIT = 32 * 1024 * 1024
 """Bytes of a request; as many as the body of one on the other door may have."""
@@ -74,7 +76,7 @@ _PRIVATE_SOCKET = "inner.sock"
 Given = Mapping[Door, socket.socket | None]
 """Sockets that are open already, by their door."""
 
-_DOCUMENTS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2)
+_DOCUMENTS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, rules_pb2)
 
 log = structlog.get_logger()
 
@@ -200,6 +202,7 @@ async def _server(settings: Settings, services: Services, states: HealthServicer
     add_CacheServiceServicer_to_server(Caches(services, names, peers), server)
     add_DaemonServiceServicer_to_server(Daemon(services, peers), server)
     add_LoginServiceServicer_to_server(Logins(services, peers), server)
+    add_RulesServiceServicer_to_server(RulesOfSite(services, names, peers), server)
     health_pb2_grpc.add_HealthServicer_to_server(states, server)  # type: ignore[no-untyped-call]
     named = [service.full_name for each in _DOCUMENTS for service in each.DESCRIPTOR.services_by_name.values()]
     for service in named:
