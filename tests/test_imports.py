@@ -54,6 +54,7 @@ PURE_LIBRARIES = {
     "collections",
     "contextlib",
     "dataclasses",
+    "difflib",
     "enum",
     "functools",
     "hashlib",
@@ -64,6 +65,7 @@ PURE_LIBRARIES = {
     "math",
     "msgspec",
     "operator",
+    "posixpath",
     "re",
     "string",
     "types",
@@ -91,7 +93,11 @@ PURE_PARTS = (
     "kinds.conda.locks.unchecked",
     "kinds.conda.locks.foreign",
     "kinds.conda.locks.locked",
+    "packs.combined",
+    "packs.members",
     "packs.model",
+    "packs.reading",
+    "packs.spec",
     "rules.model",
 )
 """Parts of rooms that do no I/O either."""

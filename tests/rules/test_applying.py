@@ -275,7 +275,7 @@ def test_a_pack_that_lacks_an_architecture_is_refused_or_left_out() -> None:
     use = PackUse("trace", missing="skip")
     outcome = applied([Rule("r", "r", When(), Do(packs=(use, PackUse("ca"))))], image("busybox:1", ARM64))
     assert outcome.plan == AugmentedImage(image("busybox:1", ARM64), CA.config, (), ("r",))
-    assert outcome.notes == ["the pack trace@1 has nothing for arm64, and was left out"]
+    assert outcome.notes == ["the pack trace@1 has nothing for arm64, only for amd64, and was left out"]
 
 
 def test_packs_in_each_others_way_are_refused_by_name() -> None:
@@ -283,8 +283,10 @@ def test_packs_in_each_others_way_are_refused_by_name() -> None:
         applied([rule(When(), "one", packs=["ca"]), rule(When(), "two", packs=["other"])], image("busybox:1"))
 
 
-def test_a_launcher_on_a_launcher_is_an_image_of_its_own() -> None:
+def test_a_launcher_on_a_launcher_hands_on_to_it() -> None:
     plan = AugmentedImage(image("busybox:1"), ContainerConfig(entrypoint=("/fusion",)))
-    made = applied([rule(When(), packs=["launcher"])], plan).plan
-    assert isinstance(made, AugmentedImage)
-    assert made.base == plan
+    outcome = applied([rule(When(), packs=["launcher"])], plan)
+    assert isinstance(outcome.plan, AugmentedImage)
+    assert outcome.plan.base == image("busybox:1")
+    assert "/l" in outcome.plan.config.entrypoint
+    assert applied([rule(When(), packs=["launcher"])], outcome.plan).plan == outcome.plan

@@ -55,7 +55,7 @@ class LayerWriter:
         """Begin the file `path`, of at most `room` bytes; more raise `Outgrown`."""
         self._entries = entries
         self._directories = directories
-        self._blob = _Blob(path, room)
+        self._blob = BlobWriter(path, room)
 
     def __enter__(self) -> Self:
         try:
@@ -104,10 +104,11 @@ class LayerWriter:
         return Written(*self._blob.digests(), fragment)
 
 
-class _Blob:
+class BlobWriter:
     """A file of gzip members, compressed and hashed in a thread of its own: all of that leaves Python's lock."""
 
     def __init__(self, path: Path, room: int | None) -> None:
+        """Begin the file `path`, of at most `room` bytes; more raise `Outgrown`."""
         self._room = room
         self._batch = bytearray()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compress")
@@ -118,6 +119,7 @@ class _Blob:
         self._member: MemberWriter | None = None
 
     def write(self, data: bytes) -> None:
+        """Add bytes of the tar."""
         self._batch += data
         if len(self._batch) >= _BATCH:
             whole = len(self._batch) // _BATCH * _BATCH
@@ -135,10 +137,12 @@ class _Blob:
         return self._blob_size, self._tar_size
 
     def digests(self) -> tuple[Digest, int, Digest]:
+        """Return the blob's digest, its bytes, and the digest of its tar."""
         digest, diff_id = (Digest(f"sha256:{each.hexdigest()}") for each in (self._blob, self._tar))
         return digest, self._blob_size, diff_id
 
     def close(self) -> None:
+        """End the thread, and close the file."""
         self._thread.shutdown(cancel_futures=True)
         self._file.close()
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from wavelet.archive.tar_format import XATTR
 from wavelet.archive.tar_reader import Member, number
 
 FIFO: Final = b"6"
 DEVICES: Final = (b"3", b"4")
 """Types of entries (POSIX.1-2001, pax, "ustar Interchange Format"): named pipes; character and block devices."""
-
-_XATTR = b"SCHILY.xattr."
-"""What PAX records of extended attributes begin with, in the tars of all engines."""
 
 
 class Attributes(NamedTuple):
@@ -43,7 +41,7 @@ def attributes_of(member: Member) -> Attributes:
         return Attributes(mode, uid, gid, member.mtime, {})
     uid, gid = int(said.get(b"uid", uid)), int(said.get(b"gid", gid))
     mtime = _whole(said[b"mtime"]) if b"mtime" in said else member.mtime
-    xattrs = {key[len(_XATTR) :]: value for key, value in said.items() if key.startswith(_XATTR)}
+    xattrs = {key[len(XATTR) :]: value for key, value in said.items() if key.startswith(XATTR)}
     return Attributes(mode, uid, gid, mtime, xattrs)
 
 

@@ -6,8 +6,9 @@ Everything that says where and by whom a layer was made is left out: owner 0, no
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 RECORD = 512
@@ -21,6 +22,9 @@ SYMLINK: Final = b"2"
 DIRECTORY: Final = b"5"
 PAX: Final = b"x"
 """Types of entries (POSIX.1-2001, pax, "ustar Interchange Format")."""
+
+XATTR: Final = b"SCHILY.xattr."
+"""What PAX records of extended attributes begin with, in the tars of all engines."""
 
 
 def byte_sum(data: bytes) -> int:
@@ -57,20 +61,20 @@ class TarEntries:
 
     def file_header(self, path: str, size: int, mtime: int, *, executable: bool) -> bytes:
         """Return what goes before `size` bytes of a regular file, readable by all."""
-        return _entry(self._named(path), FILE, 0o755 if executable else 0o644, mtime, size=size)
+        return entry(self._named(path), FILE, 0o755 if executable else 0o644, mtime, size=size)
 
     def symlink(self, path: str, target: str, mtime: int) -> bytes:
         """Return the entry of a symbolic link; its target is kept as it is."""
-        return _entry(self._named(path), SYMLINK, 0o777, mtime, target=target)
+        return entry(self._named(path), SYMLINK, 0o777, mtime, target=target)
 
     def hard_link(self, path: str, to: str, mtime: int, *, executable: bool) -> bytes:
         """Return the entry of one more name of `to`, a file further up in the same archive."""
         mode = 0o755 if executable else 0o644
-        return _entry(self._named(path), HARD_LINK, mode, mtime, target=self._named(to))
+        return entry(self._named(path), HARD_LINK, mode, mtime, target=self._named(to))
 
     def directories(self, paths: Iterable[str]) -> bytes:
         """Return the entries of directories, parents before children."""
-        return b"".join(_entry(f"{self._named(p)}/", DIRECTORY, 0o755, DIRECTORY_TIME) for p in sorted(paths))
+        return b"".join(entry(f"{self._named(p)}/", DIRECTORY, 0o755, DIRECTORY_TIME) for p in sorted(paths))
 
     def _named(self, path: str) -> str:
         if path.startswith("/"):
@@ -78,9 +82,19 @@ class TarEntries:
         return f"{self.root}/{path}" if path else self.root
 
 
-def _entry(name: str, kind: bytes, mode: int, mtime: int, *, size: int = 0, target: str = "") -> bytes:
+def entry(
+    name: str,
+    kind: bytes,
+    mode: int,
+    mtime: int,
+    *,
+    size: int = 0,
+    target: str = "",
+    xattrs: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> bytes:
+    """Return the headers of one entry of owner 0; a directory's name ends with a slash."""
     raw_name, raw_target = name.encode(), target.encode()
-    records: list[tuple[bytes, bytes]] = []
+    records = [(XATTR + key, value) for key, value in sorted(xattrs.items())]
     if len(raw_name) > _NAME_LIMIT or not name.isascii():
         records.append((b"path", raw_name))
         raw_name = _shortened(name)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from wavelet.image.image import merge_env
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.packs.combined import combined
-from wavelet.packs.model import Pack, PackRefused, Packs, PackUse
-from wavelet.plan.node import Additions, ContainerConfig, Node, walk
+from wavelet.packs.combined import combined, joined
+from wavelet.packs.model import Pack, Packs, PackUse
+from wavelet.plan.node import Additions, ContainerConfig, Node, layers, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Added:
 
     plan: Node | None
     packs: tuple[Pack, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def add(plan: Node, addition: Addition, packs: Packs, rules: tuple[str, ...]) -> Added:
@@ -42,36 +40,25 @@ def add(plan: Node, addition: Addition, packs: Packs, rules: tuple[str, ...]) ->
     Raises:
         PackRefused: a pack cannot be used, is not for the image's architecture, or collides with another one.
     """
-    notes: list[str] = []
-    used = tuple(_used(addition.packs, architectures_of(plan), packs, notes))
-    config = combined(used)
+    found = combined(addition.packs, packs, architectures_of(plan))
+    there = {layer.digest for layer in layers(plan)}
+    # What a request has added itself, by the pack's own document, is not added again.
+    new = [
+        pack for pack in found.packs if not pack.layers or any(each.layer.digest not in there for each in pack.layers)
+    ]
+    config = found.config
+    if len(new) < len(found.packs):
+        config = joined([pack.config for pack in new])
     config = replace(
-        config,
-        env=tuple(merge_env([*config.env, *addition.env])),
-        labels=tuple(sorted(dict(addition.labels).items())),
+        joined([config, ContainerConfig(env=addition.env)]), labels=tuple(sorted(dict(addition.labels).items()))
     )
-    return Added(_on(plan, config, rules), used, tuple(notes))
+    return Added(_on(plan, config, rules), found.packs, found.notes)
 
 
 def architectures_of(plan: Node) -> frozenset[str]:
     """Return for which architectures a plan is; empty: it names none, and is for whatever there is."""
     platforms = {platform for node in walk(plan) for platform in node.description.platforms}
     return frozenset(each.architecture for each in platforms)
-
-
-def _used(uses: Sequence[PackUse], architectures: frozenset[str], packs: Packs, notes: list[str]) -> list[Pack]:
-    found: dict[str, Pack] = {}
-    for use in uses:
-        pack = packs.get(use.name, use.version)
-        lacking = sorted(each for each in architectures if not pack.is_for(each))
-        if not lacking:
-            found.setdefault(pack.reference, pack)
-            continue
-        why = f"the pack {pack.reference} has nothing for {' and '.join(lacking)}"
-        if use.missing == "refuse":
-            raise PackRefused(f"{why}, only for {', '.join(sorted(pack.architectures))}", field="packs")
-        notes.append(f"{why}, and was left out")
-    return list(found.values())
 
 
 def _on(plan: Node, config: ContainerConfig, rules: tuple[str, ...]) -> Node | None:
@@ -84,11 +71,9 @@ def _on(plan: Node, config: ContainerConfig, rules: tuple[str, ...]) -> Node | N
     config = _for(config, architectures_of(plan))
     if not isinstance(plan, AugmentedImage):
         return AugmentedImage(plan, config, (), rules) if config else plan
-    if plan.config.entrypoint and config.entrypoint:
-        # Each launcher hands on to the next one, so that both are needed as images of their own.
-        return AugmentedImage(plan, config, (), rules)
-    merged = _merged(plan.config, config)
-    return plan if merged == plan.config else replace(plan, config=merged, rules=(*plan.rules, *rules))
+    both = joined([plan.config, config])
+    both = replace(both, labels=tuple(sorted(both.labels)))
+    return plan if both == plan.config else replace(plan, config=both, rules=(*plan.rules, *rules))
 
 
 def _for(config: ContainerConfig, architectures: frozenset[str]) -> ContainerConfig:
@@ -96,16 +81,3 @@ def _for(config: ContainerConfig, architectures: frozenset[str]) -> ContainerCon
     if not architectures:
         return config
     return replace(config, layers=tuple(each for each in config.layers if each.architecture in (None, *architectures)))
-
-
-def _merged(own: ContainerConfig, more: ContainerConfig) -> ContainerConfig:
-    """Return what a request sets with what is added: a layer that is there already is not added again."""
-    there = {layer.digest for layer in own.layers}
-    return ContainerConfig(
-        more.entrypoint or own.entrypoint,
-        own.cmd,
-        tuple(merge_env([*own.env, *more.env])),
-        own.working_dir,
-        (*own.layers, *(layer for layer in more.layers if layer.digest not in there)),
-        tuple(sorted({**dict(own.labels), **dict(more.labels)}.items())),
-    )
