@@ -98,7 +98,12 @@ PURE_PARTS = (
     "packs.model",
     "packs.reading",
     "packs.spec",
+    "rules.members",
     "rules.model",
+    "rules.patterns",
+    "rules.read_do",
+    "rules.read_when",
+    "rules.reading",
 )
 """Parts of rooms that do no I/O either."""
 
