@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from wavelet.image.certificate_paths import ENVIRONMENT
 from wavelet.image.reference import Digest, Reference
 from wavelet.packs.model import Needs, PackRefused
 from wavelet.packs.reading import read_pack
-from wavelet.packs.spec import DirectorySource, FilesSource, ImageSource, LayerSpec, PackSpec, TarSource, UrlSource
+from wavelet.packs.spec import (
+    CertificatesSource,
+    DirectorySource,
+    FilesSource,
+    ImageSource,
+    LayerSpec,
+    PackSpec,
+    TarSource,
+    UrlSource,
+)
 
 PLACE = "packs/trace/pack.yaml"
 DIGEST = "sha256:" + "a" * 64
@@ -37,7 +47,6 @@ def read(document: str) -> PackSpec:
 
 def test_all_of_it() -> None:
     at = f"{PLACE}: layers"
-    certificate = (("usr/local/share/wavelet/ca/site.pem", "ca/site.pem"),)
     assert read(WHOLE) == PackSpec(
         "s3",
         "1.2",
@@ -52,14 +61,27 @@ def test_all_of_it() -> None:
             LayerSpec(f"{at}[3]", TarSource("layer.tar.zst")),
             LayerSpec(f"{at}[4]", ImageSource(Reference.parse(f"quay.io/x/y@{DIGEST}"))),
             LayerSpec(f"{at}[5]", UrlSource("https://host.example/x.tar.gz", Digest(DIGEST))),
-            LayerSpec(f"{PLACE}: certificates", FilesSource(certificate, 0o644)),
+            LayerSpec(f"{PLACE}: certificates", CertificatesSource(("ca/site.pem",))),
         ),
-        ("A=b", "EMPTY="),
+        (*ENVIRONMENT, "A=b", "EMPTY="),
         ("/usr/bin/launcher", "--now"),
         Needs(("/dev/fuse",), ("SYS_ADMIN",)),
         frozenset({"setuid"}),
     )
     assert read(WHOLE).architectures == {"amd64", "arm64"}
+
+
+def test_certificates_of_the_site() -> None:
+    spec = read("certificates: {directory: site}\nenv: {SSL_CERT_FILE: /own}")
+    assert spec.layers == (LayerSpec(f"{PLACE}: certificates", CertificatesSource(is_site=True)),)
+    assert spec.env == ("SSL_CERT_FILE=/own", *ENVIRONMENT[1:])
+
+
+def test_a_layer_that_gives_way() -> None:
+    assert read("layers: [{tar: a, keep: existing}, {tar: a}]").layers == (
+        LayerSpec(f"{PLACE}: layers[0]", TarSource("a"), keeps_existing=True),
+        LayerSpec(f"{PLACE}: layers[1]", TarSource("a")),
+    )
 
 
 def test_what_is_left_out() -> None:
@@ -113,7 +135,9 @@ def test_what_is_left_out() -> None:
         ("needs: {devices: [/etc/passwd]}", "needs.devices: '/etc/passwd' is not a device"),
         ("needs: {capabilities: [sys_admin]}", "needs.capabilities: 'sys_admin' is not a capability"),
         ("allow: [devices]", "allow: 'devices' is not one of setuid"),
-        ("certificates: [a/x.pem, b/x.pem]", "certificates[1]: there are two files x.pem"),
+        ("certificates: [a/x.pem, b/x.pem]", "certificates[1]: b/x.pem and a/x.pem would be one file"),
+        ("certificates: {directory: other}", "certificates: is a list of files of the pack, or {directory: site}"),
+        ("layers: [{tar: a, keep: all}]", "layers[0].keep: is existing or left out"),
         ("name: a\nname: b", "line 2: the key 'name' is there twice"),
     ],
 )

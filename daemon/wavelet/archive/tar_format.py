@@ -90,24 +90,27 @@ def entry(
     *,
     size: int = 0,
     target: str = "",
-    xattrs: Mapping[bytes, bytes] = MappingProxyType({}),
+    records: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> bytes:
-    """Return the headers of one entry of owner 0; a directory's name ends with a slash."""
+    """Return the headers of one entry of owner 0; a directory's name ends with a slash.
+
+    `records` are of its extended header: extended attributes (`XATTR` and their names), and what vendors say.
+    """
     raw_name, raw_target = name.encode(), target.encode()
-    records = [(XATTR + key, value) for key, value in sorted(xattrs.items())]
+    said = sorted(records.items())
     if len(raw_name) > _NAME_LIMIT or not name.isascii():
-        records.append((b"path", raw_name))
+        said.append((b"path", raw_name))
         raw_name = _shortened(name)
     if len(raw_target) > _NAME_LIMIT or not target.isascii():
-        records.append((b"linkpath", raw_target))
+        said.append((b"linkpath", raw_target))
         raw_target = _shortened(target)
     if size >= _NUMBER_LIMIT:
-        records.append((b"size", b"%d" % size))
+        said.append((b"size", b"%d" % size))
         size = 0
     header = _header(raw_name, kind, mode, mtime, size, raw_target)
-    if not records:
+    if not said:
         return header
-    data = b"".join(_record(key, value) for key, value in records)
+    data = b"".join(_record(key, value) for key, value in said)
     return _header(b"PaxHeader", PAX, 0o644, 0, len(data), b"") + data + padding(len(data)) + header
 
 

@@ -14,8 +14,10 @@ import msgspec
 
 from wavelet.archive.gzip_members import codec
 from wavelet.archive.layer_writer import BlobWriter, Outgrown
-from wavelet.archive.tar_format import DIRECTORY, END, FILE, HARD_LINK, entry, padding
+from wavelet.archive.tar_format import DIRECTORY, END, FILE, HARD_LINK, XATTR, entry, padding
 from wavelet.image.reference import Digest
+from wavelet.kinds.augment.marks import EXISTING, KEEP
+from wavelet.packs.certificates import of_certificates
 from wavelet.packs.members import refused, unusable
 from wavelet.packs.sources import (
     CAPABILITY,
@@ -27,7 +29,7 @@ from wavelet.packs.sources import (
     of_files,
     of_tar,
 )
-from wavelet.packs.spec import DirectorySource, FilesSource, LayerSpec, PackSpec, TarSource
+from wavelet.packs.spec import CertificatesSource, DirectorySource, FilesSource, LayerSpec, PackSpec, TarSource
 
 VERSION = 1
 """Of what is built: whoever changes a byte of it counts it up."""
@@ -76,7 +78,7 @@ def build(
     for number, layer in enumerate(spec.layers):
         for part, entries, architecture in _parts(root, layer, fetched.get(number, ())):
             file = into / f"{number}-{part}"
-            built.append(_write(file, layer.place, _checked(entries, layer.place, spec), architecture, room))
+            built.append(_write(file, layer, _checked(entries, layer.place, spec), architecture, room))
     return built
 
 
@@ -88,6 +90,8 @@ def _parts(
         yield 0, of_directory(root, source, layer.place), architecture
     elif isinstance(source, FilesSource):
         yield 0, of_files(root, source, layer.place), architecture
+    elif isinstance(source, CertificatesSource):
+        yield 0, of_certificates(root, source, layer.place), architecture
     elif isinstance(source, TarSource):
         at = f"{layer.place}.tar"
         file = inside(root, source.path, at)
@@ -162,12 +166,14 @@ def _shown(path: str) -> str:
     return path.encode("utf-8", "replace").decode()[:200]
 
 
-def _write(file: Path, place: str, entries: Iterator[Entry], architecture: str | None, room: int) -> BuiltLayer:
+def _write(file: Path, layer: LayerSpec, entries: Iterator[Entry], architecture: str | None, room: int) -> BuiltLayer:
     paths = []
+    place = layer.place
+    records = {KEEP.encode(): EXISTING.encode()} if layer.keeps_existing else {}
     blob = BlobWriter(file, room)
     try:
         for each in entries:
-            _put(blob, each, place)
+            _put(blob, each, place, records)
             if each.kind != DIRECTORY:
                 paths.append(each.path)
         blob.write(END)
@@ -182,11 +188,11 @@ def _write(file: Path, place: str, entries: Iterator[Entry], architecture: str |
     return BuiltLayer(file, digest, size, diff_id, architecture, frozenset(paths))
 
 
-def _put(blob: BlobWriter, each: Entry, place: str) -> None:
+def _put(blob: BlobWriter, each: Entry, place: str, records: Mapping[bytes, bytes]) -> None:
     assert isinstance(each.kind, bytes), "checked"
     name = f"{each.path}/" if each.kind == DIRECTORY else each.path
-    xattrs = {CAPABILITY.encode(): each.capabilities} if each.capabilities else {}
-    blob.write(entry(name, each.kind, each.mode, each.mtime, size=each.size, target=each.target, xattrs=xattrs))
+    said = {XATTR + CAPABILITY.encode(): each.capabilities, **records} if each.capabilities else records
+    blob.write(entry(name, each.kind, each.mode, each.mtime, size=each.size, target=each.target, records=said))
     left = each.size
     for chunk in each.chunks:
         left -= len(chunk)

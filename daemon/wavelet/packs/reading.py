@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from wavelet.bounded_yaml import Value, read_yaml
 from wavelet.errors import CallerError
 from wavelet.image.augment import ENTRY_CHAIN, LAYER_LIMIT
+from wavelet.image.certificate_paths import DIRECTORY, ENVIRONMENT
+from wavelet.image.image import merge_env
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.packs.members import (
     environment,
@@ -23,6 +25,7 @@ from wavelet.packs.members import (
 )
 from wavelet.packs.model import NAME, Needs
 from wavelet.packs.spec import (
+    CertificatesSource,
     DirectorySource,
     FilesSource,
     ImageSource,
@@ -36,8 +39,11 @@ from wavelet.packs.spec import (
 FILE = "pack.yaml"
 """The file of a pack's directory that says what it is."""
 
-CERTIFICATES = "usr/local/share/wavelet/ca"
-"""Where the certificates of packs are in an image; augmentation merges what is there with the image's own."""
+SITE = "site"
+"""`certificates: {directory: site}`: what lies in the site's directory of certificates, which is not of the pack."""
+
+KEPT = "existing"
+"""`keep: existing` of a layer: what is in it gives way to what an image has."""
 
 _KEYS = ("name", "version", "layers", "env", "entrypoint", "needs", "allow", "certificates")
 _ALLOWED = ("setuid",)
@@ -64,11 +70,12 @@ def read_pack(document: str, place: str, directory: str) -> PackSpec:
     env = environment(members.get("env", {}), f"{place}: env")
     if any(each.startswith(f"{ENTRY_CHAIN}=") for each in env):
         raise refused(f"{place}: env", f"{ENTRY_CHAIN} is set by wavelet: it says what an entry point hands on to")
+    certificates = _certificates(members, f"{place}: certificates")
     return PackSpec(
         _name(members.get("name", directory), f"{place}: name"),
         _version(members, f"{place}: version"),
-        (*_layers(members.get("layers", []), f"{place}: layers"), *_certificates(members, f"{place}: certificates")),
-        env,
+        (*_layers(members.get("layers", []), f"{place}: layers"), *certificates),
+        tuple(merge_env(ENVIRONMENT if certificates else (), env)),
         texts(members.get("entrypoint", []), f"{place}: entrypoint"),
         _needs(members.get("needs", {}), f"{place}: needs"),
         _allowed(members.get("allow", []), f"{place}: allow"),
@@ -94,15 +101,17 @@ def _layers(value: Value, place: str) -> tuple[LayerSpec, ...]:
 
 
 def _layer(value: Value, place: str) -> LayerSpec:
-    members = mapping(value, place, {"architecture", *_SOURCES, *(key for keys in _WITH.values() for key in keys)})
+    members = mapping(value, place, {*_OF_ALL, *_SOURCES, *(key for keys in _WITH.values() for key in keys)})
     kinds = [kind for kind in _SOURCES if kind in members]
     if len(kinds) != 1:
         raise refused(place, f"needs one of {', '.join(_SOURCES)}{', not ' + ' and '.join(kinds) if kinds else ''}")
     kind = kinds[0]
-    for key in members.keys() - {"architecture", kind, *_WITH[kind]}:
+    for key in members.keys() - {*_OF_ALL, kind, *_WITH[kind]}:
         raise refused(f"{place}.{key}", f"has no meaning for {kind}")
     source = _SOURCES[kind](members, place)
-    return LayerSpec(place, source, _architecture(members, f"{place}.architecture"))
+    if members.get("keep", KEPT) != KEPT:
+        raise refused(f"{place}.keep", f"is {KEPT} or left out: whether what an image has stays")
+    return LayerSpec(place, source, _architecture(members, f"{place}.architecture"), "keep" in members)
 
 
 def _architecture(members: Mapping[str, Value], place: str) -> str | None:
@@ -194,22 +203,31 @@ _WITH: Mapping[str, tuple[str, ...]] = {
     "url": ("digest",),
 }
 """Which keys may stand beside it."""
+_OF_ALL = ("architecture", "keep")
+"""Which keys may stand beside any of them."""
 
 
 def _certificates(members: Mapping[str, Value], place: str) -> tuple[LayerSpec, ...]:
-    """Return the layer of certificates, on top of all others."""
+    """Return the layer with certificates, on top of all others."""
     if "certificates" not in members:
         return ()
-    files = {}
-    for number, each in enumerate(texts(members["certificates"], place)):
+    value = members["certificates"]
+    if isinstance(value, dict):
+        if mapping(value, place, ("directory",)).get("directory") != SITE:
+            raise refused(place, f"is a list of files of the pack, or {{directory: {SITE}}}")
+        return (LayerSpec(place, CertificatesSource(is_site=True)),)
+    files: dict[str, str] = {}
+    for number, each in enumerate(texts(value, place)):
         path = path_in_pack(each, f"{place}[{number}]")
-        there = f"{CERTIFICATES}/{posixpath.basename(path)}"
-        if there in files:
-            raise refused(f"{place}[{number}]", f"there are two files {posixpath.basename(path)}; rename one")
-        files[there] = path
-    if not files:
-        return ()
-    return (LayerSpec(place, FilesSource(tuple(sorted(files.items())), 0o644)),)
+        if other := files.get(certificate_path(path)):
+            raise refused(f"{place}[{number}]", f"{path} and {other} would be one file /{certificate_path(path)}")
+        files[certificate_path(path)] = path
+    return (LayerSpec(place, CertificatesSource(tuple(files.values()))),) if files else ()
+
+
+def certificate_path(path: str) -> str:
+    """Return where an image has a file of certificates."""
+    return f"{DIRECTORY}/{posixpath.splitext(posixpath.basename(path))[0]}.pem"
 
 
 def _needs(value: Value, place: str) -> Needs:

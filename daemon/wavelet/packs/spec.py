@@ -36,6 +36,21 @@ class TarSource:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificatesSource:
+    """Files with certificates of the site, as PEM.
+
+    Attributes:
+        files: their paths in the pack, or in `directory`.
+        is_site: they are whatever lies in the site's directory of certificates.
+        directory: where they lie, if it is not the pack.
+    """
+
+    files: tuple[str, ...] = ()
+    is_site: bool = False
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSource:
     """The layers of an image of a registry."""
 
@@ -50,7 +65,7 @@ class UrlSource:
     digest: Digest
 
 
-Source = DirectorySource | FilesSource | TarSource | ImageSource | UrlSource
+Source = DirectorySource | FilesSource | TarSource | CertificatesSource | ImageSource | UrlSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +75,13 @@ class LayerSpec:
     Attributes:
         place: where it is said, for messages: `packs/trace/pack.yaml: layers[1]`.
         architecture: the only one that it is for, in OCI's names; None: all that the pack is for.
+        keeps_existing: what is in it gives way to what an image has at the same path.
     """
 
     place: str
     source: Source
     architecture: str | None = None
+    keeps_existing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The certificates of a site, merged with those that an image trusts already, as one more layer on top.
 
-A layer that has files in `marks.CERTIFICATES` asks for it. The image's own bundles and Java stores are looked for in
-its layers, and each is written again at its own path with the site's certificates added, so that programs that know no
-other place find them; beside the site's files there are a bundle and a store to which variables lead all others.
+A layer that has files in `certificate_paths.DIRECTORY` asks for it. The image's own bundles and Java stores are looked
+for in its layers, and each is written again at its own path with the site's certificates added, so that programs that
+know no other place find them; beside the site's files there are a bundle and a store, to which variables lead the rest.
 """
 
 from __future__ import annotations
@@ -11,17 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wavelet.image.augment import AddedLayer
+from wavelet.image.certificate_paths import BUNDLE, JAVA_STORE
 from wavelet.image.image import Content, Descriptor, Family
 from wavelet.kinds.augment.image_below import Found, search
-from wavelet.kinds.augment.marks import CERTIFICATES, Marks
+from wavelet.kinds.augment.marks import Marks
 from wavelet.kinds.augment.merging import STORE_LIMIT, SiteFiles, Store, merge
 from wavelet.kinds.kind import Work
-
-BUNDLE = f"{CERTIFICATES}/bundle.pem"
-"""The image's certificates, and then the site's."""
-
-JAVA_STORE = f"{CERTIFICATES}/truststore.jks"
-"""The same for Java."""
 
 BUNDLES = (
     "etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, and distroless images of them

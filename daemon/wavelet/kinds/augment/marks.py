@@ -15,6 +15,7 @@ from pathlib import Path
 
 from wavelet.archive.tar_reader import Member
 from wavelet.errors import InvalidRequest, UpstreamBroken
+from wavelet.image import certificate_paths
 from wavelet.kinds.augment.layer_members import members, relative
 
 DIRECTORIES = frozenset(
@@ -24,9 +25,6 @@ DIRECTORIES = frozenset(
 
 KEEP, EXISTING = "WAVELET.keep", "existing"
 """A record of a member's extended header (POSIX.1-2001, pax: vendors have names of their own), and its value."""
-
-CERTIFICATES = "usr/local/share/wavelet/ca"
-"""The directory where a layer has the site's certificates, as PEM."""
 
 KEPT_LIMIT = 10_000
 """Members with `KEEP` that a layer may have: each is looked for in the image."""
@@ -86,7 +84,7 @@ class _Seen:
         else:
             self._has_others = True
         directory, _, _ = path.rpartition("/")
-        if directory == CERTIFICATES and member.is_file and path.endswith(_SUFFIXES):
+        if directory == certificate_paths.DIRECTORY and member.is_file and path.endswith(_SUFFIXES):
             self._certificates[path] = member.size
 
     def _keep(self, path: str, member: Member) -> None:
