@@ -25,7 +25,7 @@ SOAK_BINDINGS ?= 200
 # Settings of the wavelet that makes wavelet's image, e.g. a site's mirrors: a file as for `wavelet serve`.
 CONFIG ?=
 
-.PHONY: run test test-quick test-latest lock check bench soak docs wheel tarball image clean
+.PHONY: run test test-quick test-latest lock check bench soak docs packs wheel tarball image clean
 
 run: $(RUNTIME)
 	$(BIN)/wavelet demo
@@ -69,9 +69,14 @@ soak: $(DEV)
 docs: $(DEV)
 	$(BIN)/mkdocs build --strict
 
+# The pack `trace` has programs of Debian, for all architectures; where it was made, the wheel has it too.
+packs: $(DEV)
+	$(BIN)/python packaging/trace_pack.py
+
+# Both of what is here: a wheel that is built of the sdist would not have the pack.
 wheel: $(DEV)
 	rm -f dist/wavelet-*.whl dist/wavelet-*.tar.gz
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --sdist --wheel --outdir dist .
 
 tarball: wheel
 	rm -rf build/bundle

@@ -1,4 +1,7 @@
-"""Generates `wavelet.v1`, the Python code of the protos, when a wheel or an editable install is made."""
+"""Generates `wavelet.v1`, the Python code of the protos, when a wheel or an editable install is made.
+
+A wheel also has the pack `trace`, where `make packs` has made it: it has programs, which are not in the repository.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,21 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+TRACE = Path("build", "packs", "trace")
+"""Where `packaging/trace_pack.py` puts the pack."""
+
 
 class ProtoBuildHook(BuildHookInterface[Any]):
     """Runs protoc, which comes with grpcio-tools, over `protos/`; the code goes beside the package's own."""
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, _version: str, _build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Generate messages, services and their types. Called by hatchling before it collects files."""
         generate(Path(self.root))
+        pack = Path(self.root) / TRACE
+        if version != "editable" and pack.is_dir():
+            build_data["force_include"][str(pack)] = "wavelet/shipped_packs/trace"
 
 
 def generate(root: Path) -> None:
