@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
+import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -37,52 +40,58 @@ def environment() -> dict[str, str]:
 
 
 class Binder:
-    """A process of `binder.py`."""
+    """A node of `binder.py`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._pid = pid
+        self._reader = reader
+        self._writer = writer
 
     @classmethod
-    @asynccontextmanager
-    async def started(cls, keeper: type[Keeper], path: Path, mine: str, links: str) -> AsyncIterator[Binder]:
-        arguments = [keeper.__module__, keeper.__name__, str(path), mine, links]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cluster.binder", *arguments, env=environment(), stdin=pipe, stdout=pipe
-        )
-        binder = cls(process)
-        try:
-            assert await binder.line() == "ready"
-            yield binder
-        finally:
-            if process.returncode is None:
-                process.kill()
-            assert process.stdin is not None
-            process.stdin.close()
-            await process.wait()
+    async def at(cls, own: socket.socket) -> Binder:
+        reader, writer = await asyncio.open_connection(sock=own)
+        return cls(int(await reader.readline()), reader, writer)
 
     def ask(self, *names: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("".join(f"{name}\n" for name in names).encode())
+        self._writer.write("".join(f"{name}\n" for name in names).encode())
 
     async def line(self) -> str:
-        assert self._process.stdout is not None
-        return (await self._process.stdout.readline()).decode().strip()
+        return (await self._reader.readline()).decode().strip()
 
     async def read_then_kill(self, lines: int) -> list[str]:
         said = [await self.line() for _ in range(lines)]
-        self._process.kill()
-        assert self._process.stdout is not None
-        rest = (await self._process.stdout.read()).decode().splitlines(keepends=True)
-        return said + [line.strip() for line in rest if line.endswith("\n")]
+        os.kill(self._pid, signal.SIGKILL)
+        rest = b""
+        with contextlib.suppress(ConnectionResetError):  # it had not read what it was asked, and said nothing
+            while part := await self._reader.read(1000):
+                rest += part
+        return said + [line.strip() for line in rest.decode().splitlines(keepends=True) if line.endswith("\n")]
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
 
 
 @asynccontextmanager
 async def binders(keeper: type[Keeper], path: Path, nodes: Sequence[str]) -> AsyncIterator[list[Binder]]:
     """Give a process for each of `nodes`, each with a pin of its own."""
-    async with AsyncExitStack() as stack:
-        starts = (Binder.started(keeper, path, f"of {n}", links) for n, links in enumerate(nodes))
-        yield await asyncio.gather(*map(stack.enter_async_context, starts))
+    pairs = [socket.socketpair() for _ in nodes]
+    each = [f"{its.fileno()}:of {n}:{links}" for n, ((_, its), links) in enumerate(zip(pairs, nodes, strict=True))]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cluster.binder", keeper.__module__, keeper.__name__, str(path), *each),
+        env=environment(),
+        pass_fds=[its.fileno() for _, its in pairs],
+    )
+    for _, its in pairs:
+        its.close()
+    made = await asyncio.gather(*(Binder.at(own) for own, _ in pairs))
+    try:
+        yield made
+    finally:
+        for binder in made:
+            await binder.close()
+        await process.wait()
 
 
 async def keep(keeper: type[Keeper], path: Path, names: Sequence[str]) -> None:

@@ -231,7 +231,7 @@ BODY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(BODY | JSON, st.sampled_from(["v1", "v1alpha2"]))
 def test_any_json_gives_a_plan_or_the_callers_error(body: Any, api: Any) -> None:
     try:
@@ -307,7 +307,7 @@ def rewritten(body: dict[str, Any], seed: random.Random) -> dict[str, Any]:
     return dict(members)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(REQUEST, NOISE, NOISE, st.randoms(use_true_random=False))
 def test_equal_requests_have_equal_canonical_plans(
     body: dict[str, Any], noise: dict[str, Any], other_noise: dict[str, Any], seed: random.Random

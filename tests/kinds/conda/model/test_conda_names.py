@@ -165,7 +165,7 @@ SPECS = st.builds(
 TIMES = st.sampled_from([None, "2026-01-31T00:00:00Z", "2025-12-01T23:59:59Z"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sets(SPECS, max_size=3),
     st.sets(

@@ -373,7 +373,7 @@ def test_damaged_wheels_are_errors_and_nothing_worse(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_memory_does_not_grow_with_the_wheel(tmp_path: Path) -> None:
     path = WheelFile(
-        "tool", files={"tool/big.bin": bytes(300_000_000), "tool-1.0.data/scripts/big": b"\x7fELF" + bytes(200_000_000)}
+        "tool", files={"tool/big.bin": bytes(150_000_000), "tool-1.0.data/scripts/big": b"\x7fELF" + bytes(150_000_000)}
     ).write(tmp_path)
     code = (
         "import resource; from pathlib import Path; from wavelet.kinds.conda.pip.wheel_layer import write_layer\n"

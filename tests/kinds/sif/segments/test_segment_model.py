@@ -43,7 +43,7 @@ MEMBERS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(MEMBERS, max_size=14))
 def test_a_segment_is_what_unpacking_gives(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
