@@ -22,6 +22,7 @@ from wavelet.image.reference import DEFAULT_PLATFORM, Platform
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.plan.tokens import Identity, asked_token
 from wavelet.requests.access import AccessRules
+from wavelet.requests.effective_plan import EffectivePlans
 from wavelet.requests.progress import Ready, State
 from wavelet.requests.request import About, ContainerRequest, Request
 from wavelet.requests.request_cache import Status
@@ -125,6 +126,7 @@ async def open_door(
         Activity(lambda: False),
         lambda: SITE,
         NO_RULES,
+        EffectivePlans(NO_RULES),
         SifPlans(SiteCodec(settings), DEFAULT_PLATFORM),
         _state,
         rooms.reloads,

@@ -214,7 +214,7 @@ class Node:
         self.served = ServedImages(database, memo, settings)
         self.history = History(database)
         rules = AccessRules(0)
-        plans = EffectivePlans(SiteRules(lambda: self.rule_set, self.packs), ())
+        plans = EffectivePlans(SiteRules(lambda: self.rule_set, self.packs))
         self.bindings = Bindings(self.resolver, records, memo, self.served, Effects(effects), plans.admit)
         stack.push_async_callback(self.bindings.close)
         self.cache = RequestCache(records, self.history, database, Patience(), settings)

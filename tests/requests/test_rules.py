@@ -50,14 +50,14 @@ def refuse(_: PlanNode) -> PlanNode:
 
 async def submit(node: Node, plan: PlanNode, *rules: Rewrite) -> Status:
     submissions = Submissions(
-        EffectivePlans(NO_RULES, rules), node.resolver, node.keeper, node.bindings, node.requests.decisions
+        EffectivePlans(NO_RULES, settings=rules), node.resolver, node.keeper, node.bindings, node.requests.decisions
     )
     return await submissions.submit(Request.of(plan, NOBODY, ABOUT, options=Options(wait=5.0)))
 
 
 async def test_rules_are_applied_one_after_the_other() -> None:
     asked = registry_plan("localhost:5000", "lab/first")
-    plans = EffectivePlans(NO_RULES, [to_repository("lab/second"), to_repository("lab/third")])
+    plans = EffectivePlans(NO_RULES, settings=[to_repository("lab/second"), to_repository("lab/third")])
     request = await plans.of(Request.of(asked, NOBODY, ABOUT))
     assert request.asked == asked
     assert request.effective == registry_plan("localhost:5000", "lab/third")

@@ -41,6 +41,7 @@ class RequestServices:
     bindings: Bindings
     sifs: SifAnswers
     codec: Rewrite
+    plans: EffectivePlans
 
 
 def build_requests(
@@ -65,7 +66,7 @@ def build_requests(
     sifs = SifAnswers(settings.name_authority, state.sif, resolver.is_public)
     deliveries = Deliveries(resolver, served, images.journals, repository, push.images, push.mirror)
     sif = SifDelivery(resolver, state.store, sifs)
-    plans = EffectivePlans(site.rules, (repository, codec))
+    plans = EffectivePlans(site.rules, site.reading, (repository, codec))
     effects = Effects((*deliveries.effects(), sif.effect))
     bindings = Bindings(resolver, records, memo, served, effects, plans.admit)
     upkeep.stack.push_async_callback(bindings.close)
@@ -81,4 +82,4 @@ def build_requests(
     upkeep.add_configurable(served, rules, patience, cache, repository, codec)
     upkeep.add_expiring(served, history)
     inspection = Inspection(resolver, upstream.client, state.audit, site.rules)
-    return RequestServices(requests, served, inspection, rules, patience, bindings, sifs, codec)
+    return RequestServices(requests, served, inspection, rules, patience, bindings, sifs, codec, plans)

@@ -64,7 +64,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     conda = await build_conda(state, upstream, upkeep)
     images = build_images(state, upstream, conda, upkeep)
     push = build_push(state, upstream, images)
-    site = build_site()
+    site = build_site(state, conda)
     requests = build_requests(state, upstream, conda, images, push, site, upkeep)
     sifs = SifPlans(requests.codec, own_platform())
     registry_door, sif_door = _build_image_doors(
@@ -94,6 +94,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         activity=activity,
         site=conda.site,
         site_rules=site.rules,
+        plans=requests.plans,
         sifs=sifs,
         state=status,
         reloads=reloader,

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wavelet.front.registry.own_names import OwnReferences
+from wavelet.hosted.own_registry import own_authorities
 from wavelet.packs.model import Pack, PackRefused
+from wavelet.requests.request import Rewrite
 from wavelet.rules.model import RuleSet
 from wavelet.rules.site_rules import SiteRules
+from wavelet.wiring.images import CondaServices
+from wavelet.wiring.state import NodeState
 
 
 @dataclass(frozen=True, slots=True)
 class SiteServices:
-    """The rules of the site, with its packs."""
+    """The rules of the site, with its packs, and how plans are read before rules see them."""
 
     rules: SiteRules
+    reading: tuple[Rewrite, ...]
 
 
 class _NoPacks:
@@ -21,6 +27,7 @@ class _NoPacks:
         raise PackRefused(f"there is no pack {name}", field="packs")
 
 
-def build_site() -> SiteServices:
+def build_site(state: NodeState, conda: CondaServices) -> SiteServices:
     """Build the services of a site."""
-    return SiteServices(SiteRules(RuleSet, _NoPacks()))
+    own = OwnReferences(own_authorities(state.settings), conda.site)
+    return SiteServices(SiteRules(RuleSet, _NoPacks()), (own,))

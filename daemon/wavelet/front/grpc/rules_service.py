@@ -57,7 +57,7 @@ class RulesOfSite(RulesServiceServicer):
         """Return what the rules would make of a request."""
         peer = self._peers.of(context)
         asked, asking = self._read(request, self._identity(request, peer))
-        outcome, refusal = await self._services.site_rules.explain(asked.plan, asking, asked.packs)
+        outcome, refusal = await self._services.plans.explain(asked.plan, asking, asked.packs)
         effects = [
             pb.RuleEffect(rule=each.rule.name, place=each.rule.place, image=each.image, effect=each.text)
             for each in outcome.effects

@@ -16,6 +16,7 @@ from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.cache import Cache
 from wavelet.requests.container_requests import ContainerRequests
+from wavelet.requests.effective_plan import EffectivePlans
 from wavelet.requests.inspection import Inspection
 from wavelet.requests.mirroring import Mirroring
 from wavelet.requests.prefetch import Prefetcher
@@ -48,6 +49,7 @@ class Services:
             names.
         site: the site's defaults of now.
         site_rules: the rules of the site.
+        plans: those that they make of requests.
         sifs: makes plans of SIFs.
         state: what `GET /statusz` tells.
         reloads: the settings.
@@ -66,6 +68,7 @@ class Services:
     activity: Activity
     site: Callable[[], CondaDefaults]
     site_rules: SiteRules
+    plans: EffectivePlans
     sifs: SifPlans
     state: Callable[[], DaemonStatus]
     reloads: Reloads
