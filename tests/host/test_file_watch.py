@@ -58,6 +58,36 @@ async def test_written_in_place_and_renamed_over(watching: Watching, tmp_path: P
     assert await sees(watcher)
 
 
+async def test_who_may_write_it(watching: Watching, tmp_path: Path) -> None:
+    """A file that was refused because of that counts again once it is mended."""
+    path, directory = tmp_path / "config.yaml", tmp_path / "config.d"
+    path.write_text("a")
+    directory.mkdir()
+    watcher = await watching(path)
+    path.chmod(0o666)
+    assert await sees(watcher)
+    path.chmod(0o644)
+    assert await sees(watcher)
+
+
+async def test_whose_directory_it_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "QUIET", 0.05)
+    directory = tmp_path / "packs"
+    (directory / "one").mkdir(parents=True)
+    (directory / "one/link").symlink_to("/nowhere/a")
+    watcher = Watcher(lambda: [directory, directory / "one", directory / "one/link"])
+    await watcher.start()
+    try:
+        for each in (directory, directory / "one"):
+            each.chmod(0o777)
+            assert await sees(watcher)
+        (directory / "one/link").unlink()
+        (directory / "one/link").symlink_to("/nowhere/b")
+        assert await sees(watcher)
+    finally:
+        await watcher.close()
+
+
 async def test_a_drop_in_directory_that_comes_and_goes(watching: Watching, tmp_path: Path) -> None:
     path, directory = tmp_path / "config.yaml", tmp_path / "config.d"
     path.write_text("a")

@@ -11,8 +11,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
+from watchdog import events
 from watchdog.events import (
     DirCreatedEvent,
     DirDeletedEvent,
@@ -49,11 +51,25 @@ _EVENTS: list[type[FileSystemEvent]] = [
     DirModifiedEvent,
     DirMovedEvent,
 ]
+# Changes of owner and mode are events of their own from watchdog 7.1 on, and modifications before.
+_EVENTS += [getattr(events, name) for name in ("DirAttribEvent", "FileAttribEvent") if hasattr(events, name)]
 
 log = structlog.get_logger()
 
-State = tuple[tuple[str, str, int, int, int], ...]
-"""Of each file: its path, where that leads, inode, size and time of change."""
+
+class FileState(NamedTuple):
+    """What of a file counts as a change: where its path leads, whose it is and who may write it, and what is in it."""
+
+    path: str
+    real: str
+    owner: int = 0
+    mode: int = 0
+    inode: int = 0
+    size: int = 0
+    changed: int = 0
+
+
+State = tuple[FileState, ...]
 
 
 class Watcher:
@@ -135,14 +151,16 @@ def _end(observer: BaseObserver) -> None:
     observer.join()
 
 
-def _state_of(path: Path) -> tuple[str, str, int, int, int]:
+def _state_of(path: Path) -> FileState:
+    real = os.path.realpath(path)
     try:
         status = path.stat()
     except OSError:
-        return str(path), "", 0, 0, 0
-    if stat.S_ISDIR(status.st_mode):
-        return str(path), "", 0, 0, 0  # its files are there in their own right
-    return str(path), os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns
+        return FileState(str(path), real)
+    owner, mode = status.st_uid, status.st_mode
+    if stat.S_ISDIR(mode):
+        return FileState(str(path), "", owner, mode)  # its files are there in their own right
+    return FileState(str(path), real, owner, mode, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _inode(place: Path) -> int:
