@@ -94,6 +94,7 @@ PURE_PARTS = (
     "kinds.conda.locks.foreign",
     "kinds.conda.locks.locked",
     "packs.combined",
+    "packs.locations",
     "packs.members",
     "packs.model",
     "packs.reading",

@@ -131,6 +131,7 @@ async def open_door(
         _state,
         rooms.reloads,
         SimpleNamespace(note=lambda *_, **__: None),
+        SimpleNamespace(),
     )
     serving = await serve(settings, services, {})
     assert serving is not None

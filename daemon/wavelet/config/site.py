@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -43,3 +45,12 @@ class Packs(Section, frozen=True):
         ),
         LIVE,
     ] = 30 * 86400
+
+
+def site_directory(setting: str, name: str) -> Path:
+    """Return the directory that a setting names; where it names none, the usual one (`rules.d`, `packs`)."""
+    if setting:
+        return Path(setting).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/etc/wavelet") / name
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "wavelet" / name

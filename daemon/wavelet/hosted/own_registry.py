@@ -31,8 +31,11 @@ _READ_SIZE = 256 * 1024
 
 def own_authorities(settings: Settings) -> frozenset[str]:
     """Return the hosts by which references name this daemon; none where its names are not special."""
-    if not settings.reserved_names:
-        return frozenset()
+    return called_by(settings) if settings.reserved_names else frozenset()
+
+
+def called_by(settings: Settings) -> frozenset[str]:
+    """Return the hosts, with ports, by which clients on this node call this daemon."""
     host, port = split_address(settings.listen, "listen")
     local = {join_address(each, port) for each in ("127.0.0.1", "localhost")}
     reachable = local if is_loopback(settings.listen, "listen") or is_unspecified(host) else set()

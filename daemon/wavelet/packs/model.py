@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
 from wavelet.errors import CallerError
-from wavelet.plan.node import ContainerConfig, Layer
+from wavelet.plan.node import PACK, ContainerConfig, Layer
 
-LOCATION = "pack:"
-"""What the location of a layer begins with that is of a pack of this node: `pack:<name>@<version>/<file>`."""
+LOCATION = PACK
+"""What the location of a layer of a pack begins with."""
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 """Names and versions of packs: they stand in URLs and in image names' annotations."""
@@ -27,7 +27,7 @@ class PackLayer:
     """A layer of a pack.
 
     Attributes:
-        layer: as plans have it; its location begins with `LOCATION`, its architecture is None where it is for all.
+        layer: as plans have it; its location begins with `PACK`, its architecture is None where it is for all.
         paths: what it puts into the image, without directories, relative to the root: no other pack may have them too.
     """
 

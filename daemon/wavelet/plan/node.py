@@ -19,6 +19,9 @@ from wavelet.plan.delivery import Delivery
 INLINE = "inline:"
 """The location of a layer whose bytes came with the request and lie beside its record."""
 
+PACK = "pack:"
+"""What the location of a layer begins with that is of a pack of this node: `pack:<name>@<version>/<file>`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -28,7 +31,7 @@ class Layer:
         digest: of the compressed blob, `gzipDigest`.
         size: of the compressed blob in bytes, where the request says it.
         diff_id: digest of the tar, `tarDigest`.
-        location: where its bytes are (`http(s)://…` or `inline:`). It takes no part in names.
+        location: where its bytes are (`http(s)://…`, `inline:` or `pack:…`). It takes no part in names.
         architecture: the only one that the layer is for, if there is such (Fusion's launchers).
     """
 

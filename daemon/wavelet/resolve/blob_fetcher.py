@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Protocol
 
 from wavelet.cluster.records import Records
 from wavelet.config import Apply, Settings, parse_size
 from wavelet.errors import BlobNotFound, CallerError, DigestMismatch, NotFound, UpstreamBroken, WaveletError
 from wavelet.image.image import ACCEPTED_TYPES, Content, Descriptor, FromLocation, FromUpstream
 from wavelet.image.reference import Digest, Reference, Repository
-from wavelet.plan.node import INLINE
+from wavelet.plan.node import INLINE, PACK
 from wavelet.plan.tokens import Identity
 from wavelet.resolve.archives import resuming
 from wavelet.resolve.job import account
@@ -20,14 +24,34 @@ from wavelet.store.ingest import Incoming, Opener, PartialBlob
 from wavelet.upstream.client import Upstream
 from wavelet.upstream.fallback import verdict
 
+READ_SIZE = 1024 * 1024
+
 URLS_TRIED = 8
 """URLs of one layer that are tried."""
+
+
+class PackFiles(Protocol):
+    """The layers of this node's packs; see `wavelet.packs.library.PackLibrary`."""
+
+    async def file(self, location: str, digest: Digest) -> Path:
+        """Return the file of a layer.
+
+        Raises:
+            BlobNotFound: this node does not have it.
+        """
+
+
+class _NoPacks:
+    async def file(self, location: str, digest: Digest) -> Path:
+        raise BlobNotFound(f"{location}: this node has no packs")
 
 
 class BlobFetcher:
     """Fetches members of closures whose bytes come from outside.
 
-    `gone` is told of each repository that definitely has no more what an image is to have from it.
+    Attributes:
+        gone: is told of each repository that definitely has no more what an image is to have from it.
+        packs: the packs of this node.
     """
 
     def __init__(
@@ -43,6 +67,7 @@ class BlobFetcher:
         self._upstream = upstream
         self._records = records
         self.gone = gone
+        self.packs: PackFiles = _NoPacks()
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -77,7 +102,10 @@ class BlobFetcher:
     async def fetch_layer(self, source: FromLocation, digest: Digest, size: int | None) -> PartialBlob:
         """Fetch a layer that a request names; `size` is what it says, if anything."""
         location = source.location
-        opener = self._inline(location, digest) if location.startswith(INLINE) else self._at(location)
+        if location.startswith(PACK):
+            opener = self._of_pack(location, digest)
+        else:
+            opener = self._inline(location, digest) if location.startswith(INLINE) else self._at(location)
         return _counted(await self._store.ingest(digest, size, source.origin, opener, _mismatch(location)))
 
     def _from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
@@ -128,6 +156,22 @@ class BlobFetcher:
 
     def _at(self, url: str) -> Opener:
         return resuming(lambda offset: self._upstream.location(url, offset), LOCATION, self._layer_limit)
+
+    def _of_pack(self, location: str, digest: Digest) -> Opener:
+        @contextlib.asynccontextmanager
+        async def opener(offset: int) -> AsyncIterator[Incoming]:
+            path = await self.packs.file(location, digest)
+            with await asyncio.to_thread(path.open, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(offset)
+
+                async def chunks() -> AsyncIterator[bytes]:
+                    while data := await asyncio.to_thread(file.read, READ_SIZE):
+                        yield data
+
+                yield Incoming(offset, size, chunks(), public=False)
+
+        return opener
 
     def _inline(self, location: str, digest: Digest) -> Opener:
         @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 import grp
 import os
 import pwd
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from cachetools import TTLCache
@@ -16,7 +16,7 @@ from wavelet.packs.model import Packs, PackUse
 from wavelet.plan.node import Node
 from wavelet.rules.admission import admit, judge, judged
 from wavelet.rules.applying import Outcome, RuleEffect, RuleRefused, apply, explained
-from wavelet.rules.model import Asking, RuleSet
+from wavelet.rules.model import Asking, Rule, RuleSet
 
 GROUPS_TTL = 60.0
 """Seconds for which the groups of a user are not looked up again."""
@@ -41,12 +41,22 @@ class GroupsUnread(OurError):
     status = 503
 
 
-class SiteRules:
-    """Applies rules. `current` returns those in force."""
+async def _at_once(_names: Iterable[str]) -> None:
+    return
 
-    def __init__(self, current: Callable[[], RuleSet], packs: Packs) -> None:
+
+class SiteRules:
+    """Applies rules. `current` returns those in force; `settled` waits for packs to be built, by their names."""
+
+    def __init__(
+        self,
+        current: Callable[[], RuleSet],
+        packs: Packs,
+        settled: Callable[[Iterable[str]], Awaitable[None]] = _at_once,
+    ) -> None:
         self._current = current
         self._packs = packs
+        self._settled = settled
         self._groups: TTLCache[int, frozenset[int]] = TTLCache(_USERS_HELD, GROUPS_TTL)
 
     @property
@@ -89,6 +99,7 @@ class SiteRules:
         """
         asking = await self._told(asking, self._open())
         wanted, rules, named = _wanted(packs), self._open().rules, asking.form != "request"
+        await self._built(wanted, rules)
         outcome, refused = explained(rules, plan, asking, self._packs, wanted, named=named)
         if refused is not None:
             return outcome, refused.message
@@ -104,6 +115,7 @@ class SiteRules:
     async def _apply(self, plan: Node, asking: Asking, wanted: Sequence[PackUse], *, named: bool) -> Outcome:
         rules = self._open()
         asking = await self._told(asking, rules)
+        await self._built(wanted, rules.rules)
         return apply(rules.rules, plan, asking, self._packs, wanted, named=named)
 
     async def _told(self, asking: Asking, rules: RuleSet) -> Asking:
@@ -111,6 +123,10 @@ class SiteRules:
         if asking.uid is None or not any(rule.when.gids for rule in rules.rules):
             return asking
         return replace(asking, gids=await self._groups_of(asking.uid))
+
+    async def _built(self, wanted: Sequence[PackUse], rules: Sequence[Rule]) -> None:
+        """Return when the packs that may be added are built, or cannot be."""
+        await self._settled({use.name for use in (*wanted, *(use for rule in rules for use in rule.do.packs))})
 
     def _open(self) -> RuleSet:
         rules = self._current()

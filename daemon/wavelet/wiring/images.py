@@ -49,12 +49,13 @@ class CondaServices:
 
 @dataclass(frozen=True, slots=True)
 class ImageServices:
-    """What pins and makes images, and remembers them, how that went, and what was pushed where."""
+    """What pins and makes images, and remembers them, how that went, and what was pushed where; worker processes."""
 
     resolver: Resolver
     memo: Memo
     journals: Journals
     pushed: PushedBlobs
+    workers: Workers
 
 
 async def build_conda(state: NodeState, upstream: UpstreamServices, upkeep: Upkeep) -> CondaServices:
@@ -114,4 +115,4 @@ def build_images(state: NodeState, upstream: UpstreamServices, conda: CondaServi
     upkeep.stack.push_async_callback(resolver.close)
     upkeep.add_configurable(resolver, published)
     upkeep.add_expiring(published, memo, journals, pushed)
-    return ImageServices(resolver, memo, journals, pushed)
+    return ImageServices(resolver, memo, journals, pushed, workers)

@@ -20,6 +20,7 @@ from wavelet.front import operations
 from wavelet.front.connections import Activity, counting
 from wavelet.front.grpc.services import Services
 from wavelet.front.middlewares import Guard, caller_middleware, error_middleware
+from wavelet.front.packs.routes import PackDoor
 from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.local_names import LocalNames
@@ -46,6 +47,7 @@ from wavelet.resolve.unnamed_blobs import UnnamedBlobs
 from wavelet.store.scrub import Scrub
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import ImageServices, build_conda, build_images
+from wavelet.wiring.packs import build_packs
 from wavelet.wiring.push import build_push
 from wavelet.wiring.requests import RequestServices, build_requests
 from wavelet.wiring.site import build_site
@@ -63,8 +65,9 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     upstream = await build_upstream(state, upkeep)
     conda = await build_conda(state, upstream, upkeep)
     images = build_images(state, upstream, conda, upkeep)
+    packs = build_packs(state, upstream, images, upkeep)
     push = build_push(state, upstream, images)
-    site = build_site(state, conda)
+    site = build_site(state, conda, packs, upkeep)
     requests = build_requests(state, upstream, conda, images, push, site, upkeep)
     sifs = SifPlans(requests.codec, own_platform())
     registry_door, sif_door = _build_image_doors(
@@ -79,6 +82,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     authority = state.settings.name_authority
     for endpoint in (Endpoint(authority), Endpoint(authority, "/sif", requests.sifs)):
         add_wave_routes(app, requests.requests, requests.inspection, endpoint, conda.site, state.audit)
+    PackDoor(packs, authority).add_routes(app)
     sif_door.add_routes(app)  # after Wave's, of which some lie below it
     _keep_up(state, FrozenContent(requests.served.frozen, images.memo, state.store, resolver), upkeep, reloader)
     return Services(
@@ -98,6 +102,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
         sifs=sifs,
         state=status,
         reloads=reloader,
+        packs=packs,
         audit=state.audit,
     )
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from wavelet.front.registry.own_names import OwnReferences
 from wavelet.hosted.own_registry import own_authorities
-from wavelet.packs.model import Pack, PackRefused
+from wavelet.packs.library import PackLibrary
+from wavelet.requests.pack_locations import PackLocations
 from wavelet.requests.request import Rewrite
 from wavelet.rules.model import RuleSet
 from wavelet.rules.site_rules import SiteRules
+from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import CondaServices
 from wavelet.wiring.state import NodeState
 
@@ -22,12 +24,9 @@ class SiteServices:
     reading: tuple[Rewrite, ...]
 
 
-class _NoPacks:
-    def get(self, name: str, version: str | None = None) -> Pack:
-        raise PackRefused(f"there is no pack {name}", field="packs")
-
-
-def build_site(state: NodeState, conda: CondaServices) -> SiteServices:
+def build_site(state: NodeState, conda: CondaServices, packs: PackLibrary, upkeep: Upkeep) -> SiteServices:
     """Build the services of a site."""
     own = OwnReferences(own_authorities(state.settings), conda.site)
-    return SiteServices(SiteRules(RuleSet, _NoPacks()), (own,))
+    located = PackLocations(state.settings)
+    upkeep.add_configurable(located)
+    return SiteServices(SiteRules(RuleSet, packs, packs.settled), (own, located))

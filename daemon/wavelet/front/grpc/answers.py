@@ -216,7 +216,7 @@ def _asked(request: ContainerRequest) -> pb.ResolveRequest:
     if said.packages is not None:
         asked.packages.CopyFrom(_packages(said.packages))
     if said.config is not None:
-        asked.container_config.CopyFrom(_config(said.config))
+        asked.container_config.CopyFrom(config_of(said.config))
     if request.plan.delivery is not None:
         asked.MergeFrom(_delivered(request.plan.delivery))
     return asked
@@ -242,7 +242,8 @@ def _packages(asked: AskedPackages) -> pb.Packages:
     return packages
 
 
-def _config(config: ContainerConfig) -> pb.ContainerConfig:
+def config_of(config: ContainerConfig) -> pb.ContainerConfig:
+    """Return what is added to an image."""
     return pb.ContainerConfig(
         entrypoint=config.entrypoint,
         cmd=config.cmd,

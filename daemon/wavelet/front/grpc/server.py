@@ -28,6 +28,7 @@ from wavelet.front.grpc.daemon_service import Daemon, Logins
 from wavelet.front.grpc.forward import Forwarder
 from wavelet.front.grpc.images_service import Images
 from wavelet.front.grpc.names import Names
+from wavelet.front.grpc.packs_service import PackServicer
 from wavelet.front.grpc.peer import Door, Peers
 from wavelet.front.grpc.rules_service import RulesOfSite
 from wavelet.front.grpc.services import Services
@@ -45,12 +46,13 @@ from wavelet.front.grpc.sockets import (
 from wavelet.front.listener import HEADER_LIMIT
 from wavelet.front.stopping import wait_first
 from wavelet.host.descriptors import GRPC_PART, connections_for
-from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, rules_pb2
+from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2
 from wavelet.v1.cache_pb2_grpc import add_CacheServiceServicer_to_server
 from wavelet.v1.conda_pb2_grpc import add_CondaServiceServicer_to_server
 from wavelet.v1.containers_pb2_grpc import add_ContainerServiceServicer_to_server, add_TokenServiceServicer_to_server
 from wavelet.v1.daemon_pb2_grpc import add_DaemonServiceServicer_to_server, add_LoginServiceServicer_to_server
 from wavelet.v1.images_pb2_grpc import add_ImageServiceServicer_to_server
+from wavelet.v1.packs_pb2_grpc import add_PackServiceServicer_to_server
 from wavelet.v1.rules_pb2_grpc import add_RulesServiceServicer_to_server
 
 MESSAGE_LIMIT = 32 * 1024 * 1024
@@ -76,7 +78,7 @@ _PRIVATE_SOCKET = "inner.sock"
 Given = Mapping[Door, socket.socket | None]
 """Sockets that are open already, by their door."""
 
-_DOCUMENTS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, rules_pb2)
+_DOCUMENTS = (cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2)
 
 log = structlog.get_logger()
 
@@ -202,6 +204,7 @@ async def _server(settings: Settings, services: Services, states: HealthServicer
     add_CacheServiceServicer_to_server(Caches(services, names, peers), server)
     add_DaemonServiceServicer_to_server(Daemon(services, peers), server)
     add_LoginServiceServicer_to_server(Logins(services, peers), server)
+    add_PackServiceServicer_to_server(PackServicer(services, names), server)
     add_RulesServiceServicer_to_server(RulesOfSite(services, names, peers), server)
     health_pb2_grpc.add_HealthServicer_to_server(states, server)  # type: ignore[no-untyped-call]
     named = [service.full_name for each in _DOCUMENTS for service in each.DESCRIPTOR.services_by_name.values()]

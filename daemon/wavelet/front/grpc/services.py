@@ -12,6 +12,7 @@ from wavelet.front.connections import Activity
 from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.conda.service import PackageLocks
+from wavelet.packs.library import PackLibrary
 from wavelet.requests.access import AccessRules
 from wavelet.requests.audit import Audit
 from wavelet.requests.cache import Cache
@@ -54,6 +55,7 @@ class Services:
         state: what `GET /statusz` tells.
         reloads: the settings.
         audit: takes what is decided here.
+        packs: the packs of this node.
     """
 
     requests: ContainerRequests
@@ -73,3 +75,4 @@ class Services:
     state: Callable[[], DaemonStatus]
     reloads: Reloads
     audit: Audit
+    packs: PackLibrary

@@ -1,0 +1,1 @@
+"""The door of packs: their documents, for `wave.containerConfigUrl`, and their layers."""

@@ -1,0 +1,149 @@
+"""The directories of packs, looked at: which packs there are, what they say, who could change them. Blocks.
+
+A directory of packs has a directory for each; those that begin with a dot are none. A site's pack stands in for the one
+of the same name that wavelet comes with, even while it is broken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wavelet import plain_files
+from wavelet.directory_trees import TooDeep, walk
+from wavelet.errors import CallerError
+from wavelet.host.ownership import check_owned, trusted_owners
+from wavelet.packs.building import builder
+from wavelet.packs.members import refused
+from wavelet.packs.reading import FILE, read_pack
+from wavelet.packs.spec import PackSpec
+
+SHIPPED = Path(__file__).parents[1] / "shipped_packs"
+"""The packs that wavelet comes with."""
+
+DOCUMENT_LIMIT = 1024 * 1024
+"""Bytes of a `pack.yaml`."""
+
+_AT_STAKE = "what is put into everybody's containers"
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPack:
+    """A pack's directory as it is now.
+
+    Attributes:
+        name: what it says, else what the directory is called.
+        shipped: whether it came with wavelet.
+        spec: None: it cannot be used, and `problem` says why.
+        fingerprint: changes whenever something is built otherwise.
+    """
+
+    directory: Path
+    name: str
+    shipped: bool
+    spec: PackSpec | None = None
+    fingerprint: str = ""
+    problem: str = ""
+
+
+def find_packs(site: Path, shipped: Path = SHIPPED) -> list[FoundPack]:
+    """Return the packs of a site and those that wavelet comes with, sorted by their names, each name once.
+
+    Raises:
+        OSError: a directory cannot be read; one that is not there has none.
+    """
+    found: dict[str, FoundPack] = {}
+    for pack in (*_in(site, shipped=False), *_in(shipped, shipped=True)):
+        before = found.setdefault(pack.name, pack)
+        if before is not pack and not pack.shipped:
+            problem = f"{_place(pack.directory)}: name: {before.directory} is called {pack.name!r} too; rename one"
+            found[pack.directory.name] = replace(pack, name=pack.directory.name, spec=None, problem=problem)
+    return sorted(found.values(), key=lambda pack: pack.name)
+
+
+def watched_files(directories: Iterable[Path]) -> Iterator[Path]:
+    """Yield what decides which packs there are: the directories, and all that is in them."""
+    for directory in directories:
+        yield directory
+        try:
+            yield from (Path(entry.path) for entry in walk(directory))
+        except OSError:  # it says so when it is read
+            continue
+
+
+def _in(directory: Path, *, shipped: bool) -> Iterator[FoundPack]:
+    try:
+        names = sorted(name for name in os.listdir(directory) if not name.startswith("."))  # noqa: PTH208
+    except FileNotFoundError:
+        return
+    for name in names:
+        if (directory / name).is_dir() and name != "__pycache__":
+            yield _found(directory / name, shipped=shipped)
+
+
+def _found(directory: Path, *, shipped: bool) -> FoundPack:
+    found = FoundPack(directory, directory.name, shipped)
+    try:
+        spec = find_spec(directory)
+        found = replace(found, name=spec.name)
+        fingerprint = _fingerprint(directory, shipped=shipped)
+    except CallerError as error:
+        return replace(found, problem=error.message)
+    return replace(found, spec=spec, fingerprint=fingerprint)
+
+
+def find_spec(directory: Path) -> PackSpec:
+    """Return what the `pack.yaml` of a directory says.
+
+    Raises:
+        PackRefused: there is none, or it cannot be used.
+    """
+    place = _place(directory)
+    try:
+        data, _ = plain_files.read(directory / FILE, DOCUMENT_LIMIT, follow=True)
+        return read_pack(data.decode(), place, directory.name)
+    except FileNotFoundError:
+        raise refused(place, "is not there; a directory of packs has a directory for each, with this file") from None
+    except UnicodeDecodeError:
+        raise refused(place, "is not UTF-8") from None
+    except OSError as error:
+        raise refused(place, f"cannot be read: {error.strerror}") from None
+
+
+def _place(directory: Path) -> str:
+    return f"{directory.parent.name}/{directory.name}/{FILE}"
+
+
+def _fingerprint(directory: Path, *, shipped: bool) -> str:
+    """Return what tells whether a directory has changed.
+
+    Raises:
+        UnsafeOwner: somebody else could change what is in it. What wavelet comes with belongs to who has installed it.
+        PackRefused: it cannot be looked at.
+    """
+    owners = trusted_owners()
+    said = []
+    try:
+        if not shipped:
+            check_owned(directory, owners, _AT_STAKE)
+            check_owned(directory / FILE, owners, _AT_STAKE)
+        for entry in walk(directory):
+            status = entry.stat(follow_symlinks=False)
+            is_link = stat.S_ISLNK(status.st_mode)
+            if not shipped and (status.st_uid not in owners or (status.st_mode & _BY_OTHERS and not is_link)):
+                check_owned(Path(entry.path), owners, _AT_STAKE)
+            target = str(Path(entry.path).readlink()) if is_link else ""
+            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            changed = 0 if stat.S_ISDIR(status.st_mode) else status.st_mtime_ns
+            said.append(f"{entry.path[len(str(directory)) :]}\0{status.st_mode}\0{size}\0{changed}\0{target}")
+    except TooDeep as error:
+        raise refused(_place(directory), error.args[0]) from None
+    except OSError as error:
+        raise refused(_place(directory), f"{error.filename}: {error.strerror}") from None
+    text = "\1".join([builder(), *sorted(said)])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,285 @@
+"""The library of packs: those of the site and those that wavelet comes with, built in the background as they change.
+
+What is built stays in use until what replaces it is built too: a pack that is broken leaves the last good version, and
+says why it is one. Versions that are no longer what their name means are kept for a while, for names that were given
+with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from wavelet.config import Apply, Settings
+from wavelet.config.site import site_directory
+from wavelet.errors import BlobNotFound, CallerError, WaitExpired, WaveletError
+from wavelet.host.watch import Watcher
+from wavelet.image.reference import Digest
+from wavelet.packs.building import BuiltLayer, build, version_of
+from wavelet.packs.catalogue import Catalogue, ListedPack
+from wavelet.packs.directories import SHIPPED, FoundPack, find_packs, watched_files
+from wavelet.packs.fetching import Fetching
+from wavelet.packs.kept import KeptPack, PackFiles
+from wavelet.packs.locations import location_of, read_location
+from wavelet.packs.model import Pack, PackLayer
+from wavelet.packs.spec import PackSpec
+from wavelet.plan.node import Layer
+
+FIRST_BUILD = 120.0
+"""Seconds that who asks for a pack waits for it to be built, where nothing is known of it yet."""
+
+AGAIN = 60.0
+"""Seconds after which a pack is tried again that could not be built for what may pass."""
+
+LOOK_AGAIN = 3600.0
+"""Seconds after which the directories are looked at although nothing seems to have changed."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class Runs(Protocol):
+    """Worker processes; see `wavelet.resolve.workers.Workers`."""
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Return what a function returns in one."""
+
+
+class PackLibrary:
+    """`wavelet.packs.model.Packs`. All methods are called in the loop's thread."""
+
+    def __init__(
+        self, settings: Settings, files: PackFiles, workers: Runs, fetching: Fetching, shipped: Path = SHIPPED
+    ) -> None:
+        self._files = files
+        self._workers = workers
+        self._fetching = fetching
+        self._shipped = shipped
+        self._catalogue = Catalogue()
+        self._wanted = asyncio.Event()
+        self._known = asyncio.Event()
+        self.configure(settings)()
+
+    def configure(self, settings: Settings) -> Apply:
+        """See `Configurable`: the directory, and for how long versions are kept."""
+        directory, keep = site_directory(settings.packs.directory, "packs"), settings.packs.keep
+
+        def apply() -> None:
+            self._directory, self._keep = directory, keep
+            self._wanted.set()
+
+        return apply
+
+    # -- what there is ------------------------------------------------------------------------------------------------
+
+    def get(self, name: str, version: str | None = None) -> Pack:
+        """See `Packs`."""
+        return self._catalogue.get(name, version)
+
+    async def settled(self, names: Iterable[str] | None = None) -> None:
+        """Return when packs are built, or cannot be; at once if something is known of each. Without names: of all.
+
+        Raises:
+            WaitExpired: it takes too long.
+        """
+        catalogue = self._catalogue
+        if self._known.is_set():
+            return
+        if names is not None and all(catalogue.current(name) or name in catalogue.problems for name in names):
+            return
+        try:
+            async with asyncio.timeout(FIRST_BUILD):
+                await self._known.wait()
+        except TimeoutError:
+            raise WaitExpired("the packs of this node are still being built; ask again", retry_after=10) from None
+
+    def listing(self) -> list[ListedPack]:
+        """Return all packs, also those that cannot be used: sorted by name, of each the newest version first."""
+        return self._catalogue.listing()
+
+    @property
+    def problems(self) -> list[str]:
+        """Why packs are not what their directories say: a sentence each, with its place."""
+        return [each.problem for _, each in sorted(self._catalogue.problems.items())]
+
+    def layer(self, reference: str, file: str) -> Layer | None:
+        """Return the layer that a version of a pack, `<name>@<version>`, has under the name of a file."""
+        return self._catalogue.layer(reference, file)
+
+    def layer_file(self, digest: Digest) -> Path | None:
+        """Return where a layer of a pack lies, whichever it is of; its bytes were compared when this node started."""
+        return self._files.path(digest) if self._catalogue.has(digest) else None
+
+    async def file(self, location: str, digest: Digest) -> Path:
+        """Return the file of a layer that a plan has located in a pack.
+
+        Raises:
+            BlobNotFound: this node does not have it.
+        """
+        said = read_location(location)
+        if said is None:
+            raise BlobNotFound(f"{location[:200]!r} is not where a pack has a layer")
+        name, _, version = said.reference.partition("@")
+        await self.settled([name])
+        path = self.layer_file(digest)
+        if path is None:
+            there = ", ".join(sorted({each.pack.reference for each in self._catalogue.kept if each.pack.name == name}))
+            raise BlobNotFound(
+                f"a layer of the pack {name} is of its version {version}, which this node does not have"
+                f" ({f'it has {there}' if there else 'it has no such pack'}); ask for the container again"
+            )
+        return path
+
+    # -- keeping it so ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Build what there is, and what changes, until this is cancelled."""
+        self._catalogue.take(await asyncio.to_thread(self._files.read))
+        watcher = Watcher(lambda: watched_files((self._directory, self._shipped)))
+        watching = asyncio.create_task(self._watch(watcher))
+        try:
+            while True:
+                self._wanted.clear()
+                again = await self._refresh()
+                self._known.set()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN if again else LOOK_AGAIN):
+                        await self._wanted.wait()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await watcher.close()
+
+    async def _watch(self, watcher: Watcher) -> None:
+        try:
+            await watcher.start()
+            self._wanted.set()  # what has changed between the first look and this
+            while True:
+                await watcher.changed()
+                self._wanted.set()
+        except OSError as error:  # or the time is over
+            log.warning("changes of packs are not seen any more; send SIGHUP after one", because=repr(error))
+
+    async def _refresh(self) -> bool:
+        """Make what is kept what the directories say; tell whether something is to be tried again soon."""
+        try:
+            found = await asyncio.to_thread(find_packs, self._directory, self._shipped)
+        except OSError as error:
+            why = f"{self._directory}: {error.strerror}"
+            self._catalogue.problems[""] = ListedPack("", None, str(self._directory), shipped=False, problem=why)
+            log.warning("the packs cannot be read, and those that there were stay", because=str(error))
+            return True
+        found = [self._named(each) for each in found]
+        again = False
+        for each in found:
+            again |= await self._take(each)
+        names = {each.name for each in found}
+        problems = self._catalogue.problems
+        for name in problems.keys() - names:
+            del problems[name]
+        await self._keep_only(names)
+        return again
+
+    def _named(self, found: FoundPack) -> FoundPack:
+        """Return a pack that cannot be read under the name that it had before."""
+        if found.spec is not None or not found.problem:
+            return found
+        here = str(found.directory)
+        before = (kept for kept in self._catalogue.kept if kept.left is None and kept.directory == here)
+        return replace(found, name=next((kept.pack.name for kept in before), found.name))
+
+    async def _take(self, found: FoundPack) -> bool:
+        """Have a pack be what its directory says; tell whether it is to be tried again."""
+        if found.spec is None:
+            self._note(found, found.problem)
+            return False
+        kept = self._built_before(found)
+        if kept is None:
+            try:
+                kept = await self._build(found, found.spec)
+            except WaveletError as error:
+                self._note(found, error.message)
+                return not found.spec.is_offline or not isinstance(error, CallerError)
+            except OSError as error:
+                self._note(found, f"{found.directory}: {error.strerror}")
+                return True
+        self._catalogue.problems.pop(found.name, None)
+        await self._make_current(kept)
+        return False
+
+    def _built_before(self, found: FoundPack) -> KeptPack | None:
+        for kept in self._catalogue.kept:
+            same = kept.fingerprint == found.fingerprint and kept.directory == str(found.directory)
+            if same and kept.pack.name == found.name:
+                return kept
+        return None
+
+    async def _build(self, found: FoundPack, spec: PackSpec) -> KeptPack:
+        began = time.monotonic()
+        async with AsyncExitStack() as stack:
+            fetched = await self._fetching.fetch(spec, stack)
+            into = stack.enter_context(self._files.scratch())
+            layers = await self._workers.run(build, found.directory, spec, fetched, into)
+            await asyncio.to_thread(self._files.adopt, [(each.file, each.digest) for each in layers])
+        pack = _pack(spec, layers)
+        size = sum(each.size for each in layers)
+        log.info("a pack is built", pack=pack.reference, size=size, seconds=round(time.monotonic() - began, 3))
+        return KeptPack(pack, str(found.directory), found.shipped, found.fingerprint)
+
+    async def _make_current(self, current: KeptPack) -> None:
+        kept = self._catalogue.kept
+        if current.left is None and current in kept:
+            return
+        now, name = time.time(), current.pack.name
+        rest = [each for each in kept if each.pack != current.pack]
+        left = [replace(each, left=now) if each.pack.name == name and each.left is None else each for each in rest]
+        await self._write([replace(current, left=None), *left])
+
+    async def _keep_only(self, names: set[str]) -> None:
+        """Let go of packs that are no longer there, and of those that have been so for long."""
+        now, kept = time.time(), self._catalogue.kept
+        left = [each if each.left or each.pack.name in names else replace(each, left=now) for each in kept]
+        stay = [each for each in left if each.left is None or each.left + self._keep > now]
+        if stay != [*kept]:
+            await self._write(stay)
+
+    async def _write(self, kept: list[KeptPack]) -> None:
+        self._catalogue.take(kept)
+        try:
+            await asyncio.to_thread(self._files.write, kept)
+        except OSError as error:
+            log.warning("what packs there are cannot be written down", because=str(error))
+
+    def _note(self, found: FoundPack, problem: str) -> None:
+        problems = self._catalogue.problems
+        if found.name not in problems or problems[found.name].problem != problem:
+            log.warning("a pack cannot be used as it is", pack=found.name, because=problem)
+        problems[found.name] = ListedPack(found.name, None, str(found.directory), found.shipped, problem)
+
+
+def _pack(spec: PackSpec, built: list[BuiltLayer]) -> Pack:
+    version = spec.version or version_of(spec, built)
+    layers = tuple(
+        PackLayer(
+            Layer(
+                each.digest,
+                each.size,
+                each.diff_id,
+                location_of(f"{spec.name}@{version}", each.digest, each.architecture),
+                each.architecture,
+            ),
+            each.paths,
+        )
+        for each in built
+    )
+    architectures = frozenset(each.architecture for each in built if each.architecture is not None)
+    return Pack(spec.name, version, spec.entrypoint, spec.env, layers, architectures, spec.needs)

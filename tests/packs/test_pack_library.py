@@ -1,0 +1,302 @@
+"""The library of packs: built as they change, kept over a restart, and the last good version where one is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wavelet.config import Settings
+from wavelet.config.site import Packs
+from wavelet.errors import BlobNotFound, UpstreamUnreachable, WaitExpired
+from wavelet.packs import library as library_module
+from wavelet.packs.building import Fetched
+from wavelet.packs.kept import PackFiles
+from wavelet.packs.library import PackLibrary
+from wavelet.packs.model import Pack, PackRefused
+from wavelet.packs.spec import PackSpec
+
+
+class Here:
+    """Worker processes, in threads of this one; how often they were asked."""
+
+    def __init__(self) -> None:
+        self.built = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def run(self, function: Callable[..., Any], *arguments: object) -> Any:
+        self.built += 1
+        await self.gate.wait()
+        return await asyncio.to_thread(function, *arguments)
+
+
+class Nothing:
+    """A fetcher for packs that need none; `failure` is raised for others."""
+
+    failure: Exception | None = None
+
+    async def fetch(self, spec: PackSpec, stack: AsyncExitStack) -> dict[int, list[Fetched]]:
+        if not spec.is_offline and self.failure is not None:
+            raise self.failure
+        return {}
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file whole: these tests do not wait until one that is being written is quiet."""
+    aside = path.parents[2] / "aside"
+    aside.write_text(text)
+    aside.rename(path)
+
+
+class Site:
+    """A node with packs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.packs, self.shipped, self.state = directory / "packs", directory / "shipped", directory / "state"
+        self.packs.mkdir()
+        self.shipped.mkdir()
+        self.workers, self.fetching = Here(), Nothing()
+
+    def settings(self, keep: float = 3600.0) -> Settings:
+        return Settings(state=str(self.state), packs=Packs(directory=str(self.packs), keep=keep))
+
+    def write(self, name: str, text: str = "", document: str = "", *, shipped: bool = False) -> Path:
+        directory = (self.shipped if shipped else self.packs) / name
+        (directory / "files").mkdir(parents=True, exist_ok=True)
+        put(directory / "files/text", text)
+        put(directory / "pack.yaml", document or "layers: [{directory: files}]")
+        return directory
+
+    @contextlib.asynccontextmanager
+    async def running(self, keep: float = 3600.0) -> AsyncIterator[PackLibrary]:
+        files = PackFiles(self.state / "packs")
+        library = PackLibrary(self.settings(keep), files, self.workers, self.fetching, self.shipped)
+        task = asyncio.create_task(library.run())
+        try:
+            yield library
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr("wavelet.host.watch.QUIET", 0.02)
+    return Site(tmp_path)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(15):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def version(library: PackLibrary, name: str) -> str:
+    try:
+        return library.get(name).version
+    except PackRefused as refused:
+        return refused.message
+
+
+async def test_a_pack_is_built_and_a_restart_builds_nothing(site: Site) -> None:
+    site.write("trace", "one", "{layers: [{directory: files, architecture: arm64}], env: {A: b}, version: '1.2'}")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        pack = library.get("trace")
+        (layer,) = pack.layers
+        assert pack == Pack("trace", "1.2", (), ("A=b",), (layer,), frozenset({"arm64"}))
+        file = f"{layer.layer.digest.hex[:32]}.linux_arm64.tar.gz"
+        assert layer.layer.location == f"pack:trace@1.2/{file}"
+        assert layer.paths == {"text"}
+        assert library.layer("trace@1.2", file) == layer.layer
+        path = await library.file(layer.layer.location, layer.layer.digest)
+        assert path.stat().st_size == layer.layer.size
+        assert path.stat().st_mode & 0o077 == 0 or site.state.joinpath("packs").stat().st_mode & 0o077 == 0
+    assert site.workers.built == 1
+    async with site.running() as library:
+        await library.settled(["trace"])
+        assert library.get("trace") == pack
+        assert await library.file(layer.layer.location, layer.layer.digest) == path
+        await asyncio.wait_for(library._known.wait(), 15)
+    assert site.workers.built == 1
+
+
+async def test_a_damaged_layer_is_built_anew(site: Site) -> None:
+    site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        (layer,) = library.get("trace").layers
+        path = await library.file(layer.layer.location, layer.layer.digest)
+        data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"x")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        await until(lambda: path.is_file() and path.read_bytes() == data)
+    assert site.workers.built == 2
+
+
+async def test_a_broken_pack_leaves_the_last_good_one(site: Site) -> None:
+    directory = site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        first = library.get("trace")
+        put(directory / "pack.yaml", "layer: []")
+        await until(lambda: library.problems)
+        assert library.problems == ["packs/trace/pack.yaml: unknown key 'layer'; layers is meant?"]
+        assert library.get("trace") == first
+        (listed,) = library.listing()
+        assert (listed.pack, listed.problem) == (first, library.problems[0])
+        site.write("trace", "two")
+        await until(lambda: version(library, "trace") != first.version)
+        assert library.problems == []
+        second = library.get("trace")
+        assert library.get("trace", first.version) == first
+        assert [each.pack for each in library.listing()] == [second, first]
+        site.write("trace", "one")  # what was built before is not built again, but its time is another
+        await until(lambda: version(library, "trace") == first.version)
+        assert [each.pack for each in library.listing()] == [first, second]
+
+
+async def test_versions_are_kept_for_a_while(site: Site) -> None:
+    site.write("trace", "one")
+    async with site.running(keep=0.0) as library:
+        await library.settled(["trace"])
+        first = library.get("trace")
+        (layer,) = first.layers
+        path = await library.file(layer.layer.location, layer.layer.digest)
+        site.write("trace", "two")
+        await until(lambda: version(library, "trace") != first.version)
+        await until(lambda: not path.exists())
+        with pytest.raises(PackRefused, match=f"this node has no version '{first.version}' of the pack trace; it has "):
+            library.get("trace", first.version)
+        with pytest.raises(BlobNotFound, match=f"its version {first.version}, which this node does not have"):
+            await library.file(layer.layer.location, layer.layer.digest)
+
+
+async def test_a_pack_that_is_taken_away(site: Site) -> None:
+    directory = site.write("trace", "one")
+    site.write("other", "one")
+    async with site.running() as library:
+        await library.settled(["trace", "other"])
+        first = library.get("trace")
+        directory.rename(site.packs / ".trace")
+        await until(lambda: version(library, "trace") != first.version)
+        with pytest.raises(PackRefused, match="there is no pack 'trace' on this node; it has other"):
+            library.get("trace")
+        assert library.get("trace", first.version) == first
+        with pytest.raises(PackRefused, match="there is no pack 'othr' on this node; other is meant"):
+            library.get("othr")
+        with pytest.raises(BlobNotFound, match="it has no such pack"):
+            await library.file(f"pack:none@1/{'a' * 32}.tar.gz", first.layers[0].layer.digest.of(b""))
+
+
+async def test_a_sites_pack_stands_in_for_the_shipped_one(site: Site) -> None:
+    site.write("trace", "shipped", shipped=True)
+    async with site.running() as library:
+        await library.settled(["trace"])
+        shipped = library.get("trace")
+        directory = site.write("trace", "the site's")
+        await until(lambda: version(library, "trace") != shipped.version)
+        assert [each.shipped for each in library.listing()] == [False, True]
+        put(directory / "pack.yaml", "{")
+        await until(lambda: library.problems)
+        assert library.get("trace") != shipped
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence", "mend"),
+    [
+        (lambda each: (each / "files/text").chmod(0o664), "can be written by its group", "files/text"),
+        (lambda each: each.chmod(0o777), "can be written by anybody", ""),
+        (lambda each: (each / "pack.yaml").chmod(0o666), "pack.yaml can be written by anybody", "pack.yaml"),
+    ],
+)
+async def test_what_others_can_write_is_refused(
+    site: Site, change: Callable[[Path], None], sentence: str, mend: str
+) -> None:
+    directory = site.write("trace")
+    change(directory)
+    async with site.running() as library:
+        await library.settled(["trace"])
+        (problem,) = library.problems
+        assert sentence in problem
+        assert "run: chmod g" in problem
+        with pytest.raises(PackRefused, match="the pack trace cannot be used: "):
+            library.get("trace")
+        (directory / mend).chmod(0o755)
+        await until(lambda: not library.problems)
+        library.get("trace")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda packs: (packs / "empty").mkdir(), "packs/empty/pack.yaml: is not there"),
+        (lambda packs: (packs / "empty/pack.yaml").mkdir(parents=True), "cannot be read: it is a directory"),
+        (lambda packs: _write(packs / "empty/pack.yaml", b"\xff"), "packs/empty/pack.yaml: is not UTF-8"),
+        (lambda packs: _write(packs / "empty/pack.yaml", b"a" * 2_000_000), "more than 1048576 bytes"),
+        (lambda packs: _write(packs / "empty/pack.yaml", b"name: trace"), "empty/pack.yaml: name: "),
+        (lambda packs: _write(packs / "empty/pack.yaml", b"layers: [{directory: x}]"), "there is no 'x' in the pack"),
+    ],
+)
+async def test_what_is_no_pack_says_so_and_harms_no_other(
+    site: Site, make: Callable[[Path], None], sentence: str
+) -> None:
+    site.write("a", document="{name: trace, layers: []}")
+    make(site.packs)
+    async with site.running() as library:
+        await library.settled(["trace"])
+        await asyncio.wait_for(library._known.wait(), 15)
+        (problem,) = library.problems
+        assert sentence in problem
+        assert library.get("trace").layers == ()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(data)
+
+
+async def test_a_first_build_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.write("trace")
+    site.workers.gate.clear()
+    async with site.running() as library:
+        waiting = asyncio.create_task(library.settled(["trace"]))
+        await until(lambda: site.workers.built)
+        assert not waiting.done()
+        monkeypatch.setattr(library_module, "FIRST_BUILD", 0.01)
+        with pytest.raises(WaitExpired, match="are still being built; ask again"):
+            await library.settled(["trace"])
+        site.workers.gate.set()
+        await waiting
+        library.get("trace")
+
+
+async def test_what_cannot_be_fetched_now_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "AGAIN", 0.05)
+    site.write("trace", document="layers: [{image: x.example/y}]")
+    site.fetching.failure = UpstreamUnreachable("x.example does not answer")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        assert library.problems == ["x.example does not answer"]
+        site.fetching.failure = None
+        await until(lambda: not library.problems)
+        assert library.get("trace").layers == ()
+
+
+async def test_no_directory_at_all(site: Site) -> None:
+    site.packs.rmdir()
+    async with site.running() as library:
+        await library.settled(["trace"])
+        assert library.listing() == []
+        with pytest.raises(PackRefused, match="there is no pack 'trace' on this node; it has none"):
+            library.get("trace")
+        site.packs.mkdir()
+        site.write("trace")
+        await until(library.listing)
