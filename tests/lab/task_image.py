@@ -37,17 +37,18 @@ def task_layer() -> images.Layer:
         "root/": b"",
         "dev/": b"",
     }
-    programs = []
-    for name in _TOOLS.split():
-        found = program(name)
-        if found is None:
-            raise LabError(f"no {name} on this machine")
-        programs.append(f"bin/{name}")
-        files[programs[-1]] = Path(found).read_bytes()
-        for library in re.findall(r"(/\S+) \(0x", run(["ldd", found]).stdout):
-            files[library.lstrip("/")] = Path(library).read_bytes()
-            programs.append(library.lstrip("/"))
-    return images.layer(files, executable=programs)
+    programs = {path: data for name in _TOOLS.split() for path, data in with_libraries(name).items()}
+    return images.layer(files | programs, executable=programs)
+
+
+def with_libraries(name: str) -> dict[str, bytes]:
+    """Return a program of this machine, in `bin/`, and its libraries where it looks for them."""
+    found = program(name)
+    if found is None:
+        raise LabError(f"no {name} on this machine")
+    libraries = re.findall(r"(/\S+) \(0x", run(["ldd", found]).stdout)
+    paths = {library.lstrip("/"): Path(library) for library in libraries}
+    return {path: file.read_bytes() for path, file in {f"bin/{name}": Path(found), **paths}.items()}
 
 
 def task_image() -> images.Image:

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lab.certificates import Authority
+from lab.tls_server import serving
 from wavelet.kinds.augment.trust import Broken, joined, read_java, read_pem, write_java, write_pem
 
 keytool = pytest.mark.skipif(shutil.which("keytool") is None, reason="needs keytool (apt-get install default-jre)")
@@ -88,6 +89,36 @@ def test_java_lists_what_was_written(tmp_path: Path, ders: list[bytes]) -> None:
     listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert "contains 2 entries" in listed
     assert "first, " in listed
+
+
+CLIENT = """\
+import java.net.URL;
+class Client {
+    public static void main(String[] ports) throws Exception {
+        for (String port : ports) {
+            try (var in = new URL("https://127.0.0.1:" + port + "/").openStream()) {
+                System.out.println(new String(in.readAllBytes()));
+            } catch (javax.net.ssl.SSLHandshakeException error) {
+                System.out.println("refused");
+            }
+        }
+    }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("javac") is None, reason="needs javac (apt-get install default-jdk-headless)")
+@pytest.mark.process
+def test_java_trusts_what_was_written_and_no_others(tmp_path: Path) -> None:
+    known, stranger = Authority(tmp_path, "known"), Authority(tmp_path, "stranger")
+    store = tmp_path / "store"
+    store.write_bytes(write_java(read_pem(known.certificate.read_bytes()).certificates, {}))
+    (tmp_path / "Client.java").write_text(CLIENT)
+    with serving(known) as port, serving(stranger) as other:
+        options = ["-XX:TieredStopAtLevel=1", f"-Djavax.net.ssl.trustStore={store}"]
+        command = ["java", *options, str(tmp_path / "Client.java"), str(port), str(other)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.split() == ["hello", "refused"]
 
 
 @keytool
