@@ -35,9 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run two processes for each CPU, for tests wait as long as they compute, and no more than four."""
-    return min(4, 2 * (os.cpu_count() or 1))
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run two processes for each CPU, for tests wait as long as they compute, and no more than four.
+
+    xdist's own variable goes before that.
+    """
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else min(4, 2 * (os.cpu_count() or 1))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

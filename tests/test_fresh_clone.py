@@ -81,7 +81,7 @@ def test_make_run_serves(clone: Path, tmp_path: Path, free_port: int) -> None:
 def test_make_test_runs(clone: Path) -> None:
     done = run(
         ["make", "-C", clone, "test"],
-        environment=environment(PYTEST_ADDOPTS="tests/test_imports.py"),
+        environment=environment(PYTEST_ADDOPTS="tests/test_imports.py", PYTEST_XDIST_AUTO_NUM_WORKERS="1"),
         seconds=TEST_SECONDS + RUN_SECONDS,
     )
     assert re.search(r"\d+ passed", done.stdout)
