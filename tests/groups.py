@@ -39,6 +39,11 @@ PARTS = {
     "podman": Part(("podman", "crun", "unshare"), "apt-get install podman crun", root=True),
     "skopeo": Part(("skopeo",), "apt-get install skopeo"),
     "containerd": Part(("containerd", "ctr", "unshare"), "apt-get install docker.io", root=True),
+    "containerd2": Part(
+        ("containerd-2", "ctr-2", "unshare"),
+        "go install github.com/containerd/containerd/v2/cmd/...@v2.4.2, and these names; see .ci/run",
+        root=True,
+    ),
     "conformance": Part(("conformance",), "go install github.com/opencontainers/distribution-spec/conformance@latest"),
     "crane": Part(("crane",), "go install github.com/google/go-containerregistry/cmd/crane@latest"),
     "cwltool": Part(("cwltool",), "pip install cwltool, into an environment of its own that PATH has"),

@@ -36,7 +36,7 @@ class Authority:
         self._sign("ca", self._name, self._key, authority=True)
 
     def issue(self, name: str, *hosts: str) -> Issued:
-        """Return a certificate for 127.0.0.1, and for these host names."""
+        """Return a certificate for 127.0.0.1, and for these names and addresses of hosts."""
         key = ec.generate_private_key(ec.SECP256R1())
         self._sign(name, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, authority=False, hosts=hosts)
         path = self._directory / f"{name}.key"
@@ -56,7 +56,7 @@ class Authority:
     ) -> None:
         now = datetime.datetime.now(datetime.UTC)
         names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        names += [x509.DNSName(host) for host in hosts]
+        names += [_general_name(host) for host in hosts]
         made = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -70,3 +70,10 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         (self._directory / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

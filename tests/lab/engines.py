@@ -11,9 +11,10 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,28 +52,43 @@ class Engine(Protocol):
 
 
 class Docker:
-    """A Docker engine with a root directory of its own."""
+    """A Docker engine with a root directory of its own.
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    Attributes:
+        file: its daemon.json.
+        pid_file: where it writes its process id.
+    """
+
+    def __init__(
+        self, directory: Path, hosts: str = "", settings: Mapping[str, object] | None = None, **more: str | Path
+    ) -> None:
+        """Prepare an engine.
+
+        Args:
+            directory: where all that it writes lies.
+            hosts: lines of /etc/hosts that it alone sees.
+            settings: what its daemon.json says.
+            more: variables of dockerd.
+        """
+        self.file, self.pid_file = directory / ".config/docker/daemon.json", directory / "docker.pid"
+        for each in (self.file, self.pid_file):
+            each.parent.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._socket = directory / "docker.sock"
-        self._environment = environment(DOCKER_CONFIG=directory / "client", HOME=directory)
+        self._environment = environment(DOCKER_CONFIG=directory / "client", HOME=directory, **more)
+        self._hosts = hosts
+        self.file.write_text(json.dumps(dict(settings or {})))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Docker]:
         """Run dockerd within the block, from when it answers; its containerd goes with it."""
         own = self._directory
-        (own / "daemon.json").write_text(json.dumps({}))
-        command: list[str | Path] = [
-            "dockerd",
-            "--config-file",
-            own / "daemon.json",
-            "--bridge=none",
-            "--iptables=false",
-        ]
+        command: list[str | Path] = ["dockerd", "--config-file", self.file, "--bridge=none", "--iptables=false"]
         command += ["-H", f"unix://{self._socket}", "--data-root", own / "data", "--exec-root", own / "exec"]
-        command += ["--pidfile", own / "docker.pid", "--storage-driver", "overlay2"]
+        command += ["--pidfile", self.pid_file, "--storage-driver", "overlay2"]
+        if self._hosts:
+            (own / "hosts").write_text(self._hosts)
+            command = ["sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', own / "hosts", *command]
         with stopping(Background(with_own_cgroups(*command), own / "dockerd.log", self._environment)) as daemon:
             daemon.wait_until(lambda: self._client("version", check=False).returncode == 0, ENGINE_SECONDS)
             yield self
@@ -94,6 +110,11 @@ class Docker:
     def pull(self, name: str) -> None:
         """Pull an image."""
         self._client("pull", "--quiet", name)
+
+    def try_pull(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Pull an image, whatever comes of it."""
+        done: subprocess.CompletedProcess[str] = self._client("pull", "--quiet", name, check=False)
+        return done
 
     def pull_error(self, name: str) -> str:
         """Pull an image that cannot be pulled and return what the user is told."""
@@ -203,13 +224,15 @@ class Podman:
 
 
 class Containerd:
-    """containerd and its client ctr."""
+    """containerd and its client ctr: those of the system, or in a directory of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, programs: Path | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._socket = directory / "containerd.sock"
         self._environment = environment(HOME=directory)
+        if programs is not None:
+            self._environment["PATH"] = f"{programs}:{self._environment['PATH']}"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Containerd]:
@@ -234,6 +257,11 @@ class Containerd:
     def pull(self, name: str) -> None:
         """Pull an image over plain http."""
         self._ctr("images", "pull", "--plain-http", name)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment by which ctr finds this engine."""
+        return self._environment | {"CONTAINERD_ADDRESS": str(self._socket)}
 
     def pull_through(self, mirror: str, name: str) -> None:
         """Pull `name` through the mirror at this URL, by a hosts.toml for all hosts: containerd sends `?ns=`."""

@@ -6,6 +6,7 @@ What is written is planned by the engine's module (`cli/setup/`), shown or writt
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -13,18 +14,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wavelet.cli.doctor import facts
-from wavelet.cli.setup import apptainer, files, podman
+from wavelet.cli.setup import apptainer, containerd, docker, files, podman
 from wavelet.cli.setup.engine import Engine
 from wavelet.cli.setup.plan import DEFAULT_REGISTRIES, Asked, Plan
 from wavelet.cli.setup.verify import verify
 from wavelet.cli.subcommands import add_command
 from wavelet.cli.user_daemon.daemon import location_of
 from wavelet.config import Settings, Source
-from wavelet.errors import InvalidRequest
+from wavelet.errors import InvalidRequest, WaveletError
 from wavelet.image.reference import looks_like_host, normalise, valid_host
 from wavelet.upstream.addresses import is_loopback
 
-ENGINES: Mapping[str, Engine] = {"apptainer": apptainer, "podman": podman}
+ENGINES: Mapping[str, Engine] = {
+    "docker": docker,
+    "podman": podman,
+    "containerd": containerd,
+    "apptainer": apptainer,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, engine in ENGINES.items():
         command = add_command(commands, name, engine.SUMMARY)
         whose = command.add_mutually_exclusive_group()
-        whose.add_argument("--user", action="store_true", help="for this user alone (the default where both are)")
-        whose.add_argument("--system", action="store_true", help="for all users of this node, as root")
+        whose.add_argument(
+            "--user", action="store_true", help="for this user alone (the default of podman and apptainer)"
+        )
+        whose.add_argument(
+            "--system",
+            action="store_true",
+            help="for all users of this node, as root (the default of docker and containerd)",
+        )
         command.add_argument(
             "--registry", metavar="HOST", action="append", help="whose names it is; several (docs/interception.md)"
         )
@@ -84,13 +96,14 @@ def _make(plan: Plan, *, dry: bool) -> None:
 
 
 def _asked(options: argparse.Namespace) -> Asked:
-    """Return what the arguments say; to take something back neither address nor registries are needed."""
-    authority = options.authority or ("" if options.undo else _authority(options))
-    if authority:
+    """Return what the arguments say."""
+    authority = options.authority or (_authority_for_undo(options) if options.undo else _authority(options))
+    if not options.undo:
         _check_address(authority)
     return Asked(
         authority=authority,
         registries=tuple(dict.fromkeys(_registry(each) for each in options.registry or DEFAULT_REGISTRIES)),
+        user=options.user,
         system=options.system,
         root=options.root.absolute(),
         environment=os.environ,
@@ -107,6 +120,13 @@ def _authority(options: argparse.Namespace) -> str:
     return seen.status["authority"] if seen.status else settings.name_authority
 
 
+def _authority_for_undo(options: argparse.Namespace) -> str:
+    """Return the same; what was written is found without it, but where somebody has formatted a file anew."""
+    with contextlib.suppress(WaveletError):
+        return _authority(options)
+    return ""
+
+
 def _check_address(authority: str) -> None:
     found = re.fullmatch(r"([\w.-]+):(\d{1,5})", authority)
     if found is None:
@@ -119,11 +139,13 @@ def _check_address(authority: str) -> None:
 
 
 def _registry(host: str) -> str:
-    """Return a registry as it stands in image names.
+    """Return a registry as it stands in image names; containerd has one for all that have none of their own.
 
     Raises:
         InvalidRequest: it is no host.
     """
+    if host == containerd.DEFAULT:
+        return host
     if not looks_like_host(host) or not valid_host(host):
         raise InvalidRequest(f"--registry: {host!r} is not a registry's host as in image names, e.g. quay.io")
     return normalise(host.lower(), "a/b")[0]

@@ -81,4 +81,8 @@ def _remove(path: Path) -> None:
 
 
 def _hint(error: OSError) -> str:
-    return "; files of the node need root" if isinstance(error, PermissionError) else ""
+    return (
+        "; files of the node need root, and --user is for an engine of one's own"
+        if isinstance(error, PermissionError)
+        else ""
+    )

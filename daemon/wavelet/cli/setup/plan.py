@@ -27,7 +27,8 @@ class Asked:
     Attributes:
         authority: the daemon, `HOST:PORT` as in image names.
         registries: hosts as in image names, whose images are asked of the daemon first.
-        system: for all users of this node; otherwise for this one.
+        user: for this user alone, where it was said.
+        system: for all users of this node, where it was said.
         root: what stands for `/` where files of the node are meant.
         environment: the variables of whoever calls.
         mirror: that Apptainer, too, gets mirrors.
@@ -35,6 +36,7 @@ class Asked:
 
     authority: str
     registries: tuple[str, ...]
+    user: bool
     system: bool
     root: Path
     environment: Mapping[str, str]

@@ -30,10 +30,17 @@ DIRECTORY = "{directory}"
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A command by which an engine gets the image, and that by which it forgets it, if it keeps it."""
+    """How an engine gets the image.
+
+    Attributes:
+        command: pulls it.
+        forget: removes it, where the engine keeps it.
+        probe: succeeds while the engine runs, where it is one that runs.
+    """
 
     command: tuple[str, ...]
     forget: tuple[str, ...] = ()
+    probe: tuple[str, ...] = ()
 
 
 def test_image(registry: str) -> str:
@@ -54,6 +61,8 @@ def verify(authority: str, pulls: Sequence[Pull]) -> str:
     if pull is None:
         programs = ", ".join(dict.fromkeys(each.command[0] for each in pulls))
         return f"nothing was verified: {programs} is not in PATH; where it is, try: {wanted}"
+    if pull.probe and (why := _run(pull.probe)):
+        return f"nothing was verified: {pull.command[0]} does not reach its engine ({why}); when it does, try: {wanted}"
     if not _answers(authority):
         return f"nothing was verified: no daemon answers at {authority}; when it does, try: {wanted}"
     with tempfile.TemporaryDirectory(prefix="wavelet-setup-") as directory:
