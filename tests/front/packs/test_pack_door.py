@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from lab.daemon import Daemon
 from lab.http import request
 from lab.images import sha256
+from wavelet.client import Client, WaveletRpcError
 
 pytestmark = pytest.mark.process
 
@@ -125,6 +127,32 @@ def test_what_is_not_there(served: Daemon, path: str, sentence: str) -> None:
     answer = served.get(path)
     assert answer.status == 404
     assert sentence in answer.json()["message"]
+
+
+def test_over_grpc(served: Daemon) -> None:
+    with Client(f"unix:{served.state}/wavelet.sock") as client:
+        packs = client.list_packs().packs
+        assert [pack.name for pack in packs if not pack.shipped] == ["broken", "plain", "tool"]
+        broken, _, tool = (pack for pack in packs if not pack.shipped)
+        assert broken.problem == "packs/broken/pack.yaml: unknown key 'layer'; layers is meant?"
+        assert client.get_pack("tool").pack == client.get_pack("tool@1.2").pack == tool
+        assert (tool.version, list(tool.architectures)) == ("1.2", ["amd64", "arm64"])
+        assert tool.url == f"{served.url}/packs/tool@1.2.json"
+        assert list(tool.needs.devices) == ["/dev/fuse"]
+        assert tool.directory.endswith("/packs/tool")
+        assert list(tool.config.entrypoint) == ["/opt/tool"]
+        document = served.get("/packs/tool.json").json()
+        assert [layer.gzip_digest for layer in tool.config.layers] == [
+            layer["gzipDigest"] for layer in document["layers"]
+        ]
+        for reference, sentence in (
+            ("plane", "there is no pack 'plane' on this node; plain is meant?"),
+            ("tool@2", "this node has no version '2' of the pack tool; it has 1.2"),
+            ("", "reference: is missing"),
+            ("tool@", "reference: has no version"),
+        ):
+            with pytest.raises(WaveletRpcError, match=re.escape(sentence)):
+                client.get_pack(reference)
 
 
 def test_pages_of_others_get_nothing(served: Daemon) -> None:
