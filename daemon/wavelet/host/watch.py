@@ -96,6 +96,10 @@ class Watcher:
                 self._state = state
                 return
 
+    def look_again(self) -> None:
+        """Have the files looked at again: `files` returns others now."""
+        self._happened.set()
+
     async def close(self) -> None:
         """End the watching threads."""
         if self._observer is not None:

@@ -67,7 +67,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     images = build_images(state, upstream, conda, upkeep)
     packs = build_packs(state, upstream, images, upkeep)
     push = build_push(state, upstream, images)
-    site = build_site(state, conda, packs, upkeep)
+    site = await build_site(state, conda, packs, upkeep)
     requests = build_requests(state, upstream, conda, images, push, site, upkeep)
     sifs = SifPlans(requests.codec, own_platform())
     registry_door, sif_door = _build_image_doors(

@@ -9,7 +9,7 @@ from wavelet.hosted.own_registry import own_authorities
 from wavelet.packs.library import PackLibrary
 from wavelet.requests.pack_locations import PackLocations
 from wavelet.requests.request import Rewrite
-from wavelet.rules.model import RuleSet
+from wavelet.rules.directory import RulesDirectory
 from wavelet.rules.site_rules import SiteRules
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import CondaServices
@@ -24,9 +24,12 @@ class SiteServices:
     reading: tuple[Rewrite, ...]
 
 
-def build_site(state: NodeState, conda: CondaServices, packs: PackLibrary, upkeep: Upkeep) -> SiteServices:
+async def build_site(state: NodeState, conda: CondaServices, packs: PackLibrary, upkeep: Upkeep) -> SiteServices:
     """Build the services of a site."""
     own = OwnReferences(own_authorities(state.settings), conda.site)
     located = PackLocations(state.settings)
-    upkeep.add_configurable(located)
-    return SiteServices(SiteRules(RuleSet, packs, packs.settled), (own, located))
+    directory = RulesDirectory(state.settings)
+    upkeep.add_configurable(located, directory)
+    if state.settings.watch:
+        await upkeep.stack.enter_async_context(directory.watched())
+    return SiteServices(SiteRules(lambda: directory.current, packs, packs.settled), (own, located))
