@@ -97,9 +97,10 @@ def test_programs_trust_the_site_and_whom_the_image_trusts(
         podman.pull(name)
     with serving(site) as port, serving(other) as others, serving(stranger) as strangers:
         script = (
-            f"for port in {port} {others} {strangers}; do curl -sS https://127.0.0.1:$port/ 2>/dev/null || echo no; echo;"
-            " openssl s_client -connect 127.0.0.1:$port -verify_return_error </dev/null >/dev/null 2>&1 && echo yes || "
-            "echo no; done"
+            f"for port in {port} {others} {strangers}; do"
+            " curl -sS https://127.0.0.1:$port/ 2>/dev/null || echo no; echo;"
+            " openssl s_client -connect 127.0.0.1:$port -verify_return_error </dev/null >/dev/null 2>&1 && echo yes"
+            " || echo no; done"
         )
         assert podman.run(changed, "sh", "-c", script).split() == ["hello", "yes", "hello", "yes", "no", "no"]
         # curl reads the distribution's file, which has the site's certificates too; openssl reads another one.

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.certificates import Authority
 from wavelet.config import Settings
 from wavelet.config.site import Packs
 from wavelet.errors import BlobNotFound, UpstreamUnreachable, WaitExpired
@@ -300,3 +301,29 @@ async def test_no_directory_at_all(site: Site) -> None:
         site.packs.mkdir()
         site.write("trace")
         await until(library.listing)
+
+
+async def test_the_sites_certificates_are_in_use_once_there_are_any(site: Site, tmp_path: Path) -> None:
+    site.write("ca", document="certificates: {directory: site}", shipped=True)
+    directory = tmp_path / "certificates.d"
+    async with site.running() as library:
+        await library.settled()
+        [listed] = library.listing()
+        assert listed.unused == f"not in use: put the site's certificates as PEM files into {directory}"
+        assert library.problems == []
+        assert version(library, "ca") == f"the pack ca cannot be used: {listed.unused}"
+        directory.mkdir()
+        pem = Authority(tmp_path, "one").certificate.read_text()
+        put(directory / "one.pem", pem)
+        await until(lambda: any(each.pack for each in library.listing()))
+        first = library.get("ca")
+        assert [layer.paths for layer in first.layers] == [{"usr/local/share/wavelet/ca/one.pem"}]
+        put(directory / "two.crt", pem + "-----BEGIN CERTIFICATE-----\n")
+        await until(lambda: library.problems)
+        assert "two.crt: 1 of its entries are not certificates" in library.problems[0]
+        assert library.get("ca") == first
+        for name in ("one.pem", "two.crt"):
+            (directory / name).unlink()
+        await until(lambda: version(library, "ca").endswith(str(directory)))
+        assert library.get("ca", first.version) == first
+    assert site.workers.built == 2

@@ -21,7 +21,8 @@ class ListedPack:
         pack: None: none could be built of it yet.
         directory: what it is made of; of a version that is no longer there, what it was made of.
         shipped: whether it came with wavelet.
-        problem: why what is in the directory now is not in use; empty: it is.
+        problem: why what is in the directory now is not in use; empty: it is, or nothing is wrong with it.
+        unused: what has to be done before it is in use, where nothing is wrong with it; empty: it is in use.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ListedPack:
     directory: str
     shipped: bool
     problem: str = ""
+    unused: str = ""
 
 
 class Catalogue:
@@ -36,7 +38,7 @@ class Catalogue:
 
     Attributes:
         kept: built packs; of equal names, those of now before those of earlier.
-        problems: by name, of what is in directories now and not in use.
+        problems: by name, of what is in directories now and not in use, whether something is wrong with it or not.
     """
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class Catalogue:
             there = ", ".join(dict.fromkeys(kept.pack.version for kept in versions))
             raise PackRefused(f"this node has no version {version[:80]!r} of the pack {name}; it has {there}")
         if broken is not None:
-            raise PackRefused(f"the pack {name} cannot be used: {broken.problem}")
+            raise PackRefused(f"the pack {name} cannot be used: {broken.problem or broken.unused}")
         raise PackRefused(f"there is no pack {name[:80]!r} on this node; {self._others(name)}")
 
     def _others(self, name: str) -> str:
@@ -77,13 +79,13 @@ class Catalogue:
 
     def listing(self) -> list[ListedPack]:
         """Return all, also those that cannot be used: sorted by name, of each the newest version first."""
-        problems = dict(self.problems)
+        broken = {name: each.problem for name, each in self.problems.items() if each.problem}
         listed = []
         for kept in self.kept:
-            broken = problems.pop(kept.pack.name, None)
-            why = broken.problem if broken else ""
+            why = broken.pop(kept.pack.name, "")
             listed.append(ListedPack(kept.pack.name, kept.pack, kept.directory, kept.shipped, why))
-        return sorted([*listed, *problems.values()], key=lambda each: each.name)
+        left = [each for name, each in self.problems.items() if each.unused or name in broken]
+        return sorted([*listed, *left], key=lambda each: each.name)
 
     def layer(self, reference: str, file: str) -> Layer | None:
         """Return the layer that a version of a pack, `<name>@<version>`, has under the name of a file."""

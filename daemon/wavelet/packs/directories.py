@@ -17,6 +17,7 @@ from wavelet import plain_files
 from wavelet.directory_trees import TooDeep, walk
 from wavelet.errors import CallerError
 from wavelet.host.ownership import check_owned, trusted_owners
+from wavelet.packs import site_certificates
 from wavelet.packs.building import builder
 from wavelet.packs.members import refused
 from wavelet.packs.reading import FILE, read_pack
@@ -24,6 +25,12 @@ from wavelet.packs.spec import PackSpec
 
 SHIPPED = Path(__file__).parents[1] / "shipped_packs"
 """The packs that wavelet comes with."""
+
+ABSENT = {
+    "trace": "not in use: this wavelet was built without it; run `make packs` in a checkout of wavelet, which takes"
+    " Debian's apt, and copy build/packs/trace into {site}"
+}
+"""Packs that wavelet may come without, for they have programs in them, and how they are got."""
 
 DOCUMENT_LIMIT = 1024 * 1024
 """Bytes of a `pack.yaml`."""
@@ -39,8 +46,9 @@ class FoundPack:
     Attributes:
         name: what it says, else what the directory is called.
         shipped: whether it came with wavelet.
-        spec: None: it cannot be used, and `problem` says why.
+        spec: None: it cannot be used, and `problem` or `unused` says why.
         fingerprint: changes whenever something is built otherwise.
+        unused: what has to be done before it is in use, where nothing is wrong with it.
     """
 
     directory: Path
@@ -49,21 +57,32 @@ class FoundPack:
     spec: PackSpec | None = None
     fingerprint: str = ""
     problem: str = ""
+    unused: str = ""
 
 
 def find_packs(site: Path, shipped: Path = SHIPPED) -> list[FoundPack]:
     """Return the packs of a site and those that wavelet comes with, sorted by their names, each name once.
 
+    Beside the directory `site` are the site's certificates.
+
     Raises:
         OSError: a directory cannot be read; one that is not there has none.
     """
     found: dict[str, FoundPack] = {}
-    for pack in (*_in(site, shipped=False), *_in(shipped, shipped=True)):
+    certificates = certificates_of(site)
+    for pack in (*_in(site, certificates, shipped=False), *_in(shipped, certificates, shipped=True)):
         before = found.setdefault(pack.name, pack)
         if before is not pack and not pack.shipped:
             problem = f"{_place(pack.directory)}: name: {before.directory} is called {pack.name!r} too; rename one"
             found[pack.directory.name] = replace(pack, name=pack.directory.name, spec=None, problem=problem)
+    for name, how in (ABSENT if shipped == SHIPPED else {}).items():
+        found.setdefault(name, FoundPack(SHIPPED / name, name, shipped=True, unused=how.format(site=site)))
     return sorted(found.values(), key=lambda pack: pack.name)
+
+
+def certificates_of(site: Path) -> Path:
+    """Return the directory of the certificates of a site whose directory of packs this is."""
+    return site.parent / site_certificates.NAME
 
 
 def watched_files(directories: Iterable[Path]) -> Iterator[Path]:
@@ -76,22 +95,29 @@ def watched_files(directories: Iterable[Path]) -> Iterator[Path]:
             continue
 
 
-def _in(directory: Path, *, shipped: bool) -> Iterator[FoundPack]:
+def _in(directory: Path, certificates: Path, *, shipped: bool) -> Iterator[FoundPack]:
     try:
         names = sorted(name for name in os.listdir(directory) if not name.startswith("."))  # noqa: PTH208
     except FileNotFoundError:
         return
     for name in names:
         if (directory / name).is_dir() and name != "__pycache__":
-            yield _found(directory / name, shipped=shipped)
+            yield _found(directory / name, certificates, shipped=shipped)
 
 
-def _found(directory: Path, *, shipped: bool) -> FoundPack:
+def _found(directory: Path, certificates: Path, *, shipped: bool) -> FoundPack:
     found = FoundPack(directory, directory.name, shipped)
     try:
         spec = find_spec(directory)
         found = replace(found, name=spec.name)
         fingerprint = _fingerprint(directory, shipped=shipped)
+        if site_certificates.takes_site_certificates(spec):
+            spec, said = site_certificates.with_site_certificates(spec, certificates, trusted_owners())
+            fingerprint += said
+            if not said:
+                return replace(
+                    found, unused=f"not in use: put the site's certificates as PEM files into {certificates}"
+                )
     except CallerError as error:
         return replace(found, problem=error.message)
     return replace(found, spec=spec, fingerprint=fingerprint)

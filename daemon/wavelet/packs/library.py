@@ -25,7 +25,7 @@ from wavelet.host.watch import Watcher
 from wavelet.image.reference import Digest
 from wavelet.packs.building import BuiltLayer, build, version_of
 from wavelet.packs.catalogue import Catalogue, ListedPack
-from wavelet.packs.directories import SHIPPED, FoundPack, find_packs, watched_files
+from wavelet.packs.directories import SHIPPED, FoundPack, certificates_of, find_packs, watched_files
 from wavelet.packs.fetching import Fetching
 from wavelet.packs.kept import KeptPack, PackFiles
 from wavelet.packs.locations import location_of, read_location
@@ -109,7 +109,7 @@ class PackLibrary:
     @property
     def problems(self) -> list[str]:
         """Why packs are not what their directories say: a sentence each, with its place."""
-        return [each.problem for _, each in sorted(self._catalogue.problems.items())]
+        return [each.problem for _, each in sorted(self._catalogue.problems.items()) if each.problem]
 
     def layer(self, reference: str, file: str) -> Layer | None:
         """Return the layer that a version of a pack, `<name>@<version>`, has under the name of a file."""
@@ -144,7 +144,7 @@ class PackLibrary:
     async def run(self) -> None:
         """Build what there is, and what changes, until this is cancelled."""
         self._catalogue.take(await asyncio.to_thread(self._files.read))
-        watcher = Watcher(lambda: watched_files((self._directory, self._shipped)))
+        watcher = Watcher(lambda: watched_files((self._directory, self._shipped, certificates_of(self._directory))))
         watching = asyncio.create_task(self._watch(watcher))
         try:
             while True:
@@ -183,10 +183,11 @@ class PackLibrary:
         for each in found:
             again |= await self._take(each)
         names = {each.name for each in found}
+        unused = {each.name for each in found if each.unused}
         problems = self._catalogue.problems
         for name in problems.keys() - names:
             del problems[name]
-        await self._keep_only(names)
+        await self._keep_only(names - unused)
         return again
 
     def _named(self, found: FoundPack) -> FoundPack:
@@ -199,6 +200,11 @@ class PackLibrary:
 
     async def _take(self, found: FoundPack) -> bool:
         """Have a pack be what its directory says; tell whether it is to be tried again."""
+        if found.unused:
+            self._catalogue.problems[found.name] = ListedPack(
+                found.name, None, str(found.directory), found.shipped, unused=found.unused
+            )
+            return False
         if found.spec is None:
             self._note(found, found.problem)
             return False

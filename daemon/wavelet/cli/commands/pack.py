@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain, table, visible
@@ -35,11 +35,16 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     def act(client: Client) -> int:
         packs = client.list_packs().packs
-        text = table(("pack", "version", "for", "layers", "size", "from"), [_row(each) for each in packs])
-        emit([plain(each) for each in packs], options.output, text)
+        emit([plain(each) for each in packs], options.output, _listing(packs))
         return _told(packs)
 
     return daemon_call.call(options, act)
+
+
+def _listing(packs: Sequence[Pack]) -> Iterator[str]:
+    """Yield a table of packs, and what has to be done for those that are not in use."""
+    yield from table(("pack", "version", "for", "layers", "size", "from"), [_row(each) for each in packs])
+    yield from (f"{visible(each.name)}: {visible(each.unused)}" for each in packs if each.unused)
 
 
 def _row(pack: Pack) -> tuple[str, ...]:

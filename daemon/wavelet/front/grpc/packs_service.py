@@ -42,6 +42,7 @@ class PackServicer(PackServiceServicer):
 
     def _message(self, each: ListedPack) -> pb.Pack:
         message = pb.Pack(name=each.name, directory=each.directory, problem=each.problem, shipped=each.shipped)
+        message.unused = each.unused
         if (pack := each.pack) is not None:
             message.version = pack.version
             message.architectures.extend(sorted(pack.architectures))
