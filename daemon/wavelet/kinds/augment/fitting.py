@@ -15,6 +15,9 @@ from wavelet.kinds.augment.marks import Marks, marks_of
 from wavelet.kinds.augment.rewriting import Changes, rewritten
 from wavelet.kinds.kind import Work
 
+_MERGED = ("bin/", "sbin/", "lib/", "lib64/")
+"""What is below `/usr` in most images of distributions, with a link to it (UsrMerge)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Below:
@@ -49,7 +52,8 @@ async def fitted(below: Below, layers: Sequence[tuple[AddedLayer, Content]], wor
     marks = {layer.digest: await read_layer(work, content, marks_of) for layer, content in layers}
     concerned = [marks[layer.digest] for layer, _ in layers if layer.architecture in (None, below.architecture)]
     wanted = frozenset().union(*(each.kept | each.kept_directories for each in concerned))
-    existing = (await search(below.layers, work, wanted, follow=False)).keys() if wanted else frozenset()
+    likely = [f"usr/{path}" for path in wanted if path.startswith(_MERGED)]
+    existing = (await search(below.layers, work, wanted, follow=False, likely=likely)).keys() if wanted else ()
     directories = frozenset().union(*(each.directories for each in marks.values()))
     links = await linked_directories.links(below.layers, directories, work)
     fitting: list[tuple[AddedLayer, Content]] = []

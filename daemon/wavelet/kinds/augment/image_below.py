@@ -211,7 +211,13 @@ def _look(parts: Sequence[LayerPart], path: str, floor: int) -> tuple[int | None
 
 
 async def search(
-    layers: Sequence[Content], work: Work, paths: Iterable[str], *, follow: bool = True, endings: tuple[str, ...] = ()
+    layers: Sequence[Content],
+    work: Work,
+    paths: Iterable[str],
+    *,
+    follow: bool = True,
+    endings: tuple[str, ...] = (),
+    likely: Iterable[str] = (),
 ) -> dict[str, Found]:
     """Return what an image has at paths, by path; it is not in there where the image has nothing.
 
@@ -219,12 +225,13 @@ async def search(
         layers: of the image, the lowest first.
         follow: whether symbolic links at the paths themselves are followed too.
         endings: of more paths to look for, wherever they are (`/lib/x`).
+        likely: paths where links may lead, so that the layers are read once.
 
     Raises:
         UpstreamBroken: a layer cannot be read.
     """
     wanted = set(paths)
-    asked = closure(wanted)
+    asked = closure({*wanted, *likely})
     found: dict[str, Found] = {}
     for _ in range(ROUNDS):
         parts: list[LayerPart] = []
