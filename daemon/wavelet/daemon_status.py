@@ -15,6 +15,25 @@ class StoreStatus(TypedDict):
     limit: int
 
 
+class RulesStatus(TypedDict):
+    """The rules of the site that are in force, and `problems`: why what is in their directory is not.
+
+    `closed`: none could ever be read, so that every request is refused.
+    """
+
+    count: int
+    directory: str
+    problems: list[str]
+    closed: bool
+
+
+class PacksStatus(TypedDict):
+    """The packs that can be used, and `problems`: why others cannot, or not as they are now."""
+
+    count: int
+    problems: list[str]
+
+
 class DaemonStatus(TypedDict):
     """What a daemon says of itself.
 
@@ -32,6 +51,8 @@ class DaemonStatus(TypedDict):
     records: str
     jobs: int
     store: StoreStatus
+    rules: RulesStatus
+    packs: PacksStatus
 
 
 _NEEDED = {"version", "pid", "uid", "address", "authority"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,40 @@ PACKAGES = (
     Package("unread"),
 )
 
+RULES = """
+- name: lab-refuses
+  when: {labels: {lab: refuse}}
+  do: {refuse: Not on this node.}
+- name: lab-adds
+  when: {labels: {lab: add}}
+  do: {packs: [lab], env: {SITE: "1"}}
+"""
+
+PACK = """
+version: "1.2"
+layers: [{files: {/opt/lab/tool: tool}}]
+env: {LAB: "1"}
+needs: {devices: [/dev/fuse], capabilities: [SYS_ADMIN]}
+"""
+
 
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return a running daemon with a public registry, a private one, and a small channel."""
-    with running_site(tmp_path_factory.mktemp, PACKAGES, ["lab/secret"]) as running:
+    decided = decisions(tmp_path_factory.mktemp("decided"))
+    with running_site(tmp_path_factory.mktemp, PACKAGES, ["lab/secret"], lambda _: decided) as running:
         yield running
+
+
+def decisions(directory: Path) -> dict[str, dict[str, str]]:
+    """Return settings of a site that has a pack, and rules for requests that ask for them by a label."""
+    rules, pack = directory / "rules.d", directory / "packs" / "lab"
+    rules.mkdir()
+    (rules / "10-lab.yaml").write_text(RULES)
+    pack.mkdir(parents=True)
+    (pack / "pack.yaml").write_text(PACK)
+    (pack / "tool").write_text("#!/bin/sh\n")
+    return {"rules": {"directory": str(rules)}, "packs": {"directory": str(pack.parent)}}
 
 
 @pytest.fixture

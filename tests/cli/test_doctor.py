@@ -15,18 +15,20 @@ from doubles.registry import Registry
 from lab.conda_channel import ChannelServer
 from lab.private import Private, parse
 from wavelet.cli.commands import doctor
-from wavelet.cli.doctor import checks
+from wavelet.cli.doctor import checks, site
 from wavelet.cli.doctor.checks import Finding
 from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif, podman
 from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Server, SharedDirectory, Socket, credentials, server
 from wavelet.cli.user_daemon.batch_system import batch_job, job_of_group
 from wavelet.config import Settings
+from wavelet.daemon_status import DaemonStatus, RulesStatus
 
 STATUS = {"version": "1", "pid": 7, "uid": 5, "address": "127.0.0.1:21005"}
 GB = 1000**3
 ROOMY = Disk("/s", "ext4", 100 * GB, 50 * GB, 10**6, in_memory=False, shared=False, writable=True)
 PODMAN = Podman("5.0", "127.0.0.1:9090", insecure=True)
 OLD = Sif("singularity", "3.8", (3, 8), "SINGULARITY_NOHTTPS", plain_http=False)
+RULES: RulesStatus = {"count": 3, "directory": "/etc/wavelet/rules.d", "problems": [], "closed": False}
 REACHED = Server("a", "https://a/", 0.01, skew=1.0)
 AWAY = Server("b", "https://b/", error="no route")
 
@@ -69,6 +71,12 @@ shared = functools.partial(checks.shared, "sif files", "sif.directory")
         (checks.sif([dataclasses.replace(OLD, name="apptainer", release=(1, 6))]), ["warning"]),
         (checks.sif([dataclasses.replace(OLD, name="apptainer", release=(1, 6), insecure=True)]), ["ok"]),
         (checks.sif([dataclasses.replace(OLD, release=(4, 1), dead_mirror="cache:5000")]), ["ok", "problem"]),
+        (checks.rules(None), []),
+        (checks.rules(RULES), ["ok"]),
+        (checks.rules({**RULES, "problems": ["a", "b"]}), ["problem", "problem"]),
+        (checks.rules({**RULES, "count": 0, "problems": ["a"], "closed": True}), ["problem", "problem"]),
+        (checks.packs({"count": 2, "problems": []}), ["ok"]),
+        (checks.packs({"count": 2, "problems": ["packs/a/pack.yaml: is not there"]}), ["problem"]),
         (checks.credentials([]), ["ok"]),
         (checks.credentials([AuthFile("/f", 2, open=True)]), ["warning"]),
         (checks.credentials([AuthFile("/f", missing_helpers=("ecr",))]), ["ok", "problem"]),
@@ -199,3 +207,24 @@ def test_a_codec_that_the_kernel_does_not_know(codec: str, kernel: str, fits: bo
     found = list(checks.codec(codec, kernel))
     assert (found == []) is fits
     assert all(kernel in finding.message and "sif.codec: gzip" in finding.remedy for finding in found)
+
+
+def test_without_a_daemon_files_are_looked_at(tmp_path: Path) -> None:
+    rules, pack = tmp_path / "rules.d", tmp_path / "packs" / "broken"
+    rules.mkdir(mode=0o755)
+    pack.mkdir(parents=True, mode=0o755)
+    settings = msgspec.convert({"rules": {"directory": str(rules)}, "packs": {"directory": str(pack.parent)}}, Settings)
+    (rules / "10.yaml").write_text("- {do: {env: {A: b}}}\n")
+    assert site.rules_of(None, settings) == {**RULES, "count": 1, "directory": str(rules)}
+    (rules / "10.yaml").write_text("- {}\n")
+    said = site.rules_of(None, settings)
+    assert said is not None
+    assert (said["count"], said["closed"], len(said["problems"])) == (0, True, 1)
+    [problem] = site.packs_of(None, settings)["problems"]  # type: ignore[index]
+    assert "packs/broken/pack.yaml: is not there" in problem
+
+
+def test_the_daemons_own_words_count(tmp_path: Path) -> None:
+    older: DaemonStatus = {**STATUS, "packs": {"count": 3, "problems": []}}  # type: ignore[typeddict-item]
+    assert site.packs_of(older, Settings()) == {"count": 3, "problems": []}
+    assert site.rules_of(older, Settings()) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ CALLS: dict[str, Callable[[Site, str], list[str]]] = {
     "conda solve": lambda *_: ["conda", "solve", "htslib=1.17"],
     "conda lock": lambda *_: ["conda", "lock", "htslib=1.17"],
     "conda image": lambda *_: ["conda", "image", "htslib=1.17"],
+    "rules list": lambda *_: ["rules", "list"],
+    "rules explain": lambda site, _: ["rules", "explain", site.image],
+    "rules check": lambda site, _: ["rules", "check", "--images", str(_inspected(site)), str(_rules(site))],
+    "pack list": lambda *_: ["pack", "list"],
+    "pack show": lambda *_: ["pack", "show", "lab"],
+    "pack check": lambda site, _: ["pack", "check", str(_pack(site))],
+    "pack build": lambda site, _: ["pack", "build", str(_pack(site)), "--to", str(_new_directory(site))],
     "cache ls": lambda *_: ["cache", "ls"],
     "cache ls --blobs": lambda *_: ["cache", "ls", "--blobs"],
     "cache stats": lambda *_: ["cache", "stats"],
@@ -53,6 +61,25 @@ def _inspected(site: Site) -> Path:
     path = site.node.state.parent / "inspect.json"
     path.write_text(json.dumps({"processes": [{"name": "A", "container": site.image}]}))
     return path
+
+
+def _rules(site: Site) -> Path:
+    """Return a file of rules."""
+    path = site.node.state.parent / "10-rules.yaml"
+    path.write_text("- {do: {env: {A: b}}}\n")
+    return path
+
+
+def _pack(site: Site) -> Path:
+    """Return the directory of a pack."""
+    path = site.node.state.parent / "a-pack"
+    path.mkdir(exist_ok=True)
+    (path / "pack.yaml").write_text("env: {A: b}\n")
+    return path
+
+
+def _new_directory(site: Site) -> Path:
+    return site.node.state.parent / f"layout-{uuid.uuid4().hex}"
 
 
 def _members(value: Any) -> Any:

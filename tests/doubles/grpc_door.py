@@ -141,10 +141,16 @@ async def open_door(
         await serving.close(grace)
 
 
+DECIDED = {
+    "rules": {"count": 2, "directory": "/rules", "problems": ["10.yaml: is not YAML"], "closed": False},
+    "packs": {"count": 1, "problems": ["packs/a/pack.yaml: is not there"]},
+}
+
+
 async def _reload() -> list[str]:
     return ["upstream.tag_ttl"]
 
 
 def _state() -> dict[str, Any]:
     shown = {"version": "1", "pid": 7, "uid": 0, "started": CREATED, "address": AUTHORITY, "authority": AUTHORITY}
-    return shown | {"state": "/state", "records": "", "jobs": 2, "store": {"size": 0, "limit": 0}}
+    return shown | {"state": "/state", "records": "", "jobs": 2, "store": {"size": 0, "limit": 0}} | DECIDED

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import yaml
 
     from wavelet import config
-    from wavelet.cli import progress_bars
+    from wavelet.cli import output, progress_bars
     from wavelet.cli.user_daemon import batch_system, exports, socket_status, start
     from wavelet.host import port_owner, tcp_table
     from wavelet.reload import trial as settings_trial
@@ -26,6 +26,7 @@ else:
     yaml = LazyModule("yaml")
 
     config = LazyModule("wavelet.config")
+    output = LazyModule("wavelet.cli.output")
     progress_bars = LazyModule("wavelet.cli.progress_bars")
     batch_system = LazyModule("wavelet.cli.user_daemon.batch_system")
     exports = LazyModule("wavelet.cli.user_daemon.exports")
@@ -40,6 +41,7 @@ __all__ = [
     "config",
     "difflib",
     "exports",
+    "output",
     "port_owner",
     "progress_bars",
     "settings_trial",

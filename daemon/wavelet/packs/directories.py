@@ -102,10 +102,11 @@ def _in(directory: Path, certificates: Path, *, shipped: bool) -> Iterator[Found
         return
     for name in names:
         if (directory / name).is_dir() and name != "__pycache__":
-            yield _found(directory / name, certificates, shipped=shipped)
+            yield look_at(directory / name, certificates, shipped=shipped)
 
 
-def _found(directory: Path, certificates: Path, *, shipped: bool) -> FoundPack:
+def look_at(directory: Path, certificates: Path, *, shipped: bool = False) -> FoundPack:
+    """Return the pack of a directory as it is now; `certificates` is the site's directory of these."""
     found = FoundPack(directory, directory.name, shipped)
     try:
         spec = find_spec(directory)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -236,7 +236,7 @@ class PackLibrary:
             into = stack.enter_context(self._files.scratch())
             layers = await self._workers.run(build, found.directory, spec, fetched, into)
             await asyncio.to_thread(self._files.adopt, [(each.file, each.digest) for each in layers])
-        pack = _pack(spec, layers)
+        pack = pack_of(spec, layers)
         size = sum(each.size for each in layers)
         log.info("a pack is built", pack=pack.reference, size=size, seconds=round(time.monotonic() - began, 3))
         return KeptPack(pack, str(found.directory), found.shipped, found.fingerprint)
@@ -272,7 +272,8 @@ class PackLibrary:
         problems[found.name] = ListedPack(found.name, None, str(found.directory), found.shipped, problem)
 
 
-def _pack(spec: PackSpec, built: list[BuiltLayer]) -> Pack:
+def pack_of(spec: PackSpec, built: Sequence[BuiltLayer]) -> Pack:
+    """Return the pack that was built of layers, the lowest first."""
     version = spec.version or version_of(spec, built)
     layers = tuple(
         PackLayer(

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from wavelet import __version__
-from wavelet.daemon_status import DaemonStatus
+from wavelet.daemon_status import DaemonStatus, RulesStatus
 from wavelet.engine.architecture import own_platform
 from wavelet.front import operations
 from wavelet.front.connections import Activity, counting
@@ -36,6 +36,7 @@ from wavelet.front.sif.routes import SifDoor
 from wavelet.front.wave.endpoint import Endpoint
 from wavelet.front.wave.routes import add_routes as add_wave_routes
 from wavelet.logs import LogSettings
+from wavelet.packs.library import PackLibrary
 from wavelet.reload.reloader import Reloader
 from wavelet.requests.access import AccessRules
 from wavelet.requests.cache import Cache
@@ -44,6 +45,8 @@ from wavelet.requests.mirroring import Mirroring
 from wavelet.requests.prefetch import Prefetcher
 from wavelet.resolve.resolver import Resolver
 from wavelet.resolve.unnamed_blobs import UnnamedBlobs
+from wavelet.rules.model import RuleSet
+from wavelet.rules.site_rules import SiteRules
 from wavelet.store.scrub import Scrub
 from wavelet.upkeep import Upkeep
 from wavelet.wiring.images import ImageServices, build_conda, build_images
@@ -75,7 +78,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     )
     resolver = images.resolver
     activity = Activity(lambda: state.store.fetching or resolver.running > 0 or requests.bindings.running > 0)
-    status = _status_of(state, resolver)
+    status = _status_of(state, resolver, site.rules, packs)
     _add_middlewares(app, state, requests.rules, activity, upkeep)
     _add_operations(app, state, status)
     registry_door.add_routes(app)
@@ -168,7 +171,18 @@ def _keep_up(state: NodeState, frozen: FrozenContent, upkeep: Upkeep, reloader: 
     reloader.on_event = lambda decision, reason: state.audit.note(decision, reason=reason)
 
 
-def _status_of(state: NodeState, resolver: Resolver) -> Callable[[], DaemonStatus]:
+def _rules_of(rules: RuleSet) -> RulesStatus:
+    return {
+        "count": len(rules.rules),
+        "directory": rules.directory,
+        "problems": list(rules.problems),
+        "closed": rules.is_closed,
+    }
+
+
+def _status_of(
+    state: NodeState, resolver: Resolver, rules: SiteRules, packs: PackLibrary
+) -> Callable[[], DaemonStatus]:
     """Return what tells the state of the daemon as of now."""
     settings, store, started = state.settings, state.store, time.time()
 
@@ -184,6 +198,8 @@ def _status_of(state: NodeState, resolver: Resolver) -> Callable[[], DaemonStatu
             "records": settings.records.directory,
             "jobs": resolver.running,
             "store": {"size": store.size, "limit": store.limit},
+            "rules": _rules_of(rules.current),
+            "packs": {"count": len({each.name for each in packs.listing() if each.pack}), "problems": packs.problems},
         }
 
     return tell

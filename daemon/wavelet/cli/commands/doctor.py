@@ -20,7 +20,7 @@ from typing import TypeVar
 import yaml
 
 from wavelet.cli.argument_types import port
-from wavelet.cli.doctor import checks, engines, facts
+from wavelet.cli.doctor import checks, engines, facts, site
 from wavelet.cli.doctor.checks import Finding
 from wavelet.cli.user_daemon.daemon import STATE, DaemonLocation, location_of
 from wavelet.config import ConfigError, Settings, Source
@@ -82,6 +82,8 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
         "records": lambda: checks.shared("records", "records.directory", facts.shared(_records(status, settings))),
         "sif files": lambda: checks.shared("sif files", "sif.directory", _sif_files(status, settings, location)),
         "sif codec": lambda: checks.codec(settings.sif.codec, os.uname().release),
+        "rules": lambda: checks.rules(site.rules_of(status, settings)),
+        "packs": lambda: checks.packs(site.packs_of(status, settings)),
         "engines": lambda: checks.engines(engines.engines(environment, authority)),
         "credentials": lambda: checks.credentials(facts.credentials(environment)),
         "jobs": lambda: checks.jobs(facts.jobs(pid, environment, location.uid)),

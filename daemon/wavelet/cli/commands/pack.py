@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain, table, visible
+from wavelet.cli.packs import check
 from wavelet.cli.subcommands import add_command
 from wavelet.client import Client
 from wavelet.quantities import size
@@ -22,9 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = add_command(commands, "list", "list the packs of the daemon's node, and what is wrong with them")
     show = add_command(commands, "show", "show what a pack adds to a container")
     show.add_argument("name", metavar="NAME", help="its name, or NAME@VERSION")
+    checking = add_command(commands, "check", "say what packs would be built of directories; no daemon is needed")
+    check.add_check_arguments(checking)
+    building = add_command(commands, "build", "build a pack into files; no daemon is needed")
+    check.add_build_arguments(building)
     for each, act in ((listing, _list), (show, _show)):
         daemon_call.add_options(each)
         each.set_defaults(act=act)
+    checking.set_defaults(act=check.check)
+    building.set_defaults(act=check.build)
 
 
 def run(options: argparse.Namespace) -> int:

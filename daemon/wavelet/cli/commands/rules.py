@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from wavelet.cli import daemon_call
 from wavelet.cli.output import emit, plain, table, visible
-from wavelet.cli.rules import explain, explained
+from wavelet.cli.rules import check, explain, explained
 from wavelet.cli.subcommands import add_command
 from wavelet.client import Client
 from wavelet.v1.rules_pb2 import ListRulesResponse
@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = add_command(commands, "list", "list the rules in force, and what is wrong with their files")
     explaining = add_command(commands, "explain", "say what the rules would make of a request; nothing is made")
     explain.add_arguments(explaining)
+    checking = add_command(commands, "check", "say what is wrong with files of rules; no daemon is needed")
+    check.add_arguments(checking)
+    checking.set_defaults(act=check.run)
     for each, act in ((listing, _list), (explaining, _explain)):
         daemon_call.add_options(each)
         each.set_defaults(act=act)

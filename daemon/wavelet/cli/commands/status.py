@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from wavelet.cli.on_demand import socket_status, yaml
+from wavelet.cli.on_demand import output, socket_status, yaml
 from wavelet.cli.user_daemon.daemon import HOST, location_of, request_status
 from wavelet.daemon_status import DaemonStatus
 from wavelet.paths import PORT, SOCKET_VARIABLE
@@ -86,6 +86,12 @@ def _lines(state: DaemonStatus, now: float) -> Iterator[str]:
         yield f"records  {state['records']}"
     yield f"store    {size(state['store']['size'])} of {size(state['store']['limit'])}"
     yield f"jobs     {state['jobs']}"
+    if (rules := state.get("rules")) is not None:
+        yield f"rules    {'none could be read: everything is refused' if rules['closed'] else rules['count']}"
+        yield from (f"         not in force: {output.visible(each)}" for each in rules["problems"])
+    if (packs := state.get("packs")) is not None:
+        yield f"packs    {packs['count']}"
+        yield from (f"         not in use: {output.visible(each)}" for each in packs["problems"])
 
 
 def _span(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif
 from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Server, SharedDirectory, Socket
+from wavelet.daemon_status import PacksStatus, RulesStatus
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -278,6 +279,36 @@ def shared(name: str, key: str, seen: SharedDirectory | None) -> Iterator[Findin
         yield Finding(name, "warning", message, f"{key}: a directory that all nodes mount")
     else:
         yield Finding(name, "ok", f"{seen.path} ({seen.kind})")
+
+
+CHECK_RULES = "wavelet rules check"
+
+
+def rules(seen: RulesStatus | None) -> Iterator[Finding]:
+    """Judge the rules of the site, where they could be looked at."""
+    if seen is None:
+        return
+    for problem in seen["problems"]:
+        yield Finding("rules", "problem", f"not in force: {problem}", CHECK_RULES)
+    if seen["closed"]:
+        message = f"none of {seen['directory']} could ever be read, so that every request is refused"
+        yield Finding("rules", "problem", message, CHECK_RULES)
+    elif not seen["problems"]:
+        said = f"{seen['count']} of {seen['directory']}" if seen["count"] else "none"
+        yield Finding("rules", "ok", f"{said} are in force{_BINDS if seen['count'] else ''}")
+
+
+_BINDS = "; an engine that asks the daemon by a mirror goes on to the registry where it is refused"
+
+
+def packs(seen: PacksStatus | None) -> Iterator[Finding]:
+    """Judge the packs of this node, where they could be looked at."""
+    if seen is None:
+        return
+    for problem in seen["problems"]:
+        yield Finding("packs", "problem", f"not in use: {problem}", "wavelet pack check DIR")
+    if not seen["problems"]:
+        yield Finding("packs", "ok", f"{seen['count']} can be used")
 
 
 def _gb(size: int) -> str:

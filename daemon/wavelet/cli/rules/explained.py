@@ -32,7 +32,10 @@ def lines_of(said: ExplainRulesResponse) -> Iterator[str]:
         yield f"devices: {', '.join(said.needs.devices)}"
     if said.needs.capabilities:
         yield f"capabilities: {', '.join(said.needs.capabilities)}"
-    yield f"advice: {said.advice}" if said.advice else BINDS
+    if said.advice:
+        yield f"advice: {said.advice}"
+    elif said.effects:
+        yield BINDS
 
 
 def _section(title: str, plan: str) -> Iterator[str]:

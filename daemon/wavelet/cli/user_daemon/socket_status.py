@@ -32,4 +32,11 @@ def status_at_socket(environment: Mapping[str, str], limit: float) -> DaemonStat
         "records": said.records,
         "jobs": said.jobs,
         "store": {"size": said.store_size, "limit": said.store_limit},
+        "rules": {
+            "count": said.rules.count,
+            "directory": said.rules.directory,
+            "problems": list(said.rules.problems),
+            "closed": said.rules.closed,
+        },
+        "packs": {"count": said.packs.count, "problems": list(said.packs.problems)},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,6 +11,8 @@ from wavelet.front.grpc.errors import text_of
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.node import LockedEnvironment
 from wavelet.kinds.conda.model.packages import subdir_of
+from wavelet.packs.model import Needs, Pack
+from wavelet.packs.needs import needs_of
 from wavelet.plan.delivery import Delivery
 from wavelet.plan.node import INLINE, AskedPackages, ContainerConfig, Layer, title
 from wavelet.plan.tokens import target_name
@@ -54,6 +56,7 @@ def resolved(
     name: str | None = None,
     *,
     steps: Iterable[Step] = (),
+    packs: Sequence[Pack] = (),
 ) -> pb.ResolveResponse:
     """Return the name of a container.
 
@@ -63,6 +66,7 @@ def resolved(
         authority: host and port in image names.
         name: the name, without the authority, under which it was asked for; None for the token's.
         steps: of the request.
+        packs: that are in it.
     """
     return pb.ResolveResponse(
         token=request.token,
@@ -77,15 +81,24 @@ def resolved(
         steps=map(_step, steps),
         notes=request.about.notes if request.about else (),
         remote=request.plan.delivery is not None and request.plan.delivery.repository is not None,
+        needs=engine_needs(packs),
     )
 
 
+def engine_needs(packs: Sequence[Pack]) -> pb.EngineNeeds | None:
+    """Return what an engine has to give a container for packs; None: nothing."""
+    needs = needs_of(packs)
+    if needs == Needs():
+        return None
+    return pb.EngineNeeds(devices=needs.devices, capabilities=needs.capabilities)
+
+
 def described(
-    request: ContainerRequest, status: Status, running: Running | None, authority: str
+    request: ContainerRequest, status: Status, running: Running | None, authority: str, packs: Sequence[Pack] = ()
 ) -> pb.DescribeResponse:
-    """Return what a token stands for; `request` has its digests, as far as they are known."""
+    """Return what a token stands for; `request` has its digests, as far as they are known, and `packs` are in it."""
     return pb.DescribeResponse(
-        container=resolved(request, status.state, authority, steps=status.steps),
+        container=resolved(request, status.state, authority, steps=status.steps, packs=packs),
         creation_time=timestamp(request.created_at),
         request=_asked(request),
         principal=str(request.principal),

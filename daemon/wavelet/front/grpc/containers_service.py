@@ -19,6 +19,7 @@ from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.packs.needs import packs_in
 from wavelet.plan.node import title
 from wavelet.plan.tokens import check_name
 from wavelet.requests.progress import Pending, Ready
@@ -106,9 +107,10 @@ class Containers(ContainerServiceServicer):
         found = status.request
         if isinstance(status.state, Ready):
             found = await self._requests.lookup.find(found.token, peer.identity)
+        packs = packs_in(found.plan, self._services.packs)
         if asked.dry_run:
-            return answers.resolved(found, None, self._names.authority, name)
-        return answers.resolved(found, status.state, self._names.authority, name, steps=status.steps)
+            return answers.resolved(found, None, self._names.authority, name, packs=packs)
+        return answers.resolved(found, status.state, self._names.authority, name, steps=status.steps, packs=packs)
 
     async def _known(self, request: pb.ResolveRequest, named: Named, peer: Peer, wait: float) -> pb.ResolveResponse:
         """Answer for a name that has been a request already: it is asked for again."""
@@ -123,7 +125,8 @@ class Containers(ContainerServiceServicer):
         if isinstance(status.state, Pending):
             status = await self._requests.tracker.settled(token, peer.identity, wait)
         found = await self._requests.lookup.find(token, peer.identity)
-        return answers.resolved(found, status.state, self._names.authority, named.text, steps=status.steps)
+        packs = packs_in(found.plan, self._services.packs)
+        return answers.resolved(found, status.state, self._names.authority, named.text, steps=status.steps, packs=packs)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         """Tell how the work for a container goes."""
@@ -132,7 +135,8 @@ class Containers(ContainerServiceServicer):
             async for event in events:
                 yield answers.event_of(event)
         found = await self._requests.lookup.find(request.token, peer.identity)
-        yield pb.WatchResponse(ready=answers.resolved(found, Ready(), self._names.authority))
+        packs = packs_in(found.plan, self._services.packs)
+        yield pb.WatchResponse(ready=answers.resolved(found, Ready(), self._names.authority, packs=packs))
 
 
 class Tokens(TokenServiceServicer):
@@ -141,6 +145,7 @@ class Tokens(TokenServiceServicer):
     def __init__(self, services: Services, names: Names, peers: Peers) -> None:
         self._requests = services.requests
         self._rules = services.rules
+        self._packs = services.packs
         self._authority = names.authority
         self._peers = peers
 
@@ -150,7 +155,8 @@ class Tokens(TokenServiceServicer):
         status = await self._requests.tracker.status(request.token, identity)
         running = await self._requests.tracker.running(request.token, identity)
         found = await self._requests.lookup.find(request.token, identity)
-        return answers.described(found, status, running, self._authority)
+        packs = packs_in(found.plan, self._packs)
+        return answers.described(found, status, running, self._authority, packs)
 
     async def Evict(self, request: pb.EvictRequest, context: Context) -> pb.EvictResponse:
         """Forget a token."""

@@ -38,6 +38,8 @@ class Daemon(DaemonServiceServicer):
             records=state["records"],
             store_size=state["store"]["size"],
             store_limit=state["store"]["limit"],
+            rules=pb.RulesStatus(**state["rules"]),
+            packs=pb.PacksStatus(**state["packs"]),
         )
 
     async def Settings(self, _request: pb.SettingsRequest, _context: Context) -> pb.SettingsResponse:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import get_args
 
 from wavelet.errors import AccessRefused, InvalidRequest
-from wavelet.front.grpc.answers import timestamp
+from wavelet.front.grpc.answers import engine_needs, timestamp
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.peer import Context, Peer, Peers
 from wavelet.front.grpc.services import Services
@@ -15,13 +15,11 @@ from wavelet.front.reading.submission import Submission
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import plan_of
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.packs.model import Pack
-from wavelet.plan.canonical import canonical
+from wavelet.plan.canonical import encode
 from wavelet.plan.node import title
 from wavelet.plan.tokens import Identity
 from wavelet.rules.described import action, condition
 from wavelet.rules.model import Asking, Door
-from wavelet.v1 import containers_pb2
 from wavelet.v1 import rules_pb2 as pb
 from wavelet.v1.rules_pb2_grpc import RulesServiceServicer
 
@@ -64,11 +62,11 @@ class RulesOfSite(RulesServiceServicer):
         ]
         return pb.ExplainRulesResponse(
             effects=effects,
-            asked_plan=canonical(asked.plan).decode(),
-            effective_plan="" if refusal else canonical(outcome.plan).decode(),
+            asked_plan=encode(asked.plan).decode(),
+            effective_plan="" if refusal else encode(outcome.plan).decode(),
             refusal=refusal,
             advice=ADVICE if asking.form != "request" and (refusal or outcome.applied) else "",
-            needs=needs_of(outcome.packs),
+            needs=engine_needs(outcome.packs),
         )
 
     def _identity(self, request: pb.ExplainRulesRequest, peer: Peer) -> Identity:
@@ -95,11 +93,3 @@ class RulesOfSite(RulesServiceServicer):
         asked = Submission(plan, title(plan), {}, dry_run=True, labels=dict(wanted.labels), has_platform=False)
         door = request.door or "registry"  # type: ignore[assignment]
         return asked, asked.asking(door, identity, "near-cache" if isinstance(plan, RegistryImage) else "conda")
-
-
-def needs_of(packs: list[Pack]) -> containers_pb2.EngineNeeds:
-    """Return what an engine has to give a container for packs."""
-    return containers_pb2.EngineNeeds(
-        devices=dict.fromkeys(each for pack in packs for each in pack.needs.devices),
-        capabilities=dict.fromkeys(each for pack in packs for each in pack.needs.capabilities),
-    )

@@ -20,10 +20,15 @@ from wavelet.plan.node import Additions, Node
 
 
 class OwnReferences:
-    """Reads such references. `authorities` are the hosts that name this daemon; `site` returns its defaults of now."""
+    """Reads such references.
+
+    Attributes:
+        authorities: the hosts that name this daemon.
+    """
 
     def __init__(self, authorities: Collection[str], site: Callable[[], CondaDefaults]) -> None:
-        self._authorities = authorities
+        """Take them, and what returns the site's defaults of now."""
+        self.authorities = authorities
         self._site = site
 
     def __call__(self, plan: Node) -> Node:
@@ -34,7 +39,7 @@ class OwnReferences:
             InvalidRequest: packages are named for another platform than the request asks for.
         """
         if isinstance(plan, RegistryImage):
-            return self._meant(plan) if plan.reference.repository.host in self._authorities else plan
+            return self._meant(plan) if plan.reference.repository.host in self.authorities else plan
         if not plan.children:
             return plan
         children = [self(child) for child in plan.children]

@@ -1,0 +1,108 @@
+"""Files of rules, read without a daemon: what it would say of them, and the packs that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wavelet.config import Settings
+from wavelet.config.site import site_directory
+from wavelet.host.ownership import trusted_owners
+from wavelet.packs.directories import FoundPack, find_packs
+from wavelet.packs.model import Pack
+from wavelet.rules.files import files_of, node_names, read_directory, read_files
+from wavelet.rules.members import RulesBroken
+from wavelet.rules.model import Rule
+
+
+class NamedPacks:
+    """`wavelet.packs.model.Packs` of what directories say, of which nothing is built: they have no layers.
+
+    One that is not there is as good as one that is for every image; `why_not` tells it.
+    """
+
+    def __init__(self, found: Iterable[FoundPack]) -> None:
+        self._found = {each.name: each for each in found}
+
+    def get(self, name: str, version: str | None = None) -> Pack:
+        """Return a pack of this name, whether or not there is one; where none says a version it is empty."""
+        found = self._found.get(name)
+        spec = found.spec if found else None
+        if spec is None:
+            return Pack(name, version or "")
+        return Pack(name, version or spec.version or "", spec.entrypoint, spec.env, (), spec.architectures, spec.needs)
+
+    def why_not(self, name: str) -> str:
+        """Return why a pack cannot be used; empty: it can."""
+        found = self._found.get(name)
+        return "there is none of this name" if found is None else found.problem or found.unused
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """What was read.
+
+    Attributes:
+        rules: in the order in which they are applied; none if there are errors.
+        files: that were read, in their order.
+        directory: that they were looked for in; None: files were named.
+        errors: why a daemon would not take them.
+        warnings: what does nothing, or is probably not meant.
+        packs: see `NamedPacks`.
+    """
+
+    rules: tuple[Rule, ...]
+    files: tuple[Path, ...]
+    directory: Path | None
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    packs: NamedPacks
+
+
+def read_offline(named: Sequence[Path], settings: Settings) -> Offline:
+    """Read files of rules.
+
+    Args:
+        named: files, and directories of files; none: the directory of the settings, of which it is also told who else
+            could change it.
+        settings: of the daemon.
+    """
+    packs = NamedPacks(find_packs(site_directory(settings.packs.directory, "packs")))
+    names = node_names(settings)
+    directory = None if named else site_directory(settings.rules.directory, "rules.d")
+    files: tuple[Path, ...] = ()
+    try:
+        files = tuple(_files_of(named or (each for each in (directory,) if each and each.exists())))
+        if directory is None:
+            rules = read_files(files, names, None)
+        elif settings.rules.directory and not directory.exists():
+            raise RulesBroken(f"rules.directory: {directory} is not there; make it, or name another")
+        else:
+            rules = read_directory(directory, names, trusted_owners())
+    except RulesBroken as error:
+        return Offline((), files, directory, error.problems, (), packs)
+    return Offline(rules, files, directory, (), tuple(_missing_packs(rules, packs)), packs)
+
+
+def _files_of(named: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files that are named, and those of directories.
+
+    Raises:
+        RulesBroken: a directory cannot be read.
+    """
+    for each in named:
+        if not each.is_dir():
+            yield each
+            continue
+        try:
+            yield from files_of(each)
+        except OSError as error:
+            raise RulesBroken(f"{each}: cannot be read: {error.strerror}") from None
+
+
+def _missing_packs(rules: Iterable[Rule], packs: NamedPacks) -> Iterator[str]:
+    for rule in rules:
+        for use in rule.do.packs:
+            if why := packs.why_not(use.name):
+                yield f"{rule.place}: the pack {use.name}: {why}"
