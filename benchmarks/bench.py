@@ -50,6 +50,7 @@ from field import Field  # noqa: E402
 from report import Row, table  # noqa: E402
 
 import push  # noqa: E402
+import rules  # noqa: E402
 from lab import zygote  # noqa: E402
 
 PARTS = {
@@ -84,6 +85,9 @@ PARTS = {
     },
     "solving": {
         "conda-solve": conda_solve,
+    },
+    "rules": {
+        "rules": rules,
     },
     "frozen": {
         "freeze": freeze,

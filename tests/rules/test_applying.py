@@ -21,6 +21,7 @@ from wavelet.packs.model import PackRefused, PackUse
 from wavelet.plan.hosted import unowned
 from wavelet.plan.node import ContainerConfig, Node
 from wavelet.rules.applying import Outcome, RuleRefused, apply
+from wavelet.rules.index import IndexedRules
 from wavelet.rules.model import Asking, Do, ImagePattern, Pattern, Redirect, Rule, When
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
@@ -61,7 +62,7 @@ def conda(base: Node) -> CondaEnvironment:
 
 
 def applied(rules: Sequence[Rule], plan: Node, asking: Asking = POST, wanted: Sequence[PackUse] = ()) -> Outcome:
-    return apply(rules, plan, asking, PACKS, wanted, named=asking.form != "request")
+    return apply(IndexedRules(rules), plan, asking, PACKS, wanted, named=asking.form != "request")
 
 
 def test_without_rules_a_plan_stays_as_it_is() -> None:
@@ -173,6 +174,14 @@ def test_hosted_images_are_matched_as_they_are_named() -> None:
 def test_a_platform_is_chosen_where_none_is_named(asking: Asking) -> None:
     outcome = applied([rule(When(), set_platform=ARM64)], image("busybox:1"), asking)
     assert outcome.plan == image("busybox:1", AMD64 if asking.has_platform else ARM64)
+
+
+def test_a_platform_that_is_named_is_replaced_where_the_rule_is_for_it() -> None:
+    named = Asking("wave", "request", has_platform=True)
+    rules = [rule(when(platforms=frozenset({AMD64})), set_platform=ARM64)]
+    assert applied(rules, image("busybox:1"), named).plan == image("busybox:1", ARM64)
+    other = image("busybox:1", Platform.parse("linux/arm/v7"))
+    assert applied(rules, other, named).plan == other
 
 
 def test_a_platform_can_be_required() -> None:

@@ -18,7 +18,7 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
     """Return if the rules admit what a plan was pinned to.
 
     Args:
-        rules: all of them.
+        rules: those that judge.
         asked: the effective plan, as it was before it was pinned.
         pinned: the same, of which nothing moves.
 
@@ -34,10 +34,9 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
 
 
 def judged(rules: Sequence[Rule], plan: Node) -> Iterator[tuple[Rule, Start]]:
-    """Yield the images that a plan starts from and the rules that judge them when they are pinned."""
-    judges = [rule for rule in rules if rule.do.admits]
-    for start in starts(plan, _ANYBODY) if judges else ():
-        yield from ((rule, start) for rule in judges if matches(rule.when, start))
+    """Yield the images that a plan starts from, each with those of `rules` that judge it when it is pinned."""
+    for start in starts(plan, _ANYBODY) if rules else ():
+        yield from ((rule, start) for rule in rules if matches(rule.when, start))
 
 
 def judge(rule: Rule, start: Start, digest: Digest | None) -> None:

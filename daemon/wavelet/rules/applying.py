@@ -15,6 +15,7 @@ from wavelet.packs.model import Pack, PackRefused, Packs, PackUse
 from wavelet.plan.hosted import shown
 from wavelet.plan.node import Node
 from wavelet.rules.adding import Addition, add
+from wavelet.rules.index import IndexedRules
 from wavelet.rules.matching import Path, Start, concerns, is_platform, matches, redirected, starts
 from wavelet.rules.model import Asking, Do, Rule
 
@@ -62,7 +63,7 @@ class Outcome:
 
 
 def apply(
-    rules: Sequence[Rule], plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
+    rules: IndexedRules, plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
 ) -> Outcome:
     """Return what the rules make of a plan.
 
@@ -86,14 +87,16 @@ def apply(
 
 
 def explained(
-    rules: Sequence[Rule], plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
+    rules: IndexedRules, plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
 ) -> tuple[Outcome, RuleRefused | PackRefused | None]:
     """Return what the rules make of a plan as far as they come, and why no further; see `apply`."""
-    application = _Application(asking, packs, named, Outcome(plan))
+    application = _Application(asking, packs, named, Outcome(plan), list(starts(plan, asking)))
+    number = -1
     try:
-        for rule in rules:
-            if concerns(rule.when, asking):
-                application.apply(rule)
+        while (following := rules.following(number, application.registries)) is not None:
+            number = following
+            if concerns(rules.rules[number].when, asking):
+                application.apply(rules.rules[number])
         application.add_to_whole(tuple(wanted))
     except (RuleRefused, PackRefused) as error:
         return application.outcome, error
@@ -102,26 +105,38 @@ def explained(
 
 @dataclass(slots=True)
 class _Application:
-    """The rules being applied to one plan. `whole` are those that add to it once, at the end."""
+    """The rules being applied to one plan.
+
+    Attributes:
+        starts: of the plan as it is now.
+        whole: rules that add to it once, at the end.
+    """
 
     asking: Asking
     packs: Packs
     named: bool
     outcome: Outcome
+    starts: list[Start]
     whole: list[Rule] = field(default_factory=list)
+
+    @property
+    def registries(self) -> set[str]:
+        """The registries of the images that the plan starts from now."""
+        return {start.repository.partition("/")[0] for start in self.starts}
 
     def apply(self, rule: Rule) -> None:
         """Apply one rule to the images that a plan starts from, and note what it adds to the whole."""
-        all_starts = list(starts(self.outcome.plan, self.asking))
-        found = [start for start in all_starts if matches(rule.when, start)]
+        found = [start for start in self.starts if matches(rule.when, start)]
         for start in found:
             self._check(rule, start)
         if not found:
             return
-        changes = {start.path: self._changed(rule, start) for start in found}
-        self.outcome.plan = _with(self.outcome.plan, changes)
         # The whole is called after the first image: a rule for another one adds nothing to it.
-        first = all_starts[0]
+        first = self.starts[0]
+        changed = {start.path: self._changed(rule, start) for start in found}
+        if any(changed[start.path] is not start.node for start in found):
+            self.outcome.plan = _with(self.outcome.plan, changed)
+            self.starts = list(starts(self.outcome.plan, self.asking))
         if rule.do.adds and rule.scope == "whole" and first in found and self._may_add(rule, first):
             self.whole.append(rule)
 
@@ -135,7 +150,7 @@ class _Application:
         )
         if addition == Addition():
             return
-        name = next(starts(self.outcome.plan, self.asking)).name
+        name = self.starts[0].name
         is_added = self._add(self.outcome.plan, addition, tuple(dict.fromkeys(rule.name for rule in self.whole)))
         self.outcome.plan = is_added or self.outcome.plan
         for rule in self.whole:
@@ -186,7 +201,11 @@ class _Application:
             return BY_DIGEST
         if self.named and not rule.changes_names:
             return BY_OWN_NAME
-        return "the request names one" if self.asking.has_platform else ""
+        # Nextflow names one always: the site says which ones it means.
+        is_meant = not self.asking.has_platform or bool(rule.when.platforms)
+        return (
+            "" if is_meant else "the request names one, and the rule does not say which ones it is for (when.platform)"
+        )
 
     def _may_add(self, rule: Rule, start: Start) -> bool:
         """Tell whether a rule may add to an image; why it may not is noted."""

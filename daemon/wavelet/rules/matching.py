@@ -11,6 +11,7 @@ from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.hosted import FIRST, HOST, path_of, shown
 from wavelet.plan.node import Node, title
 from wavelet.rules.model import Asking, Redirect, Source, When
+from wavelet.rules.patterns import full_name
 
 Path = tuple[int, ...]
 """Where a node is in a plan: the numbers of the children on the way to it."""
@@ -37,17 +38,16 @@ class Start:
         reference: its own; None: it has none.
         source: see `Source`.
         platform: for which it is asked; None: none is named.
+        reference: its own; None: it has none.
+        repository: that of the reference as globs are compared with it; empty: it has none.
     """
 
     path: Path
     node: Node
     source: Source
     platform: Platform | None
-
-    @property
-    def reference(self) -> Reference | None:
-        """Its reference; None: it has none."""
-        return self.node.reference if isinstance(self.node, RegistryImage) else None
+    reference: Reference | None
+    repository: str
 
     @property
     def is_by_digest(self) -> bool:
@@ -64,8 +64,11 @@ def starts(plan: Node, asking: Asking, source: Source = "image", path: Path = ()
     """Yield the images that a plan starts from; of packages, the image under them."""
     if isinstance(plan, CondaEnvironment | LockedEnvironment):
         source = "containerfile" if asking.is_container_file else "conda"
-    if not plan.children:
-        yield Start(path, plan, source, plan.platform if isinstance(plan, RegistryImage) else None)
+    if isinstance(plan, RegistryImage):
+        reference = plan.reference
+        yield Start(path, plan, source, plan.platform, reference, _as_matched(reference.repository))
+    elif not plan.children:
+        yield Start(path, plan, source, None, None, "")
     for number, child in enumerate(plan.children):
         yield from starts(child, asking, source, (*path, number))
 
@@ -82,7 +85,7 @@ def matches(when: When, start: Start) -> bool:
         return True
     if start.reference is None:
         return not when.images
-    repository, tag = _as_matched(start.reference.repository), start.reference.tag
+    repository, tag = start.repository, start.reference.tag
     digest = None if start.reference.digest is None else str(start.reference.digest)
     if when.images and not any(each.matches(repository, tag, digest) for each in when.images):
         return False
@@ -91,7 +94,7 @@ def matches(when: When, start: Start) -> bool:
 
 def _as_matched(repository: Repository) -> str:
     """Return a repository as patterns see it; one of this node as `local/<path>` is read, which names no registry."""
-    return str(Repository(DOCKER_HUB, f"{FIRST}/{path_of(repository)}") if repository.host == HOST else repository)
+    return full_name(f"{DOCKER_HUB}/{FIRST}/{path_of(repository)}" if repository.host == HOST else str(repository))
 
 
 def redirected(reference: Reference, redirect: Redirect) -> Reference:

@@ -122,7 +122,8 @@ class Do:
     Attributes:
         refuse: the site's sentence, for who asks.
         redirect: where the image is taken from instead.
-        set_platform: chosen where the request names none; `require_platforms`: one of these has to be asked for.
+        set_platform: chosen where the request names none, or one of those that the rule is for (`When.platforms`).
+        require_platforms: one of these has to be asked for.
         packs, env, labels: what is added to the image; `env` as `NAME=VALUE`.
         require_digest: it has to be asked for by digest; `digests`: what it is pinned to has to be one of these. Both
             are judged when it is pinned.

@@ -16,7 +16,8 @@ from wavelet.packs.model import Packs, PackUse
 from wavelet.plan.node import Node
 from wavelet.rules.admission import admit, judge, judged
 from wavelet.rules.applying import Outcome, RuleEffect, RuleRefused, apply, explained
-from wavelet.rules.model import Asking, Rule, RuleSet
+from wavelet.rules.index import IndexedRules
+from wavelet.rules.model import Asking, RuleSet
 
 GROUPS_TTL = 60.0
 """Seconds for which the groups of a user are not looked up again."""
@@ -57,6 +58,7 @@ class SiteRules:
         self._current = current
         self._packs = packs
         self._settled = settled
+        self._indexed = RuleSet(), IndexedRules()
         self._groups: TTLCache[int, frozenset[int]] = TTLCache(_USERS_HELD, GROUPS_TTL)
 
     @property
@@ -67,7 +69,7 @@ class SiteRules:
     @property
     def admits(self) -> bool:
         """Whether there is a rule that judges what was pinned."""
-        return any(rule.do.admits for rule in self._current().rules)
+        return bool(self._index().admit)
 
     async def for_request(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> Outcome:
         """Return what the rules make of a request, whose answer is a name of its own; `packs` are those it asks for.
@@ -89,7 +91,7 @@ class SiteRules:
         Raises:
             RuleRefused: a rule does not.
         """
-        await admit(self._current().rules, asked, pinned)
+        await admit(self._index().admit, asked, pinned)
 
     async def explain(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> tuple[Outcome, str]:
         """Return what the rules would make of a request or a name, and the sentence by which they refuse it.
@@ -97,13 +99,13 @@ class SiteRules:
         Raises:
             RulesUnread, PackRefused: as `for_request` has them.
         """
-        asking = await self._told(asking, self._open())
-        wanted, rules, named = _wanted(packs), self._open().rules, asking.form != "request"
-        await self._built(wanted, rules)
+        wanted, rules, named = _wanted(packs), self._open(), asking.form != "request"
+        asking = await self._told(asking, rules)
+        await self._settled({*rules.packs, *(use.name for use in wanted)})
         outcome, refused = explained(rules, plan, asking, self._packs, wanted, named=named)
         if refused is not None:
             return outcome, refused.message
-        for rule, start in judged(rules, outcome.plan):
+        for rule, start in judged(rules.admit, outcome.plan):
             try:
                 judge(rule, start, start.node.digest)
                 outcome.effects.append(RuleEffect(rule, start.name, "judged when it is pinned", is_change=False))
@@ -115,27 +117,29 @@ class SiteRules:
     async def _apply(self, plan: Node, asking: Asking, wanted: Sequence[PackUse], *, named: bool) -> Outcome:
         rules = self._open()
         asking = await self._told(asking, rules)
-        await self._built(wanted, rules.rules)
-        return apply(rules.rules, plan, asking, self._packs, wanted, named=named)
+        await self._settled({*rules.packs, *(use.name for use in wanted)})
+        return apply(rules, plan, asking, self._packs, wanted, named=named)
 
-    async def _told(self, asking: Asking, rules: RuleSet) -> Asking:
+    async def _told(self, asking: Asking, rules: IndexedRules) -> Asking:
         """Return who asks with the groups that a rule wants to know of."""
-        if asking.uid is None or not any(rule.when.gids for rule in rules.rules):
+        if asking.uid is None or not rules.groups:
             return asking
         return replace(asking, gids=await self._groups_of(asking.uid))
 
-    async def _built(self, wanted: Sequence[PackUse], rules: Sequence[Rule]) -> None:
-        """Return when the packs that may be added are built, or cannot be."""
-        await self._settled({use.name for use in (*wanted, *(use for rule in rules for use in rule.do.packs))})
-
-    def _open(self) -> RuleSet:
+    def _open(self) -> IndexedRules:
         rules = self._current()
         if rules.is_closed:
             raise RulesUnread(
                 "the rules of this site cannot be read, and without them nobody knows what it refuses: "
                 + "; ".join(rules.problems)
             )
-        return rules
+        return self._index()
+
+    def _index(self) -> IndexedRules:
+        current = self._current()
+        if self._indexed[0] is not current:
+            self._indexed = current, IndexedRules(current.rules)
+        return self._indexed[1]
 
     async def _groups_of(self, uid: int) -> frozenset[int]:
         if uid not in self._groups:
