@@ -99,6 +99,8 @@ PURE_PARTS = (
     "packs.model",
     "packs.reading",
     "packs.spec",
+    "rules.checks",
+    "rules.covering",
     "rules.members",
     "rules.model",
     "rules.patterns",
