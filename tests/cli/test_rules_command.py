@@ -151,6 +151,8 @@ def test_packages_are_explained_together(server: GrpcDaemon, asking: Wavelet) ->
     server.answers["ExplainRules"] = [[ExplainRulesResponse()]]
     assert "none applies" in asking("rules", "explain", "conda:samtools=1.17", "conda:bwa").out
     assert explained(server).request.packages == Packages(entries=["samtools=1.17", "bwa"])
+    assert asking("rules", "explain", "busybox", "--door", "inspect").code == 0
+    assert explained(server).request == ResolveRequest(name="busybox")
     for wrong in (("a", "b"), ("a", "conda:b"), ("conda:b", "--door", "registry")):
         assert asking("rules", "explain", *wrong).code == 2
 

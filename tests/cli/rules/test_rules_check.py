@@ -99,8 +99,15 @@ def test_packs_that_are_not_there_are_warnings(
     (rules / "90.yaml").write_text("- {name: everywhere, do: {packs: [site-ca, sit-ca]}}\n")
     said = wavelet("rules", "check", str(rules))
     assert said.code == 0
-    assert said.err == "wavelet: warning: rules.d/90.yaml: rule 1: the pack sit-ca: there is none of this name\n"
+    why = "the pack sit-ca cannot be used: there is none of this name"
+    assert said.err == f"wavelet: warning: rules.d/90.yaml: rule 1 (everywhere): {why}\n"
     assert wavelet("rules", "check", "--strict", str(rules)).code == 1
+    images = "rules", "check", "--images", "-"
+    asked = json.dumps(INSPECTED)
+    assert wavelet(*images, str(rules), stdin=asked).code == 0
+    monkeypatch.setenv("WAVELET_RULES_DIRECTORY", str(rules))
+    said = wavelet(*images, stdin=asked)
+    assert (said.code, why in said.out) == (1, True)
 
 
 def test_the_containers_of_a_pipeline(wavelet: Wavelet, rules: Path) -> None:

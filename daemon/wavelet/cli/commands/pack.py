@@ -55,6 +55,8 @@ def _listing(packs: Sequence[Pack]) -> Iterator[str]:
 
 
 def _row(pack: Pack) -> tuple[str, ...]:
+    if not pack.version:
+        return pack.name, "", "", "", "", "wavelet" if pack.shipped else pack.directory
     layers = pack.config.layers
     amount = size(sum(each.gzip_size for each in layers))
     origin = "wavelet" if pack.shipped else pack.directory

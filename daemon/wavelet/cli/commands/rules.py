@@ -56,7 +56,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _listed(found: ListRulesResponse) -> Iterator[str]:
-    rows = [(each.name, each.place, each.when, each.does) for each in found.rules]
+    rows = [(each.name, each.place, each.when or "always", each.does) for each in found.rules]
     yield from table(("rule", "place", "when", "does"), rows)
     if not rows and not found.problems:
         yield f"no rules in {found.directory}" if found.directory else "no rules: rules.directory is not set"

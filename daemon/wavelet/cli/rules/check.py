@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 from wavelet.cli import daemon_call
 from wavelet.cli.argument_types import label
 from wavelet.cli.image_lists import containers_in
 from wavelet.cli.input_files import text_of
 from wavelet.cli.output import FORMS, emit, visible
-from wavelet.cli.rules.explain import BY_NAME, user
+from wavelet.cli.rules.explain import BY_NAME, DOORS, user
 from wavelet.cli.rules.offline import Offline, read_offline
 from wavelet.cli.rules.trial import Node, Trial, by_container, try_all
 from wavelet.config import Settings, Source
@@ -24,10 +23,8 @@ from wavelet.front.registry.own_names import OwnReferences
 from wavelet.hosted.own_registry import own_authorities
 from wavelet.image.reference import Platform
 from wavelet.kinds.conda.site_defaults import defaults_of
-from wavelet.rules.model import Asking, Door, RuleSet
+from wavelet.rules.model import Asking, RuleSet
 from wavelet.rules.site_rules import SiteRules
-
-DOORS = tuple(door for door in get_args(Door) if door != "inspect")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

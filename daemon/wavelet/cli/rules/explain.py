@@ -12,7 +12,7 @@ from wavelet.v1.containers_pb2 import Packages, ResolveRequest
 
 CONDA = "conda:"
 DOORS = ("wave", "grpc", "registry", "sif", "inspect")
-BY_NAME = ("registry", "sif")
+BY_NAME = ("registry", "sif", "inspect")
 """Doors by which something is asked for by a name alone."""
 
 _UID_LIMIT = 2**32 - 1
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is asked for, by whom and how."""
     parser.add_argument(
         "what", metavar="IMAGE", nargs="+",
-        help="an image, packages as conda:SPEC, or for --door registry and sif a name as engines pull it",
+        help="an image, or packages as conda:SPEC; where --door takes names, a name as engines pull it",
     )  # fmt: skip
     parser.add_argument("--platform", metavar="NAME", action="append", default=[], help="e.g. linux/arm64; repeat")
     parser.add_argument("--door", choices=DOORS, default="", help="by which it would be asked for (wave)")

@@ -10,25 +10,26 @@ from wavelet.config import Settings
 from wavelet.config.site import site_directory
 from wavelet.host.ownership import trusted_owners
 from wavelet.packs.directories import FoundPack, find_packs
-from wavelet.packs.model import Pack
+from wavelet.packs.model import Pack, PackRefused
 from wavelet.rules.files import files_of, node_names, read_directory, read_files
 from wavelet.rules.members import RulesBroken
 from wavelet.rules.model import Rule
 
 
 class NamedPacks:
-    """`wavelet.packs.model.Packs` of what directories say, of which nothing is built: they have no layers.
+    """`wavelet.packs.model.Packs` of what directories say, of which nothing is built: they have no layers."""
 
-    One that is not there is as good as one that is for every image; `why_not` tells it.
-    """
-
-    def __init__(self, found: Iterable[FoundPack]) -> None:
+    def __init__(self, found: Iterable[FoundPack], *, are_all: bool) -> None:
+        """Take what was found; `are_all`: there are no others, else one of any name is as good as there."""
         self._found = {each.name: each for each in found}
+        self._are_all = are_all
 
     def get(self, name: str, version: str | None = None) -> Pack:
-        """Return a pack of this name, whether or not there is one; where none says a version it is empty."""
+        """See `Packs`. Where neither it nor who asks says a version, that is empty."""
         found = self._found.get(name)
         spec = found.spec if found else None
+        if spec is None and self._are_all:
+            raise PackRefused(f"the pack {name} cannot be used: {self.why_not(name)}")
         if spec is None:
             return Pack(name, version or "")
         return Pack(name, version or spec.version or "", spec.entrypoint, spec.env, (), spec.architectures, spec.needs)
@@ -68,7 +69,7 @@ def read_offline(named: Sequence[Path], settings: Settings) -> Offline:
             could change it.
         settings: of the daemon.
     """
-    packs = NamedPacks(find_packs(site_directory(settings.packs.directory, "packs")))
+    packs = NamedPacks(find_packs(site_directory(settings.packs.directory, "packs")), are_all=not named)
     names = node_names(settings)
     directory = None if named else site_directory(settings.rules.directory, "rules.d")
     files: tuple[Path, ...] = ()
@@ -105,4 +106,4 @@ def _missing_packs(rules: Iterable[Rule], packs: NamedPacks) -> Iterator[str]:
     for rule in rules:
         for use in rule.do.packs:
             if why := packs.why_not(use.name):
-                yield f"{rule.place}: the pack {use.name}: {why}"
+                yield f"{rule.place} ({rule.name}): the pack {use.name} cannot be used: {why}"
