@@ -49,6 +49,7 @@ import who_asks  # noqa: E402
 from field import Field  # noqa: E402
 from report import Row, table  # noqa: E402
 
+import packs  # noqa: E402
 import push  # noqa: E402
 import rules  # noqa: E402
 from lab import zygote  # noqa: E402
@@ -88,6 +89,7 @@ PARTS = {
     },
     "rules": {
         "rules": rules,
+        "packs": packs,
     },
     "frozen": {
         "freeze": freeze,

@@ -23,7 +23,7 @@ TITLES = {
     "conda": "Images of conda packages",
     "layers": "Images of many layers and of few",
     "solving": "Solving for conda packages",
-    "rules": "Rules",
+    "rules": "Rules and packs",
     "frozen": "Frozen images",
     "copies": "Images copied to registries",
     "sif": "SIF files",
