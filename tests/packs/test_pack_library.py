@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,7 +22,7 @@ from wavelet.packs import library as library_module
 from wavelet.packs.building import Fetched
 from wavelet.packs.kept import PackFiles
 from wavelet.packs.library import PackLibrary
-from wavelet.packs.model import Pack, PackRefused
+from wavelet.packs.model import Pack, PackPending, PackRefused
 from wavelet.packs.spec import PackSpec
 
 
@@ -42,9 +45,15 @@ class Nothing:
 
     failure: Exception | None = None
 
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+
     async def fetch(self, spec: PackSpec, stack: AsyncExitStack) -> dict[int, list[Fetched]]:
-        if not spec.is_offline and self.failure is not None:
-            raise self.failure
+        if not spec.is_offline:
+            await self.gate.wait()
+            if self.failure is not None:
+                raise self.failure
         return {}
 
 
@@ -124,7 +133,7 @@ async def test_a_pack_is_built_and_a_restart_builds_nothing(site: Site) -> None:
         await library.settled(["trace"])
         assert library.get("trace") == pack
         assert await library.file(layer.layer.location, layer.layer.digest) == path
-        await asyncio.wait_for(library._known.wait(), 15)
+        await library.settled()
     assert site.workers.built == 1
 
 
@@ -253,7 +262,7 @@ async def test_what_is_no_pack_says_so_and_harms_no_other(
     make(site.packs)
     async with site.running() as library:
         await library.settled(["trace"])
-        await asyncio.wait_for(library._known.wait(), 15)
+        await library.settled()
         (problem,) = library.problems
         assert sentence in problem
         assert library.get("trace").layers == ()
@@ -271,12 +280,85 @@ async def test_a_first_build_is_waited_for(site: Site, monkeypatch: pytest.Monke
         waiting = asyncio.create_task(library.settled(["trace"]))
         await until(lambda: site.workers.built)
         assert not waiting.done()
+        with pytest.raises(PackPending, match="the pack trace is still being built; ask again"):
+            library.get("trace")
         monkeypatch.setattr(library_module, "FIRST_BUILD", 0.01)
         with pytest.raises(WaitExpired, match="are still being built; ask again"):
             await library.settled(["trace"])
         site.workers.gate.set()
         await waiting
         library.get("trace")
+
+
+async def test_a_pack_that_is_elsewhere_holds_up_no_other(site: Site) -> None:
+    site.write("first", document="layers: [{image: x.example/y}]")
+    site.write("trace")
+    site.fetching.gate.clear()
+    async with site.running() as library:
+        await library.settled(["trace"])
+        library.get("trace")
+        with pytest.raises(PackPending):
+            library.get("first")
+        site.fetching.gate.set()
+        await library.settled()
+        library.get("first")
+
+
+async def test_what_a_crash_has_left_is_removed(site: Site) -> None:
+    site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled()
+        first = library.get("trace")
+    kept = site.state / "packs"
+    there = sorted(kept.iterdir())
+    (kept / "building-x").mkdir()
+    (kept / "building-x/0-0").write_text("half")
+    (kept / f"{'0' * 64}.tar.gz").write_text("nobody's")
+    async with site.running() as library:
+        await library.settled()
+        assert library.get("trace") == first
+    assert sorted(kept.iterdir()) == there
+
+
+@pytest.mark.parametrize("index", ["", "{", '{"form": 99, "packs": []}', '{"form": 1, "packs": [{"name": 1}]}'])
+async def test_an_index_that_cannot_be_read(site: Site, index: str) -> None:
+    site.write("trace", "one")
+    (site.state / "packs").mkdir(parents=True)
+    (site.state / "packs/index.json").write_text(index)
+    async with site.running() as library:
+        await library.settled()
+        (layer,) = library.get("trace").layers
+    async with site.running() as library:
+        await library.settled()
+        assert (await library.file(layer.layer.location, layer.layer.digest)).is_file()
+    assert site.workers.built == 1
+
+
+async def test_a_directory_that_cannot_be_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "AGAIN", 0.05)
+    site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled()
+        first = library.get("trace")
+        find = library_module.find_packs
+        monkeypatch.setattr(library_module, "find_packs", Mock(side_effect=OSError(errno.EIO, os.strerror(errno.EIO))))
+        site.write("other")
+        await until(lambda: library.problems == [f"{site.packs}: Input/output error"])
+        assert library.get("trace") == first
+        monkeypatch.setattr(library_module, "find_packs", find)
+        await until(lambda: not library.problems)
+        library.get("other")
+
+
+async def test_a_defect_is_not_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "AGAIN", 0.05)
+    find = library_module.find_packs
+    monkeypatch.setattr(library_module, "find_packs", lambda *_: 1 / 0)
+    site.write("trace")
+    async with site.running() as library:
+        await library.settled()
+        monkeypatch.setattr(library_module, "find_packs", find)
+        await until(library.listing)
 
 
 async def test_what_cannot_be_fetched_now_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,27 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import structlog
 
+from wavelet.concurrency import gather_all
 from wavelet.config import Apply, Settings
 from wavelet.config.site import site_directory
+from wavelet.defects import defect
 from wavelet.errors import BlobNotFound, CallerError, WaitExpired, WaveletError
 from wavelet.host.watch import Watcher
 from wavelet.image.reference import Digest
-from wavelet.packs.building import BuiltLayer, build, version_of
+from wavelet.packs.builder import PackBuilder, Runs
 from wavelet.packs.catalogue import Catalogue, ListedPack
 from wavelet.packs.directories import SHIPPED, FoundPack, certificates_of, find_packs, watched_files
 from wavelet.packs.fetching import Fetching
 from wavelet.packs.kept import KeptPack, PackFiles
-from wavelet.packs.locations import location_of, read_location
-from wavelet.packs.model import Pack, PackLayer
-from wavelet.packs.spec import PackSpec
+from wavelet.packs.locations import read_location
+from wavelet.packs.model import Pack, PackPending
 from wavelet.plan.node import Layer
 
 FIRST_BUILD = 120.0
@@ -42,16 +42,7 @@ AGAIN = 60.0
 LOOK_AGAIN = 3600.0
 """Seconds after which the directories are looked at although nothing seems to have changed."""
 
-T = TypeVar("T")
-
 log = structlog.get_logger()
-
-
-class Runs(Protocol):
-    """Worker processes; see `wavelet.resolve.workers.Workers`."""
-
-    async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        """Return what a function returns in one."""
 
 
 class PackLibrary:
@@ -61,12 +52,13 @@ class PackLibrary:
         self, settings: Settings, files: PackFiles, workers: Runs, fetching: Fetching, shipped: Path = SHIPPED
     ) -> None:
         self._files = files
-        self._workers = workers
-        self._fetching = fetching
+        self._builder = PackBuilder(files, workers, fetching)
         self._shipped = shipped
         self._catalogue = Catalogue()
         self._wanted = asyncio.Event()
-        self._known = asyncio.Event()
+        self._is_known = False
+        self._learnt = asyncio.Event()
+        self._building = asyncio.Lock()
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -83,22 +75,24 @@ class PackLibrary:
 
     def get(self, name: str, version: str | None = None) -> Pack:
         """See `Packs`."""
+        if not self._knows(name):
+            raise PackPending(name)
         return self._catalogue.get(name, version)
 
+    def _knows(self, name: str) -> bool:
+        return self._is_known or self._catalogue.current(name) is not None or name in self._catalogue.problems
+
     async def settled(self, names: Iterable[str] | None = None) -> None:
-        """Return when packs are built, or cannot be; at once if something is known of each. Without names: of all.
+        """Return when something is known of packs: they are built, or cannot be. Without names: of all there are.
 
         Raises:
             WaitExpired: it takes too long.
         """
-        catalogue = self._catalogue
-        if self._known.is_set():
-            return
-        if names is not None and all(catalogue.current(name) or name in catalogue.problems for name in names):
-            return
+        wanted = None if names is None else tuple(names)
         try:
             async with asyncio.timeout(FIRST_BUILD):
-                await self._known.wait()
+                while not self._is_known and (wanted is None or not all(map(self._knows, wanted))):
+                    await self._learnt.wait()
         except TimeoutError:
             raise WaitExpired("the packs of this node are still being built; ask again", retry_after=10) from None
 
@@ -143,14 +137,15 @@ class PackLibrary:
 
     async def run(self) -> None:
         """Build what there is, and what changes, until this is cancelled."""
-        self._catalogue.take(await asyncio.to_thread(self._files.read))
         watcher = Watcher(lambda: watched_files((self._directory, self._shipped, certificates_of(self._directory))))
         watching = asyncio.create_task(self._watch(watcher))
         try:
+            self._catalogue.take(await self._read())
             while True:
                 self._wanted.clear()
-                again = await self._refresh()
-                self._known.set()
+                again = await self._looked_at()
+                self._is_known = True
+                self._wake()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN if again else LOOK_AGAIN):
                         await self._wanted.wait()
@@ -169,6 +164,21 @@ class PackLibrary:
         except OSError as error:  # or the time is over
             log.warning("changes of packs are not seen any more; send SIGHUP after one", because=repr(error))
 
+    async def _read(self) -> list[KeptPack]:
+        try:
+            return await asyncio.to_thread(self._files.read)
+        except OSError as error:
+            log.warning("what packs were built before cannot be read", because=str(error))
+            return []
+
+    async def _looked_at(self) -> bool:
+        """Do as `_refresh`; a defect of it is logged, and it is tried again."""
+        try:
+            return await self._refresh()
+        except Exception:  # noqa: BLE001 - what was built goes on being served
+            defect("the look at packs failed by a defect")
+            return True
+
     async def _refresh(self) -> bool:
         """Make what is kept what the directories say; tell whether something is to be tried again soon."""
         try:
@@ -179,9 +189,8 @@ class PackLibrary:
             log.warning("the packs cannot be read, and those that there were stay", because=str(error))
             return True
         found = [self._named(each) for each in found]
-        again = False
-        for each in found:
-            again |= await self._take(each)
+        # Those that are made of what is elsewhere do not hold up others.
+        again = any(await gather_all(self._take(each) for each in found))
         names = {each.name for each in found}
         unused = {each.name for each in found if each.unused}
         problems = self._catalogue.problems
@@ -204,22 +213,26 @@ class PackLibrary:
             self._catalogue.problems[found.name] = ListedPack(
                 found.name, None, str(found.directory), found.shipped, unused=found.unused
             )
+            self._wake()
             return False
         if found.spec is None:
             self._note(found, found.problem)
             return False
-        kept = self._built_before(found)
-        if kept is None:
-            try:
-                kept = await self._build(found, found.spec)
-            except WaveletError as error:
-                self._note(found, error.message)
-                return not found.spec.is_offline or not isinstance(error, CallerError)
-            except OSError as error:
-                self._note(found, f"{found.directory}: {error.strerror}")
-                return True
-        self._catalogue.problems.pop(found.name, None)
-        await self._make_current(kept)
+        try:
+            async with AsyncExitStack() as stack:
+                kept = self._built_before(found)
+                fetched = {} if kept else await self._builder.fetch(found.spec, stack)
+                async with self._building:
+                    kept = kept or await self._builder.build(found, found.spec, fetched)
+                    self._catalogue.problems.pop(found.name, None)
+                    await self._make_current(kept)
+        except WaveletError as error:
+            self._note(found, error.message)
+            return not found.spec.is_offline or not isinstance(error, CallerError)
+        except OSError as error:
+            self._note(found, f"{found.directory}: {error.strerror}")
+            return True
+        self._wake()
         return False
 
     def _built_before(self, found: FoundPack) -> KeptPack | None:
@@ -228,18 +241,6 @@ class PackLibrary:
             if same and kept.pack.name == found.name:
                 return kept
         return None
-
-    async def _build(self, found: FoundPack, spec: PackSpec) -> KeptPack:
-        began = time.monotonic()
-        async with AsyncExitStack() as stack:
-            fetched = await self._fetching.fetch(spec, stack)
-            into = stack.enter_context(self._files.scratch())
-            layers = await self._workers.run(build, found.directory, spec, fetched, into)
-            await asyncio.to_thread(self._files.adopt, [(each.file, each.digest) for each in layers])
-        pack = pack_of(spec, layers)
-        size = sum(each.size for each in layers)
-        log.info("a pack is built", pack=pack.reference, size=size, seconds=round(time.monotonic() - began, 3))
-        return KeptPack(pack, str(found.directory), found.shipped, found.fingerprint)
 
     async def _make_current(self, current: KeptPack) -> None:
         kept = self._catalogue.kept
@@ -270,23 +271,9 @@ class PackLibrary:
         if found.name not in problems or problems[found.name].problem != problem:
             log.warning("a pack cannot be used as it is", pack=found.name, because=problem)
         problems[found.name] = ListedPack(found.name, None, str(found.directory), found.shipped, problem)
+        self._wake()
 
-
-def pack_of(spec: PackSpec, built: Sequence[BuiltLayer]) -> Pack:
-    """Return the pack that was built of layers, the lowest first."""
-    version = spec.version or version_of(spec, built)
-    layers = tuple(
-        PackLayer(
-            Layer(
-                each.digest,
-                each.size,
-                each.diff_id,
-                location_of(f"{spec.name}@{version}", each.digest, each.architecture),
-                each.architecture,
-            ),
-            each.paths,
-        )
-        for each in built
-    )
-    architectures = frozenset(each.architecture for each in built if each.architecture is not None)
-    return Pack(spec.name, version, spec.entrypoint, spec.env, layers, architectures, spec.needs)
+    def _wake(self) -> None:
+        """Have those look again who wait for packs."""
+        learnt, self._learnt = self._learnt, asyncio.Event()
+        learnt.set()

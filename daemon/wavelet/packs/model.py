@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
-from wavelet.errors import CallerError
+from wavelet.errors import CallerError, Fault
 from wavelet.plan.node import PACK, ContainerConfig, Layer
 
 LOCATION = PACK
@@ -20,6 +20,19 @@ class PackRefused(CallerError):
     """A pack that was asked for cannot be used: there is none such, it is broken, or it and another one collide."""
 
     reason = "PACK_REFUSED"
+
+
+class PackPending(PackRefused):
+    """A pack may be there, but is not built yet: whoever can wait, waits for `pack` and asks again."""
+
+    reason = "PACK_PENDING"
+    fault = Fault.OURS
+    status = 503
+    negative_ttl = 0.0
+
+    def __init__(self, pack: str) -> None:
+        super().__init__(f"the pack {pack[:80]} is still being built; ask again")
+        self.pack = pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +130,6 @@ class Packs(Protocol):
         """Return a pack; without a version the newest one that was built.
 
         Raises:
-            PackRefused: there is none such, or none could be built of it yet, and why.
+            PackPending: that is not known yet.
+            PackRefused: there is none such, or none could be built of it, and why.
         """

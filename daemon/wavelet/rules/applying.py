@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from wavelet.errors import AccessRefused
 from wavelet.kinds.registry_image.node import RegistryImage
-from wavelet.packs.model import Pack, PackRefused, Packs, PackUse
+from wavelet.packs.model import Pack, PackPending, PackRefused, Packs, PackUse
 from wavelet.plan.hosted import shown
 from wavelet.plan.node import Node
 from wavelet.rules.adding import Addition, add
@@ -98,6 +98,8 @@ def explained(
             if concerns(rules.rules[number].when, asking):
                 application.apply(rules.rules[number])
         application.add_to_whole(tuple(wanted))
+    except PackPending:
+        raise
     except (RuleRefused, PackRefused) as error:
         return application.outcome, error
     return application.outcome, None

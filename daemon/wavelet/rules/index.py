@@ -15,14 +15,12 @@ class IndexedRules:
 
     Attributes:
         rules: all of them.
-        packs: names of those that they add.
         groups: whether one asks for the groups of a user.
         admit: those that judge what was pinned.
     """
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
-        self.packs = frozenset(use.name for rule in self.rules for use in rule.do.packs)
         self.groups = any(rule.when.gids for rule in self.rules)
         self.admit = tuple(rule for rule in self.rules if rule.do.admits)
         self._anywhere: list[int] = []

@@ -8,11 +8,12 @@ import os
 import pwd
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from cachetools import TTLCache
 
 from wavelet.errors import OurError
-from wavelet.packs.model import Packs, PackUse
+from wavelet.packs.model import PackPending, Packs, PackUse
 from wavelet.plan.node import Node
 from wavelet.rules.admission import admit, judge, judged
 from wavelet.rules.applying import Outcome, RuleEffect, RuleRefused, apply, explained
@@ -26,6 +27,8 @@ GROUPS_WAIT = 5.0
 """Seconds that the look-up may take: it can be on a network."""
 
 _USERS_HELD = 4096
+
+T = TypeVar("T")
 
 
 class RulesUnread(OurError):
@@ -101,8 +104,9 @@ class SiteRules:
         """
         wanted, rules, named = _wanted(packs), self._open(), asking.form != "request"
         asking = await self._told(asking, rules)
-        await self._settled({*rules.packs, *(use.name for use in wanted)})
-        outcome, refused = explained(rules, plan, asking, self._packs, wanted, named=named)
+        outcome, refused = await self._with_packs(
+            lambda: explained(rules, plan, asking, self._packs, wanted, named=named)
+        )
         if refused is not None:
             return outcome, refused.message
         for rule, start in judged(rules.admit, outcome.plan):
@@ -117,14 +121,21 @@ class SiteRules:
     async def _apply(self, plan: Node, asking: Asking, wanted: Sequence[PackUse], *, named: bool) -> Outcome:
         rules = self._open()
         asking = await self._told(asking, rules)
-        await self._settled({*rules.packs, *(use.name for use in wanted)})
-        return apply(rules, plan, asking, self._packs, wanted, named=named)
+        return await self._with_packs(lambda: apply(rules, plan, asking, self._packs, wanted, named=named))
 
     async def _told(self, asking: Asking, rules: IndexedRules) -> Asking:
         """Return who asks with the groups that a rule wants to know of."""
         if asking.uid is None or not rules.groups:
             return asking
         return replace(asking, gids=await self._groups_of(asking.uid))
+
+    async def _with_packs(self, applied: Callable[[], T]) -> T:
+        """Return what comes of applying rules, once the packs that this takes are built."""
+        while True:
+            try:
+                return applied()
+            except PackPending as pending:
+                await self._settled([pending.pack])
 
     def _open(self) -> IndexedRules:
         rules = self._current()

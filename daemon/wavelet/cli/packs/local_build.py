@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wavelet.packs.builder import pack_of
 from wavelet.packs.building import BuiltLayer, build
 from wavelet.packs.directories import FoundPack, certificates_of, find_spec, look_at
-from wavelet.packs.library import pack_of
 from wavelet.packs.model import Pack
 from wavelet.packs.spec import ImageSource, LayerSpec, UrlSource
 
