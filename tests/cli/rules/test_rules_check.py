@@ -110,6 +110,14 @@ def test_packs_that_are_not_there_are_warnings(
     assert (said.code, why in said.out) == (1, True)
 
 
+def test_a_rule_that_can_never_apply_is_a_warning(wavelet: Wavelet, rules: Path) -> None:
+    (rules / "95.yaml").write_text("- {name: late, when: {form: conda, labels: {a: b}}, do: {env: {A: b}}}\n")
+    said = wavelet("rules", "check", str(rules))
+    assert said.code == 0
+    assert said.err.startswith("wavelet: warning: rules.d/95.yaml: rule 1 (late): never applies: ")
+    assert wavelet("rules", "check", "--strict", str(rules)).code == 1
+
+
 def test_the_containers_of_a_pipeline(wavelet: Wavelet, rules: Path) -> None:
     said = wavelet("rules", "check", str(rules), "--images", "-", stdin=json.dumps(INSPECTED))
     assert said.code == 0, said.err

@@ -26,6 +26,9 @@ from wavelet.kinds.conda.site_defaults import defaults_of
 from wavelet.rules.model import Asking, RuleSet
 from wavelet.rules.site_rules import SiteRules
 
+NEXTFLOW = "wave"
+"""The door by which Nextflow asks, which names a platform always."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -39,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--as", metavar="USER", type=user, dest="uid", help="with --images: who would ask (you)")
     parser.add_argument(
-        "--door", choices=DOORS, default="wave", help="with --images: by which they are asked for (wave)"
+        "--door", choices=DOORS, default=NEXTFLOW, help="with --images: by which they are asked for (wave)"
     )
-    parser.add_argument("--platform", metavar="NAME", help="with --images: for which they are asked (none is named)")
+    parser.add_argument("--platform", metavar="NAME", help="with --images: for which (linux/amd64; none for names)")
     parser.add_argument(
         "--label", metavar="NAME=VALUE", type=label, action="append", default=[],
         help="with --images: a label that the requests carry; repeat",
@@ -85,10 +88,11 @@ async def _try(
         "near-cache" if options.door in BY_NAME else "request",
         uid=os.geteuid() if options.uid is None else options.uid,
         labels=dict(options.label),
-        has_platform=platform is not None,
+        has_platform=platform is not None or options.door == NEXTFLOW,
     )
     own = OwnReferences(own_authorities(settings), lambda: defaults_of(settings))
-    node = Node(SiteRules(lambda: RuleSet(found.rules), found.packs), own, asking, platform)
+    rules = RuleSet(found.rules)
+    node = Node(SiteRules(lambda: rules, found.packs), own, asking, platform)
     return await try_all(node, containers)
 
 

@@ -11,6 +11,7 @@ from wavelet.config.site import site_directory
 from wavelet.host.ownership import trusted_owners
 from wavelet.packs.directories import FoundPack, find_packs
 from wavelet.packs.model import Pack, PackRefused
+from wavelet.rules.checks import warnings_of
 from wavelet.rules.files import files_of, node_names, read_directory, read_files
 from wavelet.rules.members import RulesBroken
 from wavelet.rules.model import Rule
@@ -83,7 +84,7 @@ def read_offline(named: Sequence[Path], settings: Settings) -> Offline:
             rules = read_directory(directory, names, trusted_owners())
     except RulesBroken as error:
         return Offline((), files, directory, error.problems, (), packs)
-    return Offline(rules, files, directory, (), tuple(_missing_packs(rules, packs)), packs)
+    return Offline(rules, files, directory, (), (*warnings_of(rules), *_missing_packs(rules, packs)), packs)
 
 
 def _files_of(named: Iterable[Path]) -> Iterator[Path]:
