@@ -168,6 +168,10 @@ def test_what_containerds_configuration_lacks_is_said(
 ) -> None:
     if config is not None:
         put(root / "etc/containerd/config.toml", config)
+    if config == CONFIG_2:
+        code, _, error = setup("containerd", "--registry", "quay.io")
+        assert (code, f"{root}/srv is not there" in error) == (1, True)
+        (root / "srv").mkdir()
     code, said, _ = setup("containerd", "--registry", "quay.io")
     assert code == 0
     assert expected in said

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wavelet.cli.doctor import facts
-from wavelet.cli.setup import apptainer, containerd, docker, files, podman
+from wavelet.cli.setup import apptainer, containerd, docker, files, kubernetes, podman
 from wavelet.cli.setup.engine import Engine
 from wavelet.cli.setup.plan import DEFAULT_REGISTRIES, Asked, Plan
 from wavelet.cli.setup.verify import verify
@@ -30,6 +30,7 @@ ENGINES: Mapping[str, Engine] = {
     "podman": podman,
     "containerd": containerd,
     "apptainer": apptainer,
+    "kubernetes": kubernetes,
 }
 
 
@@ -80,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for said in engine.apply(asked, plan):
         sys.stdout.write(f"{said}\n")
-    if not options.undo and asked.is_this_machine:
-        print(f"wavelet: {verify(asked.authority, engine.pulls(asked, plan))}", file=sys.stderr)
+    if not options.undo and asked.is_this_machine and (said := verify(asked.authority, engine.pulls(asked, plan))):
+        print(f"wavelet: {said}", file=sys.stderr)
     return 0
 
 
@@ -103,18 +104,23 @@ def _asked(options: argparse.Namespace) -> Asked:
     return Asked(
         authority=authority,
         registries=tuple(dict.fromkeys(_registry(each) for each in options.registry or DEFAULT_REGISTRIES)),
-        user=options.user,
-        system=options.system,
+        of_node=_is_of_node(options),
         root=options.root.absolute(),
         environment=os.environ,
         mirror=getattr(options, "mirror", False),
+        image=getattr(options, "image", None) or "",
+        file=getattr(options, "file", None),
     )
+
+
+def _is_of_node(options: argparse.Namespace) -> bool:
+    return bool(options.system or (ENGINES[options.engine].OF_NODE and not options.user))
 
 
 def _authority(options: argparse.Namespace) -> str:
     """Return what `wavelet doctor` judges engines by: the daemon that serves this user, else what the settings say."""
     settings: Settings = Source(options.config, os.environ, {}).read()
-    if options.system:
+    if _is_of_node(options):
         return settings.name_authority
     seen = facts.daemon(location_of(os.environ), facts.node_address(settings), os.environ)
     return seen.status["authority"] if seen.status else settings.name_authority

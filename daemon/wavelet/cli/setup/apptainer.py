@@ -14,6 +14,7 @@ from wavelet.cli.setup import registries_drop_ins
 from wavelet.cli.setup.plan import Asked, Plan
 from wavelet.cli.setup.verify import DIRECTORY, Pull, test_image
 
+OF_NODE = False
 SUMMARY = "let apptainer speak plain http with the daemon on this machine"
 
 NO_FALL_BACK = (

@@ -20,6 +20,7 @@ from wavelet.cli.setup.plan import Asked, Change, Plan
 from wavelet.cli.setup.verify import Pull, test_image
 from wavelet.errors import NotStarted
 
+OF_NODE = True
 SUMMARY = "let containerd, nerdctl and Kubernetes' nodes ask the daemon first for the images of registries"
 
 CONFIG = Path("/etc/containerd/config.toml")
@@ -97,7 +98,7 @@ def pulls(asked: Asked, plan: Plan) -> Sequence[Pull]:
         Pull((*ctr, "pull", "--hosts-dir", base, name), (*ctr, "remove", "--sync", name), ("ctr", "version")),
         Pull(("nerdctl", "--hosts-dir", base, "pull", name), ("nerdctl", "rmi", name), ("nerdctl", "version")),
     )
-    if not _is_of_node(asked):
+    if not asked.of_node:
         return by_directory
     return (Pull(("crictl", "pull", name), ("crictl", "rmi", name), ("crictl", "version")), *by_directory)
 
@@ -108,15 +109,16 @@ def directory(asked: Asked) -> Path:
     Raises:
         NotStarted: containerd's configuration cannot be read.
     """
-    if not _is_of_node(asked):
+    if not asked.of_node:
         named = asked.environment.get("XDG_CONFIG_HOME") or f"{home_of(asked.environment)}/.config"
         return Path(named) / "containerd" / USUAL.name
     said = _config(asked).directories
-    return asked.below_root(Path(said[0]) if said and said[0].startswith("/") else USUAL)
-
-
-def _is_of_node(asked: Asked) -> bool:
-    return asked.system or not asked.user
+    if not said or not said[0].startswith("/"):
+        return asked.below_root(USUAL)
+    found = asked.below_root(Path(said[0]))
+    if not asked.is_this_machine and not found.parent.is_dir():
+        raise NotStarted(f"{found.parent} is not there, and containerd's config_path is {said[0]}: mount it there")
+    return found
 
 
 def _config(asked: Asked) -> containerd_config.Registries:
@@ -129,7 +131,7 @@ def _config(asked: Asked) -> containerd_config.Registries:
 
 def _about_config(asked: Asked) -> Iterator[str]:
     """Say what containerd's configuration lacks for Kubernetes; ctr and nerdctl do without."""
-    if not _is_of_node(asked):
+    if not asked.of_node:
         return
     path, said = asked.below_root(CONFIG), _config(asked)
     if said.outdated:

@@ -20,6 +20,7 @@ from wavelet.errors import InvalidRequest, NotStarted
 from wavelet.front.registry.setup_image import PATH, setup_image
 from wavelet.image.reference import DOCKER_HUB
 
+OF_NODE = True
 SUMMARY = "let Docker ask the daemon first for the images of docker.io"
 
 SYSTEM_FILE = Path("/etc/docker/daemon.json")
@@ -90,7 +91,7 @@ def apply(asked: Asked, plan: Plan) -> Iterable[str]:
     if not plan.changes:
         return
     running = _running(asked)
-    scope = "" if _is_of_node(asked) else " --user"
+    scope = "" if asked.of_node else " --user"
     if running is None:
         yield f"Docker reads it when it starts; one that runs, by: systemctl{scope} reload docker"
         return
@@ -107,10 +108,6 @@ def pulls(asked: Asked, plan: Plan) -> Sequence[Pull]:
     """Return how Docker pulls: by a name of docker.io."""
     name = f"{PATH}@{setup_image().index.descriptor.digest}"
     return (Pull(("docker", "pull", "--quiet", name), ("docker", "rmi", "--force", name), ("docker", "version")),)
-
-
-def _is_of_node(asked: Asked) -> bool:
-    return asked.system or not asked.user
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +131,7 @@ class _Running:
 def _running(asked: Asked) -> _Running | None:
     """Look for the dockerd that a file of process ids names, if it runs."""
     runtime = asked.environment.get("XDG_RUNTIME_DIR", "")
-    path = asked.below_root(SYSTEM_PID) if _is_of_node(asked) else Path(runtime, "docker.pid")
+    path = asked.below_root(SYSTEM_PID) if asked.of_node else Path(runtime, "docker.pid")
     try:
         pid = int(path.read_text("utf-8"))
         process = Path(f"/proc/{pid}")
@@ -149,7 +146,7 @@ def _running(asked: Asked) -> _Running | None:
 def _file(asked: Asked, running: _Running | None) -> Path:
     if running is not None and running.file is not None:
         return running.file
-    if _is_of_node(asked):
+    if asked.of_node:
         return asked.below_root(SYSTEM_FILE)
     config = asked.environment.get("XDG_CONFIG_HOME") or f"{home_of(asked.environment)}/.config"
     return Path(config) / "docker" / SYSTEM_FILE.name

@@ -14,6 +14,8 @@ class Engine(Protocol):
     """An engine that can be set up. Planning reads files and writes none."""
 
     SUMMARY: str
+    OF_NODE: bool
+    """Whether it is the node's own where neither --user nor --system is said."""
 
     def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
         """Declare arguments that no other engine has."""

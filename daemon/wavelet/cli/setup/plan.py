@@ -27,20 +27,22 @@ class Asked:
     Attributes:
         authority: the daemon, `HOST:PORT` as in image names.
         registries: hosts as in image names, whose images are asked of the daemon first.
-        user: for this user alone, where it was said.
-        system: for all users of this node, where it was said.
+        of_node: for all users of this node; otherwise for this one.
         root: what stands for `/` where files of the node are meant.
         environment: the variables of whoever calls.
         mirror: that Apptainer, too, gets mirrors.
+        image: wavelet's own, for Kubernetes; empty: the one that the shipped manifests name.
+        file: where Kubernetes' manifests are written to.
     """
 
     authority: str
     registries: tuple[str, ...]
-    user: bool
-    system: bool
+    of_node: bool
     root: Path
     environment: Mapping[str, str]
     mirror: bool = False
+    image: str = ""
+    file: Path | None = None
 
     def below_root(self, path: Path) -> Path:
         """Return where a file of the node lies."""

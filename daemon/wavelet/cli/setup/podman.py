@@ -11,6 +11,7 @@ from wavelet.cli.setup import registries_drop_ins
 from wavelet.cli.setup.plan import Asked, Plan
 from wavelet.cli.setup.verify import Pull, test_image
 
+OF_NODE = False
 SUMMARY = "let podman, skopeo, buildah and CRI-O ask the daemon first for the images of registries"
 
 ALSO_APPTAINER = (
@@ -36,7 +37,7 @@ undo = registries_drop_ins.undo
 
 def apply(asked: Asked, plan: Plan) -> Iterable[str]:
     """Say what is left to do: CRI-O alone reads the files once."""
-    if asked.system and shutil.which("crio") is not None:
+    if asked.of_node and shutil.which("crio") is not None:
         yield "CRI-O reads them when it is told: systemctl reload crio"
 
 

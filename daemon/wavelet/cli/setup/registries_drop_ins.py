@@ -62,7 +62,7 @@ def undo(asked: Asked) -> Plan:
 def folders(asked: Asked) -> tuple[Path, ...]:
     """Return the directories that the drop-ins belong into."""
     system = (asked.below_root(SYSTEM_DROP_INS),)
-    return system if asked.system else registries_conf.user_drop_ins(asked.environment)
+    return system if asked.of_node else registries_conf.user_drop_ins(asked.environment)
 
 
 def text_for(authority: str) -> str:
@@ -132,7 +132,7 @@ def _covers(entry: Entry, host: str) -> bool:
 
 
 def _seen(asked: Asked) -> Registries:
-    seen = registries_conf.of_system(asked.root) if asked.system else registries_conf.of_user(asked.environment)
+    seen = registries_conf.of_system(asked.root) if asked.of_node else registries_conf.of_user(asked.environment)
     for path, why in seen.unreadable:
         raise NotStarted(f"{path} cannot be used, and engines end with an error for it: {why}")
     return seen
