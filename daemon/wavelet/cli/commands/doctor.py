@@ -13,14 +13,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 
 from wavelet.cli.argument_types import port
-from wavelet.cli.doctor import checks, engines, facts, site
+from wavelet.cli.doctor import checks, engines, facts, interception, site
 from wavelet.cli.doctor.checks import Finding
 from wavelet.cli.user_daemon.daemon import STATE, DaemonLocation, location_of
 from wavelet.config import ConfigError, Settings, Source
@@ -84,7 +84,7 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
         "sif codec": lambda: checks.codec(settings.sif.codec, os.uname().release),
         "rules": lambda: checks.rules(site.rules_of(status, settings)),
         "packs": lambda: checks.packs(site.packs_of(status, settings)),
-        "engines": lambda: checks.engines(engines.engines(environment, authority)),
+        "engines": lambda: _engines(environment, authority),
         "credentials": lambda: checks.credentials(facts.credentials(environment)),
         "jobs": lambda: checks.jobs(facts.jobs(pid, environment, location.uid)),
         "upstream": lambda: checks.servers(_servers(settings)),
@@ -94,6 +94,12 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
     for name, found in zip(questions, answers, strict=True):
         findings += [Finding(name, "warning", str(found))] if isinstance(found, Exception) else found
     return findings
+
+
+def _engines(environment: Mapping[str, str], authority: str) -> Iterator[Finding]:
+    seen = engines.engines(environment, authority)
+    yield from checks.engines(seen)
+    yield from checks.interception(interception.interception(environment, authority, seen.docker), authority)
 
 
 def _state_directory(location: DaemonLocation, settings: Settings) -> Path:

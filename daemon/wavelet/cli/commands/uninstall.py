@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wavelet.cli.argument_types import port
-from wavelet.cli.doctor.registries_conf import SYSTEM_DROP_INS, user_drop_ins
+from wavelet.cli.setup.left import set_up
 from wavelet.cli.user_daemon.daemon import (
     FAILURE,
     LOG,
@@ -151,9 +151,8 @@ def left_alone(location: DaemonLocation, settings: Settings, file: Path | None) 
         for name in ("wavelet.service", "wavelet.socket"):
             if (folder / name).exists():
                 yield Item(folder / name, size_of(folder / name), remedy)
-    for folder in (*user_drop_ins(os.environ), SYSTEM_DROP_INS):
-        for path in sorted(folder.glob("wavelet*.conf")):
-            yield Item(path, size_of(path), "what podman and Apptainer were told; wavelet setup apptainer --undo")
+    for path, remedy in set_up(os.environ):
+        yield Item(path, size_of(path), f"what an engine was told; {remedy}")
     for path in _below(Path(location.directory), ("*",), location.uid):
         if not any(path.match(pattern) for pattern in IN_PRIVATE):
             yield Item(path, size_of(path), "not wavelet's")

@@ -9,6 +9,7 @@ from typing import Literal
 
 from wavelet.cli.doctor.engines import Docker, Engines, Podman, Sif
 from wavelet.cli.doctor.facts import AuthFile, Daemon, Disk, Jobs, Server, SharedDirectory, Socket
+from wavelet.cli.doctor.interception import Interception
 from wavelet.daemon_status import PacksStatus, RulesStatus
 
 Level = Literal["ok", "warning", "problem"]
@@ -161,6 +162,30 @@ def sif(seen: Sequence[Sif]) -> Iterator[Finding]:
                 f"the mirror {one.dead_mirror} in registries.conf does not answer, and it tries no other",
                 "start the daemon, or take the mirror out of registries.conf",
             )
+
+
+def interception(seen: Sequence[Interception], authority: str) -> Iterator[Finding]:
+    """Judge what comes through the daemon by plain names, engine by engine; that none does is fine."""
+    for one in seen:
+        setup = f"wavelet setup {one.engine}"
+        if one.pending:
+            yield Finding(
+                one.engine, "warning", f"it is set up to ask wavelet first, and does not yet: {one.pending}", setup
+            )
+        for other in one.overridden:
+            message = f"images of {other.images} do not come through wavelet, as was set up: {other.by} counts"
+            yield Finding(one.engine, "warning", message, f"edit {other.by}    (or: {setup} --undo)")
+        names = ", ".join(one.registries)
+        if not one.registries:
+            continue
+        if one.reached:
+            fall = "" if one.falls_back else ", and nowhere else: they fail while it is down"
+            yield Finding(one.engine, "ok", f"it asks wavelet first for images of {names}{fall}")
+            continue
+        then = "asks the registries" if one.falls_back else "cannot pull them"
+        level: Level = "warning" if one.falls_back else "problem"
+        message = f"it is to ask {authority} first for images of {names}; nobody answers there, and it {then}"
+        yield Finding(one.engine, level, message, f"start the daemon, or: {setup} --undo")
 
 
 ZSTD_SINCE = (4, 14)

@@ -23,10 +23,11 @@ class Docker:
     version: str = ""
     error: str = ""
     dead_mirrors: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
 
 
-def docker() -> Docker | None:
-    """Ask Docker, where there is one."""
+def docker(authority: str = "") -> Docker | None:
+    """Ask Docker, where there is one. That the daemon at `authority` does not answer is said elsewhere."""
     if shutil.which("docker") is None:
         return None
     code, out, error = _call("docker", "info", "--format", "{{json .}}")
@@ -38,7 +39,8 @@ def docker() -> Docker | None:
         errors = said.get("ServerErrors") or [error.strip() or "docker info fails"]
         return Docker(error=str(errors[0]).splitlines()[0])
     mirrors = (said.get("RegistryConfig") or {}).get("Mirrors") or []
-    return Docker(said["ServerVersion"], dead_mirrors=tuple(each for each in mirrors if not _answers(each)))
+    others = (each for each in mirrors if each.rstrip("/") != f"http://{authority}")
+    return Docker(said["ServerVersion"], "", tuple(each for each in others if not answers(each)), tuple(mirrors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,14 @@ class Engines:
 
 def engines(environment: Mapping[str, str], authority: str) -> Engines:
     """Look at all engines."""
-    return Engines(docker(), podman(environment, authority), tuple(sif(environment, authority)))
+    return Engines(docker(authority), podman(environment, authority), tuple(sif(environment, authority)))
 
 
 def _dead_mirror(environment: Mapping[str, str]) -> str:
     """Return the first mirror in registries.conf that does not answer: Apptainer from 1.4.2 asks no other."""
     for entry in registries_conf.of_user(environment).entries:
         mirrors = entry.registry.mirror
-        if mirrors and (location := mirrors[0].location) and not _answers(location):
+        if mirrors and (location := mirrors[0].location) and not answers(location):
             return location
     return ""
 
@@ -127,7 +129,7 @@ def _number(text: str) -> str:
     return found[0] if found else "unknown"
 
 
-def _answers(location: str) -> bool:
+def answers(location: str) -> bool:
     """Tell whether anybody listens at a mirror's URL, or host and path."""
     authority = location.partition("://")[2] or location
     host, _, port = authority.partition("/")[0].partition(":")

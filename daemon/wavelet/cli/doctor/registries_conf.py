@@ -80,21 +80,27 @@ def user_drop_ins(environment: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(each / SYSTEM_DROP_INS.name for each in user_folders(environment))
 
 
-def of_user(environment: Mapping[str, str]) -> Registries:
-    """Read what counts for a user, in any release. Blocking."""
+def of_user(environment: Mapping[str, str], root: Path = Path("/")) -> Registries:
+    """Read what counts for a user, in any release, on the system below `root`. Blocking."""
+    file, drop_ins = (root / each.relative_to("/") for each in (SYSTEM_FILE, SYSTEM_DROP_INS))
     folders = user_folders(environment)
     own = [each / SYSTEM_FILE.name for each in folders]
     own = [each for each in own if each.is_file()]
     named = environment.get(FILE_VARIABLE)
     hidden = bool(own) and not named
-    main = [Path(named)] if named else own or [SYSTEM_FILE]
-    return _read([*main, *_drop_ins(() if hidden else (SYSTEM_DROP_INS,)), *_drop_ins(user_drop_ins(environment))])
+    main = [Path(named)] if named else own or [file]
+    return _read([*main, *_drop_ins(() if hidden else (drop_ins,)), *_drop_ins(user_drop_ins(environment))])
 
 
 def of_system(root: Path = Path("/")) -> Registries:
     """Read what counts for users who have no files of their own, on the system below `root`. Blocking."""
     file, drop_ins = (root / each.relative_to("/") for each in (SYSTEM_FILE, SYSTEM_DROP_INS))
     return _read([file, *_drop_ins((drop_ins,))])
+
+
+def of_file(path: Path) -> tuple[Entry, ...]:
+    """Read one file's entries; none where it cannot be read. Blocking."""
+    return _read([path]).entries
 
 
 def _drop_ins(folders: Sequence[Path]) -> Iterator[Path]:

@@ -60,7 +60,7 @@ def plan(asked: Asked) -> Plan:
         else:
             changes.append(Change(path, before, hosts_toml.with_daemon(before, asked.authority, str(path))))
         intercepted.append("docker.io" if host == DEFAULT else host)
-    return Plan(tuple(changes), (*notes, *_about_config(asked)), tuple(intercepted))
+    return Plan(tuple(changes), (*notes, *about_config(asked)), tuple(intercepted))
 
 
 def undo(asked: Asked) -> Plan:
@@ -129,7 +129,7 @@ def _config(asked: Asked) -> containerd_config.Registries:
         raise NotStarted(f"{path} is no TOML, and containerd does not start with it: {error}") from None
 
 
-def _about_config(asked: Asked) -> Iterator[str]:
+def about_config(asked: Asked) -> Iterator[str]:
     """Say what containerd's configuration lacks for Kubernetes; ctr and nerdctl do without."""
     if not asked.of_node:
         return
