@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,12 @@ from lab.engines import Engine, Podman
 from lab.registry import Registry
 from lab.task_image import with_libraries
 from lab.tls_server import serving
-from wavelet.image.certificate_paths import ENVIRONMENT
-from wavelet.packs.building import build
-from wavelet.packs.reading import read_pack
+from wavelet.image.certificate_paths import BUNDLE, JAVA_STORE
 
 TRACE = Path(__file__).parents[2] / "build/packs/trace"
+
+pytestmark = pytest.mark.registry
+made = pytest.mark.skipif(not TRACE.is_dir(), reason="needs the pack trace (make packs)")
 
 WRAPPER = """\
 set -e -u
@@ -42,60 +45,72 @@ echo; echo "status=$status cpu=$(awk '/^cpu /{print (NF > 4)}' /proc/stat) on $(
 """What Nextflow's wrapper needs of an image: processes and their parents by ps, process substitution, /proc read."""
 
 
-def inline(directory: Path, document: str, into: Path, architecture: str | None = None) -> images.Layer:
-    """Return the layer of a pack for an architecture, built as the daemon builds it."""
-    layers = build(directory, read_pack(document, "packs/x/pack.yaml", "x"), {}, into)
-    [layer] = [each for each in layers if each.architecture == architecture]
-    return images.from_blob(layer.file.read_bytes())
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Authority]:
+    directory = tmp_path_factory.mktemp("authorities")
+    return {name: Authority(directory, name) for name in ("site", "image", "stranger")}
 
 
 @pytest.fixture(scope="module")
-def trace(tmp_path_factory: pytest.TempPathFactory) -> images.Layer:
-    if not TRACE.is_dir():
-        pytest.skip("needs the pack trace (make packs)")
-    return inline(TRACE, (TRACE / "pack.yaml").read_text(), tmp_path_factory.mktemp("trace"), "amd64")
+def site(authorities: dict[str, Authority], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Return a node whose site has a certificate, and the pack `trace` where it was made here."""
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "packs").mkdir()
+    if TRACE.is_dir():
+        shutil.copytree(TRACE, directory / "packs/trace")
+    (directory / "certificates.d").mkdir()
+    shutil.copy(authorities["site"].certificate, directory / "certificates.d/site.pem")
+    daemon = Daemon(directory / "state", settings={"packs": {"directory": str(directory / "packs")}})
+    yield daemon.start()
+    daemon.stop()
 
 
-@pytest.mark.registry
+@made
 def test_an_image_with_nothing_in_it_runs_a_task_with_its_trace(
-    node: Daemon, registry: Registry, engine: Engine, trace: images.Layer
+    site: Daemon, registry: Registry, engine: Engine
 ) -> None:
     image = images.image([images.layer({"data": b"alone", "tmp/": b""})], cmd=["/data"])
-    name = nextflow.target(node, registry.push("lab/alone", "1", image), config={"layers": [trace.in_request()]})
+    name = nextflow.target(site, registry.push("lab/alone", "1", image), packs=["trace"])
     engine.pull(name)
     said = engine.run(name, "/bin/bash", "-c", WRAPPER).split("\n")
     assert said[0].split() == ["VmPeak", "VmHWM"]
     assert said[1] == "status=3 cpu=1 on Linux 5"
 
 
-@pytest.mark.registry
+@made
 @pytest.mark.podman
-def test_an_image_keeps_what_it_has(node: Daemon, registry: Registry, podman: Podman, trace: images.Layer) -> None:
+def test_an_image_keeps_what_it_has(site: Daemon, registry: Registry, podman: Podman) -> None:
     base = images.busybox(images.layer({"bin/ps": b"#!/bin/sh\necho own ps\n"}, executable=["bin/ps"]))
-    name = nextflow.target(node, registry.push("lab/own-ps", "1", base), config={"layers": [trace.in_request()]})
+    name = nextflow.target(site, registry.push("lab/own-ps", "1", base), packs=["trace"])
     podman.pull(name)
     assert podman.run(name, "/bin/bash", "-c", "ps; echo $BASH | tr a-z A-Z; readlink /bin/cat") == (
         "own ps\n/BIN/BASH\nbusybox\n"
     )
 
 
-@pytest.mark.registry
 @pytest.mark.podman
 def test_programs_trust_the_site_and_whom_the_image_trusts(
-    node: Daemon, registry: Registry, podman: Podman, tmp_path: Path
+    site: Daemon, registry: Registry, podman: Podman, authorities: dict[str, Authority]
 ) -> None:
-    site, other, stranger = (Authority(tmp_path, name) for name in ("site", "other", "stranger"))
-    bundle = {"etc/ssl/certs/ca-certificates.crt": other.certificate.read_bytes()}
+    bundle = {"etc/ssl/certs/ca-certificates.crt": authorities["image"].certificate.read_bytes()}
     programs = with_libraries("curl") | with_libraries("openssl")
-    base = images.busybox(images.layer({**programs, **bundle}, executable=programs))
-    source = registry.push("lab/tls", "1", base)
-    (tmp_path / "built").mkdir()
-    added = inline(tmp_path, "certificates: [site/ca.pem]", tmp_path / "built")
-    changed = nextflow.target(node, source, config={"layers": [added.in_request()], "env": list(ENVIRONMENT)})
-    plain = nextflow.target(node, source, config={"layers": [added.in_request()]})
-    for name in (source, changed, plain):
+    layer = images.layer({**programs, **bundle}, executable=programs, level=1)
+    source = registry.push("lab/tls", "1", images.busybox(layer, env=["PATH=/bin", "JAVA_TOOL_OPTIONS=-Xmx64m"]))
+    layers = site.get("/packs/ca.json").json()["layers"]
+    changed = nextflow.target(site, source, packs=["ca"])
+    without_variables = nextflow.target(site, source, config={"layers": layers})
+    for name in (source, changed, without_variables):
         podman.pull(name)
-    with serving(site) as port, serving(other) as others, serving(stranger) as strangers:
+    assert podman.run(changed, "sh", "-c", "echo $SSL_CERT_FILE $JAVA_TOOL_OPTIONS").split() == [
+        f"/{BUNDLE}",
+        "-Xmx64m",
+        f"-Djavax.net.ssl.trustStore=/{JAVA_STORE}",
+    ]
+    with (
+        serving(authorities["site"]) as port,
+        serving(authorities["image"]) as others,
+        serving(authorities["stranger"]) as strangers,
+    ):
         script = (
             f"for port in {port} {others} {strangers}; do"
             " curl -sS https://127.0.0.1:$port/ 2>/dev/null || echo no; echo;"
@@ -104,5 +119,5 @@ def test_programs_trust_the_site_and_whom_the_image_trusts(
         )
         assert podman.run(changed, "sh", "-c", script).split() == ["hello", "yes", "hello", "yes", "no", "no"]
         # curl reads the distribution's file, which has the site's certificates too; openssl reads another one.
-        assert podman.run(plain, "sh", "-c", script).split()[::2] == ["hello", "hello", "no"]
+        assert podman.run(without_variables, "sh", "-c", script).split()[::2] == ["hello", "hello", "no"]
         assert podman.run(source, "sh", "-c", script).split()[::2] == ["no", "hello", "no"]

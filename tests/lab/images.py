@@ -95,11 +95,6 @@ def layer(files: Mapping[str, bytes | str], *, executable: Iterable[str] = (), l
     return Layer(buffer.getvalue(), gzip.compress(buffer.getvalue(), level, mtime=0))
 
 
-def from_blob(blob: bytes) -> Layer:
-    """Return a layer of its gzip'd tar."""
-    return Layer(gzip.decompress(blob), blob)
-
-
 def random_layer(megabytes: float, seed: int, name: str = "data/random") -> Layer:
     """Return a layer with one incompressible file; the same seed gives the same bytes."""
     # Each level of gzip stores what it cannot compress; the lowest does not try.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from augment_bench import Bench, Files, Hard, tar
+
+from wavelet.errors import InvalidRequest
 
 TOOLS: Files = {
     "bin/awk": b"box",
@@ -65,3 +68,9 @@ def test_an_image_is_not_read_for_layers_without_marks(bench: Bench) -> None:
     added = bench.added(tar({"opt/x": b"x"}))
     broken = b"not a tar"
     assert bench.fit([broken], [added]).layers == [added]
+
+
+def test_a_layer_with_too_many_members_that_give_way_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavelet.kinds.augment.marks.KEPT_LIMIT", 3)
+    with pytest.raises(InvalidRequest, match=r"more than 3 members with WAVELET\.keep=existing"):
+        bench.fit([], [bench.added(tar(TOOLS, keep=True))])

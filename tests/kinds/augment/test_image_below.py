@@ -87,3 +87,10 @@ def test_endings_find_files_wherever_they_are_unless_they_are_hidden(bench: Benc
     layers = [bench.layer(tar(below)), bench.layer(tar({"srv/.wh.jre": b""}))]
     answer = asyncio.run(search(layers, bench, (), endings=("/lib/security/cacerts",)))  # type: ignore[arg-type]
     assert list(answer) == ["opt/jdk/lib/security/cacerts"]
+
+
+def test_no_more_matches_of_a_layer_are_heeded_than_a_bound(bench: Bench) -> None:
+    many = {f"opt/{number}/lib/security/cacerts": b"x" for number in range(image_below.MATCHES + 10)}
+    layers = [bench.layer(tar(many))]
+    answer = asyncio.run(search(layers, bench, (), endings=("/lib/security/cacerts",)))  # type: ignore[arg-type]
+    assert len(answer) == image_below.MATCHES
