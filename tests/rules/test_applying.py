@@ -288,8 +288,16 @@ def test_a_pack_that_lacks_an_architecture_is_refused_or_left_out() -> None:
 
 
 def test_packs_in_each_others_way_are_refused_by_name() -> None:
-    with pytest.raises(PackRefused, match=r"ca@1 and other@1 both have /etc/ca"):
+    with pytest.raises(PackRefused, match=r"ca@1 and other@1 both have /etc/ca.* \(the site's .*: one, two\)"):
         applied([rule(When(), "one", packs=["ca"]), rule(When(), "two", packs=["other"])], image("busybox:1"))
+
+
+def test_a_pack_that_only_the_request_asks_for_is_refused_without_a_rule() -> None:
+    rules = [rule(When(), env=["A=b"])]
+    for asked in ([], rules):
+        with pytest.raises(PackRefused, match="absent") as refused:
+            applied(asked, image("busybox:1"), wanted=[PackUse("absent")])
+        assert "rules" not in refused.value.message
 
 
 def test_a_launcher_on_a_launcher_hands_on_to_it() -> None:

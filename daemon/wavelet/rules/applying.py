@@ -153,7 +153,7 @@ class _Application:
         if addition == Addition():
             return
         name = self.starts[0].name
-        is_added = self._add(self.outcome.plan, addition, tuple(dict.fromkeys(rule.name for rule in self.whole)))
+        is_added = self._add(self.outcome.plan, addition, self.whole, name)
         self.outcome.plan = is_added or self.outcome.plan
         for rule in self.whole:
             text = said_of_additions(rule.do) if is_added else "nothing is added: the image is copied as it is"
@@ -190,7 +190,7 @@ class _Application:
                 node = node.for_platform(do.set_platform)
                 self._note(rule, start.name, f"for {do.set_platform}")
         if do.adds and rule.scope == "each" and self._may_add(rule, start):
-            added = self._add(node, Addition(do.packs, do.env, do.labels), (rule.name,))
+            added = self._add(node, Addition(do.packs, do.env, do.labels), [rule], start.name)
             if added is not None:
                 self._note(rule, start.name, said_of_additions(do))
                 node = added
@@ -216,8 +216,14 @@ class _Application:
             self._note(rule, start.name, f"nothing is added: {why}", is_change=False)
         return not why
 
-    def _add(self, plan: Node, addition: Addition, rules: tuple[str, ...]) -> Node | None:
-        added = add(plan, addition, self.packs, rules)
+    def _add(self, plan: Node, addition: Addition, rules: Sequence[Rule], image: str) -> Node | None:
+        try:
+            added = add(plan, addition, self.packs, tuple(dict.fromkeys(rule.name for rule in rules)))
+        except PackRefused as error:
+            adding = [rule for rule in rules if rule.do.packs]
+            for rule in adding:
+                self._note(rule, image, "refused", is_change=False)
+            raise _told_of(error, adding) from None
         self.outcome.packs += [pack for pack in added.packs if pack not in self.outcome.packs]
         self.outcome.notes += [note for note in added.notes if note not in self.outcome.notes]
         return added.plan
@@ -233,6 +239,13 @@ def _with(plan: Node, changes: Mapping[Path, Node], path: Path = ()) -> Node:
     if not plan.children or not any(each[: len(path)] == path for each in changes):
         return plan
     return plan.with_children([_with(child, changes, (*path, n)) for n, child in enumerate(plan.children)])
+
+
+def _told_of(error: PackRefused, rules: Sequence[Rule]) -> PackRefused:
+    """Return why packs cannot be added, with the rules by which some are: who asks may have named none."""
+    names = ", ".join(dict.fromkeys(rule.name for rule in rules))
+    said = f"{error.message} (the site's rules add packs here: {names})"
+    return PackRefused(said, field=error.field) if names else error
 
 
 def refusal(rule: Rule, image: str, why: str) -> RuleRefused:
