@@ -16,10 +16,8 @@ from pathlib import Path
 import structlog
 
 from wavelet.config import Apply, Settings
-from wavelet.config.site import site_directory
-from wavelet.host.ownership import trusted_owners
 from wavelet.host.watch import Watcher
-from wavelet.rules.files import files_of, node_names, read_directory
+from wavelet.rules.files import directory_of, files_of, read_site
 from wavelet.rules.members import RulesBroken
 from wavelet.rules.metrics import IN_FORCE, PROBLEMS
 from wavelet.rules.model import Rule, RuleSet
@@ -101,23 +99,18 @@ class RulesDirectory:
             log.warning(f"the site's rules could not be read in {READ_LIMIT:.0f} seconds; send SIGHUP to try again")
 
     def _files(self) -> list[Path]:
-        directory = _directory_of(self._settings)
+        directory = directory_of(self._settings)
         try:
             return [directory, *files_of(directory)]
         except OSError:
             return [directory]
 
     def _read(self, settings: Settings) -> _Reading:
-        number, directory = next(self._numbers), _directory_of(settings)
+        number, directory = next(self._numbers), directory_of(settings)
         try:
-            return _Reading(number, directory, read_directory(directory, node_names(settings), trusted_owners()))
+            return _Reading(number, directory, read_site(settings))
         except RulesBroken as error:
             return _Reading(number, directory, problems=error.problems)
-        except FileNotFoundError:
-            if not settings.rules.directory:
-                return _Reading(number, directory)
-            problem = f"rules.directory: {directory} is not there; make it, or name another"
-            return _Reading(number, directory, problems=(problem,))
 
     def _take(self, reading: _Reading) -> None:
         """Put into force what was read, unless something newer is."""
@@ -132,10 +125,6 @@ class RulesDirectory:
         IN_FORCE.set(len(self.current.rules))
         PROBLEMS.set(len(self.current.problems))
         _tell(before, self.current)
-
-
-def _directory_of(settings: Settings) -> Path:
-    return site_directory(settings.rules.directory, "rules.d")
 
 
 def _tell(before: RuleSet, now: RuleSet) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from wavelet import plain_files
 from wavelet.config import Settings
+from wavelet.config.site import site_directory
 from wavelet.errors import CallerError
-from wavelet.host.ownership import check_owned
+from wavelet.host.ownership import check_owned, trusted_owners
 from wavelet.hosted.own_registry import own_authorities
 from wavelet.rules.members import RulesBroken
 from wavelet.rules.model import Rule
@@ -41,33 +42,39 @@ def files_of(directory: Path) -> list[Path]:
     return sorted(each for each in directory.iterdir() if each.suffix in SUFFIXES and not each.name.startswith("."))
 
 
-def read_directory(directory: Path, names: NodeNames, owners: Collection[int] | None) -> tuple[Rule, ...]:
-    """Return the rules of all files of a directory.
-
-    Args:
-        directory: where they are.
-        names: see `node_names`.
-        owners: users who may change it, see `host.ownership.check_owned`; None: it does not matter who can.
+def read_site(settings: Settings) -> tuple[Rule, ...]:
+    """Return the rules of the site's directory, which only the site may be able to change.
 
     Raises:
-        RulesBroken: some cannot be used.
-        FileNotFoundError: it is not there.
+        RulesBroken: some cannot be used, or the settings name a directory that is not there.
     """
+    directory, owners = directory_of(settings), trusted_owners()
     try:
-        if owners is not None:
-            check_owned(directory, owners, _AT_STAKE)
+        check_owned(directory, owners, _AT_STAKE)
         files = files_of(directory)
     except FileNotFoundError:
-        raise
+        if not settings.rules.directory:
+            return ()
+        raise RulesBroken(f"rules.directory: {directory} is not there; make it, or name another") from None
     except OSError as error:
         raise RulesBroken(f"{directory}: cannot be read: {error.strerror}") from None
     except CallerError as error:
         raise RulesBroken(error.message) from None
-    return read_files(files, names, owners)
+    return read_files(files, node_names(settings), owners)
+
+
+def directory_of(settings: Settings) -> Path:
+    """Return the site's directory of rules."""
+    return site_directory(settings.rules.directory, "rules.d")
 
 
 def read_files(files: Iterable[Path], names: NodeNames, owners: Collection[int] | None) -> tuple[Rule, ...]:
-    """Return the rules of several files together. See `read_directory`.
+    """Return the rules of several files together.
+
+    Args:
+        files: in the order in which their rules are applied.
+        names: see `node_names`.
+        owners: users who may change them, see `host.ownership.check_owned`; None: it does not matter who can.
 
     Raises:
         RulesBroken: some cannot be used, two rules have one name, or there are too many.
@@ -89,7 +96,7 @@ def read_files(files: Iterable[Path], names: NodeNames, owners: Collection[int] 
 
 
 def read_file(path: Path, names: NodeNames, owners: Collection[int] | None) -> tuple[Rule, ...]:
-    """Return the rules of one file. See `read_directory`.
+    """Return the rules of one file. See `read_files`.
 
     Raises:
         RulesBroken: it cannot be used.

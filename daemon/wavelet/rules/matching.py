@@ -99,7 +99,7 @@ def _as_matched(repository: Repository) -> str:
 
 def redirected(reference: Reference, redirect: Redirect) -> Reference:
     """Return an image at its other place; as it is if it does not lie below what is redirected."""
-    repository = f"{reference.repository}/"
+    repository = f"{full_name(str(reference.repository))}/"
     if not repository.startswith(f"{redirect.prefix}/"):
         return reference
     host, _, path = f"{redirect.to}/{repository.removeprefix(f'{redirect.prefix}/')}".partition("/")

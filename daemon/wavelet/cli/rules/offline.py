@@ -8,11 +8,10 @@ from pathlib import Path
 
 from wavelet.config import Settings
 from wavelet.config.site import site_directory
-from wavelet.host.ownership import trusted_owners
 from wavelet.packs.directories import FoundPack, find_packs
 from wavelet.packs.model import Pack, PackRefused
 from wavelet.rules.checks import warnings_of
-from wavelet.rules.files import files_of, node_names, read_directory, read_files
+from wavelet.rules.files import directory_of, files_of, node_names, read_files, read_site
 from wavelet.rules.members import RulesBroken
 from wavelet.rules.model import Rule
 
@@ -71,17 +70,11 @@ def read_offline(named: Sequence[Path], settings: Settings) -> Offline:
         settings: of the daemon.
     """
     packs = NamedPacks(find_packs(site_directory(settings.packs.directory, "packs")), are_all=not named)
-    names = node_names(settings)
-    directory = None if named else site_directory(settings.rules.directory, "rules.d")
+    directory = None if named else directory_of(settings)
     files: tuple[Path, ...] = ()
     try:
         files = tuple(_files_of(named or (each for each in (directory,) if each and each.exists())))
-        if directory is None:
-            rules = read_files(files, names, None)
-        elif settings.rules.directory and not directory.exists():
-            raise RulesBroken(f"rules.directory: {directory} is not there; make it, or name another")
-        else:
-            rules = read_directory(directory, names, trusted_owners())
+        rules = read_site(settings) if directory else read_files(files, node_names(settings), None)
     except RulesBroken as error:
         return Offline((), files, directory, error.problems, (), packs)
     return Offline(rules, files, directory, (), (*warnings_of(rules), *_missing_packs(rules, packs)), packs)
