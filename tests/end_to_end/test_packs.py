@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import http.server
 import json
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import images, nextflow
+from lab import images, nextflow, sif, sif_asks
 from lab.daemon import Daemon
 from lab.engines import Engine, Podman, skopeo
 from lab.http import request
@@ -38,10 +37,10 @@ OWN = '#!/bin/sh\necho "own $WAVE_ENTRY_CHAIN"\nexec "$@"\n'
 class PackNode:
     """A daemon with a directory of packs."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **variables: object) -> None:
         self.packs = directory / "packs"
-        self.packs.mkdir()
-        self.daemon = Daemon(directory / "state", settings={"packs": {"directory": str(self.packs)}})
+        self.packs.mkdir(parents=True)
+        self.daemon = Daemon(directory / "state", settings={"packs": {"directory": str(self.packs)}}, **variables)
 
     def write(self, name: str, document: str, **files: str | bytes) -> None:
         """Write a pack; with a daemon that runs, it is there once its document is answered."""
@@ -190,6 +189,41 @@ def test_a_version_that_this_node_does_not_have(site: PackNode, registry: Regist
     assert "version 0.9, which this node does not have (it has tool@1.2)" in answer.json()["message"]
 
 
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[list[PackNode]]:
+    """Return three nodes that share their records: two with the same pack, unpacked by two people, and one without."""
+    nodes = [PackNode(tmp_path / name, WAVELET_RECORDS_DIRECTORY=tmp_path / "records") for name in ("a", "b", "c")]
+    for site in nodes[:2]:
+        site.write("tool", "layers: [{files: {/opt/tool: file}}]", file="a tool")
+    (nodes[1].packs / "tool/file").chmod(0o600)
+    for site in nodes:
+        site.daemon.start()
+    yield nodes
+    for site in nodes:
+        site.daemon.stop()
+
+
+def test_nodes_with_the_same_pack_give_the_same_name(cluster: list[PackNode], registry: Registry) -> None:
+    image = f"{registry.host}/lab/busybox:1"
+    paths = []
+    for site in cluster[:2]:
+        name = nextflow.target(site.daemon, image, packs=["tool"])
+        paths.append(nextflow.manifest_path(name))
+    assert paths[0] == paths[1]
+    answers = [site.daemon.get(paths[0], Accept=", ".join(images.MANIFEST_TYPES)) for site in cluster]
+    assert [answer.status for answer in answers] == [200, 200, 404]
+    assert answers[0].body == answers[1].body
+    assert "which this node does not have (it has no such pack)" in answers[2].body.decode()
+
+
+@pytest.mark.squashfs
+def test_in_a_sif(site: PackNode, registry: Registry, tmp_path: Path) -> None:
+    name = nextflow.target(site.daemon, f"{registry.host}/lab/busybox:1", packs=["tool"])
+    file = sif_asks.download(name, tmp_path / "x.sif")
+    with sif.mounted(file, tmp_path / "mounted") as tree:
+        assert (tree / "opt/arch").read_text() == "amd64\n"
+
+
 class _Files(http.server.BaseHTTPRequestHandler):
     content = b""
 
@@ -221,22 +255,21 @@ def served() -> Iterator[Callable[[bytes], str]]:
 def test_of_images_and_urls_and_again_after_a_restart(
     tmp_path: Path, registry: Registry, served: Callable[[bytes], str]
 ) -> None:
-    tar = images.layer({"opt/from-url": b"url\n"}).tar
-    url = served(gzip.compress(tar))
+    layer = images.layer({"opt/from-url": b"url\n"})
+    url = served(layer.blob)
     index = images.index([
         images.image([images.layer({"opt/image": f"{each}\n".encode()})], platform=f"linux/{each}")
         for each in ("amd64", "arm64")
     ])  # fmt: skip
     source = registry.push("lab/pack-source", "1", index)
     site = PackNode(tmp_path)
-    digest = images.sha256(gzip.compress(tar))
-    site.write("mixed", f"layers: [{{image: '{source}'}}, {{url: '{url}', digest: '{digest}'}}]")
+    site.write("mixed", f"layers: [{{image: '{source}'}}, {{url: '{url}', digest: '{layer.digest}'}}]")
     site.write("wrong", f"layers: [{{url: '{url}', digest: '{images.sha256(b'')}'}}]")
     site.write("none", f"layers: [{{image: '{registry.host}/lab/nowhere:1'}}]")
     node = site.daemon.start()
     try:
         document = node.get("/packs/mixed.json").json()
-        suffixes = [layer["location"].partition(".linux_")[2] for layer in document["layers"]]
+        suffixes = [each["location"].partition(".linux_")[2] for each in document["layers"]]
         assert suffixes == ["amd64.tar.gz", "arm64.tar.gz", ""]
         problems = {each["name"]: each["problem"] for each in node.get("/packs").json()}
         assert problems["wrong"].startswith("packs/wrong/pack.yaml: layers[0].url: ")
@@ -250,7 +283,7 @@ def test_of_images_and_urls_and_again_after_a_restart(
         assert node.get("/packs/mixed.json").json() == document
         answer = node.get(nextflow.manifest_path(name), Accept=", ".join(images.MANIFEST_TYPES))
         assert answer.status == 200, answer.body
-        for layer in answer.json()["layers"]:
-            assert request("GET", node.url + nextflow.blob_path(name, layer["digest"])).status == 200
+        for part in answer.json()["layers"]:
+            assert request("GET", node.url + nextflow.blob_path(name, part["digest"])).status == 200
     finally:
         node.stop()
