@@ -14,14 +14,18 @@ import yaml
 from groups import program
 from lab.processes import run
 from wavelet import __version__
+from wavelet.cli.setup.docker import HUB_ALONE
 from wavelet.cli.user_daemon.exports import SIF_PATH
 from wavelet.config import load
 from wavelet.front import operations
+from wavelet.front.registry.names import UpstreamName, parse_name
+from wavelet.image.reference import Repository
 from wavelet.paths import PORT
 
 DIRECTORY = Path(__file__).parents[2] / "nextflow-config"
 FILES = sorted(DIRECTORY.glob("*.config"))
 ENDPOINT = f"http://127.0.0.1:{PORT}"
+WITHOUT_WAVE = "interception.config"
 SIF_FILES = {"apptainer.config", "singularity.config", "slurm-shared.config"}
 """Those whose answers are SIF files, beside that of `wavelet run`."""
 
@@ -44,7 +48,19 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
 @pytest.mark.groovy
 def test_every_file_parses_and_turns_wave_on(settings: dict[str, dict[str, str]]) -> None:
     assert set(settings) == {path.name for path in FILES}
-    assert all(each["wave.enabled"] == "true" for each in settings.values())
+    on = {name: each["wave.enabled"] for name, each in settings.items()}
+    assert on.pop(WITHOUT_WAVE) == "false"
+    assert set(on.values()) == {"true"}
+
+
+@pytest.mark.groovy
+def test_without_wave_names_without_a_registry_are_the_daemons(settings: dict[str, dict[str, str]]) -> None:
+    found = settings[WITHOUT_WAVE]
+    assert found == {"wave.enabled": "false", "docker.enabled": "true", "docker.registry": f"127.0.0.1:{PORT}/quay.io"}
+    # As Nextflow puts it in front of a name without a registry.
+    name = f"{found['docker.registry']}/biocontainers/samtools".partition("/")[2]
+    assert parse_name(name, None, reserved=True) == UpstreamName(Repository("quay.io", "biocontainers/samtools"))
+    assert f"docker.registry = '{found['docker.registry']}'" in HUB_ALONE.format(authority=f"127.0.0.1:{PORT}")
 
 
 @pytest.mark.groovy
@@ -53,13 +69,15 @@ def test_every_endpoint_is_the_daemons(settings: dict[str, dict[str, str]]) -> N
     # `wavelet run` exports the endpoint of a user's own daemon: a file that names one would override it.
     assert endpoints.pop("slurm-user.config") is None
     assert endpoints.pop("slurm-pull.config") is None
+    assert endpoints.pop(WITHOUT_WAVE) is None
     assert {name for name, endpoint in endpoints.items() if endpoint == f"{ENDPOINT}{SIF_PATH}"} == SIF_FILES
     assert {endpoint for name, endpoint in endpoints.items() if name not in SIF_FILES} == {ENDPOINT}
 
 
 @pytest.mark.groovy
 def test_every_rate_is_higher_than_one_a_second(settings: dict[str, dict[str, str]]) -> None:
-    assert {each["wave.httpClient.maxRate"] for each in settings.values()} == {"50/1sec"}
+    rates = {each.get("wave.httpClient.maxRate") for name, each in settings.items() if name != WITHOUT_WAVE}
+    assert rates == {"50/1sec"}
 
 
 @pytest.mark.groovy

@@ -191,3 +191,10 @@ def test_whoever_may_not_write_is_told_who_may(
     code, _, error = setup(engine)
     assert code == 1
     assert "cannot be written: Permission denied; files of the node need root, and --user is for" in error
+
+
+def test_the_pages_rules_are_rules(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs/interception.md").read_text()
+    (text,) = (part.partition("\n```")[0] for part in page.split("```yaml\n")[1:])
+    assert main(["rules", "check", str(put(root / "50-site.yaml", text + "\n"))]) == 0
+    assert "2 rules in 1 file" in capsys.readouterr().out
