@@ -130,3 +130,9 @@ def test_a_store_without_a_password_is_read(tmp_path: Path, pems: list[bytes], d
     command += ["-storetype", "pkcs12", "-storepass", "changeit", "-keystore", str(tmp_path / "store")]
     subprocess.run(command, capture_output=True, check=True, timeout=60)
     assert read_java((tmp_path / "store").read_bytes()).certificates == (ders[0],)
+
+
+def test_certificates_that_are_said_to_overlap_are_not_taken_apart() -> None:
+    bag = bytes.fromhex("060a2a864886f70d01091601a0830fffff04830ffff0")
+    with pytest.raises(Broken):
+        read_java(b"\x30" + bag * 50_000)

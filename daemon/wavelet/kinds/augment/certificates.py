@@ -42,7 +42,7 @@ _BUNDLE_VARIABLES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "N
 _CONDA, _JAVA = "/ssl/cacert.pem", "/lib/security/cacerts"
 _JAVA_OPTIONS, _TRUST_STORE = "JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore="
 
-STORES_LIMIT = 32
+STORES_LIMIT = 16
 """Bundles and stores of one image that are written again."""
 
 _ROOM = 64 * 1024

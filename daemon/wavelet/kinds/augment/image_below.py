@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wavelet.archive.tar_reader import Member
 from wavelet.image.image import Content
-from wavelet.kinds.augment.layer_members import OPAQUE, WHITEOUT, members, read_layer, relative
+from wavelet.kinds.augment.layer_members import OPAQUE, PATH_LIMIT, WHITEOUT, members, read_layer, relative
 from wavelet.kinds.kind import Work
 
 ROUNDS = 6
@@ -24,9 +24,6 @@ LINKS = 40
 
 MATCHES = 64
 """Paths with one of the endings that are looked for which one layer is heeded for."""
-
-PATH_LIMIT = 4096
-"""Characters of a path or link that is followed (PATH_MAX)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ def _entry(path: str, member: Member) -> Entry:
     if member.is_symlink:
         return Entry(link=member.target[:PATH_LIMIT] or ".")
     if member.is_hard_link:
-        return Entry(is_file=True, stored_at=relative(member.target))
+        return Entry(is_file=len(member.target) <= PATH_LIMIT, stored_at=relative(member.target[:PATH_LIMIT]))
     return Entry(is_file=member.is_file, size=member.size, stored_at=path)
 
 

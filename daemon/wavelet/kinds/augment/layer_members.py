@@ -19,6 +19,9 @@ INFLATED_LIMIT = 64 * 1024**3
 SMALL = 256 * 1024
 """Bytes of a layer, as it is compressed, that is read in a thread."""
 
+PATH_LIMIT = 4096
+"""Characters of a path or link that is remembered: there are no longer ones (PATH_MAX), but headers may say so."""
+
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 """What the last part of a path begins with, or is, where a layer takes away what is below (image-spec, "Whiteouts")."""
 

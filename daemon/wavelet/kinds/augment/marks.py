@@ -16,7 +16,7 @@ from pathlib import Path
 from wavelet.archive.tar_reader import Member
 from wavelet.errors import InvalidRequest, UpstreamBroken
 from wavelet.image import certificate_paths
-from wavelet.kinds.augment.layer_members import members, relative
+from wavelet.kinds.augment.layer_members import PATH_LIMIT, members, relative
 
 DIRECTORIES = frozenset(
     ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr/sbin", "usr/lib64", "var/run", "var/lock"],
@@ -27,7 +27,7 @@ KEEP, EXISTING = "WAVELET.keep", "existing"
 """A record of a member's extended header (POSIX.1-2001, pax: vendors have names of their own), and its value."""
 
 KEPT_LIMIT = 10_000
-"""Members with `KEEP` that a layer may have: each is looked for in the image."""
+"""Members with `KEEP` that a layer may have, each of which is looked for in the image; and files of certificates."""
 
 _SUFFIXES = (".pem", ".crt")
 
@@ -57,7 +57,7 @@ def marks_of(layer: Path, name: str) -> Marks:
     """Return the marks of a layer; what is no tar has none, and is left to whoever unpacks it.
 
     Raises:
-        InvalidRequest: more members with `KEEP` than are looked for.
+        InvalidRequest: more members with `KEEP`, or certificates, than are looked at.
     """
     seen = _Seen(name)
     with contextlib.suppress(UpstreamBroken):
@@ -77,6 +77,9 @@ class _Seen:
         self._certificates: dict[str, int] = {}
 
     def add(self, member: Member) -> None:
+        if len(member.path) > PATH_LIMIT or len(member.target) > PATH_LIMIT:
+            self._has_others = True
+            return
         path = relative(member.path)
         self._directories.update(directory for directory in DIRECTORIES if path.startswith(f"{directory}/"))
         if member.said.get(KEEP.encode()) == EXISTING.encode():
@@ -86,16 +89,16 @@ class _Seen:
         directory, _, _ = path.rpartition("/")
         if directory == certificate_paths.DIRECTORY and member.is_file and path.endswith(_SUFFIXES):
             self._certificates[path] = member.size
+        if max(len(self._kept) + len(self._kept_directories), len(self._certificates)) > KEPT_LIMIT:
+            raise InvalidRequest(
+                f"the layer {self._name} has more than {KEPT_LIMIT} members with {KEEP}={EXISTING}, or certificates",
+                field="containerConfig.layers",
+            )
 
     def _keep(self, path: str, member: Member) -> None:
         (self._kept_directories if member.is_directory else self._kept).add(path)
         if member.is_hard_link:
             self._hard_links[path] = relative(member.target)
-        if len(self._kept) + len(self._kept_directories) > KEPT_LIMIT:
-            raise InvalidRequest(
-                f"the layer {self._name} has more than {KEPT_LIMIT} members with {KEEP}={EXISTING}",
-                field="containerConfig.layers",
-            )
 
     @property
     def marks(self) -> Marks:

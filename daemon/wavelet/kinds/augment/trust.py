@@ -36,6 +36,10 @@ _CERT_BAG = bytes.fromhex("060a2a864886f70d01091601")
 """The identifier 1.2.840.113549.1.9.22.1, x509Certificate (RFC 7292, 4.2.3), as DER."""
 
 
+_CERTIFICATE_LIMIT = 64 * 1024
+"""Bytes of a certificate in a PKCS#12 file: each says itself where it ends, and they could be told to overlap."""
+
+
 class Broken(ValueError):
     """Bytes are not what they should be; the message says what is wrong, and not whose they are."""
 
@@ -186,7 +190,8 @@ def _bags(data: bytes) -> Iterator[bytes]:
         at += len(_CERT_BAG)
         start, _ = _value(data, at, 0xA0)
         start, end = _value(data, start, 0x04)
-        yield data[start:end]
+        if end - start <= _CERTIFICATE_LIMIT:
+            yield data[start:end]
 
 
 def _value(data: bytes, at: int, tag: int) -> tuple[int, int]:
