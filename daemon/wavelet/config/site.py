@@ -17,8 +17,9 @@ class Rules(Section, frozen=True):
     directory: Annotated[
         str,
         Meta(
-            description="directory of the files of rules, `*.yaml`, in the order of their names; empty:"
-            " `/etc/wavelet/rules.d`, of a user's own daemon `wavelet/rules.d` where XDG has configurations"
+            description="directory of the files of rules, `*.yaml`, in the order of their names, which has to be there;"
+            " empty: `/etc/wavelet/rules.d`, of a user's own daemon `wavelet/rules.d` where XDG has configurations, if"
+            " it is there"
         ),
         LIVE,
     ] = ""

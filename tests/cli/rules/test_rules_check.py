@@ -98,20 +98,6 @@ def test_without_the_usual_directory_there_are_no_rules(
     assert (said.code, said.out, said.err) == (0, "no files of rules\n", "")
 
 
-def test_rules_that_are_surely_not_meant_are_warnings(wavelet: Wavelet, rules: Path) -> None:
-    (rules / "90.yaml").write_text("- {when: {image: biocontainers/*}, do: {env: {A: b}}, to: each}\n" * 2)
-    (rules / "05.yaml").write_text("- {when: {image: docker.io/**}, do: {refuse: No.}}\n")
-    said = wavelet("rules", "check", str(rules))
-    assert said.code == 0
-    warnings = [line.partition("warning: ")[2] for line in said.err.splitlines()]
-    assert [line.partition(": never applies: ")[0] for line in warnings] == [
-        "rules.d/10-site.yaml: rule 1 (hub)",
-        "rules.d/90.yaml: rule 1 (90.yaml#1)",
-        "rules.d/90.yaml: rule 2 (90.yaml#2)",
-    ]
-    assert wavelet("rules", "check", "--strict", str(rules)).code == 1
-
-
 def test_packs_that_are_not_there_are_warnings(
     wavelet: Wavelet, rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
