@@ -23,6 +23,7 @@ from wavelet.plan.node import ContainerConfig, Node
 from wavelet.rules.applying import Outcome, RuleRefused, apply
 from wavelet.rules.index import IndexedRules
 from wavelet.rules.model import Asking, Do, ImagePattern, Pattern, Redirect, Rule, When
+from wavelet.rules.patterns import image_glob as read_image_glob
 
 AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
 POST = Asking("wave", "request", 1000, has_platform=False)
@@ -307,3 +308,31 @@ def test_a_launcher_on_a_launcher_hands_on_to_it() -> None:
     assert outcome.plan.base == image("busybox:1")
     assert "/l" in outcome.plan.config.entrypoint
     assert applied([rule(When(), packs=["launcher"])], outcome.plan).plan == outcome.plan
+
+
+@pytest.mark.parametrize(
+    "asked", ["QUAY.IO/lab/x:1", "quay.io:443/lab/x:1", "quay.io:0443/lab/x:1", "Quay.io:00443/lab/x:1"]
+)
+def test_a_registry_has_one_name_however_it_is_spelled(asked: str) -> None:
+    site = read_image_glob("quay.io/**")
+    redirect = rule(When(images=(site,)), redirect=Redirect("quay.io", "reg.site/q"))
+    assert applied([redirect], image(asked)).plan == image("reg.site/q/lab/x:1")
+    with pytest.raises(RuleRefused):
+        applied([rule(When(images=(site,)), refuse="no")], image(asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "redirect"),
+    [
+        ("quay.io/lab:1", Redirect("quay.io/lab", "reg.site")),
+        (f"quay.io/{'a' * 240}:1", Redirect("quay.io", f"reg.site/{'b' * 20}")),
+    ],
+)
+def test_what_is_to_be_taken_from_where_no_image_can_be_is_refused(asked: str, redirect: Redirect) -> None:
+    with pytest.raises(RuleRefused, match="is no name of a repository"):
+        applied([rule(When(), redirect=redirect)], image(asked))
+
+
+def test_hosted_images_are_not_redirected_as_if_they_were_docker_hubs() -> None:
+    hosted = RegistryImage(Reference(unowned("lab/x"), "1"))
+    assert applied([rule(When(), redirect=SITES)], hosted).plan == hosted

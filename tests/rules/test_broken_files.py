@@ -52,6 +52,18 @@ BROKEN = [
         [("rule 1: do: is empty; it takes a mapping of refuse, redirect, platform, require, packs, env, labels")],
     ),
     (
+        '- do: {refuse: "a\\e[31mb"}',
+        ["rule 1: do.refuse: holds control characters, which terminals would obey"],
+    ),
+    (
+        '- {"a\\nb": x, do: {refuse: x}}',
+        ["rule 1: a\\nb: is not known here; known are name, when, do, to, names"],
+    ),
+    (
+        "- {when: {image: quay.io/lab}, do: {redirect: reg.site}}",
+        ["rule 1: do.redirect: 'reg.site' would replace the whole name of an image; write reg.site/PATH"],
+    ),
+    (
         "- do: {}",
         [("rule 1: do: does nothing; it takes one or more of refuse, redirect, platform, require, packs, env, labels")],
     ),

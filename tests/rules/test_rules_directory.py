@@ -271,3 +271,13 @@ async def test_what_changes_before_the_watch_begins_is_read(directory: Path, qui
     write(directory / "10-site.yaml", REFUSAL)
     async with rules.watched():
         await until(lambda: names(rules) == ["10-site.yaml#1"])
+
+
+@pytest.mark.parametrize(
+    "name", ["a,b.yaml", "a\nb.yaml", "a\udcff.yaml", "a b.yaml"], ids=["comma", "line", "bytes", "space"]
+)
+def test_a_file_whose_name_no_answer_can_have_is_not_read(directory: Path, name: str) -> None:
+    write(directory / name, REFUSAL)
+    (problem,) = RulesDirectory(settings(directory)).current.problems
+    assert "rename it" in problem
+    assert problem.isascii()

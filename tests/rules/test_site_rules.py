@@ -100,3 +100,15 @@ async def test_what_is_explained() -> None:
     pinned = site(rule(When(), "pinned", require_digest=True))
     assert (await pinned.explain(image("lab/x:1"), POST))[1].startswith("Ask for it by digest")
     assert (await pinned.explain(at("lab/x", X), POST))[1] == ""
+
+
+async def test_without_rules_that_can_be_read_nothing_is_admitted() -> None:
+    closed = SiteRules(lambda: RuleSet(problems=("a.yaml: no",), is_closed=True), KnownPacks())
+    with pytest.raises(RulesUnread):
+        await closed.admit(image("busybox:1"), at("busybox", X))
+
+
+async def test_what_was_pinned_to_nothing_that_is_known_is_not_admitted() -> None:
+    rules = site(rule(when("ghcr.io/*"), "known", digests=frozenset({X})))
+    with pytest.raises(RuleRefused, match="cannot be told"):
+        await rules.admit(image("ghcr.io/a/b:1"), image("ghcr.io/a/b:1"))

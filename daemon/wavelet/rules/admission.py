@@ -30,7 +30,10 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
         return
     fixed = {start.path: start.node.digest for start in starts(pinned, _ANYBODY)}
     for rule, start in judges:
-        judge(rule, start, fixed.get(start.path))
+        digest = fixed.get(start.path)
+        if digest is None and rule.do.digests:
+            raise refusal(rule, start.name, "What it is cannot be told, and so not whether the site allows it")
+        judge(rule, start, digest)
 
 
 def judged(rules: Sequence[Rule], plan: Node) -> Iterator[tuple[Rule, Start]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from wavelet.errors import AccessRefused
+from wavelet.errors import AccessRefused, InvalidName
+from wavelet.image.reference import Reference
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.packs.model import Pack, PackPending, PackRefused, Packs, PackUse
 from wavelet.plan.hosted import shown
@@ -179,7 +180,7 @@ class _Application:
         """Return an image as a rule has it."""
         node, do = start.node, rule.do
         if do.redirect is not None and isinstance(node, RegistryImage):
-            elsewhere = redirected(node.reference, do.redirect)
+            elsewhere = self._redirected(rule, start, node.reference)
             if elsewhere != node.reference:
                 node = replace(node, reference=elsewhere)
                 self._note(rule, start.name, f"taken from {shown(elsewhere)}")
@@ -195,6 +196,19 @@ class _Application:
                 self._note(rule, start.name, said_of_additions(do))
                 node = added
         return node
+
+    def _redirected(self, rule: Rule, start: Start, reference: Reference) -> Reference:
+        """Return where a rule has an image from.
+
+        Raises:
+            RuleRefused: that is nowhere: it is not taken from where it must not come from instead.
+        """
+        assert rule.do.redirect is not None, "who calls has looked"
+        try:
+            return redirected(reference, rule.do.redirect)
+        except InvalidName as error:
+            self._note(rule, start.name, "refused", is_change=False)
+            raise refusal(rule, start.name, f"It is to be taken from elsewhere, but {error.message}") from None
 
     def _why_no_platform(self, rule: Rule, start: Start) -> str:
         if start.source != "image":

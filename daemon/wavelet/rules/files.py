@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import re
 from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,8 @@ FILE_LIMIT = 1024 * 1024
 """Bytes of one file."""
 
 SUFFIXES = (".yaml", ".yml")
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]{0,99}")
 
 _AT_STAKE = "the rules for everybody's containers"
 
@@ -101,6 +104,11 @@ def read_file(path: Path, names: NodeNames, owners: Collection[int] | None) -> t
     Raises:
         RulesBroken: it cannot be used.
     """
+    if _NAME.fullmatch(path.name) is None:
+        raise RulesBroken(
+            f"{path.name!a}: rename it: names of rules and answers have that of the file, which takes letters,"
+            " digits and . _ + @ -"
+        )
     called = f"{path.absolute().parent.name}/{path.name}"
     try:
         if owners is not None:

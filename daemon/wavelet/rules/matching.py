@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from wavelet.image.reference import DOCKER_HUB, Platform, Reference, Repository, normalise
+from wavelet.errors import InvalidName
+from wavelet.image.reference import DOCKER_HUB, Platform, Reference, Repository, normalise, valid_path
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.hosted import FIRST, HOST, path_of, shown
@@ -98,12 +99,19 @@ def _as_matched(repository: Repository) -> str:
 
 
 def redirected(reference: Reference, redirect: Redirect) -> Reference:
-    """Return an image at its other place; as it is if it does not lie below what is redirected."""
+    """Return an image at its other place; as it is if it does not lie below what is redirected.
+
+    Raises:
+        InvalidName: what comes of it is no name of a repository.
+    """
     repository = f"{full_name(str(reference.repository))}/"
-    if not repository.startswith(f"{redirect.prefix}/"):
+    if reference.repository.host == HOST or not repository.startswith(f"{redirect.prefix}/"):
         return reference
     host, _, path = f"{redirect.to}/{repository.removeprefix(f'{redirect.prefix}/')}".partition("/")
-    return replace(reference, repository=Repository(*normalise(host, path.removesuffix("/"))))
+    elsewhere = Repository(*normalise(host, path.removesuffix("/")))
+    if not valid_path(elsewhere.path):
+        raise InvalidName(f"{elsewhere} is no name of a repository, or too long")
+    return replace(reference, repository=elsewhere)
 
 
 def is_platform(platform: Platform, asked: Platform) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,6 +13,9 @@ from wavelet.errors import CallerError, InvalidRequest
 
 VALUES_LIMIT = 1000
 """Values of one member of a rule."""
+
+FAULT_LIMIT = 1000
+"""Characters of what is said of one fault: some of it is out of the file."""
 
 _NOWHERE: Mapping[str, str] = {}
 
@@ -41,8 +45,9 @@ class Faults:
     found: list[str] = field(default_factory=list)
 
     def add(self, member: str, what: str) -> None:
-        """Note a fault of a member, e.g. `when.image`; empty: of the rule itself."""
-        self.found.append(": ".join(filter(None, (self.place, member, what))))
+        """Note a fault of a member, e.g. `when.image`; empty: of the rule itself. It stays one line, and short."""
+        place = (self.place, member if len(member) <= FAULT_LIMIT else f"{member[:80]}…", what[:FAULT_LIMIT])
+        self.found.append(printable(": ".join(filter(None, place))))
 
     def add_error(self, member: str, error: CallerError) -> None:
         """Note a fault that has been raised of a value."""
@@ -148,6 +153,18 @@ class Members:
     def _meant(self, member: str) -> str:
         hint = _hint(member, self._known)
         return hint.removeprefix("; ") if hint else f"known are {', '.join(self._known)}"
+
+
+def has_control(text: str) -> bool:
+    """Tell whether a text has control characters (Unicode's Cc), or halves of others, which no encoding has."""
+    return any(unicodedata.category(each) in ("Cc", "Cs") for each in text)
+
+
+def printable(text: str) -> str:
+    """Return a text of one line, with escapes in place of control characters."""
+    if not has_control(text):
+        return text
+    return "".join(each.encode("unicode_escape").decode() if has_control(each) else each for each in text)
 
 
 def kind_of(value: Value) -> str:

@@ -22,7 +22,8 @@ LENGTH_LIMIT = 512
 WILDCARDS_LIMIT = 16
 """Wildcards of a glob."""
 
-_HTTPS = ":443"
+_HTTPS = 443
+_WITH_PORT = re.compile(r"(?P<name>.+):(?P<port>[0-9]{1,5})")
 _PARTS = re.compile(r"\*+|[^*]+")
 _HOST = re.compile(r"[a-z0-9.:_*\[\]-]+")
 _COMPONENT = re.compile(r"[a-z0-9._*-]+")
@@ -83,8 +84,10 @@ def full_name(repository: str) -> str:
 
 
 def registry_name(host: str) -> str:
-    """Return a registry as globs are compared with it."""
-    return normalise(host.lower().removesuffix(_HTTPS), "")[0]
+    """Return a registry as globs are compared with it: `QUAY.IO:0443` is `quay.io`."""
+    found = _WITH_PORT.fullmatch(host)
+    name, port = (host, _HTTPS) if found is None else (found["name"], int(found["port"]))
+    return normalise(name.lower() if port == _HTTPS else f"{name.lower()}:{port}", "")[0]
 
 
 def literal_prefix(pattern: ImagePattern) -> str:

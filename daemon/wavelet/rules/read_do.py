@@ -11,7 +11,7 @@ from wavelet.bounded_yaml import Value
 from wavelet.errors import CallerError, InvalidRequest
 from wavelet.image.reference import Digest, Platform, looks_like_host, valid_host, valid_path
 from wavelet.packs.model import PackUse
-from wavelet.rules.members import Faults, Members, kind_of
+from wavelet.rules.members import Faults, Members, has_control, kind_of
 from wavelet.rules.model import Do, Redirect, When
 from wavelet.rules.patterns import literal_prefix, registry_name
 from wavelet.rules.read_when import NodeNames
@@ -69,6 +69,8 @@ def _sentence(members: Members) -> str:
     text = " ".join(members.text("refuse").split())
     if len(text) > SENTENCE_LIMIT:
         members.faults.add(members.at("refuse"), f"has {len(text)} characters; {SENTENCE_LIMIT} are the most")
+    if has_control(text):
+        members.faults.add(members.at("refuse"), "holds control characters, which terminals would obey")
     return text
 
 
@@ -78,7 +80,14 @@ def _redirect(members: Members, when: When, names: NodeNames) -> Redirect | None
     place = members.at("redirect")
     value = members.value("redirect")
     if not isinstance(value, dict):
-        return _to(_prefix_of(when, members.faults), members.text("redirect"), place, names, members.faults)
+        found = _to(_prefix_of(when, members.faults), members.text("redirect"), place, names, members.faults)
+        if (
+            found is not None
+            and "/" not in found.to
+            and any(each.repository.text == found.prefix for each in when.images)
+        ):
+            members.faults.add(place, f"{found.to!r} would replace the whole name of an image; write {found.to}/PATH")
+        return found
     inner = Members(value, place, ("from", "to"), members.faults)
     for each in ("from", "to"):
         if each not in inner:

@@ -63,7 +63,8 @@ def _list_of(text: str, file: str) -> list[Value]:
         value = value["rules"]
     if isinstance(value, dict):
         one = " (this is one rule: put `- ` before it)" if "do" in value else ""
-        raise RulesBroken(f"{file}: has {', '.join(map(repr, list(value)[:5]))} where a list of rules is taken{one}")
+        members = ", ".join(repr(each[:80]) for each in list(value)[:5])
+        raise RulesBroken(f"{file}: has {members} where a list of rules is taken{one}")
     if value == "":
         return []  # nothing but comments
     if not isinstance(value, list):

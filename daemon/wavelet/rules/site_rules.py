@@ -93,8 +93,9 @@ class SiteRules:
 
         Raises:
             RuleRefused: a rule does not.
+            RulesUnread: the rules cannot be read.
         """
-        await admit(self._index().admit, asked, pinned)
+        await admit(self._open().admit, asked, pinned)
 
     async def explain(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> tuple[Outcome, str]:
         """Return what the rules would make of a request or a name, and the sentence by which they refuse it.
