@@ -22,6 +22,8 @@ from wavelet.v1.containers_pb2 import ResolveRequest
 
 pytestmark = pytest.mark.registry
 
+OTHERS = ("posted/tool", "amd64/tool", "known/tool", "late/tool")
+
 SOON = 15.0
 """Seconds within which a changed file is in force."""
 
@@ -67,6 +69,9 @@ def rules_for(host: str) -> list[dict[str, object]]:
         },
         {"name": "changed", "when": {"image": f"{host}/changed/**"}, "do": {"env": {"OWN": "1"}}, "names": "changed"},
         {"name": "pinned", "when": {"image": f"{host}/pinned/**"}, "do": {"require": {"digest": True}}},
+        {"name": "posted", "when": {"image": f"{host}/posted/**", "door": "wave"}, "do": {"refuse": "Not by Wave."}},
+        {"name": "amd64", "when": {"image": f"{host}/amd64/**"}, "do": {"require": {"platform": "linux/amd64"}}},
+        {"name": "known", "when": {"image": f"{host}/known/**"}, "do": {"require": {"digest": images.sha256(b"")}}},
         {"name": "labelled", "when": {"labels": {"team": "gen*"}, "door": "grpc"}, "do": {"refuse": "Not for you."}},
     ]
 
@@ -77,9 +82,14 @@ def site(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     directory = root / "rules.d"
     directory.mkdir()
     (directory / "10-site.yaml").write_text(yaml.safe_dump(rules_for(registry.host)))
-    for repository in ("mirror/tool", "banned/tool", "changed/tool", "pinned/tool"):
+    for repository in ("mirror/tool", "banned/tool", "changed/tool", "pinned/tool", *OTHERS):
         registry.push(repository, "1", images.busybox(images.layer({"of": repository.encode()})))
-    node = Daemon(root / "node", settings={"rules": {"directory": str(directory)}})
+    second = {"first": "banned", "moved": "public"}
+    aliases = [
+        {"prefix": f"{registry.host}/{path}", "instead": f"{registry.host}/{instead}"}
+        for path, instead in second.items()
+    ]
+    node = Daemon(root / "node", settings={"rules": {"directory": str(directory)}, "upstream": {"aliases": aliases}})
     try:
         yield Site(node.start(), registry, directory)
     finally:
@@ -220,3 +230,63 @@ def test_a_broken_file_leaves_the_rules_as_they_were(site: Site, start_daemon: C
         wait_for(lambda: nextflow.post(node, containerImage=free).status == 403, "the rule in force", SOON)  # noqa: B023
     broken.unlink()
     wait_for(lambda: nextflow.post(site.node, containerImage=free).status == 200, "the rule gone", SOON)
+
+
+def test_a_name_that_leads_here_again_is_the_image_that_is_meant(site: Site) -> None:
+    for host in ("127.0.0.1", "localhost", "LOCALHOST"):
+        port = site.node.authority.rpartition(":")[2]
+        own = f"{site.node.authority}/{host.lower()}_{port}/{site.image('posted/tool:1').replace(':', '_', 1)}"
+        assert nextflow.post(site.node, containerImage=own.replace("127.0.0.1", host, 1)).status == 403
+    assert inspected(site, f"{site.node.authority}/{site.image('banned/tool:1').replace(':', '_', 1)}").status == 403
+
+
+def test_the_platform_behind_the_tag_of_a_sif_is_what_is_asked_for(site: Site) -> None:
+    own = site.image("amd64/tool:1").replace(":", "_", 1)
+    assert site.node.get(f"/sif/{own}--linux-arm64.sif").status == 403
+    path = own.rpartition(":")[0]
+    assert site.node.get(f"/v2/sif/{path}/manifests/1--linux-arm64", Accept=ACCEPT).status == 403
+
+
+def test_what_admits_is_asked_by_each_way_to_an_image(site: Site) -> None:
+    known = site.image("known/tool:1")
+    assert site.node.get(site.near("known/tool/manifests/1"), Accept=ACCEPT).status == 403
+    theirs = site.theirs("/v2/known/tool/manifests/1").json()
+    assert site.node.get(site.near(f"known/tool/blobs/{theirs['config']['digest']}")).status == 403
+    assert inspected(site, known).status == 403
+    with site.client() as client:
+        with pytest.raises(WaveletRpcError, match="none of those that the site allows"):
+            client.inspect(known)
+        *_, last = client.prefetch([known])
+        assert "none of those that the site allows" in last.error.message
+
+
+def test_a_second_place_is_one_that_rules_are_for(site: Site) -> None:
+    answer = nextflow.post(site.node, containerImage=site.image("first/tool:1"))
+    assert answer.status in (400, 404)
+    assert "Use the mirror." in answer.body.decode()
+    seen = site.node.get(site.near("moved/tool/manifests/1"), Accept=ACCEPT)
+    assert seen.body == site.theirs("/v2/mirror/tool/manifests/1").body
+
+
+def test_what_a_name_has_answered_before_is_given_by_the_rules_of_now(site: Site) -> None:
+    manifest = site.near("late/tool/manifests/")
+    seen = site.node.get(f"{manifest}1", Accept=ACCEPT)
+    parts = (f"{manifest}{images.sha256(seen.body)}", site.near(f"late/tool/blobs/{seen.json()['config']['digest']}"))
+    sif = f"/v2/sif/{site.image('late/tool').replace(':', '_', 1)}"
+    of_sif = site.node.get(f"{sif}/manifests/1", Accept=ACCEPT)
+    parts = (*parts, f"{sif}/blobs/{of_sif.json()['layers'][0]['digest']}")
+    assert [site.node.head(path).status for path in parts] == [200] * 3
+    file = site.rules / "30-late.yaml"
+
+    def put(rule: dict[str, object]) -> None:
+        file.write_text(yaml.safe_dump([rule]))
+
+    free = {"image": f"{site.registry.host}/late/**"}
+    put({"when": free, "do": {"refuse": "Too late."}})
+    wait_for(lambda: site.node.get(f"{manifest}1", Accept=ACCEPT).status == 403, "the rule in force", SOON)
+    assert [site.node.get(path, Accept=ACCEPT).status for path in parts] == [403] * 3
+    put({"when": free | {"not": f"{site.registry.host}/late/tool:1"}, "do": {"refuse": "Only 1."}})
+    wait_for(lambda: site.node.get(f"{manifest}1", Accept=ACCEPT).status == 200, "the other rule in force", SOON)
+    assert [site.node.get(path, Accept=ACCEPT).status for path in parts] == [200] * 3
+    file.unlink()
+    wait_for(lambda: site.node.get(f"{manifest}2", Accept=ACCEPT).status == 404, "the rule gone", SOON)

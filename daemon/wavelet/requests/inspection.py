@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wavelet.image.reference import Platform, Reference
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Node
 from wavelet.plan.tokens import Identity, Login
+from wavelet.requests.admitting import Admitting
 from wavelet.requests.audit import Audit
 from wavelet.requests.documents import Documents, read_documents
+from wavelet.requests.request import Rewrite
 from wavelet.resolve.resolver import Resolver
-from wavelet.rules.model import Asking
+from wavelet.rules.model import Asking, Form
 from wavelet.rules.site_rules import SiteRules
 from wavelet.upstream.client import Upstream
 
 
 class Inspection:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, resolver: Resolver, upstream: Upstream, audit: Audit, rules: SiteRules) -> None:
+    Attributes:
+        admitting: what judges an image that is answered under its own name.
+    """
+
+    def __init__(
+        self, resolver: Resolver, upstream: Upstream, audit: Audit, rules: SiteRules, reading: Sequence[Rewrite] = ()
+    ) -> None:
+        """Take them; `reading` reads references that name this daemon, before rules see them."""
+        self.admitting = Admitting(rules, resolver)
+        self._reading = reading
         self._resolver = resolver
         self._upstream = upstream
         self._audit = audit
@@ -29,8 +42,13 @@ class Inspection:
         Raises:
             WaveletError: why they cannot be had.
         """
-        asking = Asking("inspect", "near-cache", identity.uid, has_platform=platform is not None)
-        plan = (await self._rules.for_name(RegistryImage(reference, platform), asking)).plan
+        asked: Node = RegistryImage(reference, platform)
+        for rewrite in self._reading:
+            asked = rewrite(asked)
+        form: Form = "near-cache" if isinstance(asked, RegistryImage) else "conda"
+        asking = Asking("inspect", form, identity.uid, has_platform=platform is not None)
+        plan = (await self._rules.for_name(asked, asking)).plan
+        await self.admitting.check(plan, identity)
         return await self.documents_of(plan, str(reference), identity)
 
     async def documents_of(self, plan: Node, name: str, identity: Identity) -> Documents:

@@ -10,7 +10,7 @@ from wavelet.rules.applying import refusal
 from wavelet.rules.matching import Start, matches, starts
 from wavelet.rules.model import Asking, Rule
 
-_ANYBODY = Asking("wave", "request")
+ANYBODY = Asking("wave", "request")
 """Who asks takes no part: a name may be bound long after it was asked for, and on another node."""
 
 
@@ -28,7 +28,7 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
     judges = list(judged(rules, asked))
     if not judges:
         return
-    fixed = {start.path: start.node.digest for start in starts(pinned, _ANYBODY)}
+    fixed = {start.path: start.node.digest for start in starts(pinned, ANYBODY)}
     for rule, start in judges:
         digest = fixed.get(start.path)
         if digest is None and rule.do.digests:
@@ -38,7 +38,7 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
 
 def judged(rules: Sequence[Rule], plan: Node) -> Iterator[tuple[Rule, Start]]:
     """Yield the images that a plan starts from, each with those of `rules` that judge it when it is pinned."""
-    for start in starts(plan, _ANYBODY) if rules else ():
+    for start in starts(plan, ANYBODY) if rules else ():
         yield from ((rule, start) for rule in rules if matches(rule.when, start))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from wavelet.rules.model import Rule
+from wavelet.rules.model import Do, Rule, When
 
 _KEPT = 256
 
@@ -30,6 +32,11 @@ class IndexedRules:
             for registry in _registries(rule):
                 (self._anywhere if registry is None else self._of.setdefault(registry, [])).append(number)
 
+    @functools.cached_property
+    def for_anybody(self) -> IndexedRules:
+        """The same rules as far as they refuse and redirect whoever asks, and however."""
+        return IndexedRules([replace(rule, do=_place(rule.do)) for rule in self.rules if _is_for_all(rule.when)])
+
     def following(self, number: int, registries: Collection[str]) -> int | None:
         """Return the number of the first rule after another one that may be for images of some registries."""
         numbers = self._numbers(frozenset(registries))
@@ -52,3 +59,11 @@ def _registries(rule: Rule) -> set[str | None]:
     if not firsts or any("*" in first for first in firsts):
         return {None}
     return set(firsts)
+
+
+def _is_for_all(when: When) -> bool:
+    return not (when.doors or when.forms or when.uids or when.gids or when.labels)
+
+
+def _place(do: Do) -> Do:
+    return Do(refuse=do.refuse, redirect=do.redirect)

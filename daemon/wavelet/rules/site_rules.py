@@ -13,9 +13,11 @@ from typing import TypeVar
 from cachetools import TTLCache
 
 from wavelet.errors import OurError
+from wavelet.image.reference import Reference
+from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.packs.model import PackPending, Packs, PackUse
 from wavelet.plan.node import Node
-from wavelet.rules.admission import admit, judge, judged
+from wavelet.rules.admission import ANYBODY, admit, judge, judged
 from wavelet.rules.applying import Outcome, RuleEffect, RuleRefused, apply, explained
 from wavelet.rules.index import IndexedRules
 from wavelet.rules.model import Asking, RuleSet
@@ -74,6 +76,11 @@ class SiteRules:
         """Whether there is a rule that judges what was pinned."""
         return bool(self._index().admit)
 
+    @property
+    def restricts(self) -> bool:
+        """Whether there are rules, or nobody knows."""
+        return self._current().is_closed or bool(self._current().rules)
+
     async def for_request(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> Outcome:
         """Return what the rules make of a request, whose answer is a name of its own; `packs` are those it asks for.
 
@@ -96,6 +103,20 @@ class SiteRules:
             RulesUnread: the rules cannot be read.
         """
         await admit(self._open().admit, asked, pinned)
+
+    def second_place(self, reference: Reference) -> Reference:
+        """Return from where the site has what is looked for at a second place, `upstream.aliases`, for anybody.
+
+        What is found there is for all who ask for the first one, so that rules for some of them take no part.
+
+        Raises:
+            RuleRefused: a rule refuses that place.
+            RulesUnread: the rules cannot be read.
+        """
+        rules = self._open().for_anybody
+        plan = apply(rules, RegistryImage(reference), ANYBODY, self._packs, named=True).plan
+        assert isinstance(plan, RegistryImage), "nothing is added by these"
+        return plan.reference
 
     async def explain(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> tuple[Outcome, str]:
         """Return what the rules would make of a request or a name, and the sentence by which they refuse it.

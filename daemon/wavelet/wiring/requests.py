@@ -81,5 +81,5 @@ def build_requests(
     )
     upkeep.add_configurable(served, rules, patience, cache, repository, codec)
     upkeep.add_expiring(served, history)
-    inspection = Inspection(resolver, upstream.client, state.audit, site.rules)
+    inspection = Inspection(resolver, upstream.client, state.audit, site.rules, site.reading)
     return RequestServices(requests, served, inspection, rules, patience, bindings, sifs, codec, plans)

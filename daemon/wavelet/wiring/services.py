@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from aiohttp import web
 
@@ -25,6 +26,7 @@ from wavelet.front.registry.discovery import Discovery
 from wavelet.front.registry.images import NamedImages
 from wavelet.front.registry.local_names import LocalNames
 from wavelet.front.registry.named_plans import NamedPlans
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.routes import RegistryDoor
 from wavelet.front.registry.scope import ScopeOpener
@@ -35,6 +37,7 @@ from wavelet.front.registry.tag_holders import TagHolders
 from wavelet.front.sif.routes import SifDoor
 from wavelet.front.wave.endpoint import Endpoint
 from wavelet.front.wave.routes import add_routes as add_wave_routes
+from wavelet.hosted.own_registry import called_by
 from wavelet.logs import LogSettings
 from wavelet.packs.library import PackLibrary
 from wavelet.reload.reloader import Reloader
@@ -71,6 +74,7 @@ async def build_services(app: web.Application, state: NodeState, reloader: Reloa
     packs = build_packs(state, upstream, images, upkeep)
     push = build_push(state, upstream, images)
     site = await build_site(state, conda, packs, upkeep)
+    upstream.tags.second_place = site.rules.second_place
     requests = build_requests(state, upstream, conda, images, push, site, upkeep)
     sifs = SifPlans(requests.codec, own_platform())
     registry_door, sif_door = _build_image_doors(
@@ -120,13 +124,14 @@ def _build_image_doors(
     upkeep: Upkeep,
 ) -> tuple[RegistryDoor, SifDoor]:
     settings, resolver, pulls, served = state.settings, images.resolver, requests.requests.pulls, requests.served
-    named = NamedImages(resolver, pulls, served, state.store, requests.patience, plans.rules, settings)
+    named = NamedImages(resolver, pulls, served, state.store, requests.patience, plans, settings)
     upkeep.add_configurable(named)
     discovery = Discovery(named, resolver, requests.requests, served, upstream.client, plans)
     unnamed = UnnamedBlobs(state.store, upstream.client, upstream.grants, upstream.fetcher)
     reserved, rules = settings.reserved_names, requests.rules
-    own_hosts = frozenset({settings.name_authority, settings.listen})
-    scopes = ScopeOpener(pulls, rules, served, TagHolders(rules, requests.requests.lookup))
+    own_hosts = OwnHosts(called_by(settings))
+    meant = partial(own_hosts.meant, reserved=reserved)
+    scopes = ScopeOpener(pulls, rules, served, TagHolders(rules, requests.requests.lookup), meant)
     content = RegistryService(named, discovery, resolver, unnamed, plans)
     sif = SifNames(named, resolver, sifs, plans)
     registry = RegistryDoor(

@@ -10,6 +10,7 @@ from lab.packs import NO_RULES
 from wavelet.config import Settings
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.front.grpc.names import Names, _chosen
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.front.registry.sif_plans import SifPlans
 from wavelet.image.reference import DEFAULT_PLATFORM, Platform, Reference
 from wavelet.kinds.conda.model.node import CondaEnvironment
@@ -29,6 +30,7 @@ NAMES = Names(
     SifPlans(SiteCodec(Settings()), AMD64),
     NO_RULES,
     "127.0.0.1:9090",
+    OwnHosts({"127.0.0.1:9090"}),
     reserved=True,
 )
 

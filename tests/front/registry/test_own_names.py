@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from wavelet.errors import InvalidName, InvalidRequest
-from wavelet.front.registry.names import CondaName
-from wavelet.front.registry.own_names import OwnReferences
+from wavelet.front.registry.names import CondaName, parse_name
+from wavelet.front.registry.own_names import OwnHosts, OwnReferences
 from wavelet.front.registry.plans import plan_of
 from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.augment.node import AugmentedImage
@@ -40,6 +40,10 @@ SAMTOOLS = plan_of(CondaName("samtools"), "1.17", SITE)
         (image(f"{HOST}/conda/samtools:1.17", None), SAMTOOLS),
         (image(f"{HOST}/local/tool:1"), image(f"{HOST}/local/tool:1")),
         (image(f"{HOST}/wt/{'0' * 32}/x:1"), image(f"{HOST}/wt/{'0' * 32}/x:1")),
+        (image(f"{HOST}/127.0.0.1_9090/localhost_9090/quay.io/a/b:1"), image("quay.io/a/b:1")),
+        (image("LOCALHOST:09090/quay.io/a/b:1"), image("quay.io/a/b:1")),
+        (image("127.1:9090/quay.io/a/b:1"), image("quay.io/a/b:1")),
+        (image("[::ffff:127.0.0.1]:9090/quay.io/a/b:1"), image("quay.io/a/b:1")),
         (image("127.0.0.1:9091/quay.io/a/b:1"), image("127.0.0.1:9091/quay.io/a/b:1")),
     ],
     ids=lambda plan: str(plan.label.text),
@@ -65,3 +69,29 @@ def test_what_is_no_name_is_refused() -> None:
         READ(image(f"{HOST}/conda/samtools/no--such:1.17"))
     with pytest.raises(InvalidRequest, match="for linux/amd64 alone, and linux/arm64 is asked for"):
         READ(image(f"{HOST}/conda/samtools:1.17", ARM64))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("127.0.0.1_9090/quay.io/a/b", "quay.io/a/b"),
+        ("LOCALHOST:9090/localhost_9090/a/b", "a/b"),
+        (f"127.0.0.1_9090/wt/{'0' * 32}/x", f"wt/{'0' * 32}/x"),
+        ("sif/127.0.0.1_9090/quay.io/a/b", "sif/quay.io/a/b"),
+        ("quay.io/a/b", "quay.io/a/b"),
+        ("127.0.0.1_9091/a/b", "127.0.0.1_9091/a/b"),
+    ],
+)
+def test_a_name_that_leads_here_is_what_it_leads_to(name: str, meant: str) -> None:
+    own = OwnHosts({HOST})
+    assert own.meant(parse_name(name, None, reserved=True), reserved=True) == parse_name(meant, None, reserved=True)
+
+
+def test_a_name_says_sif_once_also_behind_this_daemons_own() -> None:
+    with pytest.raises(InvalidName, match="twice"):
+        OwnHosts({HOST}).meant(parse_name(f"sif/{HOST}/sif/a/b", None, reserved=True), reserved=True)
+
+
+@pytest.mark.parametrize("name", [f"{HOST}/quay.io/a/b:1", f"localhost:9090/{HOST}/quay.io/a/b:1", "quay.io/a/b:1"])
+def test_a_name_without_this_daemons_authority(name: str) -> None:
+    assert OwnHosts({HOST}).without(name) == "quay.io/a/b:1"

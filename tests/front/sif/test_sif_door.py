@@ -22,6 +22,7 @@ from lab.services import Client, open_services
 from wavelet.engine.architecture import own_platform
 from wavelet.front.grpc.names import Names
 from wavelet.front.grpc.services import Services
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.frozen.node import FrozenImage
 from wavelet.kinds.registry_image.node import RegistryImage
@@ -282,8 +283,9 @@ async def test_a_part_that_is_evicted_while_the_file_is_sent_is_made_again(site:
 
 
 async def test_what_was_taken_in_before_is_answered_without_a_question(site: Site) -> None:
+    own = OwnHosts({"127.0.0.1:9090"})
     names = Names(
-        site.services.requests, site.services.site, site.services.sifs, NO_RULES, "127.0.0.1:9090", reserved=True
+        site.services.requests, site.services.site, site.services.sifs, NO_RULES, "127.0.0.1:9090", own, reserved=True
     )
     asked = f"127.0.0.1:9090/sif/{site.registry.host}/lab/tool:{OTHER_TAG}"
     plan, name = await names.plan(asked, "image", (), NOBODY)

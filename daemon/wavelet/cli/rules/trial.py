@@ -88,7 +88,7 @@ async def _tried(node: Node, container: str, processes: tuple[str, ...]) -> Tria
         platform = node.platform or (USUAL if node.asking.form == "request" else None)
         asked = RegistryImage(Reference.parse(name), platform)
         plan = node.own(asked)
-        if plan is asked and asked.reference.repository.host in node.own.authorities:
+        if plan is asked and asked.reference.repository.host in node.own.hosts:
             return Trial(container, processes, "not seen")
         outcome, refusal = await node.rules.explain(plan, node.asking)
     except CallerError as error:

@@ -55,6 +55,7 @@ class Images(ImageServiceServicer):
         plan, name = await self._names.plan(request.image, "image", platforms, peer.identity)
         if request.HasField("auth"):
             await auth.keep(request.auth, plan, peer, self._services.logins)
+        await self._admit(request.image, plan, peer)
         found = await self._services.inspection.documents_of(plan, name, peer.identity)
         return pb.InspectResponse(
             reference=name,
@@ -131,10 +132,16 @@ class Images(ImageServiceServicer):
                 read = await self._names.plan(image, f"images[{index}]", platforms, peer.identity, usual)
                 if request.HasField("auth"):
                     await auth.keep(request.auth, read[0], peer, self._services.logins)
+                await self._admit(image, read[0], peer)
                 plans[index] = read
             except WaveletError as error:
                 errors[index] = error
         return plans, errors
+
+    async def _admit(self, name: str, plan: Node, peer: Peer) -> None:
+        """Return if the rules of the site admit what a name is pinned to; see `Admitting`."""
+        if not self._names.is_given(name):
+            await self._services.inspection.admitting.check(plan, peer.identity)
 
     def _check(self, request: pb.PrefetchRequest, peer: Peer) -> None:
         _check_list(request)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wavelet.errors import ImageNotFound, InvalidRequest
 from wavelet.front.registry.names import SIF_PREFIX, TOKEN_PREFIX, CondaName, LocalName, TokenName
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.front.registry.plans import Named, plan_of, read_named, reference_of
 from wavelet.front.registry.sif_plans import SifPlans, read_tag, write_tag
 from wavelet.image.reference import Digest, Platform, Reference
@@ -35,7 +36,8 @@ class Names:
         site: the site's defaults of now.
         sifs: makes plans of SIFs.
         rules: those of the site.
-        authority: host and port in image names; a name may begin with it.
+        authority: host and port in image names.
+        own: the hosts that a name may begin with.
         reserved: whether the special first components are in force.
     """
 
@@ -44,6 +46,7 @@ class Names:
     sifs: SifPlans
     rules: SiteRules
     authority: str
+    own: OwnHosts
     reserved: bool
 
     def read(self, text: str, field: str) -> Named:
@@ -52,7 +55,7 @@ class Names:
         Raises:
             InvalidName: it follows no grammar.
         """
-        return read_named(text.removeprefix(f"{self.authority}/"), field, reserved=self.reserved)
+        return read_named(self.own.without(text), field, reserved=self.reserved)
 
     async def check(self, token: TokenName, reference: str | Digest, identity: Identity) -> None:
         """Return if a name is one of a container request; with a digest, if that is what the name answers.
@@ -86,7 +89,7 @@ class Names:
         Raises:
             WaveletError: there is no such name.
         """
-        bare = text.removeprefix(f"{self.authority}/")
+        bare = self.own.without(text)
         platforms = asked or usual
         if not (self.reserved and bare.partition("/")[0] in _OWN):
             reference = Reference.parse(bare, field)
@@ -105,6 +108,12 @@ class Names:
             _check_platforms(named.name.path, named.reference, plan.platform, asked)
             return await self._ruled(plan, "conda", identity, asked), named.text
         return await self._ruled(plan, "near-cache", identity, asked), named.text
+
+    def is_given(self, text: str) -> bool:
+        """Tell whether a name is a container request's, or of its SIF: that was judged when it was named."""
+        bare = self.own.without(self.own.without(text).removeprefix(f"{SIF_PREFIX}/"))
+        first = bare.partition("/")[0]
+        return self.reserved and first in (TOKEN_PREFIX, FROZEN)
 
     async def _ruled(self, plan: Node, form: Form, identity: Identity, asked: tuple[Platform, ...]) -> Node:
         """Return what the rules of the site make of an image that is pulled by its own name.

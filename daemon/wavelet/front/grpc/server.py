@@ -44,8 +44,10 @@ from wavelet.front.grpc.sockets import (
     paths_of,
 )
 from wavelet.front.listener import HEADER_LIMIT
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.front.stopping import wait_first
 from wavelet.host.descriptors import GRPC_PART, connections_for
+from wavelet.hosted.own_registry import called_by
 from wavelet.v1 import cache_pb2, conda_pb2, containers_pb2, daemon_pb2, images_pb2, packs_pb2, rules_pb2
 from wavelet.v1.cache_pb2_grpc import add_CacheServiceServicer_to_server
 from wavelet.v1.conda_pb2_grpc import add_CondaServiceServicer_to_server
@@ -193,6 +195,7 @@ async def _server(settings: Settings, services: Services, states: HealthServicer
         services.sifs,
         services.site_rules,
         settings.name_authority,
+        OwnHosts(called_by(settings)),
         settings.reserved_names,
     )
     calls = Calls(peers, services.activity, services.audit, str(admin))

@@ -6,18 +6,20 @@ import time
 
 from wavelet.config import Apply, Settings
 from wavelet.errors import ImageNotFound
-from wavelet.front.registry.names import CondaName, FrozenName
+from wavelet.front.registry.given_before import GivenBefore
+from wavelet.front.registry.named_plans import NamedPlans
+from wavelet.front.registry.names import FrozenName
 from wavelet.front.registry.scope import Scope
 from wavelet.image.image import ACCEPTED_TYPES, Content, Image
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import key as key_of
 from wavelet.plan.node import Node
+from wavelet.requests.admitting import Admitting
 from wavelet.requests.patience import Patience
 from wavelet.requests.pulls import RequestPulls
 from wavelet.requests.served import ServedImages
 from wavelet.resolve.resolver import Resolver
-from wavelet.rules.site_rules import SiteRules
 from wavelet.store.content import ContentStore
 
 
@@ -31,7 +33,7 @@ class NamedImages:
         served: ServedImages,
         store: ContentStore,
         patience: Patience,
-        rules: SiteRules,
+        plans: NamedPlans,
         settings: Settings,
     ) -> None:
         self._resolver = resolver
@@ -39,7 +41,8 @@ class NamedImages:
         self._served = served
         self._store = store
         self._patience = patience
-        self._rules = rules
+        self._admitting = Admitting(plans.rules, resolver)
+        self._given = GivenBefore(served, plans)
         self.configure(settings)()
 
     def configure(self, settings: Settings) -> Apply:
@@ -57,8 +60,7 @@ class NamedImages:
             WaveletError: why there is none.
         """
         if scope.token is None:
-            if self._rules.admits:
-                await self._rules.admit(plan, (await self._resolver.pinned(plan, scope.identity)).plan)
+            await self._admitting.check(plan, scope.identity)
             key, image = await self._resolver.realise(plan, scope.identity)
         else:
             # Clients that know no status pull what was asked for at once: they wait here as others wait for that.
@@ -66,7 +68,7 @@ class NamedImages:
         self._served.put(scope.name, key, scope.pulled(tag or scope.tag, image))
         if isinstance(scope.named, FrozenName) and scope.tag is not None:
             self._served.frozen.put(scope.named.path, scope.tag, key)
-        elif tag is not None and isinstance(scope.named, CondaName):
+        elif tag is not None and scope.token is None:
             self._served.tag(scope.name, tag, key)
         self.touch(image)
         return image.closure[image.descriptor.digest]
@@ -104,15 +106,17 @@ class NamedImages:
         self.touch(image)
         return image.closure[image.descriptor.digest]
 
-    async def answered(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:
-        """Find `digest` in what the name has answered.
+    async def answered(self, scope: Scope, digest: Digest, *, was_judged: bool = False) -> tuple[Image, Content] | None:
+        """Find `digest` in what the name has answered; `was_judged` is whether it was answered for this very question.
 
         Raises:
-            WaveletError: the caller may not read it.
+            WaveletError: the caller may not read it, or not have it by the rules of the site.
         """
         found = self._served.find(scope.name, digest)
         if found is not None:
             await self._resolver.may_read(found[0], scope.identity)
+            if not was_judged:
+                await self._given.check(scope, found[0])
         return found
 
     async def find(self, scope: Scope, digest: Digest) -> tuple[Image, Content] | None:

@@ -59,6 +59,8 @@ class NamedPlans:
         plan = RegistryImage(Reference(scope.repository, digest=digest))
         assert isinstance(scope.named, UpstreamName), "it has a repository"
         found = (await self.rules.for_name(plan, asking_of(scope, scope.named, None))).plan
+        if digest is not None:
+            await self.rules.admit(found, found)
         return found.repository
 
 

@@ -7,28 +7,69 @@ asked for by such a name can be pulled on any node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from wavelet.errors import InvalidRequest
-from wavelet.front.registry.names import CondaName, UpstreamName, parse_name
+from wavelet.errors import InvalidName, InvalidRequest
+from wavelet.front.registry.names import CondaName, Name, SifName, UpstreamName, parse_name
 from wavelet.front.registry.plans import plan_of
 from wavelet.kinds.conda.model.near_cache_names import LATEST
 from wavelet.kinds.conda.model.package_request import CondaDefaults
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Additions, Node
+from wavelet.rules.patterns import registry_name
+from wavelet.upstream.addresses import is_loopback
+
+
+class OwnHosts:
+    """The hosts by which names call this daemon, however they are spelled: `LOCALHOST:09090`, `127.1:9090`."""
+
+    def __init__(self, authorities: Iterable[str]) -> None:
+        self._names = frozenset(map(registry_name, authorities))
+        parted = [name.rpartition(":") for name in self._names]
+        self._local_ports = frozenset(port for host, colon, port in parted if colon and is_loopback(host))
+
+    def __contains__(self, host: str) -> bool:
+        name = registry_name(host)
+        bare, colon, port = name.rpartition(":")
+        return name in self._names or (bool(colon) and port in self._local_ports and is_loopback(bare))
+
+    def meant(self, name: Name, *, reserved: bool) -> Name:
+        """Return what a name stands for: one that leads to this daemon itself, however often, is what it leads to.
+
+        Who asks is known here, and would not be where this daemon asked itself.
+
+        Raises:
+            InvalidName: what follows such a host is no name.
+        """
+        while isinstance(name, UpstreamName) and name.repository.host in self:
+            name = parse_name(name.repository.path, None, reserved=reserved)
+        if not isinstance(name, SifName):
+            return name
+        of = self.meant(name.of, reserved=reserved)
+        if isinstance(of, SifName):
+            raise InvalidName("a name says sif/ twice: what stands behind it is the name of an image")
+        return SifName(of)
+
+    def without(self, text: str) -> str:
+        """Return a name as it is pulled without the authority of this daemon, if it begins with that."""
+        first, slash, rest = text.partition("/")
+        while slash and first in self:
+            text = rest
+            first, slash, rest = text.partition("/")
+        return text
 
 
 class OwnReferences:
     """Reads such references.
 
     Attributes:
-        authorities: the hosts that name this daemon.
+        hosts: those that name this daemon.
     """
 
-    def __init__(self, authorities: Collection[str], site: Callable[[], CondaDefaults]) -> None:
-        """Take them, and what returns the site's defaults of now."""
-        self.authorities = authorities
+    def __init__(self, authorities: Iterable[str], site: Callable[[], CondaDefaults]) -> None:
+        """Take the hosts, and what returns the site's defaults of now."""
+        self.hosts = OwnHosts(authorities)
         self._site = site
 
     def __call__(self, plan: Node) -> Node:
@@ -39,7 +80,7 @@ class OwnReferences:
             InvalidRequest: packages are named for another platform than the request asks for.
         """
         if isinstance(plan, RegistryImage):
-            return self._meant(plan) if plan.reference.repository.host in self.authorities else plan
+            return self._meant(plan) if plan.reference.repository.host in self.hosts else plan
         if not plan.children:
             return plan
         children = [self(child) for child in plan.children]
@@ -49,7 +90,7 @@ class OwnReferences:
 
     def _meant(self, image: RegistryImage) -> Node:
         reference = image.reference
-        name = parse_name(reference.repository.path, None, reserved=True)
+        name = self.hosts.meant(UpstreamName(reference.repository), reserved=True)
         if isinstance(name, UpstreamName):
             return replace(image, reference=replace(reference, repository=name.repository))
         if not isinstance(name, CondaName) or reference.digest is not None:

@@ -19,6 +19,7 @@ from wavelet.errors import (
 from wavelet.front.bodies import Bodies, stream_body
 from wavelet.front.keys import CALLER
 from wavelet.front.registry.names import LocalName, Route, SifName, parse_name
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.front.registry.scope import ScopeOpener
 from wavelet.front.registry.service import RegistryService
 from wavelet.hosted.model import HostedRepository, readers_view
@@ -64,7 +65,7 @@ class PushDoor:
         audit: Audit,
         *,
         reserved: bool,
-        own_hosts: frozenset[str],
+        own_hosts: OwnHosts,
     ) -> None:
         self._hosted = hosted
         self._rules = rules
@@ -95,7 +96,8 @@ class PushDoor:
         raise _refused(push)
 
     def _target(self, route: Route, request: web.Request, caller: Caller) -> HostedRepository:
-        is_ours = request.query.get("ns") in (None, *self._own_hosts)
+        namespace = request.query.get("ns")
+        is_ours = namespace is None or namespace in self._own_hosts
         name = parse_name(route.name, None, reserved=self._reserved) if is_ours else None
         if not isinstance(name, LocalName):
             raise MethodRefused(

@@ -22,6 +22,7 @@ from wavelet.front.registry.names import (
     parse_route,
     parse_upload_route,
 )
+from wavelet.front.registry.own_names import OwnHosts
 from wavelet.front.registry.pushes import PushDoor
 from wavelet.front.registry.scope import Scope, ScopeOpener
 from wavelet.front.registry.service import RegistryService
@@ -49,7 +50,7 @@ class RegistryDoor:
         audit: Audit,
         *,
         reserved: bool,
-        own_hosts: frozenset[str],
+        own_hosts: OwnHosts,
     ) -> None:
         self._scopes = scopes
         self._upstream = content
@@ -107,7 +108,7 @@ class RegistryDoor:
             pushed.headers.update(_VERSION)
             return pushed
         namespace = request.query.get("ns")
-        if namespace in self._own_hosts:
+        if namespace is not None and namespace in self._own_hosts:
             namespace = None
         extra = dict(_VERSION) if namespace is None else _VERSION | {"OCI-Namespace": namespace}
         name = parse_name(route.name, namespace, reserved=self._reserved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from wavelet.errors import AccessRefused, ImageNotFound, TokenNotFound
@@ -91,7 +92,16 @@ def as_sif(image: Scope, name: SifName) -> Scope:
 class ScopeOpener:
     """Opens names."""
 
-    def __init__(self, pulls: RequestPulls, rules: AccessRules, served: ServedImages, holders: TagHolders) -> None:
+    def __init__(
+        self,
+        pulls: RequestPulls,
+        rules: AccessRules,
+        served: ServedImages,
+        holders: TagHolders,
+        meant: Callable[[Name], Name],
+    ) -> None:
+        """`meant` reads a name that leads to this daemon itself."""
+        self._meant = meant
         self._pulls = pulls
         self._holders = holders
         self._rules = rules
@@ -106,6 +116,7 @@ class ScopeOpener:
             InvalidName: the path behind the token is not the request's.
             ImageNotFound: nothing is frozen by this name.
         """
+        name = self._meant(name)
         if isinstance(name, SifName):
             return as_sif(await self._open(name.of, read_tag(reference)[0], caller, SIF_KEY), name)
         return await self._open(name, reference, caller)

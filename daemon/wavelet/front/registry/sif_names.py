@@ -56,7 +56,7 @@ class SifNames:
         named = scope.image and scope.image.named
         assert isinstance(named, CondaName | LocalName | UpstreamName), "a frozen name has a tag, and so a plan"
         if not isinstance(named, CondaName):
-            return await self._answer(scope, await self._named.of(scope, named, reference), platform, tag)
+            return await self._answer(scope, await self._named.of(scope, named, reference, platform), platform, tag)
         self._named.check(named)  # a path that is no name is refused as such
         if platform is not None:
             named = CondaName(path_for_platform(named.path, platform))
@@ -150,7 +150,10 @@ class SifNames:
             raise UpstreamBroken(
                 f"{scope.path}: {manifest.descriptor.digest} is no SIF: it has not one file, of its type"
             )
-        return await self.locate(scope, found)
+        answered = await self._images.answered(scope, found, was_judged=True)
+        if answered is None:
+            raise BlobNotFound(f"this name contains no blob {found}")
+        return Located(found, answered[1].descriptor.size, answered[1])
 
     async def referrers(self, scope: Scope, digest: Digest) -> Referrers:
         """Return what refers to a SIF: nothing does. What is attached to its image is found by that one's name."""

@@ -59,7 +59,11 @@ class _Doubt:
 class Pinner:
     """The pins of one node, in its database."""
 
+    second_place: Callable[[Reference], Reference]
+    """Returns from where the site has a second place (`upstream.aliases`); raises a WaveletError: from nowhere."""
+
     def __init__(self, database: Database, access: Grants, settings: Settings) -> None:
+        self.second_place = lambda reference: reference
         self._database = database
         self._access = access
         self.configure(settings)()
@@ -145,7 +149,11 @@ class Pinner:
     ) -> _Pin | None:
         """Return the newest pin whose own holder is among `holders` of the repository where it was found."""
         known = ((holder, self._known.get((leaf, holder))) for holder in (ANONYMOUS, identity.principal))
-        pins = [pin for holder, pin in known if pin is not None and holder in holders(pin.reference.repository)]
+        pins = [
+            pin
+            for holder, pin in known
+            if pin is not None and holder in holders(pin.reference.repository) and self._is_in_place(leaf, pin)
+        ]
         now = time.time()
         # One of a clock that was ahead hides no other.
         return max(pins, key=lambda pin: (pin.at <= now, pin.at), default=None)
@@ -180,6 +188,7 @@ class Pinner:
             if alias is None:
                 raise
             try:
+                alias = self.second_place(alias)
                 pin = await self._ask_at(leaf, alias, identity)
             except WaveletError as second:
                 raise _of_both(error, alias, second) from None
@@ -191,6 +200,15 @@ class Pinner:
         if where.digest is not None and found.digest != where.digest:
             raise UpstreamBroken(f"{where.repository} answered {where.digest} with another digest")
         return self._remember(leaf, where.at(found.digest), holder)
+
+    def _is_in_place(self, leaf: Reference, pin: _Pin) -> bool:
+        """Tell whether what was found is where the site would look today: rules for a second place may have changed."""
+        if pin.reference.repository == leaf.repository:
+            return True
+        alias = self._aliased(leaf)
+        with contextlib.suppress(WaveletError):
+            return alias is not None and self.second_place(alias).repository == pin.reference.repository
+        return False
 
     def _aliased(self, leaf: Reference) -> Reference | None:
         name = str(leaf.repository)
