@@ -49,7 +49,9 @@ def test_a_refusal_is_the_sites_sentence(wavelet: Wavelet, site: Site) -> None:
 
 def test_a_pack_that_is_asked_for(wavelet: Wavelet, site: Site) -> None:
     assert "lab@1.2" in wavelet("pack", "show", "lab").out
-    made = wavelet("resolve", "-i", site.image, "--pack", "lab@1.2", "-o", "json").json()
+    said = wavelet("resolve", "-i", site.image, "--pack", "lab@1.2", "-o", "json")
+    assert said.err == "wavelet: note: for the packs in it, start it with --device /dev/fuse --cap-add SYS_ADMIN\n"
+    made = said.json()
     assert "LAB=1" in conda_asks.config(site.node, made["targetImage"])["config"]["Env"]
     absent = wavelet("resolve", "-i", site.image, "--pack", "lap")
     assert (absent.code, "lab is meant?" in absent.err) == (4, True)

@@ -12,7 +12,13 @@ from wavelet.cli.progress import progress
 from wavelet.cli.request_progress import wait_until_ready
 from wavelet.client import Client
 from wavelet.errors import InvalidRequest
-from wavelet.v1.containers_pb2 import CONTAINER_STATE_FAILED, CONTAINER_STATE_PENDING, ResolveRequest, ResolveResponse
+from wavelet.v1.containers_pb2 import (
+    CONTAINER_STATE_FAILED,
+    CONTAINER_STATE_PENDING,
+    EngineNeeds,
+    ResolveRequest,
+    ResolveResponse,
+)
 
 AWAIT_LIMIT = "15m"
 """For how long `--await` waits if it says nothing, as wave-cli does."""
@@ -44,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
         emit(plain(made), options.output, [made.target_image])
         for note in made.notes:
             sys.stderr.write(f"wavelet: note: {visible(note)}\n")
+        if needed := _engine_options(made.needs):
+            sys.stderr.write(f"wavelet: note: for the packs in it, start it with {visible(needed)}\n")
         if made.state == CONTAINER_STATE_PENDING and not options.dry_run:
             note = f"not ready yet; a pull waits, and `wavelet show {made.token}` says how far it is"
             sys.stderr.write(f"wavelet: {note}\n")
@@ -53,6 +61,12 @@ def run(options: argparse.Namespace) -> int:
         return daemon_call.DONE
 
     return daemon_call.call(options, act, container_options.FLAGS)
+
+
+def _engine_options(needs: EngineNeeds) -> str:
+    """Return the options of `docker run` and `podman run` by which a container gets what its packs need."""
+    devices = [f"--device {each}" for each in needs.devices]
+    return " ".join([*devices, *(f"--cap-add {each}" for each in needs.capabilities)])
 
 
 def _resolved(client: Client, request: ResolveRequest, options: argparse.Namespace) -> ResolveResponse:
