@@ -75,6 +75,7 @@ def test_docker_keeps_what_is_there_with_its_mode_behind_a_link(root: Path, setu
     written = theirs.stat().st_ino
     assert setup("docker")[0] == 0
     assert theirs.stat().st_ino == written, "it is not written again"
+    assert f"# {link} is as it should be\n" in setup("docker", "--dry-run")[1]
     assert setup("docker", "--undo")[0] == 0
     assert tree(root) == before
     assert "nothing to remove" in setup("docker", "--undo")[1]

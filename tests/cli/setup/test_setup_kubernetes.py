@@ -64,6 +64,8 @@ def test_every_node_is_set_up_and_taken_back_by_the_command_itself(
 
 def test_the_daemon_listens_where_the_nodes_containerd_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifests = printed(capsys)
+    assert main(["setup", "kubernetes", *AT]) == 0
+    assert "  config.yaml: |\n    listen: 0.0.0.0:9191\n" in capsys.readouterr().out
     assert set(manifests) == {"Namespace", "ConfigMap", "DaemonSet", "PersistentVolumeClaim"}
     pod = pod_of(manifests)
     assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")

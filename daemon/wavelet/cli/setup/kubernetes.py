@@ -89,10 +89,23 @@ def pulls(asked: Asked, plan: Plan) -> Sequence[Pull]:
 
 
 def _written(head: str, documents: Iterable[Mapping[str, Any]], asked: Asked) -> Plan:
-    text = head + yaml.safe_dump_all(documents, sort_keys=False, explicit_start=True, width=120)
+    text = head + _dumped(documents)
     if asked.file is None:
         return Plan(output=text)
     return Plan((Change(asked.file, files.read(asked.file), text),))
+
+
+def _dumped(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Return YAML in which texts of several lines stand as lines."""
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, represent)
+    return str(yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, explicit_start=True, width=120))
 
 
 def _shipped() -> list[dict[str, Any]]:

@@ -69,6 +69,8 @@ class Change:
 
     def shown(self) -> str:
         """Return it as people read it: a new file whole, a change as a unified diff."""
+        if not self.is_needed:
+            return f"# {self.path} is as it should be\n"
         if self.before is None:
             return f"# {self.path}\n{self.after}\n"
         if self.after is None:
