@@ -132,7 +132,11 @@ def _covers(entry: Entry, host: str) -> bool:
 
 
 def _seen(asked: Asked) -> Registries:
-    seen = registries_conf.of_system(asked.root) if asked.of_node else registries_conf.of_user(asked.environment)
+    seen = (
+        registries_conf.of_system(asked.root)
+        if asked.of_node
+        else registries_conf.of_user(asked.environment, asked.root)
+    )
     for path, why in seen.unreadable:
         raise NotStarted(f"{path} cannot be used, and engines end with an error for it: {why}")
     return seen
