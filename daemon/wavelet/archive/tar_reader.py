@@ -48,6 +48,8 @@ _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET = b"g", b"L", b"K"
 _SPARSE_PARTS: Final = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 """Records that a sparse file has for each of its parts, in turn (GNU tar, "PAX Format, Version 0.0")."""
 
+_PATHS: Final = (b"path", b"linkpath", b"GNU.sparse.name")
+
 Segment = tuple[int, int]
 """Offset and length of a part of a sparse file that is there."""
 
@@ -77,7 +79,7 @@ class Bounds:
         """Allow `limit` bytes, for which errors name the `setting`, and so many `members`: `MEMBERS`, unless said."""
         self._limit = self._left = limit
         self._setting = f" ({setting})" if setting else ""
-        self._members = MEMBERS if members is None else members
+        self._members_limit = self._members = MEMBERS if members is None else members
         self.broken = broken
 
     def count(self, size: int) -> None:
@@ -91,7 +93,7 @@ class Bounds:
         """Take note of a member."""
         self._members -= 1
         if self._members < 0:
-            raise self.broken(f"it has more than {MEMBERS} members")
+            raise self.broken(f"it has more than {self._members_limit:.0f} members")
 
 
 class Member:
@@ -358,6 +360,8 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[at + len(length) + 1 : end - 1].partition(b"=")
         if not blank or not equals or not at < end <= len(data):
             raise ValueError("a PAX record is wrong")
+        if b"\0" in value and key in _PATHS:  # as archive/tar has it (Go); others would read a path that ends there
+            raise ValueError("a path has a zero byte in it")
         at = end
         if key in _SPARSE_PARTS:
             sparse.append(value)

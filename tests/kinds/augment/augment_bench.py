@@ -32,7 +32,7 @@ def tar(files: Files, *, keep: bool = False, directories: bool = False) -> bytes
     for name, content in files.items():
         parents = [f"{parent}/" for parent in map(str, reversed(Path(name).parents)) if parent != "."]
         names |= {parent: b"" for parent in parents if directories} | {name: content}
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as archive:
         for name, content in names.items():
             member = tarfile.TarInfo(name)
             member.pax_headers = {"WAVELET.keep": "existing"} if keep else {}

@@ -147,3 +147,23 @@ def test_candidates_are_paths_within_the_image() -> None:
 def test_a_layer_of_the_lab_is_read_in_a_worker_if_it_is_large(bench: Bench, own: bytes, tmp_path: Path) -> None:
     bench.fit([tar({"data": bytes(300 * 1024)})], [bench.added(own)])
     assert bench.runs == ["part_of", "merge"]
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/x/../" + DEBIAN, "/../../" + DEBIAN, "/" + "a/" * 200_000, "relative"])
+def test_odd_paths_in_variables(bench: Bench, own: bytes, authorities: dict[str, bytes], path: str) -> None:
+    places = candidates({"SSL_CERT_FILE": path, "JAVA_HOME": path})
+    assert all(each and ".." not in each and len(each) < 100 for each in (*places.bundles, *places.java))
+    files = made(bench, [tar({DEBIAN: authorities["image"]})], own, {"SSL_CERT_FILE": path})
+    assert names(authorities, files[f"{SITE}/bundle.pem"]) == ["image", "site"]
+
+
+def test_a_store_whose_path_is_not_utf8_is_left(bench: Bench, own: bytes, authorities: dict[str, bytes]) -> None:
+    path = "opt/caf\udce9/lib/security/cacerts"
+    files = made(bench, [tar({path: write_java(read_pem(authorities["image"]).certificates, {})})], own)
+    assert sorted(files) == [f"{SITE}/bundle.pem", f"{SITE}/truststore.jks"]
+    assert "its path is not UTF-8" in bench.lines[0]
+
+
+def test_a_bundle_that_cannot_be_read_is_not_said_to_be_absent(bench: Bench, own: bytes) -> None:
+    made(bench, [tar({DEBIAN: b"no certificate"})], own)
+    assert "none of the image's bundles can be read: it trusts the site's alone" in bench.lines

@@ -74,3 +74,10 @@ def test_a_layer_with_too_many_members_that_give_way_is_refused(bench: Bench, mo
     monkeypatch.setattr("wavelet.kinds.augment.marks.KEPT_LIMIT", 3)
     with pytest.raises(InvalidRequest, match=r"more than 3 members with WAVELET\.keep=existing"):
         bench.fit([], [bench.added(tar(TOOLS, keep=True))])
+
+
+def test_paths_that_would_fill_memory_are_refused(bench: Bench) -> None:
+    """Each of a path's directories is looked for in the image."""
+    many: Files = {f"{number}/" + "a/" * 2000 + "b": b"" for number in range(20)}
+    with pytest.raises(InvalidRequest, match="has too deep paths of members with"):
+        bench.fit([tar({"a": b""})], [bench.added(tar(many, keep=True))])

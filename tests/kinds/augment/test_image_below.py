@@ -94,3 +94,22 @@ def test_no_more_matches_of_a_layer_are_heeded_than_a_bound(bench: Bench) -> Non
     layers = [bench.layer(tar(many))]
     answer = asyncio.run(search(layers, bench, (), endings=("/lib/security/cacerts",)))  # type: ignore[arg-type]
     assert len(answer) == image_below.MATCHES
+
+
+def test_what_a_hostile_image_makes_of_paths_is_bounded(bench: Bench) -> None:
+    """Without bounds each of these takes gigabytes, or hours."""
+    deep = "a/" * 400_000
+    assert image_below.closure([f"{deep}b"]) == frozenset()
+    seen = image_below._Seen(image_below.closure(["a/a/x"]), ("/lib/x",))
+    for number in range(2000):
+        seen._imply(f"{deep}{number}")
+    assert seen.entries.keys() == {"a", "a/a"}
+    layer: Files = {"b/" * 1500 + "lib/x": b"", "etc": "c/" * 2000, "c": "d/" * 2000, "d": "c/" * 2000}
+    asked = asyncio.run(search([bench.layer(tar(layer))], bench, ["etc/a"], endings=("/lib/x",)))  # type: ignore[arg-type]
+    assert asked == {}
+
+
+def test_paths_with_an_ending_are_counted_over_all_layers(bench: Bench) -> None:
+    layers = [bench.layer(tar({f"{number}-{each}/lib/x": b"" for each in range(40)})) for number in range(3)]
+    found = asyncio.run(search(layers, bench, [], endings=("/lib/x",)))  # type: ignore[arg-type]
+    assert len(found) == image_below.MATCHES

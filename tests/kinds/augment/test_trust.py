@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    pkcs12,
+)
 
 from lab.certificates import Authority
 from lab.tls_server import serving
@@ -136,3 +145,18 @@ def test_certificates_that_are_said_to_overlap_are_not_taken_apart() -> None:
     bag = bytes.fromhex("060a2a864886f70d01091601a0830fffff04830ffff0")
     with pytest.raises(Broken):
         read_java(b"\x30" + bag * 50_000)
+
+
+@pytest.mark.parametrize(
+    "encryption", [NoEncryption(), BestAvailableEncryption(b"changeit")], ids=["plain", "encrypted"]
+)
+def test_a_pkcs12_file_with_a_key_is_left_as_it_is(tmp_path: Path, encryption: KeySerializationEncryption) -> None:
+    """A store that is written again has certificates alone, and the key would be lost."""
+    certificate, key = Authority(tmp_path, "one").certificate, ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "key")])
+    own = x509.CertificateBuilder(name, name, key.public_key(), 5, datetime(2020, 1, 1), datetime(2040, 1, 1))
+    signed = own.sign(key, hashes.SHA256())
+    others = [x509.load_pem_x509_certificate(certificate.read_bytes())]
+    store = pkcs12.serialize_key_and_certificates(b"x", key, signed, others, encryption)
+    with pytest.raises(Broken, match="with keys, or with parts that need a password"):
+        read_java(store)

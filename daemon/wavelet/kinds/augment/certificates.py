@@ -7,6 +7,7 @@ know no other place find them; beside the site's files there are a bundle and a 
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from wavelet.image.augment import AddedLayer
 from wavelet.image.certificate_paths import BUNDLE, JAVA_STORE
 from wavelet.image.image import Content, Descriptor, Family
 from wavelet.kinds.augment.image_below import Found, search
+from wavelet.kinds.augment.layer_members import PATH_LIMIT
 from wavelet.kinds.augment.marks import Marks
 from wavelet.kinds.augment.merging import STORE_LIMIT, SiteFiles, Store, merge
 from wavelet.kinds.kind import Work
@@ -58,10 +60,16 @@ class Candidates:
 
 def candidates(env: Mapping[str, str]) -> Candidates:
     """Return where to look in an image with these variables. Pure."""
-    said = [env[name].strip("/") for name in _BUNDLE_VARIABLES if env.get(name, "").startswith("/")]
-    home = env.get("JAVA_HOME", "")
-    java = [f"{home.strip('/')}{jre}{_JAVA}" for jre in ("", "/jre")] if home.startswith("/") else []
+    said = filter(None, (_path(env.get(name, "")) for name in _BUNDLE_VARIABLES))
+    home = _path(env.get("JAVA_HOME", ""))
+    java = [f"{home}{jre}{_JAVA}" for jre in ("", "/jre")] if home else []
     return Candidates(tuple(dict.fromkeys((*said, *BUNDLES))), tuple(dict.fromkeys((*java, *JAVA_STORES))))
+
+
+def _path(value: str) -> str:
+    """Return an absolute path that an image's variable has, relative to the root; empty: it has none to look at."""
+    is_path = value.startswith("/") and len(value) <= PATH_LIMIT
+    return posixpath.normpath(value).strip("/") if is_path else ""
 
 
 def java_options(own: str, asked: str) -> str:

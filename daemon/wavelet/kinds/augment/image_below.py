@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from wavelet.archive.tar_reader import Member
@@ -23,7 +24,10 @@ LINKS = 40
 """Symbolic links that are followed on the way to one file, as the kernel does (path_resolution(7))."""
 
 MATCHES = 64
-"""Paths with one of the endings that are looked for which one layer is heeded for."""
+"""Paths with one of the endings that are looked for which one layer is heeded for, and the whole image."""
+
+DIRECTORIES_LIMIT = 256
+"""Directories on the way to a path that is found by its ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def closure(paths: Iterable[str]) -> frozenset[str]:
     asked: set[str] = set()
     for path in paths:
         at = path
-        while at and at not in asked:
+        while at and at not in asked and len(at) <= PATH_LIMIT:
             asked.add(at)
             at = posixpath.dirname(at)
     return frozenset(asked)
@@ -119,13 +123,19 @@ class _Seen:
             self.entries[path] = _entry(path, member)
 
     def _imply(self, directory: str) -> None:
-        while directory:
-            if directory in self.asked:
-                self.entries.setdefault(directory, DIRECTORY)
-            directory = directory.rpartition("/")[0]
+        # From the root on: above what is asked for all is, so that a deep path costs no more than what is known of it.
+        end = 0
+        while directory and end >= 0:
+            end = directory.find("/", end + 1)
+            above = directory if end < 0 else directory[:end]
+            if above not in self.asked:
+                return
+            self.entries.setdefault(above, DIRECTORY)
 
     def _matches(self, path: str, member: Member) -> bool:
-        if not self.endings or member.is_directory or len(path) > PATH_LIMIT or not f"/{path}".endswith(self.endings):
+        if not self.endings or member.is_directory or not f"/{path}".endswith(self.endings):
+            return False
+        if len(path) > PATH_LIMIT or path.count("/") > DIRECTORIES_LIMIT:
             return False
         self.matches += 1
         return self.matches <= MATCHES
@@ -154,6 +164,8 @@ def find(
         Unasked: `parts` do not tell.
     """
     for _ in range(LINKS):
+        if len(path) > PATH_LIMIT:
+            return None
         found = _walk(parts, asked, path, follow=follow, complete=complete)
         if not isinstance(found, str):
             return found
@@ -237,10 +249,9 @@ async def search(
             is_all = number == len(layers)
             if not endings and not is_all and not _judge(parts, asked, wanted, follow=follow, complete=False)[1]:
                 break
-        matched = (
-            {path for part in parts for path in part.entries if f"/{path}".endswith(endings)} if endings else set()
-        )
-        wanted |= matched
+        if endings:
+            matched = (path for part in parts for path in part.entries if f"/{path}".endswith(endings))
+            wanted |= set(islice(dict.fromkeys(matched), MATCHES))
         complete = len(parts) == len(layers)
         found, unasked = _judge(parts, asked, wanted, follow=follow, complete=complete)
         if not unasked:

@@ -29,6 +29,9 @@ KEEP, EXISTING = "WAVELET.keep", "existing"
 KEPT_LIMIT = 10_000
 """Members with `KEEP` that a layer may have, each of which is looked for in the image; and files of certificates."""
 
+ASKED_LIMIT = 64 * 1024 * 1024
+"""Characters that the paths of these members and all directories above them may have together."""
+
 _SUFFIXES = (".pem", ".crt")
 
 
@@ -75,6 +78,7 @@ class _Seen:
         self._hard_links: dict[str, str] = {}
         self._has_others = False
         self._certificates: dict[str, int] = {}
+        self._asked = 0
 
     def add(self, member: Member) -> None:
         if len(member.path) > PATH_LIMIT or len(member.target) > PATH_LIMIT:
@@ -99,6 +103,12 @@ class _Seen:
         (self._kept_directories if member.is_directory else self._kept).add(path)
         if member.is_hard_link:
             self._hard_links[path] = relative(member.target)
+        self._asked += len(path) * (path.count("/") + 1)
+        if self._asked > ASKED_LIMIT:
+            raise InvalidRequest(
+                f"the layer {self._name} has too deep paths of members with {KEEP}={EXISTING}",
+                field="containerConfig.layers",
+            )
 
     @property
     def marks(self) -> Marks:

@@ -92,8 +92,10 @@ def merged_files(
     lines: list[str] = []
     bundle: Trusted | None = None
     java: Trusted | None = None
+    is_unread = False
     for store, data in stores:
         trusted = _read(store, data, lines)
+        is_unread |= trusted is None and not store.is_java
         if trusted is None:
             continue
         certificates = joined(trusted.certificates, added)
@@ -105,7 +107,8 @@ def merged_files(
             files[store.path] = write_pem(certificates)
         lines.append(f"/{store.path}: {len(certificates) - len(trusted.certificates)} of the site's certificates added")
     if bundle is None:
-        lines.append("the image has no bundle of certificates: it trusts the site's alone")
+        has = "none of the image's bundles can be read" if is_unread else "the image has no bundle of certificates"
+        lines.append(f"{has}: it trusts the site's alone")
         bundle = Trusted()
     java = java or bundle
     files[own[0]] = write_pem(joined(bundle.certificates, added))
@@ -114,6 +117,9 @@ def merged_files(
 
 
 def _read(store: Store, data: bytes | None, lines: list[str]) -> Trusted | None:
+    if not _is_text(store.path):
+        lines.append(f"{store.path!a} is left as it is: its path is not UTF-8")
+        return None
     if data is None:
         lines.append(f"/{store.path} is left as it is: it has more than {STORE_LIMIT} bytes, or cannot be read")
         return None
@@ -128,6 +134,14 @@ def _read(store: Store, data: bytes | None, lines: list[str]) -> Trusted | None:
     if trusted.broken:
         lines.append(f"/{store.path}: {trusted.broken} entries are no certificates, and are left out")
     return trusted
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _site(files: SiteFiles) -> tuple[bytes, ...]:

@@ -38,6 +38,10 @@ _CERT_BAG = bytes.fromhex("060a2a864886f70d01091601")
 
 _CERTIFICATE_LIMIT = 64 * 1024
 """Bytes of a certificate in a PKCS#12 file: each says itself where it ends, and they could be told to overlap."""
+_ENCRYPTED = bytes.fromhex("06092a864886f70d010706")
+"""1.2.840.113549.1.7.6, encryptedData (RFC 7292, 4.1): a part that only a password opens."""
+_KEYS = tuple(bytes.fromhex(f"060b2a864886f70d010c0a01{kind}") for kind in ("01", "02", "05"))
+"""1.2.840.113549.1.12.10.1, bags (RFC 7292, 4.2): a key, a key that is encrypted, a secret."""
 
 
 class Broken(ValueError):
@@ -84,6 +88,8 @@ def read_java(data: bytes) -> Trusted:
             return _read_jks(data)
         except (struct.error, UnicodeDecodeError) as error:
             raise Broken(f"it is damaged ({error})") from None
+    if data.startswith(b"\x30") and any(part in data for part in (_ENCRYPTED, *_KEYS)):
+        raise Broken("it is a PKCS#12 file with keys, or with parts that need a password")
     found = _trusted(_bags(data)) if data.startswith(b"\x30") else Trusted()
     if not found.certificates:
         raise Broken("it is neither a JKS file nor a PKCS#12 file without a password")
