@@ -145,6 +145,23 @@ def test_what_was_fetched_is_read_as_tars_are(root: Path, tmp_path: Path) -> Non
     assert [(layer.architecture, layer.paths) for layer in layers] == [("amd64", {"a"}), ("arm64", {"b"})]
 
 
+def test_a_layer_of_an_image_may_be_empty(root: Path, tmp_path: Path) -> None:
+    """Builders have such layers for steps that have changed nothing."""
+    for name, tar in (("empty", bytes(1024)), ("full", tar_of(("a", b"", {})))):
+        (tmp_path / name).write_bytes(gzip.compress(tar))
+    fetched = [Fetched(tmp_path / name, "amd64") for name in ("empty", "full")]
+    assert [layer.paths for layer in built(root, "layers: [{image: x.example/y}]", *fetched)] == [set(), {"a"}]
+    digest = "sha256:" + "0" * 64
+    with pytest.raises(PackRefused, match="is not a tar, or has nothing in it"):
+        built(root, f"layers: [{{url: 'http://x.example/y', digest: '{digest}'}}]", *fetched)
+
+
+def test_a_directory_may_come_after_what_is_in_it(root: Path) -> None:
+    (root / "t").write_bytes(tar_of(("a/b/c", b"", {}), ("a", None, {"type": tarfile.DIRTYPE, "mode": 0o1777})))
+    (layer,) = built(root, "layers: [{tar: t}]")
+    assert {name: each.mode & 0o7777 for name, each in members(layer).items()} == {"a/b/c": 0o644, "a": 0o1777}
+
+
 def test_setuid_where_it_is_allowed(root: Path) -> None:
     (root / "files/usr/bin/tool").chmod(0o4755)
     tar = tar_of(("cap", b"x", {"pax_headers": {"SCHILY.xattr.security.capability": "\x01\x00\x00\x02"}}))
@@ -204,13 +221,17 @@ def test_refused_in_directories(root: Path, make: Callable[[Path], None], senten
         (("cap", b"", {"pax_headers": {"SCHILY.xattr.security.capability": "x"}}), "/cap gives capabilities"),
         (("first", b"", {}), "/first is there twice"),
         (("first/second", b"", {}), "/first/second lies below /first, which is no directory"),
+        (("last", b"", {}), "/last is no directory, and there is something below it"),
+        (("last", None, {"type": tarfile.SYMTYPE, "linkname": "/etc"}), "/last is no directory, and there is"),
+        (("x", b"", {"pax_headers": {"path": "etc/passwd\0x"}}), "a path has a zero byte in it"),
+        (("x", None, {"type": tarfile.SYMTYPE, "pax_headers": {"linkpath": "a\0x"}}), "a path has a zero byte in it"),
         (("hard", None, {"type": tarfile.LNKTYPE, "linkname": "etc/shadow"}), "/hard is a hard link to /etc/shadow"),
         (("x" * 300, b"", {}), f"/{'x' * 200} has a name of more than 255 bytes"),
     ],
     ids=lambda value: value[0][:20] if isinstance(value, tuple) else "",
 )
 def test_refused_in_tars(root: Path, entry: tuple[str, bytes | None, dict[str, object]], sentence: str) -> None:
-    (root / "t").write_bytes(tar_of(("first", b"", {}), entry))
+    (root / "t").write_bytes(tar_of(("first", b"", {}), ("last/file", b"", {}), entry))
     with pytest.raises(PackRefused) as refused:
         built(root, "layers: [{tar: t}]")
     assert sentence in refused.value.message

@@ -29,10 +29,21 @@ from wavelet.packs.sources import (
     of_files,
     of_tar,
 )
-from wavelet.packs.spec import CertificatesSource, DirectorySource, FilesSource, LayerSpec, PackSpec, TarSource
+from wavelet.packs.spec import (
+    CertificatesSource,
+    DirectorySource,
+    FilesSource,
+    ImageSource,
+    LayerSpec,
+    PackSpec,
+    TarSource,
+)
 
 VERSION = 1
 """Of what is built: whoever changes a byte of it counts it up."""
+
+ENTERED = "entered"
+"""What is known of a directory that has no entry yet, and something in it."""
 
 _SPECIAL_BITS = 0o6000
 _DIGITS = 12
@@ -99,8 +110,10 @@ def _parts(
             raise refused(at, f"{source.path!r} is not a file")
         yield 0, of_tar(file, at), architecture
     else:
+        may_be_empty = isinstance(source, ImageSource)  # as builders leave layers of steps that have changed nothing
         for part, each in enumerate(fetched):
-            yield part, of_tar(each.file, layer.place), each.architecture or architecture
+            entries = of_tar(each.file, layer.place, may_be_empty=may_be_empty)
+            yield part, entries, each.architecture or architecture
 
 
 def _checked(entries: Iterator[Entry], place: str, spec: PackSpec) -> Iterator[Entry]:
@@ -110,17 +123,29 @@ def _checked(entries: Iterator[Entry], place: str, spec: PackSpec) -> Iterator[E
         PackRefused: one is something else.
     """
     seen: dict[str, bytes | str] = {}
-    size = 0
+    count = size = 0
     for each in entries:
         if why := _refusal(each, seen, spec):
             raise refused(place, f"/{_shown(each.path)} {why}")
-        if each.path in seen:
-            continue  # a directory, as archives have it that were put together of others
-        seen[each.path] = each.kind
+        count += 1
         size += each.size
-        if size > SIZE_LIMIT or len(seen) > FILES_LIMIT:
+        if size > SIZE_LIMIT or count > FILES_LIMIT:
             raise refused(place, f"more than {SIZE_LIMIT} bytes or {FILES_LIMIT} files, the most that a layer may have")
+        if seen.get(each.path) == ENTERED:
+            seen[each.path] = each.kind
+        elif each.path in seen:
+            continue  # a directory, as archives have it that were put together of others
+        _enter(each, seen)
         yield each
+
+
+def _enter(each: Entry, seen: dict[str, bytes | str]) -> None:
+    """Take note of an entry, and of the directories that it is in."""
+    seen[each.path] = each.kind
+    above = each.path.rpartition("/")[0]
+    while above and above not in seen:
+        seen[above] = ENTERED
+        above = above.rpartition("/")[0]
 
 
 def _refusal(each: Entry, seen: Mapping[str, bytes | str], spec: PackSpec) -> str:
@@ -136,7 +161,14 @@ def _misplaced(each: Entry, seen: Mapping[str, bytes | str]) -> str:
         return why
     if "" in parts or "." in parts:
         return "is not a path in normal form"
-    if each.path in seen and not seen[each.path] == each.kind == DIRECTORY:
+    return _colliding(each, seen)
+
+
+def _colliding(each: Entry, seen: Mapping[str, bytes | str]) -> str:
+    before = seen.get(each.path)
+    if before == ENTERED and each.kind != DIRECTORY:
+        return "is no directory, and there is something below it"
+    if before not in (None, ENTERED) and not before == each.kind == DIRECTORY:
         return "is there twice"
     if above := _covered(each.path, seen):
         return f"lies below /{_shown(above)}, which is no directory"
@@ -156,7 +188,7 @@ def _privileged(each: Entry) -> str:
 def _covered(path: str, seen: Mapping[str, bytes | str]) -> str:
     above = path.rpartition("/")[0]
     while above:
-        if seen.get(above, DIRECTORY) != DIRECTORY:
+        if seen.get(above, DIRECTORY) not in (DIRECTORY, ENTERED):
             return above
         above = above.rpartition("/")[0]
     return ""

@@ -155,18 +155,19 @@ def _chunks(descriptor: int, size: int) -> Iterator[bytes]:
         yield data
 
 
-def of_tar(file: Path, place: str) -> Iterator[Entry]:
+def of_tar(file: Path, place: str, *, may_be_empty: bool = False) -> Iterator[Entry]:
     """Yield what a tar has, in its order; its first bytes tell how it is compressed.
 
     Raises:
-        PackRefused: it is no tar, is damaged, or inflates to more than `SIZE_LIMIT`.
+        PackRefused: it is no tar, is damaged, inflates to more than `SIZE_LIMIT`, or has nothing in it and may not be
+            empty.
     """
 
     def broken(why: str) -> UpstreamBroken:
         return UpstreamBroken(f"{place}: {why}")
 
     bounds = Bounds(SIZE_LIMIT + FILES_LIMIT * 2048, broken, members=FILES_LIMIT)
-    empty = True
+    empty = not may_be_empty
     try:
         with open_inflated(file) as raw:
             for member in members_of(raw, bounds):
