@@ -261,11 +261,11 @@ def test_of_images_and_urls_and_again_after_a_restart(
         images.image([images.layer({"opt/image": f"{each}\n".encode()})], platform=f"linux/{each}")
         for each in ("amd64", "arm64")
     ])  # fmt: skip
-    source = registry.push("lab/pack-source", "1", index)
+    source = f"{registry.push('lab/pack-source', '1', index)}@{index.digest}"
     site = PackNode(tmp_path)
     site.write("mixed", f"layers: [{{image: '{source}'}}, {{url: '{url}', digest: '{layer.digest}'}}]")
     site.write("wrong", f"layers: [{{url: '{url}', digest: '{images.sha256(b'')}'}}]")
-    site.write("none", f"layers: [{{image: '{registry.host}/lab/nowhere:1'}}]")
+    site.write("none", f"layers: [{{image: '{registry.host}/lab/nowhere@{images.sha256(b'')}'}}]")
     node = site.daemon.start()
     try:
         document = node.get("/packs/mixed.json").json()

@@ -21,6 +21,7 @@ from wavelet.packs.reading import read_pack
 from wavelet.packs.spec import PackSpec
 
 PLACE = "packs/x/pack.yaml"
+IMAGE = f"layers: [{{image: 'x.example/y@sha256:{'0' * 64}'}}]"
 
 
 def spec_of(document: str) -> PackSpec:
@@ -140,8 +141,7 @@ def test_tars_keep_modes_and_times(root: Path, compress: Callable[[bytes], bytes
 def test_what_was_fetched_is_read_as_tars_are(root: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(gzip.compress(tar_of((name, b"", {}))))
-    document = "layers: [{image: x.example/y}]"
-    layers = built(root, document, Fetched(tmp_path / "a", "amd64"), Fetched(tmp_path / "b", "arm64"))
+    layers = built(root, IMAGE, Fetched(tmp_path / "a", "amd64"), Fetched(tmp_path / "b", "arm64"))
     assert [(layer.architecture, layer.paths) for layer in layers] == [("amd64", {"a"}), ("arm64", {"b"})]
 
 
@@ -150,7 +150,7 @@ def test_a_layer_of_an_image_may_be_empty(root: Path, tmp_path: Path) -> None:
     for name, tar in (("empty", bytes(1024)), ("full", tar_of(("a", b"", {})))):
         (tmp_path / name).write_bytes(gzip.compress(tar))
     fetched = [Fetched(tmp_path / name, "amd64") for name in ("empty", "full")]
-    assert [layer.paths for layer in built(root, "layers: [{image: x.example/y}]", *fetched)] == [set(), {"a"}]
+    assert [layer.paths for layer in built(root, IMAGE, *fetched)] == [set(), {"a"}]
     digest = "sha256:" + "0" * 64
     with pytest.raises(PackRefused, match="is not a tar, or has nothing in it"):
         built(root, f"layers: [{{url: 'http://x.example/y', digest: '{digest}'}}]", *fetched)

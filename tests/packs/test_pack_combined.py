@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wavelet.image.reference import Digest
-from wavelet.packs.combined import combined, joined
+from wavelet.packs.combined import PACKS_LIMIT, combined, joined
 from wavelet.packs.model import Needs, Pack, PackLayer, PackRefused, PackUse
 from wavelet.plan.node import ContainerConfig, Layer
 
@@ -147,3 +147,10 @@ def test_all_launchers_run(tmp_path: Path, count: int, own: list[str]) -> None:
     subprocess.run(command, env=os.environ | variables, check=True, timeout=20)
     said = " ".join([*reversed(names), "own", *own[1:], "a b c"])
     assert (tmp_path / "trace").read_text() == said
+
+
+def test_more_packs_than_any_image_takes_are_refused_at_once() -> None:
+    """Each is compared with each other, in the loop's thread."""
+    uses = [PackUse(f"p{number}") for number in range(PACKS_LIMIT + 1)]
+    with pytest.raises(PackRefused, match="more than 64 packs; no image takes more"):
+        combined(uses, KNOWN, ())

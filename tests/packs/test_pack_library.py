@@ -20,6 +20,7 @@ from wavelet.config.site import Packs
 from wavelet.errors import BlobNotFound, UpstreamUnreachable, WaitExpired
 from wavelet.packs import library as library_module
 from wavelet.packs.building import Fetched
+from wavelet.packs.directories import find_packs
 from wavelet.packs.kept import PackFiles
 from wavelet.packs.library import PackLibrary
 from wavelet.packs.model import Pack, PackPending, PackRefused
@@ -291,7 +292,7 @@ async def test_a_first_build_is_waited_for(site: Site, monkeypatch: pytest.Monke
 
 
 async def test_a_pack_that_is_elsewhere_holds_up_no_other(site: Site) -> None:
-    site.write("first", document="layers: [{image: x.example/y}]")
+    site.write("first", document=FETCHED)
     site.write("trace")
     site.fetching.gate.clear()
     async with site.running() as library:
@@ -363,7 +364,7 @@ async def test_a_defect_is_not_the_end(site: Site, monkeypatch: pytest.MonkeyPat
 
 async def test_what_cannot_be_fetched_now_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library_module, "AGAIN", 0.05)
-    site.write("trace", document="layers: [{image: x.example/y}]")
+    site.write("trace", document=FETCHED)
     site.fetching.failure = UpstreamUnreachable("x.example does not answer")
     async with site.running() as library:
         await library.settled(["trace"])
@@ -409,3 +410,153 @@ async def test_the_sites_certificates_are_in_use_once_there_are_any(site: Site, 
         await until(lambda: version(library, "ca").endswith(str(directory)))
         assert library.get("ca", first.version) == first
     assert site.workers.built == 2
+
+
+class Stalling(Nothing):
+    """A fetcher for which some packs never end; `gate` lets go of them."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.fetched: list[str] = []
+
+    async def fetch(self, spec: PackSpec, stack: AsyncExitStack) -> dict[int, list[Fetched]]:
+        self.fetched.append(spec.name)
+        stack.callback(self.fetched.append, f"-{spec.name}")
+        await self.gate.wait()
+        return {}
+
+
+FETCHED = "layers: [{image: 'x.example/y@sha256:" + "0" * 64 + "'}]"
+
+
+async def test_what_is_fetched_slowly_holds_up_no_other_pack(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "FIRST_FETCH", 0.01)
+    site.fetching = fetching = Stalling()
+    slow = site.write("a-slow", document=FETCHED)
+    directory = site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled()
+        first = library.get("trace")
+        assert [(each.name, each.unused) for each in library.listing()] == [
+            ("a-slow", "not in use yet: it is being fetched"),
+            ("trace", ""),
+        ]
+        waiting = asyncio.create_task(library.settled(["a-slow"]))
+        put(directory / "files/text", "two")
+        await until(lambda: version(library, "trace") != first.version)
+        assert not waiting.done()
+        fetching.gate.set()
+        await waiting
+        assert library.get("a-slow").layers == ()
+        assert fetching.fetched == ["a-slow", "-a-slow"]
+        fetching.gate.clear()
+        put(slow / "pack.yaml", "{env: {A: b}, " + FETCHED + "}")
+        await until(lambda: len(fetching.fetched) == 3)
+        put(slow / "pack.yaml", "{env: {A: c}, " + FETCHED + "}")  # what was begun for what was there before ends
+        await until(lambda: len(fetching.fetched) == 5)
+        slow.rename(site.packs / ".slow")
+        await until(lambda: len(fetching.fetched) == 6)
+    assert fetching.fetched == ["a-slow", "-a-slow"] * 3
+
+
+async def test_an_error_of_our_own_is_told_and_harms_no_other(site: Site) -> None:
+    site.write("a", document=FETCHED)
+    site.write("trace")
+    site.fetching.failure = RuntimeError("a defect")
+    async with site.running() as library:
+        await library.settled(["a", "trace"])
+        assert library.get("trace")
+        (problem,) = library.problems
+        assert "packs/a: wavelet has a defect; its log says more under the error id" in problem
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete", "told"])
+async def test_a_layer_that_is_damaged_meanwhile_is_built_again(site: Site, damage: str) -> None:
+    site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        (layer,) = library.get("trace").layers
+        location, digest = layer.layer.location, layer.layer.digest
+        path = await library.file(location, digest)
+        data = path.read_bytes()
+        if damage == "truncate":
+            path.write_bytes(data[:10])
+        elif damage == "delete":
+            path.unlink()
+        else:
+            path.write_bytes(data[:-1] + b"x")
+            library.lost(digest)
+        with pytest.raises(BlobNotFound, match="is damaged on this node, and is built again; ask again"):
+            await library.file(location, digest)
+        await until(lambda: library.layer_file(digest))
+        assert path.read_bytes() == data
+
+
+async def test_a_file_that_is_replaced_by_one_of_the_same_time_is_seen(site: Site) -> None:
+    text = site.write("trace", "one") / "files/text"
+    os.utime(text, (1, 1))
+    async with site.running() as library:
+        await library.settled(["trace"])
+        first = library.get("trace")
+        aside = site.packs.parent / "aside"
+        aside.write_text("two")
+        os.utime(aside, (1, 1))
+        aside.rename(text)
+        await until(lambda: version(library, "trace") != first.version)
+
+
+async def test_a_pack_that_a_link_leads_to_is_watched(site: Site, tmp_path: Path) -> None:
+    directory = site.write("trace", "one").rename(tmp_path / "elsewhere")
+    (site.packs / "trace").symlink_to(directory)
+    async with site.running() as library:
+        await library.settled(["trace"])
+        first = library.get("trace")
+        put(directory / "files/text", "two")
+        await until(lambda: version(library, "trace") != first.version)
+
+
+async def test_a_pack_that_is_too_deep_leaves_others_watched(site: Site) -> None:
+    (site.write("a") / Path(*["d"] * 300)).mkdir(parents=True)
+    directory = site.write("trace", "one")
+    async with site.running() as library:
+        await library.settled(["trace"])
+        first = library.get("trace")
+        put(directory / "files/text", "two")
+        await until(lambda: version(library, "trace") != first.version)
+
+
+async def test_names_that_are_not_utf8_are_told_and_harm_nothing(site: Site) -> None:
+    site.write("b", document="name: b\nlayers: [{files: {/a: 'files'}}]")
+    strange = Path(os.fsdecode(os.fsencode(site.packs) + b"/caf\xe9"))
+    strange.mkdir()
+    (strange / "pack.yaml").write_text("name: cafe")
+    file = Path(os.fsdecode(os.fsencode(site.write("trace")) + b"/\xff"))
+    file.touch()
+    file.chmod(0o666)
+    async with site.running() as library:
+        await library.settled()
+        said = [text for each in library.listing() for text in (each.name, each.problem, each.directory)]
+        assert "\n".join(said).encode()
+        assert "packs/caf?/pack.yaml: the name of its directory is not UTF-8; rename it" in library.problems
+
+
+@pytest.mark.parametrize(
+    ("packs", "used", "problems"),
+    [
+        ({"a": "name: b", "b": "name: b"}, "b", {"a": "a/pack.yaml: name: "}),
+        ({"a": "name: b", "c": "name: b"}, "a", {"c": "c/pack.yaml: name: "}),
+        ({"b": "layer: []", "c": "name: b"}, "c", {"b": "b/pack.yaml: unknown key"}),
+        ({"a": "name: b", "b": "name: b", "c": "name: a"}, "b", {"/a": "a/pack.yaml: name: "}),
+    ],
+)
+def test_of_two_packs_of_one_name_a_good_one_stays_in_use(
+    site: Site, packs: dict[str, str], used: str, problems: dict[str, str]
+) -> None:
+    for directory, document in packs.items():
+        site.write(directory, document=document)
+    found = {each.name: each for each in find_packs(site.packs, site.shipped)}
+    assert len(found) == len(packs)
+    for name, problem in problems.items():
+        (each,) = (each for each in found.values() if each.problem and f"/{each.directory.name}".endswith(name))
+        assert problem in each.problem
+    assert [each.directory.name for each in found.values() if each.spec and each.name == "b"] == [used]

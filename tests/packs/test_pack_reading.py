@@ -125,6 +125,7 @@ def test_what_is_left_out() -> None:
         ("layers: [{files: {/a: x}, mode: '0999'}]", "layers[0].mode: '0999' is not a mode"),
         ("layers: [{tar: x, architecture: pdp11}]", "layers[0].architecture: unsupported"),
         ("layers: [{image: 'X Y'}]", "layers[0].image: "),
+        ("layers: [{image: x.example/y:1}]", "layers[0].image: needs a digest, NAME@sha256:…: by a tag each node"),
         (f"layers: [{', '.join(['{tar: x}'] * 128)}]", "layers: 128 layers; engines mount 127 at most"),
         ("env: [A]", "env[0]: is not NAME=VALUE"),
         ("env: {A: [b]}", "env.A: is not a text"),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from typing import Protocol, TypeVar
 
 import structlog
 
 from wavelet.packs.building import BuiltLayer, Fetched, build, version_of
 from wavelet.packs.directories import FoundPack
-from wavelet.packs.fetching import Fetching
 from wavelet.packs.kept import KeptPack, PackFiles
 from wavelet.packs.locations import location_of
 from wavelet.packs.model import Pack, PackLayer
@@ -34,14 +32,9 @@ class Runs(Protocol):
 class PackBuilder:
     """Builds packs, in worker processes."""
 
-    def __init__(self, files: PackFiles, workers: Runs, fetching: Fetching) -> None:
+    def __init__(self, files: PackFiles, workers: Runs) -> None:
         self._files = files
         self._workers = workers
-        self._fetching = fetching
-
-    async def fetch(self, spec: PackSpec, stack: AsyncExitStack) -> Mapping[int, Sequence[Fetched]]:
-        """See `Fetching`."""
-        return await self._fetching.fetch(spec, stack)
 
     async def build(self, found: FoundPack, spec: PackSpec, fetched: Mapping[int, Sequence[Fetched]]) -> KeptPack:
         """Build a pack of what is in its directory, and of what was fetched for it.

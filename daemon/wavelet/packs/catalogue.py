@@ -45,14 +45,14 @@ class Catalogue:
         self.kept: tuple[KeptPack, ...] = ()
         self.problems: dict[str, ListedPack] = {}
         self._layers: dict[tuple[str, str], Layer] = {}
-        self._digests: frozenset[Digest] = frozenset()
+        self._sizes: dict[Digest, int] = {}
 
     def take(self, kept: Iterable[KeptPack]) -> None:
         """Know these, and no others."""
         self.kept = tuple(sorted(kept, key=_order))
         layers = [(each.pack.reference, layer.layer) for each in reversed(self.kept) for layer in each.pack.layers]
         self._layers = {(reference, file_of(layer)): layer for reference, layer in layers}
-        self._digests = frozenset(layer.digest for _, layer in layers)
+        self._sizes = {layer.digest: layer.size for _, layer in layers if layer.size is not None}
 
     def current(self, name: str) -> KeptPack | None:
         """Return what a name means now."""
@@ -91,9 +91,9 @@ class Catalogue:
         """Return the layer that a version of a pack, `<name>@<version>`, has under the name of a file."""
         return self._layers.get((reference, file))
 
-    def has(self, digest: Digest) -> bool:
-        """Tell whether a layer is of one of them."""
-        return digest in self._digests
+    def size(self, digest: Digest) -> int | None:
+        """Return the bytes of a layer of one of them; None: it is of none."""
+        return self._sizes.get(digest)
 
 
 def _order(kept: KeptPack) -> tuple[str, float]:

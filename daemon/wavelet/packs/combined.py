@@ -30,6 +30,10 @@ _LAST = (
 )
 
 
+PACKS_LIMIT = 64
+"""Packs that one image takes: each is compared with each other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Combined:
     """What packs add together.
@@ -59,6 +63,8 @@ def combined(uses: Sequence[PackUse], packs: Packs, architectures: Collection[st
     Raises:
         PackRefused: there is none such; it has nothing for an architecture; two collide.
     """
+    if len({use.name for use in uses}) > PACKS_LIMIT:
+        raise PackRefused(f"more than {PACKS_LIMIT} packs; no image takes more")
     chosen: dict[str, Pack] = {}
     notes: dict[str, None] = {}
     for use in uses:
@@ -95,7 +101,7 @@ def _for(config: ContainerConfig, architectures: Collection[str]) -> ContainerCo
     return replace(config, layers=tuple(wanted))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=PACKS_LIMIT * PACKS_LIMIT)
 def _collision(first: Pack, second: Pack) -> str:
     """Return a path that two packs have for one architecture, or what is a file of one and a directory of the other."""
     found: set[str] = set()

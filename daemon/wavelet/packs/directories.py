@@ -6,6 +6,7 @@ of the same name that wavelet comes with, even while it is broken.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -70,14 +71,22 @@ def find_packs(site: Path, shipped: Path = SHIPPED) -> list[FoundPack]:
     """
     found: dict[str, FoundPack] = {}
     certificates = certificates_of(site)
-    for pack in (*_in(site, certificates, shipped=False), *_in(shipped, certificates, shipped=True)):
-        before = found.setdefault(pack.name, pack)
-        if before is not pack and not pack.shipped:
-            problem = f"{_place(pack.directory)}: name: {before.directory} is called {pack.name!r} too; rename one"
-            found[pack.directory.name] = replace(pack, name=pack.directory.name, spec=None, problem=problem)
+    own = sorted(_in(site, certificates, shipped=False), key=_precedence)
+    others = [pack for pack in own if found.setdefault(pack.name, pack) is not pack]
+    for pack in others:
+        taken = f"{_place(pack.directory)}: name: {found[pack.name].directory} is called {pack.name!r} too; rename one"
+        name = pack.directory.name if pack.directory.name not in found else str(pack.directory)
+        found[name] = replace(pack, name=name, spec=None, problem=pack.problem or taken)
+    for pack in _in(shipped, certificates, shipped=True):
+        found.setdefault(pack.name, pack)
     for name, how in (ABSENT if shipped == SHIPPED else {}).items():
         found.setdefault(name, FoundPack(SHIPPED / name, name, shipped=True, unused=how.format(site=site)))
     return sorted(found.values(), key=lambda pack: pack.name)
+
+
+def _precedence(pack: FoundPack) -> tuple[bool, bool, str]:
+    """Return by what of several packs of one name one is taken: it can be used, and is called as its directory is."""
+    return bool(pack.problem), pack.directory.name != pack.name, pack.directory.name
 
 
 def certificates_of(site: Path) -> Path:
@@ -89,10 +98,17 @@ def watched_files(directories: Iterable[Path]) -> Iterator[Path]:
     """Yield what decides which packs there are: the directories, and all that is in them."""
     for directory in directories:
         yield directory
-        try:
-            yield from (Path(entry.path) for entry in walk(directory))
-        except OSError:  # it says so when it is read
-            continue
+        with contextlib.suppress(OSError):  # it says so when it is read
+            for name in sorted(os.listdir(directory)):  # noqa: PTH208
+                yield from _watched(directory / name)
+
+
+def _watched(path: Path) -> Iterator[Path]:
+    """Yield a pack's directory, to which a link may lead, and all that is in it."""
+    yield path
+    if path.is_dir():
+        with contextlib.suppress(OSError):  # the others are watched all the same
+            yield from (Path(entry.path) for entry in walk(path))
 
 
 def _in(directory: Path, certificates: Path, *, shipped: bool) -> Iterator[FoundPack]:
@@ -107,8 +123,10 @@ def _in(directory: Path, certificates: Path, *, shipped: bool) -> Iterator[Found
 
 def look_at(directory: Path, certificates: Path, *, shipped: bool = False) -> FoundPack:
     """Return the pack of a directory as it is now; `certificates` is the site's directory of these."""
-    found = FoundPack(directory, directory.name, shipped)
+    found = FoundPack(directory, directory.name.encode("utf-8", "replace").decode(), shipped)
     try:
+        if found.name != directory.name:
+            raise refused(_place(directory), "the name of its directory is not UTF-8; rename it")
         spec = find_spec(directory)
         found = replace(found, name=spec.name)
         fingerprint = _fingerprint(directory, shipped=shipped)
@@ -166,7 +184,9 @@ def _fingerprint(directory: Path, *, shipped: bool) -> str:
                 check_owned(Path(entry.path), owners, _AT_STAKE)
             target = str(Path(entry.path).readlink()) if is_link else ""
             size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-            changed = 0 if stat.S_ISDIR(status.st_mode) else status.st_mtime_ns
+            # Tools that copy trees set the time of what they have written, but not when the inode has changed.
+            is_directory = stat.S_ISDIR(status.st_mode)
+            changed = "" if is_directory else f"{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}"
             said.append(f"{entry.path[len(str(directory)) :]}\0{status.st_mode}\0{size}\0{changed}\0{target}")
     except TooDeep as error:
         raise refused(_place(directory), error.args[0]) from None

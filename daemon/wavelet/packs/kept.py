@@ -6,7 +6,6 @@ leaves is either known or removed. What does not have its digest any more counts
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -21,13 +20,13 @@ import structlog
 from wavelet.image.reference import Digest
 from wavelet.packs.model import Needs, Pack, PackLayer
 from wavelet.plan.node import Layer
-from wavelet.store.files import make_private, move_into_place
+from wavelet.store.files import changed_at, make_private, move_into_place
 
 _INDEX = "index.json"
 _SUFFIX = ".tar.gz"
 _BUILDING = "building-"
 _READ_SIZE = 1024 * 1024
-_FORM = 1
+_FORM = 2
 
 log = structlog.get_logger()
 
@@ -75,8 +74,11 @@ class _Pack(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Index(msgspec.Struct, frozen=True):
+    """`digest` is that of `packs` as they are written, so that damage is seen."""
+
     form: int
-    packs: list[_Pack]
+    digest: str
+    packs: msgspec.Raw
 
 
 class PackFiles:
@@ -107,7 +109,8 @@ class PackFiles:
     def write(self, packs: Iterable[KeptPack]) -> None:
         """Write the index, and remove layers of which it knows nothing."""
         kept = [*packs]
-        data = msgspec.json.encode(_Index(_FORM, [_wire(each) for each in kept]))
+        wire = msgspec.json.encode([_wire(each) for each in kept])
+        data = msgspec.json.encode(_Index(_FORM, str(Digest.of(wire)), msgspec.Raw(wire)))
         make_private(self._directory)
         aside = self._directory / f"{_INDEX}.new"
         aside.write_bytes(data)
@@ -116,14 +119,7 @@ class PackFiles:
 
     def read(self) -> list[KeptPack]:
         """Return what is kept and undamaged; what a process that has ended was about to build is removed."""
-        try:
-            index = msgspec.json.decode((self._directory / _INDEX).read_bytes(), type=_Index)
-        except FileNotFoundError:
-            index = _Index(_FORM, [])
-        except (OSError, msgspec.MsgspecError) as error:
-            log.warning("the index of packs cannot be read; they are built anew", because=str(error))
-            index = _Index(_FORM, [])
-        found = [_kept(wire) for wire in (index.packs if index.form == _FORM else ())]
+        found = self._found()
         good: dict[Digest, bool] = {}
         for layer in (each.layer for pack in found for each in pack.pack.layers):
             if layer.digest not in good:
@@ -134,6 +130,22 @@ class PackFiles:
                 log.warning("a layer of a pack is damaged or gone", pack=pack.pack.reference)
         self._sweep({self.path(each.layer.digest) for pack in whole for each in pack.pack.layers})
         return whole
+
+    def _found(self) -> list[KeptPack]:
+        try:
+            index = msgspec.json.decode((self._directory / _INDEX).read_bytes(), type=_Index)
+            if index.form != _FORM or Digest.of(bytes(index.packs)) != index.digest:
+                raise ValueError("it has another form, or is damaged")
+            return [_kept(wire) for wire in msgspec.json.decode(index.packs, type=list[_Pack])]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:  # also what is no JSON
+            log.warning("the index of packs cannot be read; they are built anew", because=str(error))
+            return []
+
+    def is_there(self, digest: Digest, size: int) -> bool:
+        """Tell whether there is a file of that size for a layer."""
+        return changed_at(self.path(digest), size) is not None
 
     def _is_good(self, digest: Digest) -> bool:
         hasher = hashlib.sha256()
@@ -146,12 +158,16 @@ class PackFiles:
         return hasher.hexdigest() == digest.hex
 
     def _sweep(self, stay: Collection[Path]) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             for path in self._directory.iterdir():
                 if path.name.startswith(_BUILDING):
                     shutil.rmtree(path, ignore_errors=True)
-                elif path.name != _INDEX and path not in stay:
+                elif path.name != _INDEX and path not in stay and not path.is_dir():
                     path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("layers of packs that are no longer needed cannot be removed", because=str(error))
 
 
 def _wire(kept: KeptPack) -> _Pack:

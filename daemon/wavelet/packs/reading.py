@@ -158,9 +158,12 @@ def _tar(members: Mapping[str, Value], place: str) -> Source:
 def _image(members: Mapping[str, Value], place: str) -> Source:
     at = f"{place}.image"
     try:
-        return ImageSource(Reference.parse(text(members["image"], at), at))
+        reference = Reference.parse(text(members["image"], at), at)
     except CallerError as error:
         raise refused(at, error.message.removeprefix(f"{at}: ")) from None
+    if reference.digest is None:
+        raise refused(at, "needs a digest, NAME@sha256:…: by a tag each node could get other layers, and keep them")
+    return ImageSource(reference)
 
 
 def _url(members: Mapping[str, Value], place: str) -> Source:

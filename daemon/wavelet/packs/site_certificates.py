@@ -45,7 +45,8 @@ def with_site_certificates(spec: PackSpec, directory: Path, owners: Collection[i
                 raise refused(place, f"{path.name} and {other} would be one file; rename one")
             files[certificate_path(path.name)] = path.name
             status = path.stat()
-            said.append(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}")
+            changed = f"{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}"
+            said.append(f"{path.name}\0{status.st_size}\0{changed}")
     except OSError as error:
         raise refused(place, f"{error.filename}: {error.strerror}") from None
     source = CertificatesSource(tuple(files.values()), True, str(directory))

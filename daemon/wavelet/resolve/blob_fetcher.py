@@ -40,10 +40,16 @@ class PackFiles(Protocol):
             BlobNotFound: this node does not have it.
         """
 
+    def lost(self, digest: Digest) -> None:
+        """Take note that the file of a layer has other bytes."""
+
 
 class _NoPacks:
     async def file(self, location: str, digest: Digest) -> Path:
         raise BlobNotFound(f"{location}: this node has no packs")
+
+    def lost(self, digest: Digest) -> None:
+        """There is none to lose."""
 
 
 class BlobFetcher:
@@ -103,10 +109,11 @@ class BlobFetcher:
         """Fetch a layer that a request names; `size` is what it says, if anything."""
         location = source.location
         if location.startswith(PACK):
-            opener = self._of_pack(location, digest)
+            opener, blame = self._of_pack(location, digest), self._damaged(location, digest)
         else:
             opener = self._inline(location, digest) if location.startswith(INLINE) else self._at(location)
-        return _counted(await self._store.ingest(digest, size, source.origin, opener, _mismatch(location)))
+            blame = _mismatch(location)
+        return _counted(await self._store.ingest(digest, size, source.origin, opener, blame))
 
     def _from_upstream(self, repository: Repository, digest: Digest, identity: Identity) -> Opener:
         return resuming(lambda offset: self._upstream.blob(repository, digest, identity, offset), repository.host)
@@ -172,6 +179,13 @@ class BlobFetcher:
                 yield Incoming(offset, size, chunks(), public=False)
 
         return opener
+
+    def _damaged(self, location: str, digest: Digest) -> Callable[[str], WaveletError]:
+        def blame(message: str) -> WaveletError:
+            self.packs.lost(digest)
+            return BlobNotFound(f"{location} is damaged on this node, and is built again; ask again ({message})")
+
+        return blame
 
     def _inline(self, location: str, digest: Digest) -> Opener:
         @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ import pytest
 from lab.daemon import Daemon
 from lab.http import request
 from lab.images import sha256
+from lab.processes import wait_for
 from wavelet.client import Client, WaveletRpcError
 
 pytestmark = pytest.mark.process
@@ -89,9 +90,22 @@ def test_a_part_of_a_layer(served: Daemon) -> None:
     part = request("GET", layer["location"], headers={"Range": "bytes=10-19"})
     assert (part.status, part.body) == (206, whole[10:20])
     assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
+    again = request("GET", layer["location"], headers={"If-None-Match": f'"{layer["gzipDigest"]}"'})
+    assert (again.status, again.body) == (304, b"")
     head = request("HEAD", layer["location"])
     assert (head.status, head.headers["content-length"]) == (200, str(len(whole)))
     assert request("GET", layer["location"], headers={"Range": "bytes=9999999-"}).status == 416
+
+
+def test_a_damaged_layer_is_said_to_be_so_and_comes_back(served: Daemon) -> None:
+    layer = served.get("/packs/tool.json").json()["layers"][2]
+    whole = request("GET", layer["location"]).body
+    file = served.state / "packs" / f"{layer['gzipDigest'].removeprefix('sha256:')}.tar.gz"
+    file.write_bytes(whole[:100])
+    answer = request("GET", layer["location"])
+    assert answer.status == 404
+    assert "is damaged or gone here, and is built again; ask again" in answer.json()["message"]
+    wait_for(lambda: request("GET", layer["location"]).body == whole, "the layer", 15)
 
 
 def test_the_list(served: Daemon) -> None:
@@ -118,6 +132,7 @@ def test_the_list(served: Daemon) -> None:
         ("/packs/tool", "no such route: '/packs/tool'; a pack's document is /packs/NAME[@VERSION].json"),
         ("/packs/tool@1.2/no.tar.gz", "the pack tool@1.2 has no file 'no.tar.gz'; its document names those"),
         ("/packs/tool@2/no.tar.gz", "this node has no version '2' of the pack tool"),
+        ("/packs/tool@.json", "this node has no version '' of the pack tool; it has 1.2"),
         ("/packs/..%2f..%2fetc/passwd", "there is no pack '../../etc' on this node"),
         ("/packs/tool@1.2/..%2f..%2findex.json", "the pack tool@1.2 has no file '../../index.json'"),
         ("/packs/tool@1.2/index.json", "the pack tool@1.2 has no file 'index.json'"),

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from wavelet.errors import NotFound
 from wavelet.front.metrics import answered
 from wavelet.front.registry.headers import matches_etag
-from wavelet.front.registry.transfer import send_blob
+from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.reference import Digest
 from wavelet.packs.catalogue import ListedPack
 from wavelet.packs.library import PackLibrary
@@ -43,8 +43,8 @@ class PackDoor:
         document: str = request.match_info["document"]
         if not document.endswith(_DOCUMENT):
             raise NotFound(f"no such route: {request.path[:300]!a}; a pack's document is {PATH}NAME[@VERSION].json")
-        name, _, version = document.removesuffix(_DOCUMENT).partition("@")
-        pack = await self._pack(name, version or None)
+        name, at, version = document.removesuffix(_DOCUMENT).partition("@")
+        pack = await self._pack(name, version if at else None)
         return _counted("document", _json(request, document_of(pack, self._authority)))
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
@@ -56,13 +56,19 @@ class PackDoor:
             raise NotFound(
                 f"the pack {reference[:160]} has no file {file[:80]!a}; its document names those that it has"
             )
-        path = self._library.layer_file(layer.digest)
-        assert path is not None, "it is a layer of a pack that is known"
+        headers = blob_headers(layer.digest)
+        if matches_etag(request.headers.get(hdrs.IF_NONE_MATCH), layer.digest):
+            return _counted("file", web.Response(status=304, headers=headers))
         assert layer.size is not None, "it was built here"
+        path = self._library.layer_file(layer.digest)
         try:
+            if path is None:
+                raise FileNotFoundError
             response = await send_blob(request, Committed(layer.digest, layer.size, path), layer.digest, {})
         except FileNotFoundError:
-            raise NotFound(f"the file {file} of the pack {reference} is gone from this node; restart wavelet") from None
+            raise NotFound(
+                f"the file {file} of the pack {reference} is damaged or gone here, and is built again; ask again"
+            ) from None
         return _counted("file", response)
 
     async def _pack(self, name: str, version: str | None) -> Pack:
