@@ -20,7 +20,7 @@ from wavelet.config.site import Packs
 from wavelet.errors import BlobNotFound, UpstreamUnreachable, WaitExpired
 from wavelet.packs import library as library_module
 from wavelet.packs.building import Fetched
-from wavelet.packs.directories import find_packs
+from wavelet.packs.directories import find_packs, watched_files
 from wavelet.packs.kept import PackFiles
 from wavelet.packs.library import PackLibrary
 from wavelet.packs.model import Pack, PackPending, PackRefused
@@ -560,3 +560,21 @@ def test_of_two_packs_of_one_name_a_good_one_stays_in_use(
         (each,) = (each for each in found.values() if each.problem and f"/{each.directory.name}".endswith(name))
         assert problem in each.problem
     assert [each.directory.name for each in found.values() if each.spec and each.name == "b"] == [used]
+
+
+async def test_of_a_large_pack_not_all_is_watched(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred thousand files took longer to look at than a look may take, and no change was seen any more."""
+    monkeypatch.setattr("wavelet.packs.directories.WATCHED_LIMIT", 20)
+    directory = site.write("a")
+    for number in range(100):
+        (directory / f"files/{number}").touch()
+    site.write("trace", "one")
+    watched = list(watched_files([site.packs]))
+    assert len(watched) < 60
+    assert {directory / "pack.yaml", site.packs / "trace/files/text"} <= set(watched)
+    async with site.running() as library:
+        await library.settled()
+        first = library.get("a")
+        (directory / "files/text").write_text("x")
+        os.utime(directory / "pack.yaml")
+        await until(lambda: version(library, "a") != first.version)

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from wavelet import plain_files
@@ -35,6 +36,9 @@ ABSENT = {
 
 DOCUMENT_LIMIT = 1024 * 1024
 """Bytes of a `pack.yaml`."""
+
+WATCHED_LIMIT = 10_000
+"""Entries of a pack that are watched: each is looked at whenever one has changed, which has to be quick."""
 
 _AT_STAKE = "what is put into everybody's containers"
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -104,11 +108,12 @@ def watched_files(directories: Iterable[Path]) -> Iterator[Path]:
 
 
 def _watched(path: Path) -> Iterator[Path]:
-    """Yield a pack's directory, to which a link may lead, and all that is in it."""
+    """Yield a pack's directory, to which a link may lead, and what is in it, `pack.yaml` first."""
     yield path
     if path.is_dir():
+        yield path / FILE
         with contextlib.suppress(OSError):  # the others are watched all the same
-            yield from (Path(entry.path) for entry in walk(path))
+            yield from (Path(entry.path) for entry in islice(walk(path), WATCHED_LIMIT))
 
 
 def _in(directory: Path, certificates: Path, *, shipped: bool) -> Iterator[FoundPack]:
