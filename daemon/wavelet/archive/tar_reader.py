@@ -48,8 +48,6 @@ _PAX_GLOBAL, _LONG_NAME, _LONG_TARGET = b"g", b"L", b"K"
 _SPARSE_PARTS: Final = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 """Records that a sparse file has for each of its parts, in turn (GNU tar, "PAX Format, Version 0.0")."""
 
-_PATHS: Final = (b"path", b"linkpath", b"GNU.sparse.name")
-
 Segment = tuple[int, int]
 """Offset and length of a part of a sparse file that is there."""
 
@@ -358,10 +356,9 @@ def _pax(data: bytes) -> dict[bytes, bytes]:
         length, blank, _ = data[at : at + 20].partition(b" ")
         end = at + int(length)
         key, equals, value = data[at + len(length) + 1 : end - 1].partition(b"=")
-        if not blank or not equals or not at < end <= len(data):
+        is_cut = b"\0" in value and key in (b"path", b"linkpath", b"GNU.sparse.name")  # others would end it there
+        if not blank or not equals or not at < end <= len(data) or is_cut:
             raise ValueError("a PAX record is wrong")
-        if b"\0" in value and key in _PATHS:  # as archive/tar has it (Go); others would read a path that ends there
-            raise ValueError("a path has a zero byte in it")
         at = end
         if key in _SPARSE_PARTS:
             sparse.append(value)
