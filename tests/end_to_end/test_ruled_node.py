@@ -69,6 +69,8 @@ def rules_for(host: str) -> list[dict[str, object]]:
         },
         {"name": "changed", "when": {"image": f"{host}/changed/**"}, "do": {"env": {"OWN": "1"}}, "names": "changed"},
         {"name": "pinned", "when": {"image": f"{host}/pinned/**"}, "do": {"require": {"digest": True}}},
+        {"name": "hub", "when": {"image": "docker.io/**"}, "do": {"refuse": "Not from Docker Hub."}},
+        {"name": "pushed", "when": {"image": "local/**", "not": "local/good:1"}, "do": {"refuse": "Only good:1."}},
         {"name": "posted", "when": {"image": f"{host}/posted/**", "door": "wave"}, "do": {"refuse": "Not by Wave."}},
         {"name": "amd64", "when": {"image": f"{host}/amd64/**"}, "do": {"require": {"platform": "linux/amd64"}}},
         {"name": "known", "when": {"image": f"{host}/known/**"}, "do": {"require": {"digest": images.sha256(b"")}}},
@@ -89,7 +91,8 @@ def site(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         {"prefix": f"{registry.host}/{path}", "instead": f"{registry.host}/{instead}"}
         for path, instead in second.items()
     ]
-    node = Daemon(root / "node", settings={"rules": {"directory": str(directory)}, "upstream": {"aliases": aliases}})
+    settings = {"rules": {"directory": str(directory)}, "upstream": {"aliases": aliases}, "hosted": {"pushes": "on"}}
+    node = Daemon(root / "node", settings=settings)
     try:
         yield Site(node.start(), registry, directory)
     finally:
@@ -290,3 +293,19 @@ def test_what_a_name_has_answered_before_is_given_by_the_rules_of_now(site: Site
     assert [site.node.get(path, Accept=ACCEPT).status for path in parts] == [200] * 3
     file.unlink()
     wait_for(lambda: site.node.get(f"{manifest}2", Accept=ACCEPT).status == 404, "the rule gone", SOON)
+
+
+def test_what_was_pushed_to_the_node_is_given_as_it_is_or_refused(site: Site) -> None:
+    for tag in ("1", "2"):
+        images.push(site.node.url, "local/good", tag, images.busybox(images.layer({"of": tag.encode()})))
+    seen = site.node.get("/v2/local/good/manifests/1", Accept=ACCEPT)
+    assert seen.status == 200
+    assert site.node.get(f"/v2/local/good/manifests/{images.sha256(seen.body)}", Accept=ACCEPT).body == seen.body
+    nextflow.ask(site.node, containerImage=f"{site.node.authority}/local/good:1")
+    for answer in (
+        site.node.get("/v2/local/good/manifests/2", Accept=ACCEPT),
+        site.node.get("/v2/local/bad/manifests/1", Accept=ACCEPT),
+        nextflow.post(site.node, containerImage=f"{site.node.authority}/local/good:2"),
+    ):
+        assert answer.status == 403
+        assert "Only good:1." in answer.body.decode()

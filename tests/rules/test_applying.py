@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -336,3 +337,33 @@ def test_what_is_to_be_taken_from_where_no_image_can_be_is_refused(asked: str, r
 def test_hosted_images_are_not_redirected_as_if_they_were_docker_hubs() -> None:
     hosted = RegistryImage(Reference(unowned("lab/x"), "1"))
     assert applied([rule(When(), redirect=SITES)], hosted).plan == hosted
+
+
+def test_what_many_rules_add_to_each_is_added_at_once_and_the_last_counts() -> None:
+    plan = AugmentedImage(image("quay.io/a/b:1"), ContainerConfig(), (image("busybox:1"),))
+    rules = [rule(When(), f"r{n}", scope="each", env=(f"A={n}",)) for n in range(1000)]
+    names = tuple(f"r{n}" for n in range(1000))
+    config = ContainerConfig(env=("A=999",))
+    added = AugmentedImage(image("quay.io/a/b:1"), config, (), names)
+    assert applied(rules, plan).plan == replace(
+        plan, base=added, includes=(AugmentedImage(image("busybox:1"), config, (), names),)
+    )
+
+
+def test_nothing_is_added_below_what_is_copied_as_it_is() -> None:
+    plan = MirroredImage(image("busybox:1"), Repository("quay.io", "x"))
+    outcome = applied([rule(When(), scope="each", env=("A=1",))], plan)
+    assert (outcome.plan, outcome.applied) == (plan, ())
+    assert "copied as it is" in outcome.effects[0].text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_meant"),
+    [("local/lab/*", True), ("**:1", True), ("docker.io/**", False), ("docker.io/*/lab/x", False), ("**:2", False)],
+)
+def test_a_rule_for_docker_hub_is_for_no_image_of_this_node(pattern: str, is_meant: bool) -> None:
+    hosted = RegistryImage(Reference(unowned("lab/x"), "1"))
+    rules = [rule(When(images=(read_image_glob(pattern),)), env=("A=1",))]
+    assert bool(applied(rules, hosted).applied) == is_meant
+    excepted = [rule(When(but_not=(read_image_glob(pattern),)), env=("A=1",))]
+    assert bool(applied(excepted, hosted).applied) != is_meant

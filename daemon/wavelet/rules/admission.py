@@ -14,21 +14,22 @@ ANYBODY = Asking("wave", "request")
 """Who asks takes no part: a name may be bound long after it was asked for, and on another node."""
 
 
-async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
+async def admit(rules: Sequence[Rule], asked: Node, pinned: Node, asking: Asking = ANYBODY) -> None:
     """Return if the rules admit what a plan was pinned to.
 
     Args:
         rules: those that judge.
         asked: the effective plan, as it was before it was pinned.
         pinned: the same, of which nothing moves.
+        asking: by which hosts references name this node.
 
     Raises:
         RuleRefused: a rule does not admit it.
     """
-    judges = list(judged(rules, asked))
+    judges = list(judged(rules, asked, asking))
     if not judges:
         return
-    fixed = {start.path: start.node.digest for start in starts(pinned, ANYBODY)}
+    fixed = {start.path: start.node.digest for start in starts(pinned, asking)}
     for rule, start in judges:
         digest = fixed.get(start.path)
         if digest is None and rule.do.digests:
@@ -36,9 +37,9 @@ async def admit(rules: Sequence[Rule], asked: Node, pinned: Node) -> None:
         judge(rule, start, digest)
 
 
-def judged(rules: Sequence[Rule], plan: Node) -> Iterator[tuple[Rule, Start]]:
+def judged(rules: Sequence[Rule], plan: Node, asking: Asking = ANYBODY) -> Iterator[tuple[Rule, Start]]:
     """Yield the images that a plan starts from, each with those of `rules` that judge it when it is pinned."""
-    for start in starts(plan, ANYBODY) if rules else ():
+    for start in starts(plan, asking) if rules else ():
         yield from ((rule, start) for rule in rules if matches(rule.when, start))
 
 

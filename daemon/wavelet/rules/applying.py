@@ -21,6 +21,7 @@ from wavelet.rules.matching import Path, Start, concerns, is_platform, matches, 
 from wavelet.rules.model import Asking, Do, Rule
 
 BY_DIGEST = "what is asked for by digest is not changed"
+COPIED = "the image is copied as it is"
 BY_OWN_NAME = "images pulled by their own names are changed only by rules with `names: changed`"
 
 
@@ -98,6 +99,7 @@ def explained(
             number = following
             if concerns(rules.rules[number].when, asking):
                 application.apply(rules.rules[number])
+        application.add_to_each()
         application.add_to_whole(tuple(wanted))
     except PackPending:
         raise
@@ -113,6 +115,7 @@ class _Application:
     Attributes:
         starts: of the plan as it is now.
         whole: rules that add to it once, at the end.
+        each: rules that add to one of these images, by where that is; all at once, and at the end too.
     """
 
     asking: Asking
@@ -121,6 +124,7 @@ class _Application:
     outcome: Outcome
     starts: list[Start]
     whole: list[Rule] = field(default_factory=list)
+    each: dict[Path, list[Rule]] = field(default_factory=dict)
 
     @property
     def registries(self) -> set[str]:
@@ -143,21 +147,28 @@ class _Application:
         if rule.do.adds and rule.scope == "whole" and first in found and self._may_add(rule, first):
             self.whole.append(rule)
 
+    def add_to_each(self) -> None:
+        """Add to single images what rules add to them."""
+        changed: dict[Path, Node] = {}
+        for start in self.starts:
+            rules = self.each.get(start.path, [])
+            added = self._add(start.node, _addition(rules), rules, start.name) if rules else None
+            if added is not None:
+                changed[start.path] = added
+                for rule in rules:
+                    self._note(rule, start.name, said_of_additions(rule.do))
+        self.outcome.plan = _with(self.outcome.plan, changed)
+
     def add_to_whole(self, wanted: tuple[PackUse, ...]) -> None:
         """Add all packs together, so that they can be compared with each other."""
-        does = [rule.do for rule in self.whole]
-        addition = Addition(
-            (*wanted, *(use for do in does for use in do.packs)),
-            tuple(each for do in does for each in do.env),
-            tuple(each for do in does for each in do.labels),
-        )
+        addition = _addition(self.whole, wanted)
         if addition == Addition():
             return
         name = self.starts[0].name
         is_added = self._add(self.outcome.plan, addition, self.whole, name)
         self.outcome.plan = is_added or self.outcome.plan
         for rule in self.whole:
-            text = said_of_additions(rule.do) if is_added else "nothing is added: the image is copied as it is"
+            text = said_of_additions(rule.do) if is_added else f"nothing is added: {COPIED}"
             self._note(rule, name, text, is_change=bool(is_added))
         if wanted and is_added is None:
             self.outcome.notes.append("packs: nothing is added to an image that is copied as it is")
@@ -191,10 +202,7 @@ class _Application:
                 node = node.for_platform(do.set_platform)
                 self._note(rule, start.name, f"for {do.set_platform}")
         if do.adds and rule.scope == "each" and self._may_add(rule, start):
-            added = self._add(node, Addition(do.packs, do.env, do.labels), [rule], start.name)
-            if added is not None:
-                self._note(rule, start.name, said_of_additions(do))
-                node = added
+            self.each.setdefault(start.path, []).append(rule)
         return node
 
     def _redirected(self, rule: Rule, start: Start, reference: Reference) -> Reference:
@@ -226,6 +234,8 @@ class _Application:
     def _may_add(self, rule: Rule, start: Start) -> bool:
         """Tell whether a rule may add to an image; why it may not is noted."""
         why = BY_DIGEST if start.is_by_digest else BY_OWN_NAME if self.named and not rule.changes_names else ""
+        if rule.scope == "each" and start.is_copied:
+            why = COPIED
         if why:
             self._note(rule, start.name, f"nothing is added: {why}", is_change=False)
         return not why
@@ -244,6 +254,16 @@ class _Application:
 
     def _note(self, rule: Rule, image: str, text: str, *, is_change: bool = True) -> None:
         self.outcome.effects.append(RuleEffect(rule, image, text, is_change))
+
+
+def _addition(rules: Sequence[Rule], wanted: tuple[PackUse, ...] = ()) -> Addition:
+    """Return what several rules add together; of a variable that two of them set, the later one's value counts."""
+    does = [rule.do for rule in rules]
+    return Addition(
+        (*wanted, *(use for do in does for use in do.packs)),
+        tuple(each for do in does for each in do.env),
+        tuple(each for do in does for each in do.labels),
+    )
 
 
 def _with(plan: Node, changes: Mapping[Path, Node], path: Path = ()) -> Node:

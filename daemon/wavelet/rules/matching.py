@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from wavelet.errors import InvalidName
@@ -10,9 +10,12 @@ from wavelet.image.reference import DOCKER_HUB, Platform, Reference, Repository,
 from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.hosted import FIRST, HOST, path_of, shown
-from wavelet.plan.node import Node, title
-from wavelet.rules.model import Asking, Redirect, Source, When
+from wavelet.plan.node import Additions, Node, title
+from wavelet.rules.model import Asking, ImagePattern, Redirect, Source, When
 from wavelet.rules.patterns import full_name
+
+_FOR_HOSTED = (f"{DOCKER_HUB}/{FIRST}/", "*")
+"""How patterns begin that images of this node can be of: `local/…` as it is read, and those of any registry."""
 
 Path = tuple[int, ...]
 """Where a node is in a plan: the numbers of the children on the way to it."""
@@ -41,6 +44,7 @@ class Start:
         platform: for which it is asked; None: none is named.
         reference: its own; None: it has none.
         repository: that of the reference as globs are compared with it; empty: it has none.
+        is_copied: whether it is copied as it is, so that nothing can be added to it.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class Start:
     platform: Platform | None
     reference: Reference | None
     repository: str
+    is_copied: bool = False
 
     @property
     def is_by_digest(self) -> bool:
@@ -61,17 +66,20 @@ class Start:
         return title(self.node) if self.reference is None else shown(self.reference)
 
 
-def starts(plan: Node, asking: Asking, source: Source = "image", path: Path = ()) -> Iterator[Start]:
+def starts(
+    plan: Node, asking: Asking, source: Source = "image", path: Path = (), *, is_copied: bool = False
+) -> Iterator[Start]:
     """Yield the images that a plan starts from; of packages, the image under them."""
     if isinstance(plan, CondaEnvironment | LockedEnvironment):
         source = "containerfile" if asking.is_container_file else "conda"
     if isinstance(plan, RegistryImage):
         reference = plan.reference
-        yield Start(path, plan, source, plan.platform, reference, _as_matched(reference.repository))
+        yield Start(path, plan, source, plan.platform, reference, _as_matched(reference.repository, asking), is_copied)
     elif not plan.children:
-        yield Start(path, plan, source, None, None, "")
+        yield Start(path, plan, source, None, None, "", is_copied)
     for number, child in enumerate(plan.children):
-        yield from starts(child, asking, source, (*path, number))
+        is_below = is_copied or plan.additions is Additions.NOWHERE
+        yield from starts(child, asking, source, (*path, number), is_copied=is_below)
 
 
 def matches(when: When, start: Start) -> bool:
@@ -86,16 +94,26 @@ def matches(when: When, start: Start) -> bool:
         return True
     if start.reference is None:
         return not when.images
-    repository, tag = start.repository, start.reference.tag
-    digest = None if start.reference.digest is None else str(start.reference.digest)
-    if when.images and not any(each.matches(repository, tag, digest) for each in when.images):
-        return False
-    return not any(each.matches(repository, tag, digest) for each in when.but_not)
+    return (not when.images or _is_of(when.images, start)) and not _is_of(when.but_not, start)
 
 
-def _as_matched(repository: Repository) -> str:
+def _is_of(patterns: Sequence[ImagePattern], start: Start) -> bool:
+    """Tell whether an image is of one of some patterns; one of this node is of none that is for a registry."""
+    reference = start.reference
+    assert reference is not None, "who calls has looked"
+    digest = None if reference.digest is None else str(reference.digest)
+    is_hosted = start.repository != full_name(str(reference.repository))
+    return any(
+        each.matches(start.repository, reference.tag, digest)
+        for each in patterns
+        if not is_hosted or each.repository.text.startswith(_FOR_HOSTED)
+    )
+
+
+def _as_matched(repository: Repository, asking: Asking) -> str:
     """Return a repository as patterns see it; one of this node as `local/<path>` is read, which names no registry."""
-    return full_name(f"{DOCKER_HUB}/{FIRST}/{path_of(repository)}" if repository.host == HOST else str(repository))
+    is_hosted = repository.host == HOST or (repository.path.startswith(f"{FIRST}/") and repository.host in asking.own)
+    return full_name(f"{DOCKER_HUB}/{FIRST}/{path_of(repository)}" if is_hosted else str(repository))
 
 
 def redirected(reference: Reference, redirect: Redirect) -> Reference:

@@ -6,7 +6,7 @@ anything is pinned: redirect, platform, packs, environment, labels, refuse. What
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,6 +33,7 @@ class Asking:
         labels: what the request carries (`labels` of gRPC and of the POST).
         has_platform: whether a platform is asked for; else the usual one stands in the plan, or none.
         is_container_file: whether the packages were given as a container file.
+        own: the hosts by which references name this node, for images that were pushed to it.
     """
 
     door: Door
@@ -42,6 +43,7 @@ class Asking:
     labels: Mapping[str, str] = field(default_factory=dict)
     is_container_file: bool = False
     has_platform: bool = True
+    own: Container[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import asyncio
 import grp
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -52,14 +52,21 @@ async def _at_once(_names: Iterable[str]) -> None:
 
 
 class SiteRules:
-    """Applies rules. `current` returns those in force; `settled` waits for packs to be built, by their names."""
+    """Applies rules.
+
+    `current` returns those in force; `settled` waits for packs to be built, by their names; `own` are the hosts by
+    which references name this node.
+    """
 
     def __init__(
         self,
         current: Callable[[], RuleSet],
         packs: Packs,
         settled: Callable[[Iterable[str]], Awaitable[None]] = _at_once,
+        own: Container[str] = frozenset(),
     ) -> None:
+        self._own = own
+        self._anybody = replace(ANYBODY, own=own)
         self._current = current
         self._packs = packs
         self._settled = settled
@@ -102,7 +109,7 @@ class SiteRules:
             RuleRefused: a rule does not.
             RulesUnread: the rules cannot be read.
         """
-        await admit(self._open().admit, asked, pinned)
+        await admit(self._open().admit, asked, pinned, self._anybody)
 
     def second_place(self, reference: Reference) -> Reference:
         """Return from where the site has what is looked for at a second place, `upstream.aliases`, for anybody.
@@ -114,7 +121,7 @@ class SiteRules:
             RulesUnread: the rules cannot be read.
         """
         rules = self._open().for_anybody
-        plan = apply(rules, RegistryImage(reference), ANYBODY, self._packs, named=True).plan
+        plan = apply(rules, RegistryImage(reference), self._anybody, self._packs, named=True).plan
         assert isinstance(plan, RegistryImage), "nothing is added by these"
         return plan.reference
 
@@ -131,7 +138,7 @@ class SiteRules:
         )
         if refused is not None:
             return outcome, refused.message
-        for rule, start in judged(rules.admit, outcome.plan):
+        for rule, start in judged(rules.admit, outcome.plan, self._anybody):
             try:
                 judge(rule, start, start.node.digest)
                 outcome.effects.append(RuleEffect(rule, start.name, "judged when it is pinned", is_change=False))
@@ -147,6 +154,7 @@ class SiteRules:
 
     async def _told(self, asking: Asking, rules: IndexedRules) -> Asking:
         """Return who asks with the groups that a rule wants to know of."""
+        asking = replace(asking, own=self._own)
         if asking.uid is None or not rules.groups:
             return asking
         return replace(asking, gids=await self._groups_of(asking.uid))

@@ -137,7 +137,7 @@ def _build_image_doors(
     registry = RegistryDoor(
         scopes,
         content,
-        LocalNames(state.hosted.images),
+        LocalNames(state.hosted.images, plans),
         sif,
         PushDoor(state.hosted, rules, scopes, content, state.audit, reserved=reserved, own_hosts=own_hosts),
         state.audit,

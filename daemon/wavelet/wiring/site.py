@@ -32,4 +32,4 @@ async def build_site(state: NodeState, conda: CondaServices, packs: PackLibrary,
     upkeep.add_configurable(located, directory)
     if state.settings.watch:
         await upkeep.stack.enter_async_context(directory.watched())
-    return SiteServices(SiteRules(lambda: directory.current, packs, packs.settled), (own, located))
+    return SiteServices(SiteRules(lambda: directory.current, packs, packs.settled, own.hosts), (own, located))

@@ -92,7 +92,7 @@ async def _try(
     )
     own = OwnReferences(own_authorities(settings), lambda: defaults_of(settings))
     rules = RuleSet(found.rules)
-    node = Node(SiteRules(lambda: rules, found.packs), own, asking, platform)
+    node = Node(SiteRules(lambda: rules, found.packs, own=own.hosts), own, asking, platform)
     return await try_all(node, containers)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from wavelet.errors import BlobNotFound
+import contextlib
+
+from wavelet.errors import BlobNotFound, ImageNotFound
+from wavelet.front.registry.named_plans import NamedPlans
+from wavelet.front.registry.names import LocalName
 from wavelet.front.registry.scope import Scope
 from wavelet.front.registry.service import Located
 from wavelet.hosted.images import HostedImages
 from wavelet.image.image import Content
 from wavelet.image.reference import Digest, Platform
+from wavelet.rules.applying import RuleRefused
 from wavelet.store.content import Blob
 from wavelet.upstream.listing import Referrers
 
@@ -15,15 +20,19 @@ from wavelet.upstream.listing import Referrers
 class LocalNames:
     """See `wavelet.front.registry.service.RegistryService` for each method."""
 
-    def __init__(self, images: HostedImages) -> None:
+    def __init__(self, images: HostedImages, plans: NamedPlans) -> None:
+        """Take them; by `plans` rules of the site may refuse an image. It is given as it was pushed, or not at all."""
         self._images = images
+        self._plans = plans
 
     async def get_tag(self, scope: Scope, tag: str) -> Content:
         """Return the manifest that a tag names.
 
         Raises:
             ImageNotFound: there is none.
+            RuleRefused: a rule of the site does not allow it.
         """
+        await self._judge(scope, tag)
         return (await self._images.get(scope.hosted, tag)).content
 
     async def manifest(self, scope: Scope, digest: Digest) -> Content:
@@ -31,8 +40,29 @@ class LocalNames:
 
         Raises:
             ImageNotFound: there is none.
+            RuleRefused: rules of the site allow it by its digest as little as by a tag.
         """
-        return (await self._images.get(scope.hosted, digest)).content
+        found = (await self._images.get(scope.hosted, digest)).content
+        try:
+            await self._judge(scope, digest)
+        except RuleRefused:
+            if not await self._is_allowed_by_tag(scope, digest):
+                raise
+        return found
+
+    async def _judge(self, scope: Scope, reference: str | Digest) -> None:
+        assert isinstance(scope.named, LocalName), "no other name is of a hosted repository"
+        await self._plans.of(scope, scope.named, reference)
+
+    async def _is_allowed_by_tag(self, scope: Scope, digest: Digest) -> bool:
+        """Tell whether one of the tags that name a manifest is allowed: who has that goes on by digest."""
+        tags, _ = self._images.page_of_tags(scope.hosted, None, None)
+        for tag in tags:
+            with contextlib.suppress(RuleRefused, ImageNotFound):
+                if (await self._images.get(scope.hosted, tag)).descriptor.digest == digest:
+                    await self._judge(scope, tag)
+                    return True
+        return False
 
     async def looked_into(self, scope: Scope, index: Content, platform: Platform) -> Content:
         """Return the index: what lies deeper in it is its reader's affair."""

@@ -29,7 +29,9 @@ class OwnHosts:
         parted = [name.rpartition(":") for name in self._names]
         self._local_ports = frozenset(port for host, colon, port in parted if colon and is_loopback(host))
 
-    def __contains__(self, host: str) -> bool:
+    def __contains__(self, host: object) -> bool:
+        if not isinstance(host, str):
+            return False
         name = registry_name(host)
         bare, colon, port = name.rpartition(":")
         return name in self._names or (bool(colon) and port in self._local_ports and is_loopback(bare))

@@ -142,7 +142,9 @@ class ScopeOpener:
             case CondaName():
                 return Scope(f"conda/{name.path}", self._rules.pull_identity(caller), None, None, name, uid=caller.uid)
             case LocalName():
-                return Scope(f"{LOCAL_PREFIX}/{name.path}", self._rules.pull_identity(caller), None, None, name)
+                return Scope(
+                    f"{LOCAL_PREFIX}/{name.path}", self._rules.pull_identity(caller), None, None, name, uid=caller.uid
+                )
             case FrozenName() if not reference:
                 return Scope(name.text, self._rules.pull_identity(caller), None, None, name)
             case FrozenName():
