@@ -20,7 +20,7 @@ import msgspec
 
 from wavelet.errors import InvalidName, InvalidRequest, NewerForm
 from wavelet.image.reference import Digest
-from wavelet.plan.node import Node, View, layers, map_layers, moves, one_of_each, parts, walk, written
+from wavelet.plan.node import Node, View, layers, map_layers, map_parts, moves, parts, walk, written
 
 VERSION = 1
 """The form. It changes with what equal requests are, or with what a reader has to know; then the plans that the older
@@ -169,7 +169,7 @@ class Pin:
         Raises:
             InvalidRequest: it is another plan's pin.
         """
-        fixed = one_of_each(asked, self.parts)
+        fixed = _one_of_each(asked, self.parts)
         if not any(layer for part in self.parts for layer in layers(part)):
             return fixed
         places = {layer.digest: layer.location for layer in layers(asked)}
@@ -211,3 +211,15 @@ def maker_of(plan: Node) -> str:
 def _name(part: Node) -> str:
     # Kept by value: a lock of hundreds of packages is asked for again and again.
     return Digest.of(json.dumps(written(part, View.NAME), sort_keys=True).encode()).hex
+
+
+def _one_of_each(plan: Node, fixed: tuple[Node, ...]) -> Node:
+    """Return the plan with `fixed` in place of its `parts`, in their order.
+
+    Raises:
+        InvalidRequest: it has other parts.
+    """
+    if len(fixed) != len(list(parts(plan))):
+        raise InvalidRequest("not the pin of this plan: it has other parts")
+    rest = iter(fixed)
+    return map_parts(plan, lambda _: next(rest))

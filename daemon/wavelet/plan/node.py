@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from wavelet.errors import InvalidRequest
 from wavelet.image.image import IndexEntry
-from wavelet.image.reference import Digest, Platform, Repository
+from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.plan.delivery import Delivery
 
 INLINE = "inline:"
@@ -170,8 +169,8 @@ class Description:
 class Additions(enum.Enum):
     """Where what is added to a node's image goes.
 
-    ON_TOP: on that image. BELOW: on the images of its children, which it only says something about (where they go, in
-    what form, for which platforms). NOWHERE: its image is somebody else's, byte for byte.
+    ON_TOP: on that image. BELOW: on its children's, of which it only says where they go, in what form, for whom.
+    NOWHERE: its image is somebody else's, byte for byte.
     """
 
     ON_TOP = "on top"
@@ -187,8 +186,8 @@ class Node:
         version: of what makes it: part of its key, and of names by its pin; left out of both while it is 1. Whoever
             changes a byte of what older versions have made counts it up.
         maker: what pins say of what makes it, where that is more than the version; empty: nothing.
-        is_composite: whether it is pinned by its children being pinned, and by nothing else.
-        additions: see `Additions`.
+        is_composite: whether it is pinned by its children being pinned, and by nothing else. `additions`: see there.
+        has_packages: whether it is packages on the image of its child.
     """
 
     __slots__ = ()
@@ -198,6 +197,7 @@ class Node:
     maker: ClassVar[str] = ""
     is_composite: ClassVar[bool] = False
     additions: ClassVar[Additions] = Additions.ON_TOP
+    has_packages: ClassVar[bool] = False
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -231,9 +231,27 @@ class Node:
         return False
 
     @property
+    def named(self) -> Reference | None:
+        """The reference of an image of a registry, where it is one."""
+        return None
+
+    def renamed(self, reference: Reference) -> Node:
+        """Return it with another reference, where it has one."""
+        return self
+
+    @property
     def repository(self) -> Repository | None:
         """The repository of a registry that has to answer for it."""
         return None
+
+    @property
+    def configuration(self) -> ContainerConfig | None:
+        """What it sets in the image below; None: it is no augmentation."""
+        return None
+
+    def reconfigured(self, configuration: ContainerConfig, rules: tuple[str, ...]) -> Node:
+        """Return it with another configuration, where it has one, which further rules of the site have made."""
+        return self
 
     @property
     def digest(self) -> Digest | None:
@@ -380,15 +398,3 @@ def map_layers(plan: Node, change: Callable[[Layer], Layer | None]) -> Node:
 def without_unkept(plan: Node) -> Node:
     """Return the plan without layers whose bytes are in the request only: nobody can read these yet."""
     return map_layers(plan, lambda layer: None if layer.location == INLINE else layer)
-
-
-def one_of_each(plan: Node, fixed: tuple[Node, ...]) -> Node:
-    """Return the plan with `fixed` in place of its `parts`, in their order.
-
-    Raises:
-        InvalidRequest: it has other parts.
-    """
-    if len(fixed) != len(list(parts(plan))):
-        raise InvalidRequest("not the pin of this plan: it has other parts")
-    rest = iter(fixed)
-    return map_parts(plan, lambda _: next(rest))

@@ -69,11 +69,12 @@ def _on(plan: Node, config: ContainerConfig, rules: tuple[str, ...]) -> Node | N
         children = [_on(child, config, rules) for child in plan.children]
         return None if None in children else plan.with_children([each for each in children if each is not None])
     config = _for(config, architectures_of(plan))
-    if not isinstance(plan, AugmentedImage):
+    own = plan.configuration
+    if own is None:
         return AugmentedImage(plan, config, (), rules) if config else plan
-    both = joined([plan.config, config])
+    both = joined([own, config])
     both = replace(both, labels=tuple(sorted(both.labels)))
-    return plan if both == plan.config else replace(plan, config=both, rules=(*plan.rules, *rules))
+    return plan if both == own else plan.reconfigured(both, rules)
 
 
 def _for(config: ContainerConfig, architectures: frozenset[str]) -> ContainerConfig:

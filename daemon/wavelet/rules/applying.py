@@ -7,11 +7,10 @@ What is asked for by digest is never changed: it may come from elsewhere, or be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from wavelet.errors import AccessRefused, InvalidName
 from wavelet.image.reference import Reference
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.packs.model import Pack, PackPending, PackRefused, Packs, PackUse
 from wavelet.plan.hosted import shown
 from wavelet.plan.node import Node
@@ -190,10 +189,10 @@ class _Application:
     def _changed(self, rule: Rule, start: Start) -> Node:
         """Return an image as a rule has it."""
         node, do = start.node, rule.do
-        if do.redirect is not None and isinstance(node, RegistryImage):
-            elsewhere = self._redirected(rule, start, node.reference)
-            if elsewhere != node.reference:
-                node = replace(node, reference=elsewhere)
+        if do.redirect is not None and start.reference is not None:
+            elsewhere = self._redirected(rule, start, start.reference)
+            if elsewhere != start.reference:
+                node = node.renamed(elsewhere)
                 self._note(rule, start.name, f"taken from {shown(elsewhere)}")
         if do.set_platform is not None and do.set_platform != start.platform:
             if why := self._why_no_platform(rule, start):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 from wavelet.errors import InvalidName
 from wavelet.image.reference import DOCKER_HUB, Platform, Reference, Repository, normalise, valid_path
-from wavelet.kinds.conda.model.node import CondaEnvironment, LockedEnvironment
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.hosted import FIRST, HOST, path_of, shown
 from wavelet.plan.node import Additions, Node, title
 from wavelet.rules.model import Asking, ImagePattern, Redirect, Source, When
@@ -70,13 +68,13 @@ def starts(
     plan: Node, asking: Asking, source: Source = "image", path: Path = (), *, is_copied: bool = False
 ) -> Iterator[Start]:
     """Yield the images that a plan starts from; of packages, the image under them."""
-    if isinstance(plan, CondaEnvironment | LockedEnvironment):
+    if plan.has_packages:
         source = "containerfile" if asking.is_container_file else "conda"
-    if isinstance(plan, RegistryImage):
-        reference = plan.reference
-        yield Start(path, plan, source, plan.platform, reference, _as_matched(reference.repository, asking), is_copied)
-    elif not plan.children:
-        yield Start(path, plan, source, None, None, "", is_copied)
+    if not plan.children:
+        reference = plan.named
+        platform = next(iter(plan.description.platforms), None)
+        repository = "" if reference is None else _as_matched(reference.repository, asking)
+        yield Start(path, plan, source, platform, reference, repository, is_copied)
     for number, child in enumerate(plan.children):
         is_below = is_copied or plan.additions is Additions.NOWHERE
         yield from starts(child, asking, source, (*path, number), is_copied=is_below)

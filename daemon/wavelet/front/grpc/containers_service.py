@@ -18,7 +18,6 @@ from wavelet.front.reading.submission import Submission
 from wavelet.front.reading.values import ContainerValues
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import Named, plan_of
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.packs.needs import packs_in
 from wavelet.plan.node import title
 from wavelet.plan.tokens import check_name
@@ -180,7 +179,7 @@ def _form(request: pb.ResolveRequest, asked: Submission) -> Form:
     """Return in which form a request names its image: by a name of its own it goes on having that."""
     if request.WhichOneof("source") != "name":
         return "request"
-    return "near-cache" if isinstance(asked.plan, RegistryImage) else "conda"
+    return "near-cache" if asked.plan.named is not None else "conda"
 
 
 def _wait(request: pb.ResolveRequest, context: Context) -> float:

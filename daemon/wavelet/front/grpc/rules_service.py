@@ -14,7 +14,6 @@ from wavelet.front.grpc.values import check_name_alone, submission
 from wavelet.front.reading.submission import Submission
 from wavelet.front.registry.names import TokenName
 from wavelet.front.registry.plans import plan_of
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import encode
 from wavelet.plan.node import title
 from wavelet.plan.tokens import Identity
@@ -92,4 +91,4 @@ class RulesOfSite(RulesServiceServicer):
         plan = plan_of(named.name, named.reference, self._services.site())
         asked = Submission(plan, title(plan), {}, dry_run=True, labels=dict(wanted.labels), has_platform=False)
         door = request.door or "registry"  # type: ignore[assignment]
-        return asked, asked.asking(door, identity, "near-cache" if isinstance(plan, RegistryImage) else "conda")
+        return asked, asked.asking(door, identity, "near-cache" if plan.named is not None else "conda")

@@ -13,9 +13,9 @@ from dataclasses import replace
 from wavelet.errors import InvalidName, InvalidRequest
 from wavelet.front.registry.names import CondaName, Name, SifName, UpstreamName, parse_name
 from wavelet.front.registry.plans import plan_of
+from wavelet.image.reference import Reference
 from wavelet.kinds.conda.model.near_cache_names import LATEST
 from wavelet.kinds.conda.model.package_request import CondaDefaults
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.node import Additions, Node
 from wavelet.rules.patterns import registry_name
 from wavelet.upstream.addresses import is_loopback
@@ -81,26 +81,27 @@ class OwnReferences:
             InvalidName: what follows the authority is no name.
             InvalidRequest: packages are named for another platform than the request asks for.
         """
-        if isinstance(plan, RegistryImage):
-            return self._meant(plan) if plan.reference.repository.host in self.hosts else plan
         if not plan.children:
-            return plan
+            reference = plan.named
+            if reference is None or reference.repository.host not in self.hosts:
+                return plan
+            return self._meant(plan, reference)
         children = [self(child) for child in plan.children]
-        if plan.additions is Additions.NOWHERE and not all(isinstance(child, RegistryImage) for child in children):
+        if plan.additions is Additions.NOWHERE and any(child.named is None for child in children):
             return plan  # what is copied as it is has to be a registry's
         return plan if children == list(plan.children) else plan.with_children(children)
 
-    def _meant(self, image: RegistryImage) -> Node:
-        reference = image.reference
+    def _meant(self, image: Node, reference: Reference) -> Node:
         name = self.hosts.meant(UpstreamName(reference.repository), reserved=True)
         if isinstance(name, UpstreamName):
-            return replace(image, reference=replace(reference, repository=name.repository))
+            return image.renamed(replace(reference, repository=name.repository))
         if not isinstance(name, CondaName) or reference.digest is not None:
             return image
         plan = plan_of(name, reference.tag or LATEST, self._site())
-        if image.platform is not None and image.platform != plan.platform:
+        asked = image.description.platforms
+        if asked and asked[0] != plan.platform:
             raise InvalidRequest(
-                f"containerPlatform: {reference} is for {plan.platform} alone, and {image.platform} is asked for",
+                f"containerPlatform: {reference} is for {plan.platform} alone, and {asked[0]} is asked for",
                 field="containerPlatform",
             )
         return plan

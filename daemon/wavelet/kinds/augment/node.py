@@ -47,6 +47,15 @@ class AugmentedImage(Node):
         config = replace(self.config, layers=tuple(inputs))
         return replace(self, config=config) if config or self.includes else self.base
 
+    @property
+    def configuration(self) -> ContainerConfig:
+        """See `Node`."""
+        return self.config
+
+    def reconfigured(self, configuration: ContainerConfig, rules: tuple[str, ...]) -> AugmentedImage:
+        """See `Node`."""
+        return replace(self, config=configuration, rules=(*self.rules, *rules))
+
     def for_platform(self, platform: Platform | None) -> AugmentedImage:
         """See `Node`."""
         return self.with_children([child.for_platform(platform) for child in self.children])

@@ -27,6 +27,15 @@ class RegistryImage(Node):
         return self.reference.digest is None
 
     @property
+    def named(self) -> Reference:
+        """See `Node`."""
+        return self.reference
+
+    def renamed(self, reference: Reference) -> RegistryImage:
+        """See `Node`."""
+        return replace(self, reference=reference)
+
+    @property
     def repository(self) -> Repository:
         """See `Node`."""
         return self.reference.repository

@@ -51,6 +51,7 @@ class CondaEnvironment(Node):
     """
 
     tag = "conda"
+    has_packages = True
 
     specs: tuple[str, ...]
     channels: tuple[str, ...]
@@ -142,6 +143,7 @@ class LockedEnvironment(Node):
     """
 
     tag = "lock"
+    has_packages = True
     image_maker = IMAGE_MAKER
     maker = f"{IMAGE_MAKER}.{LINKER}"
 
