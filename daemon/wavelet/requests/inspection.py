@@ -45,7 +45,7 @@ class Inspection:
         asked: Node = RegistryImage(reference, platform)
         for rewrite in self._reading:
             asked = rewrite(asked)
-        form: Form = "near-cache" if isinstance(asked, RegistryImage) else "conda"
+        form: Form = "near-cache" if asked.named is not None else "conda"
         asking = Asking("inspect", form, identity.uid, has_platform=platform is not None)
         plan = (await self._rules.for_name(asked, asking)).plan
         await self.admitting.check(plan, identity)

@@ -122,8 +122,8 @@ class SiteRules:
         """
         rules = self._open().for_anybody
         plan = apply(rules, RegistryImage(reference), self._anybody, self._packs, named=True).plan
-        assert isinstance(plan, RegistryImage), "nothing is added by these"
-        return plan.reference
+        assert plan.named is not None, "nothing is added by these"
+        return plan.named
 
     async def explain(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> tuple[Outcome, str]:
         """Return what the rules would make of a request or a name, and the sentence by which they refuse it.

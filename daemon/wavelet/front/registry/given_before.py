@@ -16,7 +16,6 @@ from wavelet.front.registry.sif_plans import read_tag
 from wavelet.image.image import Image
 from wavelet.image.reference import Digest
 from wavelet.kinds.conda.model.near_cache_names import LATEST
-from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.packs.model import PackRefused
 from wavelet.requests.served import ServedImages
 from wavelet.rules.applying import RuleRefused
@@ -86,5 +85,5 @@ class GivenBefore:
             return
         tag, platform = (reference, None) if reference is None or scope.image is None else read_tag(reference)
         plan = await self._plans.of(scope, named, tag or LATEST, platform)
-        if tag is not None and scope.image is None and isinstance(plan, RegistryImage):
-            await self._plans.rules.admit(plan, RegistryImage(plan.reference.at(digest), plan.platform))
+        if tag is not None and scope.image is None and plan.named is not None:
+            await self._plans.rules.admit(plan, plan.renamed(plan.named.at(digest)))
