@@ -80,6 +80,14 @@ def test_podman_is_judged_by_the_entry_that_counts(asked: Asked, setup: Callable
     assert seen() == Interception("podman", ("quay.io",), others)
 
 
+def test_a_users_own_setup_takes_the_place_of_the_nodes(asked: Asked, setup: Callable[..., None]) -> None:
+    setup("podman", "--system", "--registry", "quay.io")
+    setup("podman", "--authority", "127.0.0.2:21005", "--registry", "quay.io")
+    assert of_registries_conf("podman", replace(asked, authority="127.0.0.2:21005"), reached=True) == Interception(
+        "podman", ("quay.io",)
+    )
+
+
 def test_a_users_main_file_hides_what_the_node_has(asked: Asked, setup: Callable[..., None], tmp_path: Path) -> None:
     setup("podman", "--system", "--registry", "quay.io")
     own = tmp_path / "home/.config/containers/registries.conf"

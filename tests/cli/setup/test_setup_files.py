@@ -132,6 +132,9 @@ def test_containerd_has_a_file_for_each_registry_beside_what_others_have_set(roo
     written = {path.parent.name for path in base.rglob("hosts.toml") if URL in path.read_text()}
     assert written == {"docker.io", "quay.io", "r.example_5000_"}
     assert theirs.read_text().index(URL) < theirs.read_text().index("cache.site.example")
+    assert setup("containerd", "--registry", "docker.io")[0] == 0
+    assert {path.parent.name for path in base.rglob("hosts.toml") if URL in path.read_text()} == {"docker.io"}
+    assert (theirs.read_text(), (base / "r.example_5000_").exists()) == (HOSTS, False)
     assert setup("containerd", "--undo")[0] == 0
     assert tree(root) == before
 

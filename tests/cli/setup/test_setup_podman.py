@@ -68,6 +68,8 @@ def test_an_entry_of_somebody_else_is_not_overridden(home: Path, capsys: pytest.
     assert f"{theirs} has an entry for quay.io/biocontainers: images below it go by that, not by wavelet" in said
     assert {"docker.io", "us.gcr.io"} & mirrors(home).keys() == set()
     assert {"quay.io", "gcr.io"} <= mirrors(home).keys()
+    assert main(["setup", "podman", *AT, "--registry", "docker.io"]) == 0
+    assert "no plain name comes through wavelet: none of docker.io is free" in capsys.readouterr().out
 
 
 def test_the_nodes_files_lie_below_a_root(home: Path) -> None:

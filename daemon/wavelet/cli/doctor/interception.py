@@ -80,6 +80,8 @@ def of_registries_conf(engine: str, asked: Asked, *, reached: bool) -> Intercept
             if counts is None:
                 overridden.append(Overridden(host, _own_file(asked)))
             elif counts.registry.mirror[:1] != entry.registry.mirror[:1]:
+                if registries_drop_ins.is_ours(counts.file):
+                    continue  # the user's own set-up in place of the node's: it is judged by itself
                 overridden.append(Overridden(host, str(counts.file)))
             elif entry.registry.mirror and entry.registry.mirror[0].location.startswith(f"{asked.authority}/"):
                 intercepted.append(host)

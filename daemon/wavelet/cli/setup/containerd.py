@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wavelet.cli.doctor.facts import home_of
@@ -60,6 +60,7 @@ def plan(asked: Asked) -> Plan:
         else:
             changes.append(Change(path, before, hosts_toml.with_daemon(before, asked.authority, str(path))))
         intercepted.append("docker.io" if host == DEFAULT else host)
+    changes += _taken_back(base, {_folder(base, host) for host in asked.registries})
     return Plan(tuple(changes), (*notes, *about_config(asked)), tuple(intercepted))
 
 
@@ -70,12 +71,16 @@ def undo(asked: Asked) -> Plan:
         NotStarted: a file cannot be read.
     """
     base = directory(asked)
-    changes = []
+    changes = tuple(_taken_back(base, frozenset()))
+    return Plan(changes, () if changes else (f"nothing to remove in {base}",))
+
+
+def _taken_back(base: Path, kept: Collection[Path]) -> Iterator[Change]:
+    """Yield that the daemon is taken out of the files below all directories but those that are kept."""
     for path in sorted(base.glob("*/hosts.toml")):
-        text = files.read(path)
+        text = None if path.parent in kept else files.read(path)
         if text is not None and hosts_toml.is_set_up(text):
-            changes.append(Change(path, text, hosts_toml.without_daemon(text)))
-    return Plan(tuple(changes), () if changes else (f"nothing to remove in {base}",))
+            yield Change(path, text, hosts_toml.without_daemon(text))
 
 
 def apply(asked: Asked, plan: Plan) -> Iterable[str]:

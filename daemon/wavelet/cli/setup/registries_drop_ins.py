@@ -20,8 +20,10 @@ from wavelet.errors import InvalidRequest, NotStarted
 from wavelet.front.registry.names import as_pulled
 
 PATTERN = "wavelet-*.conf"
-MARK = "# Written by `wavelet setup`, and removed by `wavelet setup apptainer --undo`."
-"""The first line of a file that is ours."""
+MARK = "# Written by `wavelet setup`"
+"""How the first line of a file that is ours begins."""
+
+_FIRST_LINE = f"{MARK}, and removed by `wavelet setup podman --undo`, or that of apptainer."
 
 MIRRORS = "wavelet-mirrors.conf"
 """It has the same name for a user and for the node: who has one of his own goes by that."""
@@ -45,6 +47,8 @@ def plan(asked: Asked, *, mirrors: bool) -> Plan:
     if mirrors:
         split = divide(seen, asked.registries)
         intercepted, notes = split.free, [*notes, *split.notes]
+        if not intercepted:
+            notes.append(f"no plain name comes through wavelet: none of {', '.join(asked.registries)} is free")
         texts[MIRRORS] = mirrors_for(asked.authority, intercepted)
     changes = [_change(folder / name, text) for folder in folders(asked) for name, text in texts.items()]
     return Plan(tuple(changes), tuple(notes), intercepted)
@@ -68,12 +72,15 @@ def folders(asked: Asked) -> tuple[Path, ...]:
 def text_for(authority: str) -> str:
     """Return the drop-in for a daemon's address."""
     entry = f'[[registry]]\nlocation = "{authority}"\ninsecure = true\n'
-    return f"{MARK}\n# The daemon on this machine speaks plain http.\n{entry}"
+    return f"{_FIRST_LINE}\n# The daemon on this machine speaks plain http.\n{entry}"
 
 
 def mirrors_for(authority: str, registries: Iterable[str]) -> str:
     """Return the drop-in with mirrors. The mirror's path names the registry, for engines do not say which they mean."""
-    lines = [MARK, "# The daemon on this machine is asked first, and the registry itself where it does not answer."]
+    lines = [
+        _FIRST_LINE,
+        "# The daemon on this machine is asked first, and the registry itself where it does not answer.",
+    ]
     for host in registries:
         lines += [f'[[registry]]\nprefix = "{host}"\nlocation = "{host}"']
         lines += [f'[[registry.mirror]]\nlocation = "{authority}/{_in_path(host)}"\ninsecure = true']
