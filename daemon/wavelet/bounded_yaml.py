@@ -38,7 +38,8 @@ def read_yaml(text: str, field: str) -> Value:
         problem = error.problem or "it breaks YAML's grammar"
         if "nesting" in problem:  # newer parsers have a limit of their own, and look ahead
             raise InvalidRequest(f"{field}: {line}{_TOO_DEEP}", field=field) from None
-        raise InvalidRequest(f"{field}: {line}is not YAML: {problem}", field=field) from None
+        quotes = "; a value that begins with * belongs in quotes" if "alias" in (error.context or "") else ""
+        raise InvalidRequest(f"{field}: {line}is not YAML: {problem}{quotes}", field=field) from None
     except yaml.YAMLError as error:
         raise InvalidRequest(f"{field}: is not YAML: {str(error)[:200]}", field=field) from None
 

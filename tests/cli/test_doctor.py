@@ -102,6 +102,12 @@ def test_what_facts_mean(findings: Iterable[Finding], expected: list[str]) -> No
     assert levels(findings) == expected
 
 
+def test_what_is_to_be_run_names_the_settings_that_were_named() -> None:
+    """Without them the command would read the rules of another directory."""
+    found = list(checks.rules({**RULES, "problems": ["a"]}, "/srv/a b.yaml"))
+    assert [each.remedy for each in found] == ["wavelet rules check --config '/srv/a b.yaml'"]
+
+
 def test_batch_jobs_are_known_by_variables_and_control_groups() -> None:
     assert batch_job({"SLURM_JOB_ID": "12"}) == "Slurm job 12"
     assert batch_job({"PBS_JOBID": "9.head"}) == "PBS job 9.head"

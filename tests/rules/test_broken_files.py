@@ -478,5 +478,7 @@ def test_all_that_is_wrong_is_told_up_to_a_limit() -> None:
 
 def test_what_is_no_yaml() -> None:
     """What follows is in the words of the parser, of which there are several."""
+    with pytest.raises(RulesBroken, match=f"^{FILE}: line 1: is not YAML: .*; a value that begins with \\* belongs in"):
+        read("- when: {image: **:latest}\n")
     with pytest.raises(RulesBroken, match=f"^{FILE}: line 2: is not YAML: "):
         read("- do: {refuse: no")

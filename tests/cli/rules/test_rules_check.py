@@ -109,8 +109,9 @@ def test_packs_that_are_not_there_are_warnings(
     (rules / "90.yaml").write_text("- {name: everywhere, do: {packs: [site-ca, sit-ca]}}\n")
     said = wavelet("rules", "check", str(rules))
     assert said.code == 0
-    why = "the pack sit-ca cannot be used: there is none of this name"
-    assert said.err == f"wavelet: warning: rules.d/90.yaml: rule 1 (everywhere): {why}\n"
+    why = f"there is none of this name in {pack.parent}"
+    begins = "the pack sit-ca cannot be used, and what the rule is for is refused"
+    assert said.err == f"wavelet: warning: rules.d/90.yaml: rule 1 (everywhere): {begins}: {why}\n"
     assert wavelet("rules", "check", "--strict", str(rules)).code == 1
     images = "rules", "check", "--images", "-"
     asked = json.dumps(INSPECTED)

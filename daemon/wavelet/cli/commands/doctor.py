@@ -61,13 +61,19 @@ def run(options: argparse.Namespace) -> int:
         findings.append(Finding("settings", "problem", error.message, "wavelet config check"))
         settings = Settings()
     setup_logging(settings.log_format, "warning")  # standard output is the report's
-    findings += examine(location_of(os.environ, options.directory, options.port), settings)
+    findings += examine(location_of(os.environ, options.directory, options.port), settings, str(options.config or ""))
     sys.stdout.write(_written(findings, options.output))
     return int(any(finding.level == "problem" for finding in findings))
 
 
-def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
-    """Return what there is to say, a check after the other. Blocks, for some seconds at the most."""
+def examine(location: DaemonLocation, settings: Settings, config: str = "") -> list[Finding]:
+    """Return what there is to say, a check after the other. Blocks, for some seconds at the most.
+
+    Args:
+        location: of this user's own daemon.
+        settings: of the daemon.
+        config: the file that they are from, if it was named; commands in what is said name it too.
+    """
     daemon = facts.daemon(location, facts.node_address(settings), os.environ)
     status = daemon.status
     authority = status["authority"] if status else settings.name_authority
@@ -82,7 +88,7 @@ def examine(location: DaemonLocation, settings: Settings) -> list[Finding]:
         "records": lambda: checks.shared("records", "records.directory", facts.shared(_records(status, settings))),
         "sif files": lambda: checks.shared("sif files", "sif.directory", _sif_files(status, settings, location)),
         "sif codec": lambda: checks.codec(settings.sif.codec, os.uname().release),
-        "rules": lambda: checks.rules(site.rules_of(status, settings)),
+        "rules": lambda: checks.rules(site.rules_of(status, settings), config),
         "packs": lambda: checks.packs(site.packs_of(status, settings)),
         "engines": lambda: _engines(environment, authority),
         "credentials": lambda: checks.credentials(facts.credentials(environment)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -309,15 +310,16 @@ def shared(name: str, key: str, seen: SharedDirectory | None) -> Iterator[Findin
 CHECK_RULES = "wavelet rules check"
 
 
-def rules(seen: RulesStatus | None) -> Iterator[Finding]:
-    """Judge the rules of the site, where they could be looked at."""
+def rules(seen: RulesStatus | None, config: str = "") -> Iterator[Finding]:
+    """Judge the rules of the site, where they could be looked at; `config`: the file of settings that was named."""
     if seen is None:
         return
+    remedy = f"{CHECK_RULES} --config {shlex.quote(config)}" if config else CHECK_RULES
     for problem in seen["problems"]:
-        yield Finding("rules", "problem", f"not in force: {problem}", CHECK_RULES)
+        yield Finding("rules", "problem", f"not in force: {problem}", remedy)
     if seen["closed"]:
         message = f"none of {seen['directory']} could ever be read, so that every request is refused"
-        yield Finding("rules", "problem", message, CHECK_RULES)
+        yield Finding("rules", "problem", message, remedy)
     elif not seen["problems"]:
         said = f"{seen['count']} of {seen['directory']}" if seen["count"] else "none"
         yield Finding("rules", "ok", f"{said} are in force{_BINDS if seen['count'] else ''}")

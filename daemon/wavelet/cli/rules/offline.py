@@ -19,8 +19,9 @@ from wavelet.rules.model import Rule
 class NamedPacks:
     """`wavelet.packs.model.Packs` of what directories say, of which nothing is built: they have no layers."""
 
-    def __init__(self, found: Iterable[FoundPack], *, are_all: bool) -> None:
-        """Take what was found; `are_all`: there are no others, else one of any name is as good as there."""
+    def __init__(self, found: Iterable[FoundPack], directory: Path | None, *, are_all: bool) -> None:
+        """Take what was found in a directory; `are_all`: there are no others, else any name is as good as there."""
+        self._directory = directory
         self._found = {each.name: each for each in found}
         self._are_all = are_all
 
@@ -37,7 +38,7 @@ class NamedPacks:
     def why_not(self, name: str) -> str:
         """Return why a pack cannot be used; empty: it can."""
         found = self._found.get(name)
-        return "there is none of this name" if found is None else found.problem or found.unused
+        return f"there is none of this name in {self._directory}" if found is None else found.problem or found.unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def read_offline(named: Sequence[Path], settings: Settings) -> Offline:
             could change it.
         settings: of the daemon.
     """
-    packs = NamedPacks(find_packs(site_directory(settings.packs.directory, "packs")), are_all=not named)
+    of_packs = site_directory(settings.packs.directory, "packs")
+    packs = NamedPacks(find_packs(of_packs), of_packs, are_all=not named)
     directory = None if named else directory_of(settings)
     files: tuple[Path, ...] = ()
     try:
@@ -100,4 +102,5 @@ def _missing_packs(rules: Iterable[Rule], packs: NamedPacks) -> Iterator[str]:
     for rule in rules:
         for use in rule.do.packs:
             if why := packs.why_not(use.name):
-                yield f"{rule.place} ({rule.name}): the pack {use.name} cannot be used: {why}"
+                says = f"the pack {use.name} cannot be used, and what the rule is for is refused"
+                yield f"{rule.place} ({rule.name}): {says}: {why}"

@@ -23,7 +23,7 @@ from wavelet.v1 import rules_pb2 as pb
 from wavelet.v1.rules_pb2_grpc import RulesServiceServicer
 
 ADVICE = (
-    "it binds where the image is pulled from this daemon by name (127.0.0.1:9090/…); an engine that only asks here"
+    "it binds where the image is pulled by a name that begins with this daemon's address; an engine that only asks here"
     " first (`wavelet setup`) goes on to the registry by itself where it is refused, and this is advice to it"
 )
 
