@@ -8,6 +8,7 @@ import io
 import os
 import socket
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,23 @@ def test_a_directory_is_the_same_whoever_has_unpacked_it(root: Path, tmp_path: P
     }
     assert found["etc/link"].linkname == "../../../etc/passwd"
     assert first.paths == {"etc/link", "etc/näme", "usr/bin/tool"}
+
+
+@pytest.mark.process
+def test_a_directory_is_the_same_in_every_locale(root: Path, tmp_path: Path) -> None:
+    (root / "files/etc/lïnk").symlink_to("näme")
+    (layer,) = built(root, "layers: [{directory: files}]")
+    program = (
+        "import sys; from pathlib import Path; from wavelet.packs.building import build\n"
+        "from wavelet.packs.reading import read_pack\n"
+        "spec = read_pack('layers: [{directory: files}]', 'p', 'x')\n"
+        "print(build(Path(sys.argv[1]), spec, {}, Path(sys.argv[2]))[0].digest)"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    plain = os.environ | {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", program, str(root), str(tmp_path / "elsewhere")]
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, check=True, umask=0o077)
+    assert done.stdout.strip() == layer.digest
 
 
 def test_bytes_and_digests_are_for_ever(root: Path) -> None:

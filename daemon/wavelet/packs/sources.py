@@ -76,7 +76,7 @@ def of_directory(root: Path, source: DirectorySource, place: str) -> Iterator[En
     if not top.is_dir():
         raise refused(at, f"{source.path!r} is not a directory")
     try:
-        found = sorted((each.path[len(str(top)) + 1 :], Path(each.path)) for each in walk(top))
+        found = sorted((_utf8(each.path[len(str(top)) + 1 :]), Path(each.path)) for each in walk(top))
     except TooDeep as error:
         raise refused(at, error.args[0]) from None
     except OSError as error:
@@ -122,7 +122,7 @@ def _of_file(file: Path, path: str, place: str, mode: int | None = None) -> Iter
         status = file.lstat()
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFLNK:
-            yield Entry(path, SYMLINK, 0o777, target=str(file.readlink()))
+            yield Entry(path, SYMLINK, 0o777, target=_utf8(str(file.readlink())))
         elif kind == stat.S_IFDIR:
             yield Entry(path, DIRECTORY, 0o755)
         elif kind == stat.S_IFREG:
@@ -136,6 +136,11 @@ def _of_file(file: Path, path: str, place: str, mode: int | None = None) -> Iter
             yield Entry(path, _SPECIAL.get(kind, "something else"))
     except OSError as error:
         raise refused(place, f"{file}: {error.strerror}") from None
+
+
+def _utf8(name: str) -> str:
+    """Return a name of the file system as UTF-8 has it, whatever encoding the daemon was started with."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _mode(mode: int) -> int:
