@@ -412,6 +412,26 @@ async def test_the_sites_certificates_are_in_use_once_there_are_any(site: Site, 
     assert site.workers.built == 2
 
 
+def test_what_others_could_have_written_is_not_read(site: Site, tmp_path: Path) -> None:
+    """Messages tell of what is in it."""
+    (tmp_path / "secret").write_text("password-of-root: x")
+    directory = site.write("trace")
+    (directory / "pack.yaml").unlink()
+    (directory / "pack.yaml").symlink_to(tmp_path / "secret")
+    [found] = find_packs(site.packs, site.shipped)
+    assert found.problem == f"packs/trace/pack.yaml: leads out of the directory of the pack, to {tmp_path / 'secret'}"
+    (tmp_path / "secret").rename(directory / "secret")
+    (directory / "pack.yaml").unlink()
+    (directory / "pack.yaml").symlink_to("secret")
+    assert "password-of-root" in find_packs(site.packs, site.shipped)[0].problem
+    directory.chmod(0o777)
+    assert "can be written by anybody" in find_packs(site.packs, site.shipped)[0].problem
+    directory.chmod(0o755)
+    (directory / "secret").rename(tmp_path / "secret")
+    (directory / "secret").symlink_to("pack.yaml")
+    assert "Too many levels of symbolic links" in find_packs(site.packs, site.shipped)[0].problem
+
+
 class Stalling(Nothing):
     """A fetcher for which some packs never end; `gate` lets go of them."""
 

@@ -132,6 +132,8 @@ def look_at(directory: Path, certificates: Path, *, shipped: bool = False) -> Fo
     try:
         if found.name != directory.name:
             raise refused(_place(directory), "the name of its directory is not UTF-8; rename it")
+        if not shipped:
+            _check_document(directory)
         spec = find_spec(directory)
         found = replace(found, name=spec.name)
         fingerprint = _fingerprint(directory, shipped=shipped)
@@ -147,6 +149,22 @@ def look_at(directory: Path, certificates: Path, *, shipped: bool = False) -> Fo
     return replace(found, spec=spec, fingerprint=fingerprint)
 
 
+def _check_document(directory: Path) -> None:
+    """Return if nobody else could have said what is read: messages say some of it, and a link may lead anywhere.
+
+    Raises:
+        UnsafeOwner: somebody could.
+        PackRefused: it cannot be looked at.
+    """
+    owners = trusted_owners()
+    try:
+        check_owned(directory, owners, _AT_STAKE)
+        with contextlib.suppress(FileNotFoundError):  # `find_spec` says so
+            check_owned(directory / FILE, owners, _AT_STAKE)
+    except OSError as error:
+        raise refused(_place(directory), f"{error.filename}: {error.strerror}") from None
+
+
 def find_spec(directory: Path) -> PackSpec:
     """Return what the `pack.yaml` of a directory says.
 
@@ -155,14 +173,16 @@ def find_spec(directory: Path) -> PackSpec:
     """
     place = _place(directory)
     try:
+        if not (real := (directory / FILE).resolve()).is_relative_to(directory.resolve()):
+            raise refused(place, f"leads out of the directory of the pack, to {real}")
         data, _ = plain_files.read(directory / FILE, DOCUMENT_LIMIT, follow=True)
         return read_pack(data.decode(), place, directory.name)
     except FileNotFoundError:
         raise refused(place, "is not there; a directory of packs has a directory for each, with this file") from None
     except UnicodeDecodeError:
         raise refused(place, "is not UTF-8") from None
-    except OSError as error:
-        raise refused(place, f"cannot be read: {error.strerror}") from None
+    except (OSError, RuntimeError) as error:  # the latter of a loop of links
+        raise refused(place, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _place(directory: Path) -> str:
@@ -179,9 +199,6 @@ def _fingerprint(directory: Path, *, shipped: bool) -> str:
     owners = trusted_owners()
     said = []
     try:
-        if not shipped:
-            check_owned(directory, owners, _AT_STAKE)
-            check_owned(directory / FILE, owners, _AT_STAKE)
         for entry in walk(directory):
             status = entry.stat(follow_symlinks=False)
             is_link = stat.S_ISLNK(status.st_mode)
