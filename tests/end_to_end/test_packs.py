@@ -14,6 +14,7 @@ from lab import images, nextflow, sif, sif_asks
 from lab.daemon import Daemon
 from lab.engines import Engine, Podman, skopeo
 from lab.http import request
+from lab.processes import wait_for
 from lab.registry import Registry
 
 pytestmark = pytest.mark.registry
@@ -285,5 +286,24 @@ def test_of_images_and_urls_and_again_after_a_restart(
         assert answer.status == 200, answer.body
         for part in answer.json()["layers"]:
             assert request("GET", node.url + nextflow.blob_path(name, part["digest"])).status == 200
+    finally:
+        node.stop()
+
+
+def test_a_layer_that_is_damaged_on_the_disk_is_built_again(registry: Registry, tmp_path: Path) -> None:
+    """That what was asked for is wrong would be remembered."""
+    site = PackNode(tmp_path)
+    site.write("tool", "layers: [{files: {/opt/tool: tool}}]", tool="tool")
+    node = site.daemon.start()
+    try:
+        layer = node.get("/packs/tool.json").json()["layers"][0]
+        file = site.daemon.state / "packs" / f"{layer['gzipDigest'].removeprefix('sha256:')}.tar.gz"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        name = nextflow.target(node, f"{registry.host}/lab/busybox:1", config=config_of(node, "tool"))
+        accepted = ", ".join(images.MANIFEST_TYPES)
+        wait_for(lambda: node.get(nextflow.manifest_path(name), Accept=accepted).status == 200, "the image", 20)
+        assert file.read_bytes() == whole
+        assert request("GET", node.url + nextflow.blob_path(name, layer["gzipDigest"])).body == whole
     finally:
         node.stop()

@@ -506,7 +506,7 @@ async def test_a_layer_that_is_damaged_meanwhile_is_built_again(site: Site, dama
         else:
             path.write_bytes(data[:-1] + b"x")
             library.lost(digest)
-        with pytest.raises(BlobNotFound, match="is damaged on this node, and is built again; ask again"):
+        with pytest.raises(WaitExpired, match="is damaged on this node, and is built again; ask again"):
             await library.file(location, digest)
         await until(lambda: library.layer_file(digest))
         assert path.read_bytes() == data

@@ -39,6 +39,9 @@ FIRST_BUILD = 120.0
 FIRST_FETCH = 5.0
 """Seconds that who asks for all packs waits for those that are fetched, where nothing is known of them yet."""
 
+BUILT_AGAIN = 5.0
+"""Seconds after which who has asked for a damaged layer may ask again."""
+
 AGAIN = 60.0
 """Seconds after which a pack is tried again that could not be built for what may pass."""
 
@@ -151,6 +154,7 @@ class PackLibrary:
 
         Raises:
             BlobNotFound: this node does not have it.
+            WaitExpired: it is damaged, and is built again.
         """
         said = read_location(location)
         if said is None:
@@ -159,7 +163,8 @@ class PackLibrary:
         await self.settled([name])
         path = self.layer_file(digest)
         if path is None and digest in self._lost:
-            raise BlobNotFound(f"a layer of the pack {name} is damaged on this node, and is built again; ask again")
+            why = f"a layer of the pack {name} is damaged on this node, and is built again; ask again"
+            raise WaitExpired(why, retry_after=BUILT_AGAIN)
         if path is None:
             there = ", ".join(sorted({each.pack.reference for each in self._catalogue.kept if each.pack.name == name}))
             raise BlobNotFound(

@@ -11,7 +11,15 @@ from typing import Protocol
 
 from wavelet.cluster.records import Records
 from wavelet.config import Apply, Settings, parse_size
-from wavelet.errors import BlobNotFound, CallerError, DigestMismatch, NotFound, UpstreamBroken, WaveletError
+from wavelet.errors import (
+    BlobNotFound,
+    CallerError,
+    DigestMismatch,
+    NotFound,
+    UpstreamBroken,
+    WaitExpired,
+    WaveletError,
+)
 from wavelet.image.image import ACCEPTED_TYPES, Content, Descriptor, FromLocation, FromUpstream
 from wavelet.image.reference import Digest, Reference, Repository
 from wavelet.plan.node import INLINE, PACK
@@ -25,6 +33,9 @@ from wavelet.upstream.client import Upstream
 from wavelet.upstream.fallback import verdict
 
 READ_SIZE = 1024 * 1024
+
+BUILT_AGAIN = 5.0
+"""Seconds after which who has asked for a damaged layer of a pack may ask again."""
 
 URLS_TRIED = 8
 """URLs of one layer that are tried."""
@@ -183,7 +194,8 @@ class BlobFetcher:
     def _damaged(self, location: str, digest: Digest) -> Callable[[str], WaveletError]:
         def blame(message: str) -> WaveletError:
             self.packs.lost(digest)
-            return BlobNotFound(f"{location} is damaged on this node, and is built again; ask again ({message})")
+            why = f"{location} is damaged on this node, and is built again; ask again ({message})"
+            return WaitExpired(why, retry_after=BUILT_AGAIN)
 
         return blame
 
