@@ -289,7 +289,13 @@ class Bindings:
             AccessRefused, DirectoryUnavailable: as `plan` has them; AccessRefused also for what the site refuses.
         """
         request = cached.request
-        await self._admit(request.plan, pinned.plan)
+        try:
+            await self._admit(request.plan, pinned.plan)
+        except AccessRefused:
+            # Another node has bound it meanwhile, by rules of its own: what a name answers stays.
+            stored = await self._records.get(request.token, patient=False)
+            if stored is None or stored.pin is None:
+                raise
         if request.principal == ANONYMOUS and not pinned.public:
             raise AccessRefused(
                 "this name was given for everybody, while nobody could tell who may read what it is for; it turns out "
