@@ -173,7 +173,8 @@ def _variables(node: Daemon, directory: Path) -> dict[str, str]:
 
 
 def _adapted(text: str, node: Daemon, directory: Path) -> str:
-    adapted = text.replace("127.0.0.1:9090", node.authority).replace("/shared/", f"{directory}/shared/")
+    adapted = _below_root(text, directory)
+    adapted = adapted.replace("127.0.0.1:9090", node.authority).replace("/shared/", f"{directory}/shared/")
     if re.match(r"wavelet status\b", adapted):
         adapted += f" --address {node.authority}"
     if re.match(r"wavelet doctor\b", adapted):
@@ -181,6 +182,13 @@ def _adapted(text: str, node: Daemon, directory: Path) -> str:
     if "wavelet arch-report" in adapted:
         adapted += " || test $? = 1"  # what Nextflow's stand-in names is there for one platform
     return adapted
+
+
+def _below_root(text: str, directory: Path) -> str:
+    """Have what is set up for a whole node written below a directory: engines of this machine read the real files."""
+    if re.match(r"wavelet setup (docker|containerd)\b|wavelet setup \w+ --system\b", text):
+        return f"{text} --root {directory}/node"
+    return text
 
 
 def _end_private(directory: Path) -> None:
@@ -195,3 +203,9 @@ def _end_private(directory: Path) -> None:
 def test_the_pages_have_commands() -> None:
     assert isinstance(documented()[0], Command)
     assert len(COMMANDS) > 30
+
+
+def test_nothing_is_set_up_for_the_machine_that_the_tests_run_on(tmp_path: Path) -> None:
+    of_node = [text for text in HERE if re.search(r"wavelet setup .*(docker|containerd|--system)", text)]
+    assert len(of_node) >= 3
+    assert all(f"--root {tmp_path}" in _below_root(text, tmp_path) for text in of_node)
