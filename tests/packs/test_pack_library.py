@@ -348,6 +348,7 @@ async def test_a_directory_that_cannot_be_read(site: Site, monkeypatch: pytest.M
         assert library.get("trace") == first
         monkeypatch.setattr(library_module, "find_packs", find)
         await until(lambda: not library.problems)
+        await library.settled(["other"])
         library.get("other")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from rules.test_applying import AMD64, POST, conda, image, rule, when
 from wavelet.image.reference import Digest, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
+from wavelet.packs.model import Pack, PackPending
 from wavelet.plan.node import ContainerConfig
 from wavelet.rules import site_rules
 from wavelet.rules.applying import RuleRefused
@@ -112,3 +114,23 @@ async def test_what_was_pinned_to_nothing_that_is_known_is_not_admitted() -> Non
     rules = site(rule(when("ghcr.io/*"), "known", digests=frozenset({X})))
     with pytest.raises(RuleRefused, match="cannot be told"):
         await rules.admit(image("ghcr.io/a/b:1"), image("ghcr.io/a/b:1"))
+
+
+async def test_a_pack_that_is_being_built_is_waited_for_and_refuses_nothing() -> None:
+    built = pack("ca", "1", "etc/ca")
+    packs = KnownPacks()
+    waited: list[str] = []
+
+    def pending(name: str, version: str | None = None) -> Pack:
+        if not packs.packs:
+            raise PackPending(name)
+        return built
+
+    async def settled(names: Iterable[str]) -> None:
+        waited.extend(names)
+        packs.packs.append(built)
+
+    packs.get = pending  # type: ignore[method-assign]
+    rules = SiteRules(lambda: RuleSet((rule(When(), packs=["ca"]),)), packs, settled)
+    outcome = await rules.for_request(image("busybox:1"), POST)
+    assert (waited, outcome.packs) == (["ca"], [built])

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
-from wavelet.errors import CallerError, Fault
+from wavelet.errors import CallerError, OurError
 from wavelet.plan.node import PACK, ContainerConfig, Layer
 
 LOCATION = PACK
@@ -22,13 +22,11 @@ class PackRefused(CallerError):
     reason = "PACK_REFUSED"
 
 
-class PackPending(PackRefused):
+class PackPending(OurError):
     """A pack may be there, but is not built yet: whoever can wait, waits for `pack` and asks again."""
 
     reason = "PACK_PENDING"
-    fault = Fault.OURS
     status = 503
-    negative_ttl = 0.0
 
     def __init__(self, pack: str) -> None:
         super().__init__(f"the pack {pack[:80]} is still being built; ask again")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from wavelet.errors import AccessRefused, InvalidName
 from wavelet.image.reference import Reference
-from wavelet.packs.model import Pack, PackPending, PackRefused, Packs, PackUse
+from wavelet.packs.model import Pack, PackRefused, Packs, PackUse
 from wavelet.plan.hosted import shown
 from wavelet.plan.node import Node
 from wavelet.rules.adding import Addition, add
@@ -94,14 +94,12 @@ def explained(
     application = _Application(asking, packs, named, Outcome(plan), list(starts(plan, asking)))
     number = -1
     try:
-        while (following := rules.following(number, application.registries)) is not None:
+        while (following := rules.following(number, application.starts)) is not None:
             number = following
             if concerns(rules.rules[number].when, asking):
                 application.apply(rules.rules[number])
         application.add_to_each()
         application.add_to_whole(tuple(wanted))
-    except PackPending:
-        raise
     except (RuleRefused, PackRefused) as error:
         return application.outcome, error
     return application.outcome, None
@@ -124,11 +122,6 @@ class _Application:
     starts: list[Start]
     whole: list[Rule] = field(default_factory=list)
     each: dict[Path, list[Rule]] = field(default_factory=dict)
-
-    @property
-    def registries(self) -> set[str]:
-        """The registries of the images that the plan starts from now."""
-        return {start.repository.partition("/")[0] for start in self.starts}
 
     def apply(self, rule: Rule) -> None:
         """Apply one rule to the images that a plan starts from, and note what it adds to the whole."""

@@ -1,15 +1,19 @@
-"""Rules by the registries that they are for: of hundreds, those that an image can concern are found at once. Pure."""
+"""Rules by the images that they are for: of hundreds, those that concern an image are found at once."""
 
 from __future__ import annotations
 
 import functools
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
+from cachetools import LRUCache
+
+from wavelet.rules.matching import Start, matches
 from wavelet.rules.model import Do, Rule, When
 
-_KEPT = 256
+IMAGES_HELD = 4096
+"""Images of which it is known which rules are for them; one that is forgotten is looked at again."""
 
 
 class IndexedRules:
@@ -27,7 +31,7 @@ class IndexedRules:
         self.admit = tuple(rule for rule in self.rules if rule.do.admits)
         self._anywhere: list[int] = []
         self._of: dict[str, list[int]] = {}
-        self._found: dict[frozenset[str], list[int]] = {}
+        self._for: LRUCache[tuple[Hashable, ...], list[int]] = LRUCache(IMAGES_HELD)
         for number, rule in enumerate(self.rules):
             for registry in _registries(rule):
                 (self._anywhere if registry is None else self._of.setdefault(registry, [])).append(number)
@@ -37,19 +41,23 @@ class IndexedRules:
         """The same rules as far as they refuse and redirect whoever asks, and however."""
         return IndexedRules([replace(rule, do=_place(rule.do)) for rule in self.rules if _is_for_all(rule.when)])
 
-    def following(self, number: int, registries: Collection[str]) -> int | None:
-        """Return the number of the first rule after another one that may be for images of some registries."""
-        numbers = self._numbers(frozenset(registries))
-        place = bisect_right(numbers, number)
-        return numbers[place] if place < len(numbers) else None
+    def following(self, number: int, starts: Iterable[Start]) -> int | None:
+        """Return the number of the first rule after another one that is for one of some images, whoever asks."""
+        found = None
+        for start in starts:
+            numbers = self._numbers(start)
+            place = bisect_right(numbers, number)
+            if place < len(numbers) and (found is None or numbers[place] < found):
+                found = numbers[place]
+        return found
 
-    def _numbers(self, registries: frozenset[str]) -> list[int]:
-        found = self._found.get(registries)
+    def _numbers(self, start: Start) -> list[int]:
+        key = (start.repository, start.reference, start.source, start.platform)
+        found = self._for.get(key)
         if found is None:
-            parts = (self._of.get(registry, ()) for registry in registries)
-            found = sorted({*self._anywhere, *(number for part in parts for number in part)})
-            if len(self._found) < _KEPT:
-                self._found[registries] = found
+            registry = start.repository.partition("/")[0]
+            candidates = sorted({*self._anywhere, *self._of.get(registry, ())})
+            found = self._for[key] = [each for each in candidates if matches(self.rules[each].when, start)]
         return found
 
 
