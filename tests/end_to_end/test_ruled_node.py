@@ -68,6 +68,7 @@ def rules_for(host: str) -> list[dict[str, object]]:
             "do": {"env": {"SITE": "here"}, "labels": {"site": "x"}},
         },
         {"name": "changed", "when": {"image": f"{host}/changed/**"}, "do": {"env": {"OWN": "1"}}, "names": "changed"},
+        {"name": "each", "when": {"image": f"{host}/each/**"}, "do": {"env": {"EACH": "1"}}, "to": "each"},
         {"name": "pinned", "when": {"image": f"{host}/pinned/**"}, "do": {"require": {"digest": True}}},
         {"name": "hub", "when": {"image": "docker.io/**"}, "do": {"refuse": "Not from Docker Hub."}},
         {"name": "pushed", "when": {"image": "local/**", "not": "local/good:1"}, "do": {"refuse": "Only good:1."}},
@@ -84,7 +85,7 @@ def site(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     directory = root / "rules.d"
     directory.mkdir()
     (directory / "10-site.yaml").write_text(yaml.safe_dump(rules_for(registry.host)))
-    for repository in ("mirror/tool", "banned/tool", "changed/tool", "pinned/tool", *OTHERS):
+    for repository in ("mirror/tool", "banned/tool", "changed/tool", "pinned/tool", "each/tool", *OTHERS):
         registry.push(repository, "1", images.busybox(images.layer({"of": repository.encode()})))
     second = {"first": "banned", "moved": "public"}
     aliases = [
@@ -309,3 +310,11 @@ def test_what_was_pushed_to_the_node_is_given_as_it_is_or_refused(site: Site) ->
     ):
         assert answer.status == 403
         assert "Only good:1." in answer.body.decode()
+
+
+def test_asking_for_a_name_again_does_not_apply_rules_again(site: Site) -> None:
+    image = site.image("each/tool:1")
+    with site.client() as client:
+        first = client.resolve(container_image=image)
+        again = client.resolve(name=first.target_image, refresh=True)
+    assert (again.token, again.target_image) == (first.token, first.target_image)

@@ -138,3 +138,20 @@ async def test_no_thread_is_left(watching: Watching, tmp_path: Path) -> None:
     await watcher.close()
     after = {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")}
     assert after <= before
+
+
+async def test_what_comes_between_a_look_for_files_and_the_watch_over_them(tmp_path: Path) -> None:
+    looks: list[list[Path]] = []
+
+    def files() -> list[Path]:
+        looks.append([tmp_path, *tmp_path.glob("*.yaml")])
+        if len(looks) == 1:
+            (tmp_path / "late.yaml").write_text("a")
+        return looks[-1]
+
+    watcher = Watcher(files)
+    try:
+        await watcher.start()
+        assert looks[-1] == [tmp_path, tmp_path / "late.yaml"]
+    finally:
+        await watcher.close()

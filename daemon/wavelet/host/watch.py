@@ -41,6 +41,9 @@ RESTLESS_LIMIT = 10.0
 LOOK_LIMIT = 30.0
 """Seconds that one look at the files may take; they can be on a network."""
 
+LOOKS = 10
+"""Times that it is looked which files there are, while they change; each change is an event besides."""
+
 _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileDeletedEvent,
@@ -120,10 +123,12 @@ class Watcher:
             return await asyncio.to_thread(self._look_now)
 
     def _look_now(self) -> State:
-        files = list(self._files())
-        directories = {place: _inode(place) for path in files for place in _places(path)}
-        if directories != self._watched:
-            # First watched, then looked at: nothing is lost in between.
+        for _ in range(LOOKS):
+            files = list(self._files())
+            directories = {place: _inode(place) for path in files for place in _places(path)}
+            if directories == self._watched:
+                break
+            # First watched, then looked at, which files there are too: nothing is lost in between.
             self._watch(directories)
         return tuple(_state_of(path) for path in files)
 

@@ -24,7 +24,7 @@ from wavelet.plan.tokens import check_name
 from wavelet.requests.progress import Pending, Ready
 from wavelet.requests.request import PIN_WAIT, Options, Request
 from wavelet.resolve.job import HELD
-from wavelet.rules.model import Form
+from wavelet.rules.model import Asking, Form
 from wavelet.v1 import containers_pb2 as pb
 from wavelet.v1.containers_pb2_grpc import ContainerServiceServicer, TokenServiceServicer
 
@@ -68,7 +68,8 @@ class Containers(ContainerServiceServicer):
                 error, about_of(values, "grpc", request.name or named_in(values), ""), peer.identity
             )
             raise
-        return await self._submit(request, asked, peer, wait, None if named is None else named.text)
+        asking = asked.asking("grpc", peer.identity, _form(request, asked))
+        return await self._submit(request, asked, peer, wait, None if named is None else named.text, asking)
 
     async def _read(self, request: pb.ResolveRequest) -> tuple[Named | None, Submission | None]:
         """Return the name that is asked for, if one is, and what is asked for, if that is no request already."""
@@ -87,7 +88,13 @@ class Containers(ContainerServiceServicer):
             return None, await asyncio.to_thread(submission, request, self._services.site())
 
     async def _submit(
-        self, request: pb.ResolveRequest, asked: Submission, peer: Peer, wait: float, name: str | None
+        self,
+        request: pb.ResolveRequest,
+        asked: Submission,
+        peer: Peer,
+        wait: float,
+        name: str | None,
+        asking: Asking | None,
     ) -> pb.ResolveResponse:
         shown = ContainerValues(fingerprint=request.fingerprint, timestamp=request.timestamp)
         about = about_of(shown, "grpc", asked.image, "", asked.notes)
@@ -99,7 +106,7 @@ class Containers(ContainerServiceServicer):
                 about,
                 inline=asked.inline,
                 options=options,
-                asking=asked.asking("grpc", peer.identity, _form(request, asked)),
+                asking=asking,
                 packs=asked.packs,
             )
         )
@@ -119,7 +126,8 @@ class Containers(ContainerServiceServicer):
         if request.refresh:
             plan, inline = await self._requests.details.asked(token, peer.identity)
             asked = Submission(plan, plan.label.text, inline, dry_run=False)
-            return await self._submit(request, asked, peer, wait, None)
+            # The rules have made this plan already: applied once more they would add to it once more.
+            return await self._submit(request, asked, peer, wait, None, None)
         status = await self._requests.tracker.ask_again(token, peer.identity)
         if isinstance(status.state, Pending):
             status = await self._requests.tracker.settled(token, peer.identity, wait)
