@@ -7,6 +7,7 @@ the files themselves are looked at, when they have been quiet for a moment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -152,7 +153,8 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         del event
-        self._loop.call_soon_threadsafe(self._happened.set)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever would hear of it
+            self._loop.call_soon_threadsafe(self._happened.set)
 
 
 def _end(observer: BaseObserver) -> None:
