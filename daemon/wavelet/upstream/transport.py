@@ -26,6 +26,7 @@ from wavelet.upstream.addresses import AddressError, AddressPolicy
 from wavelet.upstream.file_ranges import STALL_TIMEOUT
 from wavelet.upstream.request_body import WHOLE_ANSWER_TIMEOUT, Body, BodyPayload
 from wavelet.upstream.retry import ConnectionBroke, is_passing
+from wavelet.upstream.trust import trusting
 
 HOST_LIMIT = 64
 """Hosts that are counted by name; the names come from requests, so those after are counted together as `other`."""
@@ -223,6 +224,7 @@ class Transport:
         if policy not in self._sessions:
             self._sessions[policy] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
+                    ssl=trusting(),
                     limit=0,  # the number of connections is bounded per host, where requests are made
                     keepalive_timeout=_KEEP_ALIVE,
                     socket_factory=None if policy is None else policy.open_socket,

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import socket as sockets
-import ssl
 import stat
 import time
 import urllib.request
@@ -34,6 +33,7 @@ from wavelet.store.filesystem import MEMORY_FILESYSTEMS, filesystem_type, refuse
 from wavelet.upstream.addresses import FOR_REGISTRIES
 from wavelet.upstream.auth_files import AuthFileError, parse
 from wavelet.upstream.transport import Request, Transport, server_of
+from wavelet.upstream.trust import trusting
 
 ANSWER_LIMIT = 4.0
 """Seconds for one server's answer."""
@@ -199,7 +199,7 @@ def server(name: str, url: str, ca_file: str) -> Server:
 
 
 async def _date_of(url: URL, ca_file: str) -> str | None:
-    tls = ssl.create_default_context(cafile=ca_file or None) if url.scheme == "https" else True
+    tls = trusting(ca_file) if url.scheme == "https" else True
     transport = Transport()
     try:
         async with asyncio.timeout(ANSWER_LIMIT):
