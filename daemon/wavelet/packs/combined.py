@@ -142,7 +142,7 @@ def joined(configs: Sequence[ContainerConfig]) -> ContainerConfig:
         tuple(merge_env(*(config.env for config in configs), chain)),
         next((config.working_dir for config in reversed(configs) if config.working_dir), ""),
         tuple(layers.values()),
-        tuple(dict(label for config in configs for label in config.labels).items()),
+        tuple(sorted(dict(label for config in configs for label in config.labels).items())),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from wavelet.image.image import merge_env
 from wavelet.kinds.augment.node import AugmentedImage
-from wavelet.packs.combined import combined, joined
+from wavelet.packs.combined import Combined, combined, joined
 from wavelet.packs.model import Pack, Packs, PackUse
 from wavelet.plan.node import Additions, ContainerConfig, Node, layers, walk
 
@@ -40,19 +41,23 @@ def add(plan: Node, addition: Addition, packs: Packs, rules: tuple[str, ...]) ->
     Raises:
         PackRefused: a pack cannot be used, is not for the image's architecture, or collides with another one.
     """
-    found = combined(addition.packs, packs, architectures_of(plan))
+    found = _combined(plan, addition.packs, packs) if addition.packs else Combined(ContainerConfig())
+    config = replace(
+        found.config,
+        env=tuple(merge_env([*found.config.env, *addition.env])),
+        labels=tuple(sorted(dict(addition.labels).items())),
+    )
+    return Added(_on(plan, config, rules), found.packs, found.notes)
+
+
+def _combined(plan: Node, uses: tuple[PackUse, ...], packs: Packs) -> Combined:
+    """Return what packs add to a plan, without those that are in it already by their own documents."""
+    found = combined(uses, packs, architectures_of(plan))
     there = {layer.digest for layer in layers(plan)}
-    # What a request has added itself, by the pack's own document, is not added again.
     new = [
         pack for pack in found.packs if not pack.layers or any(each.layer.digest not in there for each in pack.layers)
     ]
-    config = found.config
-    if len(new) < len(found.packs):
-        config = joined([pack.config for pack in new])
-    config = replace(
-        joined([config, ContainerConfig(env=addition.env)]), labels=tuple(sorted(dict(addition.labels).items()))
-    )
-    return Added(_on(plan, config, rules), found.packs, found.notes)
+    return found if len(new) == len(found.packs) else replace(found, config=joined([pack.config for pack in new]))
 
 
 def architectures_of(plan: Node) -> frozenset[str]:
@@ -68,17 +73,18 @@ def _on(plan: Node, config: ContainerConfig, rules: tuple[str, ...]) -> Node | N
     if plan.additions is Additions.BELOW:
         children = [_on(child, config, rules) for child in plan.children]
         return None if None in children else plan.with_children([each for each in children if each is not None])
-    config = _for(config, architectures_of(plan))
+    config = _for(config, plan)
     own = plan.configuration
     if own is None:
         return AugmentedImage(plan, config, (), rules) if config else plan
     both = joined([own, config])
-    both = replace(both, labels=tuple(sorted(both.labels)))
     return plan if both == own else plan.reconfigured(both, rules)
 
 
-def _for(config: ContainerConfig, architectures: frozenset[str]) -> ContainerConfig:
-    """Return a configuration without the layers that are for other architectures."""
-    if not architectures:
+def _for(config: ContainerConfig, plan: Node) -> ContainerConfig:
+    """Return a configuration without the layers that are for other architectures than a plan."""
+    if all(each.architecture is None for each in config.layers):
         return config
-    return replace(config, layers=tuple(each for each in config.layers if each.architecture in (None, *architectures)))
+    wanted = architectures_of(plan)
+    there = tuple(each for each in config.layers if not wanted or each.architecture in (None, *wanted))
+    return replace(config, layers=there)
