@@ -82,10 +82,11 @@ class DirectoryIo:
         Raises:
             OSError: it is away, or what is there is the empty place where it was mounted.
         """
+        was_seen = self._seen is not None  # by now: another thread may make it, and look at it, at the same time
         try:
             status = self._root.stat()
         except FileNotFoundError:
-            if self._seen is None:
+            if not was_seen:
                 return  # whoever writes first makes it
             raise
         if not stat.S_ISDIR(status.st_mode):
