@@ -7,21 +7,16 @@ median.
 from __future__ import annotations
 
 import http.client
-import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 from field import Field
+from posts import SECONDS, in_turn, post
 from report import Row, against
 
 from lab import images, nextflow
-from lab.processes import LabError
 
-ROUNDS, REQUESTS, WARM = 11, 100, 30
 MARK = 1.2
-SECONDS = 30.0
 
 Ask = Callable[[bool, int], dict[str, Any]]
 """Returns the request with a number, frozen or not."""
@@ -48,28 +43,7 @@ def measure(field: Field) -> list[Row]:
 
 
 def _compare(what: str, ask: Ask, connection: http.client.HTTPConnection) -> Row:
-    medians: dict[bool, list[float]] = {False: [], True: []}
-    for number in range(WARM):
-        for freeze in (False, True):
-            _post(connection, ask(freeze, -1 - number))
-    for turn in range(ROUNDS):
-        taken: dict[bool, list[float]] = {False: [], True: []}
-        for each in range(REQUESTS):
-            for freeze in sorted(taken, reverse=each % 2 == 0):
-                taken[freeze].append(_post(connection, ask(freeze, turn * REQUESTS + each)))
-        for freeze, times in taken.items():
-            medians[freeze].append(statistics.median(times))
-    return against(f"freeze: POST, {what}, p50", "not frozen", medians[True], medians[False], "ms", at_most=MARK)
-
-
-def _post(connection: http.client.HTTPConnection, body: dict[str, Any]) -> float:
-    """Send a request; return the milliseconds until its answer was there."""
-    data = json.dumps(body).encode()
-    started = time.perf_counter()
-    connection.request("POST", "/v1alpha2/container", data, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    content = answer.read()
-    taken = time.perf_counter() - started
-    if answer.status != 200:
-        raise LabError(f"POST answered {answer.status}: {content.decode('utf-8', 'replace')}")
-    return 1000 * taken
+    frozen, plain = in_turn(
+        lambda number: post(connection, ask(True, number)), lambda number: post(connection, ask(False, number))
+    )
+    return against(f"freeze: POST, {what}, p50", "not frozen", frozen, plain, "ms", at_most=MARK)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import yaml
 from field import Field
-from freeze import SECONDS, _post
+from posts import SECONDS, in_turn, post
 from report import Row, against, bounded
 
 from lab import images, nextflow
@@ -24,7 +23,7 @@ from lab.daemon import Daemon
 from wavelet.client import Client
 from wavelet.v1.containers_pb2 import ResolveRequest
 
-ROUNDS, REQUESTS, WARM, EXPLAINED = 11, 100, 30, 50
+EXPLAINED = 50
 RULES = 200
 MARK, EXPLAIN_MARK = 1.05, 100.0
 
@@ -83,20 +82,8 @@ def _connect(node: Daemon) -> http.client.HTTPConnection:
 
 
 def _compare(what: str, ask: Ask, ours: http.client.HTTPConnection, theirs: http.client.HTTPConnection) -> Row:
-    medians: dict[bool, list[float]] = {True: [], False: []}
-    connections = {True: ours, False: theirs}
-    for number in range(WARM):
-        for connection in connections.values():
-            _post(connection, ask(-1 - number))
-    for turn in range(ROUNDS):
-        taken: dict[bool, list[float]] = {True: [], False: []}
-        for each in range(REQUESTS):
-            for ruled in sorted(taken, reverse=each % 2 == 0):
-                taken[ruled].append(_post(connections[ruled], ask(turn * REQUESTS + each)))
-        for ruled, times in taken.items():
-            medians[ruled].append(statistics.median(times))
-    measure = f"POST with {RULES} rules, a {what} request, p50"
-    return against(measure, "no rules", medians[True], medians[False], "ms", at_most=MARK)
+    ruled, plain = in_turn(lambda number: post(ours, ask(number)), lambda number: post(theirs, ask(number)))
+    return against(f"POST with {RULES} rules, a {what} request, p50", "no rules", ruled, plain, "ms", at_most=MARK)
 
 
 def _explained(node: Daemon, image: str) -> Row:

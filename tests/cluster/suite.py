@@ -12,13 +12,14 @@ from typing import Protocol
 import pytest
 
 from cluster.keepers import Keeper
+from lab.plans import map_leaves
 from wavelet.cluster.records import Lifetimes, Record, Stored
 from wavelet.errors import DigestMismatch, InvalidRequest
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.plan.canonical import Pin
-from wavelet.plan.node import INLINE, ContainerConfig, Layer, map_leaves
+from wavelet.plan.node import INLINE, ContainerConfig, Layer
 from wavelet.plan.tokens import ANONYMOUS, Principal
 
 KEY = bytes(range(32))

@@ -8,7 +8,7 @@ from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.packs.locations import location_of
-from wavelet.packs.model import Needs, Pack, PackRefused
+from wavelet.packs.model import Needs, Pack, PackPending, PackRefused
 from wavelet.packs.needs import needs_of, packs_in
 from wavelet.plan.node import ContainerConfig, Layer
 
@@ -18,9 +18,11 @@ BUSYBOX = RegistryImage(Reference.parse("docker.io/library/busybox:1"), Platform
 
 
 class Known:
-    """Packs of a node that has two, of one version each."""
+    """Packs of a node that has two, of one version each, and builds another one."""
 
     def get(self, name: str, version: str | None = None) -> Pack:
+        if name == "late":
+            raise PackPending(name)
         for pack in (FUSE, GPU):
             if (pack.name, pack.version) == (name, version):
                 return pack
@@ -38,7 +40,8 @@ def test_the_needs_of_packs_are_united() -> None:
 
 
 def test_packs_are_known_by_their_layers() -> None:
-    layers = (layer("gpu@2", b"a"), layer("gpu@2", b"b"), layer("gone@1", b"c"), layer("fuse@2", b"d"))
+    unknown = (layer("gone@1", b"c"), layer("late@1", b"g"), layer("fuse@2", b"d"))
+    layers = (layer("gpu@2", b"a"), layer("gpu@2", b"b"), *unknown)
     other = replace(layer("gpu@2", b"e"), location="https://files.example/x.tar.gz")
     plan = AugmentedImage(BUSYBOX, ContainerConfig(layers=(*layers, other)))
     assert packs_in(plan, Known()) == [GPU]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lab.plans import map_leaves
 from wavelet.errors import InvalidRequest, NewerForm
 from wavelet.image.reference import Digest, Platform, Reference, Repository
 from wavelet.kinds.augment.node import AugmentedImage
@@ -16,7 +17,7 @@ from wavelet.kinds.index.node import ImageIndex
 from wavelet.kinds.registry_image.node import RegistryImage
 from wavelet.kinds.table import FORMS
 from wavelet.plan.canonical import canonical, decode, encode, key
-from wavelet.plan.node import ContainerConfig, Layer, Node, layers, leaves, map_leaves
+from wavelet.plan.node import ContainerConfig, Layer, Node, layers, leaves
 from wavelet.plan.tokens import ANONYMOUS, Principal, asked_token, well_formed
 
 KEY = b"k" * 32

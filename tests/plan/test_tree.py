@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lab.makers import made_by
+from lab.plans import map_leaves
 from wavelet.errors import InvalidRequest
 from wavelet.image.reference import Digest, Platform, Reference
 from wavelet.kinds.augment.node import AugmentedImage
@@ -24,7 +25,6 @@ from wavelet.plan.node import (
     Node,
     layers,
     map_layers,
-    map_leaves,
     map_parts,
     moves,
     parts,

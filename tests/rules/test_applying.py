@@ -64,7 +64,7 @@ def conda(base: Node) -> CondaEnvironment:
 
 
 def applied(rules: Sequence[Rule], plan: Node, asking: Asking = POST, wanted: Sequence[PackUse] = ()) -> Outcome:
-    return apply(IndexedRules(rules), plan, asking, PACKS, wanted, named=asking.form != "request")
+    return apply(IndexedRules(rules), plan, asking, PACKS, wanted)
 
 
 def test_without_rules_a_plan_stays_as_it_is() -> None:

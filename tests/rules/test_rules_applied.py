@@ -31,7 +31,7 @@ RULES = """
 def effective(image: str) -> str:
     plan = RegistryImage(Reference.parse(image), Platform("linux", "amd64"))
     asking = Asking("wave", "request")
-    made = apply(IndexedRules(read(RULES)), plan, asking, KnownPacks(), named=False).plan
+    made = apply(IndexedRules(read(RULES)), plan, asking, KnownPacks()).plan
     assert isinstance(made, RegistryImage)
     return str(made.reference)
 

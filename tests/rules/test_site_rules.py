@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lab.packs import KnownPacks, pack
-from rules.test_applying import AMD64, POST, conda, image, rule, when
+from rules.test_applying import AMD64, POST, PULL, conda, image, rule, when
 from wavelet.image.reference import Digest, Reference
 from wavelet.kinds.augment.node import AugmentedImage
 from wavelet.kinds.registry_image.node import RegistryImage
@@ -35,9 +35,9 @@ async def test_the_groups_of_a_user_are_looked_up_where_a_rule_asks_for_them() -
     own = next(iter(os.getgrouplist("root", 0)))
     rules = site(rule(when(gids=frozenset({own})), refuse="no"))
     with pytest.raises(RuleRefused):
-        await rules.for_request(image("busybox:1"), replace(POST, uid=0))
-    assert (await rules.for_request(image("busybox:1"), replace(POST, uid=None))).effects == []
-    assert (await rules.for_request(image("busybox:1"), replace(POST, uid=3_000_000))).effects == []
+        await rules.apply(image("busybox:1"), replace(POST, uid=0))
+    assert (await rules.apply(image("busybox:1"), replace(POST, uid=None))).effects == []
+    assert (await rules.apply(image("busybox:1"), replace(POST, uid=3_000_000))).effects == []
 
 
 async def test_a_user_database_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,15 +46,15 @@ async def test_a_user_database_that_does_not_answer_is_said(monkeypatch: pytest.
 
     monkeypatch.setattr(site_rules, "_look_up_groups", never)
     with pytest.raises(GroupsUnread, match="groups of uid 0"):
-        await site(rule(when(gids=frozenset({7})), refuse="no")).for_request(image("busybox:1"), replace(POST, uid=0))
+        await site(rule(when(gids=frozenset({7})), refuse="no")).apply(image("busybox:1"), replace(POST, uid=0))
 
 
 async def test_without_rules_that_can_be_read_nothing_is_answered() -> None:
     closed = SiteRules(lambda: RuleSet(problems=("a.yaml: no",), is_closed=True), KnownPacks())
     with pytest.raises(RulesUnread, match=r"a\.yaml: no"):
-        await closed.for_request(image("busybox:1"), POST)
+        await closed.apply(image("busybox:1"), POST)
     with pytest.raises(RulesUnread):
-        await closed.for_name(image("busybox:1"), POST)
+        await closed.apply(image("busybox:1"), PULL)
 
 
 @pytest.mark.parametrize(
@@ -132,5 +132,5 @@ async def test_a_pack_that_is_being_built_is_waited_for_and_refuses_nothing() ->
 
     packs.get = pending  # type: ignore[method-assign]
     rules = SiteRules(lambda: RuleSet((rule(When(), packs=["ca"]),)), packs, settled)
-    outcome = await rules.for_request(image("busybox:1"), POST)
+    outcome = await rules.apply(image("busybox:1"), POST)
     assert (waited, outcome.packs) == (["ca"], [built])

@@ -74,12 +74,16 @@ def _location(reference: str, file: str) -> PackLocation | None:
     return PackLocation(reference, file, found[1])
 
 
-def document_of(pack: Pack, authority: str) -> dict[str, Any]:
-    """Return what a pack adds, as `wave.containerConfigUrl` takes it: with URLs on this daemon, named by `authority`.
+def base_url(pack: Pack, authority: str) -> str:
+    """Return the URL below which a daemon has the layers of a pack."""
+    return f"http://{authority}{PATH}{pack.reference}"
+
+
+def document_of(pack: Pack, base: str) -> dict[str, Any]:
+    """Return what a pack adds, as `wave.containerConfigUrl` takes it; `base` is the URL below which its layers are.
 
     Nextflow reads no other members, and of a layer none that says for which architecture it is.
     """
-    base = f"http://{authority}{PATH}{pack.reference}"
     return {
         "entrypoint": list(pack.entrypoint) or None,
         "cmd": None,

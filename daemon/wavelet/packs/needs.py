@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from wavelet.packs.locations import read_location
-from wavelet.packs.model import Needs, Pack, PackRefused, Packs
+from wavelet.packs.model import Needs, Pack, PackPending, PackRefused, Packs
 from wavelet.plan.node import Node, layers
 
 
@@ -19,11 +19,11 @@ def needs_of(packs: Sequence[Pack]) -> Needs:
 
 
 def packs_in(plan: Node, packs: Packs) -> list[Pack]:
-    """Return the packs whose layers a plan has, in their order; one that this node does not know is left out."""
+    """Return the packs whose layers a plan has, in their order, as far as this node knows them by now."""
     found = filter(None, (read_location(layer.location) for layer in layers(plan)))
     known = []
     for reference in dict.fromkeys(each.reference for each in found):
         name, _, version = reference.partition("@")
-        with contextlib.suppress(PackRefused):
+        with contextlib.suppress(PackRefused, PackPending):
             known.append(packs.get(name, version))
     return known

@@ -186,7 +186,8 @@ class Node:
         version: of what makes it: part of its key, and of names by its pin; left out of both while it is 1. Whoever
             changes a byte of what older versions have made counts it up.
         maker: what pins say of what makes it, where that is more than the version; empty: nothing.
-        is_composite: whether it is pinned by its children being pinned, and by nothing else. `additions`: see there.
+        is_composite: whether it is pinned by its children being pinned, and by nothing else.
+        additions: see `Additions`.
         has_packages: whether it is packages on the image of its child.
     """
 
@@ -378,13 +379,6 @@ def map_parts(plan: Node, change: Callable[[Node], Node]) -> Node:
     if not plan.is_composite:
         return change(plan)
     return plan.with_children([map_parts(child, change) for child in plan.children]) if plan.children else plan
-
-
-def map_leaves(plan: Node, change: Callable[[Node], Node]) -> Node:
-    """Return the plan with each of its `leaves` replaced by what `change` makes of it."""
-    if not plan.children:
-        return change(plan)
-    return plan.with_children([map_leaves(child, change) for child in plan.children])
 
 
 def map_layers(plan: Node, change: Callable[[Layer], Layer | None]) -> Node:

@@ -31,10 +31,7 @@ class EffectivePlans:
         """
         plan, about = _rewritten(self._reading, request.asked), request.about
         if request.asking is not None:
-            if request.asking.form == "request":
-                outcome = await self._rules.for_request(plan, request.asking, request.packs)
-            else:
-                outcome = await self._rules.for_name(plan, request.asking)
+            outcome = await self._rules.apply(plan, request.asking, request.packs)
             plan = outcome.plan
             notes = (*about.notes, *outcome.notes)
             about = msgspec.structs.replace(about, notes=notes, rules=outcome.applied)

@@ -47,7 +47,7 @@ class Inspection:
             asked = rewrite(asked)
         form: Form = "near-cache" if asked.named is not None else "conda"
         asking = Asking("inspect", form, identity.uid, has_platform=platform is not None)
-        plan = (await self._rules.for_name(asked, asking)).plan
+        plan = (await self._rules.apply(asked, asking)).plan
         await self.admitting.check(plan, identity)
         return await self.documents_of(plan, str(reference), identity)
 

@@ -63,35 +63,32 @@ class Outcome:
         return tuple(dict.fromkeys(each.rule.name for each in self.effects if each.is_change))
 
 
-def apply(
-    rules: IndexedRules, plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
-) -> Outcome:
+def apply(rules: IndexedRules, plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = ()) -> Outcome:
     """Return what the rules make of a plan.
 
     Args:
         rules: in their order.
         plan: as it is asked for.
-        asking: who asks, and how.
+        asking: who asks, and how. An image that is answered under its own name, and not under one that a request
+            gets, has nothing added but by rules which say so.
         packs: of this node.
         wanted: packs that the request itself asks for; they are added below those of rules.
-        named: whether the image is answered under its own name, and not under one that a request gets: then nothing is
-            added to it but by rules which say so.
 
     Raises:
         RuleRefused: a rule does not allow it.
         PackRefused: a pack cannot be added.
     """
-    outcome, refused = explained(rules, plan, asking, packs, wanted, named=named)
+    outcome, refused = explained(rules, plan, asking, packs, wanted)
     if refused is not None:
         raise refused
     return outcome
 
 
 def explained(
-    rules: IndexedRules, plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = (), *, named: bool
+    rules: IndexedRules, plan: Node, asking: Asking, packs: Packs, wanted: Sequence[PackUse] = ()
 ) -> tuple[Outcome, RuleRefused | PackRefused | None]:
     """Return what the rules make of a plan as far as they come, and why no further; see `apply`."""
-    application = _Application(asking, packs, named, Outcome(plan), list(starts(plan, asking)))
+    application = _Application(asking, packs, Outcome(plan), list(starts(plan, asking)))
     number = -1
     try:
         while (following := rules.following(number, application.starts)) is not None:
@@ -117,7 +114,6 @@ class _Application:
 
     asking: Asking
     packs: Packs
-    named: bool
     outcome: Outcome
     starts: list[Start]
     whole: list[Rule] = field(default_factory=list)
@@ -215,7 +211,7 @@ class _Application:
             return "packages are solved for the platform that the request names"
         if start.is_by_digest:
             return BY_DIGEST
-        if self.named and not rule.changes_names:
+        if self.asking.is_named and not rule.changes_names:
             return BY_OWN_NAME
         # Nextflow names one always: the site says which ones it means.
         is_meant = not self.asking.has_platform or bool(rule.when.platforms)
@@ -225,7 +221,8 @@ class _Application:
 
     def _may_add(self, rule: Rule, start: Start) -> bool:
         """Tell whether a rule may add to an image; why it may not is noted."""
-        why = BY_DIGEST if start.is_by_digest else BY_OWN_NAME if self.named and not rule.changes_names else ""
+        is_kept = self.asking.is_named and not rule.changes_names
+        why = BY_DIGEST if start.is_by_digest else BY_OWN_NAME if is_kept else ""
         if rule.scope == "each" and start.is_copied:
             why = COPIED
         if why:

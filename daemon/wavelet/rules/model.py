@@ -45,6 +45,11 @@ class Asking:
     has_platform: bool = True
     own: Container[str] = frozenset()
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the image is answered under its own name, and not under one that a request gets."""
+        return self.form != "request"
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:

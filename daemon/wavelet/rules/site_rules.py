@@ -88,19 +88,17 @@ class SiteRules:
         """Whether there are rules, or nobody knows."""
         return self._current().is_closed or bool(self._current().rules)
 
-    async def for_request(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> Outcome:
-        """Return what the rules make of a request, whose answer is a name of its own; `packs` are those it asks for.
+    async def apply(self, plan: Node, asking: Asking, packs: Sequence[str] = ()) -> Outcome:
+        """Return what the rules make of what is asked for; `packs` are those that a request itself asks for.
 
         Raises:
             RuleRefused: a rule does not allow it.
             PackRefused: a pack cannot be added.
             RulesUnread: the rules cannot be read.
         """
-        return await self._apply(plan, asking, _wanted(packs), named=False)
-
-    async def for_name(self, plan: Node, asking: Asking) -> Outcome:
-        """Return what the rules make of an image that is answered under its own name. Errors are as above."""
-        return await self._apply(plan, asking, (), named=True)
+        wanted, rules = _wanted(packs), self._open()
+        asking = await self._told(asking, rules)
+        return await self._with_packs(lambda: apply(rules, plan, asking, self._packs, wanted))
 
     async def admit(self, asked: Node, pinned: Node) -> None:
         """Return if the rules admit what a plan was pinned to.
@@ -121,7 +119,7 @@ class SiteRules:
             RulesUnread: the rules cannot be read.
         """
         rules = self._open().for_anybody
-        plan = apply(rules, RegistryImage(reference), self._anybody, self._packs, named=True).plan
+        plan = apply(rules, RegistryImage(reference), self._anybody, self._packs).plan
         assert plan.named is not None, "nothing is added by these"
         return plan.named
 
@@ -129,13 +127,11 @@ class SiteRules:
         """Return what the rules would make of a request or a name, and the sentence by which they refuse it.
 
         Raises:
-            RulesUnread, PackRefused: as `for_request` has them.
+            RulesUnread, PackRefused: as `apply` has them.
         """
-        wanted, rules, named = _wanted(packs), self._open(), asking.form != "request"
+        wanted, rules = _wanted(packs), self._open()
         asking = await self._told(asking, rules)
-        outcome, refused = await self._with_packs(
-            lambda: explained(rules, plan, asking, self._packs, wanted, named=named)
-        )
+        outcome, refused = await self._with_packs(lambda: explained(rules, plan, asking, self._packs, wanted))
         if refused is not None:
             return outcome, refused.message
         for rule, start in judged(rules.admit, outcome.plan, self._anybody):
@@ -146,11 +142,6 @@ class SiteRules:
                 outcome.effects.append(RuleEffect(rule, start.name, "refused", is_change=False))
                 return outcome, error.message
         return outcome, ""
-
-    async def _apply(self, plan: Node, asking: Asking, wanted: Sequence[PackUse], *, named: bool) -> Outcome:
-        rules = self._open()
-        asking = await self._told(asking, rules)
-        return await self._with_packs(lambda: apply(rules, plan, asking, self._packs, wanted, named=named))
 
     async def _told(self, asking: Asking, rules: IndexedRules) -> Asking:
         """Return who asks with the groups that a rule wants to know of."""

@@ -14,8 +14,7 @@ from wavelet.errors import InvalidRequest
 from wavelet.image.image import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, Family
 from wavelet.image.reference import Digest
 from wavelet.packs.building import BuiltLayer
-from wavelet.packs.locations import file_of
-from wavelet.packs.model import Pack
+from wavelet.packs.locations import document_of, file_of
 
 REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation by which a layout says what an image in it is called."""
@@ -64,30 +63,13 @@ def write_document(local: LocalPack, target: Path, base: str) -> list[Path]:
         for each, layer in zip(local.pack.layers, local.layers, strict=True):
             written.append(target.with_name(file_of(each.layer)))
             shutil.copyfile(layer.file, written[-1])
-        target.write_text(json.dumps(_document(local.pack, base.rstrip("/")), indent=2) + "\n", "utf-8")
+        target.write_text(json.dumps(document_of(local.pack, base.rstrip("/")), indent=2) + "\n", "utf-8")
     return written
 
 
 def _prepare(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InvalidRequest(f"--to: {target} is there, and is not an empty directory; name another one")
-
-
-def _document(pack: Pack, base: str) -> Mapping[str, Any]:
-    """Return what Nextflow reads from `wave.containerConfigUrl`."""
-    return {
-        "entrypoint": list(pack.entrypoint) or None,
-        "env": list(pack.env) or None,
-        "layers": [
-            {
-                "location": f"{base}/{file_of(each.layer)}",
-                "gzipDigest": each.layer.digest,
-                "gzipSize": each.layer.size,
-                "tarDigest": each.layer.diff_id,
-            }
-            for each in pack.layers
-        ],
-    }
 
 
 def _image(local: LocalPack, architecture: str, blobs: Path) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Names:
         Raises:
             RuleRefused: they do not allow it.
         """
-        return (await self.rules.for_name(plan, Asking("grpc", form, identity.uid, has_platform=bool(asked)))).plan
+        return (await self.rules.apply(plan, Asking("grpc", form, identity.uid, has_platform=bool(asked)))).plan
 
     async def _sif(self, image: str, field: str, asked: tuple[Platform, ...], identity: Identity) -> tuple[Node, str]:
         """Return the plan of a SIF by the name of its image, whose tag may have a platform behind it."""

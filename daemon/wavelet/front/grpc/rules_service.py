@@ -64,7 +64,7 @@ class RulesOfSite(RulesServiceServicer):
             asked_plan=encode(asked.plan).decode(),
             effective_plan="" if refusal else encode(outcome.plan).decode(),
             refusal=refusal,
-            advice=ADVICE if asking.form != "request" and (refusal or outcome.applied) else "",
+            advice=ADVICE if asking.is_named and (refusal or outcome.applied) else "",
             needs=engine_needs(outcome.packs),
         )
 

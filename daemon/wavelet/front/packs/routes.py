@@ -14,7 +14,7 @@ from wavelet.front.registry.transfer import blob_headers, send_blob
 from wavelet.image.reference import Digest
 from wavelet.packs.catalogue import ListedPack
 from wavelet.packs.library import PackLibrary
-from wavelet.packs.locations import PATH, document_of
+from wavelet.packs.locations import PATH, base_url, document_of
 from wavelet.packs.model import Pack, PackRefused
 from wavelet.store.content import Committed
 
@@ -45,7 +45,7 @@ class PackDoor:
             raise NotFound(f"no such route: {request.path[:300]!a}; a pack's document is {PATH}NAME[@VERSION].json")
         name, at, version = document.removesuffix(_DOCUMENT).partition("@")
         pack = await self._pack(name, version if at else None)
-        return _counted("document", _json(request, document_of(pack, self._authority)))
+        return _counted("document", _json(request, document_of(pack, base_url(pack, self._authority))))
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         reference, file = request.match_info["reference"], request.match_info["file"]

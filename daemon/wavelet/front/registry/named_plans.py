@@ -46,7 +46,7 @@ class NamedPlans:
             WaveletError: the rules cannot be applied.
         """
         plan = plan_of(name, reference, self._site(), platform)
-        return (await self.rules.for_name(plan, asking_of(scope, name, platform))).plan
+        return (await self.rules.apply(plan, asking_of(scope, name, platform))).plan
 
     async def repository(self, scope: Scope, digest: Digest | None = None) -> Repository | None:
         """Return where a near-cache name is asked for, or a digest of it; None for all other names.
@@ -58,7 +58,7 @@ class NamedPlans:
             return None
         plan = RegistryImage(Reference(scope.repository, digest=digest))
         assert isinstance(scope.named, UpstreamName), "it has a repository"
-        found = (await self.rules.for_name(plan, asking_of(scope, scope.named, None))).plan
+        found = (await self.rules.apply(plan, asking_of(scope, scope.named, None))).plan
         if digest is not None:
             await self.rules.admit(found, found)
         return found.repository
